@@ -1,0 +1,28 @@
+//! Tare: what every container on a Linux host uses, at a cost that nobody notices.
+//!
+//! Data flows down this list; a module imports only from those above it. `ARCHITECTURE.md` tells
+//! what each of them must not know.
+
+pub mod kernel;
+
+pub mod cgroup;
+
+pub mod host;
+
+pub mod network;
+
+pub mod identity;
+
+pub mod registry;
+
+pub mod sample;
+
+pub mod model;
+
+pub mod output;
+
+pub mod cli;
+
+pub mod config;
+
+pub mod stats;

@@ -1,0 +1,302 @@
+//! Two samples in, what people read out: rates, percentages, working sets.
+//!
+//! Pure: no clock, no files, no kernel. The types are the JSON contract, so their field names are
+//! public and only grow. `None` means unknown and is never written as 0.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+/// Everything Tare knows about a host at one instant.
+#[derive(Clone, Debug, Serialize)]
+pub struct Report {
+    /// When the newer sample was taken.
+    pub time: Timestamp,
+    /// Seconds between the two samples that the rates come from; `None` with a single sample.
+    pub interval_seconds: Option<f64>,
+    /// The host as a whole.
+    pub host: Host,
+    /// Which source each family of numbers came from, and why a better one is off.
+    pub sources: BTreeMap<Family, Source>,
+    /// Containers, services or plain cgroups, in no promised order.
+    pub containers: Vec<Container>,
+}
+
+/// A family of numbers that has one source at a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// CPU time.
+    Cpu,
+    /// Memory and swap.
+    Memory,
+    /// Processes and threads.
+    Pids,
+    /// Bytes and packets of network devices (what `docker stats` calls NET I/O).
+    NetworkInterfaces,
+    /// Bytes at the sockets, per cgroup.
+    NetworkSockets,
+    /// Block I/O.
+    Block,
+    /// Names and images.
+    Identity,
+}
+
+/// Where a family comes from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Source {
+    /// The source in words that a kernel person recognises, such as `tp_btf/block_rq_complete`.
+    pub source: Option<String>,
+    /// How well it works.
+    pub state: State,
+    /// Why it is not `On`, in one line.
+    pub reason: Option<String>,
+}
+
+/// How well a source works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Everything that the family promises.
+    On,
+    /// Something is missing or second best; the reason says what.
+    Degraded,
+    /// Nothing: every number of the family is `null`.
+    Off,
+}
+
+/// The host as a whole.
+#[derive(Clone, Debug, Serialize)]
+pub struct Host {
+    /// `/proc/sys/kernel/hostname`.
+    pub hostname: Option<String>,
+    /// `/proc/sys/kernel/osrelease`.
+    pub kernel: Option<String>,
+    /// CPUs that are online.
+    pub online_cpus: Option<u32>,
+    /// `MemTotal`.
+    pub memory_bytes: Option<u64>,
+    /// `v1`, `v2` or `hybrid`.
+    pub cgroup_layout: &'static str,
+}
+
+/// What a row stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A cgroup that a container runtime made for one container.
+    Container,
+    /// A service of the host's init system.
+    Service,
+    /// Any other cgroup.
+    Other,
+}
+
+/// One container, service or plain cgroup with all its descendants.
+#[derive(Clone, Debug, Serialize)]
+pub struct Container {
+    /// What the row stands for.
+    pub kind: Kind,
+    /// The runtime's full id; for a service its unit name, for a plain cgroup its path.
+    pub id: String,
+    /// The name people gave it; `None` until a runtime told it.
+    pub name: Option<String>,
+    /// The image reference.
+    pub image: Option<String>,
+    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, `nspawn`, `systemd`; `None` if unknown.
+    pub runtime: Option<&'static str>,
+    /// Path below the root of its hierarchy, starting with `/`.
+    pub cgroup: String,
+    /// Inode of its cgroup2 directory; `None` where no cgroup2 hierarchy holds it.
+    pub cgroup_id: Option<u64>,
+    /// The Kubernetes pod that it belongs to.
+    pub pod: Option<Pod>,
+    /// The runtime's labels.
+    pub labels: BTreeMap<String, String>,
+    /// `running`.
+    pub state: &'static str,
+    /// When its first process started.
+    pub started_at: Option<Timestamp>,
+    /// CPU time.
+    pub cpu: Cpu,
+    /// Memory and swap.
+    pub memory: Memory,
+    /// Network, seen from the devices and from the sockets.
+    pub network: Network,
+    /// Block I/O.
+    pub block: Block,
+    /// Processes and threads.
+    pub pids: Pids,
+}
+
+/// A Kubernetes pod as far as a cgroup path tells.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Pod {
+    /// The pod's uid, with dashes.
+    pub uid: String,
+    /// `guaranteed`, `burstable` or `besteffort`.
+    pub qos: Option<&'static str>,
+}
+
+/// CPU time.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Cpu {
+    /// CPU seconds used since the cgroup was made.
+    pub usage_seconds: Option<f64>,
+    /// Part of it in user mode.
+    pub user_seconds: Option<f64>,
+    /// Part of it in the kernel.
+    pub system_seconds: Option<f64>,
+    /// Share of one CPU over the interval: 100 is one CPU fully used, as `docker stats` counts.
+    pub percent: Option<f64>,
+    /// CFS periods in which the cgroup could run.
+    pub periods: Option<u64>,
+    /// Periods in which it was throttled.
+    pub throttled_periods: Option<u64>,
+    /// Seconds for which it was throttled.
+    pub throttled_seconds: Option<f64>,
+}
+
+/// Memory and swap.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Memory {
+    /// Everything charged to the cgroup, page cache included.
+    pub usage_bytes: Option<u64>,
+    /// Usage without inactive file pages: `MEM USAGE` of `docker stats`.
+    pub working_set_bytes: Option<u64>,
+    /// The limit in force, never more than the host has.
+    pub limit_bytes: Option<u64>,
+    /// Working set as a share of the limit.
+    pub percent: Option<f64>,
+    /// Anonymous memory.
+    pub rss_bytes: Option<u64>,
+    /// Page cache.
+    pub cache_bytes: Option<u64>,
+    /// Swap in use.
+    pub swap_bytes: Option<u64>,
+    /// Highest usage so far.
+    pub peak_bytes: Option<u64>,
+    /// Processes that the kernel killed for want of memory.
+    pub oom_kills: Option<u64>,
+    /// The kernel's `memory.stat`, whole.
+    pub stat: BTreeMap<String, u64>,
+}
+
+/// Network.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Network {
+    /// Devices of the network namespace without `lo`; shared by all who share the namespace.
+    pub interfaces: Option<BTreeMap<String, Interface>>,
+    /// The container's own sockets, right in shared namespaces too.
+    pub sockets: Option<Sockets>,
+    /// Ids of the others in the same network namespace; `None` if unknown.
+    pub shared_with: Option<Vec<String>>,
+    /// Whether that namespace is the host's.
+    pub host_namespace: Option<bool>,
+}
+
+/// Counters of one network device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct Interface {
+    pub rx_bytes: u64,
+    pub rx_packets: u64,
+    pub rx_errors: u64,
+    pub rx_dropped: u64,
+    pub tx_bytes: u64,
+    pub tx_packets: u64,
+    pub tx_errors: u64,
+    pub tx_dropped: u64,
+}
+
+/// What a container's sockets carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Sockets {
+    /// What a byte means here.
+    pub level: Level,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// The same, by transport (level `payload`).
+    pub tcp: Option<Traffic>,
+    /// The same, by transport (level `payload`).
+    pub udp: Option<Traffic>,
+    /// Packets received (level `l3`).
+    pub rx_packets: Option<u64>,
+    /// Packets sent (level `l3`).
+    pub tx_packets: Option<u64>,
+    /// What went over the loopback device, which is not part of the sums above (level `l3`).
+    pub loopback: Option<Packets>,
+}
+
+/// What a byte of the socket view means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// What programs passed to and got from their sockets.
+    Payload,
+    /// IP packets with their headers.
+    L3,
+}
+
+/// Calls and bytes of one transport.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct Traffic {
+    pub rx_bytes: u64,
+    pub rx_calls: u64,
+    pub tx_bytes: u64,
+    pub tx_calls: u64,
+}
+
+/// Packets and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct Packets {
+    pub rx_bytes: u64,
+    pub rx_packets: u64,
+    pub tx_bytes: u64,
+    pub tx_packets: u64,
+}
+
+/// Block I/O.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct Block {
+    /// `bpf` or `cgroup`; `None` if there is no source.
+    pub source: Option<&'static str>,
+    /// Bytes read from all devices.
+    pub read_bytes: Option<u64>,
+    /// Bytes written to all devices.
+    pub write_bytes: Option<u64>,
+    /// Read requests completed.
+    pub read_ops: Option<u64>,
+    /// Write requests completed.
+    pub write_ops: Option<u64>,
+    /// Bytes discarded.
+    pub discard_bytes: Option<u64>,
+    /// The same for each device, by `major:minor`.
+    pub devices: BTreeMap<String, Device>,
+}
+
+/// Block I/O on one device.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs)]
+pub struct Device {
+    pub read_bytes: u64,
+    pub write_bytes: u64,
+    pub read_ops: u64,
+    pub write_ops: u64,
+    pub discard_bytes: Option<u64>,
+    pub discard_ops: Option<u64>,
+}
+
+/// Processes and threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Pids {
+    /// Tasks now.
+    pub current: Option<u64>,
+    /// The most that may exist; `None` is unlimited or unknown.
+    pub limit: Option<u64>,
+}
