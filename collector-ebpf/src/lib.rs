@@ -1,1 +1,263 @@
-//! x
+//! The layout that the kernel side and user space share: keys, counter cells, field offsets.
+//!
+//! Every type here is plain data made of integers without padding, so that both sides may look at
+//! the same memory.
+
+#![cfg_attr(target_arch = "bpf", no_std)]
+
+/// What one slot counts for. A slot that nobody uses is all zeroes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// Inode of the cgroup's directory: `kn->id` (`include/linux/cgroup.h`, Linux 5.10).
+    /// 0 stands for work that no cgroup can be charged with.
+    pub cgroup_id: u64,
+    /// `major << 20 | minor` of the block device (`dev_t` of `include/linux/kdev_t.h`); 0 in the
+    /// network table.
+    pub device: u32,
+    /// [`USED`], so that a key differs from an empty slot even if its other fields are 0.
+    pub used: u32,
+}
+
+/// Value of [`Key::used`].
+pub const USED: u32 = 1;
+
+impl Key {
+    /// How many `u64` a key takes.
+    pub const WORDS: usize = core::mem::size_of::<Self>() / core::mem::size_of::<u64>();
+
+    /// The key as it lies in memory.
+    pub const fn to_words(self) -> [u64; Self::WORDS] {
+        let [a, b, c, d] = self.device.to_ne_bytes();
+        let [e, f, g, h] = self.used.to_ne_bytes();
+        [self.cgroup_id, u64::from_ne_bytes([a, b, c, d, e, f, g, h])]
+    }
+
+    /// The inverse of [`Key::to_words`].
+    pub const fn from_words([cgroup_id, rest]: [u64; Self::WORDS]) -> Self {
+        let [a, b, c, d, e, f, g, h] = rest.to_ne_bytes();
+        Self {
+            cgroup_id,
+            device: u32::from_ne_bytes([a, b, c, d]),
+            used: u32::from_ne_bytes([e, f, g, h]),
+        }
+    }
+
+    /// The key of a cgroup in the network table.
+    #[inline(always)]
+    pub const fn cgroup(cgroup_id: u64) -> Self {
+        Self { cgroup_id, device: 0, used: USED }
+    }
+
+    /// The key of a cgroup's work on one block device.
+    #[inline(always)]
+    pub const fn device(cgroup_id: u64, major: u32, minor: u32) -> Self {
+        Self { cgroup_id, device: major << MINOR_BITS | minor, used: USED }
+    }
+
+    /// `major` and `minor` of [`Key::device`].
+    pub const fn major_minor(self) -> (u32, u32) {
+        (self.device >> MINOR_BITS, self.device & ((1 << MINOR_BITS) - 1))
+    }
+}
+
+const MINOR_BITS: u32 = 20;
+
+/// Slot that takes what finds no slot of its own.
+pub const OVERFLOW_SLOT: u32 = 0;
+
+/// Bytes that programs handed to and got from sockets, and how many calls it took.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Traffic {
+    pub rx_bytes: u64,
+    pub rx_calls: u64,
+    pub tx_bytes: u64,
+    pub tx_calls: u64,
+}
+
+/// IP packets and their bytes, IP header included.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Packets {
+    pub rx_bytes: u64,
+    pub rx_packets: u64,
+    pub tx_bytes: u64,
+    pub tx_packets: u64,
+}
+
+/// Counters of one cgroup's sockets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetCell {
+    /// TCP and MPTCP.
+    pub tcp: Traffic,
+    /// UDP and UDP-Lite.
+    pub udp: Traffic,
+    /// Any other IP protocol: raw sockets, SCTP, ping.
+    pub other: Traffic,
+    /// Packets over every device but loopback.
+    pub wire: Packets,
+    /// Packets over loopback.
+    pub loopback: Packets,
+}
+
+/// Completed requests of one kind.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Requests {
+    /// Bytes that completed.
+    pub bytes: u64,
+    /// Requests that completed.
+    pub ops: u64,
+    /// Time from the driver's start of the request to its completion.
+    pub service_nanoseconds: u64,
+    /// Time from the request's allocation to the driver's start.
+    pub wait_nanoseconds: u64,
+}
+
+/// Counters of one cgroup on one block device.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BlockCell {
+    /// Reads.
+    pub read: Requests,
+    /// Writes, zone appends included.
+    pub write: Requests,
+    /// Discards and secure erases.
+    pub discard: Requests,
+    /// Completions that reported an error.
+    pub errors: u64,
+    /// Completions for which the kernel had not stamped the driver's start, so that their whole
+    /// time is unknown.
+    pub untimed: u64,
+}
+
+/// A table of counters: cells of one type, every field a `u64` that only grows.
+///
+/// # Safety
+///
+/// The type is `repr(C)`, consists of `u64` alone, and any bit pattern is a value of it.
+pub unsafe trait Cell: Copy + Default {
+    /// How many `u64` the cell holds.
+    const WORDS: usize = core::mem::size_of::<Self>() / core::mem::size_of::<u64>();
+
+    /// The counters in memory order.
+    fn words(&self) -> &[u64] {
+        // SAFETY: the trait's contract.
+        unsafe {
+            core::slice::from_raw_parts(core::ptr::from_ref(self).cast::<u64>(), Self::WORDS)
+        }
+    }
+
+    /// The counters in memory order.
+    fn words_mut(&mut self) -> &mut [u64] {
+        // SAFETY: the trait's contract.
+        unsafe {
+            core::slice::from_raw_parts_mut(core::ptr::from_mut(self).cast::<u64>(), Self::WORDS)
+        }
+    }
+
+    /// Adds another cell's counters to this one's.
+    fn add(&mut self, other: &Self) {
+        for (sum, value) in self.words_mut().iter_mut().zip(other.words()) {
+            *sum = sum.wrapping_add(*value);
+        }
+    }
+}
+
+// SAFETY: `repr(C)` structs of `u64` fields.
+unsafe impl Cell for NetCell {}
+// SAFETY: as above.
+unsafe impl Cell for BlockCell {}
+
+/// What user space learned from the running kernel's BTF before it loads the programs.
+///
+/// The verifier sees these as constants of a frozen map, prunes what they rule out, and checks
+/// every offset against the type it belongs to: a wrong one is refused, never read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// `sock.__sk_common.skc_family`.
+    pub sock_family: u32,
+    /// `sock.sk_protocol`.
+    pub sock_protocol: u32,
+    /// `request.bio`.
+    pub request_bio: u32,
+    /// `request.__data_len`.
+    pub request_data_len: u32,
+    /// `request.cmd_flags`.
+    pub request_cmd_flags: u32,
+    /// `request.start_time_ns`.
+    pub request_start_time: u32,
+    /// `request.io_start_time_ns`.
+    pub request_io_start_time: u32,
+    /// `request.rq_disk`; [`ABSENT`] where the disk hangs on the queue (`request_queue.disk`).
+    pub request_disk: u32,
+    /// `request.q`.
+    pub request_queue: u32,
+    /// `request_queue.disk`, or [`ABSENT`].
+    pub queue_disk: u32,
+    /// `gendisk.major`.
+    pub disk_major: u32,
+    /// `gendisk.first_minor`.
+    pub disk_first_minor: u32,
+    /// `bio.bi_blkg`.
+    pub bio_blkg: u32,
+    /// `blkcg_gq.blkcg`.
+    pub blkg_blkcg: u32,
+    /// `blkcg.css.cgroup`.
+    pub blkcg_cgroup: u32,
+    /// `cgroup.kn`.
+    pub cgroup_kn: u32,
+    /// `kernfs_node.id`.
+    pub kn_id: u32,
+    /// Value of `REQ_OP_ZONE_APPEND`, which has moved between kernels.
+    pub op_zone_append: u32,
+    /// Cells of one slot: a power of two; CPUs share a cell when there are more of them.
+    pub shards: u32,
+    /// Keeps the size a multiple of 8.
+    pub reserved: u32,
+}
+
+/// A field that this kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+impl Layout {
+    /// Nothing known.
+    pub const UNKNOWN: Self = Self {
+        sock_family: ABSENT,
+        sock_protocol: ABSENT,
+        request_bio: ABSENT,
+        request_data_len: ABSENT,
+        request_cmd_flags: ABSENT,
+        request_start_time: ABSENT,
+        request_io_start_time: ABSENT,
+        request_disk: ABSENT,
+        request_queue: ABSENT,
+        queue_disk: ABSENT,
+        disk_major: ABSENT,
+        disk_first_minor: ABSENT,
+        bio_blkg: ABSENT,
+        blkg_blkcg: ABSENT,
+        blkcg_cgroup: ABSENT,
+        cgroup_kn: ABSENT,
+        kn_id: ABSENT,
+        op_zone_append: ABSENT,
+        shards: 1,
+        reserved: 0,
+    };
+
+    /// The bytes that replace the program's global.
+    pub const fn as_bytes(&self) -> &[u8] {
+        // SAFETY: `repr(C)`, only `u32` fields, hence no padding; the slice borrows `self`.
+        unsafe {
+            core::slice::from_raw_parts(
+                core::ptr::from_ref(self).cast::<u8>(),
+                core::mem::size_of::<Self>(),
+            )
+        }
+    }
+}

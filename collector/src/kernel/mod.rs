@@ -1,1 +1,151 @@
-//! To be written.
+//! The kernel's share of the work: programs that count, tables that show what they counted.
+//!
+//! The only place that knows aya. Facts are read, a pure plan is made from them, and the plan is
+//! applied; what fails on the way costs its own family and is told in one line.
+
+mod btf;
+mod facts;
+mod load;
+mod log;
+mod mapping;
+mod plan;
+mod table;
+
+use std::path::{Path, PathBuf};
+
+use aya::{Btf, Ebpf, sys::SyscallError};
+use tare_ebpf::{BlockCell, NetCell};
+
+pub use self::{plan::Sockets, table::Table};
+use crate::kernel::{facts::Facts, log::Log, plan::Plan};
+
+/// What the kernel side needs to know of the user's wishes and of the host.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// `false` leaves the kernel alone.
+    pub enabled: bool,
+    /// Where `sysfs` is mounted.
+    pub sys_root: PathBuf,
+    /// Where the root of cgroup2 is mounted, if it is.
+    pub unified: Option<PathBuf>,
+    /// Slots of each table, the overflow's included.
+    pub slots: u32,
+}
+
+/// What runs in the kernel on our behalf. Dropping it detaches and frees everything.
+pub struct Kernel {
+    /// Counters of sockets by cgroup2 id.
+    pub net: Option<Table<NetCell>>,
+    /// Counters of block requests by (id in the block controller's hierarchy, device).
+    pub block: Option<Table<BlockCell>>,
+    /// How the socket view is taken, or why it is not.
+    pub sockets: Result<Sockets, String>,
+    /// Why the socket view is not taken in the best way.
+    pub sockets_reason: Option<String>,
+    /// Why block requests are not counted.
+    pub block_reason: Option<String>,
+    log: Option<Log>,
+    /// Holds the programs and their links.
+    _ebpf: Option<Ebpf>,
+}
+
+impl Kernel {
+    /// Starts what the kernel allows; never fails as a whole.
+    pub fn start(options: &Options) -> Self {
+        let plan = if options.enabled {
+            plan::plan(&Facts {
+                object: load::has_object(),
+                btf: facts::read_btf_facts(&options.sys_root),
+                unified: options.unified.is_some(),
+            })
+        } else {
+            Plan::nothing("switched off with --bpf off")
+        };
+        if plan.sockets.is_empty() && plan.block.is_err() {
+            return Self::idle(&plan);
+        }
+        match apply(&plan, options) {
+            Ok(kernel) => kernel,
+            Err(error) => Self::idle(&Plan::nothing(&reason(&error))),
+        }
+    }
+
+    /// Passes on what the programs had to say. No system call when they said nothing.
+    pub fn drain_log(&mut self) {
+        if let Some(log) = &mut self.log {
+            log.drain();
+        }
+    }
+
+    fn idle(plan: &Plan) -> Self {
+        let why = plan.sockets_reason.clone().unwrap_or_default();
+        Self {
+            net: None,
+            block: None,
+            sockets: Err(why),
+            sockets_reason: None,
+            block_reason: plan.block.clone().err(),
+            log: None,
+            _ebpf: None,
+        }
+    }
+}
+
+fn apply(plan: &Plan, options: &Options) -> anyhow::Result<Kernel> {
+    let btf = Btf::from_sys_fs()?;
+    let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
+    let shards = load::shards(cpus as u32);
+    let mut ebpf = load::load(plan, options, shards)?;
+    let log = Log::open(&mut ebpf)?;
+    let mut kernel = Kernel { log: Some(log), ..Kernel::idle(plan) };
+    // Slots are handed out before the first program counts.
+    if !plan.sockets.is_empty() {
+        let table = Table::open(&mut ebpf, &table::NET, options.slots, shards)?;
+        let unified = options.unified.as_deref();
+        (kernel.sockets, kernel.sockets_reason) = attach_sockets(plan, &mut ebpf, &btf, unified);
+        kernel.net = kernel.sockets.is_ok().then_some(table);
+    }
+    if plan.block.is_ok() {
+        let table = Table::open(&mut ebpf, &table::BLOCK, options.slots, shards)?;
+        let attached = load::attach_tracepoints(&mut ebpf, &["block_rq_complete"], &btf);
+        kernel.block_reason = attached.err().map(|error| reason(&error));
+        kernel.block = kernel.block_reason.is_none().then_some(table);
+    }
+    kernel._ebpf = Some(ebpf);
+    Ok(kernel)
+}
+
+fn attach_sockets(
+    plan: &Plan,
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+    unified: Option<&Path>,
+) -> (Result<Sockets, String>, Option<String>) {
+    let mut why = plan.sockets_reason.clone();
+    for way in &plan.sockets {
+        match load::attach_sockets(ebpf, *way, btf, unified) {
+            Ok(()) => return (Ok(*way), why),
+            // The first reason is the one that a person can do something about.
+            Err(error) => why = why.or_else(|| Some(reason(&error))),
+        }
+    }
+    (Err(why.unwrap_or_default()), None)
+}
+
+/// One line for people; the verifier's pages go to the debug log.
+fn reason(error: &anyhow::Error) -> String {
+    tracing::debug!("{error:#}");
+    let denied = error.chain().any(|cause| {
+        let io = cause
+            .downcast_ref::<SyscallError>()
+            .map(|error| &error.io_error)
+            .or_else(|| cause.downcast_ref::<std::io::Error>());
+        io.is_some_and(|io| io.kind() == std::io::ErrorKind::PermissionDenied)
+    });
+    if denied {
+        // EPERM is also what a memory lock limit answers before Linux 5.11.
+        return "not permitted: needs CAP_BPF and CAP_PERFMON (run as root)".to_owned();
+    }
+    let text = format!("{error:#}");
+    text.lines().next().unwrap_or_default().to_owned()
+}

@@ -1,0 +1,122 @@
+//! Finding the cell to count in: key → slot → this CPU's cell.
+//!
+//! A key that is new takes a slot from the free list by itself, so that nothing is missed before
+//! user space has heard of the cgroup. The memory is all there from the start: no allocation
+//! happens here, and nothing is ever evicted.
+
+use aya_ebpf::{
+    bindings::{BPF_F_MMAPABLE, BPF_NOEXIST},
+    helpers::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    macros::map,
+    maps::{Array, HashMap, Stack},
+};
+use aya_log_ebpf::warn;
+use tare_ebpf::{BlockCell, Key, NetCell, OVERFLOW_SLOT};
+
+use crate::typed::layout;
+
+// User space sets the real sizes before it loads the object.
+const SLOTS: u32 = 1;
+
+#[map]
+static NET_SLOTS: HashMap<Key, u32> = HashMap::with_max_entries(SLOTS, 0);
+#[map]
+static NET_FREE: Stack<u32> = Stack::with_max_entries(SLOTS, 0);
+#[map]
+static NET_KEYS: Array<Key> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
+#[map]
+static NET_CELLS: Array<NetCell> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
+
+#[map]
+static BLOCK_SLOTS: HashMap<Key, u32> = HashMap::with_max_entries(SLOTS, 0);
+#[map]
+static BLOCK_FREE: Stack<u32> = Stack::with_max_entries(SLOTS, 0);
+#[map]
+static BLOCK_KEYS: Array<Key> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
+#[map]
+static BLOCK_CELLS: Array<BlockCell> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
+
+#[map]
+static LAST_LOG: Array<u64> = Array::with_max_entries(1, 0);
+
+/// This CPU's cell of a cgroup's sockets.
+#[inline(always)]
+pub(crate) fn net_cell(key: &Key) -> Option<*mut NetCell> {
+    NET_CELLS.get_ptr_mut(index(slot(&NET_SLOTS, &NET_FREE, &NET_KEYS, key)))
+}
+
+/// This CPU's cell of a cgroup's work on a device.
+#[inline(always)]
+pub(crate) fn block_cell(key: &Key) -> Option<*mut BlockCell> {
+    BLOCK_CELLS.get_ptr_mut(index(slot(&BLOCK_SLOTS, &BLOCK_FREE, &BLOCK_KEYS, key)))
+}
+
+/// Adds to a counter that other CPUs and interrupts add to as well.
+///
+/// The BPF target has no fetching add before Linux 5.12; this one fetches nothing.
+#[inline(always)]
+pub(crate) fn add(counter: *mut u64, value: u64) {
+    use core::intrinsics::{AtomicOrdering, atomic_xadd};
+    // SAFETY: the pointer comes from a map look-up, which the verifier proves.
+    unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value) };
+}
+
+/// Says whose work is counted in the overflow slot; out of line, because it hardly ever happens.
+#[inline(never)]
+fn log_overflow(cgroup_id: u64, device: u32) {
+    if may_log() {
+        warn!((), "no free slot: cgroup {}, device {} is counted as overflow", cgroup_id, device);
+    }
+}
+
+/// Whether a diagnostic may be logged now: one a second, whoever asks.
+#[inline(always)]
+fn may_log() -> bool {
+    // SAFETY: takes no argument.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let Some(last) = LAST_LOG.get_ptr_mut(0) else { return false };
+    // SAFETY: a pointer that the map gave. A lost race costs one line more.
+    unsafe {
+        if now.wrapping_sub(core::ptr::read_volatile(last)) < 1_000_000_000 {
+            return false;
+        }
+        core::ptr::write_volatile(last, now);
+    }
+    true
+}
+
+#[inline(always)]
+fn index(slot: u32) -> u32 {
+    let shards = layout!(shards);
+    // SAFETY: takes no argument.
+    let cpu = unsafe { bpf_get_smp_processor_id() };
+    slot * shards + (cpu & (shards - 1))
+}
+
+#[inline(always)]
+fn slot(slots: &HashMap<Key, u32>, free: &Stack<u32>, keys: &Array<Key>, key: &Key) -> u32 {
+    // SAFETY: a slot number never changes while its key is in the table.
+    match unsafe { slots.get(key) } {
+        Some(slot) => *slot,
+        None => take_slot(slots, free, keys, key),
+    }
+}
+
+#[inline(always)]
+fn take_slot(slots: &HashMap<Key, u32>, free: &Stack<u32>, keys: &Array<Key>, key: &Key) -> u32 {
+    let Ok(Some(slot)) = free.pop() else {
+        log_overflow(key.cgroup_id, key.device);
+        return OVERFLOW_SLOT;
+    };
+    if slots.insert(key, slot, BPF_NOEXIST as u64).is_ok() {
+        if let Some(place) = keys.get_ptr_mut(slot) {
+            // SAFETY: the slot is ours alone until user space gives it back.
+            unsafe { *place = *key };
+        }
+        return slot;
+    }
+    // Another CPU was first with this key, or the table is being changed under our feet.
+    let _ = free.push(slot, 0);
+    // SAFETY: as in `slot`.
+    unsafe { slots.get(key) }.copied().unwrap_or(OVERFLOW_SLOT)
+}

@@ -1,0 +1,52 @@
+//! A kernel map's memory, looked at without system calls.
+
+use std::{
+    io,
+    num::NonZeroUsize,
+    os::fd::AsFd,
+    ptr::NonNull,
+    slice,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
+
+/// The words of a `BPF_F_MMAPABLE` array (Linux 5.5), shared with the kernel, read-only here.
+pub(super) struct Mapping {
+    words: NonNull<AtomicU64>,
+    count: usize,
+}
+
+// SAFETY: the memory is only read, atomically, and lives as long as the value.
+unsafe impl Send for Mapping {}
+
+impl Mapping {
+    /// Maps the first `count` words of a map.
+    pub(super) fn of(map: impl AsFd, count: usize) -> io::Result<Self> {
+        let bytes = NonZeroUsize::new(count * size_of::<u64>()).ok_or(io::ErrorKind::InvalidInput)?;
+        // SAFETY: a new mapping at an address that the kernel chooses.
+        let address =
+            unsafe { mmap(None, bytes, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, map, 0) }?;
+        Ok(Self { words: address.cast(), count })
+    }
+
+    /// The word at `index`; 0 beyond the end.
+    pub(super) fn load(&self, index: usize) -> u64 {
+        self.words().get(index).map_or(0, |word| word.load(Ordering::Relaxed))
+    }
+
+    /// All words.
+    pub(super) fn words(&self) -> &[AtomicU64] {
+        // SAFETY: `count` words were mapped, are aligned to a page, and stay until the drop.
+        unsafe { slice::from_raw_parts(self.words.as_ptr(), self.count) }
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: mapped by `of` with this length; no reference outlives `self`.
+        if let Err(error) = unsafe { munmap(self.words.cast(), self.count * size_of::<u64>()) } {
+            tracing::debug!(%error, "cannot unmap a counter table");
+        }
+    }
+}

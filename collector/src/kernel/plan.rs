@@ -1,0 +1,111 @@
+//! Facts → plan: what to load, in which order of preference, and why the rest is off.
+//!
+//! Pure, so that every kernel we have heard of can be a line in a test.
+
+use tare_ebpf::{ABSENT, Layout};
+
+use crate::kernel::facts::{BtfFacts, Facts};
+
+/// What to load.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// Offsets for the programs.
+    pub layout: Layout,
+    /// Ways to the socket view, best first; all that failed is told in the reasons.
+    pub sockets: Vec<Sockets>,
+    /// Why a better way to the socket view, or any, is closed.
+    pub sockets_reason: Option<String>,
+    /// Whether block requests can be counted, or why not.
+    pub block: Result<(), String>,
+}
+
+/// A way to the socket view.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sockets {
+    /// Bytes at the socket calls, by tracepoint.
+    Payload,
+    /// IP packets, by programs on the root of cgroup2.
+    L3,
+}
+
+/// Decides.
+pub fn plan(facts: &Facts) -> Plan {
+    if !facts.object {
+        return Plan::nothing("built without the eBPF object; build with `cargo xtask build`");
+    }
+    let btf = match &facts.btf {
+        Ok(btf) => btf,
+        Err(reason) => return Plan::nothing(reason),
+    };
+    let (sockets, sockets_reason) = sockets(facts, btf);
+    Plan { layout: btf.layout, sockets, sockets_reason, block: block(btf) }
+}
+
+impl Plan {
+    /// Nothing to load, for one reason.
+    pub fn nothing(reason: &str) -> Self {
+        Self {
+            layout: Layout::UNKNOWN,
+            sockets: Vec::new(),
+            sockets_reason: Some(reason.to_owned()),
+            block: Err(reason.to_owned()),
+        }
+    }
+}
+
+fn sockets(facts: &Facts, btf: &BtfFacts) -> (Vec<Sockets>, Option<String>) {
+    if !facts.unified {
+        let reason = "no cgroup2 hierarchy is mounted, so sockets cannot be told apart";
+        return (Vec::new(), Some(reason.to_owned()));
+    }
+    match payload(btf) {
+        Ok(()) => (vec![Sockets::Payload, Sockets::L3], None),
+        Err(reason) => (vec![Sockets::L3], Some(reason)),
+    }
+}
+
+fn payload(btf: &BtfFacts) -> Result<(), String> {
+    tracepoint("sock_send_length", btf.sock_send_length, 3)?;
+    tracepoint("sock_recv_length", btf.sock_recv_length, 3)?;
+    let Layout { sock_family, sock_protocol, .. } = btf.layout;
+    fields(&[("sock.skc_family", sock_family), ("sock.sk_protocol", sock_protocol)])
+}
+
+fn block(btf: &BtfFacts) -> Result<(), String> {
+    tracepoint("block_rq_complete", btf.block_rq_complete, 3)?;
+    let layout = &btf.layout;
+    if layout.request_disk == ABSENT {
+        fields(&[("request.q", layout.request_queue), ("request_queue.disk", layout.queue_disk)])?;
+    }
+    fields(&[
+        ("request.bio", layout.request_bio),
+        ("request.__data_len", layout.request_data_len),
+        ("request.cmd_flags", layout.request_cmd_flags),
+        ("request.start_time_ns", layout.request_start_time),
+        ("request.io_start_time_ns", layout.request_io_start_time),
+        ("gendisk.major", layout.disk_major),
+        ("gendisk.first_minor", layout.disk_first_minor),
+        ("bio.bi_blkg", layout.bio_blkg),
+        ("blkcg_gq.blkcg", layout.blkg_blkcg),
+        ("blkcg.css.cgroup", layout.blkcg_cgroup),
+        ("cgroup.kn", layout.cgroup_kn),
+        ("kernfs_node.id", layout.kn_id),
+    ])
+}
+
+fn tracepoint(name: &str, found: Option<usize>, expected: usize) -> Result<(), String> {
+    match found {
+        Some(count) if count == expected => Ok(()),
+        Some(count) => Err(format!(
+            "this kernel's tracepoint {name} has {count} arguments where {expected} are known"
+        )),
+        None => Err(format!("this kernel has no tracepoint {name}")),
+    }
+}
+
+fn fields(wanted: &[(&str, u32)]) -> Result<(), String> {
+    match wanted.iter().find(|(_, offset)| *offset == ABSENT) {
+        Some((name, _)) => Err(format!("this kernel's BTF has no field {name} of the known size")),
+        None => Ok(()),
+    }
+}

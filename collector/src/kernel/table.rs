@@ -1,0 +1,160 @@
+//! Counter tables: keys and cells that the kernel writes and this process only looks at.
+//!
+//! Looking costs no system call. A slot is given back in two steps a sample apart, so that a
+//! program that found the slot just before may still finish its addition.
+
+use std::sync::atomic::Ordering;
+
+use anyhow::{Context, Result, bail};
+use aya::{
+    Ebpf,
+    maps::{Array, HashMap, Map, MapData, MapError, Stack},
+};
+use tare_ebpf::{Cell, Key, OVERFLOW_SLOT};
+
+use crate::kernel::mapping::Mapping;
+
+/// Counters of one family.
+pub struct Table<C: Cell> {
+    keys: Mapping,
+    cells: Mapping,
+    shards: usize,
+    /// What a slot's cells had counted for former keys; cells are never reset.
+    base: Vec<C>,
+    leaving: Vec<u32>,
+    slot_of: HashMap<MapData, [u64; Key::WORDS], u32>,
+    key_of: Array<MapData, [u64; Key::WORDS]>,
+    free: Stack<MapData, u32>,
+    /// Programs that are loaded later find the map by this descriptor.
+    _cells: MapData,
+}
+
+/// The names of a table's four maps.
+pub(super) struct Names {
+    /// Hash of key → slot.
+    pub(super) slots: &'static str,
+    /// Stack of slots that nobody uses.
+    pub(super) free: &'static str,
+    /// Array of slot → key.
+    pub(super) keys: &'static str,
+    /// Array of (slot, shard) → cell.
+    pub(super) cells: &'static str,
+}
+
+/// The maps of the network table.
+pub(super) const NET: Names =
+    Names { slots: "NET_SLOTS", free: "NET_FREE", keys: "NET_KEYS", cells: "NET_CELLS" };
+
+/// The maps of the block table.
+pub(super) const BLOCK: Names =
+    Names { slots: "BLOCK_SLOTS", free: "BLOCK_FREE", keys: "BLOCK_KEYS", cells: "BLOCK_CELLS" };
+
+impl<C: Cell> Table<C> {
+    /// Takes the table's maps out of a loaded object and hands all slots but the overflow's to
+    /// the kernel.
+    pub(super) fn open(ebpf: &mut Ebpf, names: &Names, slots: u32, shards: u32) -> Result<Self> {
+        let mut take =
+            |name: &str| ebpf.take_map(name).with_context(|| format!("the object has no map {name}"));
+        let slot_of = HashMap::try_from(take(names.slots)?)?;
+        let mut free: Stack<MapData, u32> = Stack::try_from(take(names.free)?)?;
+        let (Map::Array(keys_data), Map::Array(cells_data)) = (take(names.keys)?, take(names.cells)?)
+        else {
+            bail!("{} or {} is not an array", names.keys, names.cells)
+        };
+        let words = slots as usize * shards as usize * C::WORDS;
+        let cells = Mapping::of(cells_data.fd(), words).context("cannot map counters")?;
+        let keys = Mapping::of(keys_data.fd(), slots as usize * Key::WORDS)
+            .context("cannot map the keys of counters")?;
+        // The last one pushed is the first one taken: low slots come first and stay dense.
+        for slot in (OVERFLOW_SLOT + 1..slots).rev() {
+            free.push(slot, 0).context("cannot fill the list of free slots")?;
+        }
+        Ok(Self {
+            keys,
+            cells,
+            shards: shards as usize,
+            base: vec![C::default(); slots as usize],
+            leaving: Vec::new(),
+            slot_of,
+            key_of: Array::try_from(Map::Array(keys_data))?,
+            free,
+            _cells: cells_data,
+        })
+    }
+
+    /// Calls `each` with every key in use, its slot and its counters. No system call is made.
+    pub fn for_each(&self, mut each: impl FnMut(u32, Key, &C)) {
+        for (slot, words) in self.keys.words().chunks_exact(Key::WORDS).enumerate() {
+            let key = Key::from_words(std::array::from_fn(|i| words[i].load(Ordering::Relaxed)));
+            if key.used != 0 {
+                each(slot as u32, key, &self.cell(slot));
+            }
+        }
+    }
+
+    /// What found no slot of its own.
+    pub fn overflow(&self) -> C {
+        self.cell(OVERFLOW_SLOT as usize)
+    }
+
+    /// How many slots there are, the overflow's not counted.
+    pub fn capacity(&self) -> usize {
+        self.base.len().saturating_sub(1)
+    }
+
+    /// Stops counting for these keys, whose cgroups are gone. Their slots keep the counts until
+    /// [`Table::release`].
+    pub fn retire(&mut self, keys: impl IntoIterator<Item = (u32, Key)>) {
+        for (slot, key) in keys {
+            if self.leaving.contains(&slot) {
+                continue;
+            }
+            match self.slot_of.remove(&key.to_words()) {
+                Ok(()) | Err(MapError::KeyNotFound) => self.leaving.push(slot),
+                Err(error) => tracing::warn!(%error, slot, "cannot retire a counter slot"),
+            }
+        }
+    }
+
+    /// Gives back the slots retired before; `last` sees each one's final counts.
+    pub fn release(&mut self, mut last: impl FnMut(Key, &C)) {
+        for slot in std::mem::take(&mut self.leaving) {
+            let index = slot as usize;
+            let key = self.key(index);
+            let cell = self.cell(index);
+            last(key, &cell);
+            if let Some(base) = self.base.get_mut(index) {
+                base.add(&cell);
+            }
+            let freed = self
+                .key_of
+                .set(slot, [0; Key::WORDS], 0)
+                .and_then(|()| self.free.push(slot, 0));
+            if let Err(error) = freed {
+                tracing::warn!(%error, slot, "a counter slot is lost");
+            }
+        }
+    }
+
+    fn key(&self, slot: usize) -> Key {
+        Key::from_words(std::array::from_fn(|i| self.keys.load(slot * Key::WORDS + i)))
+    }
+
+    /// Sum over the slot's shards, without what former keys had counted.
+    fn cell(&self, slot: usize) -> C {
+        let mut sum = C::default();
+        let start = slot * self.shards * C::WORDS;
+        let words = self.cells.words().get(start..start + self.shards * C::WORDS);
+        for shard in words.unwrap_or_default().chunks_exact(C::WORDS) {
+            for (sum, word) in sum.words_mut().iter_mut().zip(shard) {
+                *sum = sum.wrapping_add(word.load(Ordering::Relaxed));
+            }
+        }
+        if let Some(base) = self.base.get(slot) {
+            for (sum, base) in sum.words_mut().iter_mut().zip(base.words()) {
+                *sum = sum.wrapping_sub(*base);
+            }
+        }
+        sum
+    }
+}
