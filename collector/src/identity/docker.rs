@@ -6,7 +6,7 @@
 mod book;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -170,9 +170,9 @@ impl Asker {
         let mut retry = FIRST_RETRY;
         loop {
             let fault = match self.connect_and_list().await {
-                Ok(docker) => {
+                Ok(daemon) => {
                     retry = FIRST_RETRY;
-                    self.answer_all(&docker).await
+                    self.answer_all(&daemon).await
                 }
                 Err(fault) => fault,
             };
@@ -183,16 +183,16 @@ impl Asker {
     }
 
     /// One call answers for all containers that run already.
-    async fn connect_and_list(&mut self) -> Result<Docker, Fault> {
-        let docker = connect(&self.socket)?;
-        let containers = match call(docker.list_containers(None)).await {
+    async fn connect_and_list(&mut self) -> Result<Daemon, Fault> {
+        let daemon = Daemon::connect(&self.socket)?;
+        let containers = match call(daemon.client.list_containers(None)).await {
             Ok(containers) => containers,
             // Not understanding one container must not cost the names of all others.
             Err(Error::JsonDataError { message, .. }) => {
                 tracing::debug!("cannot read Docker's list of containers: {message}");
                 Vec::new()
             }
-            Err(error) => return Err(Fault::new(error)),
+            Err(error) => return Err(daemon.fault(&error)),
         };
         self.last_fault = None;
         self.shared.update(|book| {
@@ -201,18 +201,18 @@ impl Asker {
             }
             book.status = Status::Connected;
         });
-        Ok(docker)
+        Ok(daemon)
     }
 
     /// Answers questions as they come, until the daemon is away.
-    async fn answer_all(&self, docker: &Docker) -> Fault {
+    async fn answer_all(&self, daemon: &Daemon) -> Fault {
         loop {
             let next = self.shared.book().next();
             let Some(id) = next else {
                 self.shared.asked.notified().await;
                 continue;
             };
-            match call(docker.inspect_container(&id, None)).await {
+            match call(daemon.client.inspect_container(&id, None)).await {
                 Ok(response) => self.shared.update(|book| match from_inspect(response) {
                     Some(details) => book.learn(id, details),
                     None => book.deny(id, Instant::now()),
@@ -225,7 +225,7 @@ impl Asker {
                 }
                 Err(error) => {
                     self.shared.update(|book| book.requeue(id));
-                    return Fault::new(error);
+                    return daemon.fault(&error);
                 }
             }
         }
@@ -252,29 +252,45 @@ struct Fault {
     expected: bool,
 }
 
-impl Fault {
-    fn new(error: Error) -> Self {
-        Self { reason: one_line(&error), expected: false }
+/// A daemon that may be there: every call connects anew.
+struct Daemon {
+    client: Docker,
+    socket: PathBuf,
+}
+
+impl Daemon {
+    fn connect(socket: &DockerSocket) -> Result<Self, Fault> {
+        let (candidates, expected) = match socket {
+            DockerSocket::Path(path) => (vec![path.clone()], false),
+            DockerSocket::Auto => (candidates(std::env::var("DOCKER_HOST").ok().as_deref()), true),
+            DockerSocket::Off => (Vec::new(), true),
+        };
+        let Some(socket) = candidates.iter().find(|path| path.exists()).cloned() else {
+            return Err(Fault { reason: no_socket(&candidates), expected });
+        };
+        // The requests carry no API version (the daemon then speaks its own), so any will do.
+        let version = bollard::API_DEFAULT_VERSION;
+        let timeout = CALL_TIMEOUT.as_secs();
+        match Docker::connect_with_unix(&socket.to_string_lossy(), timeout, version) {
+            Ok(client) => Ok(Self { client, socket }),
+            Err(error) => Err(fault(&socket, &error)),
+        }
+    }
+
+    fn fault(&self, error: &Error) -> Fault {
+        fault(&self.socket, error)
     }
 }
 
-fn connect(socket: &DockerSocket) -> Result<Docker, Fault> {
-    let path = match socket {
-        DockerSocket::Path(path) => path.clone(),
-        DockerSocket::Off => return Err(Fault { reason: "off".to_owned(), expected: true }),
-        DockerSocket::Auto => {
-            let candidates = candidates(std::env::var("DOCKER_HOST").ok().as_deref());
-            let found = candidates.iter().find(|path| path.exists()).cloned();
-            found.ok_or_else(|| Fault { reason: no_socket(&candidates), expected: true })?
-        }
-    };
-    // The requests carry no API version (the daemon then speaks its own), so any version serves.
-    let docker = Docker::connect_with_unix(
-        &path.to_string_lossy(),
-        CALL_TIMEOUT.as_secs(),
-        bollard::API_DEFAULT_VERSION,
-    );
-    docker.map_err(Fault::new)
+/// Names the socket and the innermost cause: the layers between tell about the client only.
+fn fault(socket: &Path, error: &Error) -> Fault {
+    let mut cause: &dyn std::error::Error = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    let reason = format!("{}: {cause}", socket.display());
+    let words: Vec<_> = reason.split_whitespace().collect();
+    Fault { reason: words.join(" "), expected: false }
 }
 
 fn candidates(docker_host: Option<&str>) -> Vec<PathBuf> {
@@ -330,20 +346,6 @@ fn bare(name: &str) -> &str {
 
 fn sorted(labels: Option<HashMap<String, String>>) -> BTreeMap<String, String> {
     labels.unwrap_or_default().into_iter().collect()
-}
-
-/// An error with its causes, as the sources of a report show it.
-fn one_line(error: &dyn std::error::Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let text = error.to_string();
-        if !line.contains(&text) {
-            line = format!("{line}: {text}");
-        }
-        cause = error.source();
-    }
-    line.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

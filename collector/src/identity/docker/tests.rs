@@ -13,14 +13,14 @@ const INSPECT: &str = r#"{"Id":"aaa","Name":"/web","Image":"sha256:0",
     "State":{"StartedAt":"2026-01-16T13:55:22.165243637Z"}}"#;
 
 /// A daemon that knows the container `aaa` and notes the requests.
-struct Daemon {
+struct FakeDaemon {
     socket: PathBuf,
     requests: Arc<Mutex<Vec<String>>>,
     _directory: tempfile::TempDir,
     task: JoinHandle<()>,
 }
 
-impl Daemon {
+impl FakeDaemon {
     fn start() -> Self {
         let directory = tempfile::tempdir().unwrap();
         let socket = directory.path().join("docker.sock");
@@ -59,7 +59,7 @@ async fn serve(listener: UnixListener, requests: Arc<Mutex<Vec<String>>>) {
 
 #[tokio::test]
 async fn names_arrive_and_stay() {
-    let daemon = Daemon::start();
+    let daemon = FakeDaemon::start();
     let names = DockerNames::spawn(DockerSocket::Path(daemon.socket.clone()));
     assert_eq!((names.status(), names.lookup("aaa")), (Status::Connecting, None));
     names.want("aaa");
@@ -93,7 +93,7 @@ async fn names_arrive_and_stay() {
 
 #[tokio::test]
 async fn a_listed_container_has_its_name_at_once() {
-    let daemon = Daemon::start();
+    let daemon = FakeDaemon::start();
     let names = DockerNames::spawn(DockerSocket::Path(daemon.socket.clone()));
     names.settled(SOON).await;
     assert_eq!(names.lookup("aaa").unwrap().name, "web");
@@ -105,7 +105,7 @@ async fn a_missing_daemon_fails_at_once() {
     let names = DockerNames::spawn(DockerSocket::Path("/nonexistent/docker.sock".into()));
     names.want("aaa");
     names.settled(SOON).await;
-    let missing = "Socket not found: /nonexistent/docker.sock".to_owned();
+    let missing = "no Docker socket at /nonexistent/docker.sock".to_owned();
     assert_eq!(names.status(), Status::Failed(missing));
 }
 
@@ -114,9 +114,10 @@ async fn a_daemon_that_hangs_times_out() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("docker.sock");
     let _silent = UnixListener::bind(&socket).unwrap();
-    let names = DockerNames::spawn(DockerSocket::Path(socket));
+    let names = DockerNames::spawn(DockerSocket::Path(socket.clone()));
     names.settled(SOON).await;
-    assert_eq!(names.status(), Status::Failed("Timeout error".to_owned()));
+    let reason = format!("{}: Timeout error", socket.display());
+    assert_eq!(names.status(), Status::Failed(reason));
 }
 
 #[tokio::test]
