@@ -1,1 +1,74 @@
-//! To be written.
+//! Formats of a report. Formats what it is given and fetches nothing.
+
+pub mod json;
+
+pub mod screen;
+
+pub mod select;
+
+pub mod table;
+
+pub mod text;
+
+pub mod units;
+
+use std::error::Error;
+use std::io;
+
+use clap::ValueEnum;
+
+/// The format of a report.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Columns like `docker stats`, for people.
+    #[default]
+    Table,
+    /// One object per line, for programs.
+    Json,
+}
+
+/// Which rows a report shows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Scope {
+    /// Containers; a table shows services where there are none.
+    #[default]
+    Containers,
+    /// Services of systemd.
+    Services,
+    /// Every cgroup.
+    All,
+}
+
+/// What orders the rows of a table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Sort {
+    /// By name.
+    #[default]
+    Name,
+    /// Most CPU first.
+    Cpu,
+    /// Most memory first.
+    Memory,
+    /// Most network bytes first.
+    Network,
+    /// Most block I/O bytes first.
+    Block,
+    /// Most processes first.
+    Pids,
+}
+
+/// Whether the reader of our output went away, as `| head` does: a quiet end and no failure.
+pub fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        let io = error.downcast_ref::<io::Error>();
+        if io.is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+#[cfg(test)]
+pub(crate) mod fixture;

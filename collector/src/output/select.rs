@@ -1,0 +1,219 @@
+//! Which rows of a report somebody asked for. Pure.
+
+use std::fmt;
+
+use crate::model::{Container, Kind, Report};
+use crate::output::Scope;
+use crate::output::text::printable;
+
+/// How many names a message about an unknown or ambiguous one offers.
+const MAX_OFFERED: usize = 3;
+
+/// Names or ids that fit no row, or a prefix that fits several.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Unknown {
+    /// The misfits, in the order of the arguments.
+    pub names: Vec<Misfit>,
+}
+
+/// One name or id that fits no single row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Misfit {
+    /// As it was asked for.
+    pub wanted: String,
+    /// Whether it is the prefix of several ids, those in `offered` among them.
+    pub ambiguous: bool,
+    /// What may have been meant, best first.
+    pub offered: Vec<String>,
+}
+
+/// Keeps the rows that `wanted` names: by exact name, by full id, or by an id prefix that fits one
+/// container only. `nginx` also names the service `nginx.service`. An empty `wanted` keeps all.
+///
+/// The rows that fit are kept on an error too: a container may end while others are watched.
+pub fn select(report: &mut Report, wanted: &[String]) -> Result<(), Unknown> {
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    let rows = &report.containers;
+    let mut keep = vec![false; rows.len()];
+    let mut names = Vec::new();
+    for wanted in wanted {
+        match find(rows, wanted) {
+            Ok(found) => found.into_iter().for_each(|index| keep[index] = true),
+            Err(misfit) => names.push(misfit),
+        }
+    }
+    let mut keep = keep.into_iter();
+    report.containers.retain(|_| keep.next().unwrap_or(false));
+    if names.is_empty() { Ok(()) } else { Err(Unknown { names }) }
+}
+
+/// Keeps the rows in `scope`. For formats that show the rows they are given; a table decides
+/// itself, because it shows something else rather than nothing.
+pub fn narrow(report: &mut Report, scope: Scope) {
+    report.containers.retain(|row| match scope {
+        Scope::Containers => row.kind == Kind::Container,
+        Scope::Services => row.kind == Kind::Service,
+        Scope::All => true,
+    });
+}
+
+impl fmt::Display for Unknown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (index, misfit) in self.names.iter().enumerate() {
+            if index > 0 {
+                f.write_str("; ")?;
+            }
+            let wanted = printable(&misfit.wanted);
+            let offered: Vec<_> = misfit.offered.iter().map(|name| printable(name)).collect();
+            let offered = offered.join(", ");
+            match (misfit.ambiguous, offered.is_empty()) {
+                (true, _) => write!(f, "`{wanted}` starts several ids, such as {offered}")?,
+                (false, true) => write!(f, "nothing here is called `{wanted}`")?,
+                (false, false) => {
+                    write!(f, "nothing here is called `{wanted}`; did you mean {offered}?")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl std::error::Error for Unknown {}
+
+fn find(rows: &[Container], wanted: &str) -> Result<Vec<usize>, Misfit> {
+    let which = |test: &dyn Fn(&Container) -> bool| -> Vec<usize> {
+        rows.iter().enumerate().filter(|(_, row)| test(row)).map(|(index, _)| index).collect()
+    };
+    let exact = which(&|row| row.id == wanted || row.name.as_deref() == Some(wanted));
+    if !exact.is_empty() {
+        return Ok(exact);
+    }
+    let unit =
+        which(&|row| row.kind == Kind::Service && row.id.strip_suffix(".service") == Some(wanted));
+    if !unit.is_empty() {
+        return Ok(unit);
+    }
+    let prefix = which(&|row| {
+        row.kind == Kind::Container && !wanted.is_empty() && row.id.starts_with(wanted)
+    });
+    let misfit = |ambiguous, offered| Misfit { wanted: wanted.to_owned(), ambiguous, offered };
+    match prefix.len() {
+        0 => Err(misfit(false, nearest(rows, wanted))),
+        1 => Ok(prefix),
+        _ => {
+            let ids = prefix.iter().take(MAX_OFFERED).map(|&index| rows[index].id.clone());
+            Err(misfit(true, ids.collect()))
+        }
+    }
+}
+
+/// The names most like `wanted`, if any is like it at all.
+fn nearest(rows: &[Container], wanted: &str) -> Vec<String> {
+    let wanted = wanted.to_lowercase();
+    let length = wanted.chars().count();
+    let limit = (length / 3).max(1);
+    let mut close: Vec<(usize, &str)> = rows
+        .iter()
+        .map(|row| row.name.as_deref().unwrap_or(&row.id))
+        .filter_map(|name| {
+            let lower = name.to_lowercase();
+            if length >= 3 && lower.contains(&wanted) {
+                return Some((0, name));
+            }
+            let near = name.chars().count().abs_diff(length) <= limit;
+            let edits = near.then(|| distance(&lower, &wanted))?;
+            (edits <= limit).then_some((edits, name))
+        })
+        .collect();
+    close.sort_unstable();
+    close.dedup();
+    close.into_iter().take(MAX_OFFERED).map(|(_, name)| name.to_owned()).collect()
+}
+
+/// Levenshtein's: insertions, deletions and replacements.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::fixture;
+
+    fn sample() -> Report {
+        let mut db = fixture::unknown(Kind::Container, "3f99");
+        db.name = Some("postgres".to_owned());
+        fixture::report(vec![
+            fixture::web(),
+            db,
+            fixture::unknown(Kind::Service, "ssh.service"),
+            fixture::unknown(Kind::Other, "/docker"),
+        ])
+    }
+
+    fn selected(wanted: &[&str]) -> (Vec<String>, Option<String>) {
+        let mut report = sample();
+        let wanted: Vec<String> = wanted.iter().map(|&name| name.to_owned()).collect();
+        let error = select(&mut report, &wanted).err().map(|error| error.to_string());
+        let names = report.containers.into_iter().map(|row| row.name.unwrap_or(row.id));
+        (names.collect(), error)
+    }
+
+    #[test]
+    fn by_name_id_and_prefix() {
+        for (wanted, name) in [
+            ("web", "web"),
+            (fixture::ID, "web"),
+            ("3f4", "web"),
+            ("3f9", "postgres"),
+            ("ssh.service", "ssh.service"),
+            ("ssh", "ssh.service"),
+            ("/docker", "/docker"),
+        ] {
+            assert_eq!(selected(&[wanted]), (vec![name.to_owned()], None), "{wanted}");
+        }
+        assert_eq!(selected(&[]).0.len(), 4);
+        assert_eq!(selected(&["postgres", "web", "3f4e"]).0, ["web", "postgres"]);
+    }
+
+    #[test]
+    fn misfits_tell_what_was_near_and_keep_the_rest() {
+        let (rows, error) = selected(&["web", "3f", "postgers", "zzz", ""]);
+        assert_eq!(rows, ["web"]);
+        let expected = format!(
+            "`3f` starts several ids, such as {}, 3f99; nothing here is called `postgers`; did you \
+             mean postgres?; nothing here is called `zzz`; nothing here is called ``",
+            fixture::ID
+        );
+        assert_eq!(error.unwrap(), expected);
+    }
+
+    #[test]
+    fn scopes() {
+        for (scope, rows) in [(Scope::Containers, 2), (Scope::Services, 1), (Scope::All, 4)] {
+            let mut report = sample();
+            narrow(&mut report, scope);
+            assert_eq!(report.containers.len(), rows);
+        }
+    }
+
+    #[test]
+    fn edit_distance() {
+        assert_eq!(distance("", "abc"), 3);
+        assert_eq!(distance("kitten", "sitting"), 3);
+        assert_eq!(distance("web", "web"), 0);
+    }
+}

@@ -1,0 +1,64 @@
+//! Text that is safe on a terminal.
+
+use std::borrow::Cow;
+
+/// Escapes what a terminal would obey instead of showing: control characters, and the invisible
+/// ones that reorder or hide text. Names come from whoever could make a container.
+pub fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(is_unsafe) {
+        return Cow::Borrowed(text);
+    }
+    let mut safe = String::with_capacity(text.len() + 8);
+    for character in text.chars() {
+        if is_unsafe(character) {
+            safe.extend(character.escape_default());
+        } else {
+            safe.push(character);
+        }
+    }
+    Cow::Owned(safe)
+}
+
+/// The first `width` characters.
+pub fn cut(text: &str, width: usize) -> &str {
+    match text.char_indices().nth(width) {
+        Some((end, _)) => &text[..end],
+        None => text,
+    }
+}
+
+fn is_unsafe(character: char) -> bool {
+    character.is_control()
+        || matches!(character,
+            '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
+            | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn escapes_what_a_terminal_obeys() {
+        assert_eq!(printable("web-1_ü"), "web-1_ü");
+        assert_eq!(printable("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
+        assert_eq!(printable("\u{9b}1m\u{202e}"), "\\u{9b}1m\\u{202e}");
+    }
+
+    #[test]
+    fn cuts_between_characters() {
+        assert_eq!(cut("äöü", 2), "äö");
+        assert_eq!(cut("äöü", 3), "äöü");
+        assert_eq!(cut("äöü", 0), "");
+    }
+
+    proptest! {
+        #[test]
+        fn never_a_control_character(text in any::<String>()) {
+            prop_assert!(!printable(&text).chars().any(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Numbers as `docker stats` writes them.
+//!
+//! One difference, on purpose: where Docker prints 999,999 bytes as `1e+03kB`, this says `1MB`.
+
+const BINARY: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+const DECIMAL: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
+
+/// Memory: units of 1,024 and four significant digits, such as `1.207MiB`.
+pub fn bytes_size(bytes: u64) -> String {
+    scaled(bytes, 1024.0, &BINARY, 4)
+}
+
+/// Network and block I/O: units of 1,000 and three significant digits, such as `10.5MB`.
+pub fn human_size(bytes: u64) -> String {
+    scaled(bytes, 1000.0, &DECIMAL, 3)
+}
+
+/// A percentage with two decimals, such as `12.35%`.
+pub fn percent(value: f64) -> String {
+    format!("{value:.2}%")
+}
+
+fn scaled(bytes: u64, base: f64, units: &[&str], digits: usize) -> String {
+    let mut value = bytes as f64;
+    let mut unit = 0;
+    let last = units.len() - 1;
+    while unit < last && (value >= base || general(value, digits).contains('e')) {
+        value /= base;
+        unit += 1;
+    }
+    format!("{}{}", general(value, digits), units[unit])
+}
+
+/// C's `%.<digits>g`.
+fn general(value: f64, digits: usize) -> String {
+    let scientific = format!("{value:.*e}", digits - 1);
+    let Some((mantissa, exponent)) = scientific.split_once('e') else {
+        return scientific; // not a finite number
+    };
+    let exponent: i32 = exponent.parse().unwrap_or_default();
+    if exponent < -4 || exponent >= digits as i32 {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        return format!("{}e{sign}{:02}", trimmed(mantissa), exponent.abs());
+    }
+    let decimals = (digits as i32 - 1 - exponent).max(0) as usize;
+    trimmed(&format!("{value:.decimals$}")).to_owned()
+}
+
+/// Without the zeros that end a fraction.
+fn trimmed(number: &str) -> &str {
+    if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn memory_like_docker() {
+        let gib = 1024.0 * 1024.0 * 1024.0;
+        let table = [
+            (0, "0B"),
+            (1, "1B"),
+            (1023, "1023B"),
+            (1024, "1KiB"),
+            (643_072, "628KiB"),
+            (1_048_575, "1024KiB"),
+            (1_048_576, "1MiB"),
+            (1_265_664, "1.207MiB"),
+            ((3.42 * gib) as u64, "3.42GiB"),
+            ((23.47 * gib) as u64, "23.47GiB"),
+            ((5.372 * 1024.0 * gib) as u64, "5.372TiB"),
+            ((2.22 * 1024.0 * 1024.0 * gib) as u64, "2.22PiB"),
+            (u64::MAX, "16EiB"),
+        ];
+        for (bytes, text) in table {
+            assert_eq!(bytes_size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn io_like_docker() {
+        let table = [
+            (0, "0B"),
+            (656, "656B"),
+            (1_000, "1kB"),
+            (1_032, "1.03kB"),
+            (1_024, "1.02kB"),
+            (10_500_000, "10.5MB"),
+            (999_499, "999kB"),
+            (999_999, "1MB"),
+            (120_000_000, "120MB"),
+            (3_420_000_000, "3.42GB"),
+            (u64::MAX, "18.4EB"),
+        ];
+        for (bytes, text) in table {
+            assert_eq!(human_size(bytes), text);
+        }
+    }
+
+    #[test]
+    fn percentages() {
+        assert_eq!(percent(0.0), "0.00%");
+        assert_eq!(percent(12.345), "12.35%");
+        assert_eq!(percent(799.999), "800.00%");
+    }
+
+    #[test]
+    fn general_like_c() {
+        let table = [
+            (1000.0, 3, "1e+03"),
+            (999.5, 3, "1e+03"),
+            (0.00001234, 3, "1.23e-05"),
+            (0.0001, 3, "0.0001"),
+            (100.0, 3, "100"),
+            (1023.96, 4, "1024"),
+        ];
+        for (value, digits, text) in table {
+            assert_eq!(general(value, digits), text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn always_short_and_without_an_exponent(bytes: u64) {
+            for text in [bytes_size(bytes), human_size(bytes)] {
+                prop_assert!(text.len() <= 8 && !text.contains('e'), "{text}");
+            }
+        }
+    }
+}
