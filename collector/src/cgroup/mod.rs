@@ -1,1 +1,11 @@
-//! To be written.
+//! What the kernel's cgroup files tell: hierarchies, the tree, and the usage of each cgroup.
+//!
+//! Files are opened once and read with one `pread` each; every reader is a `read` (I/O) around a
+//! `parse` that is pure and total: it takes any bytes and never panics.
+
+pub mod error;
+pub mod file;
+pub(crate) mod text;
+
+pub use error::ReadError;
+pub use file::KeptFile;
