@@ -5,7 +5,15 @@
 
 pub mod error;
 pub mod file;
+pub mod mounts;
+pub mod processes;
 pub(crate) mod text;
+pub mod walk;
 
 pub use error::ReadError;
 pub use file::KeptFile;
+pub use mounts::{
+    Controller, Hierarchies, LegacyHierarchy, Version, find_hierarchies, parse_mountinfo,
+};
+pub use processes::first_pid;
+pub use walk::{Node, Walk, walk};
