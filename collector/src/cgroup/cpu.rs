@@ -1,0 +1,224 @@
+//! CPU time of a cgroup.
+
+use nix::unistd::{SysconfVar, sysconf};
+
+use crate::cgroup::error::ReadError;
+use crate::cgroup::file::KeptFile;
+use crate::cgroup::mounts::{Hierarchies, Version};
+use crate::cgroup::text::named_numbers;
+use crate::cgroup::walk::below;
+
+/// `USER_HZ`, if the system does not tell: the same on every architecture with containers.
+const DEFAULT_CLOCK_TICKS: u64 = 100;
+
+/// CPU time of a cgroup with all its descendants since it was made.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuUsage {
+    /// CPU time in all modes. v2 counts in microseconds.
+    pub usage_nanoseconds: Option<u64>,
+    /// Part of it in user mode. v1 counts in `USER_HZ` (10 ms).
+    pub user_nanoseconds: Option<u64>,
+    /// Part of it in the kernel. v1 counts in `USER_HZ` (10 ms).
+    pub system_nanoseconds: Option<u64>,
+    /// Periods of the CPU limit in which the cgroup could run; 0 without a limit, `None` without
+    /// the `cpu` controller.
+    pub periods: Option<u64>,
+    /// Periods in which its limit was used up.
+    pub throttled_periods: Option<u64>,
+    /// For how long it was kept from running, summed over the CPUs.
+    pub throttled_nanoseconds: Option<u64>,
+}
+
+/// The open files of one cgroup that tell its CPU time.
+#[derive(Debug)]
+pub struct CpuFiles {
+    /// v1 only.
+    usage: Option<KeptFile>,
+    /// v1 only.
+    times: Option<KeptFile>,
+    /// v2: everything. v1: throttling.
+    stat: Option<KeptFile>,
+    clock_ticks: u64,
+}
+
+impl CpuFiles {
+    /// Opens the files of the cgroup at a path such as `/docker/abc`; `None` if there are none.
+    ///
+    /// v2: `cpu.stat`, in every cgroup since Linux 4.15, its times also without the `cpu`
+    /// controller. v1: `cpuacct.usage` and `cpuacct.stat` of the `cpuacct` controller, and
+    /// `cpu.stat` of the `cpu` controller, which may be mounted elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// If a file is there but cannot be opened.
+    pub fn open(hierarchies: &Hierarchies, path: &str) -> Result<Option<Self>, ReadError> {
+        let open = |controller: &str, version: Option<Version>, file: &str| match hierarchies
+            .controller(controller)
+        {
+            Some(c) if version.is_none_or(|version| version == c.version) => {
+                KeptFile::open(&below(c.root, path).join(file))
+            }
+            _ => Ok(None),
+        };
+        let files = Self {
+            usage: open("cpuacct", Some(Version::V1), "cpuacct.usage")?,
+            times: open("cpuacct", Some(Version::V1), "cpuacct.stat")?,
+            stat: open("cpu", None, "cpu.stat")?,
+            clock_ticks: clock_ticks(),
+        };
+        let any = files.usage.is_some() || files.times.is_some() || files.stat.is_some();
+        Ok(any.then_some(files))
+    }
+
+    /// Reads the CPU time. On v2 this makes the kernel add up the whole subtree first
+    /// (`kernel/cgroup/rstat.c`, `cgroup_base_stat_cputime_show`).
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Vanished`] when the cgroup was removed.
+    pub fn read_cpu(&self, buffer: &mut Vec<u8>) -> Result<CpuUsage, ReadError> {
+        let mut usage = CpuUsage::default();
+        if let Some(file) = &self.stat {
+            parse_cpu_stat(file.read(buffer)?, &mut usage);
+        }
+        if let Some(file) = &self.usage {
+            usage.usage_nanoseconds = Some(file.read_number(buffer)?);
+        }
+        if let Some(file) = &self.times {
+            parse_cpuacct_stat(file.read(buffer)?, self.clock_ticks, &mut usage);
+        }
+        Ok(usage)
+    }
+}
+
+/// Reads a `cpu.stat` of v2 (`…_usec`, `kernel/cgroup/rstat.c`; throttling by
+/// `cpu_extra_stat_show`) or v1 (`throttled_time` in nanoseconds, `cpu_cfs_stat_show`, both in
+/// `kernel/sched/core.c`).
+pub fn parse_cpu_stat(text: &[u8], usage: &mut CpuUsage) {
+    for (name, value) in named_numbers(text) {
+        let from_microseconds = Some(value.saturating_mul(1000));
+        match name {
+            b"usage_usec" => usage.usage_nanoseconds = from_microseconds,
+            b"user_usec" => usage.user_nanoseconds = from_microseconds,
+            b"system_usec" => usage.system_nanoseconds = from_microseconds,
+            b"nr_periods" => usage.periods = Some(value),
+            b"nr_throttled" => usage.throttled_periods = Some(value),
+            b"throttled_usec" => usage.throttled_nanoseconds = from_microseconds,
+            b"throttled_time" => usage.throttled_nanoseconds = Some(value),
+            _ => {}
+        }
+    }
+}
+
+/// Reads a `cpuacct.stat` of v1, in clock ticks (`kernel/sched/cpuacct.c`, `cpuacct_stats_show`).
+pub fn parse_cpuacct_stat(text: &[u8], clock_ticks: u64, usage: &mut CpuUsage) {
+    for (name, value) in named_numbers(text) {
+        let time = Some(ticks_to_nanoseconds(value, clock_ticks));
+        match name {
+            b"user" => usage.user_nanoseconds = time,
+            b"system" => usage.system_nanoseconds = time,
+            _ => {}
+        }
+    }
+}
+
+/// Clock ticks a second (`USER_HZ`) in what the kernel tells user space.
+pub(crate) fn clock_ticks() -> u64 {
+    let told = sysconf(SysconfVar::CLK_TCK).ok().flatten();
+    told.and_then(|ticks| u64::try_from(ticks).ok())
+        .filter(|ticks| *ticks > 0)
+        .unwrap_or(DEFAULT_CLOCK_TICKS)
+}
+
+/// Clock ticks as time.
+pub(crate) fn ticks_to_nanoseconds(ticks: u64, ticks_per_second: u64) -> u64 {
+    let nanoseconds = u128::from(ticks) * 1_000_000_000 / u128::from(ticks_per_second.max(1));
+    u64::try_from(nanoseconds).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cgroup::find_hierarchies;
+
+    const V2: &str = "usage_usec 8143296\nuser_usec 5093000\nsystem_usec 3050296\nnice_usec 0\n\
+        core_sched.force_idle_usec 0\nnr_periods 12\nnr_throttled 3\nthrottled_usec 45000\n\
+        nr_bursts 0\nburst_usec 0\n";
+    const V1: &str =
+        "nr_periods 40\nnr_throttled 9\nthrottled_time 123456789\nnr_bursts 0\nburst_time 0\n";
+
+    #[test]
+    fn v2_tells_everything_in_one_file() {
+        let tree = tempfile::tempdir().unwrap();
+        fs::create_dir(tree.path().join("abc")).unwrap();
+        fs::write(tree.path().join("cgroup.controllers"), "").unwrap();
+        fs::write(tree.path().join("abc/cpu.stat"), V2).unwrap();
+        let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
+        let files = CpuFiles::open(&hierarchies, "/abc").unwrap().unwrap();
+        let expected = CpuUsage {
+            usage_nanoseconds: Some(8_143_296_000),
+            user_nanoseconds: Some(5_093_000_000),
+            system_nanoseconds: Some(3_050_296_000),
+            periods: Some(12),
+            throttled_periods: Some(3),
+            throttled_nanoseconds: Some(45_000_000),
+        };
+        assert_eq!(files.read_cpu(&mut Vec::new()).unwrap(), expected);
+        assert!(CpuFiles::open(&hierarchies, "/gone").unwrap().is_none());
+    }
+
+    #[test]
+    fn v1_tells_it_in_three_files_of_two_mounts() {
+        let tree = tempfile::tempdir().unwrap();
+        for directory in ["cpu/abc", "cpuacct/abc"] {
+            fs::create_dir_all(tree.path().join(directory)).unwrap();
+        }
+        fs::write(tree.path().join("cpu/abc/cpu.stat"), V1).unwrap();
+        fs::write(tree.path().join("cpuacct/abc/cpuacct.usage"), "221455836093\n").unwrap();
+        fs::write(tree.path().join("cpuacct/abc/cpuacct.stat"), "user 17205\nsystem 4940\n")
+            .unwrap();
+        let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
+        let mut files = CpuFiles::open(&hierarchies, "/abc").unwrap().unwrap();
+        files.clock_ticks = 100;
+        let expected = CpuUsage {
+            usage_nanoseconds: Some(221_455_836_093),
+            user_nanoseconds: Some(172_050_000_000),
+            system_nanoseconds: Some(49_400_000_000),
+            periods: Some(40),
+            throttled_periods: Some(9),
+            throttled_nanoseconds: Some(123_456_789),
+        };
+        assert_eq!(files.read_cpu(&mut Vec::new()).unwrap(), expected);
+    }
+
+    #[test]
+    fn without_the_cpu_controller_throttling_is_unknown() {
+        let mut usage = CpuUsage::default();
+        parse_cpu_stat(b"usage_usec 1\nuser_usec 1\nsystem_usec 0\n", &mut usage);
+        assert_eq!(usage.usage_nanoseconds, Some(1000));
+        assert_eq!(usage.periods, None);
+    }
+
+    #[test]
+    fn ticks_never_overflow() {
+        assert_eq!(ticks_to_nanoseconds(u64::MAX, 100), u64::MAX);
+        assert_eq!(ticks_to_nanoseconds(1, 0), 1_000_000_000);
+        assert_eq!(ticks_to_nanoseconds(1, 1024), 976_562);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken(text: Vec<u8>, value: u64) {
+            let mut usage = CpuUsage::default();
+            parse_cpu_stat(&text, &mut usage);
+            parse_cpu_stat(format!("usage_usec {value}").as_bytes(), &mut usage);
+            parse_cpuacct_stat(&text, 100, &mut usage);
+            parse_cpuacct_stat(format!("user {value}").as_bytes(), 0, &mut usage);
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! Files that stay open.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+
+use crate::cgroup::error::{ReadError, is_gone};
+use crate::cgroup::text::number;
+
+/// Size of a buffer at its first use: more than `memory.stat` needs.
+const FIRST_BUFFER_BYTES: usize = 8 << 10;
+
+/// The most that one file may hold; a longer one is [`ReadError::Malformed`].
+pub const MAX_FILE_BYTES: usize = 1 << 20;
+
+/// A file of the kernel that was opened once and is read again and again.
+///
+/// It holds a descriptor, and with it the memory of a removed cgroup: drop it when the cgroup ended.
+#[derive(Debug)]
+pub struct KeptFile {
+    file: File,
+    path: Box<Path>,
+}
+
+impl KeptFile {
+    /// Opens a file for reading; `None` if it does not exist (or no longer).
+    pub fn open(path: &Path) -> Result<Option<Self>, ReadError> {
+        match File::open(path) {
+            Ok(file) => Ok(Some(Self { file, path: path.into() })),
+            Err(error) if is_gone(&error) => Ok(None),
+            Err(error) => Err(ReadError::from_io(path, error)),
+        }
+    }
+
+    /// The path that it was opened with.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Reads a file that the kernel writes in one piece, as cgroup files with `seq_show` are.
+    ///
+    /// One `pread` from the start, so the content is of one instant: kernfs makes the whole text
+    /// before it copies any (`fs/seq_file.c`, `seq_read_iter`). A full buffer grows and is read
+    /// again. The buffer only ever grows; with a buffer that is large enough nothing is allocated.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Vanished`] when the cgroup was removed, [`ReadError::Malformed`] for more than
+    /// [`MAX_FILE_BYTES`].
+    pub fn read<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], ReadError> {
+        loop {
+            self.make_room(buffer, 0)?;
+            let length = self.read_at(buffer, 0)?;
+            if length < buffer.len() {
+                return Ok(&buffer[..length]);
+            }
+            self.make_room(buffer, length)?;
+        }
+    }
+
+    /// Reads a file of many records to its end, such as `/proc/PID/net/dev` or `cgroup.procs`.
+    ///
+    /// The kernel hands those out a page at a time (`fs/seq_file.c`), so a short read is not their
+    /// end: at least two `pread`s, and a long file is not of one instant.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeptFile::read`].
+    pub fn read_records<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], ReadError> {
+        let mut length = 0;
+        loop {
+            self.make_room(buffer, length)?;
+            match self.read_at(&mut buffer[length..], length as u64)? {
+                0 => return Ok(&buffer[..length]),
+                more => length += more,
+            }
+        }
+    }
+
+    /// Reads a file that holds one number.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeptFile::read`]; [`ReadError::Malformed`] if it holds anything else.
+    pub fn read_number(&self, buffer: &mut Vec<u8>) -> Result<u64, ReadError> {
+        let text = self.read(buffer)?.trim_ascii();
+        number(text).ok_or_else(|| self.malformed("not a number"))
+    }
+
+    /// Reads a file that holds a limit: a number, or `max` for none.
+    ///
+    /// # Errors
+    ///
+    /// As [`KeptFile::read`]; [`ReadError::Malformed`] if it holds anything else.
+    pub fn read_limit(&self, buffer: &mut Vec<u8>) -> Result<Option<u64>, ReadError> {
+        match self.read(buffer)?.trim_ascii() {
+            b"max" => Ok(None),
+            text => number(text).map(Some).ok_or_else(|| self.malformed("not a limit")),
+        }
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, ReadError> {
+        loop {
+            match self.file.read_at(buffer, offset) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(ReadError::from_io(&self.path, error)),
+                Ok(length) => return Ok(length),
+            }
+        }
+    }
+
+    /// Makes the buffer longer than `used`.
+    fn make_room(&self, buffer: &mut Vec<u8>, used: usize) -> Result<(), ReadError> {
+        if buffer.len() > used {
+            return Ok(());
+        }
+        if used >= MAX_FILE_BYTES {
+            return Err(self.malformed("file too large"));
+        }
+        buffer.resize((used * 2).clamp(FIRST_BUFFER_BYTES, MAX_FILE_BYTES), 0);
+        Ok(())
+    }
+
+    fn malformed(&self, what: &'static str) -> ReadError {
+        ReadError::Malformed { path: self.path.to_path_buf(), what }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn kept(content: &[u8]) -> (tempfile::TempDir, KeptFile) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("file");
+        fs::write(&path, content).unwrap();
+        let file = KeptFile::open(&path).unwrap().unwrap();
+        (directory, file)
+    }
+
+    #[test]
+    fn a_missing_file_is_none() {
+        assert!(KeptFile::open(Path::new("/nonexistent/cpu.stat")).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_refused_file_is_an_error_with_its_path() {
+        let error = KeptFile::open(Path::new("/proc/self/stat/x")).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read /proc/self/stat/x");
+    }
+
+    #[test]
+    fn content_of_every_size_is_read_whole_in_both_ways() {
+        for size in [0, 1, FIRST_BUFFER_BYTES - 1, FIRST_BUFFER_BYTES, 3 * FIRST_BUFFER_BYTES + 1] {
+            let content = vec![b'7'; size];
+            let (_directory, file) = kept(&content);
+            assert_eq!(file.read(&mut Vec::new()).unwrap(), content);
+            assert_eq!(file.read_records(&mut vec![0; 1]).unwrap(), content);
+        }
+    }
+
+    #[test]
+    fn a_changed_file_is_read_anew_into_the_same_memory() {
+        let (_directory, file) = kept(b"1000\n");
+        let mut buffer = Vec::new();
+        assert_eq!(file.read_number(&mut buffer).unwrap(), 1000);
+        let memory = buffer.as_ptr();
+        fs::write(file.path(), b"7\n").unwrap();
+        assert_eq!(file.read_number(&mut buffer).unwrap(), 7);
+        assert_eq!(buffer.as_ptr(), memory);
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_refused() {
+        let (_directory, file) = kept(&vec![b'7'; MAX_FILE_BYTES]);
+        for error in [
+            file.read(&mut Vec::new()).unwrap_err(),
+            file.read_records(&mut Vec::new()).unwrap_err(),
+        ] {
+            assert!(matches!(error, ReadError::Malformed { what: "file too large", .. }));
+        }
+    }
+
+    #[test]
+    fn limits_may_be_missing() {
+        let mut buffer = Vec::new();
+        assert_eq!(kept(b"max\n").1.read_limit(&mut buffer).unwrap(), None);
+        assert_eq!(kept(b"512\n").1.read_limit(&mut buffer).unwrap(), Some(512));
+        assert!(kept(b"\n").1.read_limit(&mut buffer).is_err());
+        assert!(kept(b"max\n").1.read_number(&mut buffer).is_err());
+    }
+
+    #[test]
+    fn a_file_of_an_ended_process_vanished() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let path = format!("/proc/{}/status", child.id());
+        let file = KeptFile::open(Path::new(&path)).unwrap().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(matches!(file.read(&mut Vec::new()), Err(ReadError::Vanished)));
+    }
+}

@@ -1,0 +1,378 @@
+//! Where the cgroup hierarchies are mounted.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+use std::{fs, str};
+
+use crate::cgroup::error::ReadError;
+use crate::cgroup::text::{lines, words};
+
+/// The v1 controllers whose files Tare reads.
+const READ_CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "memory", "blkio", "pids"];
+
+/// Every v1 controller (`include/linux/cgroup_subsys.h`): other mount options are no controllers.
+const CONTROLLERS: [&str; 15] = [
+    "blkio",
+    "cpu",
+    "cpuacct",
+    "cpuset",
+    "debug",
+    "devices",
+    "freezer",
+    "hugetlb",
+    "memory",
+    "misc",
+    "net_cls",
+    "net_prio",
+    "perf_event",
+    "pids",
+    "rdma",
+];
+
+/// The directories that v1 hierarchies usually have, joint ones first.
+const LEGACY_DIRECTORIES: [&str; 7] =
+    ["cpu,cpuacct", "cpuacct,cpu", "cpu", "cpuacct", "memory", "blkio", "pids"];
+
+/// The cgroup hierarchies of a host.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Hierarchies {
+    /// Root of the cgroup2 hierarchy. The kernel has only one.
+    pub unified: Option<PathBuf>,
+    /// The v1 hierarchies in the order of their mounts.
+    pub legacy: Vec<LegacyHierarchy>,
+}
+
+/// One cgroup v1 hierarchy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegacyHierarchy {
+    /// Its controllers; `name=…` for a named hierarchy such as `name=systemd`.
+    pub controllers: Vec<String>,
+    /// Its root.
+    pub path: PathBuf,
+}
+
+/// Which of the kernel's two cgroup interfaces a controller is used through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// A hierarchy of its own, `Documentation/admin-guide/cgroup-v1`.
+    V1,
+    /// The unified hierarchy, `Documentation/admin-guide/cgroup-v2.rst`.
+    V2,
+}
+
+/// Where one controller's files are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Controller<'a> {
+    /// Which files to expect.
+    pub version: Version,
+    /// Root of the hierarchy.
+    pub root: &'a Path,
+}
+
+impl Hierarchies {
+    /// `v1`, `v2`, `hybrid` or `none`.
+    ///
+    /// A v1 hierarchy without a controller that Tare reads does not make a host hybrid: hosts with
+    /// everything in cgroup2 often keep `name=systemd` or `net_cls` for old programs.
+    pub fn layout(&self) -> &'static str {
+        let legacy = READ_CONTROLLERS.iter().any(|name| self.legacy_controller(name).is_some());
+        match (self.unified.is_some(), legacy) {
+            (true, true) => "hybrid",
+            (true, false) => "v2",
+            (false, true) => "v1",
+            (false, false) => "none",
+        }
+    }
+
+    /// Where a controller (by its v1 name: `cpuacct`, `blkio`) has its files.
+    ///
+    /// A controller can be in one hierarchy only (`kernel/cgroup/cgroup.c`, `rebind_subsystems`):
+    /// in a v1 one if that is mounted, else in the unified one. Whether a cgroup has its files is
+    /// found when opening them.
+    pub fn controller(&self, name: &str) -> Option<Controller<'_>> {
+        let legacy = self.legacy_controller(name);
+        legacy.map(|root| Controller { version: Version::V1, root }).or_else(|| {
+            let root = self.unified.as_deref()?;
+            Some(Controller { version: Version::V2, root })
+        })
+    }
+
+    /// The roots of all hierarchies, the unified one first.
+    pub fn roots(&self) -> impl Iterator<Item = &Path> {
+        let legacy = self.legacy.iter().map(|hierarchy| hierarchy.path.as_path());
+        self.unified.as_deref().into_iter().chain(legacy)
+    }
+
+    fn legacy_controller(&self, name: &str) -> Option<&Path> {
+        let has = |hierarchy: &&LegacyHierarchy| hierarchy.controllers.iter().any(|c| c == name);
+        self.legacy.iter().find(has).map(|hierarchy| hierarchy.path.as_path())
+    }
+
+    fn is_empty(&self) -> bool {
+        self.unified.is_none() && self.legacy.is_empty()
+    }
+}
+
+/// Finds the hierarchies of the host in `{proc_root}/self/mountinfo`.
+///
+/// With a `cgroup_root`, only mounts at or below it count, and if there are none, the directory
+/// itself is looked at: a copy of a cgroup tree is as good as a mounted one.
+///
+/// # Errors
+///
+/// If there is neither a readable `mountinfo` nor a `cgroup_root`.
+pub fn find_hierarchies(
+    proc_root: &Path,
+    cgroup_root: Option<&Path>,
+) -> Result<Hierarchies, ReadError> {
+    let path = proc_root.join("self/mountinfo");
+    let mountinfo = fs::read(&path);
+    let Some(root) = cgroup_root else {
+        let text = mountinfo.map_err(|source| ReadError::Io { path, source })?;
+        return Ok(parse_mountinfo(&text, None));
+    };
+    let resolved = fs::canonicalize(root);
+    let root = resolved.as_deref().unwrap_or(root);
+    let mounted = parse_mountinfo(&mountinfo.unwrap_or_default(), Some(root));
+    Ok(if mounted.is_empty() { detect(root) } else { mounted })
+}
+
+/// Finds the hierarchies in the text of a `mountinfo` (`fs/proc_namespace.c`, `show_mountinfo`).
+///
+/// Of several mounts of one hierarchy the first that shows its root wins; one that shows only a
+/// part of it is taken if there is no other.
+pub fn parse_mountinfo(text: &[u8], cgroup_root: Option<&Path>) -> Hierarchies {
+    let mut found: Vec<Mount<'_>> = Vec::new();
+    for mount in lines(text).filter_map(parse_mount) {
+        if cgroup_root.is_some_and(|root| !mount.path.starts_with(root)) {
+            continue;
+        }
+        match found.iter_mut().find(|other| other.device == mount.device) {
+            None => found.push(mount),
+            Some(other) if mount.whole && !other.whole => *other = mount,
+            Some(_) => {}
+        }
+    }
+    let mut hierarchies = Hierarchies::default();
+    for mount in found {
+        match mount.controllers {
+            Some(controllers) => {
+                hierarchies.legacy.push(LegacyHierarchy { controllers, path: mount.path });
+            }
+            None => hierarchies.unified = hierarchies.unified.or(Some(mount.path)),
+        }
+    }
+    hierarchies
+}
+
+/// A mount of a cgroup file system.
+struct Mount<'a> {
+    /// `major:minor` of its superblock, one for each hierarchy.
+    device: &'a [u8],
+    /// Whether it shows the hierarchy from its root.
+    whole: bool,
+    path: PathBuf,
+    /// `None` for cgroup2.
+    controllers: Option<Vec<String>>,
+}
+
+/// `36 35 98:0 /root /mount/point rw,noatime master:1 - cgroup source rw,cpu,cpuacct`, with any
+/// number of fields before the dash.
+fn parse_mount(line: &[u8]) -> Option<Mount<'_>> {
+    let mut fields = words(line);
+    let device = fields.nth(2)?;
+    let root = fields.next()?;
+    let path = fields.next()?;
+    let _options = fields.next()?;
+    let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
+    let controllers = match fields.next()? {
+        b"cgroup2" => None,
+        b"cgroup" => Some(parse_controllers(fields.last()?)),
+        _ => return None,
+    };
+    let path = PathBuf::from(OsString::from_vec(unescape(path)));
+    Some(Mount { device, whole: root == b"/", path, controllers })
+}
+
+fn parse_controllers(options: &[u8]) -> Vec<String> {
+    options
+        .split(|byte| *byte == b',')
+        .filter_map(|option| str::from_utf8(option).ok())
+        .filter(|option| CONTROLLERS.contains(option) || option.starts_with("name="))
+        .map(str::to_owned)
+        .collect()
+}
+
+/// Undoes the kernel's `\040` for white space and backslashes (`fs/seq_file.c`, `mangle_path`).
+fn unescape(mut field: &[u8]) -> Vec<u8> {
+    let mut plain = Vec::with_capacity(field.len());
+    while let Some((&first, rest)) = field.split_first() {
+        field = rest;
+        if let (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', rest @ ..]) =
+            (first, rest)
+        {
+            plain.push(((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'));
+            field = rest;
+        } else {
+            plain.push(first);
+        }
+    }
+    plain
+}
+
+/// Tells a cgroup tree by the files in it.
+fn detect(root: &Path) -> Hierarchies {
+    let is_unified = |path: &Path| path.join("cgroup.controllers").is_file();
+    if is_unified(root) {
+        return Hierarchies { unified: Some(root.to_owned()), legacy: Vec::new() };
+    }
+    let unified = Some(root.join("unified")).filter(|path| is_unified(path));
+    let mut hierarchies = Hierarchies { unified, legacy: Vec::new() };
+    for name in LEGACY_DIRECTORIES {
+        let path = root.join(name);
+        // `cpu` and `cpuacct` are often links to the joint directory.
+        let known = |name| hierarchies.legacy_controller(name).is_some();
+        if path.is_dir() && !name.split(',').all(known) {
+            let controllers = name.split(',').map(str::to_owned).collect();
+            hierarchies.legacy.push(LegacyHierarchy { controllers, path });
+        }
+    }
+    hierarchies
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const HYBRID: &str = "\
+31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
+32 31 0:29 / /sys/fs/cgroup/cpu rw,relatime - cgroup cgroup rw,cpu
+33 31 0:30 / /sys/fs/cgroup/cpuacct rw,relatime - cgroup cgroup rw,cpuacct
+35 31 0:32 / /sys/fs/cgroup/memory rw,relatime - cgroup cgroup rw,memory
+38 31 0:35 / /sys/fs/cgroup/blkio rw,relatime - cgroup cgroup rw,blkio
+39 31 0:36 / /sys/fs/cgroup/pids rw,relatime - cgroup cgroup rw,pids
+40 31 0:37 / /sys/fs/cgroup/systemd rw,relatime - cgroup cgroup rw,name=systemd
+41 31 0:38 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw
+";
+
+    fn legacy(controllers: &[&str], path: &str) -> LegacyHierarchy {
+        let controllers = controllers.iter().map(|name| (*name).to_owned()).collect();
+        LegacyHierarchy { controllers, path: path.into() }
+    }
+
+    fn make(root: &Path, directories: &[&str], files: &[&str]) {
+        for directory in directories {
+            fs::create_dir_all(root.join(directory)).unwrap();
+        }
+        for file in files {
+            fs::write(root.join(file), "").unwrap();
+        }
+    }
+
+    #[test]
+    fn a_hybrid_host_has_v1_controllers_and_cgroup2() {
+        let found = parse_mountinfo(HYBRID.as_bytes(), None);
+        assert_eq!(found.layout(), "hybrid");
+        assert_eq!(found.unified.as_deref(), Some(Path::new("/sys/fs/cgroup/unified")));
+        assert_eq!(found.legacy[5], legacy(&["name=systemd"], "/sys/fs/cgroup/systemd"));
+        let root = Path::new("/sys/fs/cgroup/cpuacct");
+        assert_eq!(found.controller("cpuacct"), Some(Controller { version: Version::V1, root }));
+        let root = Path::new("/sys/fs/cgroup/unified");
+        assert_eq!(found.controller("cpuset"), Some(Controller { version: Version::V2, root }));
+        assert_eq!(found.roots().count(), 7);
+    }
+
+    #[test]
+    fn optional_fields_and_lsm_options_are_skipped() {
+        let text = b"28 21 0:25 / /sys/fs/cgroup rw,nosuid shared:4 master:1 propagate_from:2 - \
+                     cgroup2 cgroup2 rw,seclabel,nsdelegate\n\
+                     29 21 0:26 / /x rw shared:5 - cgroup cgroup rw,seclabel,xattr,cpu,cpuacct,clone_children";
+        let found = parse_mountinfo(text, None);
+        assert_eq!(found.unified.as_deref(), Some(Path::new("/sys/fs/cgroup")));
+        assert_eq!(found.legacy, [legacy(&["cpu", "cpuacct"], "/x")]);
+    }
+
+    #[test]
+    fn a_v1_hierarchy_that_tare_does_not_read_leaves_a_host_v2() {
+        let text = b"28 21 0:25 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
+                     29 21 0:26 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,xattr,name=systemd\n\
+                     30 21 0:27 / /run/net_cls rw - cgroup net_cls rw,net_cls\n";
+        assert_eq!(parse_mountinfo(text, None).layout(), "v2");
+        assert_eq!(parse_mountinfo(b"", None).layout(), "none");
+        let text = b"29 21 0:26 / /cgroup/pids rw - cgroup none rw,pids\n";
+        assert_eq!(parse_mountinfo(text, None).layout(), "v1");
+    }
+
+    #[test]
+    fn the_first_mount_from_the_root_wins() {
+        let text = b"1 0 0:30 /docker/abc /part rw - cgroup cgroup rw,memory\n\
+                     2 0 0:30 / /whole rw - cgroup cgroup rw,memory\n\
+                     3 0 0:30 / /again rw - cgroup cgroup rw,memory\n\
+                     4 0 0:31 /docker/abc /only rw - cgroup2 cgroup rw\n\
+                     5 0 0:31 /docker/abc /later rw - cgroup2 cgroup rw\n";
+        let found = parse_mountinfo(text, None);
+        assert_eq!(found.legacy, [legacy(&["memory"], "/whole")]);
+        assert_eq!(found.unified.as_deref(), Some(Path::new("/only")));
+    }
+
+    #[test]
+    fn a_cgroup_root_selects_by_whole_names() {
+        let text = b"1 0 0:30 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw\n\
+                     2 0 0:30 / /host/cgroups rw - cgroup2 cgroup2 rw\n\
+                     3 0 0:30 / /host/cgroup/unified rw - cgroup2 cgroup2 rw\n";
+        let found = parse_mountinfo(text, Some(Path::new("/host/cgroup")));
+        assert_eq!(found.unified.as_deref(), Some(Path::new("/host/cgroup/unified")));
+    }
+
+    #[test]
+    fn escapes_are_decoded() {
+        let text = br"1 0 0:30 / /mnt/a\040b\134c\09 rw - cgroup2 cgroup2 rw";
+        let found = parse_mountinfo(text, None);
+        assert_eq!(found.unified.as_deref(), Some(Path::new(r"/mnt/a b\c\09")));
+    }
+
+    #[test]
+    fn a_copied_v2_tree_is_detected() {
+        let tree = tempfile::tempdir().unwrap();
+        make(tree.path(), &["memory"], &["cgroup.controllers"]);
+        let found = find_hierarchies(Path::new("/nonexistent"), Some(tree.path())).unwrap();
+        assert_eq!(found.layout(), "v2");
+        assert_eq!(found.unified.as_deref(), Some(tree.path()));
+    }
+
+    #[test]
+    fn a_copied_hybrid_tree_is_detected() {
+        let tree = tempfile::tempdir().unwrap();
+        let root = fs::canonicalize(tree.path()).unwrap();
+        make(&root, &["cpu,cpuacct", "memory", "unified"], &["unified/cgroup.controllers"]);
+        std::os::unix::fs::symlink("cpu,cpuacct", root.join("cpu")).unwrap();
+        let found = find_hierarchies(Path::new("/proc"), Some(&root)).unwrap();
+        assert_eq!(found.layout(), "hybrid");
+        assert_eq!(found.unified, Some(root.join("unified")));
+        let paths: Vec<_> = found.legacy.iter().map(|hierarchy| &hierarchy.path).collect();
+        assert_eq!(paths, [&root.join("cpu,cpuacct"), &root.join("memory")]);
+    }
+
+    #[test]
+    fn a_proc_without_mountinfo_is_an_error_with_its_path() {
+        let error = find_hierarchies(Path::new("/nonexistent"), None).unwrap_err();
+        assert_eq!(error.to_string(), "cannot read /nonexistent/self/mountinfo");
+        find_hierarchies(Path::new("/proc"), None).unwrap();
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken(text: Vec<u8>) {
+            parse_mountinfo(&text, Some(Path::new("/sys")));
+        }
+
+        #[test]
+        fn any_escape_is_taken(path in r"(/|\\|[0-9]|a)*") {
+            let text = format!("1 0 0:1 / {path} rw - cgroup2 x rw");
+            parse_mountinfo(text.as_bytes(), None);
+        }
+    }
+}

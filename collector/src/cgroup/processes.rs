@@ -1,0 +1,149 @@
+//! The processes of a cgroup.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use nix::errno::Errno;
+
+use crate::cgroup::error::ReadError;
+use crate::cgroup::file::KeptFile;
+use crate::cgroup::mounts::Hierarchies;
+use crate::cgroup::text::{lines, number};
+use crate::cgroup::walk::{below, is_leaf};
+
+/// The most cgroups that are searched for a process.
+pub const MAX_SEARCHED: usize = 256;
+
+/// Any process of the cgroup at a path such as `/docker/abc` or of its descendants, the nearest
+/// first; `None` if it has none, or none within [`MAX_SEARCHED`] cgroups.
+///
+/// The unified hierarchy is asked first, then the v1 ones that have the path. Inner cgroups of v2
+/// have no processes of their own. Processes outside the reader's PID namespace, which the kernel
+/// lists as 0, do not count.
+///
+/// # Errors
+///
+/// If a `cgroup.procs` is there but cannot be read.
+pub fn first_pid(hierarchies: &Hierarchies, path: &str) -> Result<Option<u32>, ReadError> {
+    let mut buffer = Vec::new();
+    for root in hierarchies.roots() {
+        let pid = search(below(root, path), &mut buffer)?;
+        if pid.is_some() {
+            return Ok(pid);
+        }
+    }
+    Ok(None)
+}
+
+/// Finds the first process in the text of a `cgroup.procs`.
+pub fn parse_first_pid(text: &[u8]) -> Option<u32> {
+    let mut pids = lines(text).filter_map(|line| u32::try_from(number(line)?).ok());
+    pids.find(|pid| *pid != 0)
+}
+
+fn search(directory: PathBuf, buffer: &mut Vec<u8>) -> Result<Option<u32>, ReadError> {
+    let mut level = vec![directory];
+    let mut searched = 0;
+    while !level.is_empty() {
+        for directory in &level {
+            let pid = pid_in(directory, buffer)?;
+            searched += 1;
+            if pid.is_some() || searched == MAX_SEARCHED {
+                return Ok(pid);
+            }
+        }
+        let room = MAX_SEARCHED - searched;
+        level = level.iter().flat_map(|directory| children(directory)).take(room).collect();
+    }
+    Ok(None)
+}
+
+fn pid_in(directory: &Path, buffer: &mut Vec<u8>) -> Result<Option<u32>, ReadError> {
+    let Some(file) = KeptFile::open(&directory.join("cgroup.procs"))? else { return Ok(None) };
+    // The first page is enough.
+    match file.read(buffer) {
+        Ok(text) => Ok(parse_first_pid(text)),
+        Err(ReadError::Vanished) => Ok(None),
+        Err(ReadError::Io { source, .. }) if is_threaded(&source) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The processes of a threaded cgroup are those of the domain above it
+/// (`kernel/cgroup/cgroup.c`, `cgroup_procs_start`).
+fn is_threaded(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32)
+}
+
+fn children(directory: &Path) -> impl Iterator<Item = PathBuf> + use<> {
+    let inner = fs::metadata(directory).is_ok_and(|metadata| !is_leaf(&metadata));
+    let entries = inner.then(|| fs::read_dir(directory).ok()).flatten();
+    entries
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()))
+        .map(|entry| entry.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::cgroup::LegacyHierarchy;
+
+    fn hybrid(root: &Path) -> Hierarchies {
+        let legacy = |name: &str| LegacyHierarchy {
+            controllers: vec![name.to_owned()],
+            path: root.join(name),
+        };
+        Hierarchies {
+            unified: Some(root.join("unified")),
+            legacy: vec![legacy("cpu"), legacy("memory")],
+        }
+    }
+
+    fn put(root: &Path, cgroup: &str, pids: &str) {
+        fs::create_dir_all(root.join(cgroup)).unwrap();
+        fs::write(root.join(cgroup).join("cgroup.procs"), pids).unwrap();
+    }
+
+    #[test]
+    fn inner_cgroups_are_searched_through() {
+        let tree = tempfile::tempdir().unwrap();
+        put(tree.path(), "unified/abc", "");
+        put(tree.path(), "unified/abc/supervisor", "");
+        put(tree.path(), "unified/abc/payload/deep", "0\n4711\n");
+        let hierarchies = hybrid(tree.path());
+        assert_eq!(first_pid(&hierarchies, "/abc").unwrap(), Some(4711));
+        assert_eq!(first_pid(&hierarchies, "/abc/supervisor").unwrap(), None);
+        assert_eq!(first_pid(&hierarchies, "/gone").unwrap(), None);
+    }
+
+    #[test]
+    fn v1_is_asked_where_the_unified_hierarchy_has_none() {
+        let tree = tempfile::tempdir().unwrap();
+        put(tree.path(), "unified/abc", "");
+        put(tree.path(), "memory/abc", "12\n13\n");
+        assert_eq!(first_pid(&hybrid(tree.path()), "/abc").unwrap(), Some(12));
+    }
+
+    #[test]
+    fn the_search_is_bounded() {
+        let tree = tempfile::tempdir().unwrap();
+        for index in 0..=MAX_SEARCHED {
+            put(tree.path(), &format!("unified/abc/{index}"), "");
+        }
+        put(tree.path(), "unified/abc/0/deep", "5\n");
+        assert_eq!(first_pid(&hybrid(tree.path()), "/abc").unwrap(), None);
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken(text: Vec<u8>) {
+            parse_first_pid(&text);
+        }
+    }
+}
