@@ -13,6 +13,8 @@ pub mod network;
 
 pub mod identity;
 
+pub mod sources;
+
 pub mod registry;
 
 pub mod sample;

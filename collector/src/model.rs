@@ -8,6 +8,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use crate::sources::{Family, Source, Sources, State};
+
 /// Everything Tare knows about a host at one instant.
 #[derive(Clone, Debug, Serialize)]
 pub struct Report {
@@ -21,49 +23,6 @@ pub struct Report {
     pub sources: BTreeMap<Family, Source>,
     /// Containers, services or plain cgroups, in no promised order.
     pub containers: Vec<Container>,
-}
-
-/// A family of numbers that has one source at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Family {
-    /// CPU time.
-    Cpu,
-    /// Memory and swap.
-    Memory,
-    /// Processes and threads.
-    Pids,
-    /// Bytes and packets of network devices (what `docker stats` calls NET I/O).
-    NetworkInterfaces,
-    /// Bytes at the sockets, per cgroup.
-    NetworkSockets,
-    /// Block I/O.
-    Block,
-    /// Names and images.
-    Identity,
-}
-
-/// Where a family comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Source {
-    /// The source in words that a kernel person recognises, such as `tp_btf/block_rq_complete`.
-    pub source: Option<String>,
-    /// How well it works.
-    pub state: State,
-    /// Why it is not `On`, in one line.
-    pub reason: Option<String>,
-}
-
-/// How well a source works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum State {
-    /// Everything that the family promises.
-    On,
-    /// Something is missing or second best; the reason says what.
-    Degraded,
-    /// Nothing: every number of the family is `null`.
-    Off,
 }
 
 /// The host as a whole.
