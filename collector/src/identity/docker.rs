@@ -90,7 +90,8 @@ impl DockerNames {
         Self { shared, task: Some(tokio::spawn(asker.run())) }
     }
 
-    /// What is known about a container, by its full id. Never waits.
+    /// What is known about a container, by its full id. Never waits. A name may be known before
+    /// `started_at` is: look, and want it, again while that is `None`.
     pub fn lookup(&self, id: &str) -> Option<Details> {
         self.shared.book().lookup(id)
     }

@@ -140,29 +140,32 @@ impl Builder<'_> {
 
     /// What a host without containers has to show.
     fn instead(&mut self, services: Vec<&Container>, others: Vec<&Container>) {
-        let (intro, first) = (self.page.tables.len(), services.len());
-        if !services.is_empty() {
+        let count = services.len();
+        if count > 0 {
             self.table(Layout::Services, services);
-            let noun = if first == 1 { "service" } else { "services" };
-            self.introduce(intro, format!("No containers here; showing {first} {noun}."));
+            let noun = if count == 1 { "service" } else { "services" };
+            self.introduce(format!("No containers here; showing {count} {noun}."));
             return;
         }
         let biggest = biggest(others);
-        if biggest.is_empty() {
+        let count = biggest.len();
+        if count == 0 {
             self.say("No containers here, nor services or other cgroups.");
             return;
         }
-        let count = biggest.len();
         match self.options.sort {
             Sort::Name => self.ordered_table(Layout::Cgroups, &biggest),
             _ => self.table(Layout::Cgroups, biggest),
         }
-        let text = format!("No containers or services here; showing the {count} biggest cgroups.");
-        self.introduce(intro, text);
+        let noun = if count == 1 { "cgroup" } else { "cgroups" };
+        self.introduce(format!(
+            "No containers or services here; showing the biggest {count} {noun}."
+        ));
     }
 
-    fn introduce(&mut self, table: usize, text: String) {
-        if let Some(table) = self.page.tables.get_mut(table) {
+    /// Puts a line above the last table.
+    fn introduce(&mut self, text: String) {
+        if let Some(table) = self.page.tables.last_mut() {
             table.intro = Some(text);
         }
     }

@@ -126,7 +126,7 @@ fn the_biggest_cgroups_where_there_is_nothing_else() {
     let report = fixture::report(rows);
     let page = render(&report, &Options::default());
     let table = &page.tables[0];
-    let intro = "No containers or services here; showing the 20 biggest cgroups.";
+    let intro = "No containers or services here; showing the biggest 20 cgroups.";
     assert_eq!(table.intro.as_deref(), Some(intro));
     assert_eq!(table.rows.len(), MAX_FALLBACK_CGROUPS);
     assert!(table.rows[0].starts_with("/cg29 ") && table.rows[19].starts_with("/cg10 "));
