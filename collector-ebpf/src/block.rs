@@ -3,9 +3,7 @@
 //! A request only merges bios of one blkcg (`block/blk-merge.c`), so its first bio tells whose it
 //! is. The request carries its own time stamps: no state is kept per request.
 
-use aya_ebpf::{
-    helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext,
-};
+use aya_ebpf::{helpers::bpf_ktime_get_ns, macros::btf_tracepoint, programs::BtfTracePointContext};
 use tare_ebpf::{ABSENT, Key, Requests};
 
 use crate::{

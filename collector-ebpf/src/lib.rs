@@ -147,9 +147,7 @@ pub unsafe trait Cell: Copy + Default {
     /// The counters in memory order.
     fn words(&self) -> &[u64] {
         // SAFETY: the trait's contract.
-        unsafe {
-            core::slice::from_raw_parts(core::ptr::from_ref(self).cast::<u64>(), Self::WORDS)
-        }
+        unsafe { core::slice::from_raw_parts(core::ptr::from_ref(self).cast::<u64>(), Self::WORDS) }
     }
 
     /// The counters in memory order.

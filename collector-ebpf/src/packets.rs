@@ -2,7 +2,9 @@
 //!
 //! These programs sit in the data path: they count, and let every packet pass.
 
-use aya_ebpf::{helpers::generated::bpf_skb_cgroup_id, macros::cgroup_skb, programs::SkBuffContext};
+use aya_ebpf::{
+    helpers::generated::bpf_skb_cgroup_id, macros::cgroup_skb, programs::SkBuffContext,
+};
 use tare_ebpf::{Key, Packets};
 
 use crate::slots::{add, net_cell};
@@ -44,10 +46,6 @@ fn packets(context: &SkBuffContext) -> Option<*mut Packets> {
     let cell = net_cell(&Key::cgroup(id))?;
     // SAFETY: only the address is taken.
     Some(unsafe {
-        if ifindex == LOOPBACK_IFINDEX {
-            &raw mut (*cell).loopback
-        } else {
-            &raw mut (*cell).wire
-        }
+        if ifindex == LOOPBACK_IFINDEX { &raw mut (*cell).loopback } else { &raw mut (*cell).wire }
     })
 }

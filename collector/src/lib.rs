@@ -13,11 +13,11 @@ pub mod network;
 
 pub mod identity;
 
-pub mod sources;
-
 pub mod registry;
 
 pub mod sample;
+
+pub mod sources;
 
 pub mod model;
 

@@ -1,1 +1,275 @@
-//! To be written.
+//! One raw sample of everything at one instant: cumulative counters, no arithmetic.
+//!
+//! The only place where the kernel's tables, cgroup files, network devices and the registry come
+//! together. It knows no rates and no formats.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
+    sync::Arc,
+    time::Instant,
+};
+
+use jiff::Timestamp;
+use tare_ebpf::{BlockCell, Cell, Key, NetCell};
+
+use crate::{
+    cgroup::{CpuUsage, IoUsage, MemoryUsage, PidsUsage, ReadError},
+    host::{HostFiles, HostUsage},
+    identity::docker::Details,
+    kernel::{Kernel, Sockets},
+    network::{InterfaceCounters, NamespaceId},
+    registry::{Counters, Member, Registry, Serial, Tracked},
+};
+
+/// Everything at one instant.
+#[derive(Debug)]
+pub struct Sample {
+    /// When it was taken, for people.
+    pub time: Timestamp,
+    /// When it was taken, for rates.
+    pub taken_at: Instant,
+    /// The host as a whole.
+    pub host: HostUsage,
+    /// How sockets were counted, if they were.
+    pub sockets: Option<Sockets>,
+    /// Since when the kernel counts for us.
+    pub counting_since: Timestamp,
+    /// The host's own network namespace, if it can be told.
+    pub host_namespace: Option<NamespaceId>,
+    /// Devices of each network namespace in use.
+    pub namespaces: HashMap<NamespaceId, Vec<(String, InterfaceCounters)>>,
+    /// Everyone who was alive.
+    pub usages: Vec<Usage>,
+}
+
+/// What one member had used at that instant. `None` is unknown.
+#[derive(Clone, Debug)]
+pub struct Usage {
+    /// Who it is.
+    pub member: Arc<Member>,
+    /// What its runtime told.
+    pub details: Option<Arc<Details>>,
+    /// Its network namespace.
+    pub namespace: Option<NamespaceId>,
+    /// CPU time.
+    pub cpu: CpuUsage,
+    /// Memory and swap.
+    pub memory: MemoryUsage,
+    /// Tasks.
+    pub pids: PidsUsage,
+    /// Block I/O from cgroup files, read only where the kernel side does not count it.
+    pub io: Option<IoUsage>,
+    /// Sockets.
+    pub net: Option<NetCell>,
+    /// Block requests by device ([`Key::device`]).
+    pub block: Option<BTreeMap<u32, BlockCell>>,
+}
+
+/// Takes samples.
+pub struct Sampler {
+    /// Who is alive.
+    pub registry: Registry,
+    /// What the kernel counts for us.
+    pub kernel: Kernel,
+    host: HostFiles,
+    counting_since: Timestamp,
+    buffer: Vec<u8>,
+    /// CPU time as it was published last, below which it never falls.
+    published: HashMap<Serial, CpuUsage>,
+}
+
+impl Sampler {
+    /// Ready for the first walk and the first sample.
+    pub fn new(registry: Registry, kernel: Kernel, host: HostFiles) -> Self {
+        Self {
+            registry,
+            kernel,
+            host,
+            counting_since: Timestamp::now(),
+            buffer: Vec::new(),
+            published: HashMap::new(),
+        }
+    }
+
+    /// Looks for births and deaths, and retires the counters of cgroups that are gone.
+    pub fn discover(&mut self) {
+        let Self { registry, kernel: Kernel { net, block, .. }, .. } = self;
+        // Only what was there before the walk can be proved gone by it.
+        let (mut net_keys, mut block_keys) = (Vec::new(), Vec::new());
+        if let Some(net) = net {
+            net.for_each(|slot, key, _| net_keys.push((slot, key)));
+        }
+        if let Some(block) = block {
+            block.for_each(|slot, key, _| block_keys.push((slot, key)));
+        }
+        registry.walk();
+        net_keys.retain(|(_, key)| registry.is_gone(Counters::Net, key.cgroup_id));
+        block_keys.retain(|(_, key)| registry.is_gone(Counters::Block, key.cgroup_id));
+        if let Some(net) = net {
+            net.retire(net_keys);
+        }
+        if let Some(block) = block {
+            block.retire(block_keys);
+        }
+        self.published.retain(|serial, _| registry.get_mut(*serial).is_some());
+    }
+
+    /// Takes a sample. A reader that fails costs its own numbers only.
+    pub fn take(&mut self) -> Sample {
+        self.kernel.drain_log();
+        self.release();
+        let mut sample = Sample {
+            time: Timestamp::now(),
+            taken_at: Instant::now(),
+            host: HostUsage::default(),
+            sockets: self.kernel.sockets.as_ref().ok().copied(),
+            counting_since: self.counting_since,
+            host_namespace: self.registry.namespaces().host(),
+            namespaces: HashMap::new(),
+            usages: self.registry.tracked().map(|t| Usage::unread(t, &self.kernel)).collect(),
+        };
+        self.read_files(&mut sample);
+        self.read_tables(&mut sample.usages);
+        self.read_namespaces(&mut sample);
+        sample
+    }
+
+    /// Adds what removed sub-cgroups had counted to their owners, and frees the slots.
+    fn release(&mut self) {
+        let Self { registry, kernel: Kernel { net, block, .. }, .. } = self;
+        if let Some(net) = net {
+            net.release(|key, cell| {
+                let owner = registry.owner(Counters::Net, key.cgroup_id);
+                if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
+                    tracked.former_net.add(cell);
+                }
+            });
+        }
+        if let Some(block) = block {
+            block.release(|key, cell| {
+                let owner = registry.owner(Counters::Block, key.cgroup_id);
+                if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
+                    tracked.former_block.entry(key.device).or_default().add(cell);
+                }
+            });
+        }
+    }
+
+    /// Reads family by family: the first read of a family makes the kernel add up its per-CPU
+    /// counts for all cgroups, and the others find little left to do.
+    fn read_files(&mut self, sample: &mut Sample) {
+        let Self { registry, kernel, host, buffer, published, .. } = self;
+        let mut faults = Vec::new();
+        let mut vanished = HashSet::new();
+        match host.read_host(buffer) {
+            Ok(usage) => sample.host = usage,
+            Err(fault) => faults.push(fault),
+        }
+        let mut each = |read: &mut dyn FnMut(&mut Usage, &Tracked) -> Result<(), ReadError>| {
+            for (usage, tracked) in sample.usages.iter_mut().zip(registry.tracked()) {
+                match read(usage, tracked) {
+                    Ok(()) => {}
+                    Err(ReadError::Vanished) => {
+                        vanished.insert(usage.member.serial);
+                    }
+                    Err(fault) => faults.push(fault),
+                }
+            }
+        };
+        each(&mut |usage, tracked| {
+            usage.cpu =
+                tracked.files.as_ref().map_or(Ok(CpuUsage::default()), |f| f.read_cpu(buffer))?;
+            let last = published.entry(usage.member.serial).or_default();
+            usage.cpu.never_below(last);
+            *last = usage.cpu;
+            Ok(())
+        });
+        each(&mut |usage, tracked| {
+            tracked.files.as_ref().map_or(Ok(()), |f| f.read_memory(buffer, &mut usage.memory))
+        });
+        each(&mut |usage, tracked| {
+            usage.pids =
+                tracked.files.as_ref().map_or(Ok(PidsUsage::default()), |f| f.read_pids(buffer))?;
+            Ok(())
+        });
+        if kernel.block.is_none() {
+            each(&mut |usage, tracked| {
+                let mut io = IoUsage::default();
+                let found =
+                    tracked.files.as_ref().map_or(Ok(false), |f| f.read_io(buffer, &mut io))?;
+                usage.io = found.then_some(io);
+                Ok(())
+            });
+        }
+        // Who ended while being read is not in this sample; the next walk buries it.
+        sample.usages.retain(|usage| !vanished.contains(&usage.member.serial));
+        for fault in faults {
+            registry.tell(&fault);
+        }
+    }
+
+    /// Sums the kernel's counters by owner. No system call is made.
+    fn read_tables(&self, usages: &mut [Usage]) {
+        let Self { registry, kernel, .. } = self;
+        // Serials only grow, so the usages are sorted by them.
+        let find = |usages: &mut [Usage], counters, key: Key| {
+            let owner = registry.owner(counters, key.cgroup_id)?;
+            usages.binary_search_by_key(&owner, |usage| usage.member.serial).ok()
+        };
+        if let Some(net) = &kernel.net {
+            net.for_each(|_, key, cell| {
+                if let Some(at) = find(usages, Counters::Net, key)
+                    && let Some(sum) = &mut usages[at].net
+                {
+                    sum.add(cell);
+                }
+            });
+        }
+        if let Some(block) = &kernel.block {
+            block.for_each(|_, key, cell| {
+                if let Some(at) = find(usages, Counters::Block, key)
+                    && let Some(devices) = &mut usages[at].block
+                {
+                    devices.entry(key.device).or_default().add(cell);
+                }
+            });
+        }
+    }
+
+    fn read_namespaces(&mut self, sample: &mut Sample) {
+        let Self { registry, buffer, .. } = self;
+        let mut faults = Vec::new();
+        for namespace in sample.usages.iter().filter_map(|usage| usage.namespace) {
+            if let Entry::Vacant(entry) = sample.namespaces.entry(namespace) {
+                let mut devices = Vec::new();
+                match registry.namespaces().read(namespace, buffer, &mut devices) {
+                    Ok(()) => drop(entry.insert(devices)),
+                    Err(fault) => faults.push(fault),
+                }
+            }
+        }
+        for fault in faults {
+            registry.tell(&fault);
+        }
+    }
+}
+
+impl Usage {
+    /// A member of whom nothing was read yet. Where the kernel counts and has no slot for it,
+    /// there was nothing to count but in sub-cgroups that are gone.
+    fn unread(tracked: &Tracked, kernel: &Kernel) -> Self {
+        let Tracked { member, details, namespace, former_net, former_block, .. } = tracked;
+        let net = kernel.net.is_some() && member.cgroup_id.is_some();
+        Self {
+            member: Arc::clone(member),
+            details: details.clone(),
+            namespace: *namespace,
+            cpu: CpuUsage::default(),
+            memory: MemoryUsage::default(),
+            pids: PidsUsage::default(),
+            io: None,
+            net: net.then_some(*former_net),
+            block: kernel.block.is_some().then(|| former_block.clone()),
+        }
+    }
+}

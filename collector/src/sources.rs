@@ -3,6 +3,14 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use tare_ebpf::Cell;
+
+use crate::{
+    cgroup::Version,
+    identity::{Runtime, docker::Status},
+    kernel::{Kernel, Sockets, Table},
+    registry::Registry,
+};
 
 /// The source of every family.
 pub type Sources = BTreeMap<Family, Source>;
@@ -58,15 +66,98 @@ impl Source {
 
     /// A source that works in part.
     pub fn degraded(source: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self {
-            source: Some(source.into()),
-            state: State::Degraded,
-            reason: Some(reason.into()),
-        }
+        Self { source: Some(source.into()), state: State::Degraded, reason: Some(reason.into()) }
     }
 
     /// No source.
     pub fn off(reason: impl Into<String>) -> Self {
         Self { source: None, state: State::Off, reason: Some(reason.into()) }
+    }
+}
+
+/// Tells the source of every family as it is now.
+pub fn sources(registry: &Registry, kernel: &Kernel) -> Sources {
+    BTreeMap::from([
+        (Family::Cpu, files(registry, "cpuacct", "cpuacct.usage, cpuacct.stat", "cpu.stat")),
+        (Family::Memory, files(registry, "memory", "memory.* (v1)", "memory.* (v2)")),
+        (Family::Pids, files(registry, "pids", "pids.* (v1)", "pids.* (v2)")),
+        (Family::NetworkInterfaces, interfaces(registry)),
+        (Family::NetworkSockets, sockets(kernel)),
+        (Family::Block, block(registry, kernel)),
+        (Family::Identity, identity(registry)),
+    ])
+}
+
+fn files(registry: &Registry, controller: &str, v1: &str, v2: &str) -> Source {
+    match registry.hierarchies().controller(controller).map(|found| found.version) {
+        Some(Version::V1) => Source::on(v1),
+        Some(Version::V2) => Source::on(v2),
+        None => Source::off(format!("no cgroup hierarchy with the {controller} controller")),
+    }
+}
+
+fn interfaces(registry: &Registry) -> Source {
+    const SOURCE: &str = "/proc/PID/net/dev";
+    let known = registry.tracked().any(|tracked| tracked.namespace.is_some());
+    match registry.namespace_fault() {
+        Some(fault) if known => Source::degraded(SOURCE, fault),
+        Some(fault) => Source::off(fault),
+        None => Source::on(SOURCE),
+    }
+}
+
+fn sockets(kernel: &Kernel) -> Source {
+    let source = match &kernel.sockets {
+        Err(reason) => return Source::off(reason),
+        Ok(Sockets::Payload) => "tp_btf/sock_send_length, tp_btf/sock_recv_length",
+        Ok(Sockets::L3) => "cgroup_skb ingress and egress at the root of cgroup2",
+    };
+    match (overflow(kernel.net.as_ref()), &kernel.sockets_reason) {
+        (Some(reason), _) => Source::degraded(source, reason),
+        (None, Some(reason)) => Source::degraded(source, format!("packets, not payload: {reason}")),
+        (None, None) => Source::on(source),
+    }
+}
+
+fn block(registry: &Registry, kernel: &Kernel) -> Source {
+    const SOURCE: &str = "tp_btf/block_rq_complete";
+    let Some(reason) = &kernel.block_reason else {
+        return match overflow(kernel.block.as_ref()) {
+            Some(reason) => Source::degraded(SOURCE, reason),
+            None => Source::on(SOURCE),
+        };
+    };
+    match registry.hierarchies().controller("blkio").map(|found| found.version) {
+        Some(Version::V2) => Source::degraded("io.stat", format!("no latency: {reason}")),
+        Some(Version::V1) => Source::degraded(
+            "blkio.throttle.*",
+            format!("counts only throttled I/O on most kernels: {reason}"),
+        ),
+        None => Source::off(reason),
+    }
+}
+
+fn overflow<C: Cell>(table: Option<&Table<C>>) -> Option<String> {
+    let table = table?;
+    let lost = table.overflow().words().iter().any(|count| *count != 0);
+    lost.then(|| {
+        format!(
+            "all {} slots were in use: some cgroups are counted together as overflow; see --slots",
+            table.capacity()
+        )
+    })
+}
+
+fn identity(registry: &Registry) -> Source {
+    const PATH: &str = "cgroup path";
+    let docker = registry.tracked().any(|tracked| {
+        tracked.member.identity.as_ref().is_some_and(|id| id.runtime == Runtime::Docker)
+    });
+    match registry.names().status() {
+        _ if !docker => Source::on(PATH),
+        Status::Connected => Source::on("cgroup path, Docker Engine API"),
+        Status::Off => Source::degraded(PATH, "Docker is not asked for names"),
+        Status::Connecting => Source::degraded(PATH, "Docker has not answered yet"),
+        Status::Failed(reason) => Source::degraded(PATH, reason),
     }
 }

@@ -29,6 +29,25 @@ pub struct CpuUsage {
     pub throttled_nanoseconds: Option<u64>,
 }
 
+impl CpuUsage {
+    /// Raises what fell below an earlier reading. The kernel scales the tick-based user and system
+    /// times to the exact sum anew at each read, so one of them may lose what the other wins
+    /// (`kernel/sched/cputime.c`, `cputime_adjust`; per cgroup since Linux 5.10 at the latest).
+    pub fn never_below(&mut self, earlier: &Self) {
+        let fields = [
+            (&mut self.usage_nanoseconds, earlier.usage_nanoseconds),
+            (&mut self.user_nanoseconds, earlier.user_nanoseconds),
+            (&mut self.system_nanoseconds, earlier.system_nanoseconds),
+            (&mut self.periods, earlier.periods),
+            (&mut self.throttled_periods, earlier.throttled_periods),
+            (&mut self.throttled_nanoseconds, earlier.throttled_nanoseconds),
+        ];
+        for (now, earlier) in fields {
+            *now = now.map(|now| earlier.map_or(now, |earlier| now.max(earlier)));
+        }
+    }
+}
+
 /// The open files of one cgroup that tell its CPU time.
 #[derive(Debug)]
 pub struct CpuFiles {

@@ -92,7 +92,7 @@ impl DockerNames {
 
     /// What is known about a container, by its full id. Never waits. A name may be known before
     /// `started_at` is: look, and want it, again while that is `None`.
-    pub fn lookup(&self, id: &str) -> Option<Details> {
+    pub fn lookup(&self, id: &str) -> Option<Arc<Details>> {
         self.shared.book().lookup(id)
     }
 

@@ -67,7 +67,9 @@ pub(super) fn attach_sockets(
     unified: Option<&Path>,
 ) -> Result<()> {
     match way {
-        Sockets::Payload => attach_tracepoints(ebpf, &["sock_send_length", "sock_recv_length"], btf),
+        Sockets::Payload => {
+            attach_tracepoints(ebpf, &["sock_send_length", "sock_recv_length"], btf)
+        }
         Sockets::L3 => {
             let path = unified.context("no cgroup2 hierarchy is mounted")?;
             let root = File::open(path).with_context(|| path.display().to_string())?;

@@ -23,7 +23,8 @@ unsafe impl Send for Mapping {}
 impl Mapping {
     /// Maps the first `count` words of a map.
     pub(super) fn of(map: impl AsFd, count: usize) -> io::Result<Self> {
-        let bytes = NonZeroUsize::new(count * size_of::<u64>()).ok_or(io::ErrorKind::InvalidInput)?;
+        let bytes =
+            NonZeroUsize::new(count * size_of::<u64>()).ok_or(io::ErrorKind::InvalidInput)?;
         // SAFETY: a new mapping at an address that the kernel chooses.
         let address =
             unsafe { mmap(None, bytes, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, map, 0) }?;

@@ -53,11 +53,13 @@ impl<C: Cell> Table<C> {
     /// Takes the table's maps out of a loaded object and hands all slots but the overflow's to
     /// the kernel.
     pub(super) fn open(ebpf: &mut Ebpf, names: &Names, slots: u32, shards: u32) -> Result<Self> {
-        let mut take =
-            |name: &str| ebpf.take_map(name).with_context(|| format!("the object has no map {name}"));
+        let mut take = |name: &str| {
+            ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
+        };
         let slot_of = HashMap::try_from(take(names.slots)?)?;
         let mut free: Stack<MapData, u32> = Stack::try_from(take(names.free)?)?;
-        let (Map::Array(keys_data), Map::Array(cells_data)) = (take(names.keys)?, take(names.cells)?)
+        let (Map::Array(keys_data), Map::Array(cells_data)) =
+            (take(names.keys)?, take(names.cells)?)
         else {
             bail!("{} or {} is not an array", names.keys, names.cells)
         };
@@ -126,10 +128,8 @@ impl<C: Cell> Table<C> {
             if let Some(base) = self.base.get_mut(index) {
                 base.add(&cell);
             }
-            let freed = self
-                .key_of
-                .set(slot, [0; Key::WORDS], 0)
-                .and_then(|()| self.free.push(slot, 0));
+            let freed =
+                self.key_of.set(slot, [0; Key::WORDS], 0).and_then(|()| self.free.push(slot, 0));
             if let Err(error) = freed {
                 tracing::warn!(%error, slot, "a counter slot is lost");
             }

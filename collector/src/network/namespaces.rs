@@ -30,7 +30,7 @@ pub struct Namespaces {
 impl Namespaces {
     /// No namespace yet.
     pub fn new(proc_root: &Path) -> Self {
-        let host = namespace_of(proc_root, 1).ok().flatten();
+        let host = host_namespace(proc_root);
         Self { proc_root: proc_root.to_owned(), host, files: HashMap::new() }
     }
 
@@ -79,11 +79,20 @@ impl Namespaces {
         self.files.retain(|id, _| is_used(*id));
     }
 
-    /// The namespace of process 1, which is the host's where Tare sees the host's processes;
-    /// `None` if it cannot be read.
+    /// The host's namespace; `None` if it cannot be told.
     pub fn host(&self) -> Option<NamespaceId> {
         self.host
     }
+}
+
+/// The host's first process is in it, and so are kernel threads, which a security module may leave
+/// readable where it hides the first process. Without the host's processes there is neither.
+fn host_namespace(proc_root: &Path) -> Option<NamespaceId> {
+    let of = |pid| namespace_of(proc_root, pid).ok().flatten();
+    of(1).or_else(|| {
+        let name = fs::read_to_string(proc_root.join("2/comm")).ok()?;
+        of(2).filter(|_| name.trim_end() == "kthreadd")
+    })
 }
 
 /// `None` if the process ended.

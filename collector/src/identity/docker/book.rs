@@ -1,6 +1,7 @@
 //! What was learned and what is still asked for: bounded, and without any I/O.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Details, MAX_NAMES, MAX_WANTED, Status};
@@ -24,7 +25,7 @@ pub(super) struct Book {
 
 #[derive(Debug)]
 struct Entry {
-    details: Details,
+    details: Arc<Details>,
     /// Inspected, not only listed.
     complete: bool,
 }
@@ -41,8 +42,8 @@ impl Book {
         }
     }
 
-    pub(super) fn lookup(&self, id: &str) -> Option<Details> {
-        self.known.get(id).map(|entry| entry.details.clone())
+    pub(super) fn lookup(&self, id: &str) -> Option<Arc<Details>> {
+        self.known.get(id).map(|entry| Arc::clone(&entry.details))
     }
 
     /// Queues a question unless it is answered, on its way, or not worth asking yet.
@@ -102,6 +103,7 @@ impl Book {
     }
 
     fn insert(&mut self, id: String, details: Details, complete: bool) {
+        let details = Arc::new(details);
         if self.known.insert(id.clone(), Entry { details, complete }).is_some() {
             return;
         }

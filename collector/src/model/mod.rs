@@ -3,11 +3,14 @@
 //! Pure: no clock, no files, no kernel. The types are the JSON contract, so their field names are
 //! public and only grow. `None` means unknown and is never written as 0.
 
+mod derive;
+
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use self::derive::report;
 pub use crate::sources::{Family, Source, Sources, State};
 
 /// Everything Tare knows about a host at one instant.
@@ -20,7 +23,7 @@ pub struct Report {
     /// The host as a whole.
     pub host: Host,
     /// Which source each family of numbers came from, and why a better one is off.
-    pub sources: BTreeMap<Family, Source>,
+    pub sources: Sources,
     /// Containers, services or plain cgroups, in no promised order.
     pub containers: Vec<Container>,
 }
@@ -174,6 +177,8 @@ pub struct Interface {
 pub struct Sockets {
     /// What a byte means here.
     pub level: Level,
+    /// When counting began; `None` if that was before the container did anything.
+    pub since: Option<Timestamp>,
     /// Bytes received.
     pub rx_bytes: u64,
     /// Bytes sent.
@@ -225,6 +230,8 @@ pub struct Packets {
 pub struct Block {
     /// `bpf` or `cgroup`; `None` if there is no source.
     pub source: Option<&'static str>,
+    /// When counting began; `None` if that was before the container did anything.
+    pub since: Option<Timestamp>,
     /// Bytes read from all devices.
     pub read_bytes: Option<u64>,
     /// Bytes written to all devices.
@@ -240,7 +247,7 @@ pub struct Block {
 }
 
 /// Block I/O on one device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 #[allow(missing_docs)]
 pub struct Device {
     pub read_bytes: u64,
@@ -249,6 +256,11 @@ pub struct Device {
     pub write_ops: u64,
     pub discard_bytes: Option<u64>,
     pub discard_ops: Option<u64>,
+    pub errors: Option<u64>,
+    pub read_service_seconds: Option<f64>,
+    pub write_service_seconds: Option<f64>,
+    pub read_wait_seconds: Option<f64>,
+    pub write_wait_seconds: Option<f64>,
 }
 
 /// Processes and threads.

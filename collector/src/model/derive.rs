@@ -1,0 +1,313 @@
+//! The arithmetic between two samples and a report.
+
+use std::{collections::HashMap, time::Duration};
+
+use jiff::Timestamp;
+use tare_ebpf::{BlockCell, Key, NetCell};
+
+use crate::{
+    cgroup::{IoCounters, MemoryUsage},
+    host::HostFacts,
+    identity, kernel,
+    model::{
+        Block, Container, Cpu, Device, Host, Interface, Kind, Level, Memory, Network, Packets,
+        Pids, Pod, Report, Sockets, Sources, Traffic,
+    },
+    network::{InterfaceCounters, NamespaceId},
+    registry::Serial,
+    sample::{Sample, Usage},
+};
+
+/// Derives what people read out from a sample and, for rates, one taken before it.
+pub fn report(
+    older: Option<&Sample>,
+    newer: &Sample,
+    host: &HostFacts,
+    cgroup_layout: &'static str,
+    sources: Sources,
+) -> Report {
+    let elapsed = older.map(|older| newer.taken_at.saturating_duration_since(older.taken_at));
+    let pair = Pair {
+        before: older.map(usages_by_serial).unwrap_or_default(),
+        system_nanoseconds: older.and_then(|older| {
+            newer.host.system_nanoseconds?.checked_sub(older.host.system_nanoseconds?)
+        }),
+        members: members(newer),
+        newer,
+    };
+    Report {
+        time: newer.time,
+        interval_seconds: elapsed.map(|elapsed| elapsed.as_secs_f64()),
+        host: Host {
+            hostname: host.hostname.clone(),
+            kernel: host.kernel.clone(),
+            online_cpus: newer.host.online_cpus,
+            memory_bytes: newer.host.memory_bytes,
+            cgroup_layout,
+        },
+        sources,
+        containers: newer.usages.iter().map(|usage| pair.container(usage)).collect(),
+    }
+}
+
+struct Pair<'a> {
+    before: HashMap<Serial, &'a Usage>,
+    /// Time that all CPUs together spent between the samples, as `docker stats` counts it.
+    system_nanoseconds: Option<u64>,
+    members: HashMap<NamespaceId, Vec<&'a Usage>>,
+    newer: &'a Sample,
+}
+
+impl Pair<'_> {
+    fn container(&self, usage: &Usage) -> Container {
+        let member = &usage.member;
+        let identity = member.identity.as_ref();
+        let details = usage.details.as_deref();
+        Container {
+            kind: kind(usage),
+            id: id(usage).to_owned(),
+            name: details.map(|details| details.name.clone()),
+            image: details.and_then(|details| details.image.clone()),
+            runtime: identity.map(|identity| identity.runtime.as_str()),
+            cgroup: member.path.clone(),
+            cgroup_id: member.cgroup_id,
+            pod: identity
+                .and_then(|identity| identity.pod.as_ref())
+                .map(|pod| Pod { uid: pod.uid.clone(), qos: pod.qos.map(|qos| qos.as_str()) }),
+            labels: details.map(|details| details.labels.clone()).unwrap_or_default(),
+            state: "running",
+            started_at: details.and_then(|details| details.started_at),
+            cpu: self.cpu(usage),
+            memory: memory(&usage.memory, self.newer.host.memory_bytes),
+            network: self.network(usage),
+            block: block(usage, self.since(usage)),
+            pids: Pids { current: usage.pids.current, limit: usage.pids.limit },
+        }
+    }
+
+    fn cpu(&self, usage: &Usage) -> Cpu {
+        let now = &usage.cpu;
+        let before = self.before.get(&usage.member.serial).and_then(|u| u.cpu.usage_nanoseconds);
+        let used =
+            before.zip(now.usage_nanoseconds).map(|(before, now)| now.saturating_sub(before));
+        Cpu {
+            usage_seconds: now.usage_nanoseconds.map(seconds),
+            user_seconds: now.user_nanoseconds.map(seconds),
+            system_seconds: now.system_nanoseconds.map(seconds),
+            percent: self.percent_of_a_cpu(used),
+            periods: now.periods,
+            throttled_periods: now.throttled_periods,
+            throttled_seconds: now.throttled_nanoseconds.map(seconds),
+        }
+    }
+
+    /// `docker stats`: the share of the host's CPU time, times its CPUs, in percent.
+    fn percent_of_a_cpu(&self, used: Option<u64>) -> Option<f64> {
+        let system = self.system_nanoseconds.filter(|system| *system > 0)?;
+        Some(used? as f64 / system as f64 * f64::from(self.newer.host.online_cpus?) * 100.0)
+    }
+
+    fn network(&self, usage: &Usage) -> Network {
+        let namespace = usage.namespace;
+        let devices = namespace.and_then(|namespace| self.newer.namespaces.get(&namespace));
+        let shared_with = namespace.map(|namespace| {
+            let others = self.members.get(&namespace).into_iter().flatten();
+            let others = others.filter(|other| other.member.serial != usage.member.serial);
+            others.map(|other| id(other).to_owned()).collect()
+        });
+        Network {
+            interfaces: devices.map(|devices| {
+                devices.iter().map(|(name, counters)| (name.clone(), interface(counters))).collect()
+            }),
+            sockets: usage.net.as_ref().zip(self.newer.sockets).map(|(cell, way)| match way {
+                kernel::Sockets::Payload => payload(cell, self.since(usage)),
+                kernel::Sockets::L3 => packets(cell, self.since(usage)),
+            }),
+            shared_with,
+            host_namespace: namespace
+                .zip(self.newer.host_namespace)
+                .map(|(namespace, host)| namespace == host),
+        }
+    }
+
+    /// When the kernel began to count for a member that was there before.
+    fn since(&self, usage: &Usage) -> Option<Timestamp> {
+        usage.member.older_than_us.then_some(self.newer.counting_since)
+    }
+}
+
+fn usages_by_serial(sample: &Sample) -> HashMap<Serial, &Usage> {
+    sample.usages.iter().map(|usage| (usage.member.serial, usage)).collect()
+}
+
+fn members(sample: &Sample) -> HashMap<NamespaceId, Vec<&Usage>> {
+    let mut members: HashMap<_, Vec<_>> = HashMap::new();
+    for usage in &sample.usages {
+        if let Some(namespace) = usage.namespace {
+            members.entry(namespace).or_default().push(usage);
+        }
+    }
+    members
+}
+
+fn kind(usage: &Usage) -> Kind {
+    match usage.member.identity.as_ref().map(|identity| identity.kind) {
+        Some(identity::Kind::Container) => Kind::Container,
+        Some(identity::Kind::Service) => Kind::Service,
+        None => Kind::Other,
+    }
+}
+
+fn id(usage: &Usage) -> &str {
+    usage.member.identity.as_ref().map_or(&usage.member.path, |identity| &identity.id)
+}
+
+fn memory(usage: &MemoryUsage, host_bytes: Option<u64>) -> Memory {
+    // `docker stats`: without the inactive part of the page cache, unless that is more than all.
+    let working_set = usage.usage_bytes.map(|all| {
+        usage.inactive_file_bytes().filter(|inactive| *inactive < all).map_or(all, |i| all - i)
+    });
+    // No limit, or one above what there is, is the host's memory.
+    let limit = match (usage.limit_bytes, host_bytes) {
+        (Some(limit), Some(host)) => Some(limit.min(host)),
+        (limit, host) => limit.or(host.filter(|_| usage.usage_bytes.is_some())),
+    };
+    Memory {
+        usage_bytes: usage.usage_bytes,
+        working_set_bytes: working_set,
+        limit_bytes: limit,
+        percent: working_set
+            .zip(limit.filter(|limit| *limit > 0))
+            .map(|(used, limit)| used as f64 / limit as f64 * 100.0),
+        rss_bytes: usage.rss_bytes(),
+        cache_bytes: usage.cache_bytes(),
+        swap_bytes: usage.swap_bytes,
+        peak_bytes: usage.peak_bytes,
+        oom_kills: usage.oom_kills,
+        stat: usage.stat.iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    }
+}
+
+fn interface(counters: &InterfaceCounters) -> Interface {
+    let InterfaceCounters {
+        rx_bytes,
+        rx_packets,
+        rx_errors,
+        rx_dropped,
+        tx_bytes,
+        tx_packets,
+        tx_errors,
+        tx_dropped,
+    } = *counters;
+    Interface {
+        rx_bytes,
+        rx_packets,
+        rx_errors,
+        rx_dropped,
+        tx_bytes,
+        tx_packets,
+        tx_errors,
+        tx_dropped,
+    }
+}
+
+fn payload(cell: &NetCell, since: Option<Timestamp>) -> Sockets {
+    let NetCell { tcp, udp, other, .. } = cell;
+    let traffic = |traffic: &tare_ebpf::Traffic| Traffic {
+        rx_bytes: traffic.rx_bytes,
+        rx_calls: traffic.rx_calls,
+        tx_bytes: traffic.tx_bytes,
+        tx_calls: traffic.tx_calls,
+    };
+    Sockets {
+        level: Level::Payload,
+        since,
+        rx_bytes: tcp.rx_bytes + udp.rx_bytes + other.rx_bytes,
+        tx_bytes: tcp.tx_bytes + udp.tx_bytes + other.tx_bytes,
+        tcp: Some(traffic(tcp)),
+        udp: Some(traffic(udp)),
+        rx_packets: None,
+        tx_packets: None,
+        loopback: None,
+    }
+}
+
+fn packets(cell: &NetCell, since: Option<Timestamp>) -> Sockets {
+    let NetCell { wire, loopback, .. } = cell;
+    Sockets {
+        level: Level::L3,
+        since,
+        rx_bytes: wire.rx_bytes,
+        tx_bytes: wire.tx_bytes,
+        tcp: None,
+        udp: None,
+        rx_packets: Some(wire.rx_packets),
+        tx_packets: Some(wire.tx_packets),
+        loopback: Some(Packets {
+            rx_bytes: loopback.rx_bytes,
+            rx_packets: loopback.rx_packets,
+            tx_bytes: loopback.tx_bytes,
+            tx_packets: loopback.tx_packets,
+        }),
+    }
+}
+
+fn block(usage: &Usage, since: Option<Timestamp>) -> Block {
+    let (source, since, devices): (_, _, Vec<(String, Device)>) = if let Some(cells) = &usage.block
+    {
+        let device = |(device, cell): (&u32, &BlockCell)| {
+            let (major, minor) = Key { device: *device, ..Key::default() }.major_minor();
+            (format!("{major}:{minor}"), counted(cell))
+        };
+        ("bpf", since, cells.iter().map(device).collect())
+    } else if let Some(io) = &usage.io {
+        let devices = io.devices.iter().map(|(device, io)| (device.to_string(), filed(io)));
+        ("cgroup", None, devices.collect())
+    } else {
+        return Block::default();
+    };
+    let sum = |field: fn(&Device) -> u64| Some(devices.iter().map(|(_, d)| field(d)).sum());
+    Block {
+        source: Some(source),
+        since,
+        read_bytes: sum(|device| device.read_bytes),
+        write_bytes: sum(|device| device.write_bytes),
+        read_ops: sum(|device| device.read_ops),
+        write_ops: sum(|device| device.write_ops),
+        discard_bytes: devices.iter().map(|(_, device)| device.discard_bytes).sum(),
+        devices: devices.into_iter().collect(),
+    }
+}
+
+fn counted(cell: &BlockCell) -> Device {
+    let BlockCell { read, write, discard, errors, .. } = cell;
+    Device {
+        read_bytes: read.bytes,
+        write_bytes: write.bytes,
+        read_ops: read.ops,
+        write_ops: write.ops,
+        discard_bytes: Some(discard.bytes),
+        discard_ops: Some(discard.ops),
+        errors: Some(*errors),
+        read_service_seconds: Some(seconds(read.service_nanoseconds)),
+        write_service_seconds: Some(seconds(write.service_nanoseconds)),
+        read_wait_seconds: Some(seconds(read.wait_nanoseconds)),
+        write_wait_seconds: Some(seconds(write.wait_nanoseconds)),
+    }
+}
+
+fn filed(io: &IoCounters) -> Device {
+    Device {
+        read_bytes: io.read_bytes,
+        write_bytes: io.write_bytes,
+        read_ops: io.read_ops,
+        write_ops: io.write_ops,
+        discard_bytes: io.discard_bytes,
+        discard_ops: io.discard_ops,
+        ..Device::default()
+    }
+}
+
+fn seconds(nanoseconds: u64) -> f64 {
+    Duration::from_nanos(nanoseconds).as_secs_f64()
+}

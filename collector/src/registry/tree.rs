@@ -1,0 +1,93 @@
+//! One cgroup hierarchy, as far as it is walked.
+
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+};
+
+use crate::{
+    cgroup::{self, Hierarchies, Node},
+    registry::{Counters, Serial, faults::Faults},
+};
+
+/// The nodes of a hierarchy, and whose they are.
+pub(super) struct Tree {
+    /// Where it is mounted.
+    pub(super) root: PathBuf,
+    /// What the last walk saw, parents before children.
+    pub(super) nodes: Vec<Node>,
+    /// Owner of each cgroup that belongs to a member. Those of removed cgroups stay as long as
+    /// their owner, because counts may still arrive.
+    pub(super) owners: HashMap<u64, Serial>,
+    /// Whether the last walk saw everything.
+    pub(super) complete: bool,
+    alive: HashSet<u64>,
+    net: bool,
+    block: bool,
+}
+
+impl Tree {
+    /// The hierarchies that have to be walked: those whose ids the kernel's counters carry, or
+    /// any one that tells who is there.
+    pub(super) fn all(hierarchies: &Hierarchies) -> Vec<Self> {
+        let net = hierarchies.unified.as_deref();
+        let block = hierarchies.controller("blkio").map(|controller| controller.root);
+        let mut roots: Vec<_> = net.into_iter().chain(block).collect();
+        roots.dedup();
+        if roots.is_empty() {
+            roots.extend(hierarchies.roots().next());
+        }
+        let tree = |root: &std::path::Path| Self {
+            root: root.to_owned(),
+            nodes: Vec::new(),
+            owners: HashMap::new(),
+            complete: false,
+            alive: HashSet::new(),
+            net: net == Some(root),
+            block: block == Some(root),
+        };
+        roots.into_iter().map(tree).collect()
+    }
+
+    /// Whether these counters carry this hierarchy's ids.
+    pub(super) fn has(&self, counters: Counters) -> bool {
+        match counters {
+            Counters::Net => self.net,
+            Counters::Block => self.block,
+        }
+    }
+
+    /// Whether the last walk proves that a cgroup, known before it, is gone.
+    pub(super) fn is_gone(&self, cgroup_id: u64) -> bool {
+        // Id 0 is work without a cgroup.
+        self.complete && cgroup_id != 0 && !self.alive.contains(&cgroup_id)
+    }
+
+    /// Lists what is there now.
+    pub(super) fn walk(&mut self, faults: &mut Faults) {
+        self.complete = false;
+        match cgroup::walk(&self.root, &mut self.nodes) {
+            Err(error) => {
+                self.nodes.clear();
+                faults.tell(&error);
+            }
+            Ok(walk) => {
+                for failure in &walk.failures {
+                    faults.tell(failure);
+                }
+                let cut = walk.too_many || walk.too_deep;
+                if cut {
+                    faults.tell_text(format!(
+                        "{}: not every cgroup is followed, only {} and {} levels of them",
+                        self.root.display(),
+                        cgroup::walk::MAX_CGROUPS,
+                        cgroup::walk::MAX_DEPTH,
+                    ));
+                }
+                self.complete = !cut && walk.failures.is_empty();
+            }
+        }
+        self.alive.clear();
+        self.alive.extend(self.nodes.iter().map(|node| node.id));
+    }
+}
