@@ -28,17 +28,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The object in the target directory.
+/// The object in the workspace's target directory, where `xtask` puts it.
 fn default_object() -> Result<PathBuf, Box<dyn Error>> {
-    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("no OUT_DIR")?);
-    let target = out
-        .ancestors()
-        .find(|directory| directory.join("CACHEDIR.TAG").is_file())
-        .ok_or("no target directory above OUT_DIR")?;
+    let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").ok_or("no CARGO_MANIFEST_DIR")?);
+    let workspace = package.parent().ok_or("no directory above the package")?;
+    let target = env::var_os("CARGO_TARGET_DIR").unwrap_or_else(|| "target".into());
+    let target = workspace.join(target);
     let object = target.join("bpf/tare-ebpf.o");
-    // Cargo takes a missing file for one that changes all the time. If this fails, it only costs
-    // time.
-    let _ = make_placeholder(&object);
+    if target.is_dir() {
+        // Cargo takes a missing file for one that changes all the time: without the placeholder
+        // every build would start over here. If making it fails, only time is lost.
+        let _ = make_placeholder(&object);
+    }
     Ok(object)
 }
 
