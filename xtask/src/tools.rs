@@ -1,8 +1,9 @@
 //! What the build needs beyond cargo: installed once, pinned, inside the project where possible.
 
-use std::fs;
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::{env, fs};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -95,19 +96,29 @@ fn bpf_linker() -> Result<PathBuf> {
         return Ok(linker);
     }
     eprintln!("Installing bpf-linker {BPF_LINKER_VERSION} (once, about a minute)");
+    let build = project::target().join("tools/build");
     let mut install = project::cargo();
     install
         .args(["install", "bpf-linker", "--version", BPF_LINKER_VERSION, "--locked", "--force"])
         .arg("--root")
         .arg(&root)
-        .env("CARGO_TARGET_DIR", project::target().join("tools/build"))
+        // Cargo says how to reach what it installed, unless told that this is taken care of.
+        .env("PATH", path_with(&root.join("bin"))?)
+        .env("CARGO_TARGET_DIR", &build)
         .env_remove("RUSTFLAGS")
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     cmd::run(&mut install)?;
+    fs::remove_dir_all(&build).with_context(|| format!("cannot remove {build:?}"))?;
     if !works(&linker) {
         bail!("{linker:?} was installed but does not run");
     }
     Ok(linker)
+}
+
+fn path_with(directory: &Path) -> Result<OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let all = env::split_paths(&path).chain([directory.to_path_buf()]);
+    env::join_paths(all).with_context(|| format!("cannot add {directory:?} to PATH"))
 }
 
 fn works(linker: &Path) -> bool {
