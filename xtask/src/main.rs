@@ -1,1 +1,89 @@
-fn main() {}
+//! Builds, runs and tests Tare: `cargo xtask`.
+
+mod build;
+mod cmd;
+mod docker;
+mod dockerd;
+mod ebpf;
+mod lint;
+mod project;
+mod run;
+mod test;
+mod tools;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use crate::build::Profile;
+use crate::test::Step;
+
+/// Builds, runs and tests Tare. What the build needs is installed on the way, once, under `target`.
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask")]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Build `tare` and start it as root
+    Run {
+        /// Build it with optimisation; this is the default
+        #[arg(long, conflicts_with = "debug")]
+        release: bool,
+        /// Build it without optimisation
+        #[arg(long)]
+        debug: bool,
+        /// What `tare` is to do [default: stats]
+        #[arg(trailing_var_arg = true)]
+        args: Vec<OsString>,
+    },
+    /// Build `tare` with its kernel side inside
+    Build {
+        /// Build it with optimisation
+        #[arg(long)]
+        release: bool,
+    },
+    /// Check formatting and clippy, for the host and for the kernel side
+    Lint,
+    /// Run everything that has to pass; the last line is the sum
+    Test {
+        /// Run this step only; may be given several times
+        #[arg(long, value_name = "STEP", value_enum)]
+        only: Vec<Step>,
+    },
+}
+
+fn main() -> ExitCode {
+    match work(Cli::parse().task) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn work(task: Task) -> Result<ExitCode> {
+    cmd::catch_interrupts()?;
+    match task {
+        Task::Run { release: _, debug, args } => {
+            run::run(if debug { Profile::Debug } else { Profile::Release }, &args)?;
+        }
+        Task::Build { release } => {
+            let tare = build::build(if release { Profile::Release } else { Profile::Debug })?;
+            println!("{}", tare.display());
+        }
+        Task::Lint => lint::run()?,
+        Task::Test { only } => {
+            if !test::run(&only) {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

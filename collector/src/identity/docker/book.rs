@@ -136,7 +136,7 @@ mod tests {
         book.learn("a".to_owned(), named("web"));
         assert!(book.settled());
         assert!(!book.want("a", now));
-        assert_eq!(book.lookup("a"), Some(named("web")));
+        assert_eq!(book.lookup("a"), Some(Arc::new(named("web"))));
     }
 
     #[test]
@@ -156,11 +156,11 @@ mod tests {
         let now = Instant::now();
         let mut book = Book::new(Status::Connected);
         book.learn_listed("a".to_owned(), named("listed"));
-        assert_eq!(book.lookup("a"), Some(named("listed")));
+        assert_eq!(book.lookup("a"), Some(Arc::new(named("listed"))));
         assert!(book.want("a", now));
         book.learn("a".to_owned(), named("inspected"));
         book.learn_listed("a".to_owned(), named("listed"));
-        assert_eq!(book.lookup("a"), Some(named("inspected")));
+        assert_eq!(book.lookup("a"), Some(Arc::new(named("inspected"))));
     }
 
     #[test]

@@ -55,6 +55,7 @@ fn a_container_on_the_host_network_shows_its_own_sockets() {
     assert_eq!(without.notes.len(), 0);
 
     row.network.sockets = Some(Sockets {
+        since: None,
         level: Level::Payload,
         rx_bytes: 1_000,
         tx_bytes: 2,

@@ -1,0 +1,138 @@
+//! What the build needs beyond cargo: installed once, pinned, inside the project where possible.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::{env, fs};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{cmd, project};
+
+/// The last release that borrows the LLVM of the compiler itself and so needs no other one.
+const BPF_LINKER_VERSION: &str = "0.10.4";
+
+/// The tools of the BPF build, ready to use.
+pub(crate) struct Tools {
+    pub(crate) bpf_linker: PathBuf,
+}
+
+/// Installs what is missing.
+pub(crate) fn ready() -> Result<Tools> {
+    check_compiler()?;
+    rust_src()?;
+    Ok(Tools { bpf_linker: bpf_linker()? })
+}
+
+/// The BPF build depends on this very compiler: `core` is built from its sources, and the linker
+/// uses its LLVM.
+fn check_compiler() -> Result<()> {
+    let file = project::root().join("rust-toolchain.toml");
+    let text = fs::read_to_string(&file).with_context(|| format!("cannot read {file:?}"))?;
+    let pinned = pinned_channel(&text).with_context(|| format!("no channel in {file:?}"))?;
+    let running = project::rustc_says("release")?;
+    if running != pinned {
+        bail!(
+            "this is rustc {running}, but rust-toolchain.toml pins {pinned}: \
+             `rustup toolchain install {pinned}`, or put that version first in PATH"
+        );
+    }
+    Ok(())
+}
+
+fn pinned_channel(text: &str) -> Option<&str> {
+    text.lines().find_map(|line| {
+        let value = line.trim().strip_prefix("channel")?.trim_start().strip_prefix('=')?;
+        value.trim().strip_prefix('"')?.strip_suffix('"')
+    })
+}
+
+fn rust_src() -> Result<()> {
+    let mut print = Command::new("rustc");
+    print.args(["--print", "sysroot"]).current_dir(project::root());
+    let sysroot = PathBuf::from(cmd::capture(&mut print)?.trim_end());
+    let sources = sysroot.join("lib/rustlib/src/rust");
+    let there = || sources.join("library/core").is_dir();
+    if there() {
+        return Ok(());
+    }
+    let added = add_component("rust-src");
+    if there() {
+        return Ok(());
+    }
+    let by_hand = format!(
+        "the sources of the standard library are missing.\n\
+         With rustup: `rustup component add rust-src`.\n\
+         With Debian: `apt-get download rust-src` in the version of the compiler, \
+         `dpkg -x` it, and link its usr/lib/rustlib/src/rust at {sources:?}"
+    );
+    match added {
+        Ok(()) => bail!(by_hand),
+        Err(error) => Err(error.context(by_hand)),
+    }
+}
+
+/// Makes sure of a cargo subcommand that is a component of the toolchain.
+pub(crate) fn subcommand(name: &str, component: &str) -> Result<()> {
+    if cmd::succeeds(project::cargo().args([name, "--version"])) {
+        return Ok(());
+    }
+    add_component(component).with_context(|| format!("`cargo {name}` is missing"))
+}
+
+fn add_component(component: &str) -> Result<()> {
+    if cmd::find("rustup").is_none() {
+        bail!("there is no rustup to install {component}");
+    }
+    eprintln!("Installing {component}");
+    let mut rustup = Command::new("rustup");
+    cmd::run(rustup.args(["component", "add", component]).current_dir(project::root()))
+}
+
+fn bpf_linker() -> Result<PathBuf> {
+    let root = project::target().join("tools").join(format!("bpf-linker-{BPF_LINKER_VERSION}"));
+    let linker = root.join("bin/bpf-linker");
+    if works(&linker) {
+        return Ok(linker);
+    }
+    eprintln!("Installing bpf-linker {BPF_LINKER_VERSION} (once, about a minute)");
+    let build = project::target().join("tools/build");
+    let mut install = project::cargo();
+    install
+        .args(["install", "bpf-linker", "--version", BPF_LINKER_VERSION, "--locked", "--force"])
+        .arg("--root")
+        .arg(&root)
+        // Cargo says how to reach what it installed, unless told that this is taken care of.
+        .env("PATH", path_with(&root.join("bin"))?)
+        .env("CARGO_TARGET_DIR", &build)
+        .env_remove("RUSTFLAGS")
+        .env_remove("CARGO_ENCODED_RUSTFLAGS");
+    cmd::run(&mut install)?;
+    fs::remove_dir_all(&build).with_context(|| format!("cannot remove {build:?}"))?;
+    if !works(&linker) {
+        bail!("{linker:?} was installed but does not run");
+    }
+    Ok(linker)
+}
+
+fn path_with(directory: &Path) -> Result<OsString> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let all = env::split_paths(&path).chain([directory.to_path_buf()]);
+    env::join_paths(all).with_context(|| format!("cannot add {directory:?} to PATH"))
+}
+
+fn works(linker: &Path) -> bool {
+    linker.is_file() && cmd::succeeds(Command::new(linker).arg("--version"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_channel_is_found_among_other_lines() {
+        let text = "[toolchain]\nprofile = \"minimal\"\nchannel = \"1.95.0\"\n";
+        assert_eq!(pinned_channel(text), Some("1.95.0"));
+        assert_eq!(pinned_channel("[toolchain]\n"), None);
+    }
+}
