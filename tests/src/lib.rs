@@ -3,6 +3,14 @@
 //!
 //! Everything that the harness makes carries the test's process id in its name and is removed on
 //! drop, also when the test panics; nothing else on the machine is touched.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `TARE_BIN` | the `tare` under test; built by the tests if unset |
+//! | `TARE_LOAD_BIN` | the static `tare-load`; built by the tests if unset |
+//! | `TARE_TEST_DIR` | a directory on a disk-backed filesystem; `/var/tmp` if unset |
+//! | `DOCKER_HOST` | the daemon that runs the containers, `unix://PATH` |
+//! | `TARE_UPDATE_GOLDEN` | `1` writes the golden files anew |
 
 pub mod binaries;
 pub mod docker;

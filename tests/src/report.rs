@@ -1,10 +1,12 @@
 //! What `tare` printed as JSON, with getters that say what they missed.
 
+use std::fmt;
+
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
 /// One line of `tare stats --format json`.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Report(Value);
 
 impl Report {
@@ -52,7 +54,7 @@ impl Report {
 }
 
 /// One container of a report.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Row(Value);
 
 impl Row {
@@ -83,5 +85,19 @@ impl Row {
     pub fn growth(&self, earlier: &Self, pointer: &str) -> Result<u64> {
         let (new, old) = (self.u64(pointer)?, earlier.u64(pointer)?);
         new.checked_sub(old).with_context(|| format!("{pointer} fell from {old} to {new}"))
+    }
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As JSON, which is how people know it.
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As JSON, which is how people know it.
+        fmt::Display::fmt(&self.0, f)
     }
 }

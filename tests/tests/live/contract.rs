@@ -121,8 +121,10 @@ fn known_numbers_are_numbers_and_names_are_names() -> Result<()> {
     ensure!(interval.is_some_and(|seconds| seconds > 0.0), "{interval:?}");
     let started = row.str("/started_at")?;
     let time = report.value()["time"].as_str().context("time")?;
-    // Both are RFC 3339 in UTC, where order of text is order of time.
-    ensure!(started.ends_with('Z') && started < time, "started at {started}, now {time}");
+    // Both are RFC 3339 in UTC, where order of text is order of time, down to the second.
+    let seconds = |text: &str| text.get(..19).map(str::to_owned);
+    ensure!(started.ends_with('Z') && time.ends_with('Z'), "{started}, {time}");
+    ensure!(seconds(started) <= seconds(time), "started at {started}, now {time}");
     Ok(())
 }
 
