@@ -1,1 +1,24 @@
-//! x
+//! What the whole-binary tests of Tare stand on: known loads, and a harness that runs them in
+//! real containers and asks `tare` what it saw.
+//!
+//! Everything that the harness makes carries the test's process id in its name and is removed on
+//! drop, also when the test panics; nothing else on the machine is touched.
+//!
+//! | variable | meaning |
+//! |---|---|
+//! | `TARE_BIN` | the `tare` under test; built by the tests if unset |
+//! | `TARE_LOAD_BIN` | the static `tare-load`; built by the tests if unset |
+//! | `TARE_TEST_DIR` | a directory on a disk-backed filesystem; `/var/tmp` if unset |
+//! | `DOCKER_HOST` | the daemon that runs the containers, `unix://PATH` |
+//! | `TARE_UPDATE_GOLDEN` | `1` writes the golden files anew |
+
+pub mod binaries;
+pub mod docker;
+pub mod docker_api;
+pub mod lab;
+pub mod load;
+pub mod process;
+pub mod report;
+pub mod scratch;
+pub mod tare;
+pub mod wait;

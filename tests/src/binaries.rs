@@ -1,0 +1,80 @@
+//! The binaries under test: handed in by the environment, or built here.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::process::output;
+
+/// Long enough for a cold build on a slow machine.
+const BUILD_LIMIT: Duration = Duration::from_secs(900);
+
+/// The `tare` binary: `TARE_BIN`, or else built in the profile of this test.
+pub fn tare() -> Result<PathBuf> {
+    if let Some(path) = from_environment("TARE_BIN")? {
+        return Ok(path);
+    }
+    let own = std::env::current_exe().context("where this test is")?;
+    let profile = own.ancestors().nth(2).context("target/PROFILE/deps holds this test")?;
+    let target = profile.parent().context("target holds the profile")?;
+    let mut build = cargo();
+    build.args(["build", "--quiet", "--package", "tare", "--bin", "tare"]);
+    build.arg("--target-dir").arg(target);
+    if profile.ends_with("release") {
+        build.arg("--release");
+    }
+    build_once(build).context("build tare; TARE_BIN names one that is built already")?;
+    must_exist(profile.join("tare"))
+}
+
+/// The static `tare-load` binary: `TARE_LOAD_BIN`, or else built here.
+pub fn load() -> Result<PathBuf> {
+    if let Some(path) = from_environment("TARE_LOAD_BIN")? {
+        return Ok(path);
+    }
+    let mut version = Command::new("rustc");
+    version.arg("-vV");
+    let version = output(version, BUILD_LIMIT)?;
+    let host = version.lines().find_map(|line| line.strip_prefix("host: "));
+    let host = host.context("rustc -vV names no host")?;
+    let target = workspace().join("target/static");
+    let mut build = cargo();
+    build.args(["rustc", "--quiet", "--package", "tare-tests", "--bin", "tare-load", "--release"]);
+    build.args(["--target", host]).arg("--target-dir").arg(&target);
+    build.args(["--", "-C", "target-feature=+crt-static"]);
+    build_once(build).context("build the static tare-load")?;
+    must_exist(target.join(host).join("release/tare-load"))
+}
+
+fn from_environment(variable: &str) -> Result<Option<PathBuf>> {
+    let Some(path) = std::env::var_os(variable) else { return Ok(None) };
+    let path =
+        std::path::absolute(&path).with_context(|| format!("{variable}={}", path.display()))?;
+    must_exist(path).with_context(|| format!("{variable} is wrong")).map(Some)
+}
+
+fn must_exist(path: PathBuf) -> Result<PathBuf> {
+    ensure!(path.is_file(), "there is no file {}", path.display());
+    Ok(path)
+}
+
+fn cargo() -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(workspace());
+    cargo
+}
+
+fn workspace() -> &'static Path {
+    let package = Path::new(env!("CARGO_MANIFEST_DIR"));
+    package.parent().unwrap_or(package)
+}
+
+/// One build at a time: tests of one process run side by side.
+fn build_once(build: Command) -> Result<()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+    output(build, BUILD_LIMIT).map(|_| ())
+}

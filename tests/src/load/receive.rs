@@ -1,0 +1,143 @@
+//! Receiving over TCP and UDP.
+
+use std::io::Read;
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+use nix::sys::socket::{setsockopt, sockopt};
+use serde_json::{Value, json};
+
+use super::flow::{Count, Proto};
+use super::units;
+
+/// Receive buffer asked for, so that a burst of datagrams finds room; the kernel may grant less.
+const UDP_BUFFER: usize = 4 << 20;
+
+#[derive(Args, Debug)]
+pub(super) struct Listen {
+    #[arg(long, value_enum)]
+    proto: Proto,
+    /// Where to listen.
+    #[arg(long, value_name = "IP:PORT")]
+    addr: SocketAddr,
+    /// TCP: how many connections are received to their end, one after the other.
+    #[arg(long, default_value_t = 1)]
+    connections: u32,
+    /// How many bytes must come: UDP ends there, TCP fails if its end brings another sum.
+    #[arg(long, value_parser = units::size)]
+    bytes: Option<u64>,
+    /// Bytes of each call; a longer datagram is cut to it.
+    #[arg(long, default_value = "64KiB", value_parser = units::buffer_size)]
+    chunk: usize,
+    /// Look at each chunk with `MSG_PEEK` before it is received.
+    #[arg(long)]
+    peek: bool,
+    /// UDP: fail when no datagram comes for so long.
+    #[arg(long, default_value = "20s", value_parser = units::duration)]
+    idle: Duration,
+}
+
+impl Listen {
+    pub(super) fn apply(self) -> Result<Value> {
+        let (received, peeked) = match self.proto {
+            Proto::Tcp => self.tcp()?,
+            Proto::Udp => self.udp()?,
+        };
+        Ok(json!({
+            "load": "listen",
+            "bytes": received.bytes,
+            "calls": received.calls,
+            "peeked_bytes": peeked.bytes,
+            "peek_calls": peeked.calls,
+        }))
+    }
+
+    fn tcp(&self) -> Result<(Count, Count)> {
+        let listener =
+            TcpListener::bind(self.addr).with_context(|| format!("listen on {}", self.addr))?;
+        super::say_ready()?;
+        let (mut received, mut peeked) = (Count::default(), Count::default());
+        let mut buffer = vec![0; self.chunk];
+        for _ in 0..self.connections {
+            let (stream, _) = listener.accept().context("accept")?;
+            loop {
+                if self.peek {
+                    peeked.add(stream.peek(&mut buffer).context("peek")?);
+                }
+                let done = (&stream).read(&mut buffer).context("receive")?;
+                if done == 0 {
+                    break;
+                }
+                received.add(done);
+            }
+        }
+        if let Some(expected) = self.bytes {
+            let bytes = received.bytes;
+            ensure!(bytes == expected, "received {bytes} bytes instead of {expected}");
+        }
+        Ok((received, peeked))
+    }
+
+    fn udp(&self) -> Result<(Count, Count)> {
+        let Some(expected) = self.bytes else {
+            bail!("--proto udp has no end of its own and needs --bytes");
+        };
+        let socket = bind_udp(self.addr, self.idle)?;
+        super::say_ready()?;
+        let mut peeked = Count::default();
+        let mut buffer = vec![0; self.chunk];
+        let received = receive_datagrams(expected, || {
+            if self.peek {
+                peeked.add(socket.peek(&mut buffer)?);
+            }
+            socket.recv(&mut buffer)
+        })?;
+        Ok((received, peeked))
+    }
+}
+
+/// A bound socket with a deep buffer, whose calls give up after `idle`.
+pub(super) fn bind_udp(addr: SocketAddr, idle: Duration) -> Result<UdpSocket> {
+    let socket = UdpSocket::bind(addr).with_context(|| format!("bind to {addr}"))?;
+    setsockopt(&socket, sockopt::RcvBuf, &UDP_BUFFER).context("SO_RCVBUF")?;
+    socket.set_read_timeout(Some(idle)).context("SO_RCVTIMEO")?;
+    Ok(socket)
+}
+
+/// Receives until `expected` bytes have come.
+pub(super) fn receive_datagrams(
+    expected: u64,
+    mut receive: impl FnMut() -> std::io::Result<usize>,
+) -> Result<Count> {
+    let mut received = Count::default();
+    while received.bytes < expected {
+        let done = receive()
+            .with_context(|| format!("receive after {} of {expected} bytes", received.bytes))?;
+        received.add(done);
+    }
+    let bytes = received.bytes;
+    ensure!(bytes == expected, "received {bytes} bytes instead of {expected}");
+    Ok(received)
+}
+
+/// Receives until the other side ends the stream.
+pub(super) fn receive_stream(mut stream: impl Read, chunk: usize) -> Result<Count> {
+    let mut received = Count::default();
+    let mut buffer = vec![0; chunk];
+    loop {
+        match stream.read(&mut buffer).context("receive")? {
+            0 => return Ok(received),
+            done => received.add(done),
+        }
+    }
+}
+
+/// Waits until the other side has ended the stream too, which tells that it has everything.
+pub(super) fn wait_for_end(stream: &TcpStream) -> Result<()> {
+    stream.shutdown(std::net::Shutdown::Write).context("shutdown")?;
+    let answer = receive_stream(stream, 1)?;
+    ensure!(answer.bytes == 0, "the listener sent {} bytes", answer.bytes);
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! Sending over TCP and UDP, by every system call that can.
+
+use std::io::IoSlice;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::{Args, ValueEnum};
+use nix::fcntl::{SpliceFFlags, splice};
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::sys::sendfile::sendfile;
+use nix::sys::socket::{MsgFlags, send};
+use nix::sys::uio::writev;
+use nix::unistd::{ftruncate, pipe, write};
+use serde_json::{Value, json};
+
+use super::disk::clamp;
+use super::flow::{Count, Proto};
+use super::receive::wait_for_end;
+use super::units;
+
+/// Bytes of a call over TCP unless asked otherwise.
+const STREAM_CHUNK: usize = 64 << 10;
+/// Bytes of a datagram unless asked otherwise; fits every MTU.
+const DATAGRAM: usize = 1000;
+/// How long to wait between two attempts to connect.
+const RETRY: Duration = Duration::from_millis(20);
+/// UDP knows no back pressure, so the sender rests after this many bytes …
+const BURST: u64 = 32 << 10;
+/// … for so long.
+const REST: Duration = Duration::from_millis(5);
+
+/// The system call that sends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum How {
+    Write,
+    Writev,
+    Sendfile,
+    Splice,
+    Sendto,
+}
+
+#[derive(Args, Debug)]
+pub(super) struct Send {
+    #[arg(long, value_enum)]
+    proto: Proto,
+    /// Where to.
+    #[arg(long, value_name = "IP:PORT")]
+    addr: SocketAddr,
+    /// How many bytes.
+    #[arg(long, value_parser = units::size)]
+    bytes: u64,
+    /// By which system call.
+    #[arg(long, value_enum, default_value_t = How::Write)]
+    how: How,
+    /// Bytes of each call, for UDP of each datagram.
+    #[arg(long, value_parser = units::buffer_size)]
+    chunk: Option<usize>,
+    /// TCP: try again for so long while nobody listens.
+    #[arg(long, default_value = "0s", value_parser = units::duration)]
+    retry_for: Duration,
+}
+
+impl Send {
+    pub(super) fn apply(self) -> Result<Value> {
+        let sent = match self.proto {
+            Proto::Tcp => {
+                let stream = connect(self.addr, self.retry_for)?;
+                let chunk = self.chunk.unwrap_or(STREAM_CHUNK);
+                let sent = send_stream(&stream, self.bytes, self.how, chunk)?;
+                wait_for_end(&stream)?;
+                sent
+            }
+            Proto::Udp => {
+                send_datagrams(self.addr, self.bytes, self.how, self.chunk.unwrap_or(DATAGRAM))?
+            }
+        };
+        Ok(json!({ "load": "send", "bytes": sent.bytes, "calls": sent.calls }))
+    }
+}
+
+/// Connects, if need be once somebody listens.
+pub(super) fn connect(addr: SocketAddr, retry_for: Duration) -> Result<TcpStream> {
+    let end = Instant::now() + retry_for;
+    loop {
+        match TcpStream::connect(addr) {
+            Ok(stream) => return Ok(stream),
+            Err(_) if Instant::now() < end => sleep(RETRY),
+            Err(error) => return Err(error).with_context(|| format!("connect to {addr}")),
+        }
+    }
+}
+
+/// Sends exactly `bytes` over a stream socket.
+pub(super) fn send_stream(to: impl AsFd, bytes: u64, how: How, chunk: usize) -> Result<Count> {
+    let mut source = Source::new(how, chunk)?;
+    let mut sent = Count::default();
+    while sent.bytes < bytes {
+        let want = clamp(bytes - sent.bytes, chunk);
+        let done = source
+            .send(&to, want)
+            .with_context(|| format!("{how:?} after {} of {bytes} bytes", sent.bytes))?;
+        ensure!(done > 0, "{how:?} sent nothing after {} of {bytes} bytes", sent.bytes);
+        sent.add(done);
+    }
+    Ok(sent)
+}
+
+/// Sends exactly `bytes` in datagrams of `chunk`, the last one shorter if need be.
+pub(super) fn send_datagrams(to: SocketAddr, bytes: u64, how: How, chunk: usize) -> Result<Count> {
+    let any: SocketAddr = match to {
+        SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
+        SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
+    };
+    let socket = UdpSocket::bind(any).with_context(|| format!("bind to {any}"))?;
+    if how != How::Sendto {
+        socket.connect(to).with_context(|| format!("connect to {to}"))?;
+    }
+    let buffer = vec![b't'; chunk];
+    let (mut sent, mut burst) = (Count::default(), 0);
+    while sent.bytes < bytes {
+        let datagram = &buffer[..clamp(bytes - sent.bytes, chunk)];
+        let done = match how {
+            How::Sendto => socket.send_to(datagram, to).map_err(anyhow::Error::from),
+            How::Write => write(&socket, datagram).map_err(anyhow::Error::from),
+            How::Writev => writev(&socket, &halves(datagram)).map_err(anyhow::Error::from),
+            How::Sendfile | How::Splice => bail!("UDP is sent by write, writev or sendto"),
+        }
+        .with_context(|| format!("{how:?} to {to} after {} of {bytes} bytes", sent.bytes))?;
+        ensure!(done == datagram.len(), "a datagram was cut to {done} bytes");
+        sent.add(done);
+        burst += done as u64;
+        if burst >= BURST {
+            sleep(REST);
+            burst = 0;
+        }
+    }
+    Ok(sent)
+}
+
+/// What a system call takes its bytes from.
+enum Source {
+    Memory { how: How, buffer: Vec<u8> },
+    File(OwnedFd),
+    Pipe { reader: OwnedFd, writer: OwnedFd, buffer: Vec<u8>, filled: usize },
+}
+
+impl Source {
+    fn new(how: How, chunk: usize) -> Result<Self> {
+        let buffer = vec![b't'; chunk];
+        Ok(match how {
+            How::Write | How::Writev | How::Sendto => Self::Memory { how, buffer },
+            How::Sendfile => {
+                let file = memfd_create("tare-load", MFdFlags::empty()).context("memfd_create")?;
+                let len = i64::try_from(chunk).context("chunk")?;
+                ftruncate(&file, len).context("size the file to send")?;
+                Self::File(file)
+            }
+            How::Splice => {
+                let (reader, writer) = pipe().context("pipe")?;
+                Self::Pipe { reader, writer, buffer, filled: 0 }
+            }
+        })
+    }
+
+    /// One system call that sends at most `want` bytes.
+    fn send(&mut self, to: &impl AsFd, want: usize) -> Result<usize> {
+        match self {
+            Self::Memory { how: How::Write, buffer } => Ok(write(to, &buffer[..want])?),
+            Self::Memory { how: How::Sendto, buffer } => {
+                Ok(send(to.as_fd().as_raw_fd(), &buffer[..want], MsgFlags::MSG_NOSIGNAL)?)
+            }
+            Self::Memory { buffer, .. } => Ok(writev(to, &halves(&buffer[..want]))?),
+            Self::File(file) => Ok(sendfile(to, file, Some(&mut 0), want)?),
+            Self::Pipe { reader, writer, buffer, filled } => {
+                if *filled == 0 {
+                    *filled = write(writer, &buffer[..want.min(STREAM_CHUNK)])?;
+                }
+                let done = splice(reader, None, to, None, *filled, SpliceFFlags::empty())?;
+                *filled -= done;
+                Ok(done)
+            }
+        }
+    }
+}
+
+fn halves(bytes: &[u8]) -> [IoSlice<'_>; 2] {
+    let (a, b) = bytes.split_at(bytes.len() / 2);
+    [IoSlice::new(a), IoSlice::new(b)]
+}

@@ -1,0 +1,103 @@
+//! What `tare` printed as JSON, with getters that say what they missed.
+
+use std::fmt;
+
+use anyhow::{Context as _, Result, bail};
+use serde_json::Value;
+
+/// One line of `tare stats --format json`.
+#[derive(Clone)]
+pub struct Report(Value);
+
+impl Report {
+    /// Reads it.
+    pub fn parse(line: &str) -> Result<Self> {
+        serde_json::from_str(line).map(Self).with_context(|| format!("no valid JSON: {line}"))
+    }
+
+    /// All of it.
+    #[must_use]
+    pub fn value(&self) -> &Value {
+        &self.0
+    }
+
+    /// The row of the container with this full id, if there is one.
+    #[must_use]
+    pub fn find(&self, id: &str) -> Option<Row> {
+        let rows = self.0.get("containers")?.as_array()?;
+        rows.iter().find(|row| row["id"] == id).cloned().map(Row)
+    }
+
+    /// The row of the container with this full id.
+    pub fn row(&self, id: &str) -> Result<Row> {
+        self.find(id).with_context(|| format!("no container {id} in {}", self.0))
+    }
+
+    /// State and reason of a family's source.
+    pub fn source(&self, family: &str) -> Result<(&str, Option<&str>)> {
+        let source = &self.0["sources"][family];
+        let state = source["state"].as_str();
+        let state =
+            state.with_context(|| format!("no state of {family} in {}", self.0["sources"]))?;
+        Ok((state, source["reason"].as_str()))
+    }
+
+    /// Fails unless the family works in full.
+    pub fn require(&self, family: &str) -> Result<()> {
+        match self.source(family)? {
+            ("on", _) => Ok(()),
+            (state, reason) => {
+                bail!("{family} is {state}: {}", reason.unwrap_or("without a reason"))
+            }
+        }
+    }
+}
+
+/// One container of a report.
+#[derive(Clone)]
+pub struct Row(Value);
+
+impl Row {
+    /// What is at a JSON pointer.
+    pub fn get(&self, pointer: &str) -> Result<&Value> {
+        self.0.pointer(pointer).with_context(|| format!("nothing at {pointer} of {}", self.0))
+    }
+
+    /// The whole number at a JSON pointer.
+    pub fn u64(&self, pointer: &str) -> Result<u64> {
+        let value = self.get(pointer)?;
+        value.as_u64().with_context(|| format!("{pointer} is {value} in {}", self.0))
+    }
+
+    /// The number at a JSON pointer.
+    pub fn f64(&self, pointer: &str) -> Result<f64> {
+        let value = self.get(pointer)?;
+        value.as_f64().with_context(|| format!("{pointer} is {value} in {}", self.0))
+    }
+
+    /// The text at a JSON pointer.
+    pub fn str(&self, pointer: &str) -> Result<&str> {
+        let value = self.get(pointer)?;
+        value.as_str().with_context(|| format!("{pointer} is {value} in {}", self.0))
+    }
+
+    /// How much a counter has grown since an earlier row of the same container.
+    pub fn growth(&self, earlier: &Self, pointer: &str) -> Result<u64> {
+        let (new, old) = (self.u64(pointer)?, earlier.u64(pointer)?);
+        new.checked_sub(old).with_context(|| format!("{pointer} fell from {old} to {new}"))
+    }
+}
+
+impl fmt::Debug for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As JSON, which is how people know it.
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+impl fmt::Debug for Row {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // As JSON, which is how people know it.
+        fmt::Display::fmt(&self.0, f)
+    }
+}

@@ -1,0 +1,176 @@
+//! Ring 2: the shipped binary on captured trees, against golden files.
+//!
+//! `TARE_UPDATE_GOLDEN=1` writes the golden files anew; a missing one fails the test.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use serde_json::json;
+use tare_tests::binaries;
+use tare_tests::report::Report;
+use tare_tests::tare::Tare;
+
+/// What every tree holds: two Docker containers with the same memory and limits.
+/// Full id, usage, working set, limit, pids.
+const CONTAINERS: [(&str, u64, u64, u64, u64); 2] = [
+    (
+        "60891bae9fd3dc0db73688ed83f48be924c2992a4e1b6d74ab4ad46188f5a3ba",
+        17_297_408,
+        17_297_408,
+        268_435_456,
+        1,
+    ),
+    (
+        "c9d978f241c085df91ee5895548a8a09e4b27b7ec47503c27ecd20b4c3547d95",
+        9_105_408,
+        9_105_408 - 8_388_608,
+        134_217_728,
+        1,
+    ),
+];
+
+/// The Kubernetes container of the tree `v2-systemd`.
+const POD_CONTAINER: &str = "5f1d7e84a9c2b3606fd1e0c5a47b98213e6d0f5c4b8a79e2d1c3f60b5a4e9d87";
+const POD_UID: &str = "0c41d62e-75f3-4d6b-9d0c-3b1a5f0e2a77";
+
+fn tests_directory() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn report(tree: &Path) -> Result<Report> {
+    let mut tare = Tare::at(binaries::tare()?);
+    for (option, part) in
+        [("--cgroup-root", "cgroup"), ("--proc-root", "proc"), ("--sys-root", "sys")]
+    {
+        let part = tree.join(part);
+        ensure!(part.is_dir(), "the fixture {} is missing", part.display());
+        tare = tare.option(option, part.to_str().context("the fixture's path is not UTF-8")?);
+    }
+    tare.option("--bpf", "off").option("--docker-socket", "off").report()
+}
+
+/// Takes out what differs between two runs or two checkouts.
+fn normalised(report: &Report, tree: &Path) -> Result<String> {
+    let mut value = report.value().clone();
+    value["time"] = json!("TIME");
+    if !value["interval_seconds"].is_null() {
+        value["interval_seconds"] = json!("INTERVAL");
+    }
+    let rows = value["containers"].as_array_mut().context("containers")?;
+    for row in rows.iter_mut().filter(|row| !row["cgroup_id"].is_null()) {
+        row["cgroup_id"] = json!("INODE");
+    }
+    // The order of rows is no promise.
+    rows.sort_by_key(|row| row["id"].to_string());
+    let text = serde_json::to_string_pretty(&value).context("print the report")? + "\n";
+    Ok(text.replace(tree.to_str().context("the fixture's path is not UTF-8")?, "FIXTURE"))
+}
+
+/// What must hold whatever the golden file says.
+fn ensure_facts(report: &Report, layout: &str, cgroup_of: impl Fn(&str) -> String) -> Result<()> {
+    let host = &report.value()["host"];
+    ensure!(host["cgroup_layout"] == layout, "the layout is {}", host["cgroup_layout"]);
+    ensure!(host["hostname"] == "weigh-house" && host["online_cpus"] == 2, "{host}");
+    ensure!(host["memory_bytes"] == 24_684_084_u64 * 1024, "{host}");
+    ensure!(report.source("network_sockets")?.0 == "off", "sockets without BPF");
+    for (id, usage, working_set, limit, pids) in CONTAINERS {
+        let row = report.row(id)?;
+        ensure!(row.str("/kind")? == "container" && row.str("/runtime")? == "docker", "{row:?}");
+        ensure!(row.str("/cgroup")? == cgroup_of(id), "{row:?}");
+        ensure!(row.get("/name")?.is_null() && row.get("/network/sockets")?.is_null(), "{row:?}");
+        ensure!(row.u64("/memory/usage_bytes")? == usage, "usage {usage}: {row:?}");
+        ensure!(row.u64("/memory/working_set_bytes")? == working_set, "{working_set}: {row:?}");
+        ensure!(row.u64("/memory/limit_bytes")? == limit, "limit {limit}: {row:?}");
+        ensure!(row.u64("/pids/current")? == pids, "pids {pids}: {row:?}");
+        // Of the one captured container or the other: both used about 30 ms.
+        ensure!((0.02..0.05).contains(&row.f64("/cpu/usage_seconds")?), "CPU time: {row:?}");
+    }
+    Ok(())
+}
+
+fn ensure_golden(report: &Report, name: &str, tree: &Path) -> Result<()> {
+    let path: PathBuf = tests_directory().join("golden").join(name).with_extension("json");
+    let found = normalised(report, tree)?;
+    if std::env::var_os("TARE_UPDATE_GOLDEN").is_some_and(|value| value == "1") {
+        let parent = path.parent().context("the golden files' directory")?;
+        fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
+        return fs::write(&path, found).with_context(|| format!("write {}", path.display()));
+    }
+    let golden = fs::read_to_string(&path).with_context(|| {
+        format!("read {}; TARE_UPDATE_GOLDEN=1 writes it, to be looked at", path.display())
+    })?;
+    let mut pairs = golden.lines().zip(found.lines()).enumerate();
+    if let Some((n, (want, have))) = pairs.find(|(_, (want, have))| want != have) {
+        bail!("{}:{}: the golden file says\n  {want}\nand tare\n  {have}", path.display(), n + 1);
+    }
+    ensure!(golden == found, "{} and tare's report differ in length", path.display());
+    Ok(())
+}
+
+fn check(name: &str, layout: &str, cgroup_of: impl Fn(&str) -> String) -> Result<Report> {
+    let tree = tests_directory().join("fixtures").join(name);
+    let report = report(&tree)?;
+    ensure_facts(&report, layout, cgroup_of)?;
+    ensure_golden(&report, name, &tree)?;
+    Ok(report)
+}
+
+/// The number of rows that are containers.
+fn containers(report: &Report) -> usize {
+    let rows = report.value()["containers"].as_array();
+    rows.map_or(0, |rows| rows.iter().filter(|row| row["kind"] == "container").count())
+}
+
+fn by_cgroupfs(id: &str) -> String {
+    format!("/docker/{id}")
+}
+
+fn by_systemd(id: &str) -> String {
+    format!("/system.slice/docker-{id}.scope")
+}
+
+#[test]
+fn docker_on_v1_with_cgroupfs() -> Result<()> {
+    let report = check("v1-cgroupfs", "v1", by_cgroupfs)?;
+    ensure!(containers(&report) == 2, "{}", report.value());
+    ensure!(report.row(CONTAINERS[0].0)?.get("/cgroup_id")?.is_null(), "no cgroup2 is there");
+    Ok(())
+}
+
+#[test]
+fn docker_on_v1_with_systemd() -> Result<()> {
+    let report = check("v1-systemd", "v1", by_systemd)?;
+    ensure!(containers(&report) == 2, "{}", report.value());
+    Ok(())
+}
+
+#[test]
+fn docker_on_a_hybrid_host() -> Result<()> {
+    let report = check("hybrid", "hybrid", by_cgroupfs)?;
+    ensure!(containers(&report) == 2, "{}", report.value());
+    ensure!(report.row(CONTAINERS[0].0)?.u64("/cgroup_id")? > 0, "its cgroup2 directory");
+    Ok(())
+}
+
+#[test]
+fn docker_on_v2_with_cgroupfs() -> Result<()> {
+    let report = check("v2-cgroupfs", "v2", by_cgroupfs)?;
+    ensure!(containers(&report) == 2, "{}", report.value());
+    let row = report.row(CONTAINERS[1].0)?;
+    ensure!(row.u64("/memory/oom_kills")? == 2, "{row:?}");
+    ensure!(row.u64("/memory/swap_bytes")? == 12_288, "{row:?}");
+    ensure!(row.u64("/memory/peak_bytes")? == 9_105_408 + 1_048_576, "{row:?}");
+    Ok(())
+}
+
+#[test]
+fn docker_and_kubernetes_on_v2_with_systemd() -> Result<()> {
+    let report = check("v2-systemd", "v2", by_systemd)?;
+    ensure!(containers(&report) == 3, "{}", report.value());
+    let row = report.row(POD_CONTAINER)?;
+    ensure!(row.str("/runtime")? == "containerd", "{row:?}");
+    ensure!(row.str("/pod/uid")? == POD_UID && row.str("/pod/qos")? == "burstable", "{row:?}");
+    ensure!(row.u64("/memory/working_set_bytes")? == 52_428_800 - 4_194_304, "{row:?}");
+    Ok(())
+}

@@ -1,0 +1,156 @@
+//! The JSON: its keys, its units, and `null` for what is unknown.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tare_tests::docker::Run;
+use tare_tests::lab::Lab;
+use tare_tests::report::Report;
+
+/// Every object of the contract, by JSON pointer (`*` is every member), and all its keys.
+const OBJECTS: &[(&str, &str)] = &[
+    ("", "time interval_seconds host sources containers"),
+    ("/host", "hostname kernel online_cpus memory_bytes cgroup_layout"),
+    ("/sources", "cpu memory pids network_interfaces network_sockets block identity"),
+    ("/sources/*", "source state reason"),
+    (
+        "/containers/*",
+        "kind id name image runtime cgroup cgroup_id pod labels state started_at \
+         cpu memory network block pids",
+    ),
+    (
+        "/containers/*/cpu",
+        "usage_seconds user_seconds system_seconds percent periods throttled_periods \
+         throttled_seconds",
+    ),
+    (
+        "/containers/*/memory",
+        "usage_bytes working_set_bytes limit_bytes percent rss_bytes cache_bytes swap_bytes \
+         peak_bytes oom_kills stat",
+    ),
+    ("/containers/*/network", "interfaces sockets shared_with host_namespace"),
+    (
+        "/containers/*/network/interfaces/*",
+        "rx_bytes rx_packets rx_errors rx_dropped tx_bytes tx_packets tx_errors tx_dropped",
+    ),
+    (
+        "/containers/*/network/sockets",
+        "level rx_bytes tx_bytes tcp udp rx_packets tx_packets loopback",
+    ),
+    ("/containers/*/network/sockets/tcp", "rx_bytes rx_calls tx_bytes tx_calls"),
+    ("/containers/*/network/sockets/udp", "rx_bytes rx_calls tx_bytes tx_calls"),
+    (
+        "/containers/*/block",
+        "source read_bytes write_bytes read_ops write_ops discard_bytes devices",
+    ),
+    (
+        "/containers/*/block/devices/*",
+        "read_bytes write_bytes read_ops write_ops discard_bytes discard_ops",
+    ),
+    ("/containers/*/pids", "current limit"),
+];
+
+/// Everything at a pointer whose steps may be `*`.
+fn at<'a>(value: &'a Value, pointer: &str) -> Vec<&'a Value> {
+    pointer.split('/').skip(1).fold(vec![value], |found, step| {
+        let inside = found.into_iter().flat_map(|value| match (step, value) {
+            ("*", Value::Array(all)) => all.iter().collect(),
+            ("*", Value::Object(all)) => all.values().collect(),
+            (key, value) => value.get(key).into_iter().collect::<Vec<_>>(),
+        });
+        inside.collect()
+    })
+}
+
+/// The report of a lab that holds one container, which has used the network and the disk.
+fn report() -> Result<(Report, String)> {
+    let lab = Lab::open()?;
+    let data = lab.scratch.subdirectory()?;
+    let gate = lab.gate()?;
+    let load = Run::load("write --bytes 1MiB --path /data/file").mount(&data, "/data");
+    let writer = lab.start(load.behind(&gate).linger())?;
+    let mut tare = lab.tare.stream("200ms")?;
+    tare.fresh_with(&[writer.id()])?;
+    gate.open()?;
+    writer.outcome()?;
+    Ok((tare.fresh()?, writer.id().to_owned()))
+}
+
+#[test]
+fn every_object_has_exactly_the_keys_of_the_contract() -> Result<()> {
+    let (report, _) = report()?;
+    for (pointer, keys) in OBJECTS {
+        let expected: BTreeSet<&str> = keys.split_whitespace().collect();
+        let found = at(report.value(), pointer);
+        let objects: Vec<_> = found.iter().filter_map(|value| value.as_object()).collect();
+        ensure!(!objects.is_empty(), "no object at {pointer} in {}", report.value());
+        for object in objects {
+            let keys: BTreeSet<&str> = object.keys().map(String::as_str).collect();
+            ensure!(keys == expected, "{pointer} has {keys:?} instead of {expected:?}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn known_numbers_are_numbers_and_names_are_names() -> Result<()> {
+    let lab = Lab::open()?;
+    let load = Run::load("spin --for 600s").option("--label", "tare.test=yes");
+    let container = lab.start(load)?;
+    let report = lab.tare.report()?;
+    let row = report.row(container.id())?;
+    ensure!(row.str("/kind")? == "container" && row.str("/runtime")? == "docker", "{row:?}");
+    ensure!(row.str("/name")? == container.name(), "{row:?}");
+    ensure!(row.str("/image")?.starts_with(lab.image()), "{row:?}");
+    ensure!(row.str("/state")? == "running" && row.get("/pod")?.is_null(), "{row:?}");
+    ensure!(row.get("/labels")?["tare.test"] == "yes", "{row:?}");
+    ensure!(row.str("/cgroup")?.contains(container.id()), "{row:?}");
+    ensure!(row.u64("/cgroup_id")? > 0, "{row:?}");
+    for pointer in ["/cpu/usage_seconds", "/cpu/percent"] {
+        ensure!(row.f64(pointer)? > 0.0, "{pointer} of a spinning container: {row:?}");
+    }
+    for pointer in ["/memory/usage_bytes", "/memory/limit_bytes", "/pids/current"] {
+        ensure!(row.u64(pointer)? > 0, "{pointer}: {row:?}");
+    }
+    let host = &report.value()["host"];
+    ensure!(host["online_cpus"].as_u64() > Some(0), "{host}");
+    ensure!(host["memory_bytes"].as_u64() > Some(0), "{host}");
+    ensure!(["v1", "v2", "hybrid"].iter().any(|layout| host["cgroup_layout"] == *layout), "{host}");
+    let interval = report.value()["interval_seconds"].as_f64();
+    ensure!(interval.is_some_and(|seconds| seconds > 0.0), "{interval:?}");
+    let started = row.str("/started_at")?;
+    let time = report.value()["time"].as_str().context("time")?;
+    // Both are RFC 3339 in UTC, where order of text is order of time, down to the second.
+    let seconds = |text: &str| text.get(..19).map(str::to_owned);
+    ensure!(started.ends_with('Z') && time.ends_with('Z'), "{started}, {time}");
+    ensure!(seconds(started) <= seconds(time), "started at {started}, now {time}");
+    Ok(())
+}
+
+#[test]
+fn what_is_unknown_without_bpf_is_null_and_says_why() -> Result<()> {
+    let lab = Lab::open()?;
+    let container = lab.start(Run::load("spin --for 600s"))?;
+    let report = lab.tare.clone().option("--bpf", "off").report()?;
+    let row = report.row(container.id())?;
+    ensure!(row.get("/network/sockets")?.is_null(), "{row:?}");
+    let (state, reason) = report.source("network_sockets")?;
+    ensure!(state == "off", "the sockets are {state} without BPF");
+    ensure!(reason.is_some_and(|text| !text.is_empty()), "network_sockets: no reason");
+    let (state, reason) = report.source("block")?;
+    ensure!(state != "on" || reason.is_none(), "block is on, because {reason:?}");
+    if state == "off" {
+        for field in ["source", "read_bytes", "write_bytes", "read_ops", "write_ops"] {
+            ensure!(row.get(&format!("/block/{field}"))?.is_null(), "{field}: {row:?}");
+        }
+        ensure!(reason.is_some_and(|text| !text.is_empty()), "block: no reason");
+    } else {
+        ensure!(row.str("/block/source")? == "cgroup", "{row:?}");
+    }
+    ensure!(row.f64("/cpu/percent")? > 0.0, "{row:?}");
+    ensure!(row.u64("/memory/working_set_bytes")? > 0, "{row:?}");
+    ensure!(row.u64("/pids/current")? > 0, "{row:?}");
+    row.u64("/network/interfaces/eth0/rx_bytes")?;
+    Ok(())
+}
