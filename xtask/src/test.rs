@@ -115,7 +115,7 @@ fn live() -> Result<Tally> {
 
     let docker = docker::ready()?;
     let mut tests = live_tests();
-    tests.env("TARE_BIN", tare).env("TARE_LOAD", load).env("DOCKER_HOST", &docker.host);
+    tests.env("TARE_BIN", tare).env("TARE_LOAD_BIN", load).env("DOCKER_HOST", &docker.host);
     if !cmd::is_root() {
         tests.env(runner_variable(&host), sudo_runner());
     }
@@ -152,7 +152,7 @@ fn sudo_runner() -> String {
     let kept = env::vars_os()
         .filter_map(|(name, _)| OsString::into_string(name).ok())
         .filter(|name| name.starts_with("CARGO_") || name.starts_with("RUST_"));
-    let own = ["TARE_BIN", "TARE_LOAD", "DOCKER_HOST"].map(str::to_owned);
+    let own = ["TARE_BIN", "TARE_LOAD_BIN", "DOCKER_HOST"].map(str::to_owned);
     format!("sudo --preserve-env={}", own.into_iter().chain(kept).collect::<Vec<_>>().join(","))
 }
 

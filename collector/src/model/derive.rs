@@ -98,6 +98,8 @@ impl Pair<'_> {
             periods: now.periods,
             throttled_periods: now.throttled_periods,
             throttled_seconds: now.throttled_nanoseconds.map(seconds),
+            limit_cores: None,
+            pressure: None,
         }
     }
 
@@ -184,6 +186,7 @@ fn memory(usage: &MemoryUsage, host_bytes: Option<u64>) -> Memory {
         swap_bytes: usage.swap_bytes,
         peak_bytes: usage.peak_bytes,
         oom_kills: usage.oom_kills,
+        pressure: None,
         stat: usage.stat.iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }
 }

@@ -118,6 +118,19 @@ pub struct Cpu {
     pub throttled_periods: Option<u64>,
     /// Seconds for which it was throttled.
     pub throttled_seconds: Option<f64>,
+    /// CPUs that its quota allows; `None` without one.
+    pub limit_cores: Option<f64>,
+    /// Time lost to waiting for a CPU.
+    pub pressure: Option<Pressure>,
+}
+
+/// Time lost to waiting for a resource (`Documentation/accounting/psi.rst`, Linux 4.20).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Pressure {
+    /// Seconds in which some task waited.
+    pub some_seconds: Option<f64>,
+    /// Seconds in which no task could do anything but wait.
+    pub full_seconds: Option<f64>,
 }
 
 /// Memory and swap.
@@ -141,6 +154,8 @@ pub struct Memory {
     pub peak_bytes: Option<u64>,
     /// Processes that the kernel killed for want of memory.
     pub oom_kills: Option<u64>,
+    /// Time lost to waiting for memory.
+    pub pressure: Option<Pressure>,
     /// The kernel's `memory.stat`, whole.
     pub stat: BTreeMap<String, u64>,
 }

@@ -22,12 +22,12 @@ const OBJECTS: &[(&str, &str)] = &[
     (
         "/containers/*/cpu",
         "usage_seconds user_seconds system_seconds percent periods throttled_periods \
-         throttled_seconds",
+         throttled_seconds limit_cores pressure",
     ),
     (
         "/containers/*/memory",
         "usage_bytes working_set_bytes limit_bytes percent rss_bytes cache_bytes swap_bytes \
-         peak_bytes oom_kills stat",
+         peak_bytes oom_kills pressure stat",
     ),
     ("/containers/*/network", "interfaces sockets shared_with host_namespace"),
     (
@@ -36,17 +36,18 @@ const OBJECTS: &[(&str, &str)] = &[
     ),
     (
         "/containers/*/network/sockets",
-        "level rx_bytes tx_bytes tcp udp rx_packets tx_packets loopback",
+        "level since rx_bytes tx_bytes tcp udp rx_packets tx_packets loopback",
     ),
     ("/containers/*/network/sockets/tcp", "rx_bytes rx_calls tx_bytes tx_calls"),
     ("/containers/*/network/sockets/udp", "rx_bytes rx_calls tx_bytes tx_calls"),
     (
         "/containers/*/block",
-        "source read_bytes write_bytes read_ops write_ops discard_bytes devices",
+        "source since read_bytes write_bytes read_ops write_ops discard_bytes devices",
     ),
     (
         "/containers/*/block/devices/*",
-        "read_bytes write_bytes read_ops write_ops discard_bytes discard_ops",
+        "read_bytes write_bytes read_ops write_ops discard_bytes discard_ops errors \
+         read_service_seconds write_service_seconds read_wait_seconds write_wait_seconds",
     ),
     ("/containers/*/pids", "current limit"),
 ];
