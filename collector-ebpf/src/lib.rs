@@ -5,6 +5,8 @@
 
 #![cfg_attr(target_arch = "bpf", no_std)]
 
+pub mod event;
+
 /// What one slot counts for. A slot that nobody uses is all zeroes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -214,6 +216,33 @@ pub struct Layout {
     pub kn_id: u32,
     /// Value of `REQ_OP_ZONE_APPEND`, which has moved between kernels.
     pub op_zone_append: u32,
+    /// `cgroup.root`.
+    pub cgroup_root: u32,
+    /// `cgroup_root.hierarchy_id`.
+    pub root_hierarchy_id: u32,
+    /// `cgroup.self.parent`.
+    pub cgroup_parent_css: u32,
+    /// `cgroup_subsys_state.cgroup`.
+    pub css_cgroup: u32,
+    /// `task_struct.tgid`.
+    pub task_tgid: u32,
+    /// `task_struct.comm`.
+    pub task_comm: u32,
+    /// `task_struct.nsproxy`.
+    pub task_nsproxy: u32,
+    /// `task_struct.cgroups`.
+    pub task_css_set: u32,
+    /// `css_set.dfl_cgrp`.
+    pub css_set_dfl_cgroup: u32,
+    /// `nsproxy.net_ns`.
+    pub nsproxy_net: u32,
+    /// `net.ns.inum`.
+    pub net_inum: u32,
+    /// `hierarchy_id` of the hierarchy by whose ids sockets are counted, or
+    /// [`event::NO_HIERARCHY`].
+    pub watched_net: u32,
+    /// The same for block requests.
+    pub watched_block: u32,
     /// Cells of one slot: a power of two; CPUs share a cell when there are more of them.
     pub shards: u32,
     /// Keeps the size a multiple of 8.
@@ -244,6 +273,19 @@ impl Layout {
         cgroup_kn: ABSENT,
         kn_id: ABSENT,
         op_zone_append: ABSENT,
+        cgroup_root: ABSENT,
+        root_hierarchy_id: ABSENT,
+        cgroup_parent_css: ABSENT,
+        css_cgroup: ABSENT,
+        task_tgid: ABSENT,
+        task_comm: ABSENT,
+        task_nsproxy: ABSENT,
+        task_css_set: ABSENT,
+        css_set_dfl_cgroup: ABSENT,
+        nsproxy_net: ABSENT,
+        net_inum: ABSENT,
+        watched_net: event::NO_HIERARCHY,
+        watched_block: event::NO_HIERARCHY,
         shards: 1,
         reserved: 0,
     };

@@ -32,6 +32,13 @@ impl Typed {
         Self(pointer)
     }
 
+    /// The address of a field, for helpers that copy it.
+    #[inline(always)]
+    pub(crate) fn at(self, offset: u32) -> *const u8 {
+        // SAFETY: only the address is computed.
+        unsafe { self.0.add(offset as usize) }
+    }
+
     #[inline(always)]
     pub(crate) fn load<T: Copy>(self, offset: u32) -> T {
         // SAFETY: the verifier refuses the program unless the field is there and of this size.

@@ -75,6 +75,15 @@ pub struct GlobalArgs {
     #[arg(value_name = "N", default_value_t = 4096)]
     #[arg(value_parser = clap::value_parser!(u32).range(16..=1_048_576))]
     pub slots: u32,
+    /// Receipts of ended containers to keep at most
+    #[arg(long, global = true, env = "TARE_RECEIPTS", hide_env_values = true)]
+    #[arg(value_name = "N", default_value_t = 1024)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=1_048_576))]
+    pub receipts: u32,
+    /// How long to keep them
+    #[arg(long, global = true, env = "TARE_RECEIPT_TTL", hide_env_values = true)]
+    #[arg(value_name = "DURATION", default_value = "1h", value_parser = duration)]
+    pub receipt_ttl: Duration,
     /// How much to log, to standard error
     #[arg(long, global = true, env = "TARE_LOG_LEVEL", hide_env_values = true)]
     #[arg(value_enum, default_value_t, value_name = "LEVEL")]
@@ -107,6 +116,10 @@ pub struct StatsArgs {
     #[arg(long, env = "TARE_NO_TRUNC", hide_env_values = true)]
     #[arg(value_parser = BoolishValueParser::new())]
     pub no_trunc: bool,
+    /// Show containers that ended, with their last totals, instead of what is alive
+    #[arg(long, env = "TARE_ENDED", hide_env_values = true)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub ended: bool,
     /// Which rows to show [default: containers, or all if names are given]
     #[arg(long, env = "TARE_SCOPE", hide_env_values = true)]
     #[arg(value_enum)]

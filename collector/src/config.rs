@@ -35,6 +35,10 @@ pub struct Common {
     pub docker_socket: DockerSocket,
     /// Counter slots in the kernel for each family.
     pub slots: u32,
+    /// How many receipts of ended containers are kept.
+    pub receipts: usize,
+    /// For how long.
+    pub receipt_ttl: Duration,
     /// What is logged.
     pub log_level: LevelFilter,
 }
@@ -79,6 +83,8 @@ impl From<cli::GlobalArgs> for Common {
             sys_root: args.sys_root,
             docker_socket: args.docker_socket,
             slots: args.slots,
+            receipts: args.receipts as usize,
+            receipt_ttl: args.receipt_ttl,
             log_level: match args.log_level {
                 LogLevel::Error => LevelFilter::ERROR,
                 LogLevel::Warn => LevelFilter::WARN,
@@ -98,6 +104,7 @@ impl From<cli::StatsArgs> for Stats {
             scope: args.scope.unwrap_or(implied),
             sort: args.sort,
             no_trunc: args.no_trunc,
+            ended: args.ended,
         };
         Self {
             names: args.names,
@@ -114,7 +121,6 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::output::Sort;
 
     fn config(args: &[&str]) -> (Common, Stats) {
         let config =
@@ -133,10 +139,12 @@ mod tests {
             sys_root: "/sys".into(),
             docker_socket: DockerSocket::Auto,
             slots: 4096,
+            receipts: 1024,
+            receipt_ttl: Duration::from_secs(3600),
             log_level: LevelFilter::WARN,
         };
         assert_eq!(common, expected);
-        let table = table::Options { scope: Scope::Containers, sort: Sort::Name, no_trunc: false };
+        let table = table::Options::default();
         let expected = Stats {
             names: Vec::new(),
             stream: true,

@@ -31,6 +31,8 @@ pub enum Family {
     NetworkSockets,
     /// Block I/O.
     Block,
+    /// Births and deaths.
+    Lifecycle,
     /// Names and images.
     Identity,
 }
@@ -84,6 +86,7 @@ pub fn sources(registry: &Registry, kernel: &Kernel) -> Sources {
         (Family::NetworkInterfaces, interfaces(registry)),
         (Family::NetworkSockets, sockets(kernel)),
         (Family::Block, block(registry, kernel)),
+        (Family::Lifecycle, lifecycle(kernel)),
         (Family::Identity, identity(registry)),
     ])
 }
@@ -134,6 +137,25 @@ fn block(registry: &Registry, kernel: &Kernel) -> Source {
             format!("counts only throttled I/O on most kernels: {reason}"),
         ),
         None => Source::off(reason),
+    }
+}
+
+fn lifecycle(kernel: &Kernel) -> Source {
+    let Some(events) = &kernel.events else {
+        let why = kernel.events_reason.as_deref().unwrap_or_default();
+        return Source::degraded(
+            "walks of the cgroup trees",
+            format!("short-lived containers may be missed: {why}"),
+        );
+    };
+    const SOURCE: &str = "tp_btf/cgroup_*, sched_process_exec, inet_sock_set_state, mark_victim";
+    match (events.lost(), &kernel.events_reason) {
+        (0, None) => Source::on(SOURCE),
+        (0, Some(reason)) => Source::degraded(SOURCE, reason),
+        (lost, _) => Source::degraded(
+            SOURCE,
+            format!("{lost} events were lost because too many came at once"),
+        ),
     }
 }
 

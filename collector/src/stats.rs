@@ -21,8 +21,8 @@ use crate::{
     model::{self, Family, Report, State},
     network::Namespaces,
     output::{Format, Scope, json, screen::Screen, select, table},
-    registry::{Follow, Registry},
-    sample::{Sample, Sampler},
+    registry::{Counters, Follow, Registry},
+    sample::{Receipts, Sample, Sampler},
     sources::{Source, sources},
 };
 
@@ -45,15 +45,13 @@ async fn report_forever(common: &Common, stats: &Stats) -> Result<()> {
     let mut sampler = start(common, stats)?;
     let host = HostFacts::read(&common.proc_root);
     let mut writer = Writer::new(stats);
-    sampler.discover();
     let mut older = sampler.take();
     let mut ticks = time::interval_at(time::Instant::now() + stats.interval, stats.interval);
     // A late report is late once; there is no use in making up for it.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     sampler.registry.names().settled(NAMES_TIMEOUT).await;
     loop {
-        ticks.tick().await;
-        sampler.discover();
+        wait(&mut sampler, &mut ticks).await?;
         let newer = sampler.take();
         let report = report(&sampler, &older, &newer, &host);
         writer.write(report)?;
@@ -61,6 +59,20 @@ async fn report_forever(common: &Common, stats: &Stats) -> Result<()> {
             return Ok(());
         }
         older = newer;
+    }
+}
+
+/// Waits for the next tick; news are heard as they come.
+async fn wait(sampler: &mut Sampler, ticks: &mut time::Interval) -> Result<()> {
+    loop {
+        tokio::select! {
+            biased;
+            _ = ticks.tick() => return Ok(()),
+            news = sampler.news() => {
+                news.context("cannot wait for events of the kernel")?;
+                sampler.hear();
+            }
+        }
     }
 }
 
@@ -72,12 +84,6 @@ fn start(common: &Common, stats: &Stats) -> Result<Sampler> {
             "no cgroup hierarchy is mounted; in a container, mount the host's and name it with --cgroup-root"
         );
     }
-    let kernel = Kernel::start(&kernel::Options {
-        enabled: common.bpf != Bpf::Off,
-        sys_root: common.sys_root.clone(),
-        unified: hierarchies.unified.clone(),
-        slots: common.slots,
-    });
     let host = HostFiles::open(&common.proc_root).context("cannot read the host's usage")?;
     let follow = match stats.table.scope {
         Scope::Containers => Follow::Containers,
@@ -85,16 +91,26 @@ fn start(common: &Common, stats: &Stats) -> Result<Sampler> {
         Scope::All => Follow::All,
     };
     let names = DockerNames::spawn(common.docker_socket.clone());
+    let unified = hierarchies.unified.clone();
     let registry = Registry::new(hierarchies, follow, Namespaces::new(&common.proc_root), names);
+    let kernel = Kernel::start(&kernel::Options {
+        enabled: common.bpf != Bpf::Off,
+        sys_root: common.sys_root.clone(),
+        unified,
+        slots: common.slots,
+        watched_net: registry.hierarchy(Counters::Net),
+        watched_block: registry.hierarchy(Counters::Block),
+    });
     if common.bpf == Bpf::Require {
         require(&sources(&registry, &kernel))?;
     }
-    Ok(Sampler::new(registry, kernel, host))
+    let receipts = Receipts::new(common.receipts, common.receipt_ttl);
+    Ok(Sampler::new(registry, kernel, host, receipts))
 }
 
 /// `--bpf require`: what the kernel side offers must be there.
 fn require(sources: &model::Sources) -> Result<()> {
-    for family in [Family::NetworkSockets, Family::Block] {
+    for family in [Family::NetworkSockets, Family::Block, Family::Lifecycle] {
         if let Some(Source { state, reason: Some(reason), .. }) = sources.get(&family)
             && *state != State::On
         {
@@ -116,7 +132,7 @@ fn raise_descriptor_limit() {
 fn report(sampler: &Sampler, older: &Sample, newer: &Sample, host: &HostFacts) -> Report {
     let sources = sources(&sampler.registry, &sampler.kernel);
     let layout = sampler.registry.hierarchies().layout();
-    model::report(Some(older), newer, host, layout, sources)
+    model::report(Some(older), newer, &sampler.receipts, host, layout, sources)
 }
 
 /// Where reports go.

@@ -50,6 +50,8 @@ pub struct LegacyHierarchy {
     pub controllers: Vec<String>,
     /// Its root.
     pub path: PathBuf,
+    /// The kernel's number for it, from `/proc/cgroups`; cgroup2 is 0.
+    pub id: Option<u32>,
 }
 
 /// Which of the kernel's two cgroup interfaces a controller is used through.
@@ -98,6 +100,14 @@ impl Hierarchies {
         })
     }
 
+    /// The kernel's number for the hierarchy at a root: 0 for cgroup2.
+    pub fn id(&self, root: &Path) -> Option<u32> {
+        if self.unified.as_deref() == Some(root) {
+            return Some(0);
+        }
+        self.legacy.iter().find(|hierarchy| hierarchy.path == root)?.id
+    }
+
     /// The roots of all hierarchies, the unified one first.
     pub fn roots(&self) -> impl Iterator<Item = &Path> {
         let legacy = self.legacy.iter().map(|hierarchy| hierarchy.path.as_path());
@@ -128,14 +138,31 @@ pub fn find_hierarchies(
 ) -> Result<Hierarchies, ReadError> {
     let path = proc_root.join("self/mountinfo");
     let mountinfo = fs::read(&path);
-    let Some(root) = cgroup_root else {
-        let text = mountinfo.map_err(|source| ReadError::Io { path, source })?;
-        return Ok(parse_mountinfo(&text, None));
+    let mut hierarchies = match cgroup_root {
+        None => parse_mountinfo(&mountinfo.map_err(|source| ReadError::Io { path, source })?, None),
+        Some(root) => {
+            let resolved = fs::canonicalize(root);
+            let root = resolved.as_deref().unwrap_or(root);
+            let mounted = parse_mountinfo(&mountinfo.unwrap_or_default(), Some(root));
+            if mounted.is_empty() { detect(root) } else { mounted }
+        }
     };
-    let resolved = fs::canonicalize(root);
-    let root = resolved.as_deref().unwrap_or(root);
-    let mounted = parse_mountinfo(&mountinfo.unwrap_or_default(), Some(root));
-    Ok(if mounted.is_empty() { detect(root) } else { mounted })
+    // Without the table the ids stay unknown, and events of these hierarchies with them.
+    let table = fs::read(proc_root.join("cgroups")).unwrap_or_default();
+    for hierarchy in &mut hierarchies.legacy {
+        hierarchy.id = hierarchy.controllers.iter().find_map(|name| parse_id(&table, name));
+    }
+    Ok(hierarchies)
+}
+
+/// The number of a controller's hierarchy in `/proc/cgroups` (`kernel/cgroup/cgroup-v1.c`,
+/// `proc_cgroupstats_show`).
+pub fn parse_id(table: &[u8], controller: &str) -> Option<u32> {
+    lines(table).find_map(|line| {
+        let mut words = words(line);
+        let found = words.next()? == controller.as_bytes();
+        found.then(|| str::from_utf8(words.next()?).ok()?.parse().ok())?
+    })
 }
 
 /// Finds the hierarchies in the text of a `mountinfo` (`fs/proc_namespace.c`, `show_mountinfo`).
@@ -158,7 +185,11 @@ pub fn parse_mountinfo(text: &[u8], cgroup_root: Option<&Path>) -> Hierarchies {
     for mount in found {
         match mount.controllers {
             Some(controllers) => {
-                hierarchies.legacy.push(LegacyHierarchy { controllers, path: mount.path });
+                hierarchies.legacy.push(LegacyHierarchy {
+                    controllers,
+                    path: mount.path,
+                    id: None,
+                });
             }
             None => hierarchies.unified = hierarchies.unified.or(Some(mount.path)),
         }
@@ -235,7 +266,7 @@ fn detect(root: &Path) -> Hierarchies {
         let known = |name| hierarchies.legacy_controller(name).is_some();
         if path.is_dir() && !name.split(',').all(known) {
             let controllers = name.split(',').map(str::to_owned).collect();
-            hierarchies.legacy.push(LegacyHierarchy { controllers, path });
+            hierarchies.legacy.push(LegacyHierarchy { controllers, path, id: None });
         }
     }
     hierarchies
@@ -260,7 +291,7 @@ mod tests {
 
     fn legacy(controllers: &[&str], path: &str) -> LegacyHierarchy {
         let controllers = controllers.iter().map(|name| (*name).to_owned()).collect();
-        LegacyHierarchy { controllers, path: path.into() }
+        LegacyHierarchy { controllers, path: path.into(), id: None }
     }
 
     fn make(root: &Path, directories: &[&str], files: &[&str]) {

@@ -98,6 +98,7 @@ mod tests {
         let legacy = |name: &str| LegacyHierarchy {
             controllers: vec![name.to_owned()],
             path: root.join(name),
+            id: None,
         };
         Hierarchies {
             unified: Some(root.join("unified")),

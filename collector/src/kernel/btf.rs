@@ -145,9 +145,22 @@ impl Btf {
         let size = match record.kind {
             PTR => size_of::<u64>() as u32,
             INT | STRUCT | UNION | ENUM | ENUM64 | FLOAT => record.size_or_type,
+            ARRAY => self.array_size(id)?,
             _ => return None,
         };
         Some((id, size))
+    }
+
+    /// Size of an array of a type that is none itself.
+    fn array_size(&self, id: u32) -> Option<u32> {
+        let at = self.position(id)? + RECORD;
+        let element = self.record(self.strip(word(&self.data, at)?)?)?;
+        let size = match element.kind {
+            PTR => size_of::<u64>() as u32,
+            ARRAY => return None,
+            _ => element.size_or_type,
+        };
+        size.checked_mul(word(&self.data, at + 8)?)
     }
 
     fn strip(&self, mut id: u32) -> Option<u32> {

@@ -28,6 +28,40 @@ pub struct BtfFacts {
     pub sock_recv_length: Option<usize>,
     /// Arguments of `block_rq_complete`.
     pub block_rq_complete: Option<usize>,
+    /// Arguments of each tracepoint of [`LIFECYCLE`], in its order.
+    pub lifecycle: [Option<usize>; LIFECYCLE.len()],
+}
+
+/// A program that tells of lives, its tracepoint, and the arguments that are known.
+pub struct Teller {
+    /// Name of the program in the object.
+    pub program: &'static str,
+    /// Name of the tracepoint.
+    pub tracepoint: &'static str,
+    /// How many arguments it has.
+    pub arguments: usize,
+    /// Whether there are no events at all without it.
+    pub required: bool,
+}
+
+/// All that tell of lives.
+pub const LIFECYCLE: [Teller; 7] = [
+    teller("cgroup_mkdir", "cgroup_mkdir", 2, true),
+    teller("cgroup_rmdir", "cgroup_rmdir", 2, true),
+    teller("cgroup_notify_populated", "cgroup_notify_populated", 3, true),
+    teller("cgroup_attach_task", "cgroup_attach_task", 4, false),
+    teller("sched_process_exec", "sched_process_exec", 3, false),
+    teller("first_listen", "inet_sock_set_state", 3, false),
+    teller("mark_victim", "mark_victim", 2, false),
+];
+
+const fn teller(
+    program: &'static str,
+    tracepoint: &'static str,
+    arguments: usize,
+    required: bool,
+) -> Teller {
+    Teller { program, tracepoint, arguments, required }
 }
 
 /// Reads the kernel's BTF below `sys_root` and keeps what the plan needs.
@@ -45,6 +79,7 @@ pub fn read_btf_facts(sys_root: &Path) -> Result<BtfFacts, String> {
         sock_send_length: btf.tracepoint_arguments("sock_send_length"),
         sock_recv_length: btf.tracepoint_arguments("sock_recv_length"),
         block_rq_complete: btf.tracepoint_arguments("block_rq_complete"),
+        lifecycle: LIFECYCLE.map(|teller| btf.tracepoint_arguments(teller.tracepoint)),
     })
 }
 
@@ -75,6 +110,17 @@ fn layout(btf: &Btf) -> Layout {
         op_zone_append: btf
             .enumerator(&["req_op", "req_opf"], "REQ_OP_ZONE_APPEND")
             .unwrap_or(ABSENT),
+        cgroup_root: field("cgroup", &["root"], POINTER),
+        root_hierarchy_id: field("cgroup_root", &["hierarchy_id"], 4),
+        cgroup_parent_css: field("cgroup", &["self", "parent"], POINTER),
+        css_cgroup: field("cgroup_subsys_state", &["cgroup"], POINTER),
+        task_tgid: field("task_struct", &["tgid"], 4),
+        task_comm: field("task_struct", &["comm"], 16),
+        task_nsproxy: field("task_struct", &["nsproxy"], POINTER),
+        task_css_set: field("task_struct", &["cgroups"], POINTER),
+        css_set_dfl_cgroup: field("css_set", &["dfl_cgrp"], POINTER),
+        nsproxy_net: field("nsproxy", &["net_ns"], POINTER),
+        net_inum: field("net", &["ns", "inum"], 4),
         ..Layout::UNKNOWN
     }
 }

@@ -8,7 +8,10 @@ use aya::{
     programs::{BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Program},
 };
 use nix::sys::resource::{Resource, setrlimit};
-use tare_ebpf::Layout;
+use tare_ebpf::{
+    Layout,
+    event::{NO_HIERARCHY, RING_BYTES},
+};
 
 use crate::kernel::{
     Options,
@@ -28,6 +31,9 @@ pub(super) fn has_object() -> bool {
 /// More CPUs than this share cells. Sixteen cells of 192 bytes are 3 KiB a cgroup.
 const SHARDS_MAX: u32 = 16;
 
+/// The smallest ring on any page size up to 64 KiB.
+const RING_BYTES_MIN: u32 = 64 * 1024;
+
 /// Cells of a slot: a power of two, one for each CPU as far as there are shards.
 pub(super) fn shards(possible_cpus: u32) -> u32 {
     possible_cpus.clamp(1, SHARDS_MAX).next_power_of_two()
@@ -42,7 +48,12 @@ pub(super) fn load(plan: &Plan, options: &Options, shards: u32) -> Result<Ebpf> 
     {
         tracing::debug!(%error, "cannot raise RLIMIT_MEMLOCK");
     }
-    let layout = Layout { shards, ..plan.layout };
+    let layout = Layout {
+        shards,
+        watched_net: options.watched_net.unwrap_or(NO_HIERARCHY),
+        watched_block: options.watched_block.unwrap_or(NO_HIERARCHY),
+        ..plan.layout
+    };
     // Tables that no program will use take no memory.
     let net = if plan.sockets.is_empty() { 1 } else { options.slots };
     let block = if plan.block.is_err() { 1 } else { options.slots };
@@ -54,6 +65,11 @@ pub(super) fn load(plan: &Plan, options: &Options, shards: u32) -> Result<Ebpf> 
     for name in ["BLOCK_SLOTS", "BLOCK_FREE", "BLOCK_KEYS"] {
         loader.map_max_entries(name, block);
     }
+    let (firsts, ring) = match plan.lifecycle {
+        Ok(_) => (options.slots, RING_BYTES),
+        Err(_) => (1, RING_BYTES_MIN),
+    };
+    loader.map_max_entries("FIRSTS", firsts).map_max_entries("EVENTS", ring);
     loader.map_max_entries("NET_CELLS", net * shards);
     loader.map_max_entries("BLOCK_CELLS", block * shards);
     Ok(loader.load(OBJECT)?)
@@ -90,9 +106,17 @@ pub(super) fn attach_sockets(
 
 /// Loads and attaches programs that are named after their tracepoints.
 pub(super) fn attach_tracepoints(ebpf: &mut Ebpf, names: &[&str], btf: &Btf) -> Result<()> {
-    all_or_nothing(ebpf, names, |program, name| {
+    let programs: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
+    attach_programs(ebpf, &programs, btf)
+}
+
+/// Loads and attaches programs, each with its tracepoint.
+pub(super) fn attach_programs(ebpf: &mut Ebpf, programs: &[(&str, &str)], btf: &Btf) -> Result<()> {
+    let names: Vec<_> = programs.iter().map(|(program, _)| *program).collect();
+    all_or_nothing(ebpf, &names, |program, name| {
+        let tracepoint = programs.iter().find(|(program, _)| *program == name);
         let program: &mut BtfTracePoint = program.try_into()?;
-        program.load(name, btf)?;
+        program.load(tracepoint.map_or(name, |(_, tracepoint)| tracepoint), btf)?;
         program.attach()?;
         Ok(())
     })

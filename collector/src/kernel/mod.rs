@@ -4,6 +4,7 @@
 //! applied; what fails on the way costs its own family and is told in one line.
 
 mod btf;
+mod events;
 mod facts;
 mod load;
 mod log;
@@ -16,8 +17,16 @@ use std::path::{Path, PathBuf};
 use aya::{Btf, Ebpf, sys::SyscallError};
 use tare_ebpf::{BlockCell, NetCell};
 
-pub use self::{plan::Sockets, table::Table};
-use crate::kernel::{facts::Facts, log::Log, plan::Plan};
+pub use self::{
+    events::{CgroupEvent, Events, What},
+    plan::Sockets,
+    table::Table,
+};
+use crate::kernel::{
+    facts::Facts,
+    log::Log,
+    plan::{Lifecycle, Plan},
+};
 
 /// What the kernel side needs to know of the user's wishes and of the host.
 #[derive(Clone, Debug)]
@@ -30,6 +39,10 @@ pub struct Options {
     pub unified: Option<PathBuf>,
     /// Slots of each table, the overflow's included.
     pub slots: u32,
+    /// Id of the hierarchy by whose ids sockets are counted, and whose events are told.
+    pub watched_net: Option<u32>,
+    /// The same for block requests.
+    pub watched_block: Option<u32>,
 }
 
 /// What runs in the kernel on our behalf. Dropping it detaches and frees everything.
@@ -44,6 +57,10 @@ pub struct Kernel {
     pub sockets_reason: Option<String>,
     /// Why block requests are not counted.
     pub block_reason: Option<String>,
+    /// What happens to cgroups.
+    pub events: Option<Events>,
+    /// Why events are not told, or not all of them.
+    pub events_reason: Option<String>,
     log: Option<Log>,
     /// Holds the programs and their links.
     _ebpf: Option<Ebpf>,
@@ -61,7 +78,7 @@ impl Kernel {
         } else {
             Plan::nothing("switched off with --bpf off")
         };
-        if plan.sockets.is_empty() && plan.block.is_err() {
+        if plan.is_nothing() {
             return Self::idle(&plan);
         }
         match apply(&plan, options) {
@@ -85,6 +102,8 @@ impl Kernel {
             sockets: Err(why),
             sockets_reason: None,
             block_reason: plan.block.clone().err(),
+            events: None,
+            events_reason: plan.lifecycle.as_ref().err().cloned(),
             log: None,
             _ebpf: None,
         }
@@ -111,8 +130,31 @@ fn apply(plan: &Plan, options: &Options) -> anyhow::Result<Kernel> {
         kernel.block_reason = attached.err().map(|error| reason(&error));
         kernel.block = kernel.block_reason.is_none().then_some(table);
     }
+    if let Ok(lifecycle) = &plan.lifecycle {
+        let events = Events::open(&mut ebpf)?;
+        (kernel.events, kernel.events_reason) = match attach_lifecycle(lifecycle, &mut ebpf, &btf) {
+            Ok(reason) => (Some(events), reason),
+            Err(reason) => (None, Some(reason)),
+        };
+    }
     kernel._ebpf = Some(ebpf);
     Ok(kernel)
+}
+
+/// Attaches what tells of lives; why some of it is missing, or all.
+fn attach_lifecycle(
+    plan: &Lifecycle,
+    ebpf: &mut Ebpf,
+    btf: &Btf,
+) -> Result<Option<String>, String> {
+    load::attach_programs(ebpf, &plan.required, btf).map_err(|error| reason(&error))?;
+    let mut missing = plan.reason.clone();
+    for program in &plan.optional {
+        if let Err(error) = load::attach_programs(ebpf, &[*program], btf) {
+            missing = missing.or_else(|| Some(reason(&error)));
+        }
+    }
+    Ok(missing)
 }
 
 fn attach_sockets(

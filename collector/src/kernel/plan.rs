@@ -4,7 +4,7 @@
 
 use tare_ebpf::{ABSENT, Layout};
 
-use crate::kernel::facts::{BtfFacts, Facts};
+use crate::kernel::facts::{BtfFacts, Facts, LIFECYCLE};
 
 /// What to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,19 @@ pub struct Plan {
     pub sockets_reason: Option<String>,
     /// Whether block requests can be counted, or why not.
     pub block: Result<(), String>,
+    /// Programs that tell of lives, or why there are none.
+    pub lifecycle: Result<Lifecycle, String>,
+}
+
+/// Programs that tell of lives, each with its tracepoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// Without all of these there are no events at all.
+    pub required: Vec<(&'static str, &'static str)>,
+    /// Each of these stands alone.
+    pub optional: Vec<(&'static str, &'static str)>,
+    /// Why one of those is left out.
+    pub reason: Option<String>,
 }
 
 /// A way to the socket view.
@@ -38,7 +51,13 @@ pub fn plan(facts: &Facts) -> Plan {
         Err(reason) => return Plan::nothing(reason),
     };
     let (sockets, sockets_reason) = sockets(facts, btf);
-    Plan { layout: btf.layout, sockets, sockets_reason, block: block(btf) }
+    Plan {
+        layout: btf.layout,
+        sockets,
+        sockets_reason,
+        block: block(btf),
+        lifecycle: lifecycle(btf),
+    }
 }
 
 impl Plan {
@@ -49,7 +68,13 @@ impl Plan {
             sockets: Vec::new(),
             sockets_reason: Some(reason.to_owned()),
             block: Err(reason.to_owned()),
+            lifecycle: Err(reason.to_owned()),
         }
+    }
+
+    /// Whether there is nothing to load.
+    pub fn is_nothing(&self) -> bool {
+        self.sockets.is_empty() && self.block.is_err() && self.lifecycle.is_err()
     }
 }
 
@@ -91,6 +116,53 @@ fn block(btf: &BtfFacts) -> Result<(), String> {
         ("cgroup.kn", layout.cgroup_kn),
         ("kernfs_node.id", layout.kn_id),
     ])
+}
+
+fn lifecycle(btf: &BtfFacts) -> Result<Lifecycle, String> {
+    let mut plan = Lifecycle { required: Vec::new(), optional: Vec::new(), reason: None };
+    for (teller, found) in LIFECYCLE.iter().zip(btf.lifecycle) {
+        let known = tracepoint(teller.tracepoint, found, teller.arguments)
+            .and_then(|()| fields(&lifecycle_fields(&btf.layout, teller.program)));
+        let program = (teller.program, teller.tracepoint);
+        match known {
+            Ok(()) if teller.required => plan.required.push(program),
+            Ok(()) => plan.optional.push(program),
+            Err(reason) if teller.required => return Err(reason),
+            Err(reason) => plan.reason = plan.reason.or(Some(reason)),
+        }
+    }
+    Ok(plan)
+}
+
+fn lifecycle_fields(layout: &Layout, program: &str) -> Vec<(&'static str, u32)> {
+    let mut needed = vec![
+        ("cgroup.root", layout.cgroup_root),
+        ("cgroup_root.hierarchy_id", layout.root_hierarchy_id),
+        ("cgroup.kn", layout.cgroup_kn),
+        ("kernfs_node.id", layout.kn_id),
+    ];
+    let tgid = ("task_struct.tgid", layout.task_tgid);
+    match program {
+        "cgroup_mkdir" => needed.extend([
+            ("cgroup.self.parent", layout.cgroup_parent_css),
+            ("cgroup_subsys_state.cgroup", layout.css_cgroup),
+        ]),
+        "cgroup_attach_task" => needed.push(tgid),
+        "sched_process_exec" => needed.extend([
+            tgid,
+            ("task_struct.nsproxy", layout.task_nsproxy),
+            ("nsproxy.net_ns", layout.nsproxy_net),
+            ("net.ns.inum", layout.net_inum),
+        ]),
+        "mark_victim" => needed.extend([
+            tgid,
+            ("task_struct.comm", layout.task_comm),
+            ("task_struct.cgroups", layout.task_css_set),
+            ("css_set.dfl_cgrp", layout.css_set_dfl_cgroup),
+        ]),
+        _ => {}
+    }
+    needed
 }
 
 fn tracepoint(name: &str, found: Option<usize>, expected: usize) -> Result<(), String> {

@@ -1,9 +1,12 @@
 //! Counter tables: keys and cells that the kernel writes and this process only looks at.
 //!
-//! Looking costs no system call. A slot is given back in two steps a sample apart, so that a
+//! Looking costs no system call. A slot is given back in two steps some time apart, so that a
 //! program that found the slot just before may still finish its addition.
 
-use std::sync::atomic::Ordering;
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use aya::{
@@ -14,6 +17,9 @@ use tare_ebpf::{Cell, Key, OVERFLOW_SLOT};
 
 use crate::kernel::mapping::Mapping;
 
+/// A program that looked a slot up just before it was retired has finished its addition by then.
+const GRACE: Duration = Duration::from_millis(10);
+
 /// Counters of one family.
 pub struct Table<C: Cell> {
     keys: Mapping,
@@ -21,7 +27,8 @@ pub struct Table<C: Cell> {
     shards: usize,
     /// What a slot's cells had counted for former keys; cells are never reset.
     base: Vec<C>,
-    leaving: Vec<u32>,
+    /// Retired slots, oldest first.
+    leaving: Vec<(Instant, u32)>,
     slot_of: HashMap<MapData, [u64; Key::WORDS], u32>,
     key_of: Array<MapData, [u64; Key::WORDS]>,
     free: Stack<MapData, u32>,
@@ -104,23 +111,30 @@ impl<C: Cell> Table<C> {
         self.base.len().saturating_sub(1)
     }
 
-    /// Stops counting for these keys, whose cgroups are gone. Their slots keep the counts until
+    /// Stops counting for the keys that are gone. Their slots keep the counts until
     /// [`Table::release`].
-    pub fn retire(&mut self, keys: impl IntoIterator<Item = (u32, Key)>) {
-        for (slot, key) in keys {
-            if self.leaving.contains(&slot) {
-                continue;
+    pub fn retire(&mut self, is_gone: impl Fn(Key) -> bool) {
+        let mut gone = Vec::new();
+        self.for_each(|slot, key, _| {
+            if is_gone(key) && !self.leaving.iter().any(|(_, leaving)| *leaving == slot) {
+                gone.push((slot, key));
             }
+        });
+        for (slot, key) in gone {
             match self.slot_of.remove(&key.to_words()) {
-                Ok(()) | Err(MapError::KeyNotFound) => self.leaving.push(slot),
+                Ok(()) | Err(MapError::KeyNotFound) => {
+                    self.leaving.push((Instant::now(), slot));
+                }
                 Err(error) => tracing::warn!(%error, slot, "cannot retire a counter slot"),
             }
         }
     }
 
-    /// Gives back the slots retired before; `last` sees each one's final counts.
+    /// Gives back the slots that were retired some time ago; `last` sees each one's final counts.
     pub fn release(&mut self, mut last: impl FnMut(Key, &C)) {
-        for slot in std::mem::take(&mut self.leaving) {
+        let is_over = |(since, _): &(Instant, u32)| since.elapsed() >= GRACE;
+        let over = self.leaving.iter().take_while(|leaving| is_over(leaving)).count();
+        for (_, slot) in self.leaving.drain(..over).collect::<Vec<_>>() {
             let index = slot as usize;
             let key = self.key(index);
             let cell = self.cell(index);

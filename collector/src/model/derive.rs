@@ -1,27 +1,31 @@
 //! The arithmetic between two samples and a report.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use tare_ebpf::{BlockCell, Key, NetCell};
 
 use crate::{
-    cgroup::{IoCounters, MemoryUsage},
+    cgroup::IoCounters,
     host::HostFacts,
     identity, kernel,
     model::{
-        Block, Container, Cpu, Device, Host, Interface, Kind, Level, Memory, Network, Packets,
-        Pids, Pod, Report, Sockets, Sources, Traffic,
+        Block, Container, Cpu, Device, Ended, Family, Finality, Host, Interface, Kind, Level,
+        Memory, Network, OomKill, Packets, Pids, Pod, Report, Sockets, Sources, Startup, Traffic,
     },
     network::{InterfaceCounters, NamespaceId},
     registry::Serial,
-    sample::{Sample, Usage},
+    sample::{self, Families, Receipt, Receipts, Sample, Usage},
 };
 
 /// Derives what people read out from a sample and, for rates, one taken before it.
 pub fn report(
     older: Option<&Sample>,
     newer: &Sample,
+    receipts: &Receipts,
     host: &HostFacts,
     cgroup_layout: &'static str,
     sources: Sources,
@@ -47,6 +51,7 @@ pub fn report(
         },
         sources,
         containers: newer.usages.iter().map(|usage| pair.container(usage)).collect(),
+        ended: receipts.iter().rev().map(|receipt| pair.ended(receipt)).collect(),
     }
 }
 
@@ -77,11 +82,39 @@ impl Pair<'_> {
             labels: details.map(|details| details.labels.clone()).unwrap_or_default(),
             state: "running",
             started_at: details.and_then(|details| details.started_at),
+            startup: Startup {
+                made_at: usage.startup.made_at,
+                exec_at: usage.startup.executed_at,
+                listen_at: usage.startup.listened_at,
+            },
             cpu: self.cpu(usage),
-            memory: memory(&usage.memory, self.newer.host.memory_bytes),
+            memory: memory(usage, self.newer.host.memory_bytes),
             network: self.network(usage),
             block: block(usage, self.since(usage)),
             pids: Pids { current: usage.pids.current, limit: usage.pids.limit },
+        }
+    }
+
+    fn ended(&self, receipt: &Receipt) -> Ended {
+        let usage = &receipt.usage;
+        let mut container = self.container(usage);
+        container.state = "ended";
+        container.network.interfaces = receipt.interfaces.as_deref().map(interfaces);
+        // A namespace that is gone is shared with nobody, and its number may be another's by now.
+        container.network.shared_with = None;
+        let Families { cpu, memory, pids, interfaces, sockets, block } = receipt.finality;
+        let finality = [
+            (Family::Cpu, cpu),
+            (Family::Memory, memory),
+            (Family::Pids, pids),
+            (Family::NetworkInterfaces, interfaces),
+            (Family::NetworkSockets, sockets),
+            (Family::Block, block),
+        ];
+        Ended {
+            container,
+            ended_at: receipt.ended_at,
+            finality: finality.map(|(family, how)| (family, finality_of(how))).into(),
         }
     }
 
@@ -118,9 +151,7 @@ impl Pair<'_> {
             others.map(|other| id(other).to_owned()).collect()
         });
         Network {
-            interfaces: devices.map(|devices| {
-                devices.iter().map(|(name, counters)| (name.clone(), interface(counters))).collect()
-            }),
+            interfaces: devices.map(|devices| interfaces(devices)),
             sockets: usage.net.as_ref().zip(self.newer.sockets).map(|(cell, way)| match way {
                 kernel::Sockets::Payload => payload(cell, self.since(usage)),
                 kernel::Sockets::L3 => packets(cell, self.since(usage)),
@@ -164,7 +195,8 @@ fn id(usage: &Usage) -> &str {
     usage.member.identity.as_ref().map_or(&usage.member.path, |identity| &identity.id)
 }
 
-fn memory(usage: &MemoryUsage, host_bytes: Option<u64>) -> Memory {
+fn memory(member: &Usage, host_bytes: Option<u64>) -> Memory {
+    let usage = &member.memory;
     // `docker stats`: without the inactive part of the page cache, unless that is more than all.
     let working_set = usage.usage_bytes.map(|all| {
         usage.inactive_file_bytes().filter(|inactive| *inactive < all).map_or(all, |i| all - i)
@@ -186,9 +218,28 @@ fn memory(usage: &MemoryUsage, host_bytes: Option<u64>) -> Memory {
         swap_bytes: usage.swap_bytes,
         peak_bytes: usage.peak_bytes,
         oom_kills: usage.oom_kills,
+        last_oom_kill: member.oom_kill.as_ref().map(|kill| OomKill {
+            at: kill.at,
+            pid: kill.pid,
+            command: kill.command.clone(),
+        }),
         pressure: None,
         stat: usage.stat.iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }
+}
+
+fn finality_of(finality: sample::Finality) -> Finality {
+    match finality {
+        sample::Finality::Final => Finality { state: "final", age_seconds: None },
+        sample::Finality::LastSample(age) => {
+            Finality { state: "last_sample", age_seconds: Some(age.as_secs_f64()) }
+        }
+        sample::Finality::Unknown => Finality { state: "unknown", age_seconds: None },
+    }
+}
+
+fn interfaces(devices: &[(String, InterfaceCounters)]) -> BTreeMap<String, Interface> {
+    devices.iter().map(|(name, counters)| (name.clone(), interface(counters))).collect()
 }
 
 fn interface(counters: &InterfaceCounters) -> Interface {

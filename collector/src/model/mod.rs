@@ -26,6 +26,29 @@ pub struct Report {
     pub sources: Sources,
     /// Containers, services or plain cgroups, in no promised order.
     pub containers: Vec<Container>,
+    /// Receipts of containers that ended, the latest first.
+    pub ended: Vec<Ended>,
+}
+
+/// The last known totals of a container that ended.
+#[derive(Clone, Debug, Serialize)]
+pub struct Ended {
+    /// Everything as of its end; `state` is `ended`.
+    #[serde(flatten)]
+    pub container: Container,
+    /// When its last process ended, or when that was noticed.
+    pub ended_at: Timestamp,
+    /// How sure each family's numbers are.
+    pub finality: BTreeMap<Family, Finality>,
+}
+
+/// How sure a receipt's numbers are.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Finality {
+    /// `final`, `last_sample`, or `unknown` if they were never read.
+    pub state: &'static str,
+    /// By how much the last sample was older than the end.
+    pub age_seconds: Option<f64>,
 }
 
 /// The host as a whole.
@@ -76,10 +99,12 @@ pub struct Container {
     pub pod: Option<Pod>,
     /// The runtime's labels.
     pub labels: BTreeMap<String, String>,
-    /// `running`.
+    /// `running` or `ended`.
     pub state: &'static str,
-    /// When its first process started.
+    /// When its first process started, as its runtime tells.
     pub started_at: Option<Timestamp>,
+    /// How it came to life, by the kernel's own events.
+    pub startup: Startup,
     /// CPU time.
     pub cpu: Cpu,
     /// Memory and swap.
@@ -99,6 +124,28 @@ pub struct Pod {
     pub uid: String,
     /// `guaranteed`, `burstable` or `besteffort`.
     pub qos: Option<&'static str>,
+}
+
+/// When a container came to life; `null` if it did so before Tare looked, or has not yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Startup {
+    /// Its cgroup was made.
+    pub made_at: Option<Timestamp>,
+    /// Its first program was executed.
+    pub exec_at: Option<Timestamp>,
+    /// Its first TCP socket listened.
+    pub listen_at: Option<Timestamp>,
+}
+
+/// A process that the kernel killed for want of memory.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OomKill {
+    /// When.
+    pub at: Timestamp,
+    /// Its id on the host.
+    pub pid: u32,
+    /// Its command, 15 bytes at most.
+    pub command: String,
 }
 
 /// CPU time.
@@ -154,6 +201,8 @@ pub struct Memory {
     pub peak_bytes: Option<u64>,
     /// Processes that the kernel killed for want of memory.
     pub oom_kills: Option<u64>,
+    /// The last of them, as the kernel told it.
+    pub last_oom_kill: Option<OomKill>,
     /// Time lost to waiting for memory.
     pub pressure: Option<Pressure>,
     /// The kernel's `memory.stat`, whole.

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::model::{Block, Container, Cpu, Host, Interface, Kind, Memory, Network, Pids, Report};
+use crate::model::{
+    Block, Container, Cpu, Host, Interface, Kind, Memory, Network, Pids, Report, Startup,
+};
 
 pub(crate) const ID: &str = "3f4e1b2a9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f";
 
@@ -20,6 +22,7 @@ pub(crate) fn report(containers: Vec<Container>) -> Report {
             cgroup_layout: "v2",
         },
         sources: BTreeMap::new(),
+        ended: Vec::new(),
         containers,
     }
 }
@@ -37,6 +40,7 @@ pub(crate) fn unknown(kind: Kind, id: &str) -> Container {
         pod: None,
         labels: BTreeMap::new(),
         state: "running",
+        startup: Startup::default(),
         started_at: None,
         cpu: Cpu::default(),
         memory: Memory::default(),

@@ -44,6 +44,16 @@ pub fn select(report: &mut Report, wanted: &[String]) -> Result<(), Unknown> {
             Err(misfit) => names.push(misfit),
         }
     }
+    let asked = |row: &Container| {
+        wanted.iter().any(|wanted| row.name.as_ref() == Some(wanted) || row.id.starts_with(wanted))
+    };
+    report.ended.retain(|ended| asked(&ended.container));
+    names.retain(|misfit| {
+        !report.ended.iter().any(|e| {
+            e.container.name.as_ref() == Some(&misfit.wanted)
+                || e.container.id.starts_with(&misfit.wanted)
+        })
+    });
     let mut keep = keep.into_iter();
     report.containers.retain(|_| keep.next().unwrap_or(false));
     if names.is_empty() { Ok(()) } else { Err(Unknown { names }) }

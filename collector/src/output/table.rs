@@ -1,6 +1,7 @@
 //! Tables for people, with the columns of `docker stats`.
 
 mod columns;
+mod ended;
 
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,8 @@ pub struct Options {
     pub sort: Sort,
     /// Full ids instead of their first 12 characters.
     pub no_trunc: bool,
+    /// Containers that ended, instead of what is alive.
+    pub ended: bool,
 }
 
 /// A formatted report: tables of rows, then notes.
@@ -58,6 +61,10 @@ pub fn render(report: &Report, options: &Options) -> Page {
     let others: Vec<_> = of_kind(Kind::Other);
 
     let mut page = Builder { options, page: Page::default(), stars: false };
+    if options.ended {
+        page.page.tables.push(ended::table(report, options.no_trunc));
+        return page.finish(report);
+    }
     match options.scope {
         Scope::Containers if containers.is_empty() => page.instead(services, others),
         Scope::Containers => page.table(Layout::Containers, containers),
@@ -204,6 +211,7 @@ fn family_name(family: Family) -> &'static str {
         Family::NetworkInterfaces => "network interfaces",
         Family::NetworkSockets => "network sockets",
         Family::Block => "block",
+        Family::Lifecycle => "lifecycle",
         Family::Identity => "identity",
     }
 }

@@ -1,11 +1,12 @@
 //! Who is alive: containers and services found in the cgroup trees, with what it takes to read
 //! each of them.
 //!
-//! A walk finds what was born and what died; between walks nothing is looked for. Every cgroup
-//! below a container belongs to it, so the counters that the kernel keeps by cgroup id are summed
-//! by owner.
+//! The kernel tells of births and deaths as they happen; a walk finds the same where it cannot, and
+//! repairs what was lost. Every cgroup below a container belongs to it, so the counters that the
+//! kernel keeps by cgroup id are summed by owner.
 
 mod faults;
+mod news;
 mod tree;
 
 use std::{
@@ -13,10 +14,11 @@ use std::{
     sync::Arc,
 };
 
+use jiff::Timestamp;
 use tare_ebpf::{BlockCell, NetCell};
 
-pub use self::faults::chain;
 use self::{faults::Faults, tree::Tree};
+pub use self::{faults::chain, news::Place};
 use crate::{
     cgroup::{self, CgroupFiles, Hierarchies, Node, ReadError},
     identity::{
@@ -42,7 +44,7 @@ pub enum Follow {
 }
 
 /// Whose ids a counter of the kernel carries.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Counters {
     /// Sockets: cgroup2 ids.
     Net,
@@ -65,6 +67,13 @@ pub struct Member {
     pub older_than_us: bool,
 }
 
+impl Member {
+    /// Whether it is a container, and not a service or a plain cgroup.
+    pub fn is_container(&self) -> bool {
+        self.identity.as_ref().is_some_and(|identity| identity.kind == Kind::Container)
+    }
+}
+
 /// A living member and what it takes to read it.
 pub struct Tracked {
     /// Who it is.
@@ -79,15 +88,41 @@ pub struct Tracked {
     pub former_net: NetCell,
     /// The same, by device.
     pub former_block: BTreeMap<u32, BlockCell>,
+    /// How it came to life.
+    pub startup: Startup,
+    /// The last process that the kernel killed for want of memory.
+    pub oom_kill: Option<OomKill>,
     tree: usize,
     inode: u64,
-    walks: u32,
+    visits: u32,
     seen: u64,
 }
 
-/// Walks for which a member is young: its runtime may still be making its directories and moving
+/// When a member came to life, by the kernel's own events; `None` if that was not seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Startup {
+    /// Its cgroup was made.
+    pub made_at: Option<Timestamp>,
+    /// Its first program was executed.
+    pub executed_at: Option<Timestamp>,
+    /// Its first TCP socket listened.
+    pub listened_at: Option<Timestamp>,
+}
+
+/// A process that the kernel killed for want of memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OomKill {
+    /// When.
+    pub at: Timestamp,
+    /// Its id in the host's namespace.
+    pub pid: u32,
+    /// Its command, 15 bytes at most.
+    pub command: String,
+}
+
+/// Visits for which a member is young: its runtime may still be making its directories and moving
 /// its first process into its namespaces.
-const YOUNG_WALKS: u32 = 5;
+const YOUNG_VISITS: u32 = 5;
 
 /// Everything that is followed.
 pub struct Registry {
@@ -96,11 +131,15 @@ pub struct Registry {
     trees: Vec<Tree>,
     tracked: BTreeMap<Serial, Tracked>,
     by_name: HashMap<String, Serial>,
+    wanted: Wanted,
+    /// Who ended and was not yet asked for.
+    departed: Vec<Tracked>,
     namespaces: Namespaces,
     namespace_fault: Option<String>,
     names: DockerNames,
     next_serial: u64,
     walks: u64,
+    first_walk: bool,
     faults: Faults,
 }
 
@@ -118,11 +157,14 @@ impl Registry {
             follow,
             tracked: BTreeMap::new(),
             by_name: HashMap::new(),
+            wanted: Wanted::default(),
+            departed: Vec::new(),
             namespaces,
             namespace_fault: None,
             names,
             next_serial: 0,
             walks: 0,
+            first_walk: false,
             faults: Faults::default(),
         }
     }
@@ -130,20 +172,42 @@ impl Registry {
     /// Looks for births and deaths.
     pub fn walk(&mut self) {
         self.walks += 1;
+        self.first_walk = self.walks == 1;
         for tree in &mut self.trees {
             tree.walk(&mut self.faults);
         }
-        let wanted = self.wanted();
+        self.wanted = self.decide();
         for index in 0..self.trees.len() {
-            self.meet(index, wanted);
+            self.meet(index);
         }
         self.bury();
-        self.settle();
+        self.first_walk = false;
+    }
+
+    /// Whether the next walk should not wait: some news could not be told apart without it.
+    pub fn needs_walk(&self) -> bool {
+        self.walks == 0 || self.wanted.walk
+    }
+
+    /// The hierarchy whose ids these counters carry, by the kernel's number.
+    pub fn hierarchy(&self, counters: Counters) -> Option<u32> {
+        self.tree(counters)?.id
+    }
+
+    /// Takes those that ended since the last call. The counters of their cgroups find no owner any
+    /// more.
+    pub fn take_departed(&mut self) -> Vec<Tracked> {
+        std::mem::take(&mut self.departed)
     }
 
     /// The living, oldest acquaintance first.
     pub fn tracked(&self) -> impl Iterator<Item = &Tracked> {
         self.tracked.values()
+    }
+
+    /// A living member.
+    pub fn get(&self, serial: Serial) -> Option<&Tracked> {
+        self.tracked.get(&serial)
     }
 
     /// A living member.
@@ -191,10 +255,11 @@ impl Registry {
     }
 
     /// Decides whom to follow from who is there.
-    fn wanted(&self) -> Wanted {
+    fn decide(&self) -> Wanted {
+        let nothing = Wanted::default();
         match self.follow {
-            Follow::All => Wanted { containers: true, services: true, others: true },
-            Follow::Services => Wanted { containers: false, services: true, others: false },
+            Follow::All => Wanted { containers: true, services: true, others: true, ..nothing },
+            Follow::Services => Wanted { services: true, ..nothing },
             Follow::Containers => {
                 let nodes = || self.trees.iter().flat_map(|tree| &tree.nodes);
                 let there = |kind| {
@@ -202,13 +267,15 @@ impl Registry {
                 };
                 let containers = there(Kind::Container);
                 let services = !containers && there(Kind::Service);
-                Wanted { containers: true, services, others: !containers && !services }
+                let others = !containers && !services;
+                Wanted { containers: true, services, others, ..nothing }
             }
         }
     }
 
     /// Goes through a tree from the root down: who is new, who is still there, whose is what.
-    fn meet(&mut self, index: usize, wanted: Wanted) {
+    fn meet(&mut self, index: usize) {
+        let wanted = self.wanted;
         let nodes = std::mem::take(&mut self.trees[index].nodes);
         let inner: HashSet<usize> = nodes.iter().filter_map(|node| node.parent).collect();
         let mut owners: Vec<Option<Owner>> = Vec::with_capacity(nodes.len());
@@ -251,7 +318,7 @@ impl Registry {
             }
             // The same name in a new directory is a new life.
             let former = tracked.member.serial;
-            self.forget(former);
+            self.depart(former);
         }
         self.bear(tree, node, name.clone(), identity)
     }
@@ -270,7 +337,7 @@ impl Registry {
             identity,
             path: node.path.clone(),
             cgroup_id: self.trees[tree].has(Counters::Net).then_some(node.id),
-            older_than_us: self.walks == 1,
+            older_than_us: self.first_walk,
         });
         let tracked = Tracked {
             member,
@@ -279,9 +346,11 @@ impl Registry {
             namespace: None,
             former_net: NetCell::default(),
             former_block: BTreeMap::new(),
+            startup: Startup::default(),
+            oom_kill: None,
             tree,
             inode: node.id,
-            walks: 0,
+            visits: 0,
             seen: self.walks,
         };
         self.by_name.insert(name, serial);
@@ -289,40 +358,50 @@ impl Registry {
         serial
     }
 
-    /// Forgets who was not seen by a walk that saw everything.
+    /// Lets those go whom a walk that saw everything did not see.
     fn bury(&mut self) {
-        let gone: Vec<Serial> = self
+        let unseen: Vec<Serial> = self
             .tracked
             .iter()
             .filter(|(_, tracked)| tracked.seen != self.walks && self.trees[tracked.tree].complete)
             .map(|(serial, _)| *serial)
             .collect();
-        for serial in gone {
-            self.forget(serial);
+        for serial in unseen {
+            let ended =
+                self.tracked.get(&serial).is_some_and(|t| self.trees[t.tree].is_gone(t.inode));
+            match ended {
+                true => self.depart(serial),
+                // It is there, and not followed any more.
+                false => drop(self.forget(serial)),
+            }
         }
     }
 
-    fn forget(&mut self, serial: Serial) {
-        self.tracked.remove(&serial);
+    fn depart(&mut self, serial: Serial) {
+        let tracked = self.forget(serial);
+        self.departed.extend(tracked);
+    }
+
+    fn forget(&mut self, serial: Serial) -> Option<Tracked> {
+        let tracked = self.tracked.remove(&serial)?;
         self.by_name.retain(|_, named| *named != serial);
         for tree in &mut self.trees {
             tree.owners.retain(|_, owner| *owner != serial);
         }
+        Some(tracked)
     }
 
-    /// Opens files, joins namespaces and asks for names, for those who need it.
-    fn settle(&mut self) {
+    /// Opens files, joins namespaces and asks for names, for those who need it; closes the
+    /// namespaces that nobody needs.
+    pub fn settle(&mut self) {
         self.namespace_fault = None;
         let host = self.namespaces.host();
         for tracked in self.tracked.values_mut() {
-            tracked.walks = tracked.walks.saturating_add(1);
-            let young = tracked.walks <= YOUNG_WALKS;
+            tracked.visits = tracked.visits.saturating_add(1);
+            let young = tracked.visits <= YOUNG_VISITS;
             // The second time, for the directories that were not there the first time.
-            if tracked.files.is_none() || tracked.walks == 2 {
-                match CgroupFiles::open(&self.hierarchies, &tracked.member.path) {
-                    Ok(files) => tracked.files = Some(files),
-                    Err(error) => self.faults.tell(&error),
-                }
+            if tracked.files.is_none() || tracked.visits == 2 {
+                open(&self.hierarchies, tracked, &mut self.faults);
             }
             if young || tracked.namespace.is_none() || tracked.namespace == host {
                 match join(&self.hierarchies, &mut self.namespaces, &tracked.member.path) {
@@ -335,6 +414,13 @@ impl Registry {
         }
         let used: HashSet<_> = self.tracked.values().filter_map(|t| t.namespace).collect();
         self.namespaces.retain(|namespace| used.contains(&namespace));
+    }
+}
+
+fn open(hierarchies: &Hierarchies, tracked: &mut Tracked, faults: &mut Faults) {
+    match CgroupFiles::open(hierarchies, &tracked.member.path) {
+        Ok(files) => tracked.files = Some(files),
+        Err(error) => faults.tell(&error),
     }
 }
 
@@ -370,11 +456,13 @@ struct Owner {
     container: bool,
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Default)]
 struct Wanted {
     containers: bool,
     services: bool,
     others: bool,
+    /// Whether the decision is out of date.
+    walk: bool,
 }
 
 impl Wanted {

@@ -21,7 +21,10 @@ pub(super) struct Tree {
     pub(super) owners: HashMap<u64, Serial>,
     /// Whether the last walk saw everything.
     pub(super) complete: bool,
-    alive: HashSet<u64>,
+    /// The kernel's number for the hierarchy.
+    pub(super) id: Option<u32>,
+    /// The cgroups that are there.
+    pub(super) alive: HashSet<u64>,
     net: bool,
     block: bool,
 }
@@ -42,6 +45,7 @@ impl Tree {
             nodes: Vec::new(),
             owners: HashMap::new(),
             complete: false,
+            id: hierarchies.id(root),
             alive: HashSet::new(),
             net: net == Some(root),
             block: block == Some(root),

@@ -12,11 +12,11 @@ use tare_tests::report::Report;
 const OBJECTS: &[(&str, &str)] = &[
     ("", "time interval_seconds host sources containers"),
     ("/host", "hostname kernel online_cpus memory_bytes cgroup_layout"),
-    ("/sources", "cpu memory pids network_interfaces network_sockets block identity"),
+    ("/sources", "cpu memory pids network_interfaces network_sockets block lifecycle identity"),
     ("/sources/*", "source state reason"),
     (
         "/containers/*",
-        "kind id name image runtime cgroup cgroup_id pod labels state started_at \
+        "kind id name image runtime cgroup cgroup_id pod labels state started_at startup \
          cpu memory network block pids",
     ),
     (
@@ -27,7 +27,7 @@ const OBJECTS: &[(&str, &str)] = &[
     (
         "/containers/*/memory",
         "usage_bytes working_set_bytes limit_bytes percent rss_bytes cache_bytes swap_bytes \
-         peak_bytes oom_kills pressure stat",
+         peak_bytes oom_kills last_oom_kill pressure stat",
     ),
     ("/containers/*/network", "interfaces sockets shared_with host_namespace"),
     (
@@ -50,6 +50,9 @@ const OBJECTS: &[(&str, &str)] = &[
          read_service_seconds write_service_seconds read_wait_seconds write_wait_seconds",
     ),
     ("/containers/*/pids", "current limit"),
+    ("/containers/*/startup", "made_at exec_at listen_at"),
+    ("/ended/*/finality", "cpu memory pids network_interfaces network_sockets block"),
+    ("/ended/*/finality/*", "state age_seconds"),
 ];
 
 /// Everything at a pointer whose steps may be `*`.

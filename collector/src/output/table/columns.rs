@@ -44,20 +44,29 @@ impl Layout {
     /// A row's cells. `repeated` says that another row has the same id.
     pub(super) fn cells(self, row: &Container, no_trunc: bool, repeated: bool) -> Vec<String> {
         let mut cells = match self {
-            Self::Containers => {
-                let is_long = row.id.len() == 64 && !no_trunc;
-                let id = cut(&row.id, if is_long { SHORT_ID } else { usize::MAX });
-                // Where ids are not numbers, people gave them.
-                let own_name = (row.id.len() != 64).then_some(row.id.as_str());
-                let name = row.name.as_deref().or(own_name).unwrap_or(UNKNOWN);
-                vec![printable(id).into_owned(), printable(name).into_owned()]
-            }
+            Self::Containers => who(row, no_trunc).to_vec(),
             Self::Services if repeated => vec![printable(&row.cgroup).into_owned()],
             _ => vec![printable(self.name(row)).into_owned()],
         };
         cells.extend(numbers(row));
         cells
     }
+}
+
+/// A container's id and name.
+pub(super) fn who(row: &Container, no_trunc: bool) -> [String; 2] {
+    let is_long = row.id.len() == 64 && !no_trunc;
+    let id = cut(&row.id, if is_long { SHORT_ID } else { usize::MAX });
+    // Where ids are not numbers, people gave them.
+    let own_name = (row.id.len() != 64).then_some(row.id.as_str());
+    let name = row.name.as_deref().or(own_name).unwrap_or(UNKNOWN);
+    [printable(id).into_owned(), printable(name).into_owned()]
+}
+
+/// NET I/O, marked where it is what the container's own sockets carried.
+pub(super) fn network(row: &Container) -> String {
+    let (received, sent, own_sockets) = traffic(row);
+    pair(received, sent) + if own_sockets { "*" } else { "" }
 }
 
 /// Bytes received and sent as NET I/O shows them, and whether they are those of the container's
@@ -80,8 +89,6 @@ pub(super) fn traffic(row: &Container) -> (Option<u64>, Option<u64>, bool) {
 
 fn numbers(row: &Container) -> [String; 6] {
     let memory = &row.memory;
-    let (received, sent, own_sockets) = traffic(row);
-    let mark = if own_sockets { "*" } else { "" };
     [
         known(row.cpu.percent, percent),
         format!(
@@ -90,17 +97,19 @@ fn numbers(row: &Container) -> [String; 6] {
             known(memory.limit_bytes, bytes_size)
         ),
         known(memory.percent, percent),
-        pair(received, sent) + mark,
+        network(row),
         pair(row.block.read_bytes, row.block.write_bytes),
         known(row.pids.current, |count| count.to_string()),
     ]
 }
 
-fn known<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
+/// A value, or `--`.
+pub(super) fn known<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
     value.map_or_else(|| UNKNOWN.to_owned(), format)
 }
 
-fn pair(first: Option<u64>, second: Option<u64>) -> String {
+/// Two amounts, as I/O columns show them.
+pub(super) fn pair(first: Option<u64>, second: Option<u64>) -> String {
     match (first, second) {
         (None, None) => UNKNOWN.to_owned(),
         _ => format!("{} / {}", known(first, human_size), known(second, human_size)),

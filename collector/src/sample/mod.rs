@@ -3,22 +3,27 @@
 //! The only place where the kernel's tables, cgroup files, network devices and the registry come
 //! together. It knows no rates and no formats.
 
+mod lifecycle;
+mod receipts;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use jiff::Timestamp;
 use tare_ebpf::{BlockCell, Cell, Key, NetCell};
 
+use self::lifecycle::Closing;
+pub use self::receipts::{Families, Finality, Receipt, Receipts};
 use crate::{
     cgroup::{CpuUsage, IoUsage, MemoryUsage, PidsUsage, ReadError},
     host::{HostFiles, HostUsage},
     identity::docker::Details,
     kernel::{Kernel, Sockets},
     network::{InterfaceCounters, NamespaceId},
-    registry::{Counters, Member, Registry, Serial, Tracked},
+    registry::{Counters, Member, OomKill, Registry, Serial, Startup, Tracked},
 };
 
 /// Everything at one instant.
@@ -63,7 +68,15 @@ pub struct Usage {
     pub net: Option<NetCell>,
     /// Block requests by device ([`Key::device`]).
     pub block: Option<BTreeMap<u32, BlockCell>>,
+    /// How it came to life.
+    pub startup: Startup,
+    /// The last process that the kernel killed for want of memory.
+    pub oom_kill: Option<OomKill>,
 }
+
+/// How often the trees are walked where the kernel tells of births and deaths: the walk only
+/// repairs what nobody knows to be broken.
+const REPAIR_INTERVAL: Duration = Duration::from_secs(30);
 
 /// Takes samples.
 pub struct Sampler {
@@ -76,11 +89,18 @@ pub struct Sampler {
     buffer: Vec<u8>,
     /// CPU time as it was published last, below which it never falls.
     published: HashMap<Serial, CpuUsage>,
+    /// What ended containers had used.
+    pub receipts: Receipts,
+    /// Members whose last process has ended.
+    closing: HashMap<Serial, Closing>,
+    last: Option<Arc<Sample>>,
+    lost_events: u64,
+    walked: Option<Instant>,
 }
 
 impl Sampler {
-    /// Ready for the first walk and the first sample.
-    pub fn new(registry: Registry, kernel: Kernel, host: HostFiles) -> Self {
+    /// Ready for the first sample.
+    pub fn new(registry: Registry, kernel: Kernel, host: HostFiles, receipts: Receipts) -> Self {
         Self {
             registry,
             kernel,
@@ -88,36 +108,20 @@ impl Sampler {
             counting_since: Timestamp::now(),
             buffer: Vec::new(),
             published: HashMap::new(),
+            receipts,
+            closing: HashMap::new(),
+            last: None,
+            lost_events: 0,
+            walked: None,
         }
-    }
-
-    /// Looks for births and deaths, and retires the counters of cgroups that are gone.
-    pub fn discover(&mut self) {
-        let Self { registry, kernel: Kernel { net, block, .. }, .. } = self;
-        // Only what was there before the walk can be proved gone by it.
-        let (mut net_keys, mut block_keys) = (Vec::new(), Vec::new());
-        if let Some(net) = net {
-            net.for_each(|slot, key, _| net_keys.push((slot, key)));
-        }
-        if let Some(block) = block {
-            block.for_each(|slot, key, _| block_keys.push((slot, key)));
-        }
-        registry.walk();
-        net_keys.retain(|(_, key)| registry.is_gone(Counters::Net, key.cgroup_id));
-        block_keys.retain(|(_, key)| registry.is_gone(Counters::Block, key.cgroup_id));
-        if let Some(net) = net {
-            net.retire(net_keys);
-        }
-        if let Some(block) = block {
-            block.retire(block_keys);
-        }
-        self.published.retain(|serial, _| registry.get_mut(*serial).is_some());
     }
 
     /// Takes a sample. A reader that fails costs its own numbers only.
-    pub fn take(&mut self) -> Sample {
+    pub fn take(&mut self) -> Arc<Sample> {
         self.kernel.drain_log();
-        self.release();
+        self.hear();
+        self.discover();
+        self.registry.settle();
         let mut sample = Sample {
             time: Timestamp::now(),
             taken_at: Instant::now(),
@@ -126,12 +130,61 @@ impl Sampler {
             counting_since: self.counting_since,
             host_namespace: self.registry.namespaces().host(),
             namespaces: HashMap::new(),
-            usages: self.registry.tracked().map(|t| Usage::unread(t, &self.kernel)).collect(),
+            usages: self.registry.tracked().map(Usage::unread).collect(),
         };
         self.read_files(&mut sample);
         self.read_tables(&mut sample.usages);
         self.read_namespaces(&mut sample);
+        self.receipts.expire(sample.taken_at);
+        self.receipts.learn(self.registry.names());
+        let sample = Arc::new(sample);
+        self.last = Some(Arc::clone(&sample));
         sample
+    }
+
+    /// Walks the trees, where that is due, and retires the counters of cgroups that are gone.
+    fn discover(&mut self) {
+        let told = self.kernel.events.is_some();
+        let late = self.walked.is_none_or(|walked| walked.elapsed() >= REPAIR_INTERVAL);
+        if told && !late && !self.registry.needs_walk() {
+            return;
+        }
+        // Only what was there before the walk can be proved gone by it.
+        let before: HashSet<_> = self.cgroups_with_counts();
+        self.registry.walk();
+        self.walked = Some(Instant::now());
+        self.close_departed();
+        self.retire(|registry, counters, cgroup_id| {
+            before.contains(&(counters, cgroup_id)) && registry.is_gone(counters, cgroup_id)
+        });
+        let registry = &self.registry;
+        self.published.retain(|serial, _| registry.get(*serial).is_some());
+    }
+
+    fn cgroups_with_counts(&self) -> HashSet<(Counters, u64)> {
+        let mut cgroups = HashSet::new();
+        if let Some(net) = &self.kernel.net {
+            net.for_each(|_, key, _| {
+                cgroups.insert((Counters::Net, key.cgroup_id));
+            });
+        }
+        if let Some(block) = &self.kernel.block {
+            block.for_each(|_, key, _| {
+                cgroups.insert((Counters::Block, key.cgroup_id));
+            });
+        }
+        cgroups
+    }
+
+    /// Stops counting for cgroups that are gone.
+    fn retire(&mut self, is_gone: impl Fn(&Registry, Counters, u64) -> bool) {
+        let Self { registry, kernel: Kernel { net, block, .. }, .. } = self;
+        if let Some(net) = net {
+            net.retire(|key| is_gone(registry, Counters::Net, key.cgroup_id));
+        }
+        if let Some(block) = block {
+            block.retire(|key| is_gone(registry, Counters::Block, key.cgroup_id));
+        }
     }
 
     /// Adds what removed sub-cgroups had counted to their owners, and frees the slots.
@@ -211,6 +264,15 @@ impl Sampler {
     /// Sums the kernel's counters by owner. No system call is made.
     fn read_tables(&self, usages: &mut [Usage]) {
         let Self { registry, kernel, .. } = self;
+        // Where the kernel counts and has no slot for a member, there was nothing to count but
+        // in its sub-cgroups that are gone.
+        for usage in usages.iter_mut() {
+            if let Some(tracked) = registry.get(usage.member.serial) {
+                let net = kernel.net.is_some() && usage.member.cgroup_id.is_some();
+                usage.net = net.then_some(tracked.former_net);
+                usage.block = kernel.block.is_some().then(|| tracked.former_block.clone());
+            }
+        }
         // Serials only grow, so the usages are sorted by them.
         let find = |usages: &mut [Usage], counters, key: Key| {
             let owner = registry.owner(counters, key.cgroup_id)?;
@@ -254,22 +316,29 @@ impl Sampler {
     }
 }
 
+impl Sample {
+    /// What someone had used.
+    pub fn usage(&self, serial: Serial) -> Option<&Usage> {
+        let at = self.usages.binary_search_by_key(&serial, |usage| usage.member.serial).ok()?;
+        self.usages.get(at)
+    }
+}
+
 impl Usage {
-    /// A member of whom nothing was read yet. Where the kernel counts and has no slot for it,
-    /// there was nothing to count but in sub-cgroups that are gone.
-    fn unread(tracked: &Tracked, kernel: &Kernel) -> Self {
-        let Tracked { member, details, namespace, former_net, former_block, .. } = tracked;
-        let net = kernel.net.is_some() && member.cgroup_id.is_some();
+    /// Someone of whom nothing was read yet.
+    pub fn unread(tracked: &Tracked) -> Self {
         Self {
-            member: Arc::clone(member),
-            details: details.clone(),
-            namespace: *namespace,
+            member: Arc::clone(&tracked.member),
+            details: tracked.details.clone(),
+            namespace: tracked.namespace,
             cpu: CpuUsage::default(),
             memory: MemoryUsage::default(),
             pids: PidsUsage::default(),
             io: None,
-            net: net.then_some(*former_net),
-            block: kernel.block.is_some().then(|| former_block.clone()),
+            net: None,
+            block: None,
+            startup: tracked.startup,
+            oom_kill: tracked.oom_kill.clone(),
         }
     }
 }

@@ -1,0 +1,80 @@
+//! What happens to cgroups, as small fixed records in the order in which it happened.
+
+/// One event.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Event {
+    /// One of the `EVENT_` constants.
+    pub kind: u32,
+    /// `cgroup_root.hierarchy_id` (0 is cgroup2), so that `cgroup_id` is unique.
+    pub hierarchy: u32,
+    /// Inode of the cgroup's directory.
+    pub cgroup_id: u64,
+    /// Inode of its parent's directory ([`EVENT_MADE`]).
+    pub parent_id: u64,
+    /// `CLOCK_MONOTONIC`.
+    pub at_nanoseconds: u64,
+    /// Process that it is about, 0 if none.
+    pub pid: u32,
+    /// Inode of that process's network namespace, 0 if not told.
+    pub namespace: u32,
+    /// That process's command ([`EVENT_OOM_KILL`]), ended by a NUL.
+    pub command: [u8; 16],
+}
+
+/// [`EVENT_MADE`] with the cgroup's path, ended by a NUL.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Made {
+    /// The event.
+    pub event: Event,
+    /// Path below the root of the hierarchy; without a NUL it was longer.
+    pub path: [u8; PATH_MAX],
+}
+
+/// Room for a path: twice what Kubernetes makes of its longest names.
+pub const PATH_MAX: usize = 512;
+
+/// A cgroup was made.
+pub const EVENT_MADE: u32 = 1;
+/// A cgroup was removed.
+pub const EVENT_REMOVED: u32 = 2;
+/// The last task of a cgroup and its descendants ended or left.
+pub const EVENT_EMPTIED: u32 = 3;
+/// A first task is in a cgroup that had none.
+pub const EVENT_POPULATED: u32 = 4;
+/// A task was moved into a cgroup for the first time.
+pub const EVENT_ATTACHED: u32 = 5;
+/// The first program was executed in a cgroup.
+pub const EVENT_EXECUTED: u32 = 6;
+/// The first TCP socket of a cgroup listens.
+pub const EVENT_LISTENING: u32 = 7;
+/// The kernel chose a process to kill for want of memory.
+pub const EVENT_OOM_KILL: u32 = 8;
+
+/// Bytes of the ring buffer: about 3,500 events, or 400 cgroups made at once.
+pub const RING_BYTES: u32 = 256 * 1024;
+
+/// A hierarchy that is not watched ([`crate::Layout`]).
+pub const NO_HIERARCHY: u32 = u32::MAX;
+
+impl Event {
+    /// Reads a record as it came through the ring; `None` if it is too short.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() < core::mem::size_of::<Self>() {
+            return None;
+        }
+        // SAFETY: long enough; any bytes are a value of a `repr(C)` struct of integers.
+        Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
+    }
+}
+
+impl Made {
+    /// The path in a record of [`EVENT_MADE`]; `None` if it was longer than [`PATH_MAX`].
+    pub fn path(bytes: &[u8]) -> Option<&[u8]> {
+        let path = bytes.get(core::mem::size_of::<Event>()..core::mem::size_of::<Self>())?;
+        // The kernel side leaves a mark behind the longest path that fits.
+        let end = path.iter().position(|byte| *byte == 0)?;
+        path.get(..end).filter(|path| path.len() < PATH_MAX - 1 && !path.is_empty())
+    }
+}

@@ -1,0 +1,221 @@
+//! Births, first signs of life and deaths of cgroups.
+//!
+//! These tracepoints fire under `cgroup_mutex` or `css_set_lock` (`kernel/cgroup/cgroup.c`): the
+//! programs copy a few words and leave.
+
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    helpers::{
+        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_ktime_get_ns,
+        bpf_probe_read_kernel_str_bytes, generated::bpf_probe_read_kernel,
+    },
+    macros::{btf_tracepoint, map},
+    maps::{Array, HashMap, RingBuf},
+    programs::BtfTracePointContext,
+};
+use tare_ebpf::event::{
+    EVENT_ATTACHED, EVENT_EMPTIED, EVENT_EXECUTED, EVENT_LISTENING, EVENT_MADE, EVENT_OOM_KILL,
+    EVENT_POPULATED, EVENT_REMOVED, Event, Made, PATH_MAX, RING_BYTES,
+};
+
+use crate::{
+    slots::add,
+    typed::{Typed, layout},
+};
+
+#[map]
+static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+
+/// Events that found no room in the ring.
+#[map]
+static EVENTS_LOST: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
+
+/// What has already been told of the cgroups that were made since the programs run; the size is
+/// set by user space.
+#[map]
+static FIRSTS: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
+
+const ATTACHED: u32 = 1;
+const EXECUTED: u32 = 2;
+const LISTENING: u32 = 4;
+
+const TCP_LISTEN: i32 = 10;
+
+#[btf_tracepoint(function = "cgroup_mkdir")]
+fn cgroup_mkdir(context: BtfTracePointContext) -> i32 {
+    let cgroup = Typed::new(context.arg(0));
+    let Some(hierarchy) = watched(cgroup) else { return 0 };
+    let id = id(cgroup);
+    if hierarchy == layout!(watched_net) {
+        // Without room in the table the firsts of this cgroup stay unknown.
+        let _ = FIRSTS.insert(id, 0u32, 0);
+    }
+    let parent = cgroup.follow(layout!(cgroup_parent_css)).follow(layout!(css_cgroup));
+    let event = Event { parent_id: self::id(parent), ..event(EVENT_MADE, hierarchy, id) };
+    let Some(mut entry) = EVENTS.reserve::<Made>(0) else {
+        lose();
+        return 0;
+    };
+    let made = entry.as_mut_ptr();
+    // SAFETY: the record is reserved and as large as its type; the path is a kernel string.
+    unsafe {
+        (&raw mut (*made).event).write(event);
+        let path = &mut *(&raw mut (*made).path);
+        path[0] = 0;
+        path[PATH_MAX - 1] = 1;
+        let _ = bpf_probe_read_kernel_str_bytes(context.arg::<*const u8>(1), path);
+    }
+    entry.submit(0);
+    0
+}
+
+#[btf_tracepoint(function = "cgroup_rmdir")]
+fn cgroup_rmdir(context: BtfTracePointContext) -> i32 {
+    let cgroup = Typed::new(context.arg(0));
+    if let Some(hierarchy) = watched(cgroup) {
+        let id = id(cgroup);
+        if hierarchy == layout!(watched_net) {
+            let _ = FIRSTS.remove(id);
+        }
+        tell(event(EVENT_REMOVED, hierarchy, id));
+    }
+    0
+}
+
+#[btf_tracepoint(function = "cgroup_notify_populated")]
+fn cgroup_notify_populated(context: BtfTracePointContext) -> i32 {
+    let cgroup = Typed::new(context.arg(0));
+    if let Some(hierarchy) = watched(cgroup) {
+        let populated = context.arg::<i32>(2) != 0;
+        let kind = if populated { EVENT_POPULATED } else { EVENT_EMPTIED };
+        tell(event(kind, hierarchy, id(cgroup)));
+    }
+    0
+}
+
+#[btf_tracepoint(function = "cgroup_attach_task")]
+fn cgroup_attach_task(context: BtfTracePointContext) -> i32 {
+    let cgroup = Typed::new(context.arg(0));
+    if let Some(hierarchy) = watched(cgroup)
+        && hierarchy == layout!(watched_net)
+        && is_first(id(cgroup), ATTACHED)
+    {
+        let task = Typed::new(context.arg(2));
+        let pid = task.load(layout!(task_tgid));
+        tell(Event { pid, ..event(EVENT_ATTACHED, hierarchy, id(cgroup)) });
+    }
+    0
+}
+
+#[btf_tracepoint(function = "sched_process_exec")]
+fn sched_process_exec(context: BtfTracePointContext) -> i32 {
+    // SAFETY: takes no argument.
+    let id = unsafe { bpf_get_current_cgroup_id() };
+    if is_first(id, EXECUTED) {
+        let task = Typed::new(context.arg(0));
+        let net = task.follow(layout!(task_nsproxy)).follow(layout!(nsproxy_net));
+        tell(Event {
+            pid: task.load(layout!(task_tgid)),
+            namespace: net.load(layout!(net_inum)),
+            ..event(EVENT_EXECUTED, layout!(watched_net), id)
+        });
+    }
+    0
+}
+
+/// `listen(2)` runs in its caller, so the current cgroup is the one that becomes ready.
+#[btf_tracepoint(function = "inet_sock_set_state")]
+fn first_listen(context: BtfTracePointContext) -> i32 {
+    if context.arg::<i32>(2) != TCP_LISTEN {
+        return 0;
+    }
+    // SAFETY: takes no argument.
+    let id = unsafe { bpf_get_current_cgroup_id() };
+    if is_first(id, LISTENING) {
+        let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
+        tell(Event { pid, ..event(EVENT_LISTENING, layout!(watched_net), id) });
+    }
+    0
+}
+
+/// The victim is seldom the current task: the one that asked for memory is.
+#[btf_tracepoint(function = "mark_victim")]
+fn mark_victim(context: BtfTracePointContext) -> i32 {
+    let task = Typed::new(context.arg(0));
+    let cgroup = task.follow(layout!(task_css_set)).follow(layout!(css_set_dfl_cgroup));
+    let mut told = Event {
+        pid: task.load(layout!(task_tgid)),
+        ..event(EVENT_OOM_KILL, layout!(watched_net), id(cgroup))
+    };
+    // SAFETY: reads as many bytes as the field has; a fault leaves zeroes.
+    unsafe {
+        bpf_probe_read_kernel(
+            told.command.as_mut_ptr().cast(),
+            told.command.len() as u32,
+            task.at(layout!(task_comm)).cast(),
+        );
+    }
+    tell(told);
+    0
+}
+
+/// The cgroup's hierarchy, if somebody wants to hear of it.
+#[inline(always)]
+fn watched(cgroup: Typed) -> Option<u32> {
+    let root = cgroup.follow(layout!(cgroup_root));
+    let hierarchy: u32 = root.load(layout!(root_hierarchy_id));
+    (hierarchy == layout!(watched_net) || hierarchy == layout!(watched_block)).then_some(hierarchy)
+}
+
+#[inline(always)]
+fn id(cgroup: Typed) -> u64 {
+    cgroup.follow(layout!(cgroup_kn)).load(layout!(kn_id))
+}
+
+#[inline(always)]
+fn event(kind: u32, hierarchy: u32, cgroup_id: u64) -> Event {
+    Event {
+        kind,
+        hierarchy,
+        cgroup_id,
+        parent_id: 0,
+        // SAFETY: takes no argument.
+        at_nanoseconds: unsafe { bpf_ktime_get_ns() },
+        pid: 0,
+        namespace: 0,
+        command: [0; 16],
+    }
+}
+
+/// Whether this is the first time that `what` happens in a cgroup that is in the table. Two CPUs
+/// may both be first; the reader takes the earlier one.
+#[inline(always)]
+fn is_first(cgroup_id: u64, what: u32) -> bool {
+    let Some(told) = FIRSTS.get_ptr_mut(cgroup_id) else { return false };
+    // SAFETY: the map gave the pointer.
+    unsafe {
+        if *told & what != 0 {
+            return false;
+        }
+        *told |= what;
+    }
+    true
+}
+
+#[inline(always)]
+fn tell(event: Event) {
+    match EVENTS.reserve::<Event>(0) {
+        Some(mut entry) => {
+            entry.write(event);
+            entry.submit(0);
+        }
+        None => lose(),
+    }
+}
+
+#[inline(always)]
+fn lose() {
+    if let Some(lost) = EVENTS_LOST.get_ptr_mut(0) {
+        add(lost, 1);
+    }
+}

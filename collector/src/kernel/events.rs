@@ -1,0 +1,202 @@
+//! What happens to cgroups, told by the kernel in order.
+
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+};
+
+use anyhow::{Context, Result, bail};
+use aya::{
+    Ebpf,
+    maps::{Map, MapData, RingBuf},
+};
+use tare_ebpf::event::{self, Event, Made};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::kernel::mapping::Mapping;
+
+/// One event of one cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CgroupEvent {
+    /// Id of the hierarchy; 0 is cgroup2.
+    pub hierarchy: u32,
+    /// Inode of the cgroup's directory.
+    pub cgroup_id: u64,
+    /// `CLOCK_MONOTONIC`.
+    pub at_nanoseconds: u64,
+    /// What happened.
+    pub what: What,
+}
+
+/// What happened to a cgroup.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum What {
+    /// It was made.
+    Made {
+        /// Inode of its parent's directory.
+        parent_id: u64,
+        /// Below the root of the hierarchy; `None` if too long to be told.
+        path: Option<String>,
+    },
+    /// It was removed.
+    Removed,
+    /// Its last task, and the last one below it, ended or left.
+    Emptied,
+    /// It or a cgroup below it has a task again.
+    Populated,
+    /// A task was moved into it for the first time.
+    Attached {
+        /// That task's process.
+        pid: u32,
+    },
+    /// The first program was executed in it.
+    Executed {
+        /// The process.
+        pid: u32,
+        /// The process's network namespace.
+        namespace: u32,
+    },
+    /// Its first TCP socket listens.
+    Listening,
+    /// The kernel kills a process of it for want of memory.
+    OomKill {
+        /// The process.
+        pid: u32,
+        /// Its command.
+        command: String,
+    },
+}
+
+/// The stream of events.
+pub struct Events {
+    ring: RingBuf<MapData>,
+    lost: Mapping,
+    ready: Option<AsyncFd<OwnedFd>>,
+    // Programs that are loaded later find the map by this descriptor.
+    _lost_map: MapData,
+}
+
+impl Events {
+    /// Takes the ring out of a loaded object.
+    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self> {
+        let mut take = |name: &str| {
+            ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
+        };
+        let ring = RingBuf::try_from(take("EVENTS")?)?;
+        let Map::Array(lost_map) = take("EVENTS_LOST")? else { bail!("EVENTS_LOST is no array") };
+        let lost = Mapping::of(lost_map.fd(), 1).context("cannot map the count of lost events")?;
+        Ok(Self { ring, lost, ready: None, _lost_map: lost_map })
+    }
+
+    /// Waits until there is an event. Needs a tokio runtime.
+    pub async fn wait(&mut self) -> io::Result<()> {
+        let ready = match &mut self.ready {
+            Some(ready) => ready,
+            none => {
+                let ring = self.ring.as_fd().try_clone_to_owned()?;
+                // SAFETY: the descriptor is owned by what registers it, and closed after it.
+                let ready = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
+                none.insert(ready.map_err(|error| error.into_parts().1)?)
+            }
+        };
+        // The ring is read until it is empty, and reports again when it is not.
+        ready.readable().await?.clear_ready();
+        Ok(())
+    }
+
+    /// The next event. No system call.
+    pub fn next(&mut self) -> Option<CgroupEvent> {
+        loop {
+            let record = self.ring.next()?;
+            if let Some(event) = parse(&record) {
+                return Some(event);
+            }
+            tracing::debug!(bytes = record.len(), "an event of an unknown kind");
+        }
+    }
+
+    /// Events that found no room in the ring, since the start. No system call.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(0)
+    }
+}
+
+fn parse(record: &[u8]) -> Option<CgroupEvent> {
+    let event = Event::from_bytes(record)?;
+    let Event { hierarchy, cgroup_id, at_nanoseconds, pid, namespace, .. } = event;
+    let what = match event.kind {
+        event::EVENT_MADE => What::Made {
+            parent_id: event.parent_id,
+            path: Made::path(record).and_then(|path| String::from_utf8(path.to_vec()).ok()),
+        },
+        event::EVENT_REMOVED => What::Removed,
+        event::EVENT_EMPTIED => What::Emptied,
+        event::EVENT_POPULATED => What::Populated,
+        event::EVENT_ATTACHED => What::Attached { pid },
+        event::EVENT_EXECUTED => What::Executed { pid, namespace },
+        event::EVENT_LISTENING => What::Listening,
+        event::EVENT_OOM_KILL => What::OomKill { pid, command: command(&event.command) },
+        _ => return None,
+    };
+    Some(CgroupEvent { hierarchy, cgroup_id, at_nanoseconds, what })
+}
+
+fn command(bytes: &[u8]) -> String {
+    let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
+    String::from_utf8_lossy(&bytes[..end]).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bytes(event: &Event) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend(event.kind.to_ne_bytes());
+        bytes.extend(event.hierarchy.to_ne_bytes());
+        for word in [event.cgroup_id, event.parent_id, event.at_nanoseconds] {
+            bytes.extend(word.to_ne_bytes());
+        }
+        bytes.extend(event.pid.to_ne_bytes());
+        bytes.extend(event.namespace.to_ne_bytes());
+        bytes.extend(event.command);
+        bytes
+    }
+
+    #[test]
+    fn a_birth_carries_its_path_unless_it_is_too_long() {
+        let event =
+            Event { kind: event::EVENT_MADE, cgroup_id: 7, parent_id: 3, ..Event::default() };
+        let mut record = bytes(&event);
+        let mut path = [0_u8; event::PATH_MAX];
+        path[..11].copy_from_slice(b"/docker/abc");
+        record.extend(path);
+        let told = parse(&record).unwrap();
+        let made = |path: Option<&str>| What::Made { parent_id: 3, path: path.map(str::to_owned) };
+        assert_eq!((told.cgroup_id, told.what), (7, made(Some("/docker/abc"))));
+
+        let start = record.len() - event::PATH_MAX;
+        record[start..].fill(b'x');
+        assert_eq!(parse(&record).unwrap().what, made(None));
+        record.truncate(start);
+        assert_eq!(parse(&record).unwrap().what, made(None));
+    }
+
+    #[test]
+    fn an_oom_kill_names_its_victim() {
+        let mut event = Event { kind: event::EVENT_OOM_KILL, pid: 42, ..Event::default() };
+        event.command[..4].copy_from_slice(b"java");
+        let what = What::OomKill { pid: 42, command: "java".to_owned() };
+        assert_eq!(parse(&bytes(&event)).unwrap().what, what);
+        event.command = *b"0123456789abcdef";
+        let what = What::OomKill { pid: 42, command: "0123456789abcdef".to_owned() };
+        assert_eq!(parse(&bytes(&event)).unwrap().what, what);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_bytes_are_an_event_or_none(record: Vec<u8>) {
+            let _ = parse(&record);
+        }
+    }
+}

@@ -1,0 +1,224 @@
+//! News from the kernel, and the receipts that come of them.
+//!
+//! When a container's last process ends, its files are read at once: its directory may be gone
+//! some milliseconds later. When the directory goes, the kernel's counters are read a last time.
+
+use std::collections::HashSet;
+
+use jiff::{SignedDuration, Timestamp};
+use nix::time::{ClockId, clock_gettime};
+
+use crate::{
+    cgroup::{IoUsage, ReadError},
+    kernel::{CgroupEvent, What},
+    registry::{OomKill, Place, Serial},
+    sample::{Finality, Receipt, Sampler, Usage},
+};
+
+/// A member whose last process has ended, until its directory goes.
+pub(super) struct Closing {
+    at: Timestamp,
+    receipt: Option<Receipt>,
+}
+
+impl Sampler {
+    /// Waits for news; for ever where the kernel tells none.
+    pub async fn news(&mut self) -> std::io::Result<()> {
+        match &mut self.kernel.events {
+            Some(events) => events.wait().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes over all news that are there.
+    pub fn hear(&mut self) {
+        let clock = Clock::read();
+        let mut removed = HashSet::new();
+        let mut ending = Vec::new();
+        while let Some(event) = self.kernel.events.as_mut().and_then(|events| events.next()) {
+            let place = Place { hierarchy: event.hierarchy, cgroup_id: event.cgroup_id };
+            let at = clock.time_of(event.at_nanoseconds);
+            if event.what == What::Removed {
+                removed.insert(place);
+                if let Some(serial) = self.registry.removed(place) {
+                    self.closing.entry(serial).or_insert(Closing { at, receipt: None });
+                    ending.push(serial);
+                }
+            } else {
+                self.hear_one(event, place, at);
+            }
+        }
+        self.close(&ending);
+        self.retire(|registry, counters, cgroup_id| {
+            let hierarchy = registry.hierarchy(counters);
+            hierarchy.is_some_and(|hierarchy| removed.contains(&Place { hierarchy, cgroup_id }))
+        });
+        self.release();
+        self.notice_lost_events();
+    }
+
+    fn hear_one(&mut self, event: CgroupEvent, place: Place, at: Timestamp) {
+        let registry = &mut self.registry;
+        let owner = registry.owner_of(place);
+        match (event.what, owner) {
+            (What::Made { parent_id, path }, _) => registry.made(place, parent_id, path, at),
+            (What::Emptied, Some(serial)) if registry.top(place).is_some() => {
+                let receipt = self.read_last(serial, at);
+                self.closing.insert(serial, Closing { at, receipt });
+            }
+            (What::Populated, Some(serial)) if registry.top(place).is_some() => {
+                self.closing.remove(&serial);
+            }
+            (What::Attached { pid }, Some(serial)) => registry.inhabited(serial, pid),
+            (What::Executed { pid, .. }, Some(serial)) => {
+                registry.inhabited(serial, pid);
+                registry.sign_of_life(serial, |startup| {
+                    startup.executed_at.get_or_insert(at);
+                });
+            }
+            (What::Listening, Some(serial)) => registry.sign_of_life(serial, |startup| {
+                startup.listened_at.get_or_insert(at);
+            }),
+            (What::OomKill { pid, command }, Some(serial)) => {
+                registry.oom_killed(serial, OomKill { at, pid, command });
+            }
+            _ => {}
+        }
+    }
+
+    /// Ends members whose directories are gone: the kernel's counters are read a last time.
+    fn close(&mut self, ending: &[Serial]) {
+        let mut receipts: Vec<Receipt> = Vec::with_capacity(ending.len());
+        for serial in ending {
+            let Some(Closing { at, receipt }) = self.closing.remove(serial) else { continue };
+            receipts.extend(receipt.or_else(|| self.read_last(*serial, at)));
+        }
+        receipts.sort_by_key(|receipt| receipt.usage.member.serial);
+        let mut usages: Vec<Usage> = receipts.iter().map(|r| r.usage.clone()).collect();
+        self.read_tables(&mut usages);
+        for (mut receipt, usage) in receipts.into_iter().zip(usages) {
+            if usage.net.is_some() {
+                receipt.finality.sockets = Finality::Final;
+            }
+            if usage.block.is_some() {
+                receipt.finality.block = Finality::Final;
+            }
+            receipt.usage = usage;
+            self.keep(receipt);
+        }
+        for serial in ending {
+            self.registry.part(*serial);
+            self.published.remove(serial);
+        }
+    }
+
+    /// Receipts of those whose end only a walk noticed: all that is left is the last sample.
+    pub(super) fn close_departed(&mut self) {
+        for tracked in self.registry.take_departed() {
+            let closing = self.closing.remove(&tracked.member.serial);
+            let receipt = closing.and_then(|closing| closing.receipt).or_else(|| {
+                Receipt::of_last_sample(&tracked, self.last.as_deref()?, Timestamp::now())
+            });
+            if let Some(receipt) = receipt {
+                self.keep(receipt);
+            }
+        }
+    }
+
+    fn keep(&mut self, receipt: Receipt) {
+        if receipt.usage.member.is_container() {
+            self.receipts.keep(receipt);
+        }
+    }
+
+    /// Reads what can be read of a member whose last process has ended.
+    fn read_last(&mut self, serial: Serial, at: Timestamp) -> Option<Receipt> {
+        let Self { registry, kernel, buffer, published, last, .. } = self;
+        let tracked = registry.get(serial)?;
+        let mut receipt = last
+            .as_deref()
+            .and_then(|last| Receipt::of_last_sample(tracked, last, at))
+            .unwrap_or_else(|| Receipt::unread(tracked, at));
+        let Receipt { usage, finality, interfaces, .. } = &mut receipt;
+        let mut faults = Vec::new();
+        if let Some(files) = &tracked.files {
+            if let Some(mut cpu) = read(files.read_cpu(buffer), &mut faults)
+                && cpu.usage_nanoseconds.is_some()
+            {
+                if let Some(earlier) = published.get(&serial) {
+                    cpu.never_below(earlier);
+                }
+                (usage.cpu, finality.cpu) = (cpu, Finality::Final);
+            }
+            let mut memory = usage.memory.clone();
+            if read(files.read_memory(buffer, &mut memory), &mut faults).is_some()
+                && memory.usage_bytes.is_some()
+            {
+                (usage.memory, finality.memory) = (memory, Finality::Final);
+            }
+            if let Some(pids) = read(files.read_pids(buffer), &mut faults)
+                && pids.current.is_some()
+            {
+                (usage.pids, finality.pids) = (pids, Finality::Final);
+            }
+            let mut io = IoUsage::default();
+            if kernel.block.is_none()
+                && read(files.read_io(buffer, &mut io), &mut faults) == Some(true)
+            {
+                (usage.io, finality.block) = (Some(io), Finality::Final);
+            }
+        }
+        let mut devices = Vec::new();
+        if let Some(namespace) = tracked.namespace
+            && read(registry.namespaces().read(namespace, buffer, &mut devices), &mut faults)
+                .is_some()
+        {
+            (*interfaces, finality.interfaces) = (Some(devices), Finality::Final);
+        }
+        for fault in faults {
+            registry.tell(&fault);
+        }
+        Some(receipt)
+    }
+
+    /// Lost events may have been births and deaths: only a walk tells.
+    fn notice_lost_events(&mut self) {
+        let lost = self.kernel.events.as_ref().map_or(0, |events| events.lost());
+        if lost != self.lost_events {
+            self.lost_events = lost;
+            self.registry.lost_events();
+        }
+    }
+}
+
+/// What was read, if anything; faults are collected.
+fn read<T>(result: Result<T, ReadError>, faults: &mut Vec<ReadError>) -> Option<T> {
+    match result {
+        Ok(value) => Some(value),
+        Err(ReadError::Vanished) => None,
+        Err(fault) => {
+            faults.push(fault);
+            None
+        }
+    }
+}
+
+/// The monotonic clock, by which the kernel stamps events, beside the one that people use.
+struct Clock {
+    now: Timestamp,
+    monotonic_nanoseconds: i64,
+}
+
+impl Clock {
+    fn read() -> Self {
+        // The clock is always there: without it every event would be said to happen now.
+        let monotonic = clock_gettime(ClockId::CLOCK_MONOTONIC);
+        let nanoseconds = monotonic.map_or(0, |t| t.tv_sec() * 1_000_000_000 + t.tv_nsec());
+        Self { now: Timestamp::now(), monotonic_nanoseconds: nanoseconds }
+    }
+
+    fn time_of(&self, monotonic_nanoseconds: u64) -> Timestamp {
+        let ago = self.monotonic_nanoseconds.saturating_sub_unsigned(monotonic_nanoseconds);
+        self.now.saturating_sub(SignedDuration::from_nanos(ago)).unwrap_or(self.now)
+    }
+}

@@ -1,0 +1,150 @@
+//! What ended containers had used in all: bounded in number and in age.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+
+use crate::{
+    identity::docker::DockerNames,
+    network::InterfaceCounters,
+    registry::Tracked,
+    sample::{Sample, Usage},
+};
+
+/// The last known totals of an ended container.
+#[derive(Clone, Debug)]
+pub struct Receipt {
+    /// Its last totals.
+    pub usage: Usage,
+    /// Devices of its network namespace.
+    pub interfaces: Option<Vec<(String, InterfaceCounters)>>,
+    /// When its last process ended, or when that was noticed.
+    pub ended_at: Timestamp,
+    /// The same, for its age.
+    pub ended: Instant,
+    /// How sure each family is.
+    pub finality: Families<Finality>,
+}
+
+/// One value for each family of a receipt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct Families<T> {
+    pub cpu: T,
+    pub memory: T,
+    pub pids: T,
+    pub interfaces: T,
+    pub sockets: T,
+    pub block: T,
+}
+
+/// How sure a receipt's numbers are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finality {
+    /// Read after the last process had ended.
+    Final,
+    /// From the last sample, which was this much older than the end.
+    LastSample(Duration),
+    /// Never read.
+    Unknown,
+}
+
+impl Receipt {
+    /// A receipt of someone of whom nothing was ever read.
+    pub fn unread(tracked: &Tracked, at: Timestamp) -> Self {
+        Self {
+            usage: Usage::unread(tracked),
+            interfaces: None,
+            ended_at: at,
+            ended: Instant::now(),
+            finality: Families::all(Finality::Unknown),
+        }
+    }
+
+    /// What the last sample knew of someone who ended since; `None` if it knew nothing.
+    pub fn of_last_sample(tracked: &Tracked, last: &Sample, at: Timestamp) -> Option<Self> {
+        let mut usage = last.usage(tracked.member.serial)?.clone();
+        // Events since then know better.
+        (usage.startup, usage.oom_kill) = (tracked.startup, tracked.oom_kill.clone());
+        usage.details = tracked.details.clone();
+        let age = at.duration_since(last.time).try_into().unwrap_or_default();
+        Some(Self {
+            interfaces: usage.namespace.and_then(|id| last.namespaces.get(&id)).cloned(),
+            usage,
+            ended_at: at,
+            ended: Instant::now(),
+            finality: Families::all(Finality::LastSample(age)),
+        })
+    }
+}
+
+impl<T: Copy> Families<T> {
+    /// The same for all.
+    pub fn all(value: T) -> Self {
+        Self {
+            cpu: value,
+            memory: value,
+            pids: value,
+            interfaces: value,
+            sockets: value,
+            block: value,
+        }
+    }
+}
+
+/// The receipts that are kept.
+pub struct Receipts {
+    kept: VecDeque<Receipt>,
+    count_max: usize,
+    age_max: Duration,
+    /// Receipts that were dropped before their time, because there were too many.
+    pub dropped: u64,
+}
+
+impl Receipts {
+    /// Keeps so many, for so long.
+    pub fn new(count_max: usize, age_max: Duration) -> Self {
+        Self { kept: VecDeque::new(), count_max, age_max, dropped: 0 }
+    }
+
+    /// Keeps one more; the oldest goes when there are too many.
+    pub fn keep(&mut self, receipt: Receipt) {
+        if self.count_max == 0 {
+            self.dropped += 1;
+            return;
+        }
+        if self.kept.len() == self.count_max {
+            self.kept.pop_front();
+            self.dropped += 1;
+        }
+        self.kept.push_back(receipt);
+    }
+
+    /// Drops what is too old.
+    pub fn expire(&mut self, now: Instant) {
+        let expired = |receipt: &Receipt| now.duration_since(receipt.ended) > self.age_max;
+        while self.kept.front().is_some_and(expired) {
+            self.kept.pop_front();
+        }
+    }
+
+    /// The receipts, oldest first.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Receipt> {
+        self.kept.iter()
+    }
+
+    /// Takes over names that became known only after the end.
+    pub fn learn(&mut self, names: &DockerNames) {
+        for receipt in &mut self.kept {
+            let usage = &mut receipt.usage;
+            if usage.details.is_none()
+                && let Some(identity) = &usage.member.identity
+            {
+                usage.details = names.lookup(&identity.id);
+            }
+        }
+    }
+}
