@@ -6,7 +6,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::{
+    libc,
+    sys::resource::{Resource, getrlimit, setrlimit},
+};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{self, MissedTickBehavior},
@@ -78,6 +81,7 @@ async fn wait(sampler: &mut Sampler, ticks: &mut time::Interval) -> Result<()> {
 
 fn start(common: &Common, stats: &Stats) -> Result<Sampler> {
     raise_descriptor_limit();
+    raise_priority();
     let hierarchies = find_hierarchies(&common.proc_root, common.cgroup_root.as_deref())?;
     if hierarchies.roots().next().is_none() {
         bail!(
@@ -118,6 +122,18 @@ fn require(sources: &model::Sources) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// The files of a container are gone some milliseconds after its last process. They are read in
+/// time on a busy host too if nobody is served before us; it takes a tenth of a millisecond.
+fn raise_priority() {
+    const NICEST: i32 = -20;
+    // SAFETY: changes this process's own nice value, which is memory-safe in any case.
+    let done = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICEST) };
+    if done != 0 {
+        let error = io::Error::last_os_error();
+        tracing::debug!(%error, "cannot raise the priority: receipts may be less exact");
+    }
 }
 
 /// A container takes about a dozen descriptors, and the usual soft limit is 1,024.

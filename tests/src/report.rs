@@ -33,6 +33,13 @@ impl Report {
         self.find(id).with_context(|| format!("no container {id} in {}", self.0))
     }
 
+    /// The receipt of the container with this full id, if there is one.
+    #[must_use]
+    pub fn ended(&self, id: &str) -> Option<Row> {
+        let rows = self.0.get("ended")?.as_array()?;
+        rows.iter().find(|row| row["id"] == id).cloned().map(Row)
+    }
+
     /// State and reason of a family's source.
     pub fn source(&self, family: &str) -> Result<(&str, Option<&str>)> {
         let source = &self.0["sources"][family];

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
 
 use crate::docker::Docker;
@@ -130,6 +130,19 @@ impl Stream {
             report.row(id)?;
         }
         Ok(report)
+    }
+
+    /// A fresh report that has a receipt for each of these containers.
+    pub fn fresh_with_ended(&mut self, ids: &[&str]) -> Result<Report> {
+        for _ in 0..50 {
+            let report = self.report()?;
+            if ids.iter().all(|id| report.ended(id).is_some()) {
+                return Ok(report);
+            }
+        }
+        let report = self.report()?;
+        let missing = ids.iter().filter(|id| report.ended(id).is_none()).count();
+        bail!("{missing} of {} ended containers have no receipt in {report:?}", ids.len())
     }
 
     /// Ends it as Ctrl-C does.

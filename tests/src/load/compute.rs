@@ -39,7 +39,8 @@ impl Spin {
     }
 }
 
-fn burn(end: Instant) {
+/// Burns CPU time until then.
+pub(super) fn burn(end: Instant) {
     let mut x = 1_u64;
     while Instant::now() < end {
         for _ in 0..10_000 {

@@ -41,6 +41,9 @@ pub(super) struct Write {
     /// The file, made or emptied first.
     #[arg(long)]
     path: PathBuf,
+    /// Overwrite the file, which must be there, instead.
+    #[arg(long)]
+    in_place: bool,
     /// Bytes of each call.
     #[arg(long, default_value = "1MiB", value_parser = units::buffer_size)]
     block: usize,
@@ -52,6 +55,13 @@ pub(super) struct Write {
 }
 
 impl Write {
+    /// Past the page cache, in one call, over what is there. While it allocates, a file system may
+    /// fall back to the page cache, and that writes back in another name.
+    pub(super) fn direct_in_place(path: PathBuf, bytes: u64) -> Self {
+        let block = clamp(bytes, 1 << 20);
+        Self { bytes, path, in_place: true, block, mode: WriteMode::Direct, fsync: false }
+    }
+
     pub(super) fn apply(self) -> Result<Value> {
         let flags = match self.mode {
             WriteMode::Direct => {
@@ -63,8 +73,8 @@ impl Write {
         };
         let file = OpenOptions::new()
             .write(true)
-            .create(true)
-            .truncate(true)
+            .create(!self.in_place)
+            .truncate(!self.in_place)
             .custom_flags(flags)
             .open(&self.path)
             .with_context(|| format!("open {} for writing", self.path.display()))?;

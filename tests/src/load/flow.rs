@@ -63,6 +63,11 @@ struct Over {
 }
 
 impl Pair {
+    /// Over TCP to this address of one's own.
+    pub(super) fn over_tcp(addr: SocketAddr, bytes: u64) -> Self {
+        Self { over: Over { unix: false, tcp: Some(addr), udp: None }, bytes, chunk: 1000 }
+    }
+
     pub(super) fn apply(self) -> Result<Value> {
         let (sent, received) = match (self.over.tcp, self.over.udp) {
             (Some(addr), _) => self.tcp(addr)?,

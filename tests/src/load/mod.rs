@@ -3,6 +3,7 @@
 //! Built as one static binary that is all a test container holds, so nothing here may need a
 //! resolver, a shell or a shared library.
 
+mod burst;
 mod compute;
 mod disk;
 mod flow;
@@ -60,6 +61,8 @@ enum Load {
     Spin(compute::Spin),
     /// Touch memory and hold it; prints `ready` once it is touched.
     Allocate(compute::Allocate),
+    /// Write, send and compute a little, and end.
+    Burst(burst::Burst),
     /// Do nothing for a while.
     Sleep(compute::Sleep),
     /// Do nothing until SIGTERM; prints `ready` at once.
@@ -93,6 +96,7 @@ impl Load {
             Self::Pair(load) => load.apply(),
             Self::Spin(load) => load.apply(),
             Self::Allocate(load) => load.apply(),
+            Self::Burst(load) => load.apply(),
             Self::Sleep(load) => load.apply(),
             Self::Serve => return say_ready().map(|()| None),
         }

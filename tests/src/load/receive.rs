@@ -34,6 +34,9 @@ pub(super) struct Listen {
     /// Look at each chunk with `MSG_PEEK` before it is received.
     #[arg(long)]
     peek: bool,
+    /// Listen only after so long.
+    #[arg(long, default_value = "0s", value_parser = units::duration)]
+    after: Duration,
     /// UDP: fail when no datagram comes for so long.
     #[arg(long, default_value = "20s", value_parser = units::duration)]
     idle: Duration,
@@ -41,6 +44,7 @@ pub(super) struct Listen {
 
 impl Listen {
     pub(super) fn apply(self) -> Result<Value> {
+        std::thread::sleep(self.after);
         let (received, peeked) = match self.proto {
             Proto::Tcp => self.tcp()?,
             Proto::Udp => self.udp()?,

@@ -10,7 +10,7 @@ use tare_tests::report::Report;
 
 /// Every object of the contract, by JSON pointer (`*` is every member), and all its keys.
 const OBJECTS: &[(&str, &str)] = &[
-    ("", "time interval_seconds host sources containers"),
+    ("", "time interval_seconds host sources containers ended"),
     ("/host", "hostname kernel online_cpus memory_bytes cgroup_layout"),
     ("/sources", "cpu memory pids network_interfaces network_sockets block lifecycle identity"),
     ("/sources/*", "source state reason"),
@@ -78,7 +78,9 @@ fn report() -> Result<(Report, String)> {
     tare.fresh_with(&[writer.id()])?;
     gate.open()?;
     writer.outcome()?;
-    Ok((tare.fresh()?, writer.id().to_owned()))
+    let ended = lab.start(Run::load("sleep --for 1ms"))?;
+    ended.outcome()?;
+    Ok((tare.fresh_with_ended(&[ended.id()])?, writer.id().to_owned()))
 }
 
 #[test]

@@ -9,5 +9,6 @@ mod network;
 mod overhead;
 mod peers;
 mod privileges;
+mod receipts;
 mod storage;
 mod table;
