@@ -1,6 +1,7 @@
 //! Builds, runs and tests Tare: `cargo xtask`.
 
 mod build;
+mod calls;
 mod cmd;
 mod docker;
 mod dockerd;
