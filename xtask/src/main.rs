@@ -7,6 +7,7 @@ mod docker;
 mod dockerd;
 mod ebpf;
 mod lint;
+mod packages;
 mod project;
 mod run;
 mod test;
