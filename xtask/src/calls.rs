@@ -2,8 +2,9 @@
 //!
 //! Linux 5.10 keeps the handlers of faulting loads (`aux->extable`) with each function of a
 //! program, and looks for them at the program as a whole (`jit_subprogs` in
-//! `kernel/bpf/verifier.c`, fixed in 6.4): a program that consists of more than one function and
-//! loads through a null pointer stops such a machine. So all functions have to be inlined.
+//! `kernel/bpf/verifier.c`; seen on 5.10.262, no longer on 6.1.192). A program that consists of
+//! more than one function and loads through a null pointer stops such a machine: so all functions
+//! have to be inlined.
 
 /// Names of the programs in an object that call functions; `None` if this is no ELF object.
 pub(crate) fn programs_with_calls(object: &[u8]) -> Option<Vec<String>> {
