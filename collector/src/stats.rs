@@ -21,12 +21,12 @@ use crate::{
     host::{HostFacts, HostFiles},
     identity::docker::DockerNames,
     kernel::{self, Kernel},
-    model::{self, Family, Report, State},
+    model::{self, Report},
     network::Namespaces,
     output::{Format, Scope, json, screen::Screen, select, table},
     registry::{Counters, Follow, Registry},
     sample::{Receipts, Sample, Sampler},
-    sources::{Source, sources},
+    sources::sources,
 };
 
 /// The first names are worth this wait; later ones arrive when they arrive.
@@ -106,22 +106,19 @@ fn start(common: &Common, stats: &Stats) -> Result<Sampler> {
         watched_block: registry.hierarchy(Counters::Block),
     });
     if common.bpf == Bpf::Require {
-        require(&sources(&registry, &kernel))?;
+        require(&kernel)?;
     }
     let receipts = Receipts::new(common.receipts, common.receipt_ttl);
     Ok(Sampler::new(registry, kernel, host, receipts))
 }
 
-/// `--bpf require`: what the kernel side offers must be there.
-fn require(sources: &model::Sources) -> Result<()> {
-    for family in [Family::NetworkSockets, Family::Block, Family::Lifecycle] {
-        if let Some(Source { state, reason: Some(reason), .. }) = sources.get(&family)
-            && *state != State::On
-        {
-            bail!("--bpf require: {reason}");
-        }
+/// `--bpf require`: the kernel side must be there, in the way that this kernel allows.
+fn require(kernel: &Kernel) -> Result<()> {
+    let events = kernel.events_reason.as_ref().filter(|_| kernel.events.is_none());
+    match kernel.sockets.as_ref().err().or(kernel.block_reason.as_ref()).or(events) {
+        Some(reason) => bail!("--bpf require: {reason}"),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// The files of a container are gone some milliseconds after its last process. They are read in
