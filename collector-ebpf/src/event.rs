@@ -18,8 +18,32 @@ pub struct Event {
     pub pid: u32,
     /// Inode of that process's network namespace, 0 if not told.
     pub namespace: u32,
-    /// That process's command ([`EVENT_OOM_KILL`]), ended by a NUL.
-    pub command: [u8; 16],
+    /// That process's command ([`EVENT_OOM_KILL`]), ended by a NUL, in memory order.
+    pub command: [u64; 2],
+}
+
+impl Event {
+    /// Writes the record word by word: what the compiler makes of a plain copy calls `memset`,
+    /// and a program may not call functions.
+    ///
+    /// # Safety
+    ///
+    /// `place` must be valid for writes, and aligned.
+    #[inline(always)]
+    pub unsafe fn write_to(&self, place: *mut Self) {
+        // SAFETY: the caller's.
+        unsafe {
+            (&raw mut (*place).kind).write_volatile(self.kind);
+            (&raw mut (*place).hierarchy).write_volatile(self.hierarchy);
+            (&raw mut (*place).cgroup_id).write_volatile(self.cgroup_id);
+            (&raw mut (*place).parent_id).write_volatile(self.parent_id);
+            (&raw mut (*place).at_nanoseconds).write_volatile(self.at_nanoseconds);
+            (&raw mut (*place).pid).write_volatile(self.pid);
+            (&raw mut (*place).namespace).write_volatile(self.namespace);
+            (&raw mut (*place).command[0]).write_volatile(self.command[0]);
+            (&raw mut (*place).command[1]).write_volatile(self.command[1]);
+        }
+    }
 }
 
 /// [`EVENT_MADE`] with the cgroup's path, ended by a NUL.

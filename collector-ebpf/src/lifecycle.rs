@@ -7,7 +7,7 @@ use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     helpers::{
         bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_ktime_get_ns,
-        bpf_probe_read_kernel_str_bytes, generated::bpf_probe_read_kernel,
+        bpf_probe_read_kernel, bpf_probe_read_kernel_str_bytes,
     },
     macros::{btf_tracepoint, map},
     maps::{Array, HashMap, RingBuf},
@@ -59,7 +59,7 @@ fn cgroup_mkdir(context: BtfTracePointContext) -> i32 {
     let made = entry.as_mut_ptr();
     // SAFETY: the record is reserved and as large as its type; the path is a kernel string.
     unsafe {
-        (&raw mut (*made).event).write(event);
+        event.write_to(&raw mut (*made).event);
         let path = &mut *(&raw mut (*made).path);
         path[0] = 0;
         path[PATH_MAX - 1] = 1;
@@ -143,19 +143,13 @@ fn first_listen(context: BtfTracePointContext) -> i32 {
 fn mark_victim(context: BtfTracePointContext) -> i32 {
     let task = Typed::new(context.arg(0));
     let cgroup = task.follow(layout!(task_css_set)).follow(layout!(css_set_dfl_cgroup));
-    let mut told = Event {
+    // SAFETY: reads as many bytes as the field has. Without a name the kill is told all the same.
+    let command = unsafe { bpf_probe_read_kernel(task.at(layout!(task_comm)).cast()) };
+    tell(Event {
         pid: task.load(layout!(task_tgid)),
+        command: command.unwrap_or([0, 0]),
         ..event(EVENT_OOM_KILL, layout!(watched_net), id(cgroup))
-    };
-    // SAFETY: reads as many bytes as the field has; a fault leaves zeroes.
-    unsafe {
-        bpf_probe_read_kernel(
-            told.command.as_mut_ptr().cast(),
-            told.command.len() as u32,
-            task.at(layout!(task_comm)).cast(),
-        );
-    }
-    tell(told);
+    });
     0
 }
 
@@ -183,7 +177,7 @@ fn event(kind: u32, hierarchy: u32, cgroup_id: u64) -> Event {
         at_nanoseconds: unsafe { bpf_ktime_get_ns() },
         pid: 0,
         namespace: 0,
-        command: [0; 16],
+        command: [0, 0],
     }
 }
 
@@ -206,7 +200,8 @@ fn is_first(cgroup_id: u64, what: u32) -> bool {
 fn tell(event: Event) {
     match EVENTS.reserve::<Event>(0) {
         Some(mut entry) => {
-            entry.write(event);
+            // SAFETY: the record is reserved, as large as its type, and aligned to 8 bytes.
+            unsafe { event.write_to(entry.as_mut_ptr()) };
             entry.submit(0);
         }
         None => lose(),

@@ -135,13 +135,14 @@ fn parse(record: &[u8]) -> Option<CgroupEvent> {
         event::EVENT_ATTACHED => What::Attached { pid },
         event::EVENT_EXECUTED => What::Executed { pid, namespace },
         event::EVENT_LISTENING => What::Listening,
-        event::EVENT_OOM_KILL => What::OomKill { pid, command: command(&event.command) },
+        event::EVENT_OOM_KILL => What::OomKill { pid, command: command(event.command) },
         _ => return None,
     };
     Some(CgroupEvent { hierarchy, cgroup_id, at_nanoseconds, what })
 }
 
-fn command(bytes: &[u8]) -> String {
+fn command(words: [u64; 2]) -> String {
+    let bytes = words.map(u64::to_ne_bytes).concat();
     let end = bytes.iter().position(|byte| *byte == 0).unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
@@ -159,7 +160,7 @@ mod tests {
         }
         bytes.extend(event.pid.to_ne_bytes());
         bytes.extend(event.namespace.to_ne_bytes());
-        bytes.extend(event.command);
+        bytes.extend(event.command.iter().flat_map(|word| word.to_ne_bytes()));
         bytes
     }
 
@@ -185,10 +186,10 @@ mod tests {
     #[test]
     fn an_oom_kill_names_its_victim() {
         let mut event = Event { kind: event::EVENT_OOM_KILL, pid: 42, ..Event::default() };
-        event.command[..4].copy_from_slice(b"java");
+        event.command[0] = u64::from_ne_bytes(*b"java\0\0\0\0");
         let what = What::OomKill { pid: 42, command: "java".to_owned() };
         assert_eq!(parse(&bytes(&event)).unwrap().what, what);
-        event.command = *b"0123456789abcdef";
+        event.command = [*b"01234567", *b"89abcdef"].map(u64::from_ne_bytes);
         let what = What::OomKill { pid: 42, command: "0123456789abcdef".to_owned() };
         assert_eq!(parse(&bytes(&event)).unwrap().what, what);
     }
