@@ -102,6 +102,24 @@ pub struct NetCell {
     pub wire: Packets,
     /// Packets over loopback.
     pub loopback: Packets,
+    /// What became of TCP connections.
+    pub tcp_events: TcpEvents,
+}
+
+/// What became of the TCP connections of one cgroup's sockets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpEvents {
+    /// Segments sent again, SYNs included.
+    pub retransmits: u64,
+    /// Connections established that were asked for here.
+    pub opened: u64,
+    /// Connections established that were asked for by the other side.
+    pub accepted: u64,
+    /// Established connections that ended, in whatever way.
+    pub closed: u64,
+    /// Connections asked for here that never came about.
+    pub failed: u64,
 }
 
 /// Completed requests of one kind.
@@ -182,6 +200,20 @@ pub struct Layout {
     pub sock_family: u32,
     /// `sock.sk_protocol`.
     pub sock_protocol: u32,
+    /// `sock.__sk_common.skc_state`.
+    pub sock_state: u32,
+    /// `sock.sk_cgrp_data.cgroup`: the socket's cgroup in cgroup2, whatever else is mounted.
+    pub sock_cgroup: u32,
+    /// `tcp_skb_cb.tcp_gso_segs` in `sk_buff.cb`: the segments that a packet will be cut into.
+    pub skb_tcp_segments: u32,
+    /// Arguments of `tcp_retransmit_skb`; with a third one, it tells failures too.
+    pub retransmit_arguments: u32,
+    /// `task_struct.cgroups`.
+    pub task_cgroups: u32,
+    /// `css_set.subsys[memory_cgrp_id]`; [`ABSENT`] where cgroup2 tells callers apart.
+    pub css_set_memory: u32,
+    /// `cgroup_subsys_state.cgroup`.
+    pub css_cgroup: u32,
     /// `request.bio`.
     pub request_bio: u32,
     /// `request.__data_len`.
@@ -216,8 +248,6 @@ pub struct Layout {
     pub op_zone_append: u32,
     /// Cells of one slot: a power of two; CPUs share a cell when there are more of them.
     pub shards: u32,
-    /// Keeps the size a multiple of 8.
-    pub reserved: u32,
 }
 
 /// A field that this kernel does not have.
@@ -228,6 +258,13 @@ impl Layout {
     pub const UNKNOWN: Self = Self {
         sock_family: ABSENT,
         sock_protocol: ABSENT,
+        sock_state: ABSENT,
+        sock_cgroup: ABSENT,
+        skb_tcp_segments: ABSENT,
+        retransmit_arguments: 0,
+        task_cgroups: ABSENT,
+        css_set_memory: ABSENT,
+        css_cgroup: ABSENT,
         request_bio: ABSENT,
         request_data_len: ABSENT,
         request_cmd_flags: ABSENT,
@@ -245,7 +282,6 @@ impl Layout {
         kn_id: ABSENT,
         op_zone_append: ABSENT,
         shards: 1,
-        reserved: 0,
     };
 
     /// The bytes that replace the program's global.

@@ -32,6 +32,10 @@ pub struct Sample {
     pub host: HostUsage,
     /// How sockets were counted, if they were.
     pub sockets: Option<Sockets>,
+    /// Whether TCP segments that are sent again were counted.
+    pub retransmits: bool,
+    /// Whether TCP connections were counted.
+    pub connections: bool,
     /// Since when the kernel counts for us.
     pub counting_since: Timestamp,
     /// The host's own network namespace, if it can be told.
@@ -123,6 +127,8 @@ impl Sampler {
             taken_at: Instant::now(),
             host: HostUsage::default(),
             sockets: self.kernel.sockets.as_ref().ok().copied(),
+            retransmits: self.kernel.retransmits_reason.is_none(),
+            connections: self.kernel.connections_reason.is_none(),
             counting_since: self.counting_since,
             host_namespace: self.registry.namespaces().host(),
             namespaces: HashMap::new(),
@@ -259,7 +265,7 @@ impl Usage {
     /// there was nothing to count but in sub-cgroups that are gone.
     fn unread(tracked: &Tracked, kernel: &Kernel) -> Self {
         let Tracked { member, details, namespace, former_net, former_block, .. } = tracked;
-        let net = kernel.net.is_some() && member.cgroup_id.is_some();
+        let net = kernel.net.is_some() && tracked.has_sockets;
         Self {
             member: Arc::clone(member),
             details: details.clone(),

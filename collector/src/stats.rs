@@ -14,14 +14,14 @@ use tokio::{
 
 use crate::{
     cgroup::find_hierarchies,
-    config::{Bpf, Common, Stats},
+    config::{Bpf, Common, NetLevel, Stats},
     host::{HostFacts, HostFiles},
     identity::docker::DockerNames,
-    kernel::{self, Kernel},
+    kernel::{self, Kernel, Sockets},
     model::{self, Family, Report, State},
     network::Namespaces,
     output::{Format, Scope, json, screen::Screen, select, table},
-    registry::{Follow, Registry},
+    registry::{Follow, Registry, socket_ids},
     sample::{Sample, Sampler},
     sources::{Source, sources},
 };
@@ -72,10 +72,16 @@ fn start(common: &Common, stats: &Stats) -> Result<Sampler> {
             "no cgroup hierarchy is mounted; in a container, mount the host's and name it with --cgroup-root"
         );
     }
+    let socket_ids = socket_ids(&hierarchies);
     let kernel = Kernel::start(&kernel::Options {
         enabled: common.bpf != Bpf::Off,
         sys_root: common.sys_root.clone(),
         unified: hierarchies.unified.clone(),
+        socket_ids,
+        sockets: common.net_level.map(|level| match level {
+            NetLevel::Payload => Sockets::Payload,
+            NetLevel::L3 => Sockets::L3,
+        }),
         slots: common.slots,
     });
     let host = HostFiles::open(&common.proc_root).context("cannot read the host's usage")?;
@@ -85,7 +91,8 @@ fn start(common: &Common, stats: &Stats) -> Result<Sampler> {
         Scope::All => Follow::All,
     };
     let names = DockerNames::spawn(common.docker_socket.clone());
-    let registry = Registry::new(hierarchies, follow, Namespaces::new(&common.proc_root), names);
+    let namespaces = Namespaces::new(&common.proc_root);
+    let registry = Registry::new(hierarchies, socket_ids, follow, namespaces, names);
     if common.bpf == Bpf::Require {
         require(&sources(&registry, &kernel))?;
     }
@@ -94,7 +101,7 @@ fn start(common: &Common, stats: &Stats) -> Result<Sampler> {
 
 /// `--bpf require`: what the kernel side offers must be there.
 fn require(sources: &model::Sources) -> Result<()> {
-    for family in [Family::NetworkSockets, Family::Block] {
+    for family in [Family::NetworkSockets, Family::NetworkTcp, Family::Block] {
         if let Some(Source { state, reason: Some(reason), .. }) = sources.get(&family)
             && *state != State::On
         {

@@ -203,6 +203,7 @@ fn family_name(family: Family) -> &'static str {
         Family::Pids => "pids",
         Family::NetworkInterfaces => "network interfaces",
         Family::NetworkSockets => "network sockets",
+        Family::NetworkTcp => "TCP events",
         Family::Block => "block",
         Family::Identity => "identity",
     }
