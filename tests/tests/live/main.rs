@@ -5,6 +5,7 @@
 //! ip and tc. Whatever is missing fails the test.
 
 mod contract;
+mod interfaces;
 mod legacy_ids;
 mod level_l3;
 mod lifecycle;
