@@ -104,6 +104,24 @@ pub struct NetCell {
     pub wire: Packets,
     /// Packets over loopback.
     pub loopback: Packets,
+    /// What became of TCP connections.
+    pub tcp_events: TcpEvents,
+}
+
+/// What became of the TCP connections of one cgroup's sockets.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TcpEvents {
+    /// Segments sent again, SYNs included.
+    pub retransmits: u64,
+    /// Connections established that were asked for here.
+    pub opened: u64,
+    /// Connections established that were asked for by the other side.
+    pub accepted: u64,
+    /// Established connections that ended, in whatever way.
+    pub closed: u64,
+    /// Connections asked for here that never came about.
+    pub failed: u64,
 }
 
 /// Completed requests of one kind.
@@ -184,6 +202,20 @@ pub struct Layout {
     pub sock_family: u32,
     /// `sock.sk_protocol`.
     pub sock_protocol: u32,
+    /// `sock.__sk_common.skc_state`.
+    pub sock_state: u32,
+    /// `sock.sk_cgrp_data.cgroup`: the socket's cgroup in cgroup2, whatever else is mounted.
+    pub sock_cgroup: u32,
+    /// `tcp_skb_cb.tcp_gso_segs` in `sk_buff.cb`: the segments that a packet will be cut into.
+    pub skb_tcp_segments: u32,
+    /// Arguments of `tcp_retransmit_skb`; with a third one, it tells failures too.
+    pub retransmit_arguments: u32,
+    /// `task_struct.cgroups`.
+    pub task_cgroups: u32,
+    /// `css_set.subsys[memory_cgrp_id]`; [`ABSENT`] where cgroup2 tells callers apart.
+    pub css_set_memory: u32,
+    /// `cgroup_subsys_state.cgroup`.
+    pub css_cgroup: u32,
     /// `request.bio`.
     pub request_bio: u32,
     /// `request.__data_len`.
@@ -222,16 +254,12 @@ pub struct Layout {
     pub root_hierarchy_id: u32,
     /// `cgroup.self.parent`.
     pub cgroup_parent_css: u32,
-    /// `cgroup_subsys_state.cgroup`.
-    pub css_cgroup: u32,
     /// `task_struct.tgid`.
     pub task_tgid: u32,
     /// `task_struct.comm`.
     pub task_comm: u32,
     /// `task_struct.nsproxy`.
     pub task_nsproxy: u32,
-    /// `task_struct.cgroups`.
-    pub task_css_set: u32,
     /// `css_set.dfl_cgrp`.
     pub css_set_dfl_cgroup: u32,
     /// `nsproxy.net_ns`.
@@ -245,8 +273,6 @@ pub struct Layout {
     pub watched_block: u32,
     /// Cells of one slot: a power of two; CPUs share a cell when there are more of them.
     pub shards: u32,
-    /// Keeps the size a multiple of 8.
-    pub reserved: u32,
 }
 
 /// A field that this kernel does not have.
@@ -257,6 +283,13 @@ impl Layout {
     pub const UNKNOWN: Self = Self {
         sock_family: ABSENT,
         sock_protocol: ABSENT,
+        sock_state: ABSENT,
+        sock_cgroup: ABSENT,
+        skb_tcp_segments: ABSENT,
+        retransmit_arguments: 0,
+        task_cgroups: ABSENT,
+        css_set_memory: ABSENT,
+        css_cgroup: ABSENT,
         request_bio: ABSENT,
         request_data_len: ABSENT,
         request_cmd_flags: ABSENT,
@@ -276,18 +309,15 @@ impl Layout {
         cgroup_root: ABSENT,
         root_hierarchy_id: ABSENT,
         cgroup_parent_css: ABSENT,
-        css_cgroup: ABSENT,
         task_tgid: ABSENT,
         task_comm: ABSENT,
         task_nsproxy: ABSENT,
-        task_css_set: ABSENT,
         css_set_dfl_cgroup: ABSENT,
         nsproxy_net: ABSENT,
         net_inum: ABSENT,
         watched_net: event::NO_HIERARCHY,
         watched_block: event::NO_HIERARCHY,
         shards: 1,
-        reserved: 0,
     };
 
     /// The bytes that replace the program's global.

@@ -6,20 +6,24 @@
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
     helpers::{
-        bpf_get_current_cgroup_id, bpf_get_current_pid_tgid, bpf_ktime_get_ns,
-        bpf_probe_read_kernel, bpf_probe_read_kernel_str_bytes,
+        bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_kernel,
+        bpf_probe_read_kernel_str_bytes,
     },
     macros::{btf_tracepoint, map},
     maps::{Array, HashMap, RingBuf},
     programs::BtfTracePointContext,
 };
-use tare_ebpf::event::{
-    EVENT_ATTACHED, EVENT_EMPTIED, EVENT_EXECUTED, EVENT_LISTENING, EVENT_MADE, EVENT_OOM_KILL,
-    EVENT_POPULATED, EVENT_REMOVED, Event, Made, PATH_MAX, RING_BYTES,
+use tare_ebpf::{
+    ABSENT,
+    event::{
+        EVENT_ATTACHED, EVENT_EMPTIED, EVENT_EXECUTED, EVENT_LISTENING, EVENT_MADE, EVENT_OOM_KILL,
+        EVENT_POPULATED, EVENT_REMOVED, Event, Made, PATH_MAX, RING_BYTES,
+    },
 };
 
 use crate::{
     slots::add,
+    sockets::caller,
     typed::{Typed, layout},
 };
 
@@ -109,8 +113,7 @@ fn cgroup_attach_task(context: BtfTracePointContext) -> i32 {
 
 #[btf_tracepoint(function = "sched_process_exec")]
 fn sched_process_exec(context: BtfTracePointContext) -> i32 {
-    // SAFETY: takes no argument.
-    let id = unsafe { bpf_get_current_cgroup_id() };
+    let id = caller();
     if is_first(id, EXECUTED) {
         let task = Typed::new(context.arg(0));
         let net = task.follow(layout!(task_nsproxy)).follow(layout!(nsproxy_net));
@@ -129,8 +132,7 @@ fn first_listen(context: BtfTracePointContext) -> i32 {
     if context.arg::<i32>(2) != TCP_LISTEN {
         return 0;
     }
-    // SAFETY: takes no argument.
-    let id = unsafe { bpf_get_current_cgroup_id() };
+    let id = caller();
     if is_first(id, LISTENING) {
         let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
         tell(Event { pid, ..event(EVENT_LISTENING, layout!(watched_net), id) });
@@ -142,7 +144,12 @@ fn first_listen(context: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "mark_victim")]
 fn mark_victim(context: BtfTracePointContext) -> i32 {
     let task = Typed::new(context.arg(0));
-    let cgroup = task.follow(layout!(task_css_set)).follow(layout!(css_set_dfl_cgroup));
+    let css_set = task.follow(layout!(task_cgroups));
+    let cgroup = if layout!(css_set_memory) == ABSENT {
+        css_set.follow(layout!(css_set_dfl_cgroup))
+    } else {
+        css_set.follow(layout!(css_set_memory)).follow(layout!(css_cgroup))
+    };
     // SAFETY: reads as many bytes as the field has. Without a name the kill is told all the same.
     let command = unsafe { bpf_probe_read_kernel(task.at(layout!(task_comm)).cast()) };
     tell(Event {

@@ -16,6 +16,8 @@ mod slots;
 #[cfg(target_arch = "bpf")]
 mod sockets;
 #[cfg(target_arch = "bpf")]
+mod tcp;
+#[cfg(target_arch = "bpf")]
 mod typed;
 
 #[cfg(not(target_arch = "bpf"))]

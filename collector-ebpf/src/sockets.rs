@@ -2,11 +2,19 @@
 //!
 //! `trace_sock_send_length` and `trace_sock_recv_length` (`net/socket.c`, upstream 6.3) fire in
 //! the caller's context, so the current cgroup is the one that uses the socket, whoever made it.
+//!
+//! What is counted is what the call returned. So a call that moved nothing is a call of 0 bytes,
+//! and `recv` with `MSG_TRUNC` counts the whole datagram that it took from the queue, as it
+//! returns, and without it the part that fitted. Not told by the kernel, and not counted, is what
+//! `splice` takes out of a socket (`tcp_splice_read`), what `TCP_ZEROCOPY_RECEIVE` maps and what
+//! io_uring's zero-copy receive hands over: level `l3` sees those.
 
 use aya_ebpf::{
-    helpers::bpf_get_current_cgroup_id, macros::btf_tracepoint, programs::BtfTracePointContext,
+    helpers::{bpf_get_current_cgroup_id, generated::bpf_get_current_task_btf},
+    macros::btf_tracepoint,
+    programs::BtfTracePointContext,
 };
-use tare_ebpf::{Key, NetCell, Traffic};
+use tare_ebpf::{ABSENT, Key, NetCell, Traffic};
 
 use crate::{
     slots::{add, net_cell},
@@ -61,8 +69,7 @@ fn traffic(socket: Typed, result: i32) -> Option<*mut Traffic> {
     if family != AF_INET && family != AF_INET6 {
         return None;
     }
-    // SAFETY: takes no argument.
-    let cell: *mut NetCell = net_cell(&Key::cgroup(unsafe { bpf_get_current_cgroup_id() }))?;
+    let cell: *mut NetCell = net_cell(&Key::cgroup(caller()))?;
     let protocol: u16 = socket.load(layout!(sock_protocol));
     // SAFETY: only the address is taken.
     Some(unsafe {
@@ -72,4 +79,21 @@ fn traffic(socket: Typed, result: i32) -> Option<*mut Traffic> {
             _ => &raw mut (*cell).other,
         }
     })
+}
+
+/// Id of the caller's cgroup: in cgroup2, or in the memory controller's v1 hierarchy on hosts
+/// whose containers are not in cgroup2.
+#[inline(always)]
+pub(crate) fn caller() -> u64 {
+    if layout!(css_set_memory) == ABSENT {
+        // SAFETY: takes no argument.
+        return unsafe { bpf_get_current_cgroup_id() };
+    }
+    // SAFETY: takes no argument.
+    let task = Typed::new(unsafe { bpf_get_current_task_btf() }.cast());
+    task.follow(layout!(task_cgroups))
+        .follow(layout!(css_set_memory))
+        .follow(layout!(css_cgroup))
+        .follow(layout!(cgroup_kn))
+        .load(layout!(kn_id))
 }

@@ -52,6 +52,11 @@ pub struct GlobalArgs {
     #[arg(long, global = true, env = "TARE_BPF", hide_env_values = true)]
     #[arg(value_enum, default_value_t, value_name = "WHEN")]
     pub bpf: Bpf,
+    /// What the bytes of a container's sockets are: what its programs pass to them, or IP packets
+    /// with their headers [default: payload, or l3 where the kernel cannot tell]
+    #[arg(long, global = true, env = "TARE_NET_LEVEL", hide_env_values = true)]
+    #[arg(value_enum, value_name = "LEVEL")]
+    pub net_level: Option<NetLevel>,
     /// Root of the cgroup file systems, instead of where this host has them mounted
     #[arg(long, global = true, env = "TARE_CGROUP_ROOT", hide_env_values = true)]
     #[arg(value_name = "DIR")]
@@ -136,6 +141,15 @@ pub enum Bpf {
     Off,
     /// Fail rather than go without.
     Require,
+}
+
+/// What the bytes of a container's sockets are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum NetLevel {
+    /// What programs pass to and get from their sockets.
+    Payload,
+    /// IP packets with their headers.
+    L3,
 }
 
 /// How much to log.

@@ -9,7 +9,7 @@ use crate::cli::{self, Cli, LogLevel};
 use crate::identity::docker::DockerSocket;
 use crate::output::{Format, Scope, table};
 
-pub use crate::cli::Bpf;
+pub use crate::cli::{Bpf, NetLevel};
 
 /// What one run of the program is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +25,8 @@ pub struct Config {
 pub struct Common {
     /// Whether to use eBPF.
     pub bpf: Bpf,
+    /// What is counted at sockets; `None` takes the best that the kernel offers.
+    pub net_level: Option<NetLevel>,
     /// Root of the cgroup file systems; `None` finds them in `proc_root`.
     pub cgroup_root: Option<PathBuf>,
     /// The host's `/proc`.
@@ -78,6 +80,7 @@ impl From<cli::GlobalArgs> for Common {
     fn from(args: cli::GlobalArgs) -> Self {
         Self {
             bpf: args.bpf,
+            net_level: args.net_level,
             cgroup_root: args.cgroup_root,
             proc_root: args.proc_root,
             sys_root: args.sys_root,
@@ -134,6 +137,7 @@ mod tests {
         let (common, stats) = config(&[]);
         let expected = Common {
             bpf: Bpf::Auto,
+            net_level: None,
             cgroup_root: None,
             proc_root: "/proc".into(),
             sys_root: "/sys".into(),

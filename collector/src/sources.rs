@@ -8,7 +8,7 @@ use tare_ebpf::Cell;
 use crate::{
     cgroup::Version,
     identity::{Runtime, docker::Status},
-    kernel::{Kernel, Sockets, Table},
+    kernel::{Kernel, SocketIds, Sockets, Table},
     registry::Registry,
 };
 
@@ -29,6 +29,8 @@ pub enum Family {
     NetworkInterfaces,
     /// Bytes at the sockets, per cgroup.
     NetworkSockets,
+    /// TCP connections and retransmits, per cgroup.
+    NetworkTcp,
     /// Block I/O.
     Block,
     /// Births and deaths.
@@ -84,7 +86,8 @@ pub fn sources(registry: &Registry, kernel: &Kernel) -> Sources {
         (Family::Memory, files(registry, "memory", "memory.* (v1)", "memory.* (v2)")),
         (Family::Pids, files(registry, "pids", "pids.* (v1)", "pids.* (v2)")),
         (Family::NetworkInterfaces, interfaces(registry)),
-        (Family::NetworkSockets, sockets(kernel)),
+        (Family::NetworkSockets, sockets(registry, kernel)),
+        (Family::NetworkTcp, tcp(kernel)),
         (Family::Block, block(registry, kernel)),
         (Family::Lifecycle, lifecycle(kernel)),
         (Family::Identity, identity(registry)),
@@ -109,16 +112,43 @@ fn interfaces(registry: &Registry) -> Source {
     }
 }
 
-fn sockets(kernel: &Kernel) -> Source {
-    let source = match &kernel.sockets {
-        Err(reason) => return Source::off(reason),
-        Ok(Sockets::Payload) => "tp_btf/sock_send_length, tp_btf/sock_recv_length",
-        Ok(Sockets::L3) => "cgroup_skb ingress and egress at the root of cgroup2",
+fn sockets(registry: &Registry, kernel: &Kernel) -> Source {
+    let (source, second_best) = match (&kernel.sockets, registry.socket_ids()) {
+        (Err(reason), _) => return Source::off(reason),
+        (Ok(Sockets::Payload), Some(SocketIds::Memory)) => (
+            "tp_btf/sock_send_length, tp_btf/sock_recv_length by v1 memory cgroup",
+            "payload, not packets",
+        ),
+        (Ok(Sockets::Payload), _) => {
+            ("tp_btf/sock_send_length, tp_btf/sock_recv_length", "payload, not packets")
+        }
+        (Ok(Sockets::L3), _) => {
+            ("cgroup_skb ingress and egress at the root of cgroup2", "packets, not payload")
+        }
     };
-    match (overflow(kernel.net.as_ref()), &kernel.sockets_reason) {
-        (Some(reason), _) => Source::degraded(source, reason),
-        (None, Some(reason)) => Source::degraded(source, format!("packets, not payload: {reason}")),
-        (None, None) => Source::on(source),
+    if let Some(reason) = overflow(kernel.net.as_ref()) {
+        return Source::degraded(source, reason);
+    }
+    if let Some(reason) = &kernel.sockets_reason {
+        return Source::degraded(source, format!("{second_best}: {reason}"));
+    }
+    match registry.tracked().filter(|tracked| !tracked.has_sockets).count() {
+        0 => Source::on(source),
+        lost => Source::degraded(
+            source,
+            format!("not separable for {lost} of them: not in the hierarchy that is counted by"),
+        ),
+    }
+}
+
+fn tcp(kernel: &Kernel) -> Source {
+    const RETRANSMITS: &str = "tp_btf/tcp_retransmit_skb";
+    const CONNECTIONS: &str = "tp_btf/inet_sock_set_state";
+    match (&kernel.retransmits_reason, &kernel.connections_reason) {
+        (None, None) => Source::on(format!("{RETRANSMITS}, {CONNECTIONS}")),
+        (Some(reason), None) => Source::degraded(CONNECTIONS, format!("no retransmits: {reason}")),
+        (None, Some(reason)) => Source::degraded(RETRANSMITS, format!("no connections: {reason}")),
+        (Some(reason), Some(_)) => Source::off(reason),
     }
 }
 

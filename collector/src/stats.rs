@@ -17,14 +17,14 @@ use tokio::{
 
 use crate::{
     cgroup::find_hierarchies,
-    config::{Bpf, Common, Stats},
+    config::{Bpf, Common, NetLevel, Stats},
     host::{HostFacts, HostFiles},
     identity::docker::DockerNames,
-    kernel::{self, Kernel},
+    kernel::{self, Kernel, Sockets},
     model::{self, Report},
     network::Namespaces,
     output::{Format, Scope, json, screen::Screen, select, table},
-    registry::{Counters, Follow, Registry},
+    registry::{Counters, Follow, Registry, socket_ids},
     sample::{Receipts, Sample, Sampler},
     sources::sources,
 };
@@ -96,11 +96,18 @@ fn start(common: &Common, stats: &Stats) -> Result<Sampler> {
     };
     let names = DockerNames::spawn(common.docker_socket.clone());
     let unified = hierarchies.unified.clone();
-    let registry = Registry::new(hierarchies, follow, Namespaces::new(&common.proc_root), names);
+    let socket_ids = socket_ids(&hierarchies);
+    let namespaces = Namespaces::new(&common.proc_root);
+    let registry = Registry::new(hierarchies, socket_ids, follow, namespaces, names);
     let kernel = Kernel::start(&kernel::Options {
         enabled: common.bpf != Bpf::Off,
         sys_root: common.sys_root.clone(),
         unified,
+        socket_ids,
+        sockets: common.net_level.map(|level| match level {
+            NetLevel::Payload => Sockets::Payload,
+            NetLevel::L3 => Sockets::L3,
+        }),
         slots: common.slots,
         watched_net: registry.hierarchy(Counters::Net),
         watched_block: registry.hierarchy(Counters::Block),

@@ -198,6 +198,11 @@ impl Container {
         &self.name
     }
 
+    /// Process id of its first process, 0 if it does not run.
+    pub fn pid(&self) -> Result<String> {
+        self.docker.inspect(&self.id, "{{.State.Pid}}")
+    }
+
     /// Its address on Docker's default network.
     pub fn address(&self) -> Result<String> {
         let address = self.docker.inspect(&self.id, "{{.NetworkSettings.IPAddress}}")?;

@@ -17,6 +17,7 @@ pub mod docker;
 pub mod docker_api;
 pub mod lab;
 pub mod load;
+pub mod netns;
 pub mod process;
 pub mod report;
 pub mod scratch;

@@ -51,7 +51,8 @@ impl Btf {
         Ok(Self { data, strings: header.strings, types })
     }
 
-    /// Finds `path` in the struct `name`, descending through embedded and anonymous members.
+    /// Finds `path` in the struct `name`, descending through embedded and anonymous members. The
+    /// size of an array is that of all its elements.
     pub fn field(&self, name: &str, path: &[&str]) -> Option<Field> {
         let mut at = self.find(name, |kind| kind == STRUCT)?;
         let mut field = Field { offset: 0, size: 0 };
@@ -144,23 +145,25 @@ impl Btf {
         let record = self.record(id)?;
         let size = match record.kind {
             PTR => size_of::<u64>() as u32,
+            ARRAY => self.array_size(id, 0)?,
             INT | STRUCT | UNION | ENUM | ENUM64 | FLOAT => record.size_or_type,
-            ARRAY => self.array_size(id)?,
             _ => return None,
         };
         Some((id, size))
     }
 
-    /// Size of an array of a type that is none itself.
-    fn array_size(&self, id: u32) -> Option<u32> {
+    /// Bytes of an array, which may be one of arrays.
+    fn array_size(&self, id: u32, depth: u32) -> Option<u32> {
+        const DEPTH_MAX: u32 = 8;
         let at = self.position(id)? + RECORD;
-        let element = self.record(self.strip(word(&self.data, at)?)?)?;
-        let size = match element.kind {
-            PTR => size_of::<u64>() as u32,
+        let (element, count) = (word(&self.data, at)?, word(&self.data, at + 8)?);
+        let element = self.strip(element)?;
+        let size = match self.record(element)?.kind {
+            ARRAY if depth < DEPTH_MAX => self.array_size(element, depth + 1)?,
             ARRAY => return None,
-            _ => element.size_or_type,
+            _ => self.resolve(element)?.1,
         };
-        size.checked_mul(word(&self.data, at + 8)?)
+        size.checked_mul(count)
     }
 
     fn strip(&self, mut id: u32) -> Option<u32> {
@@ -268,3 +271,6 @@ fn kind_of(info: u32) -> u8 {
 fn word(data: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(data.get(at..at.checked_add(4)?)?.try_into().ok()?))
 }
+
+#[cfg(test)]
+mod tests;

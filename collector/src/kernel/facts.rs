@@ -13,8 +13,18 @@ pub struct Facts {
     pub object: bool,
     /// What BTF tells, or why there is none.
     pub btf: Result<BtfFacts, String>,
-    /// Whether a cgroup2 hierarchy is mounted, so that ids of cgroups can be looked up.
-    pub unified: bool,
+    /// Where containers can be told apart by the ids of their cgroups, if anywhere.
+    pub ids: Option<SocketIds>,
+}
+
+/// The hierarchy whose ids the counters of sockets carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SocketIds {
+    /// cgroup2, which sockets themselves belong to.
+    Unified,
+    /// The memory controller's v1 hierarchy, which only tasks belong to: for hosts without cgroup2
+    /// and hosts whose runtime does not put containers in there.
+    Memory,
 }
 
 /// What BTF tells.
@@ -26,6 +36,10 @@ pub struct BtfFacts {
     pub sock_send_length: Option<usize>,
     /// Arguments of `sock_recv_length`.
     pub sock_recv_length: Option<usize>,
+    /// Arguments of `tcp_retransmit_skb`.
+    pub tcp_retransmit_skb: Option<usize>,
+    /// Arguments of `inet_sock_set_state`.
+    pub inet_sock_set_state: Option<usize>,
     /// Arguments of `block_rq_complete`.
     pub block_rq_complete: Option<usize>,
     /// Arguments of each tracepoint of [`LIFECYCLE`], in its order.
@@ -78,6 +92,8 @@ pub fn read_btf_facts(sys_root: &Path) -> Result<BtfFacts, String> {
         layout: layout(&btf),
         sock_send_length: btf.tracepoint_arguments("sock_send_length"),
         sock_recv_length: btf.tracepoint_arguments("sock_recv_length"),
+        tcp_retransmit_skb: btf.tracepoint_arguments("tcp_retransmit_skb"),
+        inet_sock_set_state: btf.tracepoint_arguments("inet_sock_set_state"),
         block_rq_complete: btf.tracepoint_arguments("block_rq_complete"),
         lifecycle: LIFECYCLE.map(|teller| btf.tracepoint_arguments(teller.tracepoint)),
     })
@@ -92,6 +108,13 @@ fn layout(btf: &Btf) -> Layout {
     Layout {
         sock_family: field("sock", &["__sk_common", "skc_family"], 2),
         sock_protocol: field("sock", &["sk_protocol"], 2),
+        sock_state: field("sock", &["__sk_common", "skc_state"], 1),
+        sock_cgroup: field("sock", &["sk_cgrp_data", "cgroup"], POINTER),
+        skb_tcp_segments: skb_tcp_segments(btf).unwrap_or(ABSENT),
+        retransmit_arguments: btf.tracepoint_arguments("tcp_retransmit_skb").unwrap_or(0) as u32,
+        task_cgroups: field("task_struct", &["cgroups"], POINTER),
+        css_set_memory: css_set_memory(btf).unwrap_or(ABSENT),
+        css_cgroup: field("cgroup_subsys_state", &["cgroup"], POINTER),
         request_bio: field("request", &["bio"], POINTER),
         request_data_len: field("request", &["__data_len"], 4),
         request_cmd_flags: field("request", &["cmd_flags"], 4),
@@ -113,14 +136,29 @@ fn layout(btf: &Btf) -> Layout {
         cgroup_root: field("cgroup", &["root"], POINTER),
         root_hierarchy_id: field("cgroup_root", &["hierarchy_id"], 4),
         cgroup_parent_css: field("cgroup", &["self", "parent"], POINTER),
-        css_cgroup: field("cgroup_subsys_state", &["cgroup"], POINTER),
         task_tgid: field("task_struct", &["tgid"], 4),
         task_comm: field("task_struct", &["comm"], 16),
         task_nsproxy: field("task_struct", &["nsproxy"], POINTER),
-        task_css_set: field("task_struct", &["cgroups"], POINTER),
         css_set_dfl_cgroup: field("css_set", &["dfl_cgrp"], POINTER),
         nsproxy_net: field("nsproxy", &["net_ns"], POINTER),
         net_inum: field("net", &["ns", "inum"], 4),
         ..Layout::UNKNOWN
     }
+}
+
+/// TCP keeps a structure of its own in the packet's scratch space (`TCP_SKB_CB`,
+/// `include/net/tcp.h`).
+fn skb_tcp_segments(btf: &Btf) -> Option<u32> {
+    let scratch = btf.field("sk_buff", &["cb"])?;
+    let segments = btf.field("tcp_skb_cb", &["tcp_gso_segs"])?;
+    let fits = segments.size == 2 && segments.offset.checked_add(segments.size)? <= scratch.size;
+    fits.then(|| scratch.offset + segments.offset)
+}
+
+/// The place of the memory controller's pointer; which of the array it is differs between builds.
+fn css_set_memory(btf: &Btf) -> Option<u32> {
+    const POINTER: u32 = size_of::<u64>() as u32;
+    let controllers = btf.field("css_set", &["subsys"])?;
+    let at = btf.enumerator(&["cgroup_subsys_id"], "memory_cgrp_id")?.checked_mul(POINTER)?;
+    (at.checked_add(POINTER)? <= controllers.size).then_some(controllers.offset.checked_add(at)?)
 }

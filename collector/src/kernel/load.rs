@@ -55,7 +55,7 @@ pub(super) fn load(plan: &Plan, options: &Options, shards: u32) -> Result<Ebpf> 
         ..plan.layout
     };
     // Tables that no program will use take no memory.
-    let net = if plan.sockets.is_empty() { 1 } else { options.slots };
+    let net = if plan.is_without_net() { 1 } else { options.slots };
     let block = if plan.block.is_err() { 1 } else { options.slots };
     let mut loader = EbpfLoader::new();
     loader.btf(None).override_global("LAYOUT", layout.as_bytes(), true);

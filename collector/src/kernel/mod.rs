@@ -19,6 +19,7 @@ use tare_ebpf::{BlockCell, NetCell};
 
 pub use self::{
     events::{CgroupEvent, Events, What},
+    facts::SocketIds,
     plan::Sockets,
     table::Table,
 };
@@ -37,6 +38,10 @@ pub struct Options {
     pub sys_root: PathBuf,
     /// Where the root of cgroup2 is mounted, if it is.
     pub unified: Option<PathBuf>,
+    /// The hierarchy that tells containers apart at their sockets, if any.
+    pub socket_ids: Option<SocketIds>,
+    /// The wished way to the socket view; `None` takes the best there is.
+    pub sockets: Option<Sockets>,
     /// Slots of each table, the overflow's included.
     pub slots: u32,
     /// Id of the hierarchy by whose ids sockets are counted, and whose events are told.
@@ -47,7 +52,7 @@ pub struct Options {
 
 /// What runs in the kernel on our behalf. Dropping it detaches and frees everything.
 pub struct Kernel {
-    /// Counters of sockets by cgroup2 id.
+    /// Counters of sockets by cgroup id ([`Options::socket_ids`]).
     pub net: Option<Table<NetCell>>,
     /// Counters of block requests by (id in the block controller's hierarchy, device).
     pub block: Option<Table<BlockCell>>,
@@ -55,6 +60,10 @@ pub struct Kernel {
     pub sockets: Result<Sockets, String>,
     /// Why the socket view is not taken in the best way.
     pub sockets_reason: Option<String>,
+    /// Why TCP segments that are sent again are not counted.
+    pub retransmits_reason: Option<String>,
+    /// Why TCP connections are not counted.
+    pub connections_reason: Option<String>,
     /// Why block requests are not counted.
     pub block_reason: Option<String>,
     /// What happens to cgroups.
@@ -70,11 +79,12 @@ impl Kernel {
     /// Starts what the kernel allows; never fails as a whole.
     pub fn start(options: &Options) -> Self {
         let plan = if options.enabled {
-            plan::plan(&Facts {
+            let facts = Facts {
                 object: load::has_object(),
                 btf: facts::read_btf_facts(&options.sys_root),
-                unified: options.unified.is_some(),
-            })
+                ids: options.socket_ids,
+            };
+            plan::plan(&facts, options.sockets)
         } else {
             Plan::nothing("switched off with --bpf off")
         };
@@ -101,6 +111,8 @@ impl Kernel {
             block: None,
             sockets: Err(why),
             sockets_reason: None,
+            retransmits_reason: plan.retransmits.clone().err(),
+            connections_reason: plan.connections.clone().err(),
             block_reason: plan.block.clone().err(),
             events: None,
             events_reason: plan.lifecycle.as_ref().err().cloned(),
@@ -118,11 +130,22 @@ fn apply(plan: &Plan, options: &Options) -> anyhow::Result<Kernel> {
     let log = Log::open(&mut ebpf)?;
     let mut kernel = Kernel { log: Some(log), ..Kernel::idle(plan) };
     // Slots are handed out before the first program counts.
-    if !plan.sockets.is_empty() {
+    if !plan.is_without_net() {
         let table = Table::open(&mut ebpf, &table::NET, options.slots, shards)?;
         let unified = options.unified.as_deref();
         (kernel.sockets, kernel.sockets_reason) = attach_sockets(plan, &mut ebpf, &btf, unified);
-        kernel.net = kernel.sockets.is_ok().then_some(table);
+        let attach = |ebpf: &mut Ebpf, planned: &Result<(), String>, name: &str| {
+            planned.clone()?;
+            load::attach_tracepoints(ebpf, &[name], &btf).map_err(|error| reason(&error))
+        };
+        kernel.retransmits_reason =
+            attach(&mut ebpf, &plan.retransmits, "tcp_retransmit_skb").err();
+        kernel.connections_reason =
+            attach(&mut ebpf, &plan.connections, "inet_sock_set_state").err();
+        let used = kernel.sockets.is_ok()
+            || kernel.retransmits_reason.is_none()
+            || kernel.connections_reason.is_none();
+        kernel.net = used.then_some(table);
     }
     if plan.block.is_ok() {
         let table = Table::open(&mut ebpf, &table::BLOCK, options.slots, shards)?;

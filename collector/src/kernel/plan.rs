@@ -4,7 +4,7 @@
 
 use tare_ebpf::{ABSENT, Layout};
 
-use crate::kernel::facts::{BtfFacts, Facts, LIFECYCLE};
+use crate::kernel::facts::{BtfFacts, Facts, LIFECYCLE, SocketIds};
 
 /// What to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,10 @@ pub struct Plan {
     pub sockets: Vec<Sockets>,
     /// Why a better way to the socket view, or any, is closed.
     pub sockets_reason: Option<String>,
+    /// Whether TCP segments that are sent again can be counted, or why not.
+    pub retransmits: Result<(), String>,
+    /// Whether TCP connections can be counted, or why not.
+    pub connections: Result<(), String>,
     /// Whether block requests can be counted, or why not.
     pub block: Result<(), String>,
     /// Programs that tell of lives, or why there are none.
@@ -41,8 +45,8 @@ pub enum Sockets {
     L3,
 }
 
-/// Decides.
-pub fn plan(facts: &Facts) -> Plan {
+/// Decides, by a wish for the socket view or without one.
+pub fn plan(facts: &Facts, wish: Option<Sockets>) -> Plan {
     if !facts.object {
         return Plan::nothing("built without the eBPF object; build with `cargo xtask build`");
     }
@@ -50,11 +54,17 @@ pub fn plan(facts: &Facts) -> Plan {
         Ok(btf) => btf,
         Err(reason) => return Plan::nothing(reason),
     };
-    let (sockets, sockets_reason) = sockets(facts, btf);
+    let mut layout = btf.layout;
+    if facts.ids != Some(SocketIds::Memory) {
+        layout.css_set_memory = ABSENT;
+    }
+    let (sockets, sockets_reason) = sockets(facts.ids, btf, wish);
     Plan {
-        layout: btf.layout,
+        layout,
         sockets,
         sockets_reason,
+        retransmits: socket_ids(facts.ids).and_then(|()| retransmits(btf)),
+        connections: socket_ids(facts.ids).and_then(|()| connections(btf)),
         block: block(btf),
         lifecycle: lifecycle(btf),
     }
@@ -67,6 +77,8 @@ impl Plan {
             layout: Layout::UNKNOWN,
             sockets: Vec::new(),
             sockets_reason: Some(reason.to_owned()),
+            retransmits: Err(reason.to_owned()),
+            connections: Err(reason.to_owned()),
             block: Err(reason.to_owned()),
             lifecycle: Err(reason.to_owned()),
         }
@@ -74,19 +86,88 @@ impl Plan {
 
     /// Whether there is nothing to load.
     pub fn is_nothing(&self) -> bool {
-        self.sockets.is_empty() && self.block.is_err() && self.lifecycle.is_err()
+        self.is_without_net() && self.block.is_err() && self.lifecycle.is_err()
+    }
+
+    /// Whether no program would use the network table.
+    pub fn is_without_net(&self) -> bool {
+        self.sockets.is_empty() && self.retransmits.is_err() && self.connections.is_err()
     }
 }
 
-fn sockets(facts: &Facts, btf: &BtfFacts) -> (Vec<Sockets>, Option<String>) {
-    if !facts.unified {
-        let reason = "no cgroup2 hierarchy is mounted, so sockets cannot be told apart";
-        return (Vec::new(), Some(reason.to_owned()));
+/// What a socket's own cgroup can be had for.
+const NO_SOCKET_IDS: &str =
+    "sockets belong to cgroups of cgroup2 only, where no container is on this host";
+
+/// Whether containers can be told apart by the cgroup of a socket.
+fn socket_ids(ids: Option<SocketIds>) -> Result<(), String> {
+    match ids {
+        Some(SocketIds::Unified) => Ok(()),
+        Some(SocketIds::Memory) | None => Err(format!("not separable: {NO_SOCKET_IDS}")),
     }
-    match payload(btf) {
-        Ok(()) => (vec![Sockets::Payload, Sockets::L3], None),
-        Err(reason) => (vec![Sockets::L3], Some(reason)),
+}
+
+/// The ways to the socket view, the wished one first, and why the wished one, or any, is closed.
+fn sockets(
+    ids: Option<SocketIds>,
+    btf: &BtfFacts,
+    wish: Option<Sockets>,
+) -> (Vec<Sockets>, Option<String>) {
+    let payload = match ids {
+        Some(SocketIds::Unified) => payload(btf),
+        Some(SocketIds::Memory) => payload(btf).and_then(|()| memory_ids(btf)),
+        None => Err("the memory controller, by which their callers could be told apart, has no v1 hierarchy".to_owned()),
+    };
+    let packets = socket_ids(ids).is_ok();
+    match (payload, packets, wish) {
+        (Ok(()), true, Some(Sockets::L3)) => (vec![Sockets::L3, Sockets::Payload], None),
+        (Ok(()), true, _) => (vec![Sockets::Payload, Sockets::L3], None),
+        (Ok(()), false, Some(Sockets::L3)) => {
+            (vec![Sockets::Payload], Some(NO_SOCKET_IDS.to_owned()))
+        }
+        (Ok(()), false, _) => (vec![Sockets::Payload], None),
+        (Err(_), true, Some(Sockets::L3)) => (vec![Sockets::L3], None),
+        (Err(reason), true, _) => (vec![Sockets::L3], Some(reason)),
+        (Err(reason), false, _) => {
+            (Vec::new(), Some(format!("not separable: {NO_SOCKET_IDS}, and {reason}")))
+        }
     }
+}
+
+fn memory_ids(btf: &BtfFacts) -> Result<(), String> {
+    let layout = &btf.layout;
+    fields(&[
+        ("task_struct.cgroups", layout.task_cgroups),
+        ("css_set.subsys[memory_cgrp_id]", layout.css_set_memory),
+        ("cgroup_subsys_state.cgroup", layout.css_cgroup),
+        ("cgroup.kn", layout.cgroup_kn),
+        ("kernfs_node.id", layout.kn_id),
+    ])
+}
+
+fn connections(btf: &BtfFacts) -> Result<(), String> {
+    tracepoint("inet_sock_set_state", btf.inet_sock_set_state, 3)?;
+    fields(&[("sock.sk_protocol", btf.layout.sock_protocol)])?;
+    socket_cgroup(&btf.layout)
+}
+
+fn retransmits(btf: &BtfFacts) -> Result<(), String> {
+    // The third argument came later, and what more may come is no matter.
+    match btf.tcp_retransmit_skb {
+        Some(count) if count >= 2 => {}
+        found => tracepoint("tcp_retransmit_skb", found, 2)?,
+    }
+    let Layout { sock_state, skb_tcp_segments, .. } = btf.layout;
+    fields(&[("sock.skc_state", sock_state), ("tcp_skb_cb.tcp_gso_segs", skb_tcp_segments)])?;
+    socket_cgroup(&btf.layout)
+}
+
+fn socket_cgroup(layout: &Layout) -> Result<(), String> {
+    fields(&[
+        ("sock.sk_cgrp_data.cgroup", layout.sock_cgroup),
+        ("cgroup.kn", layout.cgroup_kn),
+        ("kernfs_node.id", layout.kn_id),
+    ])
 }
 
 fn payload(btf: &BtfFacts) -> Result<(), String> {
@@ -157,7 +238,7 @@ fn lifecycle_fields(layout: &Layout, program: &str) -> Vec<(&'static str, u32)> 
         "mark_victim" => needed.extend([
             tgid,
             ("task_struct.comm", layout.task_comm),
-            ("task_struct.cgroups", layout.task_css_set),
+            ("task_struct.cgroups", layout.task_cgroups),
             ("css_set.dfl_cgrp", layout.css_set_dfl_cgroup),
         ]),
         _ => {}
@@ -181,3 +262,6 @@ fn fields(wanted: &[(&str, u32)]) -> Result<(), String> {
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -13,8 +13,9 @@ use crate::{
     host::HostFacts,
     identity, kernel,
     model::{
-        Block, Container, Cpu, Device, Ended, Family, Finality, Host, Interface, Kind, Level,
-        Memory, Network, OomKill, Packets, Pids, Pod, Report, Sockets, Sources, Startup, Traffic,
+        Block, Connections, Container, Cpu, Device, Ended, Family, Finality, Host, Interface, Kind,
+        Level, Memory, Network, OomKill, Packets, Pids, Pod, Report, Sockets, Sources, Startup,
+        TcpEvents, Traffic,
     },
     network::{InterfaceCounters, NamespaceId},
     registry::Serial,
@@ -142,6 +143,17 @@ impl Pair<'_> {
         Some(used? as f64 / system as f64 * f64::from(self.newer.host.online_cpus?) * 100.0)
     }
 
+    fn tcp_events(&self, usage: &Usage) -> Option<TcpEvents> {
+        let Sample { retransmits, connections, .. } = *self.newer;
+        let events = usage.net.filter(|_| retransmits || connections)?.tcp_events;
+        let tare_ebpf::TcpEvents { opened, accepted, closed, failed, .. } = events;
+        Some(TcpEvents {
+            since: self.since(usage),
+            retransmits: retransmits.then_some(events.retransmits),
+            connections: connections.then_some(Connections { opened, accepted, closed, failed }),
+        })
+    }
+
     fn network(&self, usage: &Usage) -> Network {
         let namespace = usage.namespace;
         let devices = namespace.and_then(|namespace| self.newer.namespaces.get(&namespace));
@@ -156,6 +168,7 @@ impl Pair<'_> {
                 kernel::Sockets::Payload => payload(cell, self.since(usage)),
                 kernel::Sockets::L3 => packets(cell, self.since(usage)),
             }),
+            tcp_events: self.tcp_events(usage),
             shared_with,
             host_namespace: namespace
                 .zip(self.newer.host_namespace)

@@ -216,6 +216,8 @@ pub struct Network {
     pub interfaces: Option<BTreeMap<String, Interface>>,
     /// The container's own sockets, right in shared namespaces too.
     pub sockets: Option<Sockets>,
+    /// What became of the TCP connections of the container's own sockets.
+    pub tcp_events: Option<TcpEvents>,
     /// Ids of the others in the same network namespace; `None` if unknown.
     pub shared_with: Option<Vec<String>>,
     /// Whether that namespace is the host's.
@@ -257,6 +259,30 @@ pub struct Sockets {
     pub tx_packets: Option<u64>,
     /// What went over the loopback device, which is not part of the sums above (level `l3`).
     pub loopback: Option<Packets>,
+}
+
+/// What became of a container's TCP connections. A socket belongs to the container that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct TcpEvents {
+    /// When counting began; `None` if that was before the container did anything.
+    pub since: Option<Timestamp>,
+    /// Segments sent again, SYNs included.
+    pub retransmits: Option<u64>,
+    /// Connections.
+    pub connections: Option<Connections>,
+}
+
+/// How TCP connections began and ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Connections {
+    /// Established on the container's own initiative.
+    pub opened: u64,
+    /// Established on that of others, whether or not the program has called `accept` by now.
+    pub accepted: u64,
+    /// Established once and over in both directions, orderly or not.
+    pub closed: u64,
+    /// Asked for by the container and never established: refused, timed out or given up.
+    pub failed: u64,
 }
 
 /// What a byte of the socket view means.

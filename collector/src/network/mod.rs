@@ -3,6 +3,12 @@
 //! The counters belong to a network namespace, so all who share one have the same. Nothing here
 //! enters a namespace: `/proc/PID/net/dev` shows the devices of the process's namespace to anyone
 //! who sees the process.
+//!
+//! A veth's other end on the host would tell bytes and packets with its directions swapped, and one
+//! `RTM_GETSTATS` dump tells them of all. But drops are each end's own (`veth_get_stats64`,
+//! `drivers/net/veth.c`; what no protocol takes is counted where it arrives,
+//! `__netif_receive_skb_core`, `net/core/dev.c`), and the dump waits for whoever configures a
+//! device anywhere (RTNL). So the namespace's own table is read whatever its devices are.
 
 pub mod namespaces;
 pub mod netdev;

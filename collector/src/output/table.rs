@@ -210,6 +210,7 @@ fn family_name(family: Family) -> &'static str {
         Family::Pids => "pids",
         Family::NetworkInterfaces => "network interfaces",
         Family::NetworkSockets => "network sockets",
+        Family::NetworkTcp => "TCP events",
         Family::Block => "block",
         Family::Lifecycle => "lifecycle",
         Family::Identity => "identity",

@@ -18,13 +18,14 @@ use jiff::Timestamp;
 use tare_ebpf::{BlockCell, NetCell};
 
 use self::{faults::Faults, tree::Tree};
-pub use self::{faults::chain, news::Place};
+pub use self::{faults::chain, news::Place, tree::socket_ids};
 use crate::{
     cgroup::{self, CgroupFiles, Hierarchies, Node, ReadError},
     identity::{
         Identity, Kind, Runtime, classify,
         docker::{Details, DockerNames},
     },
+    kernel::SocketIds,
     network::{NamespaceId, Namespaces},
 };
 
@@ -46,7 +47,7 @@ pub enum Follow {
 /// Whose ids a counter of the kernel carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Counters {
-    /// Sockets: cgroup2 ids.
+    /// Sockets: ids of the hierarchy that [`socket_ids`] finds.
     Net,
     /// Block requests: ids of the hierarchy that has the block controller.
     Block,
@@ -84,6 +85,9 @@ pub struct Tracked {
     pub files: Option<CgroupFiles>,
     /// The network namespace of its first process.
     pub namespace: Option<NamespaceId>,
+    /// Whether the counters of sockets can tell it apart: it is in the hierarchy whose ids they
+    /// carry.
+    pub has_sockets: bool,
     /// What its removed sub-cgroups had counted.
     pub former_net: NetCell,
     /// The same, by device.
@@ -127,6 +131,7 @@ const YOUNG_VISITS: u32 = 5;
 /// Everything that is followed.
 pub struct Registry {
     hierarchies: Hierarchies,
+    socket_ids: Option<SocketIds>,
     follow: Follow,
     trees: Vec<Tree>,
     tracked: BTreeMap<Serial, Tracked>,
@@ -147,13 +152,15 @@ impl Registry {
     /// Knows nobody until the first [`Registry::walk`].
     pub fn new(
         hierarchies: Hierarchies,
+        socket_ids: Option<SocketIds>,
         follow: Follow,
         namespaces: Namespaces,
         names: DockerNames,
     ) -> Self {
         Self {
-            trees: Tree::all(&hierarchies),
+            trees: Tree::all(&hierarchies, socket_ids),
             hierarchies,
+            socket_ids,
             follow,
             tracked: BTreeMap::new(),
             by_name: HashMap::new(),
@@ -228,6 +235,11 @@ impl Registry {
     /// The hierarchies that are read.
     pub fn hierarchies(&self) -> &Hierarchies {
         &self.hierarchies
+    }
+
+    /// The hierarchy whose ids the counters of sockets carry.
+    pub fn socket_ids(&self) -> Option<SocketIds> {
+        self.socket_ids
     }
 
     /// The open network namespaces.
@@ -311,7 +323,8 @@ impl Registry {
         if let Some(tracked) = known.and_then(|serial| self.tracked.get_mut(&serial)) {
             if tracked.tree != tree || tracked.inode == node.id {
                 tracked.seen = self.walks;
-                if tracked.member.cgroup_id.is_none() && self.trees[tree].has(Counters::Net) {
+                tracked.has_sockets |= self.trees[tree].has(Counters::Net);
+                if tracked.member.cgroup_id.is_none() && self.trees[tree].unified {
                     Arc::make_mut(&mut tracked.member).cgroup_id = Some(node.id);
                 }
                 return tracked.member.serial;
@@ -336,7 +349,7 @@ impl Registry {
             serial,
             identity,
             path: node.path.clone(),
-            cgroup_id: self.trees[tree].has(Counters::Net).then_some(node.id),
+            cgroup_id: self.trees[tree].unified.then_some(node.id),
             older_than_us: self.first_walk,
         });
         let tracked = Tracked {
@@ -344,6 +357,7 @@ impl Registry {
             details: None,
             files: None,
             namespace: None,
+            has_sockets: self.trees[tree].has(Counters::Net),
             former_net: NetCell::default(),
             former_block: BTreeMap::new(),
             startup: Startup::default(),

@@ -2,13 +2,43 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    path::PathBuf,
+    path::{Path, PathBuf},
 };
 
 use crate::{
-    cgroup::{self, Hierarchies, Node},
+    cgroup::{self, Hierarchies, Node, Version},
+    identity::{Kind, classify},
+    kernel::SocketIds,
     registry::{Counters, Serial, faults::Faults},
 };
+
+/// The hierarchy in which containers can be told apart by the ids of their cgroups.
+///
+/// cgroup2 where it is mounted, unless the containers that are there now are in v1 hierarchies
+/// only, as runtimes before runc 1.0.0-rc93 left them on hybrid hosts.
+pub fn socket_ids(hierarchies: &Hierarchies) -> Option<SocketIds> {
+    let holds_containers = |root: &Path| {
+        let mut nodes = Vec::new();
+        // A tree that cannot be walked holds none that we could follow.
+        let walked = cgroup::walk(root, &mut nodes).is_ok();
+        let is_container = |node: &Node| classify(&node.path).map(|id| id.kind);
+        walked && nodes.iter().any(|node| is_container(node) == Some(Kind::Container))
+    };
+    match (hierarchies.unified.as_deref(), legacy_memory(hierarchies)) {
+        (None, None) => None,
+        (None, Some(_)) => Some(SocketIds::Memory),
+        (Some(_), None) => Some(SocketIds::Unified),
+        (Some(unified), Some(memory)) => {
+            let only_legacy = holds_containers(memory) && !holds_containers(unified);
+            Some(if only_legacy { SocketIds::Memory } else { SocketIds::Unified })
+        }
+    }
+}
+
+fn legacy_memory(hierarchies: &Hierarchies) -> Option<&Path> {
+    let memory = hierarchies.controller("memory")?;
+    (memory.version == Version::V1).then_some(memory.root)
+}
 
 /// The nodes of a hierarchy, and whose they are.
 pub(super) struct Tree {
@@ -21,6 +51,8 @@ pub(super) struct Tree {
     pub(super) owners: HashMap<u64, Serial>,
     /// Whether the last walk saw everything.
     pub(super) complete: bool,
+    /// Whether it is cgroup2.
+    pub(super) unified: bool,
     /// The kernel's number for the hierarchy.
     pub(super) id: Option<u32>,
     /// The cgroups that are there.
@@ -32,21 +64,26 @@ pub(super) struct Tree {
 impl Tree {
     /// The hierarchies that have to be walked: those whose ids the kernel's counters carry, or
     /// any one that tells who is there.
-    pub(super) fn all(hierarchies: &Hierarchies) -> Vec<Self> {
-        let net = hierarchies.unified.as_deref();
+    pub(super) fn all(hierarchies: &Hierarchies, socket_ids: Option<SocketIds>) -> Vec<Self> {
+        let unified = hierarchies.unified.as_deref();
+        let net = match socket_ids {
+            Some(SocketIds::Memory) => legacy_memory(hierarchies),
+            Some(SocketIds::Unified) | None => unified,
+        };
         let block = hierarchies.controller("blkio").map(|controller| controller.root);
         let mut roots: Vec<_> = net.into_iter().chain(block).collect();
         roots.dedup();
         if roots.is_empty() {
             roots.extend(hierarchies.roots().next());
         }
-        let tree = |root: &std::path::Path| Self {
+        let tree = |root: &Path| Self {
             root: root.to_owned(),
             nodes: Vec::new(),
             owners: HashMap::new(),
             complete: false,
             id: hierarchies.id(root),
             alive: HashSet::new(),
+            unified: unified == Some(root),
             net: net == Some(root),
             block: block == Some(root),
         };

@@ -37,6 +37,10 @@ pub struct Sample {
     pub host: HostUsage,
     /// How sockets were counted, if they were.
     pub sockets: Option<Sockets>,
+    /// Whether TCP segments that are sent again were counted.
+    pub retransmits: bool,
+    /// Whether TCP connections were counted.
+    pub connections: bool,
     /// Since when the kernel counts for us.
     pub counting_since: Timestamp,
     /// The host's own network namespace, if it can be told.
@@ -127,6 +131,8 @@ impl Sampler {
             taken_at: Instant::now(),
             host: HostUsage::default(),
             sockets: self.kernel.sockets.as_ref().ok().copied(),
+            retransmits: self.kernel.retransmits_reason.is_none(),
+            connections: self.kernel.connections_reason.is_none(),
             counting_since: self.counting_since,
             host_namespace: self.registry.namespaces().host(),
             namespaces: HashMap::new(),
@@ -268,7 +274,7 @@ impl Sampler {
         // in its sub-cgroups that are gone.
         for usage in usages.iter_mut() {
             if let Some(tracked) = registry.get(usage.member.serial) {
-                let net = kernel.net.is_some() && usage.member.cgroup_id.is_some();
+                let net = kernel.net.is_some() && tracked.has_sockets;
                 usage.net = net.then_some(tracked.former_net);
                 usage.block = kernel.block.is_some().then(|| tracked.former_block.clone());
             }

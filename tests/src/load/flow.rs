@@ -109,7 +109,7 @@ impl Pair {
         let addr = socket.local_addr().context("getsockname")?;
         let mut buffer = vec![0; self.chunk];
         both(
-            || send_datagrams(addr, self.bytes, How::Sendto, self.chunk),
+            || send_datagrams(addr, self.bytes, How::Sendto, self.chunk, 0),
             || receive_datagrams(self.bytes, || socket.recv(&mut buffer)),
         )
     }

@@ -5,12 +5,15 @@
 
 mod burst;
 mod compute;
+mod connect;
 mod disk;
 mod flow;
+mod frame;
 mod receive;
 mod send;
 mod signals;
 mod units;
+mod uring;
 
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -55,6 +58,10 @@ enum Load {
     Listen(receive::Listen),
     /// Send bytes.
     Send(send::Send),
+    /// Make TCP connections and end them.
+    Connect(connect::Connect),
+    /// Send raw frames of a protocol that nobody takes.
+    Frame(frame::Frame),
     /// Send and receive within this one process.
     Pair(flow::Pair),
     /// Burn CPU time; prints `ready` once all threads do.
@@ -93,6 +100,8 @@ impl Load {
             Self::Read(load) => load.apply(),
             Self::Listen(load) => load.apply(),
             Self::Send(load) => load.apply(),
+            Self::Connect(load) => load.apply(),
+            Self::Frame(load) => load.apply(),
             Self::Pair(load) => load.apply(),
             Self::Spin(load) => load.apply(),
             Self::Allocate(load) => load.apply(),

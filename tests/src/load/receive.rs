@@ -1,16 +1,18 @@
 //! Receiving over TCP and UDP.
 
-use std::io::Read;
+use std::io::{IoSliceMut, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsFd as _, AsRawFd as _};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use clap::Args;
-use nix::sys::socket::{setsockopt, sockopt};
+use clap::{Args, ValueEnum};
+use nix::sys::socket::{MsgFlags, MultiHeaders, recv, recvmmsg, setsockopt, sockopt};
 use serde_json::{Value, json};
 
 use super::flow::{Count, Proto};
 use super::units;
+use super::uring::Ring;
 
 /// Receive buffer asked for, so that a burst of datagrams finds room; the kernel may grant less.
 const UDP_BUFFER: usize = 4 << 20;
@@ -37,9 +39,26 @@ pub(super) struct Listen {
     /// Listen only after so long.
     #[arg(long, default_value = "0s", value_parser = units::duration)]
     after: Duration,
+    /// By which system call.
+    #[arg(long, value_enum, default_value_t = By::Read)]
+    how: By,
+    /// UDP: ask for the length of the whole datagram (`MSG_TRUNC`), and count that.
+    #[arg(long)]
+    whole_length: bool,
     /// UDP: fail when no datagram comes for so long.
     #[arg(long, default_value = "20s", value_parser = units::duration)]
     idle: Duration,
+}
+
+/// The system call that receives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum By {
+    /// `read`, for datagrams `recv`.
+    Read,
+    /// UDP: several datagrams a call.
+    Recvmmsg,
+    /// `IORING_OP_RECV`.
+    Uring,
 }
 
 impl Listen {
@@ -64,13 +83,19 @@ impl Listen {
         super::say_ready()?;
         let (mut received, mut peeked) = (Count::default(), Count::default());
         let mut buffer = vec![0; self.chunk];
+        ensure!(self.how != By::Recvmmsg, "TCP is not received by {:?}", self.how);
+        let mut ring = if self.how == By::Uring { Some(Ring::new()?) } else { None };
         for _ in 0..self.connections {
             let (stream, _) = listener.accept().context("accept")?;
             loop {
                 if self.peek {
                     peeked.add(stream.peek(&mut buffer).context("peek")?);
                 }
-                let done = (&stream).read(&mut buffer).context("receive")?;
+                let done = match &mut ring {
+                    Some(ring) => ring.receive(stream.as_fd(), &mut buffer),
+                    None => (&stream).read(&mut buffer),
+                };
+                let done = done.context("receive")?;
                 if done == 0 {
                     break;
                 }
@@ -92,11 +117,21 @@ impl Listen {
         super::say_ready()?;
         let mut peeked = Count::default();
         let mut buffer = vec![0; self.chunk];
+        if self.how == By::Recvmmsg {
+            return Ok((receive_pairs(&socket, expected, self.chunk)?, peeked));
+        }
+        let mut ring = if self.how == By::Uring { Some(Ring::new()?) } else { None };
         let received = receive_datagrams(expected, || {
             if self.peek {
                 peeked.add(socket.peek(&mut buffer)?);
             }
-            socket.recv(&mut buffer)
+            match &mut ring {
+                Some(ring) => ring.receive(socket.as_fd(), &mut buffer),
+                None if self.whole_length => {
+                    Ok(recv(socket.as_raw_fd(), &mut buffer, MsgFlags::MSG_TRUNC)?)
+                }
+                None => socket.recv(&mut buffer),
+            }
         })?;
         Ok((received, peeked))
     }
@@ -108,6 +143,30 @@ pub(super) fn bind_udp(addr: SocketAddr, idle: Duration) -> Result<UdpSocket> {
     setsockopt(&socket, sockopt::RcvBuf, &UDP_BUFFER).context("SO_RCVBUF")?;
     socket.set_read_timeout(Some(idle)).context("SO_RCVTIMEO")?;
     Ok(socket)
+}
+
+/// Receives until `expected` bytes have come, up to two datagrams by each `recvmmsg`.
+fn receive_pairs(socket: &UdpSocket, expected: u64, chunk: usize) -> Result<Count> {
+    let mut received = Count::default();
+    let (mut first, mut second) = (vec![0; chunk], vec![0; chunk]);
+    while received.bytes < expected {
+        let mut headers = MultiHeaders::<()>::preallocate(2, None);
+        let mut parts = [[IoSliceMut::new(&mut first)], [IoSliceMut::new(&mut second)]];
+        let got = recvmmsg(
+            socket.as_raw_fd(),
+            &mut headers,
+            parts.iter_mut(),
+            MsgFlags::MSG_WAITFORONE,
+            None,
+        )
+        .with_context(|| format!("receive after {} of {expected} bytes", received.bytes))?;
+        for message in got {
+            received.add(message.bytes);
+        }
+    }
+    let bytes = received.bytes;
+    ensure!(bytes == expected, "received {bytes} bytes instead of {expected}");
+    Ok(received)
 }
 
 /// Receives until `expected` bytes have come.

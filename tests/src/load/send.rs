@@ -11,15 +11,17 @@ use clap::{Args, ValueEnum};
 use nix::fcntl::{SpliceFFlags, splice};
 use nix::sys::memfd::{MFdFlags, memfd_create};
 use nix::sys::sendfile::sendfile;
-use nix::sys::socket::{MsgFlags, send};
+use nix::sys::socket::{MsgFlags, MultiHeaders, send, sendmmsg};
 use nix::sys::uio::writev;
 use nix::unistd::{ftruncate, pipe, write};
 use serde_json::{Value, json};
 
+use super::connect::total_retransmits;
 use super::disk::clamp;
 use super::flow::{Count, Proto};
 use super::receive::wait_for_end;
 use super::units;
+use super::uring::Ring;
 
 /// Bytes of a call over TCP unless asked otherwise.
 const STREAM_CHUNK: usize = 64 << 10;
@@ -40,6 +42,10 @@ pub(super) enum How {
     Sendfile,
     Splice,
     Sendto,
+    /// Several datagrams a call.
+    Sendmmsg,
+    /// `IORING_OP_SEND`.
+    Uring,
 }
 
 #[derive(Args, Debug)]
@@ -61,23 +67,34 @@ pub(super) struct Send {
     /// TCP: try again for so long while nobody listens.
     #[arg(long, default_value = "0s", value_parser = units::duration)]
     retry_for: Duration,
+    /// UDP: so many datagrams without a byte before the others.
+    #[arg(long, default_value_t = 0)]
+    empty: u32,
 }
 
 impl Send {
     pub(super) fn apply(self) -> Result<Value> {
+        let mut retransmits = 0;
         let sent = match self.proto {
             Proto::Tcp => {
                 let stream = connect(self.addr, self.retry_for)?;
                 let chunk = self.chunk.unwrap_or(STREAM_CHUNK);
                 let sent = send_stream(&stream, self.bytes, self.how, chunk)?;
                 wait_for_end(&stream)?;
+                retransmits = total_retransmits(&stream)?;
                 sent
             }
             Proto::Udp => {
-                send_datagrams(self.addr, self.bytes, self.how, self.chunk.unwrap_or(DATAGRAM))?
+                let chunk = self.chunk.unwrap_or(DATAGRAM);
+                send_datagrams(self.addr, self.bytes, self.how, chunk, self.empty)?
             }
         };
-        Ok(json!({ "load": "send", "bytes": sent.bytes, "calls": sent.calls }))
+        Ok(json!({
+            "load": "send",
+            "bytes": sent.bytes,
+            "calls": sent.calls,
+            "retransmits": retransmits,
+        }))
     }
 }
 
@@ -108,8 +125,15 @@ pub(super) fn send_stream(to: impl AsFd, bytes: u64, how: How, chunk: usize) -> 
     Ok(sent)
 }
 
-/// Sends exactly `bytes` in datagrams of `chunk`, the last one shorter if need be.
-pub(super) fn send_datagrams(to: SocketAddr, bytes: u64, how: How, chunk: usize) -> Result<Count> {
+/// Sends exactly `bytes` in datagrams of `chunk`, the last one shorter if need be, after `empty`
+/// ones.
+pub(super) fn send_datagrams(
+    to: SocketAddr,
+    bytes: u64,
+    how: How,
+    chunk: usize,
+    empty: u32,
+) -> Result<Count> {
     let any: SocketAddr = match to {
         SocketAddr::V4(_) => (Ipv4Addr::UNSPECIFIED, 0).into(),
         SocketAddr::V6(_) => (Ipv6Addr::UNSPECIFIED, 0).into(),
@@ -118,15 +142,28 @@ pub(super) fn send_datagrams(to: SocketAddr, bytes: u64, how: How, chunk: usize)
     if how != How::Sendto {
         socket.connect(to).with_context(|| format!("connect to {to}"))?;
     }
+    for _ in 0..empty {
+        socket.send_to(&[], to).with_context(|| format!("send nothing to {to}"))?;
+    }
     let buffer = vec![b't'; chunk];
+    let mut ring = if how == How::Uring { Some(Ring::new()?) } else { None };
     let (mut sent, mut burst) = (Count::default(), 0);
     while sent.bytes < bytes {
+        if how == How::Sendmmsg {
+            send_two(&socket, &buffer, bytes, &mut sent)?;
+            sleep(REST);
+            continue;
+        }
         let datagram = &buffer[..clamp(bytes - sent.bytes, chunk)];
         let done = match how {
             How::Sendto => socket.send_to(datagram, to).map_err(anyhow::Error::from),
             How::Write => write(&socket, datagram).map_err(anyhow::Error::from),
             How::Writev => writev(&socket, &halves(datagram)).map_err(anyhow::Error::from),
-            How::Sendfile | How::Splice => bail!("UDP is sent by write, writev or sendto"),
+            How::Uring => match &mut ring {
+                Some(ring) => ring.send(socket.as_fd(), datagram).map_err(anyhow::Error::from),
+                None => bail!("no ring"),
+            },
+            How::Sendfile | How::Splice | How::Sendmmsg => bail!("UDP is not sent by {how:?}"),
         }
         .with_context(|| format!("{how:?} to {to} after {} of {bytes} bytes", sent.bytes))?;
         ensure!(done == datagram.len(), "a datagram was cut to {done} bytes");
@@ -140,10 +177,35 @@ pub(super) fn send_datagrams(to: SocketAddr, bytes: u64, how: How, chunk: usize)
     Ok(sent)
 }
 
+/// Sends two datagrams by one `sendmmsg`, or one if no more is left.
+fn send_two(socket: &UdpSocket, buffer: &[u8], bytes: u64, sent: &mut Count) -> Result<()> {
+    let first = clamp(bytes - sent.bytes, buffer.len());
+    let second = clamp(bytes - sent.bytes - first as u64, buffer.len());
+    let parts = [[IoSlice::new(&buffer[..first])], [IoSlice::new(&buffer[..second])]];
+    let count = if second > 0 { 2 } else { 1 };
+    let mut headers = MultiHeaders::<()>::preallocate(count, None);
+    let done = sendmmsg(
+        socket.as_raw_fd(),
+        &mut headers,
+        &parts[..count],
+        [None::<()>; 2],
+        [],
+        MsgFlags::empty(),
+    )
+    .context("sendmmsg")?;
+    let lengths: Vec<usize> = done.map(|message| message.bytes).collect();
+    ensure!(lengths == [first, second][..count], "sendmmsg sent {lengths:?}");
+    for length in lengths {
+        sent.add(length);
+    }
+    Ok(())
+}
+
 /// What a system call takes its bytes from.
 enum Source {
     Memory { how: How, buffer: Vec<u8> },
     File(OwnedFd),
+    Ring { ring: Ring, buffer: Vec<u8> },
     Pipe { reader: OwnedFd, writer: OwnedFd, buffer: Vec<u8>, filled: usize },
 }
 
@@ -152,6 +214,8 @@ impl Source {
         let buffer = vec![b't'; chunk];
         Ok(match how {
             How::Write | How::Writev | How::Sendto => Self::Memory { how, buffer },
+            How::Uring => Self::Ring { ring: Ring::new()?, buffer },
+            How::Sendmmsg => bail!("TCP is not sent by {how:?}"),
             How::Sendfile => {
                 let file = memfd_create("tare-load", MFdFlags::empty()).context("memfd_create")?;
                 let len = i64::try_from(chunk).context("chunk")?;
@@ -173,6 +237,7 @@ impl Source {
                 Ok(send(to.as_fd().as_raw_fd(), &buffer[..want], MsgFlags::MSG_NOSIGNAL)?)
             }
             Self::Memory { buffer, .. } => Ok(writev(to, &halves(&buffer[..want]))?),
+            Self::Ring { ring, buffer } => Ok(ring.send(to.as_fd(), &buffer[..want])?),
             Self::File(file) => Ok(sendfile(to, file, Some(&mut 0), want)?),
             Self::Pipe { reader, writer, buffer, filled } => {
                 if *filled == 0 {

@@ -12,7 +12,10 @@ use tare_tests::report::Report;
 const OBJECTS: &[(&str, &str)] = &[
     ("", "time interval_seconds host sources containers ended"),
     ("/host", "hostname kernel online_cpus memory_bytes cgroup_layout"),
-    ("/sources", "cpu memory pids network_interfaces network_sockets block lifecycle identity"),
+    (
+        "/sources",
+        "cpu memory pids network_interfaces network_sockets network_tcp block lifecycle identity",
+    ),
     ("/sources/*", "source state reason"),
     (
         "/containers/*",
@@ -29,7 +32,7 @@ const OBJECTS: &[(&str, &str)] = &[
         "usage_bytes working_set_bytes limit_bytes percent rss_bytes cache_bytes swap_bytes \
          peak_bytes oom_kills last_oom_kill pressure stat",
     ),
-    ("/containers/*/network", "interfaces sockets shared_with host_namespace"),
+    ("/containers/*/network", "interfaces sockets tcp_events shared_with host_namespace"),
     (
         "/containers/*/network/interfaces/*",
         "rx_bytes rx_packets rx_errors rx_dropped tx_bytes tx_packets tx_errors tx_dropped",
@@ -38,6 +41,8 @@ const OBJECTS: &[(&str, &str)] = &[
         "/containers/*/network/sockets",
         "level since rx_bytes tx_bytes tcp udp rx_packets tx_packets loopback",
     ),
+    ("/containers/*/network/tcp_events", "since retransmits connections"),
+    ("/containers/*/network/tcp_events/connections", "opened accepted closed failed"),
     ("/containers/*/network/sockets/tcp", "rx_bytes rx_calls tx_bytes tx_calls"),
     ("/containers/*/network/sockets/udp", "rx_bytes rx_calls tx_bytes tx_calls"),
     (
@@ -141,6 +146,7 @@ fn what_is_unknown_without_bpf_is_null_and_says_why() -> Result<()> {
     let report = lab.tare.clone().option("--bpf", "off").report()?;
     let row = report.row(container.id())?;
     ensure!(row.get("/network/sockets")?.is_null(), "{row:?}");
+    ensure!(row.get("/network/tcp_events")?.is_null(), "{row:?}");
     let (state, reason) = report.source("network_sockets")?;
     ensure!(state == "off", "the sockets are {state} without BPF");
     ensure!(reason.is_some_and(|text| !text.is_empty()), "network_sockets: no reason");

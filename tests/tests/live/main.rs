@@ -1,9 +1,13 @@
 //! Ring 3: real containers on the real kernel, known loads, exact totals.
 //!
 //! Needs root, Docker (`DOCKER_HOST` or the usual socket), a disk (`TARE_TEST_DIR`, by default
-//! `/var/tmp`), strace and bpftool. Whatever is missing fails the test.
+//! `/var/tmp`), strace, bpftool, nsenter,
+//! ip and tc. Whatever is missing fails the test.
 
 mod contract;
+mod interfaces;
+mod legacy_ids;
+mod level_l3;
 mod lifecycle;
 mod network;
 mod overhead;
@@ -12,3 +16,5 @@ mod privileges;
 mod receipts;
 mod storage;
 mod table;
+mod tcp_events;
+mod ways;
