@@ -3,6 +3,8 @@
 //! The only place where the kernel's tables, cgroup files, network devices and the registry come
 //! together. It knows no rates and no formats.
 
+mod block;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     sync::Arc,
@@ -10,10 +12,12 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tare_ebpf::{BlockCell, Cell, Key, NetCell};
+use tare_ebpf::{BlockCell, Cell, Key, LatencyCell, NetCell};
 
+use self::block::Missed;
 use crate::{
     cgroup::{CpuUsage, IoUsage, MemoryUsage, PidsUsage, ReadError},
+    devices::{BlockDevice, Devices},
     host::{HostFiles, HostUsage},
     identity::docker::Details,
     kernel::{Kernel, Sockets},
@@ -38,6 +42,14 @@ pub struct Sample {
     pub host_namespace: Option<NamespaceId>,
     /// Devices of each network namespace in use.
     pub namespaces: HashMap<NamespaceId, Vec<(String, InterfaceCounters)>>,
+    /// The block devices that the usages name, by [`Key::device`].
+    pub block_devices: BTreeMap<u32, BlockDevice>,
+    /// Whether block I/O is charged in a v1 hierarchy.
+    pub block_is_v1: bool,
+    /// Whether requests in flight are counted.
+    pub flight: bool,
+    /// Whether merges are counted.
+    pub merges: bool,
     /// Everyone who was alive.
     pub usages: Vec<Usage>,
 }
@@ -63,6 +75,13 @@ pub struct Usage {
     pub net: Option<NetCell>,
     /// Block requests by device ([`Key::device`]).
     pub block: Option<BTreeMap<u32, BlockCell>>,
+    /// Their latencies, by device.
+    pub latency: BTreeMap<u32, LatencyCell>,
+    /// Whether bytes and operations in `block` are those of the cgroup's whole life, though it is
+    /// older than us.
+    pub block_is_whole: bool,
+    /// Why block I/O is unknown, if it is.
+    pub block_reason: Option<String>,
 }
 
 /// Takes samples.
@@ -72,22 +91,29 @@ pub struct Sampler {
     /// What the kernel counts for us.
     pub kernel: Kernel,
     host: HostFiles,
+    devices: Devices,
     counting_since: Timestamp,
     buffer: Vec<u8>,
     /// CPU time as it was published last, below which it never falls.
     published: HashMap<Serial, CpuUsage>,
+    /// What members had done before the kernel side counted, by device.
+    before_us: HashMap<Serial, BTreeMap<u32, BlockCell>>,
+    missed: Missed,
 }
 
 impl Sampler {
     /// Ready for the first walk and the first sample.
-    pub fn new(registry: Registry, kernel: Kernel, host: HostFiles) -> Self {
+    pub fn new(registry: Registry, kernel: Kernel, host: HostFiles, devices: Devices) -> Self {
         Self {
             registry,
             kernel,
             host,
+            devices,
             counting_since: Timestamp::now(),
             buffer: Vec::new(),
             published: HashMap::new(),
+            before_us: HashMap::new(),
+            missed: Missed::default(),
         }
     }
 
@@ -112,6 +138,9 @@ impl Sampler {
             block.retire(block_keys);
         }
         self.published.retain(|serial, _| registry.get_mut(*serial).is_some());
+        self.before_us.retain(|serial, _| registry.get_mut(*serial).is_some());
+        self.missed.retain(|serial| registry.get_mut(serial).is_some());
+        self.discover_devices();
     }
 
     /// Takes a sample. A reader that fails costs its own numbers only.
@@ -126,19 +155,26 @@ impl Sampler {
             counting_since: self.counting_since,
             host_namespace: self.registry.namespaces().host(),
             namespaces: HashMap::new(),
+            block_devices: BTreeMap::new(),
+            block_is_v1: self.block_is_v1(),
+            flight: self.kernel.extras.flight.is_ok(),
+            merges: self.kernel.extras.merges.is_ok(),
             usages: self.registry.tracked().map(|t| Usage::unread(t, &self.kernel)).collect(),
         };
         self.read_files(&mut sample);
+        self.read_io_before_us(&mut sample.usages);
         self.read_tables(&mut sample.usages);
+        self.add_io_before_us(&mut sample.usages);
+        self.name_devices(&mut sample);
         self.read_namespaces(&mut sample);
         sample
     }
 
     /// Adds what removed sub-cgroups had counted to their owners, and frees the slots.
     fn release(&mut self) {
-        let Self { registry, kernel: Kernel { net, block, .. }, .. } = self;
+        let Self { registry, kernel: Kernel { net, block, latency, .. }, .. } = self;
         if let Some(net) = net {
-            net.release(|key, cell| {
+            net.release(|_, key, cell| {
                 let owner = registry.owner(Counters::Net, key.cgroup_id);
                 if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
                     tracked.former_net.add(cell);
@@ -146,10 +182,13 @@ impl Sampler {
             });
         }
         if let Some(block) = block {
-            block.release(|key, cell| {
+            block.release(|slot, key, cell| {
+                let times = latency.as_mut().map(|latency| latency.finish(slot));
                 let owner = registry.owner(Counters::Block, key.cgroup_id);
                 if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
                     tracked.former_block.entry(key.device).or_default().add(cell);
+                    let former = tracked.former_latency.entry(key.device).or_default();
+                    former.add(&times.unwrap_or_default());
                 }
             });
         }
@@ -209,8 +248,9 @@ impl Sampler {
     }
 
     /// Sums the kernel's counters by owner. No system call is made.
-    fn read_tables(&self, usages: &mut [Usage]) {
-        let Self { registry, kernel, .. } = self;
+    fn read_tables(&mut self, usages: &mut [Usage]) {
+        let Self { registry, kernel, missed, .. } = self;
+        missed.begin(kernel, usages);
         // Serials only grow, so the usages are sorted by them.
         let find = |usages: &mut [Usage], counters, key: Key| {
             let owner = registry.owner(counters, key.cgroup_id)?;
@@ -221,19 +261,26 @@ impl Sampler {
                 if let Some(at) = find(usages, Counters::Net, key)
                     && let Some(sum) = &mut usages[at].net
                 {
+                    missed.found(Counters::Net, at);
                     sum.add(cell);
                 }
             });
         }
         if let Some(block) = &kernel.block {
-            block.for_each(|_, key, cell| {
+            block.for_each(|slot, key, cell| {
                 if let Some(at) = find(usages, Counters::Block, key)
                     && let Some(devices) = &mut usages[at].block
                 {
+                    missed.found(Counters::Block, at);
                     devices.entry(key.device).or_default().add(cell);
+                    if let Some(latency) = &kernel.latency {
+                        let sum = usages[at].latency.entry(key.device).or_default();
+                        sum.add(&latency.of(slot));
+                    }
                 }
             });
         }
+        missed.strike(usages);
     }
 
     fn read_namespaces(&mut self, sample: &mut Sample) {
@@ -259,6 +306,7 @@ impl Usage {
     /// there was nothing to count but in sub-cgroups that are gone.
     fn unread(tracked: &Tracked, kernel: &Kernel) -> Self {
         let Tracked { member, details, namespace, former_net, former_block, .. } = tracked;
+        let (block_reason, charged) = block::charge(tracked, kernel);
         let net = kernel.net.is_some() && member.cgroup_id.is_some();
         Self {
             member: Arc::clone(member),
@@ -269,7 +317,10 @@ impl Usage {
             pids: PidsUsage::default(),
             io: None,
             net: net.then_some(*former_net),
-            block: kernel.block.is_some().then(|| former_block.clone()),
+            block: (kernel.block.is_some() && charged).then(|| former_block.clone()),
+            latency: tracked.former_latency.clone(),
+            block_is_whole: false,
+            block_reason,
         }
     }
 }

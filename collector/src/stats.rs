@@ -15,6 +15,7 @@ use tokio::{
 use crate::{
     cgroup::find_hierarchies,
     config::{Bpf, Common, Stats},
+    devices::Devices,
     host::{HostFacts, HostFiles},
     identity::docker::DockerNames,
     kernel::{self, Kernel},
@@ -89,7 +90,7 @@ fn start(common: &Common, stats: &Stats) -> Result<Sampler> {
     if common.bpf == Bpf::Require {
         require(&sources(&registry, &kernel))?;
     }
-    Ok(Sampler::new(registry, kernel, host))
+    Ok(Sampler::new(registry, kernel, host, Devices::new(&common.sys_root)))
 }
 
 /// `--bpf require`: what the kernel side offers must be there.

@@ -8,11 +8,11 @@ use aya::{
     programs::{BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Program},
 };
 use nix::sys::resource::{Resource, setrlimit};
-use tare_ebpf::Layout;
+use tare_ebpf::{LATENCY_SHARDS_MAX, Layout};
 
 use crate::kernel::{
     Options,
-    plan::{Plan, Sockets},
+    plan::{Plan, Sockets, Tracepoint},
 };
 
 #[cfg(has_ebpf)]
@@ -31,6 +31,11 @@ const SHARDS_MAX: u32 = 16;
 /// Cells of a slot: a power of two, one for each CPU as far as there are shards.
 pub(super) fn shards(possible_cpus: u32) -> u32 {
     possible_cpus.clamp(1, SHARDS_MAX).next_power_of_two()
+}
+
+/// Latency cells of a slot.
+pub(super) fn latency_shards(shards: u32) -> u32 {
+    shards.min(LATENCY_SHARDS_MAX)
 }
 
 /// Creates the maps, with the layout frozen in, and drops the object's bytes.
@@ -54,6 +59,7 @@ pub(super) fn load(plan: &Plan, options: &Options, shards: u32) -> Result<Ebpf> 
     for name in ["BLOCK_SLOTS", "BLOCK_FREE", "BLOCK_KEYS"] {
         loader.map_max_entries(name, block);
     }
+    loader.map_max_entries("LATENCY_CELLS", block * latency_shards(shards));
     loader.map_max_entries("NET_CELLS", net * shards);
     loader.map_max_entries("BLOCK_CELLS", block * shards);
     Ok(loader.load(OBJECT)?)
@@ -90,12 +96,23 @@ pub(super) fn attach_sockets(
 
 /// Loads and attaches programs that are named after their tracepoints.
 pub(super) fn attach_tracepoints(ebpf: &mut Ebpf, names: &[&str], btf: &Btf) -> Result<()> {
-    all_or_nothing(ebpf, names, |program, name| {
-        let program: &mut BtfTracePoint = program.try_into()?;
-        program.load(name, btf)?;
-        program.attach()?;
-        Ok(())
+    all_or_nothing(ebpf, names, |program, name| attach_tracepoint(program, name, btf))
+}
+
+/// Loads and attaches programs that have a name of their own.
+pub(super) fn attach_programs(ebpf: &mut Ebpf, wanted: &[Tracepoint], btf: &Btf) -> Result<()> {
+    let names: Vec<&str> = wanted.iter().map(|tracepoint| tracepoint.program).collect();
+    all_or_nothing(ebpf, &names, |program, name| {
+        let found = wanted.iter().find(|tracepoint| tracepoint.program == name);
+        attach_tracepoint(program, found.map_or(name, |tracepoint| tracepoint.name), btf)
     })
+}
+
+fn attach_tracepoint(program: &mut Program, tracepoint: &str, btf: &Btf) -> Result<()> {
+    let program: &mut BtfTracePoint = program.try_into()?;
+    program.load(tracepoint, btf)?;
+    program.attach()?;
+    Ok(())
 }
 
 fn all_or_nothing(

@@ -13,7 +13,7 @@ use std::{
     sync::Arc,
 };
 
-use tare_ebpf::{BlockCell, NetCell};
+use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
 pub use self::faults::chain;
 use self::{faults::Faults, tree::Tree};
@@ -79,6 +79,8 @@ pub struct Tracked {
     pub former_net: NetCell,
     /// The same, by device.
     pub former_block: BTreeMap<u32, BlockCell>,
+    /// The same, as latencies.
+    pub former_latency: BTreeMap<u32, LatencyCell>,
     tree: usize,
     inode: u64,
     walks: u32,
@@ -279,6 +281,7 @@ impl Registry {
             namespace: None,
             former_net: NetCell::default(),
             former_block: BTreeMap::new(),
+            former_latency: BTreeMap::new(),
             tree,
             inode: node.id,
             walks: 0,
@@ -323,6 +326,12 @@ impl Registry {
                     Ok(files) => tracked.files = Some(files),
                     Err(error) => self.faults.tell(&error),
                 }
+            }
+            if let Some(files) = &mut tracked.files
+                && files.io_charged_to().is_some()
+                && let Err(error) = files.reopen_io(&self.hierarchies, &tracked.member.path)
+            {
+                self.faults.tell(&error);
             }
             if young || tracked.namespace.is_none() || tracked.namespace == host {
                 match join(&self.hierarchies, &mut self.namespaces, &tracked.member.path) {

@@ -3,6 +3,7 @@
 //! Needs root, Docker (`DOCKER_HOST` or the usual socket), a disk (`TARE_TEST_DIR`, by default
 //! `/var/tmp`), strace and bpftool. Whatever is missing fails the test.
 
+mod block;
 mod contract;
 mod lifecycle;
 mod network;
