@@ -19,12 +19,12 @@ use crate::{
     host::{HostFacts, HostFiles},
     identity::docker::DockerNames,
     kernel::{self, Kernel},
-    model::{self, Family, Report, State},
+    model::{self, Report},
     network::Namespaces,
     output::{Format, Scope, json, screen::Screen, select, table},
     registry::{Follow, Registry},
     sample::{Sample, Sampler},
-    sources::{Source, sources},
+    sources::sources,
 };
 
 /// The first names are worth this wait; later ones arrive when they arrive.
@@ -88,21 +88,17 @@ fn start(common: &Common, stats: &Stats) -> Result<Sampler> {
     let names = DockerNames::spawn(common.docker_socket.clone());
     let registry = Registry::new(hierarchies, follow, Namespaces::new(&common.proc_root), names);
     if common.bpf == Bpf::Require {
-        require(&sources(&registry, &kernel))?;
+        require(&kernel)?;
     }
     Ok(Sampler::new(registry, kernel, host, Devices::new(&common.sys_root)))
 }
 
-/// `--bpf require`: what the kernel side offers must be there.
-fn require(sources: &model::Sources) -> Result<()> {
-    for family in [Family::NetworkSockets, Family::Block] {
-        if let Some(Source { state, reason: Some(reason), .. }) = sources.get(&family)
-            && *state != State::On
-        {
-            bail!("--bpf require: {reason}");
-        }
+/// `--bpf require`: the kernel side must be there, in the way that this kernel allows.
+fn require(kernel: &Kernel) -> Result<()> {
+    match kernel.sockets.as_ref().err().or(kernel.block_reason.as_ref()) {
+        Some(reason) => bail!("--bpf require: {reason}"),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// A container takes about a dozen descriptors, and the usual soft limit is 1,024.

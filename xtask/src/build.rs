@@ -1,6 +1,7 @@
-//! Builds `tare` with its kernel side inside.
+//! Builds `tare` with its kernel side inside, and programs that run where no library is.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::Result;
 
@@ -27,4 +28,39 @@ pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
         Profile::Release => "release",
     };
     Ok(project::target().join(directory).join("tare"))
+}
+
+/// Builds the program that makes known loads; static, so that it runs in an empty image.
+pub(crate) fn static_load() -> Result<PathBuf> {
+    let mut cargo = static_cargo("build")?;
+    cmd::run(cargo.args(["--package", "tare-tests", "--bin", "tare-load"]))?;
+    Ok(static_directory()?.join("tare-load"))
+}
+
+/// Builds `tare` with its kernel side inside; static, for a machine that holds nothing else.
+pub(crate) fn static_tare() -> Result<PathBuf> {
+    ebpf::build(&tools::ready()?)?;
+    let mut cargo = static_cargo("build")?;
+    cmd::run(cargo.args(["--package", "tare", "--bin", "tare"]))?;
+    Ok(static_directory()?.join("tare"))
+}
+
+/// A cargo command on static programs for this machine's kind.
+pub(crate) fn static_cargo(subcommand: &str) -> Result<Command> {
+    let mut cargo = project::cargo();
+    cargo
+        .args([subcommand, "--release"])
+        // With a target named, the flags are not for build scripts and macros.
+        .args(["--target", &project::rustc_says("host")?, "--target-dir"])
+        .arg(static_target())
+        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+    Ok(cargo)
+}
+
+fn static_directory() -> Result<PathBuf> {
+    Ok(static_target().join(project::rustc_says("host")?).join("release"))
+}
+
+fn static_target() -> PathBuf {
+    project::target().join("static")
 }

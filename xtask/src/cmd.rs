@@ -5,13 +5,16 @@
 
 use std::ffi::OsStr;
 use std::io::{self, BufRead as _, BufReader, IsTerminal as _};
+use std::ops::ControlFlow;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::{env, fs};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, anyhow, bail};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::{Pid, Uid};
 
@@ -70,6 +73,50 @@ pub(crate) fn run_and_look(
         }
     }
     finish(command, &mut child)
+}
+
+/// Runs a program and shows each line of its output to `look`, which may end it. How it ends is
+/// no matter; that it does not within the limit is an error.
+pub(crate) fn run_and_watch(
+    command: &mut Command,
+    limit: Duration,
+    mut look: impl FnMut(&str) -> ControlFlow<()>,
+) -> Result<()> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped());
+    let mut child = spawn(command)?;
+    let lines = lines(child.stdout.take().context("no standard output")?);
+    let end = Instant::now() + limit;
+    let result = loop {
+        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(line) if look(&line).is_break() => break Ok(()),
+            Ok(_) => {}
+            Err(RecvTimeoutError::Disconnected) => break Ok(()),
+            Err(RecvTimeoutError::Timeout) => {
+                break Err(anyhow!("no end after {} s: {command:?}", limit.as_secs()));
+            }
+        }
+    };
+    // It may have ended by itself just now.
+    let _ = child.kill();
+    finish(command, &mut child)?;
+    result
+}
+
+/// The lines of a program's output as they come.
+fn lines(output: ChildStdout) -> Receiver<String> {
+    let (sender, lines) = channel();
+    thread::spawn(move || {
+        let mut output = BufReader::new(output);
+        let mut line = Vec::new();
+        while matches!(output.read_until(b'\n', &mut line), Ok(1..)) {
+            let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+            if sender.send(text).is_err() {
+                break;
+            }
+            line.clear();
+        }
+    });
+    lines
 }
 
 /// What a program prints; anything but success is an error.

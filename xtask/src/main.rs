@@ -1,15 +1,18 @@
 //! Builds, runs and tests Tare: `cargo xtask`.
 
 mod build;
+mod calls;
 mod cmd;
 mod docker;
 mod dockerd;
 mod ebpf;
 mod lint;
+mod packages;
 mod project;
 mod run;
 mod test;
 mod tools;
+mod vm;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -19,6 +22,7 @@ use clap::{Parser, Subcommand};
 
 use crate::build::Profile;
 use crate::test::Step;
+use crate::vm::Series;
 
 /// Builds, runs and tests Tare. What the build needs is installed on the way, once, under `target`.
 #[derive(Parser)]
@@ -56,6 +60,15 @@ enum Task {
         #[arg(long, value_name = "STEP", value_enum)]
         only: Vec<Step>,
     },
+    /// Boot real kernels in a virtual machine and run the tests for them there
+    Vm {
+        /// Which kernels [default: all]
+        #[arg(value_name = "SERIES", value_enum)]
+        series: Vec<Series>,
+        /// For the test program, such as a part of a test's name
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
 }
 
 fn main() -> ExitCode {
@@ -81,6 +94,11 @@ fn work(task: Task) -> Result<ExitCode> {
         Task::Lint => lint::run()?,
         Task::Test { only } => {
             if !test::run(&only) {
+                return Ok(ExitCode::FAILURE);
+            }
+        }
+        Task::Vm { series, args } => {
+            if !vm::run_alone(&series, &args)? {
                 return Ok(ExitCode::FAILURE);
             }
         }

@@ -2,7 +2,6 @@
 
 use std::env;
 use std::ffi::OsString;
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::build::{self, Profile};
-use crate::{cmd, docker, ebpf, lint, project, tools};
+use crate::{cmd, docker, ebpf, lint, project, tools, vm};
 
 /// A part of the tests. Each can run alone: it builds what it needs.
 #[derive(Clone, Copy, ValueEnum)]
@@ -23,6 +22,8 @@ pub(crate) enum Step {
     Unit,
     /// Real containers on this kernel, as root
     Live,
+    /// Other kernels, in a virtual machine
+    Vm,
 }
 
 impl Step {
@@ -32,6 +33,7 @@ impl Step {
             Self::Ebpf => "ebpf",
             Self::Unit => "unit",
             Self::Live => "live",
+            Self::Vm => "vm",
         }
     }
 
@@ -41,21 +43,22 @@ impl Step {
             Self::Ebpf => ebpf::build(&tools::ready()?).map(|_| Tally::ONE),
             Self::Unit => unit(),
             Self::Live => live(),
+            Self::Vm => vm::run(&[], &[]),
         }
     }
 }
 
 /// How many tests passed and failed; a step without tests of its own is one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Tally {
-    passed: u64,
-    failed: u64,
+pub(crate) struct Tally {
+    pub(crate) passed: u64,
+    pub(crate) failed: u64,
 }
 
 impl Tally {
     const ONE: Self = Self { passed: 1, failed: 0 };
 
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         let Self { passed, failed } = other;
         self.passed += passed;
         self.failed += failed;
@@ -110,7 +113,7 @@ fn unit() -> Result<Tally> {
 fn live() -> Result<Tally> {
     let tare = build::build(Profile::Release)?;
     let host = project::rustc_says("host")?;
-    let load = static_load(&host)?;
+    let load = build::static_load()?;
     cmd::run(live_tests().arg("--no-run"))?;
 
     let docker = docker::ready()?;
@@ -126,20 +129,6 @@ fn live_tests() -> Command {
     let mut tests = project::cargo();
     tests.args(["test", "--package", "tare-tests", "--features", "live", "--test", "live"]);
     tests
-}
-
-/// Builds the program that makes known loads; static, so that it runs in an empty image.
-fn static_load(host: &str) -> Result<PathBuf> {
-    let target = project::target().join("static");
-    let mut cargo = project::cargo();
-    cargo
-        .args(["build", "--package", "tare-tests", "--bin", "tare-load", "--release"])
-        // With a target named, the flags are not for build scripts and macros.
-        .args(["--target", host, "--target-dir"])
-        .arg(&target)
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
-    cmd::run(&mut cargo)?;
-    Ok(target.join(host).join("release/tare-load"))
 }
 
 /// The variable that names a program for cargo to start tests with.
@@ -176,7 +165,7 @@ fn libtest(command: &mut Command) -> Result<Tally> {
 }
 
 /// The counts of libtest's last line: `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
-fn parse_result(line: &str) -> Option<Tally> {
+pub(crate) fn parse_result(line: &str) -> Option<Tally> {
     let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
     let count = |word: &str| {
         counts.split("; ").find_map(|part| part.strip_suffix(word)?.trim_end().parse().ok())

@@ -1,0 +1,77 @@
+//! Cgroups that come and go, and what is left of Tare when it ends.
+
+use std::collections::BTreeSet;
+use std::io;
+
+use anyhow::{Context as _, Result, ensure};
+use nix::libc;
+use tare_tests::wait::{self, PATIENCE};
+
+use crate::machine::{Container, Driver, Machine, rows};
+
+/// Ids of all BPF programs in the kernel.
+fn programs() -> Result<BTreeSet<u32>> {
+    const BPF_PROG_GET_NEXT_ID: libc::c_long = 11;
+    let mut found = BTreeSet::new();
+    // `start_id`, `next_id`, `open_flags` of `union bpf_attr`.
+    let mut attributes = [0_u32; 3];
+    loop {
+        // SAFETY: the kernel reads and writes twelve bytes, which live until it returns.
+        let done = unsafe {
+            libc::syscall(
+                libc::SYS_bpf,
+                BPF_PROG_GET_NEXT_ID,
+                attributes.as_mut_ptr(),
+                size_of_val(&attributes),
+            )
+        };
+        if done < 0 {
+            let error = io::Error::last_os_error();
+            ensure!(error.raw_os_error() == Some(libc::ENOENT), "BPF_PROG_GET_NEXT_ID: {error}");
+            return Ok(found);
+        }
+        found.insert(attributes[1]);
+        attributes[0] = attributes[1];
+    }
+}
+
+#[test]
+fn no_program_is_left_in_the_kernel() -> Result<()> {
+    let machine = Machine::take()?;
+    let before = programs()?;
+    let mut tare = machine.stream()?;
+    tare.report()?;
+    let during = programs()?;
+    ensure!(during.difference(&before).count() >= 3, "only {during:?} while it runs");
+    let done = tare.interrupt()?;
+    ensure!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+    // The kernel frees programs a little after their last reference.
+    wait::until("its programs to be gone", PATIENCE, || {
+        Ok(programs()?.is_subset(&before).then_some(()))
+    })
+}
+
+#[test]
+fn containers_that_come_and_go_disturb_nothing() -> Result<()> {
+    let machine = Machine::take()?;
+    let staying = Container::new(Driver::Cgroupfs)?;
+    let mut load = machine.start(&staying, "serve", None)?;
+    load.ready()?;
+    let mut tare = machine.tare.stream("100ms")?;
+    rows(&mut tare, [&staying])?;
+    for n in 0..20 {
+        let driver = if n % 2 == 0 { Driver::Cgroupfs } else { Driver::Systemd };
+        let passing = Container::new(driver)?;
+        if n % 4 == 0 {
+            machine.start(&passing, "serve", None)?.ready()?;
+        }
+    }
+    let report = tare.fresh()?;
+    let row = report.row(staying.id()).context("the one that stays")?;
+    ensure!(row.u64("/memory/usage_bytes")? > 0, "{row:?}");
+    let rows = report.value()["containers"].as_array().map(Vec::len);
+    ensure!(rows == Some(1), "not one row but {rows:?}: {report:?}");
+    let done = tare.interrupt()?;
+    ensure!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+    Ok(())
+}

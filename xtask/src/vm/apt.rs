@@ -1,0 +1,217 @@
+//! Packages of other Debian suites, through an apt of our own.
+//!
+//! It takes them from the mirror that the machine's apt uses, and has its own sources, lists and
+//! cache, so that the machine's apt stays as it is. Apt checks what it fetches against the
+//! signed index of the suite; here every package is checked again against the sum in that index.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+
+use crate::{cmd, project};
+
+/// Where Debian's package `debian-archive-keyring` puts the keys of all its suites.
+const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// Debian has the same suites in two archives.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Archive {
+    Main,
+    Security,
+}
+
+/// A suite and the archive that holds it.
+pub(super) type Suite = (Archive, &'static str);
+
+/// Apt on some suites.
+pub(super) struct Apt {
+    directory: PathBuf,
+}
+
+impl Apt {
+    /// Fetches the indices of these suites.
+    pub(super) fn open(suites: &BTreeSet<Suite>) -> Result<Self> {
+        for program in ["apt-get", "apt-cache", "dpkg-deb"] {
+            if cmd::find(program).is_none() {
+                bail!("the kernels are Debian packages, and there is no {program} to get them");
+            }
+        }
+        ensure!(
+            Path::new(KEYRING).is_file(),
+            "no {KEYRING}: install the package debian-archive-keyring"
+        );
+        let apt = Self { directory: project::target().join("vm/apt") };
+        for directory in ["lists/partial", "cache/archives/partial"] {
+            let directory = apt.directory.join(directory);
+            fs::create_dir_all(&directory).with_context(|| format!("cannot make {directory:?}"))?;
+        }
+        let sources = sources(&mirrors()?, suites)?;
+        let file = apt.directory.join("sources.list");
+        fs::write(&file, sources).with_context(|| format!("cannot write {file:?}"))?;
+        println!("Fetching the indices of {} Debian suites", suites.len());
+        cmd::run(apt.call("apt-get").args(["--quiet=2", "update"]))
+            .context("cannot fetch the indices of Debian's suites")?;
+        Ok(apt)
+    }
+
+    /// The package with the highest numbers in its name among those that start and end so.
+    pub(super) fn newest(&self, start: &str, end: &str) -> Result<String> {
+        let pattern = format!("^{}", start.replace('.', "\\."));
+        let found =
+            cmd::capture(self.call("apt-cache").args(["search", "--names-only", &pattern]))?;
+        let names = found.lines().filter_map(|line| line.split(' ').next());
+        newest(names, start, end)
+            .with_context(|| format!("this machine's mirror has no package {start}…{end}"))
+    }
+
+    /// Fetches a package whose version starts so, checks it, and unpacks it into a directory.
+    pub(super) fn unpack(&self, package: &str, version: &str, into: &Path) -> Result<()> {
+        let about =
+            cmd::capture(self.call("apt-cache").args(["show", "--no-all-versions", package]))
+                .with_context(|| format!("this machine's mirror has no package {package}"))?;
+        let found = field(&about, "Version").context("a package without a version")?;
+        ensure!(found.starts_with(version), "{package} is {found} and not {version}…");
+        let sum = field(&about, "SHA256").context("a package without a checksum")?;
+
+        let packages = self.directory.join("packages");
+        fs::create_dir_all(&packages).with_context(|| format!("cannot make {packages:?}"))?;
+        println!("Fetching {package} {found}");
+        let exact = format!("{package}={found}");
+        let mut download = self.call("apt-get");
+        download.args(["--quiet=2", "download", &exact]).current_dir(&packages);
+        cmd::run(&mut download).with_context(|| format!("cannot fetch {package}"))?;
+
+        let file = only_file(&packages)?;
+        check_sum(&file, sum)?;
+        fs::create_dir_all(into).with_context(|| format!("cannot make {into:?}"))?;
+        cmd::run(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(into))?;
+        fs::remove_file(&file).with_context(|| format!("cannot remove {file:?}"))
+    }
+
+    /// A command of apt that knows nothing but our suites.
+    fn call(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        let directory = self.directory.display();
+        for option in [
+            format!("Dir::Etc::SourceList={directory}/sources.list"),
+            "Dir::Etc::SourceParts=-".to_owned(),
+            format!("Dir::State::Lists={directory}/lists"),
+            format!("Dir::Cache={directory}/cache"),
+            "Acquire::Languages=none".to_owned(),
+            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
+            // The user that apt would rather be cannot write here.
+            "APT::Sandbox::User=root".to_owned(),
+            "APT::Update::Error-Mode=any".to_owned(),
+        ] {
+            command.args(["-o", &option]);
+        }
+        command
+    }
+}
+
+/// The archives that the machine's own apt uses.
+struct Mirrors {
+    main: String,
+    security: Option<String>,
+}
+
+fn mirrors() -> Result<Mirrors> {
+    let mut list = Command::new("apt-get");
+    let found = cmd::capture(list.args(["indextargets", "--format", "$(REPO_URI) $(LABEL)"]))?;
+    parse_mirrors(&found).context("the machine's apt uses no mirror of Debian to take kernels from")
+}
+
+/// Apt knows the labels once it has the indices; until then the paths have to do.
+fn parse_mirrors(targets: &str) -> Option<Mirrors> {
+    let find = |label: &str, path: &str| {
+        targets.lines().find_map(|line| {
+            let (uri, found) = line.split_once(' ')?;
+            let uri = uri.trim_end_matches('/');
+            (found == label || uri.ends_with(path)).then(|| uri.to_owned())
+        })
+    };
+    let main = find("Debian", "/debian")?;
+    Some(Mirrors { main, security: find("Debian-Security", "/debian-security") })
+}
+
+fn sources(mirrors: &Mirrors, suites: &BTreeSet<Suite>) -> Result<String> {
+    let mut text = String::new();
+    for (archive, suite) in suites {
+        let uri = match archive {
+            Archive::Main => &mirrors.main,
+            Archive::Security => mirrors.security.as_ref().with_context(|| {
+                format!("the machine's apt uses no mirror of Debian's security archive for {suite}")
+            })?,
+        };
+        text += &format!("deb [arch=amd64 signed-by={KEYRING}] {uri} {suite} main\n");
+    }
+    Ok(text)
+}
+
+fn newest<'a>(names: impl Iterator<Item = &'a str>, start: &str, end: &str) -> Option<String> {
+    let numbers = |name: &str| -> Option<Vec<u64>> {
+        let version = name.strip_prefix(start)?.strip_suffix(end)?;
+        let parts = version.split(|c: char| !c.is_ascii_digit()).filter(|part| !part.is_empty());
+        version.starts_with(|c: char| c.is_ascii_digit()).then_some(())?;
+        parts.map(|part| part.parse().ok()).collect()
+    };
+    let all = names.filter_map(|name| Some((numbers(name)?, name)));
+    all.max().map(|(_, name)| name.to_owned())
+}
+
+fn field<'a>(about: &'a str, name: &str) -> Option<&'a str> {
+    about.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+}
+
+fn only_file(directory: &Path) -> Result<PathBuf> {
+    let mut files = fs::read_dir(directory)?;
+    let file = files.next().with_context(|| format!("{directory:?} is empty"))??;
+    // What a broken run left behind must not be taken for the package.
+    if files.next().is_some() {
+        fs::remove_dir_all(directory)?;
+        bail!("{directory:?} held more than one package and is removed; please try again");
+    }
+    Ok(file.path())
+}
+
+fn check_sum(file: &Path, expected: &str) -> Result<()> {
+    let said = cmd::capture(Command::new("sha256sum").arg("--binary").arg(file))?;
+    let sum = said.split(' ').next().unwrap_or_default();
+    if sum != expected {
+        fs::remove_file(file).with_context(|| format!("cannot remove {file:?}"))?;
+        bail!("{file:?} has the SHA-256 {sum}; the index says {expected}");
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_package_is_found_by_number_and_not_by_letter() {
+        let names = [
+            "linux-image-6.12.95+deb12-cloud-amd64",
+            "linux-image-6.12.107+deb12-cloud-amd64-unsigned",
+            "linux-image-6.12.100+deb12-cloud-amd64",
+            "linux-image-6.12-cloud-amd64",
+        ];
+        let found = newest(names.into_iter(), "linux-image-6.12.", "+deb12-cloud-amd64");
+        assert_eq!(found.as_deref(), Some("linux-image-6.12.100+deb12-cloud-amd64"));
+        assert_eq!(newest(names.into_iter(), "linux-image-5.10.0-", "-cloud-amd64"), None);
+    }
+
+    #[test]
+    fn mirrors_are_known_by_label_or_by_path() {
+        let fresh = "http://mirror.test/pub/debian/ \nhttp://mirror.test/debian-security/ \n";
+        let found = parse_mirrors(fresh).unwrap();
+        assert_eq!(found.main, "http://mirror.test/pub/debian");
+        assert_eq!(found.security.as_deref(), Some("http://mirror.test/debian-security"));
+        let labelled = "http://other.test/x/ \nhttp://mirror.test/a/ Debian\n";
+        assert_eq!(parse_mirrors(labelled).unwrap().main, "http://mirror.test/a");
+        assert!(parse_mirrors("http://mirror.test/ubuntu/ Ubuntu\n").is_none());
+    }
+}

@@ -1,0 +1,176 @@
+//! The kernels to boot: Debian's packages, unpacked once under `target/vm/kernels`.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context as _, Result};
+use clap::ValueEnum;
+
+use super::apt::{Apt, Archive, Suite};
+use crate::project;
+
+/// A kernel series that Tare promises to work on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Series {
+    /// Debian 11
+    #[value(name = "5.10")]
+    V5_10,
+    /// Debian 12
+    #[value(name = "6.1")]
+    V6_1,
+    /// Debian 12 with backports
+    #[value(name = "6.12")]
+    V6_12,
+    /// Debian 13 with backports
+    #[value(name = "7.2")]
+    V7_2,
+}
+
+/// Where Debian has a series.
+struct Origin {
+    /// All suites that may hold the newest one.
+    suites: &'static [Suite],
+    /// Kinds of packages, the one with the kernel first.
+    kinds: &'static [&'static str],
+    /// What the release starts and ends with; a number is between them.
+    release: (&'static str, &'static str),
+    /// What the packages' version starts with.
+    version: &'static str,
+}
+
+impl Series {
+    /// As people write it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::V5_10 => "5.10",
+            Self::V6_1 => "6.1",
+            Self::V6_12 => "6.12",
+            Self::V7_2 => "7.2",
+        }
+    }
+
+    const fn origin(self) -> Origin {
+        match self {
+            Self::V5_10 => Origin {
+                suites: &[(Archive::Main, "bullseye"), (Archive::Security, "bullseye-security")],
+                kinds: &["linux-image"],
+                release: ("5.10.0-", "-cloud-amd64"),
+                version: "5.10.",
+            },
+            Self::V6_1 => Origin {
+                suites: &[(Archive::Main, "bookworm"), (Archive::Security, "bookworm-security")],
+                kinds: &["linux-image"],
+                release: ("6.1.0-", "-cloud-amd64"),
+                version: "6.1.",
+            },
+            Self::V6_12 => Origin {
+                suites: &[
+                    (Archive::Main, "bookworm-backports"),
+                    (Archive::Security, "bookworm-security"),
+                ],
+                kinds: &["linux-image"],
+                release: ("6.12.", "+deb12-cloud-amd64"),
+                version: "6.12.",
+            },
+            Self::V7_2 => Origin {
+                suites: &[(Archive::Main, "trixie-backports")],
+                kinds: &["linux-binary", "linux-modules"],
+                release: ("7.2.", "+deb13-cloud-amd64"),
+                version: "7.2.",
+            },
+        }
+    }
+}
+
+/// A kernel that is ready to boot.
+pub(super) struct Kernel {
+    pub(super) series: Series,
+    /// What `uname -r` will say.
+    pub(super) release: String,
+    pub(super) image: PathBuf,
+    /// The directory of its modules.
+    pub(super) modules: PathBuf,
+}
+
+/// Busybox without libraries: the rest of the machine's user space.
+const BUSYBOX: &str = "busybox-static";
+const BUSYBOX_SUITE: Suite = (Archive::Main, "bookworm");
+
+/// Everything that a virtual machine takes from packages.
+pub(super) struct Parts {
+    /// In the order asked for; a kernel that cannot be had is the reason why.
+    pub(super) kernels: Vec<(Series, Result<Kernel>)>,
+    pub(super) busybox: PathBuf,
+}
+
+/// Fetches what is not there yet.
+pub(super) fn ready(wanted: &[Series]) -> Result<Parts> {
+    let missing: Vec<Series> =
+        wanted.iter().copied().filter(|series| kept(*series).is_none()).collect();
+    let mut apt = None;
+    if !missing.is_empty() || kept_busybox().is_none() {
+        let suites = missing.iter().flat_map(|series| series.origin().suites).copied();
+        let suites: BTreeSet<Suite> = suites.chain([BUSYBOX_SUITE]).collect();
+        apt = Some(Apt::open(&suites)?);
+    }
+    if let (None, Some(apt)) = (kept_busybox(), &apt) {
+        apt.unpack(BUSYBOX, "1:", &busybox_directory())?;
+    }
+    let kernels = wanted.iter().map(|&series| (series, kernel(series, apt.as_ref()))).collect();
+    let busybox = kept_busybox().with_context(|| format!("no program in {BUSYBOX}"))?;
+    Ok(Parts { kernels, busybox })
+}
+
+fn kernel(series: Series, apt: Option<&Apt>) -> Result<Kernel> {
+    if let Some(kernel) = kept(series) {
+        return Ok(kernel);
+    }
+    let apt = apt.context("no apt to fetch it with")?;
+    let Origin { kinds, release: (start, end), version, .. } = series.origin();
+    let first = kinds.first().context("no package to look for")?;
+    let newest = apt.newest(&format!("{first}-{start}"), end)?;
+    let release = newest.replacen(&format!("{first}-"), "", 1);
+    let directory = directory(series);
+    if directory.exists() {
+        // Left behind by a run that was cut short.
+        fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {directory:?}"))?;
+    }
+    for kind in kinds {
+        apt.unpack(&format!("{kind}-{release}"), version, &directory.join("root"))?;
+    }
+    let marker = marker(series);
+    fs::write(&marker, release).with_context(|| format!("cannot write {marker:?}"))?;
+    kept(series).with_context(|| format!("no kernel or no modules in {directory:?}"))
+}
+
+/// The kernel that an earlier run unpacked; the release is written last.
+fn kept(series: Series) -> Option<Kernel> {
+    let release = fs::read_to_string(marker(series)).ok()?;
+    let root = directory(series).join("root");
+    let first = |choices: [PathBuf; 2]| choices.into_iter().find(|path| path.exists());
+    let modules = first(["lib/modules", "usr/lib/modules"].map(|at| root.join(at).join(&release)))?;
+    let image = first([root.join(format!("boot/vmlinuz-{release}")), modules.join("vmlinuz")])?;
+    Some(Kernel { series, release, image, modules })
+}
+
+fn directory(series: Series) -> PathBuf {
+    project::target().join("vm/kernels").join(series.name())
+}
+
+fn marker(series: Series) -> PathBuf {
+    directory(series).join("release")
+}
+
+fn busybox_directory() -> PathBuf {
+    project::target().join("vm/busybox")
+}
+
+fn kept_busybox() -> Option<PathBuf> {
+    let places = ["bin/busybox", "usr/bin/busybox"];
+    places.iter().map(|at| busybox_directory().join(at)).find(|path: &PathBuf| is_file(path))
+}
+
+fn is_file(path: &Path) -> bool {
+    fs::metadata(path).is_ok_and(|found| found.is_file())
+}

@@ -1,0 +1,90 @@
+//! Real kernels in a virtual machine: `cargo xtask vm`.
+//!
+//! Each boot has a kernel of Debian's, an empty disk, and a user space that consists of static
+//! programs: busybox, `tare`, the loads and the tests. Emulated, since most machines that run
+//! tests are virtual themselves.
+
+mod apt;
+mod boot;
+mod initramfs;
+mod kernel;
+mod modules;
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use anyhow::{Context as _, Result, bail};
+use clap::ValueEnum as _;
+
+use self::initramfs::Programs;
+pub(crate) use self::kernel::Series;
+use crate::packages::{self, Needed};
+use crate::test::Tally;
+use crate::{build, cmd, project};
+
+const NEEDED: [Needed; 4] = [
+    ("qemu-system-x86_64", &["qemu-system-x86"]),
+    ("mke2fs", &["e2fsprogs"]),
+    ("xz", &["xz-utils"]),
+    ("zstd", &["zstd"]),
+];
+
+/// Runs as a task of its own; says whether everything passed.
+pub(crate) fn run_alone(series: &[Series], args: &[String]) -> Result<bool> {
+    let tally = run(series, args)?;
+    println!("\n{} passed, {} failed", tally.passed, tally.failed);
+    Ok(tally.failed == 0)
+}
+
+/// Boots these kernels, or all, one after the other; a kernel that cannot be had or does not
+/// reach its end is one failed test.
+pub(crate) fn run(series: &[Series], args: &[String]) -> Result<Tally> {
+    if !cfg!(target_arch = "x86_64") {
+        bail!("the kernels to boot are for x86_64, and `tare` is not");
+    }
+    packages::install(&NEEDED)?;
+    let wanted = if series.is_empty() { Series::value_variants() } else { series };
+    let kernel::Parts { kernels, busybox } = kernel::ready(wanted)?;
+    let programs = Programs {
+        busybox,
+        tare: build::static_tare()?,
+        load: build::static_load()?,
+        tests: static_tests()?,
+    };
+    let mut total = Tally::default();
+    for (series, kernel) in kernels {
+        if cmd::interrupted() {
+            bail!("interrupted");
+        }
+        let started = Instant::now();
+        let result = kernel.and_then(|kernel| {
+            println!("\n--- Linux {} ---", kernel.release);
+            let archive = project::target().join("vm/initramfs");
+            initramfs::write(&kernel, &programs, args, &archive)?;
+            boot::boot(&kernel, &archive)
+        });
+        let seconds = started.elapsed().as_secs_f64();
+        let tally = result.unwrap_or_else(|error| {
+            eprintln!("Linux {}: {error:#}", series.name());
+            Tally { passed: 0, failed: 1 }
+        });
+        let Tally { passed, failed } = tally;
+        println!("Linux {}: {passed} passed, {failed} failed, {seconds:.1} s", series.name());
+        total.add(tally);
+    }
+    Ok(total)
+}
+
+/// Builds the tests that run in the machine and returns where their program is.
+fn static_tests() -> Result<PathBuf> {
+    let mut cargo = build::static_cargo("test")?;
+    cargo.args(["--package", "tare-tests", "--features", "vm", "--test", "vm", "--no-run"]);
+    cargo.args(["--message-format", "json-render-diagnostics"]);
+    let messages = cmd::capture(&mut cargo)?;
+    // One JSON object a line; the load program is built along with the test.
+    let path = messages.lines().filter(|line| line.contains("\"name\":\"vm\"")).find_map(|line| {
+        let (_, rest) = line.split_once("\"executable\":\"")?;
+        rest.split('"').next().map(PathBuf::from)
+    });
+    path.context("cargo names no executable of the tests")
+}
