@@ -155,7 +155,12 @@ pub struct Latencies {
     pub buckets: [u64; LATENCY_BUCKETS],
     /// All times together.
     pub nanoseconds: u64,
+    /// Nothing; room that the verifier wants to see.
+    pub reserved: [u64; LATENCY_WORDS - LATENCY_BUCKETS - 1],
 }
+
+/// How many `u64` one histogram takes: a power of two.
+const LATENCY_WORDS: usize = 32;
 
 /// Latencies of one cgroup on one block device, under the slot of its [`BlockCell`].
 #[repr(C)]
@@ -178,12 +183,19 @@ pub const LATENCY_SHARDS_MAX: u32 = 4;
 
 /// The bucket of a time: bucket `i` holds what took at most `4 µs << i`, and more than the one
 /// before; the last one has no bound.
+///
+/// Without a comparison on the way out: the verifier of Linux 5.10 and 6.1 follows impossible
+/// branches too, and takes the pointer from it there. The mask keeps it within [`Latencies`].
 #[inline(always)]
 pub const fn latency_bucket(nanoseconds: u64) -> usize {
+    const REST_MAX: u64 = (1 << (LATENCY_BUCKETS - 1)) - 1;
     let mut rest = nanoseconds.saturating_sub(1) / LATENCY_FIRST_NANOSECONDS;
-    let mut bits = 0;
+    if rest > REST_MAX {
+        rest = REST_MAX;
+    }
     // The number of significant bits; BPF has no instruction for it.
-    let mut step = 32;
+    let mut bits = 0;
+    let mut step = 16;
     while step > 0 {
         if rest >> step != 0 {
             rest >>= step;
@@ -191,8 +203,7 @@ pub const fn latency_bucket(nanoseconds: u64) -> usize {
         }
         step /= 2;
     }
-    let bucket = bits + rest as usize;
-    if bucket < LATENCY_BUCKETS { bucket } else { LATENCY_BUCKETS - 1 }
+    (bits + rest as usize) & (LATENCY_WORDS - 1)
 }
 
 /// A table of counters: cells of one type, every field a `u64` that only grows.

@@ -11,7 +11,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, Stack},
 };
 use aya_log_ebpf::warn;
-use tare_ebpf::{BlockCell, Key, LATENCY_SHARDS_MAX, LatencyCell, NetCell, OVERFLOW_SLOT};
+use tare_ebpf::{BlockCell, Key, LATENCY_SHARDS_MAX, Latencies, NetCell, OVERFLOW_SLOT};
 
 use crate::typed::layout;
 
@@ -35,9 +35,9 @@ static BLOCK_FREE: Stack<u32> = Stack::with_max_entries(SLOTS, 0);
 static BLOCK_KEYS: Array<Key> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
 #[map]
 static BLOCK_CELLS: Array<BlockCell> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
-/// Has the slots of the block table.
+/// Has the slots of the block table; of each cell first the reads, then the writes.
 #[map]
-static LATENCY_CELLS: Array<LatencyCell> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
+static LATENCY_CELLS: Array<Latencies> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
 
 #[map]
 static LAST_LOG: Array<u64> = Array::with_max_entries(1, 0);
@@ -60,12 +60,16 @@ pub(crate) fn block_cell(slot: u32) -> Option<*mut BlockCell> {
     BLOCK_CELLS.get_ptr_mut(index(slot))
 }
 
-/// This CPU's latencies of a slot of the block table.
+/// This CPU's latencies of reads or writes of a slot of the block table.
+///
+/// One half of a cell: with both in reach, the compiler makes the choice by arithmetic on the
+/// pointer, of which the verifier of Linux 5.10 and 6.1 loses the alignment.
 #[inline(always)]
-pub(crate) fn latency_cell(slot: u32) -> Option<*mut LatencyCell> {
+pub(crate) fn latencies(slot: u32, write: bool) -> Option<*mut Latencies> {
     let shards = layout!(shards);
     let shards = if shards < LATENCY_SHARDS_MAX { shards } else { LATENCY_SHARDS_MAX };
-    LATENCY_CELLS.get_ptr_mut(slot * shards + (cpu() & (shards - 1)))
+    let cell = slot * shards + (cpu() & (shards - 1));
+    LATENCY_CELLS.get_ptr_mut(cell * 2 + u32::from(write))
 }
 
 /// Adds to a counter that other CPUs and interrupts add to as well.

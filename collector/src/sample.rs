@@ -324,3 +324,26 @@ impl Usage {
         }
     }
 }
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A sample of a host where nothing happens.
+    pub(crate) fn empty() -> Sample {
+        Sample {
+            time: Timestamp::UNIX_EPOCH,
+            taken_at: Instant::now(),
+            host: HostUsage::default(),
+            sockets: None,
+            counting_since: Timestamp::UNIX_EPOCH,
+            host_namespace: None,
+            namespaces: HashMap::new(),
+            block_devices: BTreeMap::new(),
+            block_is_v1: false,
+            flight: true,
+            merges: true,
+            usages: Vec::new(),
+        }
+    }
+}

@@ -26,16 +26,25 @@ pub struct Place {
 impl Place {
     /// Makes it in every hierarchy that counts block I/O or tells who is there.
     pub fn new() -> Result<Self> {
+        let roots = hierarchies()?;
+        ensure!(!roots.is_empty(), "no cgroup hierarchy is mounted");
+        Self::in_all(&roots)
+    }
+
+    /// Makes it in another cgroup.
+    pub fn below(parent: &Path) -> Result<Self> {
+        Self::in_all(&[parent.to_owned()])
+    }
+
+    fn in_all(parents: &[PathBuf]) -> Result<Self> {
         // Unique like every name of the tests, in the form of Docker's ids.
         let name = unique_name();
         let digits = name.bytes().fold(String::new(), |all, byte| format!("{all}{byte:02x}"));
         let id: String = digits.chars().rev().chain("0".repeat(64).chars()).take(64).collect();
         let mut cgroups = Vec::new();
-        for root in hierarchies()? {
-            let cgroup = Cgroup::named(&root.join(format!("docker-{id}.scope")))?;
-            cgroups.push(cgroup);
+        for parent in parents {
+            cgroups.push(Cgroup::named(&parent.join(format!("docker-{id}.scope")))?);
         }
-        ensure!(!cgroups.is_empty(), "no cgroup hierarchy is mounted");
         Ok(Self { id, cgroups })
     }
 

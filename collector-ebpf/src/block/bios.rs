@@ -30,7 +30,7 @@ fn slot(bio: Typed) -> Option<u32> {
     }
     let key = key(bio, disk);
     // SAFETY: the value is not used.
-    unsafe { BIO_DEVICES.get(&key.device) }?;
+    unsafe { BIO_DEVICES.get(key.device) }?;
     Some(block_slot(&key))
 }
 

@@ -12,7 +12,7 @@ use tare_ebpf::{BlockCell, latency_bucket};
 
 use super::{Kind, request_key};
 use crate::{
-    slots::{add, block_cell, block_slot, latency_cell},
+    slots::{add, block_cell, block_slot, latencies},
     typed::{Typed, layout},
 };
 
@@ -91,12 +91,10 @@ fn add_times(request: Typed, kind: Kind, cell: *mut BlockCell, slot: u32) {
     if kind == Kind::Discard {
         return;
     }
-    let Some(latency) = latency_cell(slot) else { return };
+    let Some(latencies) = latencies(slot, kind == Kind::Write) else { return };
     let nanoseconds = now.saturating_sub(made);
     // SAFETY: the map gave the cell; a bucket is always below their number.
     unsafe {
-        let latencies =
-            if kind == Kind::Read { &raw mut (*latency).read } else { &raw mut (*latency).write };
         let buckets = (&raw mut (*latencies).buckets).cast::<u64>();
         add(buckets.add(latency_bucket(nanoseconds)), 1);
         add(&raw mut (*latencies).nanoseconds, nanoseconds);

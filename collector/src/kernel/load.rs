@@ -59,7 +59,8 @@ pub(super) fn load(plan: &Plan, options: &Options, shards: u32) -> Result<Ebpf> 
     for name in ["BLOCK_SLOTS", "BLOCK_FREE", "BLOCK_KEYS"] {
         loader.map_max_entries(name, block);
     }
-    loader.map_max_entries("LATENCY_CELLS", block * latency_shards(shards));
+    // A cell is two entries: reads and writes.
+    loader.map_max_entries("LATENCY_CELLS", block * latency_shards(shards) * 2);
     loader.map_max_entries("NET_CELLS", net * shards);
     loader.map_max_entries("BLOCK_CELLS", block * shards);
     Ok(loader.load(OBJECT)?)

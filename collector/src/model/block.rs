@@ -295,3 +295,75 @@ fn sectors(read_bytes: u64, write_bytes: u64) -> u64 {
     const SECTOR_SHIFT: u32 = 9;
     read_bytes.saturating_add(write_bytes) >> SECTOR_SHIFT
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn device(stacked: bool, count: Count) -> Device {
+        Device { name: None, stacked, count }
+    }
+
+    fn devices(all: [Device; 3]) -> BTreeMap<String, Device> {
+        all.into_iter().enumerate().map(|(number, device)| (number.to_string(), device)).collect()
+    }
+
+    #[test]
+    fn totals_leave_out_what_stands_on_other_devices() {
+        let bytes = |bytes| Count { read_bytes: Some(bytes), ..Count::default() };
+        let devices =
+            devices([device(false, bytes(1)), device(true, bytes(10)), device(false, bytes(100))]);
+        assert_eq!(total(&devices, bytes(0)).read_bytes, Some(101));
+    }
+
+    #[test]
+    fn a_count_that_one_device_lacks_is_unknown_and_times_are_those_that_are_known() {
+        let known = Count {
+            in_flight: Some(1),
+            read_service_seconds: Some(0.5),
+            untimed_ops: Some(0),
+            ..Count::default()
+        };
+        let bios = Count { untimed_ops: Some(3), ..Count::default() };
+        let devices =
+            devices([device(false, known), device(false, bios), device(true, Count::default())]);
+        let zero = Count {
+            in_flight: Some(0),
+            untimed_ops: Some(0),
+            read_service_seconds: Some(0.0),
+            ..Count::default()
+        };
+        let sum = total(&devices, zero);
+        assert_eq!((sum.in_flight, sum.untimed_ops), (None, Some(3)));
+        assert_eq!((sum.read_service_seconds, sum.errors), (Some(0.5), None));
+    }
+
+    #[test]
+    fn requests_that_are_not_stamped_are_not_followed() {
+        let sample = crate::sample::tests::empty();
+        let mut cell = BlockCell { issued: 5, returned: 3, ..BlockCell::default() };
+        assert_eq!(count(&cell, &sample, true).in_flight, Some(2));
+        assert_eq!(count(&cell, &sample, false).in_flight, None);
+        assert_eq!(count(&cell, &sample, false).read_wait_seconds, None);
+        cell.unstamped = 1;
+        assert_eq!(count(&cell, &sample, true).in_flight, None);
+        let without = Sample { flight: false, merges: false, ..sample };
+        let count = count(&BlockCell::default(), &without, true);
+        assert_eq!((count.in_flight, count.read_merges, count.errors), (None, None, Some(0)));
+    }
+
+    #[test]
+    fn a_0_of_the_throttle_files_is_unknown() {
+        let sample = crate::sample::tests::empty();
+        let v2 = filed(&IoUsage::default(), &sample);
+        assert_eq!((v2.total.read_bytes, v2.reason), (Some(0), None));
+        let v1 = Sample { block_is_v1: true, ..sample };
+        let unknown = filed(&IoUsage::default(), &v1);
+        assert_eq!((unknown.source, unknown.total), (Some("cgroup"), Count::default()));
+        assert_eq!(unknown.reason.as_deref(), Some(THROTTLED));
+        let counters = IoCounters { read_bytes: 512, ..IoCounters::default() };
+        let disk = crate::cgroup::Device { major: 8, minor: 0 };
+        let known = filed(&IoUsage { devices: vec![(disk, counters)] }, &v1);
+        assert_eq!((known.total.sectors, known.reason), (Some(1), None));
+    }
+}
