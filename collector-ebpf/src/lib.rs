@@ -124,7 +124,8 @@ pub struct TcpEvents {
     pub failed: u64,
 }
 
-/// Completed requests of one kind.
+/// Completed requests of one kind. Where a device takes bios as they are and makes no requests of
+/// them, submitted bios.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Requests {
@@ -144,15 +145,85 @@ pub struct Requests {
 pub struct BlockCell {
     /// Reads.
     pub read: Requests,
-    /// Writes, zone appends included.
+    /// Writes, with zone appends and write zeroes, as `io.stat` counts them.
     pub write: Requests,
     /// Discards and secure erases.
     pub discard: Requests,
-    /// Completions that reported an error.
+    /// Writes that asked for the device's cache to be flushed first; most carry no data.
+    pub flush_ops: u64,
+    /// Operations that ended with an error; they are in no other counter.
     pub errors: u64,
-    /// Completions for which the kernel had not stamped the driver's start, so that their whole
-    /// time is unknown.
+    /// Operations without the kernel's stamp of the driver's start: in neither service nor wait.
     pub untimed: u64,
+    /// Operations without any stamp (`iostats` off, or bios): in no latency either.
+    pub unstamped: u64,
+    /// Requests handed to the driver.
+    pub issued: u64,
+    /// Requests that the driver gave back, done or to be tried again.
+    pub returned: u64,
+    /// Bios and requests that were merged into a waiting read.
+    pub read_merges: u64,
+    /// Bios and requests that were merged into a waiting write.
+    pub write_merges: u64,
+}
+
+/// How many operations took how long.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Latencies {
+    /// Operations by time, see [`latency_bucket`].
+    pub buckets: [u64; LATENCY_BUCKETS],
+    /// All times together.
+    pub nanoseconds: u64,
+    /// Nothing; room that the verifier wants to see.
+    pub reserved: [u64; LATENCY_WORDS - LATENCY_BUCKETS - 1],
+}
+
+/// How many `u64` one histogram takes: a power of two.
+const LATENCY_WORDS: usize = 32;
+
+/// Latencies of one cgroup on one block device, under the slot of its [`BlockCell`].
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LatencyCell {
+    /// Reads.
+    pub read: Latencies,
+    /// Writes.
+    pub write: Latencies,
+}
+
+/// Buckets of a latency histogram: 4 µs, twice as much each, up to 16.8 s, and one for the rest.
+pub const LATENCY_BUCKETS: usize = 24;
+
+/// Upper bound of the first bucket.
+pub const LATENCY_FIRST_NANOSECONDS: u64 = 4_000;
+
+/// More CPUs than this share the latency cells of a slot, which are large.
+pub const LATENCY_SHARDS_MAX: u32 = 4;
+
+/// The bucket of a time: bucket `i` holds what took at most `4 µs << i`, and more than the one
+/// before; the last one has no bound.
+///
+/// Without a comparison on the way out: the verifier of Linux 5.10 and 6.1 follows impossible
+/// branches too, and takes the pointer from it there. The mask keeps it within [`Latencies`].
+#[inline(always)]
+pub const fn latency_bucket(nanoseconds: u64) -> usize {
+    const REST_MAX: u64 = (1 << (LATENCY_BUCKETS - 1)) - 1;
+    let mut rest = nanoseconds.saturating_sub(1) / LATENCY_FIRST_NANOSECONDS;
+    if rest > REST_MAX {
+        rest = REST_MAX;
+    }
+    // The number of significant bits; BPF has no instruction for it.
+    let mut bits = 0;
+    let mut step = 16;
+    while step > 0 {
+        if rest >> step != 0 {
+            rest >>= step;
+            bits += step;
+        }
+        step /= 2;
+    }
+    (bits + rest as usize) & (LATENCY_WORDS - 1)
 }
 
 /// A table of counters: cells of one type, every field a `u64` that only grows.
@@ -190,6 +261,8 @@ pub unsafe trait Cell: Copy + Default {
 unsafe impl Cell for NetCell {}
 // SAFETY: as above.
 unsafe impl Cell for BlockCell {}
+// SAFETY: as above.
+unsafe impl Cell for LatencyCell {}
 
 /// What user space learned from the running kernel's BTF before it loads the programs.
 ///
@@ -236,6 +309,30 @@ pub struct Layout {
     pub disk_major: u32,
     /// `gendisk.first_minor`.
     pub disk_first_minor: u32,
+    /// `request.rq_flags`.
+    pub request_flags: u32,
+    /// `request.state`.
+    pub request_state: u32,
+    /// `bio.bi_opf`.
+    pub bio_opf: u32,
+    /// `bio.bi_iter.bi_size`.
+    pub bio_size: u32,
+    /// `bio.bi_status`.
+    pub bio_status: u32,
+    /// `bio.bi_disk`; [`ABSENT`] where the disk hangs on the device (`block_device.bd_disk`).
+    pub bio_disk: u32,
+    /// `bio.bi_bdev`, or [`ABSENT`].
+    pub bio_device: u32,
+    /// `block_device.bd_disk`.
+    pub device_disk: u32,
+    /// `gendisk.queue`.
+    pub disk_queue: u32,
+    /// `request_queue.mq_ops`.
+    pub queue_operations: u32,
+    /// Value of `RQF_FLUSH_SEQ` in `request.rq_flags`.
+    pub flag_flush_sequence: u32,
+    /// Value of `REQ_PREFLUSH` in `bio.bi_opf`.
+    pub flag_preflush: u32,
     /// `bio.bi_blkg`.
     pub bio_blkg: u32,
     /// `blkcg_gq.blkcg`.
@@ -300,6 +397,18 @@ impl Layout {
         queue_disk: ABSENT,
         disk_major: ABSENT,
         disk_first_minor: ABSENT,
+        request_flags: ABSENT,
+        request_state: ABSENT,
+        bio_opf: ABSENT,
+        bio_size: ABSENT,
+        bio_status: ABSENT,
+        bio_disk: ABSENT,
+        bio_device: ABSENT,
+        device_disk: ABSENT,
+        disk_queue: ABSENT,
+        queue_operations: ABSENT,
+        flag_flush_sequence: 0,
+        flag_preflush: 0,
         bio_blkg: ABSENT,
         blkg_blkcg: ABSENT,
         blkcg_cgroup: ABSENT,
@@ -329,5 +438,20 @@ impl Layout {
                 core::mem::size_of::<Self>(),
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bucket_holds_its_upper_bound_and_nothing_above() {
+        assert_eq!(latency_bucket(0), 0);
+        for bucket in 0..LATENCY_BUCKETS - 1 {
+            let bound = LATENCY_FIRST_NANOSECONDS << bucket;
+            assert_eq!((latency_bucket(bound), latency_bucket(bound + 1)), (bucket, bucket + 1));
+        }
+        assert_eq!(latency_bucket(u64::MAX), LATENCY_BUCKETS - 1);
     }
 }

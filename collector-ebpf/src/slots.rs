@@ -11,7 +11,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, Stack},
 };
 use aya_log_ebpf::warn;
-use tare_ebpf::{BlockCell, Key, NetCell, OVERFLOW_SLOT};
+use tare_ebpf::{BlockCell, Key, LATENCY_SHARDS_MAX, Latencies, NetCell, OVERFLOW_SLOT};
 
 use crate::typed::layout;
 
@@ -35,6 +35,9 @@ static BLOCK_FREE: Stack<u32> = Stack::with_max_entries(SLOTS, 0);
 static BLOCK_KEYS: Array<Key> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
 #[map]
 static BLOCK_CELLS: Array<BlockCell> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
+/// Has the slots of the block table; of each cell first the reads, then the writes.
+#[map]
+static LATENCY_CELLS: Array<Latencies> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
 
 #[map]
 static LAST_LOG: Array<u64> = Array::with_max_entries(1, 0);
@@ -45,10 +48,28 @@ pub(crate) fn net_cell(key: &Key) -> Option<*mut NetCell> {
     NET_CELLS.get_ptr_mut(index(slot(&NET_SLOTS, &NET_FREE, &NET_KEYS, key)))
 }
 
-/// This CPU's cell of a cgroup's work on a device.
+/// The slot of a cgroup's work on a device.
 #[inline(always)]
-pub(crate) fn block_cell(key: &Key) -> Option<*mut BlockCell> {
-    BLOCK_CELLS.get_ptr_mut(index(slot(&BLOCK_SLOTS, &BLOCK_FREE, &BLOCK_KEYS, key)))
+pub(crate) fn block_slot(key: &Key) -> u32 {
+    slot(&BLOCK_SLOTS, &BLOCK_FREE, &BLOCK_KEYS, key)
+}
+
+/// This CPU's block counters of a slot.
+#[inline(always)]
+pub(crate) fn block_cell(slot: u32) -> Option<*mut BlockCell> {
+    BLOCK_CELLS.get_ptr_mut(index(slot))
+}
+
+/// This CPU's latencies of reads or writes of a slot of the block table.
+///
+/// One half of a cell: with both in reach, the compiler makes the choice by arithmetic on the
+/// pointer, of which the verifier of Linux 5.10 and 6.1 loses the alignment.
+#[inline(always)]
+pub(crate) fn latencies(slot: u32, write: bool) -> Option<*mut Latencies> {
+    let shards = layout!(shards);
+    let shards = if shards < LATENCY_SHARDS_MAX { shards } else { LATENCY_SHARDS_MAX };
+    let cell = slot * shards + (cpu() & (shards - 1));
+    LATENCY_CELLS.get_ptr_mut(cell * 2 + u32::from(write))
 }
 
 /// Adds to a counter that other CPUs and interrupts add to as well.
@@ -92,9 +113,13 @@ fn may_log() -> bool {
 #[inline(always)]
 fn index(slot: u32) -> u32 {
     let shards = layout!(shards);
+    slot * shards + (cpu() & (shards - 1))
+}
+
+#[inline(always)]
+fn cpu() -> u32 {
     // SAFETY: takes no argument.
-    let cpu = unsafe { bpf_get_smp_processor_id() };
-    slot * shards + (cpu & (shards - 1))
+    unsafe { bpf_get_smp_processor_id() }
 }
 
 #[inline(always)]

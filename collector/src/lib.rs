@@ -6,6 +6,7 @@
 pub mod kernel;
 
 pub mod cgroup;
+pub mod devices;
 
 pub mod host;
 

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use tare_ebpf::Cell;
+use tare_ebpf::{BlockCell, Cell};
 
 use crate::{
     cgroup::Version,
     identity::{Runtime, docker::Status},
-    kernel::{Kernel, SocketIds, Sockets, Table},
-    registry::Registry,
+    kernel::{Bios, Kernel, SocketIds, Sockets, Table},
+    registry::{Registry, Tracked},
 };
 
 /// The source of every family.
@@ -155,9 +155,14 @@ fn tcp(kernel: &Kernel) -> Source {
 fn block(registry: &Registry, kernel: &Kernel) -> Source {
     const SOURCE: &str = "tp_btf/block_rq_complete";
     let Some(reason) = &kernel.block_reason else {
-        return match overflow(kernel.block.as_ref()) {
-            Some(reason) => Source::degraded(SOURCE, reason),
-            None => Source::on(SOURCE),
+        let bios = match &kernel.extras.bios {
+            Bios::Counted(_) => ", tp_btf/block_bio_queue",
+            Bios::Idle(_) | Bios::Failed(_) => "",
+        };
+        let source = format!("{SOURCE}{bios}");
+        return match block_gaps(registry, kernel) {
+            gaps if gaps.is_empty() => Source::on(source),
+            gaps => Source::degraded(source, gaps.join("; ")),
         };
     };
     match registry.hierarchies().controller("blkio").map(|found| found.version) {
@@ -187,6 +192,39 @@ fn lifecycle(kernel: &Kernel) -> Source {
             format!("{lost} events were lost because too many came at once"),
         ),
     }
+}
+
+/// What is missing although requests are counted.
+fn block_gaps(registry: &Registry, kernel: &Kernel) -> Vec<String> {
+    let mut gaps = Vec::new();
+    let overflow_cell = kernel.block.as_ref().map(Table::overflow).unwrap_or_default();
+    if let Some(overflow) = overflow(kernel.block.as_ref()) {
+        let BlockCell { read, write, .. } = overflow_cell;
+        gaps.push(format!(
+            "{overflow} ({} bytes read and {} written so far)",
+            read.bytes, write.bytes
+        ));
+    }
+    let above = |tracked: &&Tracked| {
+        tracked.files.as_ref().is_some_and(|files| files.io_charged_to().is_some())
+    };
+    match registry.tracked().filter(above).count() {
+        0 => {}
+        count => gaps.push(format!(
+            "the kernel charges the I/O of {count} cgroups to one above them, because the io \
+             controller is not enabled for them"
+        )),
+    }
+    if let Err(reason) = &kernel.extras.flight {
+        gaps.push(format!("no requests in flight: {reason}"));
+    }
+    if let Err(reason) = &kernel.extras.merges {
+        gaps.push(format!("no merges: {reason}"));
+    }
+    if let Bios::Failed(reason) = &kernel.extras.bios {
+        gaps.push(format!("devices without requests are not counted: {reason}"));
+    }
+    gaps
 }
 
 fn overflow<C: Cell>(table: Option<&Table<C>>) -> Option<String> {

@@ -18,6 +18,7 @@ use tokio::{
 use crate::{
     cgroup::find_hierarchies,
     config::{Bpf, Common, NetLevel, Stats},
+    devices::Devices,
     host::{HostFacts, HostFiles},
     identity::docker::DockerNames,
     kernel::{self, Kernel, Sockets},
@@ -116,7 +117,7 @@ fn start(common: &Common, stats: &Stats) -> Result<Sampler> {
         require(&kernel)?;
     }
     let receipts = Receipts::new(common.receipts, common.receipt_ttl);
-    Ok(Sampler::new(registry, kernel, host, receipts))
+    Ok(Sampler::new(registry, kernel, host, Devices::new(&common.sys_root), receipts))
 }
 
 /// `--bpf require`: the kernel side must be there, in the way that this kernel allows.

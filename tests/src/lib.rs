@@ -13,6 +13,7 @@
 //! | `TARE_UPDATE_GOLDEN` | `1` writes the golden files anew |
 
 pub mod binaries;
+pub mod block;
 pub mod docker;
 pub mod docker_api;
 pub mod lab;

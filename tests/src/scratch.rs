@@ -66,9 +66,13 @@ pub struct Cgroup(PathBuf);
 impl Cgroup {
     /// Makes one below the directory `parent` of a mounted hierarchy.
     pub fn below(parent: &Path) -> Result<Self> {
-        let path = parent.join(unique_name());
-        fs::create_dir(&path).with_context(|| format!("make the cgroup {}", path.display()))?;
-        Ok(Self(path))
+        Self::named(&parent.join(unique_name()))
+    }
+
+    /// Makes the one at `path`, which must not be there.
+    pub fn named(path: &Path) -> Result<Self> {
+        fs::create_dir(path).with_context(|| format!("make the cgroup {}", path.display()))?;
+        Ok(Self(path.to_owned()))
     }
 
     /// Its directory.

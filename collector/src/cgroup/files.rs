@@ -2,7 +2,7 @@
 
 use crate::cgroup::cpu::{CpuFiles, CpuUsage};
 use crate::cgroup::error::ReadError;
-use crate::cgroup::io::{IoFiles, IoUsage};
+use crate::cgroup::io::{IoFiles, IoUsage, charged_to};
 use crate::cgroup::memory::{MemoryFiles, MemoryUsage};
 use crate::cgroup::mounts::Hierarchies;
 use crate::cgroup::pids::{PidsFiles, PidsUsage};
@@ -19,6 +19,7 @@ pub struct CgroupFiles {
     memory: Option<MemoryFiles>,
     pids: Option<PidsFiles>,
     io: Option<IoFiles>,
+    io_charged_to: Option<String>,
 }
 
 impl CgroupFiles {
@@ -36,7 +37,26 @@ impl CgroupFiles {
             memory: MemoryFiles::open(hierarchies, path)?,
             pids: PidsFiles::open(hierarchies, path)?,
             io: IoFiles::open(hierarchies, path)?,
+            io_charged_to: charged_to(hierarchies, path),
         })
+    }
+
+    /// The cgroup above that is charged with this one's block I/O, if it is not charged itself.
+    pub fn io_charged_to(&self) -> Option<&str> {
+        self.io_charged_to.as_deref()
+    }
+
+    /// Looks again whether the cgroup has its own block I/O, which may be enabled at any time.
+    ///
+    /// # Errors
+    ///
+    /// As [`CgroupFiles::open`].
+    pub fn reopen_io(&mut self, hierarchies: &Hierarchies, path: &str) -> Result<(), ReadError> {
+        self.io_charged_to = charged_to(hierarchies, path);
+        if self.io.is_none() {
+            self.io = IoFiles::open(hierarchies, path)?;
+        }
+        Ok(())
     }
 
     /// Whether no controller has the cgroup: it ended, or never was there.

@@ -5,6 +5,7 @@
 //! a throttle rule exists (`block/blk-throttle.h`, `blk_should_throtl`): there a 0 means unknown.
 
 use std::fmt;
+use std::path::Path;
 
 use crate::cgroup::error::ReadError;
 use crate::cgroup::file::KeptFile;
@@ -133,6 +134,29 @@ impl IoFiles {
     }
 }
 
+/// The cgroup above that the kernel charges with a cgroup's block I/O; `None` if it charges the
+/// cgroup itself.
+///
+/// On v2 that is the nearest one with the `io` controller, which its parent's
+/// `cgroup.subtree_control` enables (`Documentation/admin-guide/cgroup-v2.rst`, "Top-down
+/// Constraint"). On v1 a process is in the hierarchy of `blkio` independently of the others.
+pub fn charged_to(hierarchies: &Hierarchies, path: &str) -> Option<String> {
+    let controller = hierarchies.controller("blkio")?;
+    let is_charged = |path: &Path| {
+        let directory = below(controller.root, &path.to_string_lossy());
+        match controller.version {
+            Version::V1 => directory.is_dir(),
+            Version::V2 => directory.join("io.stat").exists(),
+        }
+    };
+    let mut ancestors = Path::new(path).ancestors();
+    if is_charged(ancestors.next()?) {
+        return None;
+    }
+    let charged = ancestors.find(|ancestor| is_charged(ancestor));
+    Some(charged.map_or_else(|| "/".to_owned(), |path| path.display().to_string()))
+}
+
 /// Adds the devices of an `io.stat` of v2 to what is known.
 ///
 /// `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6` (`block/blk-cgroup.c`,
@@ -201,7 +225,6 @@ fn parse_pair(word: &[u8]) -> Option<(&[u8], u64)> {
 #[cfg(test)]
 mod tests {
     use std::fs;
-    use std::path::Path;
 
     use proptest::prelude::*;
 
@@ -262,6 +285,26 @@ mod tests {
         files.read_io(&mut Vec::new(), &mut usage).unwrap();
         assert_eq!(usage.devices, []);
         assert!(IoFiles::open(&hierarchies, "/gone").unwrap().is_none());
+    }
+
+    #[test]
+    fn io_is_charged_where_the_controller_is() {
+        let v2 = tempfile::tempdir().unwrap();
+        fs::create_dir_all(v2.path().join("a/b/c")).unwrap();
+        fs::write(v2.path().join("cgroup.controllers"), "io\n").unwrap();
+        let charged = |root: &Path, path: &str| {
+            charged_to(&find_hierarchies(Path::new("/proc"), Some(root)).unwrap(), path)
+        };
+        assert_eq!(charged(v2.path(), "/a/b/c").as_deref(), Some("/"));
+        fs::write(v2.path().join("a/io.stat"), "").unwrap();
+        assert_eq!(charged(v2.path(), "/a/b/c").as_deref(), Some("/a"));
+        assert_eq!(charged(v2.path(), "/a"), None);
+
+        let v1 = tempfile::tempdir().unwrap();
+        fs::create_dir_all(v1.path().join("blkio/a")).unwrap();
+        fs::write(v1.path().join("blkio/cgroup.procs"), "").unwrap();
+        assert_eq!(charged(v1.path(), "/a"), None);
+        assert_eq!(charged(v1.path(), "/a/b").as_deref(), Some("/a"));
     }
 
     proptest! {

@@ -20,7 +20,7 @@ pub use cpu::{CpuFiles, CpuUsage};
 pub use error::ReadError;
 pub use file::KeptFile;
 pub use files::CgroupFiles;
-pub use io::{Device, IoCounters, IoFiles, IoUsage};
+pub use io::{Device, IoCounters, IoFiles, IoUsage, charged_to};
 pub use memory::{MemoryFiles, MemoryUsage};
 pub use mounts::{
     Controller, Hierarchies, LegacyHierarchy, Version, find_hierarchies, parse_mountinfo,

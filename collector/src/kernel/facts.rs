@@ -42,8 +42,23 @@ pub struct BtfFacts {
     pub inet_sock_set_state: Option<usize>,
     /// Arguments of `block_rq_complete`.
     pub block_rq_complete: Option<usize>,
+    /// Arguments of the other tracepoints of the block layer.
+    pub block: BlockTracepoints,
     /// Arguments of each tracepoint of [`LIFECYCLE`], in its order.
     pub lifecycle: [Option<usize>; LIFECYCLE.len()],
+}
+
+/// How many arguments each tracepoint has, `None` if this kernel lacks it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub struct BlockTracepoints {
+    pub rq_issue: Option<usize>,
+    pub rq_requeue: Option<usize>,
+    pub rq_merge: Option<usize>,
+    pub bio_backmerge: Option<usize>,
+    pub bio_frontmerge: Option<usize>,
+    pub bio_queue: Option<usize>,
+    pub bio_complete: Option<usize>,
 }
 
 /// A program that tells of lives, its tracepoint, and the arguments that are known.
@@ -96,8 +111,21 @@ pub fn read_btf_facts(sys_root: &Path) -> Result<BtfFacts, String> {
         inet_sock_set_state: btf.tracepoint_arguments("inet_sock_set_state"),
         block_rq_complete: btf.tracepoint_arguments("block_rq_complete"),
         lifecycle: LIFECYCLE.map(|teller| btf.tracepoint_arguments(teller.tracepoint)),
+        block: BlockTracepoints {
+            rq_issue: btf.tracepoint_arguments("block_rq_issue"),
+            rq_requeue: btf.tracepoint_arguments("block_rq_requeue"),
+            rq_merge: btf.tracepoint_arguments("block_rq_merge"),
+            bio_backmerge: btf.tracepoint_arguments("block_bio_backmerge"),
+            bio_frontmerge: btf.tracepoint_arguments("block_bio_frontmerge"),
+            bio_queue: btf.tracepoint_arguments("block_bio_queue"),
+            bio_complete: btf.tracepoint_arguments("block_bio_complete"),
+        },
     })
 }
+
+/// Where it is a macro, which BTF does not tell (`include/linux/blkdev.h` of Linux 5.10,
+/// `blk-mq.h` of 6.1); an enumerator of `enum rqf_flags` in 6.12 and later.
+const RQF_FLUSH_SEQ: u32 = 1 << 4;
 
 fn layout(btf: &Btf) -> Layout {
     const POINTER: u32 = size_of::<u64>() as u32;
@@ -125,6 +153,22 @@ fn layout(btf: &Btf) -> Layout {
         queue_disk: field("request_queue", &["disk"], POINTER),
         disk_major: field("gendisk", &["major"], 4),
         disk_first_minor: field("gendisk", &["first_minor"], 4),
+        request_flags: field("request", &["rq_flags"], 4),
+        request_state: field("request", &["state"], 4),
+        bio_opf: field("bio", &["bi_opf"], 4),
+        bio_size: field("bio", &["bi_iter", "bi_size"], 4),
+        bio_status: field("bio", &["bi_status"], 1),
+        bio_disk: field("bio", &["bi_disk"], POINTER),
+        bio_device: field("bio", &["bi_bdev"], POINTER),
+        device_disk: field("block_device", &["bd_disk"], POINTER),
+        disk_queue: field("gendisk", &["queue"], POINTER),
+        queue_operations: field("request_queue", &["mq_ops"], POINTER),
+        flag_flush_sequence: btf
+            .enumerator(&["rqf_flags"], "__RQF_FLUSH_SEQ")
+            .map_or(RQF_FLUSH_SEQ, |bit| 1 << (bit & 31)),
+        flag_preflush: btf
+            .enumerator(&["req_flag_bits"], "__REQ_PREFLUSH")
+            .map_or(0, |bit| 1 << (bit & 31)),
         bio_blkg: field("bio", &["bi_blkg"], POINTER),
         blkg_blkcg: field("blkcg_gq", &["blkcg"], POINTER),
         blkcg_cgroup: field("blkcg", &["css", "cgroup"], POINTER),

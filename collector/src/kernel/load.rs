@@ -9,13 +9,13 @@ use aya::{
 };
 use nix::sys::resource::{Resource, setrlimit};
 use tare_ebpf::{
-    Layout,
+    LATENCY_SHARDS_MAX, Layout,
     event::{NO_HIERARCHY, RING_BYTES},
 };
 
 use crate::kernel::{
     Options,
-    plan::{Plan, Sockets},
+    plan::{Plan, Sockets, Tracepoint},
 };
 
 #[cfg(has_ebpf)]
@@ -37,6 +37,11 @@ const RING_BYTES_MIN: u32 = 64 * 1024;
 /// Cells of a slot: a power of two, one for each CPU as far as there are shards.
 pub(super) fn shards(possible_cpus: u32) -> u32 {
     possible_cpus.clamp(1, SHARDS_MAX).next_power_of_two()
+}
+
+/// Latency cells of a slot.
+pub(super) fn latency_shards(shards: u32) -> u32 {
+    shards.min(LATENCY_SHARDS_MAX)
 }
 
 /// Creates the maps, with the layout frozen in, and drops the object's bytes.
@@ -70,6 +75,8 @@ pub(super) fn load(plan: &Plan, options: &Options, shards: u32) -> Result<Ebpf> 
         Err(_) => (1, RING_BYTES_MIN),
     };
     loader.map_max_entries("FIRSTS", firsts).map_max_entries("EVENTS", ring);
+    // A cell is two entries: reads and writes.
+    loader.map_max_entries("LATENCY_CELLS", block * latency_shards(shards) * 2);
     loader.map_max_entries("NET_CELLS", net * shards);
     loader.map_max_entries("BLOCK_CELLS", block * shards);
     Ok(loader.load(OBJECT)?)
@@ -106,20 +113,23 @@ pub(super) fn attach_sockets(
 
 /// Loads and attaches programs that are named after their tracepoints.
 pub(super) fn attach_tracepoints(ebpf: &mut Ebpf, names: &[&str], btf: &Btf) -> Result<()> {
-    let programs: Vec<_> = names.iter().map(|name| (*name, *name)).collect();
-    attach_programs(ebpf, &programs, btf)
+    all_or_nothing(ebpf, names, |program, name| attach_tracepoint(program, name, btf))
 }
 
-/// Loads and attaches programs, each with its tracepoint.
-pub(super) fn attach_programs(ebpf: &mut Ebpf, programs: &[(&str, &str)], btf: &Btf) -> Result<()> {
-    let names: Vec<_> = programs.iter().map(|(program, _)| *program).collect();
+/// Loads and attaches programs that have a name of their own.
+pub(super) fn attach_programs(ebpf: &mut Ebpf, wanted: &[Tracepoint], btf: &Btf) -> Result<()> {
+    let names: Vec<&str> = wanted.iter().map(|tracepoint| tracepoint.program).collect();
     all_or_nothing(ebpf, &names, |program, name| {
-        let tracepoint = programs.iter().find(|(program, _)| *program == name);
-        let program: &mut BtfTracePoint = program.try_into()?;
-        program.load(tracepoint.map_or(name, |(_, tracepoint)| tracepoint), btf)?;
-        program.attach()?;
-        Ok(())
+        let found = wanted.iter().find(|tracepoint| tracepoint.program == name);
+        attach_tracepoint(program, found.map_or(name, |tracepoint| tracepoint.name), btf)
     })
+}
+
+fn attach_tracepoint(program: &mut Program, tracepoint: &str, btf: &Btf) -> Result<()> {
+    let program: &mut BtfTracePoint = program.try_into()?;
+    program.load(tracepoint, btf)?;
+    program.attach()?;
+    Ok(())
 }
 
 fn all_or_nothing(

@@ -3,6 +3,7 @@
 //! The only place that knows aya. Facts are read, a pure plan is made from them, and the plan is
 //! applied; what fails on the way costs its own family and is told in one line.
 
+mod block;
 mod btf;
 mod events;
 mod facts;
@@ -15,13 +16,14 @@ mod table;
 use std::path::{Path, PathBuf};
 
 use aya::{Btf, Ebpf, sys::SyscallError};
-use tare_ebpf::{BlockCell, NetCell};
+use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
 pub use self::{
+    block::{Bios, Extras},
     events::{CgroupEvent, Events, What},
     facts::SocketIds,
     plan::Sockets,
-    table::Table,
+    table::{Cells, Table},
 };
 use crate::kernel::{
     facts::Facts,
@@ -56,6 +58,10 @@ pub struct Kernel {
     pub net: Option<Table<NetCell>>,
     /// Counters of block requests by (id in the block controller's hierarchy, device).
     pub block: Option<Table<BlockCell>>,
+    /// Latencies of block requests, by slot of `block`.
+    pub latency: Option<Cells<LatencyCell>>,
+    /// What is counted of block I/O besides completed requests.
+    pub extras: Extras,
     /// How the socket view is taken, or why it is not.
     pub sockets: Result<Sockets, String>,
     /// Why the socket view is not taken in the best way.
@@ -72,7 +78,7 @@ pub struct Kernel {
     pub events_reason: Option<String>,
     log: Option<Log>,
     /// Holds the programs and their links.
-    _ebpf: Option<Ebpf>,
+    ebpf: Option<Ebpf>,
 }
 
 impl Kernel {
@@ -109,6 +115,8 @@ impl Kernel {
         Self {
             net: None,
             block: None,
+            latency: None,
+            extras: Extras::idle(plan),
             sockets: Err(why),
             sockets_reason: None,
             retransmits_reason: plan.retransmits.clone().err(),
@@ -117,7 +125,7 @@ impl Kernel {
             events: None,
             events_reason: plan.lifecycle.as_ref().err().cloned(),
             log: None,
-            _ebpf: None,
+            ebpf: None,
         }
     }
 }
@@ -149,9 +157,15 @@ fn apply(plan: &Plan, options: &Options) -> anyhow::Result<Kernel> {
     }
     if plan.block.is_ok() {
         let table = Table::open(&mut ebpf, &table::BLOCK, options.slots, shards)?;
-        let attached = load::attach_tracepoints(&mut ebpf, &["block_rq_complete"], &btf);
-        kernel.block_reason = attached.err().map(|error| reason(&error));
-        kernel.block = kernel.block_reason.is_none().then_some(table);
+        let latency_shards = load::latency_shards(shards);
+        let latency = Cells::open(&mut ebpf, table::LATENCIES, options.slots, latency_shards)?;
+        match load::attach_tracepoints(&mut ebpf, &["block_rq_complete"], &btf) {
+            Ok(()) => {
+                (kernel.block, kernel.latency) = (Some(table), Some(latency));
+                kernel.extras.attach(&mut ebpf, &btf);
+            }
+            Err(error) => kernel.block_reason = Some(reason(&error)),
+        }
     }
     if let Ok(lifecycle) = &plan.lifecycle {
         let events = Events::open(&mut ebpf)?;
@@ -160,7 +174,7 @@ fn apply(plan: &Plan, options: &Options) -> anyhow::Result<Kernel> {
             Err(reason) => (None, Some(reason)),
         };
     }
-    kernel._ebpf = Some(ebpf);
+    kernel.ebpf = Some(ebpf);
     Ok(kernel)
 }
 

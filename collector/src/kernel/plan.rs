@@ -4,7 +4,7 @@
 
 use tare_ebpf::{ABSENT, Layout};
 
-use crate::kernel::facts::{BtfFacts, Facts, LIFECYCLE, SocketIds};
+use crate::kernel::facts::{BlockTracepoints, BtfFacts, Facts, LIFECYCLE, SocketIds};
 
 /// What to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,17 +21,35 @@ pub struct Plan {
     pub connections: Result<(), String>,
     /// Whether block requests can be counted, or why not.
     pub block: Result<(), String>,
+    /// What is counted of block requests besides; each costs its own fields only.
+    pub flight: Programs,
+    /// Merges.
+    pub merges: Programs,
+    /// Bios of devices without requests.
+    pub bios: Programs,
     /// Programs that tell of lives, or why there are none.
     pub lifecycle: Result<Lifecycle, String>,
+}
+
+/// Programs that work together, or why they cannot.
+pub type Programs = Result<Vec<Tracepoint>, String>;
+
+/// A program, and the tracepoint that it is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tracepoint {
+    /// Its name in the object.
+    pub program: &'static str,
+    /// The tracepoint's name.
+    pub name: &'static str,
 }
 
 /// Programs that tell of lives, each with its tracepoint.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lifecycle {
     /// Without all of these there are no events at all.
-    pub required: Vec<(&'static str, &'static str)>,
+    pub required: Vec<Tracepoint>,
     /// Each of these stands alone.
-    pub optional: Vec<(&'static str, &'static str)>,
+    pub optional: Vec<Tracepoint>,
     /// Why one of those is left out.
     pub reason: Option<String>,
 }
@@ -67,6 +85,9 @@ pub fn plan(facts: &Facts, wish: Option<Sockets>) -> Plan {
         connections: socket_ids(facts.ids).and_then(|()| connections(btf)),
         block: block(btf),
         lifecycle: lifecycle(btf),
+        flight: block(btf).and_then(|()| flight(&btf.block)),
+        merges: block(btf).and_then(|()| merges(btf)),
+        bios: block(btf).and_then(|()| bios(btf)),
     }
 }
 
@@ -80,6 +101,9 @@ impl Plan {
             retransmits: Err(reason.to_owned()),
             connections: Err(reason.to_owned()),
             block: Err(reason.to_owned()),
+            flight: Err(reason.to_owned()),
+            merges: Err(reason.to_owned()),
+            bios: Err(reason.to_owned()),
             lifecycle: Err(reason.to_owned()),
         }
     }
@@ -185,6 +209,9 @@ fn block(btf: &BtfFacts) -> Result<(), String> {
     }
     fields(&[
         ("request.bio", layout.request_bio),
+        ("request.rq_flags", layout.request_flags),
+        ("request.state", layout.request_state),
+        ("bio.bi_opf", layout.bio_opf),
         ("request.__data_len", layout.request_data_len),
         ("request.cmd_flags", layout.request_cmd_flags),
         ("request.start_time_ns", layout.request_start_time),
@@ -204,7 +231,7 @@ fn lifecycle(btf: &BtfFacts) -> Result<Lifecycle, String> {
     for (teller, found) in LIFECYCLE.iter().zip(btf.lifecycle) {
         let known = tracepoint(teller.tracepoint, found, teller.arguments)
             .and_then(|()| fields(&lifecycle_fields(&btf.layout, teller.program)));
-        let program = (teller.program, teller.tracepoint);
+        let program = Tracepoint { program: teller.program, name: teller.tracepoint };
         match known {
             Ok(()) if teller.required => plan.required.push(program),
             Ok(()) => plan.optional.push(program),
@@ -244,6 +271,80 @@ fn lifecycle_fields(layout: &Layout, program: &str) -> Vec<(&'static str, u32)> 
         _ => {}
     }
     needed
+}
+
+fn flight(found: &BlockTracepoints) -> Programs {
+    let issue = variant(
+        "block_rq_issue",
+        found.rq_issue,
+        &[(1, "block_rq_issue"), (2, "block_rq_issue_2")],
+    )?;
+    let requeue = variant(
+        "block_rq_requeue",
+        found.rq_requeue,
+        &[(1, "block_rq_requeue"), (2, "block_rq_requeue_2")],
+    )?;
+    Ok(vec![issue, requeue])
+}
+
+fn merges(btf: &BtfFacts) -> Programs {
+    bio_disk(&btf.layout)?;
+    let found = &btf.block;
+    let back = variant(
+        "block_bio_backmerge",
+        found.bio_backmerge,
+        &[(1, "block_bio_backmerge"), (3, "block_bio_backmerge_3")],
+    )?;
+    let front = variant(
+        "block_bio_frontmerge",
+        found.bio_frontmerge,
+        &[(1, "block_bio_frontmerge"), (3, "block_bio_frontmerge_3")],
+    )?;
+    let request = variant(
+        "block_rq_merge",
+        found.rq_merge,
+        &[(1, "block_rq_merge"), (2, "block_rq_merge_2")],
+    )?;
+    Ok(vec![back, front, request])
+}
+
+fn bios(btf: &BtfFacts) -> Programs {
+    let layout = &btf.layout;
+    bio_disk(layout)?;
+    fields(&[
+        ("bio.bi_iter.bi_size", layout.bio_size),
+        ("bio.bi_status", layout.bio_status),
+        ("gendisk.queue", layout.disk_queue),
+        ("request_queue.mq_ops", layout.queue_operations),
+    ])?;
+    let found = &btf.block;
+    let queue = variant(
+        "block_bio_queue",
+        found.bio_queue,
+        &[(1, "block_bio_queue"), (2, "block_bio_queue_2")],
+    )?;
+    let complete = variant("block_bio_complete", found.bio_complete, &[(2, "block_bio_complete")])?;
+    Ok(vec![queue, complete])
+}
+
+fn bio_disk(layout: &Layout) -> Result<(), String> {
+    if layout.bio_disk != ABSENT {
+        return Ok(());
+    }
+    fields(&[("bio.bi_bdev", layout.bio_device), ("block_device.bd_disk", layout.device_disk)])
+}
+
+/// The program for a tracepoint by the number of its arguments, which says where in the list the
+/// one is that counts; by version it cannot be told, because stable kernels changed it too.
+fn variant(
+    name: &'static str,
+    found: Option<usize>,
+    programs: &[(usize, &'static str)],
+) -> Result<Tracepoint, String> {
+    match programs.iter().find(|(arguments, _)| found == Some(*arguments)) {
+        Some((_, program)) => Ok(Tracepoint { program, name }),
+        None => Err(tracepoint(name, found, programs[0].0).err().unwrap_or_default()),
+    }
 }
 
 fn tracepoint(name: &str, found: Option<usize>, expected: usize) -> Result<(), String> {

@@ -23,17 +23,22 @@ const GRACE: Duration = Duration::from_millis(10);
 /// Counters of one family.
 pub struct Table<C: Cell> {
     keys: Mapping,
-    cells: Mapping,
-    shards: usize,
-    /// What a slot's cells had counted for former keys; cells are never reset.
-    base: Vec<C>,
+    cells: Cells<C>,
     /// Retired slots, oldest first.
     leaving: Vec<(Instant, u32)>,
     slot_of: HashMap<MapData, [u64; Key::WORDS], u32>,
     key_of: Array<MapData, [u64; Key::WORDS]>,
     free: Stack<MapData, u32>,
+}
+
+/// Cells by slot, a shard for each CPU or for several.
+pub struct Cells<C: Cell> {
+    cells: Mapping,
+    shards: usize,
+    /// What a slot's cells had counted for former keys; cells are never reset.
+    base: Vec<C>,
     /// Programs that are loaded later find the map by this descriptor.
-    _cells: MapData,
+    _map: MapData,
 }
 
 /// The names of a table's four maps.
@@ -56,6 +61,9 @@ pub(super) const NET: Names =
 pub(super) const BLOCK: Names =
     Names { slots: "BLOCK_SLOTS", free: "BLOCK_FREE", keys: "BLOCK_KEYS", cells: "BLOCK_CELLS" };
 
+/// The map of latencies, which has the slots of the block table.
+pub(super) const LATENCIES: &str = "LATENCY_CELLS";
+
 impl<C: Cell> Table<C> {
     /// Takes the table's maps out of a loaded object and hands all slots but the overflow's to
     /// the kernel.
@@ -65,13 +73,9 @@ impl<C: Cell> Table<C> {
         };
         let slot_of = HashMap::try_from(take(names.slots)?)?;
         let mut free: Stack<MapData, u32> = Stack::try_from(take(names.free)?)?;
-        let (Map::Array(keys_data), Map::Array(cells_data)) =
-            (take(names.keys)?, take(names.cells)?)
-        else {
-            bail!("{} or {} is not an array", names.keys, names.cells)
+        let Map::Array(keys_data) = take(names.keys)? else {
+            bail!("{} is not an array", names.keys)
         };
-        let words = slots as usize * shards as usize * C::WORDS;
-        let cells = Mapping::of(cells_data.fd(), words).context("cannot map counters")?;
         let keys = Mapping::of(keys_data.fd(), slots as usize * Key::WORDS)
             .context("cannot map the keys of counters")?;
         // The last one pushed is the first one taken: low slots come first and stay dense.
@@ -80,14 +84,11 @@ impl<C: Cell> Table<C> {
         }
         Ok(Self {
             keys,
-            cells,
-            shards: shards as usize,
-            base: vec![C::default(); slots as usize],
+            cells: Cells::open(ebpf, names.cells, slots, shards)?,
             leaving: Vec::new(),
             slot_of,
             key_of: Array::try_from(Map::Array(keys_data))?,
             free,
-            _cells: cells_data,
         })
     }
 
@@ -96,19 +97,19 @@ impl<C: Cell> Table<C> {
         for (slot, words) in self.keys.words().chunks_exact(Key::WORDS).enumerate() {
             let key = Key::from_words(std::array::from_fn(|i| words[i].load(Ordering::Relaxed)));
             if key.used != 0 {
-                each(slot as u32, key, &self.cell(slot));
+                each(slot as u32, key, &self.cells.of(slot as u32));
             }
         }
     }
 
     /// What found no slot of its own.
     pub fn overflow(&self) -> C {
-        self.cell(OVERFLOW_SLOT as usize)
+        self.cells.of(OVERFLOW_SLOT)
     }
 
     /// How many slots there are, the overflow's not counted.
     pub fn capacity(&self) -> usize {
-        self.base.len().saturating_sub(1)
+        self.cells.base.len().saturating_sub(1)
     }
 
     /// Stops counting for the keys that are gone. Their slots keep the counts until
@@ -131,17 +132,13 @@ impl<C: Cell> Table<C> {
     }
 
     /// Gives back the slots that were retired some time ago; `last` sees each one's final counts.
-    pub fn release(&mut self, mut last: impl FnMut(Key, &C)) {
+    pub fn release(&mut self, mut last: impl FnMut(u32, Key, &C)) {
         let is_over = |(since, _): &(Instant, u32)| since.elapsed() >= GRACE;
         let over = self.leaving.iter().take_while(|leaving| is_over(leaving)).count();
         for (_, slot) in self.leaving.drain(..over).collect::<Vec<_>>() {
             let index = slot as usize;
             let key = self.key(index);
-            let cell = self.cell(index);
-            last(key, &cell);
-            if let Some(base) = self.base.get_mut(index) {
-                base.add(&cell);
-            }
+            last(slot, key, &self.cells.finish(slot));
             let freed =
                 self.key_of.set(slot, [0; Key::WORDS], 0).and_then(|()| self.free.push(slot, 0));
             if let Err(error) = freed {
@@ -153,10 +150,26 @@ impl<C: Cell> Table<C> {
     fn key(&self, slot: usize) -> Key {
         Key::from_words(std::array::from_fn(|i| self.keys.load(slot * Key::WORDS + i)))
     }
+}
 
-    /// Sum over the slot's shards, without what former keys had counted.
-    fn cell(&self, slot: usize) -> C {
+impl<C: Cell> Cells<C> {
+    /// Takes the map of this name out of a loaded object.
+    pub(super) fn open(ebpf: &mut Ebpf, name: &str, slots: u32, shards: u32) -> Result<Self> {
+        let map = ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))?;
+        let Map::Array(map) = map else { bail!("{name} is not an array") };
+        let words = slots as usize * shards as usize * C::WORDS;
+        Ok(Self {
+            cells: Mapping::of(map.fd(), words).context("cannot map counters")?,
+            shards: shards as usize,
+            base: vec![C::default(); slots as usize],
+            _map: map,
+        })
+    }
+
+    /// Sum over the slot's shards, without what former keys had counted. No system call is made.
+    pub fn of(&self, slot: u32) -> C {
         let mut sum = C::default();
+        let slot = slot as usize;
         let start = slot * self.shards * C::WORDS;
         let words = self.cells.words().get(start..start + self.shards * C::WORDS);
         for shard in words.unwrap_or_default().chunks_exact(C::WORDS) {
@@ -170,5 +183,14 @@ impl<C: Cell> Table<C> {
             }
         }
         sum
+    }
+
+    /// The last counts of a slot's key; what comes after them is the next key's.
+    pub fn finish(&mut self, slot: u32) -> C {
+        let cell = self.of(slot);
+        if let Some(base) = self.base.get_mut(slot as usize) {
+            base.add(&cell);
+        }
+        cell
     }
 }

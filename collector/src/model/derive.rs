@@ -6,16 +6,15 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tare_ebpf::{BlockCell, Key, NetCell};
+use tare_ebpf::NetCell;
 
 use crate::{
-    cgroup::IoCounters,
     host::HostFacts,
     identity, kernel,
     model::{
-        Block, Connections, Container, Cpu, Device, Ended, Family, Finality, Host, Interface, Kind,
-        Level, Memory, Network, OomKill, Packets, Pids, Pod, Report, Sockets, Sources, Startup,
-        TcpEvents, Traffic,
+        Connections, Container, Cpu, Ended, Family, Finality, Host, Interface, Kind, Level, Memory,
+        Network, OomKill, Packets, Pids, Pod, Report, Sockets, Sources, Startup, TcpEvents,
+        Traffic, block::block,
     },
     network::{InterfaceCounters, NamespaceId},
     registry::Serial,
@@ -91,7 +90,7 @@ impl Pair<'_> {
             cpu: self.cpu(usage),
             memory: memory(usage, self.newer.host.memory_bytes),
             network: self.network(usage),
-            block: block(usage, self.since(usage)),
+            block: block(usage, self.newer, self.since(usage)),
             pids: Pids { current: usage.pids.current, limit: usage.pids.limit },
         }
     }
@@ -319,62 +318,6 @@ fn packets(cell: &NetCell, since: Option<Timestamp>) -> Sockets {
     }
 }
 
-fn block(usage: &Usage, since: Option<Timestamp>) -> Block {
-    let (source, since, devices): (_, _, Vec<(String, Device)>) = if let Some(cells) = &usage.block
-    {
-        let device = |(device, cell): (&u32, &BlockCell)| {
-            let (major, minor) = Key { device: *device, ..Key::default() }.major_minor();
-            (format!("{major}:{minor}"), counted(cell))
-        };
-        ("bpf", since, cells.iter().map(device).collect())
-    } else if let Some(io) = &usage.io {
-        let devices = io.devices.iter().map(|(device, io)| (device.to_string(), filed(io)));
-        ("cgroup", None, devices.collect())
-    } else {
-        return Block::default();
-    };
-    let sum = |field: fn(&Device) -> u64| Some(devices.iter().map(|(_, d)| field(d)).sum());
-    Block {
-        source: Some(source),
-        since,
-        read_bytes: sum(|device| device.read_bytes),
-        write_bytes: sum(|device| device.write_bytes),
-        read_ops: sum(|device| device.read_ops),
-        write_ops: sum(|device| device.write_ops),
-        discard_bytes: devices.iter().map(|(_, device)| device.discard_bytes).sum(),
-        devices: devices.into_iter().collect(),
-    }
-}
-
-fn counted(cell: &BlockCell) -> Device {
-    let BlockCell { read, write, discard, errors, .. } = cell;
-    Device {
-        read_bytes: read.bytes,
-        write_bytes: write.bytes,
-        read_ops: read.ops,
-        write_ops: write.ops,
-        discard_bytes: Some(discard.bytes),
-        discard_ops: Some(discard.ops),
-        errors: Some(*errors),
-        read_service_seconds: Some(seconds(read.service_nanoseconds)),
-        write_service_seconds: Some(seconds(write.service_nanoseconds)),
-        read_wait_seconds: Some(seconds(read.wait_nanoseconds)),
-        write_wait_seconds: Some(seconds(write.wait_nanoseconds)),
-    }
-}
-
-fn filed(io: &IoCounters) -> Device {
-    Device {
-        read_bytes: io.read_bytes,
-        write_bytes: io.write_bytes,
-        read_ops: io.read_ops,
-        write_ops: io.write_ops,
-        discard_bytes: io.discard_bytes,
-        discard_ops: io.discard_ops,
-        ..Device::default()
-    }
-}
-
-fn seconds(nanoseconds: u64) -> f64 {
+pub(super) fn seconds(nanoseconds: u64) -> f64 {
     Duration::from_nanos(nanoseconds).as_secs_f64()
 }

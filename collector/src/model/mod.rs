@@ -3,6 +3,7 @@
 //! Pure: no clock, no files, no kernel. The types are the JSON contract, so their field names are
 //! public and only grow. `None` means unknown and is never written as 0.
 
+mod block;
 mod derive;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
+pub use self::block::{Block, Count, Device, Histogram, Latency};
 pub use self::derive::report;
 pub use crate::sources::{Family, Source, Sources, State};
 
@@ -313,44 +315,6 @@ pub struct Packets {
     pub rx_packets: u64,
     pub tx_bytes: u64,
     pub tx_packets: u64,
-}
-
-/// Block I/O.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct Block {
-    /// `bpf` or `cgroup`; `None` if there is no source.
-    pub source: Option<&'static str>,
-    /// When counting began; `None` if that was before the container did anything.
-    pub since: Option<Timestamp>,
-    /// Bytes read from all devices.
-    pub read_bytes: Option<u64>,
-    /// Bytes written to all devices.
-    pub write_bytes: Option<u64>,
-    /// Read requests completed.
-    pub read_ops: Option<u64>,
-    /// Write requests completed.
-    pub write_ops: Option<u64>,
-    /// Bytes discarded.
-    pub discard_bytes: Option<u64>,
-    /// The same for each device, by `major:minor`.
-    pub devices: BTreeMap<String, Device>,
-}
-
-/// Block I/O on one device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-#[allow(missing_docs)]
-pub struct Device {
-    pub read_bytes: u64,
-    pub write_bytes: u64,
-    pub read_ops: u64,
-    pub write_ops: u64,
-    pub discard_bytes: Option<u64>,
-    pub discard_ops: Option<u64>,
-    pub errors: Option<u64>,
-    pub read_service_seconds: Option<f64>,
-    pub write_service_seconds: Option<f64>,
-    pub read_wait_seconds: Option<f64>,
-    pub write_wait_seconds: Option<f64>,
 }
 
 /// Processes and threads.

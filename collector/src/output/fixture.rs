@@ -65,8 +65,8 @@ pub(crate) fn web() -> Container {
         ("eth1".to_owned(), Interface { tx_bytes: 376, ..Interface::default() }),
     ]));
     row.network.host_namespace = Some(false);
-    row.block.read_bytes = Some(0);
-    row.block.write_bytes = Some(4_096);
+    row.block.total.read_bytes = Some(0);
+    row.block.total.write_bytes = Some(4_096);
     row.pids.current = Some(3);
     row
 }

@@ -225,7 +225,7 @@ fn order(rows: &mut [&Container], sort: Sort, layout: Layout) {
             Sort::Cpu => row.cpu.percent.map(ordered),
             Sort::Memory => row.memory.working_set_bytes,
             Sort::Network => sum(traffic(row).0, traffic(row).1),
-            Sort::Block => sum(row.block.read_bytes, row.block.write_bytes),
+            Sort::Block => sum(row.block.total.read_bytes, row.block.total.write_bytes),
             Sort::Pids => row.pids.current,
         };
         (Reverse(size), layout.name(row).to_owned(), row.cgroup.clone())

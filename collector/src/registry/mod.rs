@@ -15,7 +15,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tare_ebpf::{BlockCell, NetCell};
+use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
 use self::{faults::Faults, tree::Tree};
 pub use self::{faults::chain, news::Place, tree::socket_ids};
@@ -92,6 +92,8 @@ pub struct Tracked {
     pub former_net: NetCell,
     /// The same, by device.
     pub former_block: BTreeMap<u32, BlockCell>,
+    /// The same, as latencies.
+    pub former_latency: BTreeMap<u32, LatencyCell>,
     /// How it came to life.
     pub startup: Startup,
     /// The last process that the kernel killed for want of memory.
@@ -360,6 +362,7 @@ impl Registry {
             has_sockets: self.trees[tree].has(Counters::Net),
             former_net: NetCell::default(),
             former_block: BTreeMap::new(),
+            former_latency: BTreeMap::new(),
             startup: Startup::default(),
             oom_kill: None,
             tree,
@@ -416,6 +419,12 @@ impl Registry {
             // The second time, for the directories that were not there the first time.
             if tracked.files.is_none() || tracked.visits == 2 {
                 open(&self.hierarchies, tracked, &mut self.faults);
+            }
+            if let Some(files) = &mut tracked.files
+                && files.io_charged_to().is_some()
+                && let Err(error) = files.reopen_io(&self.hierarchies, &tracked.member.path)
+            {
+                self.faults.tell(&error);
             }
             if young || tracked.namespace.is_none() || tracked.namespace == host {
                 match join(&self.hierarchies, &mut self.namespaces, &tracked.member.path) {

@@ -95,7 +95,9 @@ impl Sampler {
         }
         receipts.sort_by_key(|receipt| receipt.usage.member.serial);
         let mut usages: Vec<Usage> = receipts.iter().map(|r| r.usage.clone()).collect();
+        self.reset_tables(&mut usages);
         self.read_tables(&mut usages);
+        self.add_io_before_us(&mut usages);
         for (mut receipt, usage) in receipts.into_iter().zip(usages) {
             if usage.net.is_some() {
                 receipt.finality.sockets = Finality::Final;
@@ -109,6 +111,8 @@ impl Sampler {
         for serial in ending {
             self.registry.part(*serial);
             self.published.remove(serial);
+            self.before_us.remove(serial);
+            self.missed.forget(*serial);
         }
     }
 

@@ -3,6 +3,7 @@
 //! The only place where the kernel's tables, cgroup files, network devices and the registry come
 //! together. It knows no rates and no formats.
 
+mod block;
 mod lifecycle;
 mod receipts;
 
@@ -13,12 +14,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use tare_ebpf::{BlockCell, Cell, Key, NetCell};
+use tare_ebpf::{BlockCell, Cell, Key, LatencyCell, NetCell};
 
-use self::lifecycle::Closing;
 pub use self::receipts::{Families, Finality, Receipt, Receipts};
+use self::{block::Missed, lifecycle::Closing};
 use crate::{
     cgroup::{CpuUsage, IoUsage, MemoryUsage, PidsUsage, ReadError},
+    devices::{BlockDevice, Devices},
     host::{HostFiles, HostUsage},
     identity::docker::Details,
     kernel::{Kernel, Sockets},
@@ -47,6 +49,14 @@ pub struct Sample {
     pub host_namespace: Option<NamespaceId>,
     /// Devices of each network namespace in use.
     pub namespaces: HashMap<NamespaceId, Vec<(String, InterfaceCounters)>>,
+    /// The block devices that the usages name, by [`Key::device`].
+    pub block_devices: BTreeMap<u32, BlockDevice>,
+    /// Whether block I/O is charged in a v1 hierarchy.
+    pub block_is_v1: bool,
+    /// Whether requests in flight are counted.
+    pub flight: bool,
+    /// Whether merges are counted.
+    pub merges: bool,
     /// Everyone who was alive.
     pub usages: Vec<Usage>,
 }
@@ -76,6 +86,13 @@ pub struct Usage {
     pub startup: Startup,
     /// The last process that the kernel killed for want of memory.
     pub oom_kill: Option<OomKill>,
+    /// Their latencies, by device.
+    pub latency: BTreeMap<u32, LatencyCell>,
+    /// Whether bytes and operations in `block` are those of the cgroup's whole life, though it is
+    /// older than us.
+    pub block_is_whole: bool,
+    /// Why block I/O is unknown, if it is.
+    pub block_reason: Option<String>,
 }
 
 /// How often the trees are walked where the kernel tells of births and deaths: the walk only
@@ -89,10 +106,14 @@ pub struct Sampler {
     /// What the kernel counts for us.
     pub kernel: Kernel,
     host: HostFiles,
+    devices: Devices,
     counting_since: Timestamp,
     buffer: Vec<u8>,
     /// CPU time as it was published last, below which it never falls.
     published: HashMap<Serial, CpuUsage>,
+    /// What members had done before the kernel side counted, by device.
+    before_us: HashMap<Serial, BTreeMap<u32, BlockCell>>,
+    missed: Missed,
     /// What ended containers had used.
     pub receipts: Receipts,
     /// Members whose last process has ended.
@@ -104,14 +125,23 @@ pub struct Sampler {
 
 impl Sampler {
     /// Ready for the first sample.
-    pub fn new(registry: Registry, kernel: Kernel, host: HostFiles, receipts: Receipts) -> Self {
+    pub fn new(
+        registry: Registry,
+        kernel: Kernel,
+        host: HostFiles,
+        devices: Devices,
+        receipts: Receipts,
+    ) -> Self {
         Self {
             registry,
             kernel,
             host,
+            devices,
             counting_since: Timestamp::now(),
             buffer: Vec::new(),
             published: HashMap::new(),
+            before_us: HashMap::new(),
+            missed: Missed::default(),
             receipts,
             closing: HashMap::new(),
             last: None,
@@ -125,6 +155,7 @@ impl Sampler {
         self.kernel.drain_log();
         self.hear();
         self.discover();
+        self.discover_devices();
         self.registry.settle();
         let mut sample = Sample {
             time: Timestamp::now(),
@@ -136,10 +167,18 @@ impl Sampler {
             counting_since: self.counting_since,
             host_namespace: self.registry.namespaces().host(),
             namespaces: HashMap::new(),
+            block_devices: BTreeMap::new(),
+            block_is_v1: self.block_is_v1(),
+            flight: self.kernel.extras.flight.is_ok(),
+            merges: self.kernel.extras.merges.is_ok(),
             usages: self.registry.tracked().map(Usage::unread).collect(),
         };
         self.read_files(&mut sample);
+        self.reset_tables(&mut sample.usages);
+        self.read_io_before_us(&mut sample.usages);
         self.read_tables(&mut sample.usages);
+        self.add_io_before_us(&mut sample.usages);
+        self.name_devices(&mut sample);
         self.read_namespaces(&mut sample);
         self.receipts.expire(sample.taken_at);
         self.receipts.learn(self.registry.names());
@@ -165,6 +204,8 @@ impl Sampler {
         });
         let registry = &self.registry;
         self.published.retain(|serial, _| registry.get(*serial).is_some());
+        self.before_us.retain(|serial, _| registry.get(*serial).is_some());
+        self.missed.retain(|serial| registry.get(serial).is_some());
     }
 
     fn cgroups_with_counts(&self) -> HashSet<(Counters, u64)> {
@@ -195,9 +236,9 @@ impl Sampler {
 
     /// Adds what removed sub-cgroups had counted to their owners, and frees the slots.
     fn release(&mut self) {
-        let Self { registry, kernel: Kernel { net, block, .. }, .. } = self;
+        let Self { registry, kernel: Kernel { net, block, latency, .. }, .. } = self;
         if let Some(net) = net {
-            net.release(|key, cell| {
+            net.release(|_, key, cell| {
                 let owner = registry.owner(Counters::Net, key.cgroup_id);
                 if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
                     tracked.former_net.add(cell);
@@ -205,10 +246,13 @@ impl Sampler {
             });
         }
         if let Some(block) = block {
-            block.release(|key, cell| {
+            block.release(|slot, key, cell| {
+                let times = latency.as_mut().map(|latency| latency.finish(slot));
                 let owner = registry.owner(Counters::Block, key.cgroup_id);
                 if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
                     tracked.former_block.entry(key.device).or_default().add(cell);
+                    let former = tracked.former_latency.entry(key.device).or_default();
+                    former.add(&times.unwrap_or_default());
                 }
             });
         }
@@ -267,18 +311,27 @@ impl Sampler {
         }
     }
 
-    /// Sums the kernel's counters by owner. No system call is made.
-    fn read_tables(&self, usages: &mut [Usage]) {
+    /// Sets what the kernel counts to what removed sub-cgroups had counted. Where the kernel counts
+    /// and has no slot for a member, there was nothing else to count.
+    fn reset_tables(&self, usages: &mut [Usage]) {
         let Self { registry, kernel, .. } = self;
-        // Where the kernel counts and has no slot for a member, there was nothing to count but
-        // in its sub-cgroups that are gone.
-        for usage in usages.iter_mut() {
+        for usage in usages {
             if let Some(tracked) = registry.get(usage.member.serial) {
+                let (reason, charged) = block::charge(tracked, kernel);
                 let net = kernel.net.is_some() && tracked.has_sockets;
+                let block = kernel.block.is_some() && charged;
                 usage.net = net.then_some(tracked.former_net);
-                usage.block = kernel.block.is_some().then(|| tracked.former_block.clone());
+                usage.block = block.then(|| tracked.former_block.clone());
+                usage.latency = tracked.former_latency.clone();
+                usage.block_reason = reason;
             }
         }
+    }
+
+    /// Sums the kernel's counters by owner. No system call is made.
+    fn read_tables(&mut self, usages: &mut [Usage]) {
+        let Self { registry, kernel, missed, .. } = self;
+        missed.begin(kernel, usages);
         // Serials only grow, so the usages are sorted by them.
         let find = |usages: &mut [Usage], counters, key: Key| {
             let owner = registry.owner(counters, key.cgroup_id)?;
@@ -289,19 +342,26 @@ impl Sampler {
                 if let Some(at) = find(usages, Counters::Net, key)
                     && let Some(sum) = &mut usages[at].net
                 {
+                    missed.found(Counters::Net, at);
                     sum.add(cell);
                 }
             });
         }
         if let Some(block) = &kernel.block {
-            block.for_each(|_, key, cell| {
+            block.for_each(|slot, key, cell| {
                 if let Some(at) = find(usages, Counters::Block, key)
                     && let Some(devices) = &mut usages[at].block
                 {
+                    missed.found(Counters::Block, at);
                     devices.entry(key.device).or_default().add(cell);
+                    if let Some(latency) = &kernel.latency {
+                        let sum = usages[at].latency.entry(key.device).or_default();
+                        sum.add(&latency.of(slot));
+                    }
                 }
             });
         }
+        missed.strike(usages);
     }
 
     fn read_namespaces(&mut self, sample: &mut Sample) {
@@ -343,8 +403,36 @@ impl Usage {
             io: None,
             net: None,
             block: None,
+            latency: BTreeMap::new(),
+            block_is_whole: false,
+            block_reason: None,
             startup: tracked.startup,
             oom_kill: tracked.oom_kill.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A sample of a host where nothing happens.
+    pub(crate) fn empty() -> Sample {
+        Sample {
+            time: Timestamp::UNIX_EPOCH,
+            taken_at: Instant::now(),
+            host: HostUsage::default(),
+            sockets: None,
+            counting_since: Timestamp::UNIX_EPOCH,
+            host_namespace: None,
+            namespaces: HashMap::new(),
+            block_devices: BTreeMap::new(),
+            block_is_v1: false,
+            flight: true,
+            merges: true,
+            retransmits: true,
+            connections: true,
+            usages: Vec::new(),
         }
     }
 }

@@ -47,13 +47,20 @@ const OBJECTS: &[(&str, &str)] = &[
     ("/containers/*/network/sockets/udp", "rx_bytes rx_calls tx_bytes tx_calls"),
     (
         "/containers/*/block",
-        "source since read_bytes write_bytes read_ops write_ops discard_bytes devices",
+        "source reason since details_since read_bytes write_bytes read_ops write_ops discard_bytes \
+         discard_ops flush_ops sectors errors in_flight read_merges write_merges untimed_ops \
+         read_service_seconds write_service_seconds read_wait_seconds write_wait_seconds latency \
+         devices",
     ),
     (
         "/containers/*/block/devices/*",
-        "read_bytes write_bytes read_ops write_ops discard_bytes discard_ops errors \
+        "name stacked read_bytes write_bytes read_ops write_ops discard_bytes discard_ops \
+         flush_ops sectors errors in_flight read_merges write_merges untimed_ops \
          read_service_seconds write_service_seconds read_wait_seconds write_wait_seconds",
     ),
+    ("/containers/*/block/latency", "le_seconds read write"),
+    ("/containers/*/block/latency/read", "buckets count sum_seconds"),
+    ("/containers/*/block/latency/write", "buckets count sum_seconds"),
     ("/containers/*/pids", "current limit"),
     ("/containers/*/startup", "made_at exec_at listen_at"),
     ("/ended/*/finality", "cpu memory pids network_interfaces network_sockets block"),

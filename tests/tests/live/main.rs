@@ -4,6 +4,7 @@
 //! `/var/tmp`), strace, bpftool, nsenter,
 //! ip and tc. Whatever is missing fails the test.
 
+mod block;
 mod contract;
 mod interfaces;
 mod legacy_ids;

@@ -1,9 +1,9 @@
 //! Block I/O against known amounts.
 
 use anyhow::{Result, ensure};
+use tare_tests::block::ensure_devices_add_up;
 use tare_tests::docker::Run;
 use tare_tests::lab::Lab;
-use tare_tests::report::Row;
 
 const MIB: u64 = 1 << 20;
 
@@ -11,22 +11,6 @@ const MIB: u64 = 1 << 20;
 fn ensure_about(what: &str, counted: u64, asked: u64) -> Result<()> {
     let most = asked + asked / 20;
     ensure!((asked..most).contains(&counted), "{what}: {counted}, asked for {asked}");
-    Ok(())
-}
-
-/// The totals are the sums over the devices.
-fn ensure_devices_add_up(row: &Row) -> Result<()> {
-    let devices = row.get("/block/devices")?;
-    let names: Vec<&String> = devices.as_object().into_iter().flat_map(|all| all.keys()).collect();
-    ensure!(!names.is_empty(), "no devices in {row:?}");
-    for field in ["read_bytes", "write_bytes", "read_ops", "write_ops"] {
-        let mut sum = 0;
-        for name in &names {
-            sum += row.u64(&format!("/block/devices/{name}/{field}"))?;
-        }
-        let total = row.u64(&format!("/block/{field}"))?;
-        ensure!(total == sum, "{field}: {total} in total, {sum} over the devices");
-    }
     Ok(())
 }
 

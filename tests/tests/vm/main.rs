@@ -2,6 +2,7 @@
 //! all controllers, no Docker, no systemd, this test as root and nobody else.
 
 mod block;
+mod charge;
 mod files;
 mod kernels;
 mod lifecycle;

@@ -25,6 +25,7 @@ fn facts(ids: Option<SocketIds>) -> Facts {
         inet_sock_set_state: Some(3),
         block_rq_complete: None,
         lifecycle: [None; LIFECYCLE.len()],
+        block: BlockTracepoints::default(),
     };
     Facts { object: true, btf: Ok(btf), ids }
 }
@@ -145,4 +146,84 @@ fn without_type_information_or_object_nothing_is_planned() {
     assert_eq!(plan(&facts, None), Plan::nothing("no BTF"));
     facts.object = false;
     assert!(plan(&facts, None).sockets_reason.unwrap().starts_with("built without"));
+}
+
+/// A kernel whose block layer has these tracepoints, and all the fields.
+fn planned(block: BlockTracepoints) -> Plan {
+    let mut facts = facts(UNIFIED);
+    if let Ok(btf) = &mut facts.btf {
+        btf.block_rq_complete = Some(3);
+        btf.block = block;
+        btf.layout = Layout {
+            request_disk: 8,
+            request_bio: 8,
+            request_data_len: 8,
+            request_cmd_flags: 8,
+            request_start_time: 8,
+            request_io_start_time: 8,
+            request_flags: 8,
+            request_state: 8,
+            bio_opf: 8,
+            bio_size: 8,
+            bio_status: 8,
+            bio_disk: 8,
+            disk_queue: 8,
+            queue_operations: 8,
+            disk_major: 8,
+            disk_first_minor: 8,
+            bio_blkg: 8,
+            blkg_blkcg: 8,
+            blkcg_cgroup: 8,
+            cgroup_kn: 8,
+            kn_id: 8,
+            ..btf.layout
+        };
+    }
+    plan(&facts, None)
+}
+
+fn names(programs: &Programs) -> Vec<&'static str> {
+    programs.iter().flatten().map(|tracepoint| tracepoint.program).collect()
+}
+
+#[test]
+fn block_programs_are_chosen_by_the_number_of_arguments() {
+    // include/trace/events/block.h of Linux 5.10.136.
+    let old = planned(BlockTracepoints {
+        rq_issue: Some(2),
+        rq_requeue: Some(2),
+        rq_merge: Some(2),
+        bio_backmerge: Some(3),
+        bio_frontmerge: Some(3),
+        bio_queue: Some(2),
+        bio_complete: Some(2),
+    });
+    assert_eq!(names(&old.flight), ["block_rq_issue_2", "block_rq_requeue_2"]);
+    let merges = ["block_bio_backmerge_3", "block_bio_frontmerge_3", "block_rq_merge_2"];
+    assert_eq!(names(&old.merges), merges);
+    assert_eq!(names(&old.bios), ["block_bio_queue_2", "block_bio_complete"]);
+    // Of Linux 7.2.
+    let new = planned(BlockTracepoints {
+        rq_issue: Some(1),
+        rq_requeue: Some(1),
+        rq_merge: Some(1),
+        bio_backmerge: Some(1),
+        bio_frontmerge: Some(1),
+        bio_queue: Some(1),
+        bio_complete: Some(2),
+    });
+    assert_eq!(names(&new.flight), ["block_rq_issue", "block_rq_requeue"]);
+    let merges = ["block_bio_backmerge", "block_bio_frontmerge", "block_rq_merge"];
+    assert_eq!(names(&new.merges), merges);
+    assert_eq!(names(&new.bios), ["block_bio_queue", "block_bio_complete"]);
+}
+
+#[test]
+fn a_tracepoint_that_is_missing_or_strange_costs_its_own_fields_only() {
+    let plan = planned(BlockTracepoints { bio_queue: Some(7), ..BlockTracepoints::default() });
+    assert_eq!(plan.block, Ok(()));
+    assert_eq!(plan.flight, Err("this kernel has no tracepoint block_rq_issue".to_owned()));
+    assert_eq!(plan.merges, Err("this kernel has no tracepoint block_bio_backmerge".to_owned()));
+    let strange = "this kernel's tracepoint block_bio_queue has 7 arguments where 1 are known";
+    assert_eq!(plan.bios, Err(strange.to_owned()));
 }

@@ -98,7 +98,7 @@ fn numbers(row: &Container) -> [String; 6] {
         ),
         known(memory.percent, percent),
         network(row),
-        pair(row.block.read_bytes, row.block.write_bytes),
+        pair(row.block.total.read_bytes, row.block.total.write_bytes),
         known(row.pids.current, |count| count.to_string()),
     ]
 }

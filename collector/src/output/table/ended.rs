@@ -37,7 +37,7 @@ fn cells(report: &Report, ended: &Ended, no_trunc: bool) -> Vec<String> {
         columns::known(row.cpu.usage_seconds, |seconds| format!("{seconds:.3} s")),
         columns::known(row.memory.peak_bytes, crate::output::units::bytes_size),
         columns::network(row),
-        columns::pair(row.block.read_bytes, row.block.write_bytes),
+        columns::pair(row.block.total.read_bytes, row.block.total.write_bytes),
         columns::known(row.memory.oom_kills, |count| count.to_string()),
         totals(ended),
     ]

@@ -1,0 +1,165 @@
+//! Requests: what the driver was given and what it completed.
+//!
+//! A request carries its own time stamps: no state is kept per request.
+
+use aya_ebpf::{
+    helpers::bpf_ktime_get_ns,
+    macros::{btf_tracepoint, map},
+    maps::Array,
+    programs::BtfTracePointContext,
+};
+use tare_ebpf::{BlockCell, latency_bucket};
+
+use super::{Kind, request_key};
+use crate::{
+    slots::{add, block_cell, block_slot, latencies},
+    typed::{Typed, layout},
+};
+
+/// `MQ_RQ_IDLE` of `enum mq_rq_state`, `include/linux/blk-mq.h`: not handed to the driver.
+const STATE_IDLE: u32 = 0;
+
+/// Requests made before this instant are not followed on their way through the driver, because
+/// their issue may have been missed. 0 until all programs are attached.
+#[map]
+static FLIGHT_SINCE: Array<u64> = Array::with_max_entries(1, 0);
+
+#[btf_tracepoint(function = "block_rq_complete")]
+fn block_rq_complete(context: BtfTracePointContext) -> i32 {
+    let request = Typed::new(context.arg(0));
+    // `int` until 5.15, `blk_status_t` (one byte) since; 0 is success in both.
+    let failed = context.arg::<i32>(1) & 0xff != 0;
+    let bytes = context.arg::<u32>(2);
+    let Some(kind) = Kind::of(request.load(layout!(request_cmd_flags))) else { return 0 };
+    let slot = block_slot(&request_key(request));
+    let Some(cell) = block_cell(slot) else { return 0 };
+    // A request may complete in parts; the last part is no shorter than what is left.
+    let whole = bytes >= request.load::<u32>(layout!(request_data_len));
+    // A write with a cache flush before or after it completes twice (`block/blk-flush.c`): its
+    // data as part of the flush sequence, then as a whole, with no bytes left.
+    let in_sequence =
+        request.load::<u32>(layout!(request_flags)) & layout!(flag_flush_sequence) != 0;
+    if whole && bytes != 0 && is_followed(request) {
+        // SAFETY: the map gave the cell.
+        add(unsafe { &raw mut (*cell).returned }, 1);
+    }
+    if failed {
+        if !in_sequence {
+            // SAFETY: as above.
+            add(unsafe { &raw mut (*cell).errors }, 1);
+        }
+        return 0;
+    }
+    let requests = kind.requests(cell);
+    // SAFETY: as above.
+    add(unsafe { &raw mut (*requests).bytes }, u64::from(bytes));
+    if whole && !in_sequence {
+        // SAFETY: as above.
+        add(unsafe { &raw mut (*requests).ops }, 1);
+        let flags: u32 = request.follow(layout!(request_bio)).load(layout!(bio_opf));
+        if kind == Kind::Write && flags & layout!(flag_preflush) != 0 {
+            // SAFETY: as above.
+            add(unsafe { &raw mut (*cell).flush_ops }, 1);
+        }
+        add_times(request, kind, cell, slot);
+    }
+    0
+}
+
+/// Adds what an operation took: from the request's allocation to now, and, where the driver's
+/// start is known, the parts before and after it.
+#[inline(always)]
+fn add_times(request: Typed, kind: Kind, cell: *mut BlockCell, slot: u32) {
+    let made: u64 = request.load(layout!(request_start_time));
+    let started: u64 = request.load(layout!(request_io_start_time));
+    // SAFETY: takes no argument.
+    let now = unsafe { bpf_ktime_get_ns() };
+    let requests = kind.requests(cell);
+    // SAFETY: the caller's cell.
+    unsafe {
+        if started == 0 || made == 0 {
+            add(&raw mut (*cell).untimed, 1);
+        } else {
+            add(&raw mut (*requests).service_nanoseconds, now.saturating_sub(started));
+            add(&raw mut (*requests).wait_nanoseconds, started.saturating_sub(made));
+        }
+        if made == 0 {
+            add(&raw mut (*cell).unstamped, 1);
+            return;
+        }
+    }
+    if kind == Kind::Discard {
+        return;
+    }
+    let Some(latencies) = latencies(slot, kind == Kind::Write) else { return };
+    let nanoseconds = now.saturating_sub(made);
+    // SAFETY: the map gave the cell; a bucket is always below their number.
+    unsafe {
+        let buckets = (&raw mut (*latencies).buckets).cast::<u64>();
+        add(buckets.add(latency_bucket(nanoseconds)), 1);
+        add(&raw mut (*latencies).nanoseconds, nanoseconds);
+    }
+}
+
+/// Whether this request is one that the driver has, and that was made late enough.
+#[inline(always)]
+fn is_followed(request: Typed) -> bool {
+    if request.load::<u32>(layout!(request_state)) == STATE_IDLE {
+        return false;
+    }
+    is_recent(request)
+}
+
+#[inline(always)]
+fn is_recent(request: Typed) -> bool {
+    let Some(since) = FLIGHT_SINCE.get(0) else { return false };
+    *since != 0 && request.load::<u64>(layout!(request_start_time)) >= *since
+}
+
+#[inline(always)]
+fn issued(request: Typed) -> i32 {
+    // The kernel tells before it marks the request as the driver's (`blk_mq_start_request`).
+    if Kind::of(request.load(layout!(request_cmd_flags))).is_some()
+        && is_recent(request)
+        && let Some(cell) = block_cell(block_slot(&request_key(request)))
+    {
+        // SAFETY: the map gave the cell.
+        add(unsafe { &raw mut (*cell).issued }, 1);
+    }
+    0
+}
+
+#[inline(always)]
+fn requeued(request: Typed) -> i32 {
+    if Kind::of(request.load(layout!(request_cmd_flags))).is_some()
+        && is_followed(request)
+        && let Some(cell) = block_cell(block_slot(&request_key(request)))
+    {
+        // SAFETY: the map gave the cell.
+        add(unsafe { &raw mut (*cell).returned }, 1);
+    }
+    0
+}
+
+// The arguments are `(rq)`, and `(q, rq)` before Linux 5.10.137: user space loads the program
+// that fits this kernel.
+
+#[btf_tracepoint(function = "block_rq_issue")]
+fn block_rq_issue(context: BtfTracePointContext) -> i32 {
+    issued(Typed::new(context.arg(0)))
+}
+
+#[btf_tracepoint(function = "block_rq_issue")]
+fn block_rq_issue_2(context: BtfTracePointContext) -> i32 {
+    issued(Typed::new(context.arg(1)))
+}
+
+#[btf_tracepoint(function = "block_rq_requeue")]
+fn block_rq_requeue(context: BtfTracePointContext) -> i32 {
+    requeued(Typed::new(context.arg(0)))
+}
+
+#[btf_tracepoint(function = "block_rq_requeue")]
+fn block_rq_requeue_2(context: BtfTracePointContext) -> i32 {
+    requeued(Typed::new(context.arg(1)))
+}

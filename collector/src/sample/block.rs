@@ -1,0 +1,201 @@
+//! What a sample knows of block I/O besides the kernel's tables: who is charged, what was done
+//! before us, what found no slot, and what the devices are called.
+
+use std::collections::HashMap;
+
+use tare_ebpf::{BlockCell, Cell, Key};
+
+use crate::{
+    cgroup::{Device, IoCounters, IoUsage, ReadError, Version},
+    kernel::{Kernel, Table},
+    registry::{Counters, Serial, Tracked},
+    sample::{Sample, Sampler, Usage},
+};
+
+/// Why a member's block I/O is unknown or incomplete, and whether the kernel charges it at all.
+pub(super) fn charge(tracked: &Tracked, kernel: &Kernel) -> (Option<String>, bool) {
+    let above = tracked.files.as_ref().and_then(|files| files.io_charged_to());
+    match (above, &kernel.block_reason) {
+        (Some(above), _) => (
+            Some(format!(
+                "the io controller is not enabled for this cgroup: the kernel charges {above}"
+            )),
+            false,
+        ),
+        (None, reason) => (reason.clone(), true),
+    }
+}
+
+/// A device as the kernel's tables name it.
+fn number(device: Device) -> u32 {
+    Key::device(0, device.major, device.minor).device
+}
+
+/// The inverse of [`number`].
+fn device(number: u32) -> Device {
+    let (major, minor) = Key { device: number, ..Key::default() }.major_minor();
+    Device { major, minor }
+}
+
+impl Sampler {
+    pub(super) fn block_is_v1(&self) -> bool {
+        let controller = self.registry.hierarchies().controller("blkio");
+        controller.is_some_and(|controller| controller.version == Version::V1)
+    }
+
+    /// Looks for devices that came and went.
+    pub(super) fn discover_devices(&mut self) {
+        let Self { devices, kernel, .. } = self;
+        devices.refresh();
+        if kernel.block.is_some() {
+            kernel.count_bios(devices.bio_leaves().map(number));
+        }
+    }
+
+    /// On v2, what members had done before us stands in `io.stat`: it is read once, at the same
+    /// moment as the tables.
+    pub(super) fn read_io_before_us(&mut self, usages: &mut [Usage]) {
+        let Self { registry, kernel, buffer, before_us, .. } = self;
+        let controller = registry.hierarchies().controller("blkio");
+        let told = controller.is_some_and(|controller| controller.version == Version::V2);
+        if !told || kernel.block.is_none() {
+            return;
+        }
+        let mut faults = Vec::new();
+        for usage in usages.iter_mut().filter(|usage| usage.member.older_than_us) {
+            let serial = usage.member.serial;
+            if usage.block.is_none() || before_us.contains_key(&serial) {
+                continue;
+            }
+            let files = registry.get_mut(serial).and_then(|tracked| tracked.files.as_ref());
+            let mut io = IoUsage::default();
+            match files.map(|files| files.read_io(buffer, &mut io)) {
+                Some(Ok(true)) => usage.io = Some(io),
+                None | Some(Ok(false) | Err(ReadError::Vanished)) => {}
+                Some(Err(fault)) => faults.push(fault),
+            }
+        }
+        for fault in faults {
+            registry.tell(&fault);
+        }
+    }
+
+    /// Adds what was done before us. Devices of which we count nothing ourselves are left out:
+    /// their numbers would stand still.
+    ///
+    /// What was submitted and not yet completed at the first sample is counted by both.
+    pub(super) fn add_io_before_us(&mut self, usages: &mut [Usage]) {
+        let Self { before_us, devices, .. } = self;
+        for usage in usages {
+            let Some(cells) = &mut usage.block else { continue };
+            if let Some(io) = usage.io.take() {
+                let before = before_us.entry(usage.member.serial).or_default();
+                for (device, io) in io.devices {
+                    let known = devices.get(device);
+                    if known.requests || !known.stacked {
+                        let counted = cells.get(&number(device)).copied().unwrap_or_default();
+                        before.insert(number(device), without(&io, &counted));
+                    }
+                }
+            }
+            if let Some(before) = before_us.get(&usage.member.serial) {
+                usage.block_is_whole = true;
+                for (device, cell) in before {
+                    cells.entry(*device).or_default().add(cell);
+                }
+            }
+        }
+    }
+
+    /// Names the devices of all usages.
+    pub(super) fn name_devices(&mut self, sample: &mut Sample) {
+        let ended = self.receipts.iter().map(|receipt| &receipt.usage);
+        for usage in sample.usages.iter().chain(ended) {
+            let cells = usage.block.iter().flat_map(|cells| cells.keys().copied());
+            let files = usage.io.iter().flat_map(|io| &io.devices).map(|(device, _)| *device);
+            for number in cells.chain(files.map(number)) {
+                let named = || self.devices.get(device(number)).clone();
+                sample.block_devices.entry(number).or_insert_with(named);
+            }
+        }
+    }
+}
+
+/// What `io.stat` tells and our own counters do not.
+fn without(io: &IoCounters, counted: &BlockCell) -> BlockCell {
+    let mut before = BlockCell::default();
+    before.read.bytes = io.read_bytes.saturating_sub(counted.read.bytes);
+    before.read.ops = io.read_ops.saturating_sub(counted.read.ops);
+    before.write.bytes = io.write_bytes.saturating_sub(counted.write.bytes);
+    before.write.ops = io.write_ops.saturating_sub(counted.write.ops);
+    before.discard.bytes = io.discard_bytes.unwrap_or(0).saturating_sub(counted.discard.bytes);
+    before.discard.ops = io.discard_ops.unwrap_or(0).saturating_sub(counted.discard.ops);
+    before
+}
+
+/// Who may have been counted as overflow: a member without a slot whose table has overflowed since
+/// just before the member was first seen. Its numbers are unknown then, not 0.
+#[derive(Debug, Default)]
+pub(super) struct Missed {
+    /// What the overflow had counted in the sample before a member's first one.
+    before: HashMap<Serial, [u64; 2]>,
+    last: [u64; 2],
+    found: Vec<[bool; 2]>,
+}
+
+/// Why numbers are unknown for want of a slot.
+const MISSED: &str = "no counter slot was free: its block I/O is in the overflow; see --slots";
+
+impl Missed {
+    pub(super) fn begin(&mut self, kernel: &Kernel, usages: &[Usage]) {
+        for usage in usages {
+            self.before.entry(usage.member.serial).or_insert(self.last);
+        }
+        self.last = [overflow(kernel.net.as_ref()), overflow(kernel.block.as_ref())];
+        self.found.clear();
+        self.found.resize(usages.len(), [false; 2]);
+    }
+
+    /// Notes that a usage has a slot.
+    pub(super) fn found(&mut self, counters: Counters, at: usize) {
+        if let Some(found) = self.found.get_mut(at) {
+            found[family(counters)] = true;
+        }
+    }
+
+    /// Makes unknown what may be wrong.
+    pub(super) fn strike(&self, usages: &mut [Usage]) {
+        for (usage, found) in usages.iter_mut().zip(&self.found) {
+            let before = self.before.get(&usage.member.serial).copied().unwrap_or_default();
+            let missed = |family: usize| !found[family] && self.last[family] != before[family];
+            if missed(family(Counters::Net)) {
+                usage.net = None;
+            }
+            if missed(family(Counters::Block)) && usage.block.is_some() {
+                (usage.block, usage.io) = (None, None);
+                usage.block_reason = Some(MISSED.to_owned());
+            }
+        }
+    }
+
+    pub(super) fn forget(&mut self, serial: Serial) {
+        self.before.remove(&serial);
+    }
+
+    pub(super) fn retain(&mut self, mut alive: impl FnMut(Serial) -> bool) {
+        self.before.retain(|serial, _| alive(*serial));
+    }
+}
+
+fn family(counters: Counters) -> usize {
+    match counters {
+        Counters::Net => 0,
+        Counters::Block => 1,
+    }
+}
+
+/// All that the overflow has counted, of whatever unit: only whether it grows matters.
+fn overflow<C: Cell>(table: Option<&Table<C>>) -> u64 {
+    let words = |cell: C| cell.words().iter().fold(0_u64, |sum, word| sum.wrapping_add(*word));
+    table.map_or(0, |table| words(table.overflow()))
+}
