@@ -105,7 +105,7 @@ impl Events {
     }
 
     /// The next event. No system call.
-    pub fn next(&mut self) -> Option<CgroupEvent> {
+    pub fn pop(&mut self) -> Option<CgroupEvent> {
         loop {
             let record = self.ring.next()?;
             if let Some(event) = parse(&record) {

@@ -28,7 +28,7 @@ pub(super) fn has_object() -> bool {
     !OBJECT.is_empty()
 }
 
-/// More CPUs than this share cells. Sixteen cells of 192 bytes are 3 KiB a cgroup.
+/// More CPUs than this share cells. Sixteen cells of 200 bytes are about 3 KiB a cgroup.
 const SHARDS_MAX: u32 = 16;
 
 /// The smallest ring on any page size up to 64 KiB.

@@ -35,7 +35,7 @@ impl Sampler {
         let clock = Clock::read();
         let mut removed = HashSet::new();
         let mut ending = Vec::new();
-        while let Some(event) = self.kernel.events.as_mut().and_then(|events| events.next()) {
+        while let Some(event) = self.kernel.events.as_mut().and_then(|events| events.pop()) {
             let place = Place { hierarchy: event.hierarchy, cgroup_id: event.cgroup_id };
             let at = clock.time_of(event.at_nanoseconds);
             if event.what == What::Removed {

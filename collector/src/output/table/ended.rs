@@ -43,11 +43,13 @@ fn cells(report: &Report, ended: &Ended, no_trunc: bool) -> Vec<String> {
     ]
 }
 
-/// `final`, or how old the oldest of the numbers is.
+/// `final`, or what keeps the totals from being so.
 fn totals(ended: &Ended) -> String {
     let oldest = ended.finality.values().filter_map(|how| how.age_seconds).reduce(f64::max);
+    let unknown = ended.finality.values().any(|how| how.state == "unknown");
     match oldest {
         Some(age) => format!("{age:.1} s before the end"),
+        None if unknown => "final, some unknown".to_owned(),
         None => "final".to_owned(),
     }
 }
