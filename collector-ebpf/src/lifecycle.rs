@@ -64,7 +64,7 @@ fn cgroup_mkdir(context: BtfTracePointContext) -> i32 {
     // SAFETY: the record is reserved and as large as its type; the path is a kernel string.
     unsafe {
         event.write_to(&raw mut (*made).event);
-        let path = &mut *(&raw mut (*made).path);
+        let path = &mut (*made).path;
         path[0] = 0;
         path[PATH_MAX - 1] = 1;
         let _ = bpf_probe_read_kernel_str_bytes(context.arg::<*const u8>(1), path);
