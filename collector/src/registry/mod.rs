@@ -7,6 +7,7 @@
 
 mod faults;
 mod news;
+mod settle;
 mod tree;
 
 use std::{
@@ -20,9 +21,9 @@ use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 use self::{faults::Faults, tree::Tree};
 pub use self::{faults::chain, news::Place, tree::socket_ids};
 use crate::{
-    cgroup::{self, CgroupFiles, Hierarchies, Node, ReadError},
+    cgroup::{CgroupFiles, Hierarchies, Node, ReadError},
     identity::{
-        Identity, Kind, Runtime, classify,
+        Identity, Kind, classify,
         docker::{Details, DockerNames},
     },
     kernel::SocketIds,
@@ -406,70 +407,6 @@ impl Registry {
             tree.owners.retain(|_, owner| *owner != serial);
         }
         Some(tracked)
-    }
-
-    /// Opens files, joins namespaces and asks for names, for those who need it; closes the
-    /// namespaces that nobody needs.
-    pub fn settle(&mut self) {
-        self.namespace_fault = None;
-        let host = self.namespaces.host();
-        for tracked in self.tracked.values_mut() {
-            tracked.visits = tracked.visits.saturating_add(1);
-            let young = tracked.visits <= YOUNG_VISITS;
-            // The second time, for the directories that were not there the first time.
-            if tracked.files.is_none() || tracked.visits == 2 {
-                open(&self.hierarchies, tracked, &mut self.faults);
-            }
-            if let Some(files) = &mut tracked.files
-                && files.io_charged_to().is_some()
-                && let Err(error) = files.reopen_io(&self.hierarchies, &tracked.member.path)
-            {
-                self.faults.tell(&error);
-            }
-            if young || tracked.namespace.is_none() || tracked.namespace == host {
-                match join(&self.hierarchies, &mut self.namespaces, &tracked.member.path) {
-                    Ok(Some(namespace)) => tracked.namespace = Some(namespace),
-                    Ok(None) | Err(ReadError::Vanished) => {}
-                    Err(error) => self.namespace_fault = Some(chain(&error)),
-                }
-            }
-            name(tracked, &self.names);
-        }
-        let used: HashSet<_> = self.tracked.values().filter_map(|t| t.namespace).collect();
-        self.namespaces.retain(|namespace| used.contains(&namespace));
-    }
-}
-
-fn open(hierarchies: &Hierarchies, tracked: &mut Tracked, faults: &mut Faults) {
-    match CgroupFiles::open(hierarchies, &tracked.member.path) {
-        Ok(files) => tracked.files = Some(files),
-        Err(error) => faults.tell(&error),
-    }
-}
-
-fn join(
-    hierarchies: &Hierarchies,
-    namespaces: &mut Namespaces,
-    path: &str,
-) -> Result<Option<NamespaceId>, ReadError> {
-    match cgroup::first_pid(hierarchies, path)? {
-        Some(pid) => namespaces.join(pid),
-        None => Ok(None),
-    }
-}
-
-/// Takes over what the runtime told by now, and asks for what is missing.
-fn name(tracked: &mut Tracked, names: &DockerNames) {
-    if let Some(identity) = &tracked.member.identity
-        && identity.runtime == Runtime::Docker
-    {
-        if let Some(details) = names.lookup(&identity.id) {
-            tracked.details = Some(details);
-        }
-        // A list of containers tells the names, an inspection when each was started.
-        if tracked.details.as_ref().is_none_or(|details| details.started_at.is_none()) {
-            names.want(&identity.id);
-        }
     }
 }
 

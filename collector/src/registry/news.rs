@@ -5,7 +5,10 @@ use jiff::Timestamp;
 use crate::{
     cgroup::Node,
     identity::{Kind, classify},
-    registry::{OomKill, Registry, Serial, Startup, Tracked, name, open},
+    registry::{
+        OomKill, Registry, Serial, Startup, Tracked,
+        settle::{name, open},
+    },
 };
 
 /// The directory of a cgroup, as an event names it.

@@ -114,6 +114,9 @@ impl Sampler {
             self.before_us.remove(serial);
             self.missed.forget(*serial);
         }
+        if !ending.is_empty() {
+            self.registry.close_namespaces();
+        }
     }
 
     /// Receipts of those whose end only a walk noticed: all that is left is the last sample.

@@ -3,16 +3,17 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tare_tests::binaries;
 use tare_tests::docker::{Container, Run};
 use tare_tests::lab::Lab;
-use tare_tests::process::output;
+use tare_tests::process::{Process, output};
 use tare_tests::report::Row;
-use tare_tests::scratch::cgroup2_mount;
-use tare_tests::wait::PATIENCE;
+use tare_tests::scratch::{Cgroup, cgroup2_mount};
+use tare_tests::wait::{self, PATIENCE};
 
 const MS: f64 = 1e-3;
 
@@ -244,8 +245,8 @@ fn ended_containers_have_a_table() -> Result<()> {
     let lab = Lab::open()?;
     let args = ["stats", "--ended", "--interval", "5s", "--no-stream"];
     let command = lab.tare.command(&args);
-    let tare = tare_tests::process::Process::spawn(command)?;
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    let tare = Process::spawn(command)?;
+    std::thread::sleep(Duration::from_secs(1));
     let life = lab.start(Run::load("sleep --for 1ms"))?;
     life.outcome()?;
     let done = tare.finish(PATIENCE)?;
@@ -253,5 +254,62 @@ fn ended_containers_have_a_table() -> Result<()> {
     let row = done.stdout.lines().find(|line| line.contains(life.name()));
     let row = row.with_context(|| format!("no row of {} in {}", life.name(), done.stdout))?;
     ensure!(row.contains("s ago") && row.trim_end().ends_with("final"), "{row}");
+    Ok(())
+}
+
+/// Runs a load of this machine's own in a cgroup below a container's, to its end.
+fn run_below(container: &Container, mount: &Path, lab: &Lab, load: &[&str]) -> Result<()> {
+    let child = Cgroup::below(&mount.join("docker").join(container.id()))?;
+    let gate = lab.scratch.subdirectory()?.join("open");
+    let mut command = Command::new(binaries::load()?);
+    command.args(load).arg("--start-when").arg(&gate);
+    let process = Process::spawn(command)?;
+    child.take(process.id())?;
+    fs::write(&gate, "")?;
+    let done = process.finish(PATIENCE)?;
+    ensure!(done.status.success(), "{}", done.stderr);
+    Ok(())
+}
+
+#[test]
+fn what_a_removed_sub_cgroup_did_stays_with_its_container() -> Result<()> {
+    let lab = Lab::open()?;
+    let mount = cgroup2_mount()?;
+    let container = lab.start(Run::load("serve"))?;
+    let mut tare = lab.tare.stream("100ms")?;
+    let before = tare.fresh_with(&[container.id()])?.row(container.id())?;
+    let counter = "/network/sockets/tcp/rx_bytes";
+    for round in 1..=3 {
+        let load = ["pair", "--tcp", "127.0.0.1:0", "--bytes", "5000"];
+        run_below(&container, &mount, &lab, &load)?;
+        let row = tare.fresh()?.row(container.id())?;
+        let grown = row.growth(&before, counter)?;
+        ensure!(grown == round * 5000, "{grown} bytes after {round} sub-cgroups: {row:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_network_namespace_goes_with_its_container() -> Result<()> {
+    let lab = Lab::open()?;
+    // With a long interval only the news of the end can close it.
+    let tare = lab.tare.stream("30s")?;
+    let container = lab.start(Run::load("serve"))?;
+    container.ready()?;
+    let kept = |pid: u32| -> Result<usize> {
+        let entries = fs::read_dir(format!("/proc/{pid}/fd"))?;
+        let links = entries.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
+        Ok(links.filter(|link| link.to_string_lossy().contains("net/dev")).count())
+    };
+    let pid = tare.id();
+    wait::until("the container's namespace to be opened", PATIENCE, || {
+        Ok((kept(pid)? > 0).then_some(()))
+    })?;
+    let open = kept(pid)?;
+    container.remove();
+    wait::until("the container's namespace to be closed", Duration::from_secs(10), || {
+        Ok((kept(pid)? < open).then_some(()))
+    })?;
+    let _ = tare.interrupt()?;
     Ok(())
 }
