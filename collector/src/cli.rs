@@ -137,7 +137,7 @@ pub enum Bpf {
     /// Where the kernel and our rights allow it.
     #[default]
     Auto,
-    /// Never: cgroup files and netlink only.
+    /// Never: files only.
     Off,
     /// Fail rather than go without.
     Require,
