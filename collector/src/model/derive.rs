@@ -251,30 +251,7 @@ fn finality_of(finality: sample::Finality) -> Finality {
 }
 
 fn interfaces(devices: &[(String, InterfaceCounters)]) -> BTreeMap<String, Interface> {
-    devices.iter().map(|(name, counters)| (name.clone(), interface(counters))).collect()
-}
-
-fn interface(counters: &InterfaceCounters) -> Interface {
-    let InterfaceCounters {
-        rx_bytes,
-        rx_packets,
-        rx_errors,
-        rx_dropped,
-        tx_bytes,
-        tx_packets,
-        tx_errors,
-        tx_dropped,
-    } = *counters;
-    Interface {
-        rx_bytes,
-        rx_packets,
-        rx_errors,
-        rx_dropped,
-        tx_bytes,
-        tx_packets,
-        tx_errors,
-        tx_dropped,
-    }
+    devices.iter().cloned().collect()
 }
 
 fn payload(cell: &NetCell, since: Option<Timestamp>) -> Sockets {

@@ -13,6 +13,8 @@ use serde::Serialize;
 
 pub use self::block::{Block, Count, Device, Histogram, Latency};
 pub use self::derive::report;
+/// Counters of one network device.
+pub use crate::network::InterfaceCounters as Interface;
 pub use crate::sources::{Family, Source, Sources, State};
 
 /// Everything Tare knows about a host at one instant.
@@ -224,20 +226,6 @@ pub struct Network {
     pub shared_with: Option<Vec<String>>,
     /// Whether that namespace is the host's.
     pub host_namespace: Option<bool>,
-}
-
-/// Counters of one network device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[allow(missing_docs)]
-pub struct Interface {
-    pub rx_bytes: u64,
-    pub rx_packets: u64,
-    pub rx_errors: u64,
-    pub rx_dropped: u64,
-    pub tx_bytes: u64,
-    pub tx_packets: u64,
-    pub tx_errors: u64,
-    pub tx_dropped: u64,
 }
 
 /// What a container's sockets carried.

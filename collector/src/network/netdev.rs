@@ -2,13 +2,15 @@
 
 use std::str;
 
+use serde::Serialize;
+
 use crate::cgroup::text::{lines, number, words};
 
 /// The numbers of a line up to the last one that is used.
 const FIELDS: usize = 12;
 
 /// Counters of one network device since it was made, from the view of its namespace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct InterfaceCounters {
     /// Bytes received.
     pub rx_bytes: u64,
