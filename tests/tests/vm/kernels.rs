@@ -65,7 +65,9 @@ pub fn running() -> Result<&'static Kernel> {
 
 fn ensure_sources(report: &Report) -> Result<()> {
     let kernel = running()?;
-    for family in ["cpu", "memory", "pids", "network_interfaces", "block"] {
+    for family in
+        ["cpu", "memory", "pids", "network_interfaces", "network_tcp", "block", "lifecycle"]
+    {
         report.require(family)?;
     }
     let (state, reason) = report.source("network_sockets")?;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::libc;
@@ -73,5 +74,55 @@ fn containers_that_come_and_go_disturb_nothing() -> Result<()> {
     ensure!(rows == Some(1), "not one row but {rows:?}: {report:?}");
     let done = tare.interrupt()?;
     ensure!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+    Ok(())
+}
+
+#[test]
+fn a_short_life_leaves_a_receipt() -> Result<()> {
+    let machine = Machine::take()?;
+    // Longer than the life: no sample sees it.
+    let mut tare = machine.tare.stream("3s")?;
+    tare.report()?;
+    let passing = Container::new(Driver::Cgroupfs)?;
+    let id = passing.id().to_owned();
+    let mut load = machine.start(&passing, "spin --for 300ms", None)?;
+    load.outcome()?;
+    drop(load);
+    // A runtime takes some milliseconds to remove what is empty.
+    std::thread::sleep(Duration::from_millis(100));
+    drop(passing);
+    let report = tare.fresh_with_ended(&[&id])?;
+    let row = report.ended(&id).context("no receipt")?;
+    for family in ["cpu", "memory", "pids", "network_sockets", "block"] {
+        ensure!(row.get(&format!("/finality/{family}/state"))? == "final", "{family}: {row:?}");
+    }
+    // Less would be lost time; more is what it takes to start.
+    let used = row.f64("/cpu/usage_seconds")?;
+    ensure!((0.25..3.0).contains(&used), "{used} s of CPU: {row:?}");
+    for sign in ["made_at", "exec_at"] {
+        row.str(&format!("/startup/{sign}"))?;
+    }
+    ensure!(row.get("/startup/listen_at")?.is_null(), "{row:?}");
+    let done = tare.interrupt()?;
+    ensure!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+    Ok(())
+}
+
+#[test]
+fn an_oom_kill_names_its_victim() -> Result<()> {
+    let machine = Machine::take()?;
+    let mut tare = machine.stream()?;
+    tare.report()?;
+    let container = Container::new(Driver::Systemd)?;
+    let id = container.id().to_owned();
+    std::fs::write(container.file("memory.max"), "16M")?;
+    let mut load = machine.start(&container, "allocate --bytes 64MiB --for 20s", None)?;
+    ensure!(load.outcome().is_err(), "64 MiB fit into 16");
+    drop((load, container));
+    let report = tare.fresh_with_ended(&[&id])?;
+    let row = report.ended(&id).context("no receipt")?;
+    ensure!(row.u64("/memory/oom_kills")? >= 1, "{row:?}");
+    ensure!(row.str("/memory/last_oom_kill/command")? == "tare-load", "{row:?}");
+    ensure!(row.u64("/memory/last_oom_kill/pid")? > 1, "{row:?}");
     Ok(())
 }
