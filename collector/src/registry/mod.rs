@@ -194,6 +194,14 @@ impl Registry {
         self.first_walk = false;
     }
 
+    /// Forgets removed cgroups of which nothing is counted: a container may make and remove any
+    /// number of them.
+    pub fn prune(&mut self, is_counted: impl Fn(Counters, u64) -> bool) {
+        for tree in &mut self.trees {
+            tree.prune(&is_counted);
+        }
+    }
+
     /// Whether the next walk should not wait: some news could not be told apart without it.
     pub fn needs_walk(&self) -> bool {
         self.walks == 0 || self.wanted.walk

@@ -130,3 +130,84 @@ impl Registry {
         self.trees.iter().position(|tree| tree.id == Some(place.hierarchy))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::{
+        cgroup::find_hierarchies,
+        identity::docker::{DockerNames, DockerSocket},
+        network::Namespaces,
+        registry::{Counters, Follow, socket_ids},
+    };
+
+    const ID: &str = "3f4e1b2a9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f";
+
+    fn registry(root: &Path) -> Registry {
+        fs::write(root.join("cgroup.controllers"), "").unwrap();
+        let hierarchies = find_hierarchies(root, Some(root)).unwrap();
+        let ids = socket_ids(&hierarchies);
+        let names = DockerNames::spawn(DockerSocket::Off);
+        let namespaces = Namespaces::new(root);
+        let mut registry = Registry::new(hierarchies, ids, Follow::Containers, namespaces, names);
+        registry.walk();
+        registry
+    }
+
+    fn place(cgroup_id: u64) -> Place {
+        Place { hierarchy: 0, cgroup_id }
+    }
+
+    #[test]
+    fn a_life_is_followed_from_its_birth_to_its_end() {
+        let root = tempfile::tempdir().unwrap();
+        let mut registry = registry(root.path());
+        let now = Timestamp::now();
+        registry.made(place(100), 1, Some(format!("/docker/{ID}")), now);
+        registry.made(place(101), 100, Some(format!("/docker/{ID}/child")), now);
+        let serial = registry.top(place(100)).unwrap();
+        assert_eq!(registry.owner_of(place(101)), Some(serial));
+        assert_eq!(registry.top(place(101)), None);
+        assert_eq!(registry.get(serial).unwrap().startup.made_at, Some(now));
+        assert!(!registry.get(serial).unwrap().member.older_than_us);
+
+        // A removed sub-cgroup keeps its owner while something is counted of it.
+        assert_eq!(registry.removed(place(101)), None);
+        registry.prune(|_, cgroup_id| cgroup_id == 101);
+        assert_eq!(registry.owner(Counters::Net, 101), Some(serial));
+        registry.prune(|_, _| false);
+        assert_eq!(registry.owner(Counters::Net, 101), None);
+        assert_eq!(registry.owner(Counters::Net, 100), Some(serial));
+
+        assert_eq!(registry.removed(place(100)), Some(serial));
+        assert!(registry.part(serial).is_some());
+        assert_eq!(registry.owner(Counters::Net, 100), None);
+    }
+
+    #[test]
+    fn the_same_name_in_a_new_directory_is_a_new_life() {
+        let root = tempfile::tempdir().unwrap();
+        let mut registry = registry(root.path());
+        let path = Some(format!("/docker/{ID}"));
+        registry.made(place(100), 1, path.clone(), Timestamp::now());
+        let first = registry.top(place(100)).unwrap();
+        // The news of its end was lost.
+        registry.made(place(200), 1, path, Timestamp::now());
+        let second = registry.top(place(200)).unwrap();
+        assert_ne!(first, second);
+        let departed: Vec<_> =
+            registry.take_departed().iter().map(|tracked| tracked.member.serial).collect();
+        assert_eq!(departed, [first]);
+    }
+
+    #[test]
+    fn a_path_too_long_to_be_told_asks_for_a_walk() {
+        let root = tempfile::tempdir().unwrap();
+        let mut registry = registry(root.path());
+        assert!(!registry.needs_walk());
+        registry.made(place(100), 1, None, Timestamp::now());
+        assert!(registry.needs_walk());
+    }
+}

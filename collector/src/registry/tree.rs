@@ -104,6 +104,15 @@ impl Tree {
         self.complete && cgroup_id != 0 && !self.alive.contains(&cgroup_id)
     }
 
+    /// Forgets the owners of cgroups that are gone and of which nothing is counted.
+    pub(super) fn prune(&mut self, is_counted: impl Fn(Counters, u64) -> bool) {
+        let counters = [Counters::Net, Counters::Block].map(|c| self.has(c).then_some(c));
+        let Self { owners, alive, .. } = self;
+        owners.retain(|id, _| {
+            alive.contains(id) || counters.iter().flatten().any(|c| is_counted(*c, *id))
+        });
+    }
+
     /// Lists what is there now.
     pub(super) fn walk(&mut self, faults: &mut Faults) {
         self.complete = false;

@@ -49,6 +49,7 @@ impl Sampler {
             }
         }
         self.close(&ending);
+        self.close_departed();
         self.retire(|registry, counters, cgroup_id| {
             let hierarchy = registry.hierarchy(counters);
             hierarchy.is_some_and(|hierarchy| removed.contains(&Place { hierarchy, cgroup_id }))

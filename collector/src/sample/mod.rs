@@ -202,6 +202,7 @@ impl Sampler {
         self.retire(|registry, counters, cgroup_id| {
             before.contains(&(counters, cgroup_id)) && registry.is_gone(counters, cgroup_id)
         });
+        self.registry.prune(|counters, cgroup_id| before.contains(&(counters, cgroup_id)));
         let registry = &self.registry;
         self.published.retain(|serial, _| registry.get(*serial).is_some());
         self.before_us.retain(|serial, _| registry.get(*serial).is_some());
