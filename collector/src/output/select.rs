@@ -44,15 +44,9 @@ pub fn select(report: &mut Report, wanted: &[String]) -> Result<(), Unknown> {
             Err(misfit) => names.push(misfit),
         }
     }
-    let asked = |row: &Container| {
-        wanted.iter().any(|wanted| row.name.as_ref() == Some(wanted) || row.id.starts_with(wanted))
-    };
-    report.ended.retain(|ended| asked(&ended.container));
-    names.retain(|misfit| {
-        !report.ended.iter().any(|e| {
-            e.container.name.as_ref() == Some(&misfit.wanted)
-                || e.container.id.starts_with(&misfit.wanted)
-        })
+    report.ended.retain(|ended| wanted.iter().any(|wanted| is_called(&ended.container, wanted)));
+    names.retain(|misfit: &Misfit| {
+        !report.ended.iter().any(|ended| is_called(&ended.container, &misfit.wanted))
     });
     let mut keep = keep.into_iter();
     report.containers.retain(|_| keep.next().unwrap_or(false));
@@ -67,6 +61,11 @@ pub fn narrow(report: &mut Report, scope: Scope) {
         Scope::Services => row.kind == Kind::Service,
         Scope::All => true,
     });
+}
+
+/// Whether an ended container goes by this name or the beginning of its id.
+fn is_called(row: &Container, wanted: &str) -> bool {
+    row.name.as_deref() == Some(wanted) || row.id.starts_with(wanted)
 }
 
 impl fmt::Display for Unknown {
