@@ -28,4 +28,6 @@ pub mod cli;
 
 pub mod config;
 
+pub mod collector;
+
 pub mod stats;
