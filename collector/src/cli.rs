@@ -1,5 +1,7 @@
 //! The command line: the one place that says which options exist, and what each may be.
 
+pub mod run;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -21,6 +23,7 @@ Examples:
   tare stats --no-stream --sort cpu   one table, the busiest first
   tare stats web db                   two containers, by name or id
   tare stats --format json | jq .     one JSON object per second
+  tare run                            serve http://127.0.0.1:9753/metrics
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
@@ -42,6 +45,8 @@ pub struct Cli {
 pub enum Command {
     /// Live table of what containers use, like `docker stats`
     Stats(StatsArgs),
+    /// Sample all the time and serve it: metrics for Prometheus, JSON, events, recent history
+    Run(run::RunArgs),
 }
 
 /// Options of every command.
@@ -183,6 +188,22 @@ fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
+/// A number and its unit, such as `64MiB`, `1.5GiB`, or bytes without one.
+fn bytes(text: &str) -> Result<u64, String> {
+    let text = text.trim();
+    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(split);
+    let scale = match unit {
+        "" | "B" => 1_u64,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return Err("must be a number of bytes, KiB, MiB or GiB, such as `64MiB`".to_owned()),
+    };
+    let number: f64 = number.parse().map_err(|_| format!("`{number}` is no number"))?;
+    Ok((number * scale as f64) as u64)
+}
+
 /// A number and its unit, such as `500ms`, `1.5s`, `2m` or `1h`.
 fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
@@ -220,8 +241,8 @@ mod tests {
     #[test]
     fn every_option_is_also_an_environment_variable() {
         let command = Cli::command();
-        let stats = command.find_subcommand("stats").unwrap();
-        for option in command.get_arguments().chain(stats.get_arguments()) {
+        let commands = command.get_subcommands().flat_map(|command| command.get_arguments());
+        for option in command.get_arguments().chain(commands) {
             if let (Some(long), false) = (option.get_long(), option.is_positional()) {
                 let variable = format!("TARE_{}", long.to_uppercase().replace('-', "_"));
                 assert_eq!(option.get_env().and_then(|name| name.to_str()), Some(&*variable));
@@ -252,11 +273,21 @@ mod tests {
     }
 
     #[test]
+    fn numbers_of_bytes() {
+        for (text, number) in [("0", 0), ("512B", 512), ("1.5KiB", 1536), ("64MiB", 64 << 20)] {
+            assert_eq!(bytes(text), Ok(number));
+        }
+        for text in ["", "MiB", "1MB", "-1", "1 MiB"] {
+            assert!(bytes(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
     fn global_options_stand_anywhere() {
         let cli = Cli::try_parse_from(["tare", "--bpf", "off", "stats", "--slots", "16", "web"]);
         let cli = cli.unwrap();
         assert_eq!((cli.global.bpf, cli.global.slots), (Bpf::Off, 16));
-        let Command::Stats(stats) = cli.command;
+        let Command::Stats(stats) = cli.command else { unreachable!() };
         assert_eq!(stats.names, ["web"]);
     }
 }

@@ -8,6 +8,7 @@ use nix::{
     libc,
     sys::resource::{Resource, getrlimit, setrlimit},
 };
+use tare_ebpf::Cell;
 use tokio::time;
 
 use crate::{
@@ -16,13 +17,13 @@ use crate::{
     devices::Devices,
     host::{HostFacts, HostFiles},
     identity::docker::DockerNames,
-    kernel::{self, Kernel, Sockets},
+    kernel::{self, Kernel, Sockets, Table},
     model::{self, Report},
     network::Namespaces,
-    output::Scope,
+    output::{Scope, prometheus::Slots},
     registry::{Counters, Follow, Registry, socket_ids},
     sample::{Receipts, Sample, Sampler},
-    sources::sources,
+    sources::{Sources, sources},
 };
 
 /// The first names are worth this wait; later ones arrive when they arrive.
@@ -32,7 +33,30 @@ const NAMES_TIMEOUT: Duration = Duration::from_millis(500);
 pub struct Collector {
     /// Takes the samples.
     pub sampler: Sampler,
-    host: HostFacts,
+    host: Arc<HostFacts>,
+}
+
+/// All that a report is made of, at one instant. It costs little to keep, and the report can be
+/// made of it on another thread, if it is wanted at all.
+#[derive(Clone)]
+pub struct Picture {
+    /// The sample before; `None` for the first one.
+    pub older: Option<Arc<Sample>>,
+    /// The sample.
+    pub newer: Arc<Sample>,
+    /// What ended containers had used.
+    pub receipts: Receipts,
+    host: Arc<HostFacts>,
+    layout: &'static str,
+    sources: Sources,
+}
+
+impl Picture {
+    /// Makes the report.
+    pub fn report(&self) -> Report {
+        let Self { older, newer, receipts, host, layout, sources } = self;
+        model::report(older.as_deref(), newer, receipts, host, layout, sources.clone())
+    }
 }
 
 impl Collector {
@@ -43,7 +67,7 @@ impl Collector {
     /// If there is nothing to read, or if what `--bpf require` asks for is not there.
     pub fn start(common: &Common, scope: Scope) -> Result<Self> {
         let sampler = start(common, scope)?;
-        Ok(Self { sampler, host: HostFacts::read(&common.proc_root) })
+        Ok(Self { sampler, host: Arc::new(HostFacts::read(&common.proc_root)) })
     }
 
     /// Waits for the names of the containers that the first sample found, but not for long.
@@ -74,11 +98,40 @@ impl Collector {
         self.sampler.take()
     }
 
+    /// How the kernel's counter tables are filled.
+    pub fn slots(&self) -> Vec<Slots> {
+        let Kernel { net, block, .. } = &self.sampler.kernel;
+        let net = net.as_ref().map(|table| slots("network", table));
+        let block = block.as_ref().map(|table| slots("block", table));
+        net.into_iter().chain(block).collect()
+    }
+
+    /// Events of the kernel that found no room, since the start.
+    pub fn lost_events(&self) -> Option<u64> {
+        self.sampler.kernel.events.as_ref().map(kernel::Events::lost)
+    }
+
+    /// Kernel memory of the maps; `None` if the kernel does not tell.
+    pub fn map_bytes(&self) -> Option<u64> {
+        self.sampler.kernel.map_bytes
+    }
+
     /// What two samples tell, or one alone.
-    pub fn report(&self, older: Option<&Sample>, newer: &Sample) -> Report {
+    pub fn report(&self, older: Option<&Arc<Sample>>, newer: &Arc<Sample>) -> Report {
+        self.picture(older, newer).report()
+    }
+
+    /// The same, before it is made a report of.
+    pub fn picture(&self, older: Option<&Arc<Sample>>, newer: &Arc<Sample>) -> Picture {
         let Sampler { registry, kernel, receipts, .. } = &self.sampler;
-        let layout = registry.hierarchies().layout();
-        model::report(older, newer, receipts, &self.host, layout, sources(registry, kernel))
+        Picture {
+            older: older.map(Arc::clone),
+            newer: Arc::clone(newer),
+            receipts: receipts.clone(),
+            host: Arc::clone(&self.host),
+            layout: registry.hierarchies().layout(),
+            sources: sources(registry, kernel),
+        }
     }
 }
 
@@ -120,6 +173,15 @@ fn start(common: &Common, scope: Scope) -> Result<Sampler> {
     }
     let receipts = Receipts::new(common.receipts, common.receipt_ttl);
     Ok(Sampler::new(registry, kernel, host, Devices::new(&common.sys_root), receipts))
+}
+
+fn slots<C: Cell>(name: &'static str, table: &Table<C>) -> Slots {
+    Slots {
+        table: name,
+        used: table.used() as u64,
+        limit: table.capacity() as u64,
+        overflowed: table.overflow().words().iter().any(|count| *count != 0),
+    }
 }
 
 /// `--bpf require`: the kernel side must be there, in the way that this kernel allows.

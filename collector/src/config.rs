@@ -1,5 +1,7 @@
 //! Arguments → configuration: what the rest of the program is told, with every default decided.
 
+mod run;
+
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use crate::cli::{self, Cli, LogLevel};
 use crate::identity::docker::DockerSocket;
 use crate::output::{Format, Scope, table};
 
+pub use self::run::Run;
 pub use crate::cli::{Bpf, NetLevel};
 
 /// What one run of the program is to do.
@@ -50,6 +53,8 @@ pub struct Common {
 pub enum Command {
     /// `tare stats`
     Stats(Stats),
+    /// `tare run`
+    Run(Box<Run>),
 }
 
 /// What `tare stats` is to show.
@@ -71,6 +76,7 @@ impl From<Cli> for Config {
     fn from(cli: Cli) -> Self {
         let command = match cli.command {
             cli::Command::Stats(args) => Command::Stats(args.into()),
+            cli::Command::Run(args) => Command::Run(Box::new(args.into())),
         };
         Self { common: cli.global.into(), command }
     }
@@ -128,7 +134,7 @@ mod tests {
     fn config(args: &[&str]) -> (Common, Stats) {
         let config =
             Config::from(Cli::try_parse_from([&["tare", "stats"], args].concat()).unwrap());
-        let Command::Stats(stats) = config.command;
+        let Command::Stats(stats) = config.command else { unreachable!() };
         (config.common, stats)
     }
 

@@ -7,7 +7,7 @@ use clap::Parser;
 use tare::{
     cli::Cli,
     config::{Command, Config},
-    output, stats,
+    daemon, output, stats,
 };
 
 fn main() -> ExitCode {
@@ -33,6 +33,7 @@ fn run(config: &Config) -> Result<()> {
     runtime.block_on(async {
         match &config.command {
             Command::Stats(stats) => stats::run(&config.common, stats).await,
+            Command::Run(run) => daemon::run(&config.common, run).await,
         }
     })
 }

@@ -14,8 +14,10 @@
 
 pub mod binaries;
 pub mod block;
+pub mod daemon;
 pub mod docker;
 pub mod docker_api;
+pub mod http;
 pub mod lab;
 pub mod load;
 pub mod netns;

@@ -82,6 +82,15 @@ impl Process {
         ) {}
     }
 
+    /// Fails, with what it said, if it has ended.
+    pub fn ensure_running(&mut self) -> Result<()> {
+        if let Some(status) = self.child.try_wait()? {
+            let errors = self.errors.take().and_then(|thread| thread.join().ok());
+            bail!("{} ended, {status}: {}", self.what, errors.unwrap_or_default().trim());
+        }
+        Ok(())
+    }
+
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = i32::try_from(self.child.id()).context("process id")?;

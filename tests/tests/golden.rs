@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 use tare_tests::binaries;
+use tare_tests::daemon::Daemon;
 use tare_tests::report::Report;
 use tare_tests::tare::Tare;
+use tare_tests::wait::{self, PATIENCE};
 
 /// What every tree holds: two Docker containers with the same memory and limits.
 /// Full id, usage, working set, limit, pids.
@@ -39,6 +41,11 @@ fn tests_directory() -> &'static Path {
 }
 
 fn report(tree: &Path) -> Result<Report> {
+    tare(tree)?.report()
+}
+
+/// `tare` that sees a tree and nothing else.
+fn tare(tree: &Path) -> Result<Tare> {
     let mut tare = Tare::at(binaries::tare()?);
     for (option, part) in
         [("--cgroup-root", "cgroup"), ("--proc-root", "proc"), ("--sys-root", "sys")]
@@ -47,12 +54,11 @@ fn report(tree: &Path) -> Result<Report> {
         ensure!(part.is_dir(), "the fixture {} is missing", part.display());
         tare = tare.option(option, part.to_str().context("the fixture's path is not UTF-8")?);
     }
-    tare.option("--bpf", "off").option("--docker-socket", "off").report()
+    Ok(tare.option("--bpf", "off").option("--docker-socket", "off"))
 }
 
 /// Takes out what differs between two runs or two checkouts.
-fn normalised(report: &Report, tree: &Path) -> Result<String> {
-    let mut value = report.value().clone();
+fn normalised(mut value: serde_json::Value, tree: &Path) -> Result<String> {
     value["time"] = json!("TIME");
     if !value["interval_seconds"].is_null() {
         value["interval_seconds"] = json!("INTERVAL");
@@ -89,9 +95,8 @@ fn ensure_facts(report: &Report, layout: &str, cgroup_of: impl Fn(&str) -> Strin
     Ok(())
 }
 
-fn ensure_golden(report: &Report, name: &str, tree: &Path) -> Result<()> {
-    let path: PathBuf = tests_directory().join("golden").join(name).with_extension("json");
-    let found = normalised(report, tree)?;
+fn ensure_golden(found: &str, name: &str) -> Result<()> {
+    let path: PathBuf = tests_directory().join("golden").join(name);
     if std::env::var_os("TARE_UPDATE_GOLDEN").is_some_and(|value| value == "1") {
         let parent = path.parent().context("the golden files' directory")?;
         fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
@@ -112,7 +117,7 @@ fn check(name: &str, layout: &str, cgroup_of: impl Fn(&str) -> String) -> Result
     let tree = tests_directory().join("fixtures").join(name);
     let report = report(&tree)?;
     ensure_facts(&report, layout, cgroup_of)?;
-    ensure_golden(&report, name, &tree)?;
+    ensure_golden(&normalised(report.value().clone(), &tree)?, &format!("{name}.json"))?;
     Ok(report)
 }
 
@@ -173,4 +178,61 @@ fn docker_and_kubernetes_on_v2_with_systemd() -> Result<()> {
     ensure!(row.str("/pod/uid")? == POD_UID && row.str("/pod/qos")? == "burstable", "{row:?}");
     ensure!(row.u64("/memory/working_set_bytes")? == 52_428_800 - 4_194_304, "{row:?}");
     Ok(())
+}
+
+/// Takes out of a scrape what differs between two runs or two checkouts.
+fn normalised_metrics(text: &str, tree: &Path) -> Result<String> {
+    const CHANGING: [&str; 6] = [
+        "process_",
+        "tare_sample_",
+        "tare_samples_",
+        "tare_http_",
+        "tare_history_",
+        "container_last_seen",
+    ];
+    let line = |line: &str| match line.rsplit_once(' ') {
+        Some((name, _)) if CHANGING.iter().any(|changing| name.starts_with(changing)) => {
+            format!("{name} VALUE\n")
+        }
+        _ => format!("{line}\n"),
+    };
+    let text: String = text.lines().map(line).collect();
+    Ok(text.replace(tree.to_str().context("the fixture's path is not UTF-8")?, "FIXTURE"))
+}
+
+/// The daemon on a tree: what it serves must be what `tare stats` reports, in every form.
+fn check_daemon(name: &str, label_set: &str) -> Result<()> {
+    let tree = tests_directory().join("fixtures").join(name);
+    let daemon = Daemon::start(&tare(&tree)?, &["--labels", label_set, "--interval", "100ms"])?;
+    let snapshot = wait::until("a second sample", PATIENCE, || {
+        Ok(Some(daemon.json("/api/v1/snapshot")?).filter(|it| !it["interval_seconds"].is_null()))
+    })?;
+    let metrics = normalised_metrics(&daemon.metrics()?, &tree)?;
+    ensure_golden(&metrics, &format!("{name}.{label_set}.metrics"))?;
+    for part in ["containers", "ended", "host", "sources"] {
+        let served = daemon.json(&format!("/api/v1/{part}"))?;
+        // A captured tree does not change between two samples.
+        ensure!(served == snapshot[part], "/api/v1/{part} is {served}");
+    }
+    let one = daemon.json(&format!("/api/v1/containers/{}", &CONTAINERS[0].0[..8]))?;
+    ensure!(one["id"] == CONTAINERS[0].0, "{one}");
+    ensure_golden(&normalised(snapshot, &tree)?, &format!("{name}.json"))?;
+    let done = daemon.terminate()?;
+    ensure!(done.status.success(), "{done:?}");
+    Ok(())
+}
+
+#[test]
+fn served_from_v1_with_the_labels_of_cadvisor() -> Result<()> {
+    check_daemon("v1-cgroupfs", "standalone")
+}
+
+#[test]
+fn served_from_v2_with_the_labels_of_cadvisor() -> Result<()> {
+    check_daemon("v2-systemd", "standalone")
+}
+
+#[test]
+fn served_from_v2_with_the_labels_of_the_kubelet() -> Result<()> {
+    check_daemon("v2-systemd", "kubelet")
 }

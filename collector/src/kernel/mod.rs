@@ -10,6 +10,7 @@ mod facts;
 mod load;
 mod log;
 mod mapping;
+mod memory;
 mod plan;
 mod table;
 
@@ -76,6 +77,8 @@ pub struct Kernel {
     pub events: Option<Events>,
     /// Why events are not told, or not all of them.
     pub events_reason: Option<String>,
+    /// Kernel memory of the maps; `None` if there are none or the kernel does not tell.
+    pub map_bytes: Option<u64>,
     log: Option<Log>,
     /// Holds the programs and their links.
     ebpf: Option<Ebpf>,
@@ -124,6 +127,7 @@ impl Kernel {
             block_reason: plan.block.clone().err(),
             events: None,
             events_reason: plan.lifecycle.as_ref().err().cloned(),
+            map_bytes: None,
             log: None,
             ebpf: None,
         }
@@ -175,6 +179,7 @@ fn apply(plan: &Plan, options: &Options) -> anyhow::Result<Kernel> {
         };
     }
     kernel.ebpf = Some(ebpf);
+    kernel.map_bytes = memory::map_bytes();
     Ok(kernel)
 }
 

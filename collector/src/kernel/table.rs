@@ -94,17 +94,19 @@ impl<C: Cell> Table<C> {
 
     /// Calls `each` with every key in use, its slot and its counters. No system call is made.
     pub fn for_each(&self, mut each: impl FnMut(u32, Key, &C)) {
-        for (slot, words) in self.keys.words().chunks_exact(Key::WORDS).enumerate() {
-            let key = Key::from_words(std::array::from_fn(|i| words[i].load(Ordering::Relaxed)));
-            if key.used != 0 {
-                each(slot as u32, key, &self.cells.of(slot as u32));
-            }
-        }
+        self.for_each_key(|slot, key| each(slot, key, &self.cells.of(slot)));
     }
 
     /// What found no slot of its own.
     pub fn overflow(&self) -> C {
         self.cells.of(OVERFLOW_SLOT)
+    }
+
+    /// How many slots are in use, the overflow's not counted. No system call is made.
+    pub fn used(&self) -> usize {
+        let mut used = 0;
+        self.for_each_key(|_, _| used += 1);
+        used
     }
 
     /// How many slots there are, the overflow's not counted.
@@ -143,6 +145,15 @@ impl<C: Cell> Table<C> {
                 self.key_of.set(slot, [0; Key::WORDS], 0).and_then(|()| self.free.push(slot, 0));
             if let Err(error) = freed {
                 tracing::warn!(%error, slot, "a counter slot is lost");
+            }
+        }
+    }
+
+    fn for_each_key(&self, mut each: impl FnMut(u32, Key)) {
+        for (slot, words) in self.keys.words().chunks_exact(Key::WORDS).enumerate() {
+            let key = Key::from_words(std::array::from_fn(|i| words[i].load(Ordering::Relaxed)));
+            if key.used != 0 {
+                each(slot as u32, key);
             }
         }
     }

@@ -282,7 +282,7 @@ fn named(number: u32, sample: &Sample) -> Device {
     }
 }
 
-fn is_stacked(number: u32, sample: &Sample) -> bool {
+pub(super) fn is_stacked(number: u32, sample: &Sample) -> bool {
     sample.block_devices.get(&number).is_some_and(|device| device.stacked)
 }
 

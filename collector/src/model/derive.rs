@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tare_ebpf::NetCell;
 
 use crate::{
+    cgroup::MemoryUsage,
     host::HostFacts,
     identity, kernel,
     model::{
@@ -209,10 +210,7 @@ fn id(usage: &Usage) -> &str {
 
 fn memory(member: &Usage, host_bytes: Option<u64>) -> Memory {
     let usage = &member.memory;
-    // `docker stats`: without the inactive part of the page cache, unless that is more than all.
-    let working_set = usage.usage_bytes.map(|all| {
-        usage.inactive_file_bytes().filter(|inactive| *inactive < all).map_or(all, |i| all - i)
-    });
+    let working_set = working_set(usage);
     // No limit, or one above what there is, is the host's memory.
     let limit = match (usage.limit_bytes, host_bytes) {
         (Some(limit), Some(host)) => Some(limit.min(host)),
@@ -238,6 +236,22 @@ fn memory(member: &Usage, host_bytes: Option<u64>) -> Memory {
         pressure: None,
         stat: usage.stat.iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }
+}
+
+/// `docker stats`: without the inactive part of the page cache, unless that is more than all.
+pub(super) fn working_set(usage: &MemoryUsage) -> Option<u64> {
+    let inactive = usage.inactive_file_bytes();
+    let subtract = |all: u64| inactive.and_then(|inactive| all.checked_sub(inactive));
+    usage.usage_bytes.map(|all| subtract(all).filter(|rest| *rest > 0).unwrap_or(all))
+}
+
+/// Bytes received and sent by a member's own sockets.
+pub(super) fn socket_bytes(usage: &Usage, sample: &Sample) -> Option<(u64, u64)> {
+    let sockets = usage.net.as_ref().zip(sample.sockets).map(|(cell, way)| match way {
+        kernel::Sockets::Payload => payload(cell, None),
+        kernel::Sockets::L3 => packets(cell, None),
+    });
+    sockets.map(|sockets| (sockets.rx_bytes, sockets.tx_bytes))
 }
 
 fn finality_of(finality: sample::Finality) -> Finality {

@@ -5,6 +5,7 @@
 
 mod block;
 mod derive;
+mod point;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 pub use self::block::{Block, Count, Device, Histogram, Latency};
 pub use self::derive::report;
+pub use self::point::{POINT_FIELDS, point};
 /// Counters of one network device.
 pub use crate::network::InterfaceCounters as Interface;
 pub use crate::sources::{Family, Source, Sources, State};

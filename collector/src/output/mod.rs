@@ -2,6 +2,8 @@
 
 pub mod json;
 
+pub mod prometheus;
+
 pub mod screen;
 
 pub mod select;

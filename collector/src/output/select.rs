@@ -64,7 +64,7 @@ pub fn narrow(report: &mut Report, scope: Scope) {
 }
 
 /// Whether an ended container goes by this name or the beginning of its id.
-fn is_called(row: &Container, wanted: &str) -> bool {
+pub fn is_called(row: &Container, wanted: &str) -> bool {
     row.name.as_deref() == Some(wanted) || row.id.starts_with(wanted)
 }
 
@@ -91,7 +91,12 @@ impl fmt::Display for Unknown {
 
 impl std::error::Error for Unknown {}
 
-fn find(rows: &[Container], wanted: &str) -> Result<Vec<usize>, Misfit> {
+/// The rows that `wanted` names, by index.
+///
+/// # Errors
+///
+/// If there is none, or if it is the beginning of several ids.
+pub fn find(rows: &[Container], wanted: &str) -> Result<Vec<usize>, Misfit> {
     let which = |test: &dyn Fn(&Container) -> bool| -> Vec<usize> {
         rows.iter().enumerate().filter(|(_, row)| test(row)).map(|(index, _)| index).collect()
     };

@@ -436,4 +436,30 @@ pub(crate) mod tests {
             usages: Vec::new(),
         }
     }
+
+    /// A plain cgroup of which nothing is known.
+    pub(crate) fn usage(serial: u64, path: &str) -> Usage {
+        Usage {
+            member: Arc::new(Member {
+                serial: Serial(serial),
+                identity: None,
+                path: path.to_owned(),
+                cgroup_id: None,
+                older_than_us: false,
+            }),
+            details: None,
+            namespace: None,
+            cpu: CpuUsage::default(),
+            memory: MemoryUsage::default(),
+            pids: PidsUsage::default(),
+            io: None,
+            net: None,
+            block: None,
+            latency: BTreeMap::new(),
+            block_is_whole: false,
+            block_reason: None,
+            startup: Startup::default(),
+            oom_kill: None,
+        }
+    }
 }

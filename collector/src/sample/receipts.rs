@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -95,9 +96,10 @@ impl<T: Copy> Families<T> {
     }
 }
 
-/// The receipts that are kept.
+/// The receipts that are kept. A clone shares them and costs little.
+#[derive(Clone)]
 pub struct Receipts {
-    kept: VecDeque<Receipt>,
+    kept: VecDeque<Arc<Receipt>>,
     count_max: usize,
     age_max: Duration,
     /// Receipts that were dropped before their time, because there were too many.
@@ -120,12 +122,12 @@ impl Receipts {
             self.kept.pop_front();
             self.dropped += 1;
         }
-        self.kept.push_back(receipt);
+        self.kept.push_back(Arc::new(receipt));
     }
 
     /// Drops what is too old.
     pub fn expire(&mut self, now: Instant) {
-        let expired = |receipt: &Receipt| now.duration_since(receipt.ended) > self.age_max;
+        let expired = |receipt: &Arc<Receipt>| now.duration_since(receipt.ended) > self.age_max;
         while self.kept.front().is_some_and(expired) {
             self.kept.pop_front();
         }
@@ -133,17 +135,26 @@ impl Receipts {
 
     /// The receipts, oldest first.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Receipt> {
-        self.kept.iter()
+        self.kept.iter().map(AsRef::as_ref)
+    }
+
+    /// Keeps so many, for so long, from now on.
+    pub fn limit(&mut self, count_max: usize, age_max: Duration) {
+        (self.count_max, self.age_max) = (count_max, age_max);
+        let excess = self.kept.len().saturating_sub(count_max);
+        self.kept.drain(..excess);
+        self.dropped += excess as u64;
     }
 
     /// Takes over names that became known only after the end.
     pub fn learn(&mut self, names: &DockerNames) {
         for receipt in &mut self.kept {
-            let usage = &mut receipt.usage;
+            let usage = &receipt.usage;
             if usage.details.is_none()
                 && let Some(identity) = &usage.member.identity
+                && let Some(details) = names.lookup(&identity.id)
             {
-                usage.details = names.lookup(&identity.id);
+                Arc::make_mut(receipt).usage.details = Some(details);
             }
         }
     }

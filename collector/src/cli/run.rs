@@ -1,0 +1,80 @@
+//! Options of `tare run`.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use clap::{Args, builder::BoolishValueParser};
+
+use crate::{
+    cli::{bytes, duration, interval},
+    output::{Scope, prometheus::LabelSet},
+};
+
+/// Options of `tare run`.
+#[derive(Args, Clone, Debug)]
+pub struct RunArgs {
+    /// Address to serve on, more than one if repeated or parted by commas; `off` for none
+    #[arg(long, env = "TARE_LISTEN", hide_env_values = true, value_delimiter = ',')]
+    #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:9753", value_parser = listen)]
+    pub listen: Vec<Listen>,
+    /// Unix socket to serve on as well, for the owner and the group of the process
+    #[arg(long, env = "TARE_SOCKET", hide_env_values = true)]
+    #[arg(value_name = "PATH")]
+    pub socket: Option<PathBuf>,
+    /// Connections that may be open at a time; more are refused
+    #[arg(long, env = "TARE_MAX_CONNECTIONS", hide_env_values = true)]
+    #[arg(value_name = "N", default_value_t = 128)]
+    #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
+    pub max_connections: u32,
+    /// Time between two samples, from 100ms to 1h
+    #[arg(long, env = "TARE_INTERVAL", hide_env_values = true)]
+    #[arg(value_name = "DURATION", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+    /// What is sampled
+    #[arg(long, env = "TARE_SCOPE", hide_env_values = true)]
+    #[arg(value_enum, default_value_t)]
+    pub scope: Scope,
+    /// Labels of containers' metrics: those of cAdvisor on its own, or in the kubelet
+    #[arg(long, env = "TARE_LABELS", hide_env_values = true)]
+    #[arg(value_enum, default_value_t, value_name = "SET")]
+    pub labels: LabelSet,
+    /// Labels of the runtime that become `container_label_…`, by name; `*` for all
+    #[arg(long, env = "TARE_CONTAINER_LABELS", hide_env_values = true, value_delimiter = ',')]
+    #[arg(value_name = "NAME")]
+    pub container_labels: Vec<String>,
+    /// Put the time of the sample behind containers' metrics
+    #[arg(long, env = "TARE_TIMESTAMPS", hide_env_values = true)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub timestamps: bool,
+    /// Ended containers whose totals are metrics, the latest first
+    #[arg(long, env = "TARE_ENDED_METRICS", hide_env_values = true)]
+    #[arg(value_name = "N", default_value_t = 64)]
+    #[arg(value_parser = clap::value_parser!(u32).range(0..=65_536))]
+    pub ended_metrics: u32,
+    /// How long a history to keep; `0s` for none
+    #[arg(long, env = "TARE_HISTORY", hide_env_values = true)]
+    #[arg(value_name = "DURATION", default_value = "5m", value_parser = duration)]
+    pub history: Duration,
+    /// What the history may take in memory; the oldest goes first
+    #[arg(long, env = "TARE_HISTORY_MEMORY", hide_env_values = true)]
+    #[arg(value_name = "BYTES", default_value = "8MiB", value_parser = bytes)]
+    pub history_memory: u64,
+}
+
+/// An address to serve on, or none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Listen {
+    /// This one.
+    On(SocketAddr),
+    /// None.
+    Off,
+}
+
+fn listen(text: &str) -> Result<Listen, String> {
+    match text {
+        "off" => Ok(Listen::Off),
+        address => address
+            .parse()
+            .map(Listen::On)
+            .map_err(|_| "must be an IP address and a port, such as 127.0.0.1:9753".to_owned()),
+    }
+}

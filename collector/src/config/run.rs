@@ -1,0 +1,54 @@
+//! What `tare run` is to do.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use crate::{
+    cli::run::{Listen, RunArgs},
+    output::{Scope, prometheus},
+};
+
+/// What `tare run` is to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Run {
+    /// TCP addresses to serve on.
+    pub listen: Vec<SocketAddr>,
+    /// Unix socket to serve on.
+    pub socket: Option<PathBuf>,
+    /// Connections at a time.
+    pub max_connections: u32,
+    /// Time between two samples.
+    pub interval: Duration,
+    /// What is sampled and served.
+    pub scope: Scope,
+    /// How `/metrics` is written.
+    pub metrics: prometheus::Options,
+    /// How long a history is kept.
+    pub history: Duration,
+    /// What it may take in bytes.
+    pub history_memory: usize,
+}
+
+impl From<RunArgs> for Run {
+    fn from(args: RunArgs) -> Self {
+        let on = |listen| match listen {
+            Listen::On(address) => Some(address),
+            Listen::Off => None,
+        };
+        Self {
+            listen: args.listen.into_iter().filter_map(on).collect(),
+            socket: args.socket,
+            max_connections: args.max_connections,
+            interval: args.interval,
+            scope: args.scope,
+            metrics: prometheus::Options {
+                label_set: args.labels,
+                container_labels: args.container_labels,
+                timestamps: args.timestamps,
+                ended: args.ended_metrics as usize,
+                histograms: true,
+            },
+            history: args.history,
+            history_memory: usize::try_from(args.history_memory).unwrap_or(usize::MAX),
+        }
+    }
+}

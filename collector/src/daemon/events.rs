@@ -1,0 +1,240 @@
+//! Server-sent events: what started, what ended with its receipt, what ran out of memory.
+//!
+//! They come of the difference between two samples, at the end of each interval; the times in them
+//! are the kernel's. Nothing is compared while nobody listens.
+
+use std::{cell::Cell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+
+use futures_util::{Stream, stream};
+use hyper::body::Bytes;
+use jiff::Timestamp;
+use serde::Serialize;
+use serde_json::json;
+use tokio::{
+    sync::broadcast::{self, error::RecvError},
+    time,
+};
+
+use crate::{
+    collector::Picture,
+    daemon::{routes::Service, shot::Shot},
+    model::{Container, Ended, Kind},
+    registry::Serial,
+    sample::Usage,
+};
+
+/// Streams at a time; more are refused, so that scrapers find a connection.
+const STREAMS_MAX: usize = 32;
+
+/// Events that wait for a slow reader; it is told how many it missed.
+const QUEUE_MAX: usize = 1024;
+
+/// Silence after which a comment is sent, so that both sides notice when the other is gone.
+const HEARTBEAT: Duration = Duration::from_secs(15);
+
+/// Everyone who listens.
+pub(super) struct Events {
+    sender: broadcast::Sender<Bytes>,
+}
+
+impl Default for Events {
+    fn default() -> Self {
+        Self { sender: broadcast::Sender::new(QUEUE_MAX) }
+    }
+}
+
+impl Events {
+    /// A stream of what happens from now on; `None` if there are too many.
+    pub(super) fn subscribe(&self) -> Option<impl Stream<Item = Bytes> + Send + use<>> {
+        if self.sender.receiver_count() >= STREAMS_MAX {
+            return None;
+        }
+        let receiver = self.sender.subscribe();
+        let hello = Bytes::from_static(b": events of tare\n\n");
+        Some(stream::unfold((receiver, Some(hello)), |(mut receiver, hello)| async {
+            let event = match hello {
+                Some(hello) => hello,
+                None => next(&mut receiver).await?,
+            };
+            Some((event, (receiver, None)))
+        }))
+    }
+
+    fn send(&self, name: &str, data: Option<impl Serialize>) {
+        if let Some(data) = data
+            && let Ok(data) = serde_json::to_string(&data)
+        {
+            // Nobody may listen by now.
+            let _ = self.sender.send(Bytes::from(format!("event: {name}\ndata: {data}\n\n")));
+        }
+    }
+}
+
+async fn next(receiver: &mut broadcast::Receiver<Bytes>) -> Option<Bytes> {
+    match time::timeout(HEARTBEAT, receiver.recv()).await {
+        Ok(Ok(event)) => Some(event),
+        Ok(Err(RecvError::Lagged(count))) => {
+            Some(Bytes::from(format!("event: lost\ndata: {{\"count\":{count}}}\n\n")))
+        }
+        Ok(Err(RecvError::Closed)) => None,
+        Err(_) => Some(Bytes::from_static(b":\n\n")),
+    }
+}
+
+/// Compares samples for as long as the server runs.
+pub(super) async fn tell(service: Rc<Service>) {
+    let mut latest = service.state.watch();
+    let known: Cell<Option<Known>> = Cell::default();
+    while latest.changed().await.is_ok() {
+        let Some(shot) = latest.borrow_and_update().clone() else { continue };
+        if service.events.sender.receiver_count() == 0 {
+            known.set(None);
+            continue;
+        }
+        let now = Known::of(&shot.picture);
+        if let Some(before) = known.take() {
+            let changes = before.changes(&now);
+            if !changes.is_empty() {
+                send(&service, &shot, &changes);
+            }
+        }
+        known.set(Some(now));
+    }
+}
+
+/// What events are found by.
+#[derive(Debug, Default, PartialEq)]
+struct Known {
+    alive: HashMap<Serial, Seen>,
+    ended: HashMap<Serial, Seen>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Seen {
+    oom_kills: Option<u64>,
+    last_oom_kill: Option<Timestamp>,
+}
+
+#[derive(Debug, PartialEq)]
+enum Change {
+    Started(Serial),
+    Ended(Serial),
+    OutOfMemory(Serial),
+}
+
+impl Known {
+    fn of(picture: &Picture) -> Self {
+        let seen = |usage: &Usage| {
+            let last_oom_kill = usage.oom_kill.as_ref().map(|kill| kill.at);
+            let seen = Seen { oom_kills: usage.memory.oom_kills, last_oom_kill };
+            (usage.member.serial, seen)
+        };
+        let containers = picture.newer.usages.iter().filter(|usage| usage.member.is_container());
+        Self {
+            alive: containers.map(seen).collect(),
+            ended: picture.receipts.iter().map(|receipt| seen(&receipt.usage)).collect(),
+        }
+    }
+
+    /// In the order in which they must have happened. Whoever started and ended in between is only
+    /// in the receipts.
+    fn changes(&self, now: &Self) -> Vec<Change> {
+        let Self { alive, ended } = self;
+        let is_new = |serial: &Serial| !alive.contains_key(serial) && !ended.contains_key(serial);
+        let mut serials: Vec<_> = now.alive.keys().chain(now.ended.keys()).copied().collect();
+        serials.sort_unstable();
+        serials.dedup();
+        let mut changes = Vec::new();
+        for serial in serials {
+            let before = alive.get(&serial).or_else(|| ended.get(&serial));
+            let seen = now.ended.get(&serial).or_else(|| now.alive.get(&serial));
+            if is_new(&serial) {
+                changes.push(Change::Started(serial));
+            }
+            if let Some(seen) = seen
+                && seen.is_worse_than(before)
+            {
+                changes.push(Change::OutOfMemory(serial));
+            }
+            if now.ended.contains_key(&serial) && !ended.contains_key(&serial) {
+                changes.push(Change::Ended(serial));
+            }
+        }
+        changes
+    }
+}
+
+impl Seen {
+    fn is_worse_than(&self, before: Option<&Self>) -> bool {
+        let nothing = Self::default();
+        let before = before.unwrap_or(&nothing);
+        self.last_oom_kill > before.last_oom_kill
+            || self.oom_kills.unwrap_or(0) > before.oom_kills.unwrap_or(0)
+    }
+}
+
+fn send(service: &Service, shot: &Arc<Shot>, changes: &[Change]) {
+    let report = service.report(shot);
+    let Picture { newer, receipts, .. } = &shot.picture;
+    // Rows come in the order of what they were made of.
+    let containers = newer.usages.iter().filter(|usage| usage.member.is_container());
+    let rows = report.containers.iter().filter(|row| row.kind == Kind::Container);
+    let alive: HashMap<Serial, &Container> = serials(containers).zip(rows).collect();
+    let last = receipts.iter().rev().map(|receipt| &receipt.usage);
+    let ended: HashMap<Serial, &Ended> = serials(last).zip(&report.ended).collect();
+    let row = |serial| {
+        let of_ended = || ended.get(serial).map(|ended| &ended.container);
+        alive.get(serial).copied().or_else(of_ended)
+    };
+    for change in changes {
+        match change {
+            Change::Started(serial) => service.events.send("started", row(serial)),
+            Change::Ended(serial) => service.events.send("ended", ended.get(serial).copied()),
+            Change::OutOfMemory(serial) => {
+                let data = row(serial).map(|row| {
+                    json!({
+                        "id": row.id,
+                        "name": row.name,
+                        "oom_kills": row.memory.oom_kills,
+                        "last_oom_kill": row.memory.last_oom_kill,
+                    })
+                });
+                service.events.send("oom", data);
+            }
+        }
+    }
+}
+
+fn serials<'a>(usages: impl Iterator<Item = &'a Usage>) -> impl Iterator<Item = Serial> {
+    usages.map(|usage| usage.member.serial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn known(alive: &[(u64, u64)], ended: &[(u64, u64)]) -> Known {
+        let seen = |(serial, oom_kills): &(u64, u64)| {
+            let seen = Seen { oom_kills: Some(*oom_kills), last_oom_kill: None };
+            (Serial(*serial), seen)
+        };
+        Known { alive: alive.iter().map(seen).collect(), ended: ended.iter().map(seen).collect() }
+    }
+
+    #[test]
+    fn births_and_deaths_are_told_once_and_in_order() {
+        let before = known(&[(1, 0), (2, 0)], &[(0, 0)]);
+        assert_eq!(before.changes(&before), []);
+        let now = known(&[(2, 1), (4, 0)], &[(0, 0), (1, 0), (3, 1)]);
+        let expected = [
+            Change::Ended(Serial(1)),
+            Change::OutOfMemory(Serial(2)),
+            Change::Started(Serial(3)),
+            Change::OutOfMemory(Serial(3)),
+            Change::Ended(Serial(3)),
+            Change::Started(Serial(4)),
+        ];
+        assert_eq!(before.changes(&now), expected);
+        assert_eq!(now.changes(&now), []);
+    }
+}

@@ -1,0 +1,284 @@
+//! The last minutes of every container: a few numbers for each sample, bounded in time and memory.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use crate::{
+    daemon::ring::Ring,
+    identity::docker::Details,
+    model::{POINT_FIELDS, point},
+    registry::{Member, Serial},
+    sample::Sample,
+};
+
+/// The history of all containers that were alive in its time.
+pub(super) struct History {
+    samples_max: usize,
+    bytes_max: usize,
+    times: VecDeque<Timestamp>,
+    /// How many samples were forgotten: the number of the oldest one in `times`.
+    forgotten: u64,
+    lives: BTreeMap<Serial, Life>,
+}
+
+struct Life {
+    member: Arc<Member>,
+    details: Option<Arc<Details>>,
+    /// The number of the sample of its first row.
+    first: u64,
+    ring: Ring<{ POINT_FIELDS.len() }>,
+}
+
+/// The history of one container, a column for each number.
+#[derive(Debug, PartialEq, Serialize)]
+pub(super) struct Excerpt {
+    id: String,
+    name: Option<String>,
+    step_seconds: f64,
+    times: Vec<Timestamp>,
+    series: BTreeMap<&'static str, Vec<Option<u64>>>,
+}
+
+/// What part of a history is wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Span {
+    pub(super) from: Option<Timestamp>,
+    pub(super) to: Option<Timestamp>,
+    /// The least time between two rows.
+    pub(super) step: Duration,
+}
+
+/// Why there is no history.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    /// Nobody is called so.
+    Unknown,
+    /// The beginning of several ids.
+    Ambiguous,
+}
+
+impl History {
+    /// Keeps samples for so long, in so much memory.
+    pub(super) fn new(age_max: Duration, bytes_max: usize, interval: Duration) -> Self {
+        let mut history = Self {
+            samples_max: 0,
+            bytes_max,
+            times: VecDeque::new(),
+            forgotten: 0,
+            lives: BTreeMap::new(),
+        };
+        history.limit(age_max, interval);
+        history
+    }
+
+    /// Keeps samples for so long from now on.
+    pub(super) fn limit(&mut self, age_max: Duration, interval: Duration) {
+        let samples = age_max.as_nanos() / interval.as_nanos().max(1);
+        self.samples_max = usize::try_from(samples).unwrap_or(usize::MAX);
+    }
+
+    /// Adds a sample; the memory that the history takes.
+    pub(super) fn record(&mut self, sample: &Sample) -> usize {
+        if self.samples_max == 0 {
+            return 0;
+        }
+        let number = self.forgotten + self.times.len() as u64;
+        self.times.push_back(sample.time);
+        for usage in &sample.usages {
+            let life = self.lives.entry(usage.member.serial).or_insert_with(|| Life {
+                member: Arc::clone(&usage.member),
+                details: None,
+                first: number,
+                ring: Ring::new(),
+            });
+            if life.details.is_none() {
+                life.details.clone_from(&usage.details);
+            }
+            // Whoever could not be read for a moment was unknown then.
+            while life.next() < number {
+                life.ring.push([None; POINT_FIELDS.len()]);
+            }
+            life.ring.push(point(usage, sample));
+        }
+        while self.times.len() > self.samples_max {
+            self.forget_oldest();
+        }
+        let mut size = self.size();
+        while size > self.bytes_max && !self.times.is_empty() {
+            // An eighth at once, because memory is given back in steps.
+            (0..=self.times.len() / 8).for_each(|_| self.forget_oldest());
+            self.lives.values_mut().for_each(|life| life.ring.shrink());
+            size = self.size();
+        }
+        size
+    }
+
+    /// The history of one container, by its exact name, its id, or the beginning of its id. Of those
+    /// that had the same name one after the other it is the last.
+    pub(super) fn excerpt(&self, wanted: &str, span: Span) -> Result<Excerpt, Missing> {
+        let life = self.find(wanted)?;
+        let mut series: BTreeMap<_, Vec<_>> =
+            POINT_FIELDS.iter().map(|name| (*name, Vec::new())).collect();
+        let mut times: Vec<Timestamp> = Vec::new();
+        let skipped = (life.first - self.forgotten) as usize;
+        for (time, row) in self.times.iter().skip(skipped).zip(life.ring.rows()) {
+            if span.from.is_some_and(|from| *time < from) || span.to.is_some_and(|to| *time > to) {
+                continue;
+            }
+            let since = times.last().map(|last| time.duration_since(*last).unsigned_abs());
+            if since.is_some_and(|since| since < span.step) {
+                continue;
+            }
+            times.push(*time);
+            for (name, number) in POINT_FIELDS.iter().zip(row) {
+                series.entry(name).or_default().push(number);
+            }
+        }
+        Ok(Excerpt {
+            id: life.id().to_owned(),
+            name: life.name().map(str::to_owned),
+            step_seconds: span.step.as_secs_f64(),
+            times,
+            series,
+        })
+    }
+
+    fn find(&self, wanted: &str) -> Result<&Life, Missing> {
+        let exact = |life: &&Life| life.id() == wanted || life.name() == Some(wanted);
+        if let Some(life) = self.lives.values().rev().find(exact) {
+            return Ok(life);
+        }
+        let begun = |life: &&Life| !wanted.is_empty() && life.id().starts_with(wanted);
+        let mut found = self.lives.values().rev().filter(begun);
+        let life = found.next().ok_or(Missing::Unknown)?;
+        match found.all(|other| other.id() == life.id()) {
+            true => Ok(life),
+            false => Err(Missing::Ambiguous),
+        }
+    }
+
+    fn forget_oldest(&mut self) {
+        if self.times.pop_front().is_none() {
+            return;
+        }
+        let oldest = self.forgotten;
+        self.forgotten += 1;
+        self.lives.retain(|_, life| {
+            if life.first == oldest {
+                life.ring.pop();
+                life.first += 1;
+            }
+            life.ring.len() > 0
+        });
+    }
+
+    fn size(&self) -> usize {
+        const ENTRY: usize =
+            size_of::<(Serial, Life)>() - size_of::<Ring<{ POINT_FIELDS.len() }>>();
+        let times = self.times.capacity() * size_of::<Timestamp>();
+        self.lives.values().fold(times, |sum, life| sum + ENTRY + life.ring.size())
+    }
+}
+
+impl Life {
+    fn id(&self) -> &str {
+        self.member.identity.as_ref().map_or(&self.member.path, |identity| &identity.id)
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.details.as_ref().map(|details| details.name.as_str())
+    }
+
+    /// The number of the sample of its next row.
+    fn next(&self) -> u64 {
+        self.first + self.ring.len() as u64
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sample::tests::{empty, usage};
+
+    fn sample(second: i64, lives: &[u64]) -> Sample {
+        let mut sample = empty();
+        sample.time = Timestamp::new(second, 0).unwrap();
+        sample.usages = lives
+            .iter()
+            .map(|serial| {
+                let mut usage = usage(*serial, &format!("/life-{serial}"));
+                usage.memory.usage_bytes = Some(second as u64 * 10);
+                usage
+            })
+            .collect();
+        sample
+    }
+
+    fn history(samples: u64, bytes: usize) -> History {
+        History::new(Duration::from_secs(samples), bytes, Duration::from_secs(1))
+    }
+
+    fn column(excerpt: &Excerpt) -> Vec<(i64, Option<u64>)> {
+        let numbers = &excerpt.series["memory_working_set_bytes"];
+        excerpt.times.iter().map(|time| time.as_second()).zip(numbers.iter().copied()).collect()
+    }
+
+    #[test]
+    fn the_latest_samples_are_kept_of_the_living_and_the_dead() {
+        let mut history = history(3, usize::MAX);
+        history.record(&sample(1, &[7]));
+        history.record(&sample(2, &[7, 8]));
+        history.record(&sample(3, &[8]));
+        history.record(&sample(4, &[8]));
+        let of = |name: &str| history.excerpt(name, Span::default()).map(|e| column(&e));
+        assert_eq!(of("/life-7"), Ok(vec![(2, Some(20))]));
+        assert_eq!(of("/life-8"), Ok(vec![(2, Some(20)), (3, Some(30)), (4, Some(40))]));
+        assert_eq!(of("/life-9"), Err(Missing::Unknown));
+        assert_eq!(of("/life"), Err(Missing::Ambiguous));
+        history.record(&sample(5, &[8]));
+        assert_eq!(history.excerpt("/life-7", Span::default()).err(), Some(Missing::Unknown));
+    }
+
+    #[test]
+    fn a_gap_is_unknown() {
+        let mut history = history(9, usize::MAX);
+        history.record(&sample(1, &[7]));
+        history.record(&sample(2, &[]));
+        history.record(&sample(3, &[7]));
+        let excerpt = history.excerpt("/life-7", Span::default()).unwrap();
+        assert_eq!(column(&excerpt), [(1, Some(10)), (2, None), (3, Some(30))]);
+    }
+
+    #[test]
+    fn a_part_in_steps() {
+        let mut history = history(99, usize::MAX);
+        (0..20).for_each(|second| _ = history.record(&sample(second, &[7])));
+        let at = |second| Timestamp::new(second, 0).ok();
+        let span = Span { from: at(5), to: at(15), step: Duration::from_secs(4) };
+        let excerpt = history.excerpt("/life-7", span).unwrap();
+        assert_eq!(column(&excerpt), [(5, Some(50)), (9, Some(90)), (13, Some(130))]);
+    }
+
+    #[test]
+    fn memory_is_bounded() {
+        let lives: Vec<u64> = (0..50).collect();
+        let bytes_max = 20_000;
+        let mut history = history(100_000, bytes_max);
+        for second in 0..2_000 {
+            assert!(history.record(&sample(second, &lives)) <= bytes_max);
+        }
+        let excerpt = history.excerpt("/life-7", Span::default()).unwrap();
+        assert_eq!(column(&excerpt).last(), Some(&(1_999, Some(19_990))));
+    }
+
+    #[test]
+    fn none_is_kept_if_none_is_wanted() {
+        assert_eq!(history(0, usize::MAX).record(&sample(1, &[7])), 0);
+    }
+}

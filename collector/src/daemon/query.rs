@@ -1,0 +1,148 @@
+//! What a request asks for, from its headers and its query. Pure.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::{daemon::history::Span, output::prometheus::Exposition};
+
+/// The format that `Accept` prefers; text unless OpenMetrics is asked for.
+pub(super) fn exposition(accept: &str) -> Exposition {
+    let weight = |wanted: fn(&Choice) -> bool| {
+        choices(accept).filter(wanted).map(|choice| choice.weight).fold(0.0, f64::max)
+    };
+    let open_metrics = weight(|choice| {
+        choice.name == "application/openmetrics-text"
+            && choice.version().is_none_or(|version| ["1.0.0", "0.0.1"].contains(&version))
+    });
+    let text = weight(|choice| choice.name == "text/plain");
+    if open_metrics > 0.0 && open_metrics >= text {
+        Exposition::OpenMetrics
+    } else {
+        Exposition::Text
+    }
+}
+
+/// Whether `Accept-Encoding` allows gzip.
+pub(super) fn accepts_gzip(accept_encoding: &str) -> bool {
+    let named = choices(accept_encoding).find(|choice| choice.name.eq_ignore_ascii_case("gzip"));
+    let any = || choices(accept_encoding).find(|choice| choice.name == "*");
+    named.or_else(any).is_some_and(|choice| choice.weight > 0.0)
+}
+
+/// Reads `from`, `to` and `step`; the name of what is wrong.
+pub(super) fn span(get: impl Fn(&str) -> Option<String>) -> Result<Span, String> {
+    let time = |name: &str| {
+        let parse = |text: String| {
+            let message = || format!("`{name}` is neither RFC 3339 nor seconds since 1970: {text}");
+            parse_time(&text).ok_or_else(message)
+        };
+        get(name).map(parse).transpose()
+    };
+    let step = get("step").map(|text| {
+        let seconds = text.strip_suffix('s').unwrap_or(&text).parse().ok();
+        let step = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        step.ok_or_else(|| format!("`step` is no number of seconds: {text}"))
+    });
+    Ok(Span { from: time("from")?, to: time("to")?, step: step.transpose()?.unwrap_or_default() })
+}
+
+fn parse_time(text: &str) -> Option<Timestamp> {
+    if let Ok(seconds) = text.parse::<f64>() {
+        let milliseconds = seconds * 1e3;
+        return Timestamp::from_millisecond(milliseconds as i64).ok();
+    }
+    text.parse().ok()
+}
+
+/// One alternative of an `Accept` header.
+struct Choice<'a> {
+    name: &'a str,
+    parameters: &'a str,
+    weight: f64,
+}
+
+impl Choice<'_> {
+    fn version(&self) -> Option<&str> {
+        parameter(self.parameters, "version")
+    }
+}
+
+fn choices(header: &str) -> impl Iterator<Item = Choice<'_>> {
+    header.split(',').map(|choice| {
+        let (name, parameters) = choice.split_once(';').unwrap_or((choice, ""));
+        let weight = parameter(parameters, "q").and_then(|weight| weight.parse().ok());
+        Choice { name: name.trim(), parameters, weight: weight.unwrap_or(1.0) }
+    })
+}
+
+fn parameter<'a>(parameters: &'a str, wanted: &str) -> Option<&'a str> {
+    parameters.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case(wanted).then(|| value.trim().trim_matches('"'))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn prometheus_gets_open_metrics_and_others_text() {
+        let prometheus = "application/openmetrics-text;version=1.0.0,\
+                          application/openmetrics-text;version=0.0.1;q=0.75,\
+                          text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
+        assert_eq!(exposition(prometheus), Exposition::OpenMetrics);
+        for accept in [
+            "",
+            "*/*",
+            "text/plain",
+            "application/openmetrics-text;version=2.0.0",
+            "application/openmetrics-text;q=0.5, text/plain",
+            "application/openmetrics-text;q=0",
+        ] {
+            assert_eq!(exposition(accept), Exposition::Text, "{accept}");
+        }
+    }
+
+    #[test]
+    fn gzip_only_where_it_is_allowed() {
+        for header in ["gzip", "deflate, GZIP;q=0.5", "*"] {
+            assert!(accepts_gzip(header), "{header}");
+        }
+        for header in ["", "identity", "gzip;q=0", "gzip;q=0, *", "br"] {
+            assert!(!accepts_gzip(header), "{header}");
+        }
+    }
+
+    fn read(query: &str) -> Result<Span, String> {
+        span(|name| {
+            let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            pairs.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
+        })
+    }
+
+    #[test]
+    fn a_span_is_read_or_told_what_is_wrong() {
+        let span = read("from=1.5&to=2026-01-02T03:04:05Z&step=5s").unwrap();
+        assert_eq!(span.from.unwrap().as_millisecond(), 1_500);
+        assert_eq!(span.to.unwrap().to_string(), "2026-01-02T03:04:05Z");
+        assert_eq!(span.step, Duration::from_secs(5));
+        assert_eq!(read("").unwrap().step, Duration::ZERO);
+        for wrong in ["from=yesterday", "to=", "step=-1", "step=NaN", "step=1h"] {
+            let name = wrong.split('=').next().unwrap();
+            assert!(read(wrong).unwrap_err().contains(name), "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_taken(text: String) {
+            exposition(&text);
+            accepts_gzip(&text);
+            let _ = span(|_| Some(text.clone()));
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! The thread that serves.
+
+use std::{
+    convert::Infallible,
+    io,
+    rc::Rc,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+use anyhow::{Context, Result};
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use nix::libc;
+use tokio::{
+    net::{TcpListener, UnixListener},
+    runtime,
+    sync::watch,
+    task::{self, LocalSet},
+    time,
+};
+
+use crate::{
+    config::Run,
+    daemon::{
+        connection::{Io, Patient},
+        events,
+        listen::Listeners,
+        routes::Service,
+        shot::State,
+    },
+};
+
+/// How long a client may take to send the head of a request, the time between two requests of a
+/// connection included.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the head of a request may take in bytes.
+const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// How many headers a request may have.
+const HEADERS_MAX: usize = 64;
+
+/// What open connections have to end when the program does.
+const GRACE: Duration = Duration::from_millis(500);
+
+/// Wait before the next connection is taken when none can be, as when descriptors have run out.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// The thread that serves.
+pub(super) struct Server {
+    thread: JoinHandle<()>,
+    ending: watch::Sender<bool>,
+}
+
+impl Server {
+    /// Starts to serve.
+    pub(super) fn spawn(listeners: Listeners, state: Arc<State>, run: &Run) -> Result<Self> {
+        let (ending, end) = watch::channel(false);
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let run = run.clone();
+        let serve = move || {
+            be_nice();
+            let local = LocalSet::new();
+            let served = local.block_on(&runtime, serve(listeners, Service::new(state, run), end));
+            if let Err(error) = served {
+                tracing::error!("{error:#}");
+            }
+        };
+        let thread = thread::Builder::new().name("serve".to_owned()).spawn(serve)?;
+        Ok(Self { thread, ending })
+    }
+
+    /// Ends it: answers under way are finished, if that does not take long.
+    pub(super) fn stop(self) {
+        self.ending.send_replace(true);
+        if self.thread.join().is_err() {
+            tracing::error!("the thread that serves has failed");
+        }
+    }
+}
+
+/// Sampling goes first; serving has no reason to.
+fn be_nice() {
+    // SAFETY: changes the calling thread's own nice value, which is memory-safe in any case.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 0) };
+}
+
+async fn serve(
+    mut listeners: Listeners,
+    service: Service,
+    end: watch::Receiver<bool>,
+) -> Result<()> {
+    let service = Rc::new(service);
+    task::spawn_local(events::tell(Rc::clone(&service)));
+    for listener in std::mem::take(&mut listeners.tcp) {
+        let listener = TcpListener::from_std(listener).context("cannot listen")?;
+        task::spawn_local(accept_tcp(listener, Rc::clone(&service), end.clone()));
+    }
+    if let Some(listener) = listeners.unix.take() {
+        let listener = UnixListener::from_std(listener).context("cannot listen")?;
+        task::spawn_local(accept_unix(listener, Rc::clone(&service), end.clone()));
+    }
+    let mut ending = end;
+    let _ = ending.wait_for(|ending| *ending).await;
+    let _ = time::timeout(GRACE, async {
+        while service.state.counts.connections.load(Relaxed) > 0 {
+            time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    Ok(())
+}
+
+async fn accept_tcp(listener: TcpListener, service: Rc<Service>, mut end: watch::Receiver<bool>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = end.changed() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                // Small answers go at once.
+                let _ = stream.set_nodelay(true);
+                connect(stream, &service, &end);
+            }
+            Err(error) => pause(&error).await,
+        }
+    }
+}
+
+async fn accept_unix(listener: UnixListener, service: Rc<Service>, mut end: watch::Receiver<bool>) {
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = end.changed() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => connect(stream, &service, &end),
+            Err(error) => pause(&error).await,
+        }
+    }
+}
+
+async fn pause(error: &io::Error) {
+    tracing::debug!(%error, "cannot take a connection");
+    time::sleep(ACCEPT_PAUSE).await;
+}
+
+/// Serves a connection beside the others, if there are not too many.
+fn connect(stream: impl Io + 'static, service: &Rc<Service>, end: &watch::Receiver<bool>) {
+    let counts = &service.state.counts;
+    if counts.connections.load(Relaxed) >= counts.connections_max {
+        if counts.refused.fetch_add(1, Relaxed) == 0 {
+            tracing::warn!(
+                "{} connections are open; more are refused (see --max-connections)",
+                counts.connections_max
+            );
+        }
+        return;
+    }
+    let open = Open::new(Arc::clone(&service.state));
+    let stream = Patient::new(stream, Arc::clone(&service.state));
+    let (service, mut end) = (Rc::clone(service), end.clone());
+    task::spawn_local(async move {
+        let _open = open;
+        let answer = service_fn(|request| {
+            let answer = service.answer(&request);
+            async move { Ok::<_, Infallible>(answer) }
+        });
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(HEADER_TIMEOUT)
+            .max_buf_size(HEADER_BYTES_MAX)
+            .max_headers(HEADERS_MAX);
+        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), answer));
+        let served = tokio::select! {
+            served = connection.as_mut() => served,
+            _ = end.changed() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!(%error, "a connection has ended");
+        }
+    });
+}
+
+/// A connection that is counted while it is open.
+struct Open(Arc<State>);
+
+impl Open {
+    fn new(state: Arc<State>) -> Self {
+        state.counts.connections.fetch_add(1, Relaxed);
+        Self(state)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.counts.connections.fetch_sub(1, Relaxed);
+    }
+}

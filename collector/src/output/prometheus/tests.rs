@@ -1,0 +1,151 @@
+//! What every scrape must keep to.
+
+use std::collections::{BTreeMap, HashSet};
+
+use super::*;
+use crate::{
+    model::{Histogram, Kind, Latency},
+    output::fixture,
+};
+
+fn scrape(containers: Vec<Container>, options: &Options, exposition: Exposition) -> String {
+    let mut out = Vec::new();
+    let report = fixture::report(containers);
+    write(&report, &Own::default(), options, exposition, &mut out);
+    String::from_utf8(out).unwrap()
+}
+
+fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
+    let of = |line: &&str| line.starts_with(name) && line[name.len()..].starts_with(['{', ' ']);
+    text.lines().filter(of).collect()
+}
+
+#[test]
+fn families_are_sorted_named_once_and_by_the_rules() {
+    let names: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
+    let open_metrics: HashSet<_> =
+        names.iter().map(|name| name.strip_suffix("_total").unwrap_or(name)).collect();
+    assert_eq!(open_metrics.len(), names.len(), "a name is there twice");
+    assert!(names.is_sorted());
+    for family in FAMILIES.iter() {
+        assert_eq!(family.kind == family::Kind::Counter, family.name.ends_with("_total"));
+        assert!(family.help.ends_with('.') && !family.help.contains(['\n', '\\', '"']));
+    }
+}
+
+#[test]
+fn what_is_unknown_is_not_exported() {
+    let text = scrape(
+        vec![fixture::unknown(Kind::Container, "3f4e")],
+        &Options::default(),
+        Exposition::Text,
+    );
+    let exported: Vec<_> = text.lines().filter(|line| line.starts_with("container_")).collect();
+    assert_eq!(exported, ["container_last_seen{id=\"/3f4e\",image=\"\",name=\"\"} 0.0"]);
+    assert!(!text.contains("container_cpu_usage_seconds_total"));
+}
+
+#[test]
+fn values_of_labels_are_escaped() {
+    let mut row = fixture::unknown(Kind::Container, "a");
+    row.name = Some("we\"b\\\n".to_owned());
+    row.labels = BTreeMap::from([("com.example/x-y".to_owned(), "ü".to_owned())]);
+    let options = Options { container_labels: vec!["*".to_owned()], ..Options::default() };
+    let text = scrape(vec![row], &options, Exposition::Text);
+    let expected = r#"container_last_seen{id="/a",image="",name="we\"b\\\n",container_label_com_example_x_y="ü"} 0.0"#;
+    assert_eq!(lines(&text, "container_last_seen"), [expected]);
+}
+
+#[test]
+fn the_devices_of_a_shared_namespace_are_counted_once() {
+    let member = |id: &str, others: &[&str]| {
+        let mut row = fixture::web();
+        (row.id, row.cgroup) = (id.to_owned(), format!("/{id}"));
+        row.network.shared_with = Some(others.iter().map(|&id| id.to_owned()).collect());
+        row
+    };
+    let mut sandbox = member("c", &["a", "b"]);
+    sandbox.labels.insert("io.cri-containerd.kind".to_owned(), "sandbox".to_owned());
+    let mut host = member("e", &[]);
+    host.network.host_namespace = Some(true);
+    let rows = vec![
+        member("a", &["b", "c"]),
+        member("b", &["a", "c"]),
+        sandbox,
+        member("d", &[]),
+        host,
+        member("f", &["g"]),
+        member("g", &["f"]),
+    ];
+    assert_eq!(network_owners(&rows), [false, false, true, true, false, true, false]);
+    let text = scrape(rows, &Options::default(), Exposition::Text);
+    let found = lines(&text, "container_network_receive_bytes_total");
+    let ids: Vec<_> = found.iter().filter(|line| line.contains("eth0")).collect();
+    assert_eq!(ids.len(), 3, "{found:?}");
+}
+
+#[test]
+fn a_namespace_that_is_not_known_has_no_owner() {
+    assert_eq!(network_owners(&[fixture::web()]), [false]);
+}
+
+#[test]
+fn open_metrics_has_its_own_family_names_times_and_end() {
+    let options = Options { timestamps: true, ..Options::default() };
+    let text = scrape(vec![fixture::web()], &options, Exposition::OpenMetrics);
+    assert!(text.ends_with("# EOF\n"));
+    assert!(text.contains("# TYPE tare_samples counter\ntare_samples_total 0\n"));
+    assert!(text.contains("# TYPE machine_cpu_cores gauge\nmachine_cpu_cores 2\n"));
+    assert_eq!(lines(&text, "container_memory_usage_bytes").len(), 1);
+    assert!(lines(&text, "container_memory_usage_bytes")[0].ends_with(" 9999999 0.0"));
+    let plain = scrape(vec![fixture::web()], &options, Exposition::Text);
+    assert!(lines(&plain, "container_memory_usage_bytes")[0].ends_with(" 9999999 0"));
+    assert!(plain.contains("# TYPE tare_samples_total counter\n"));
+}
+
+#[test]
+fn a_histogram_is_cumulative_and_absent_when_empty() {
+    let mut row = fixture::unknown(Kind::Container, "a");
+    let empty = Histogram { buckets: vec![0, 0, 0], count: 0, sum_seconds: 0.0 };
+    let read = Histogram { buckets: vec![1, 2, 3], count: 6, sum_seconds: 1.5 };
+    row.block.latency = Some(Latency { le_seconds: vec![0.000_004, 1.0], read, write: empty });
+    let options = Options { histograms: true, ..Options::default() };
+    let text = scrape(vec![row.clone()], &options, Exposition::Text);
+    let found: Vec<_> = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("tare_container_block_latency_seconds_"))
+        .collect();
+    let base = "id=\"/a\",image=\"\",name=\"\",operation=\"read\"";
+    assert_eq!(
+        found,
+        [
+            format!("bucket{{{base},le=\"4e-6\"}} 1"),
+            format!("bucket{{{base},le=\"1.0\"}} 3"),
+            format!("bucket{{{base},le=\"+Inf\"}} 6"),
+            format!("sum{{{base}}} 1.5"),
+            format!("count{{{base}}} 6"),
+        ]
+    );
+    let without = scrape(vec![row], &Options::default(), Exposition::Text);
+    assert!(!without.contains("latency"));
+}
+
+#[test]
+fn the_kubelets_labels() {
+    let mut row = fixture::web();
+    for (name, value) in [
+        ("io.kubernetes.pod.name", "shop-1"),
+        ("io.kubernetes.pod.namespace", "prod"),
+        ("io.kubernetes.container.name", "web"),
+    ] {
+        row.labels.insert(name.to_owned(), value.to_owned());
+    }
+    let options = Options { label_set: LabelSet::Kubelet, ..Options::default() };
+    let text = scrape(vec![row], &options, Exposition::Text);
+    let expected = format!(
+        "container_memory_usage_bytes{{container=\"web\",id=\"/{}\",image=\"\",name=\"web\",\
+         namespace=\"prod\",pod=\"shop-1\"}} 9999999",
+        fixture::ID
+    );
+    assert_eq!(lines(&text, "container_memory_usage_bytes"), [expected]);
+}

@@ -1,0 +1,269 @@
+//! `tare run`: what it serves of real containers, and to whom.
+
+use std::io::{Read as _, Write as _};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tare_tests::daemon::Daemon;
+use tare_tests::docker::Run;
+use tare_tests::http;
+use tare_tests::lab::Lab;
+use tare_tests::process::{self, Process};
+use tare_tests::wait::{self, PATIENCE};
+
+/// The ids of all BPF programs or maps, whoever made them.
+fn bpf_ids(kind: &str) -> Result<Vec<u64>> {
+    let mut bpftool = Command::new("bpftool");
+    bpftool.args(["--json", kind, "show"]);
+    let shown: Value = serde_json::from_str(&process::output(bpftool, PATIENCE)?)?;
+    let all = shown.as_array().context("bpftool shows no list")?;
+    Ok(all.iter().filter_map(|one| one["id"].as_u64()).collect())
+}
+
+/// The ids that a process holds, by its descriptors.
+fn held(pid: u32, field: &str) -> Result<Vec<u64>> {
+    let mut ids = Vec::new();
+    for entry in std::fs::read_dir(format!("/proc/{pid}/fdinfo"))? {
+        let text = std::fs::read_to_string(entry?.path()).unwrap_or_default();
+        let found = text.lines().find_map(|line| line.strip_prefix(field));
+        ids.extend(found.and_then(|id| id.trim().parse::<u64>().ok()));
+    }
+    Ok(ids)
+}
+
+#[test]
+fn nothing_is_left_in_the_kernel_after_a_kill_and_a_new_one_starts() -> Result<()> {
+    let lab = Lab::open()?;
+    let daemon = Daemon::start(&lab.tare, &[])?;
+    let (programs, maps) = (held(daemon.id(), "prog_id:")?, held(daemon.id(), "map_id:")?);
+    ensure!(!programs.is_empty() && !maps.is_empty(), "it holds no programs or no maps");
+    let there = bpf_ids("prog")?;
+    ensure!(programs.iter().all(|id| there.contains(id)), "{programs:?} in {there:?}");
+    daemon.signal(Signal::SIGKILL)?;
+    daemon.finish()?;
+    wait::until("programs and maps to go", PATIENCE, || {
+        let (programs_left, maps_left) = (bpf_ids("prog")?, bpf_ids("map")?);
+        let gone = !programs.iter().any(|id| programs_left.contains(id))
+            && !maps.iter().any(|id| maps_left.contains(id));
+        Ok(gone.then_some(()))
+    })?;
+    Daemon::start(&lab.tare, &[])?;
+    Ok(())
+}
+
+#[test]
+fn it_ends_within_two_seconds_although_somebody_listens_to_events() -> Result<()> {
+    let lab = Lab::open()?;
+    let daemon = Daemon::start(&lab.tare, &[])?;
+    let mut events = listen(&daemon)?;
+    let began = Instant::now();
+    let done = daemon.terminate()?;
+    ensure!(done.status.success(), "{done:?}");
+    ensure!(began.elapsed() < Duration::from_secs(2), "it took {:?}", began.elapsed());
+    events.read_to_end(&mut Vec::new()).context("the stream of events has no end")?;
+    Ok(())
+}
+
+/// A stream of events that has begun.
+fn listen(daemon: &Daemon) -> Result<std::os::unix::net::UnixStream> {
+    let mut stream = http::connect(daemon.socket())?;
+    stream.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: tare\r\n\r\n")?;
+    let mut begun = Vec::new();
+    while !String::from_utf8_lossy(&begun).contains("events of tare") {
+        let mut part = [0; 1024];
+        let length = stream.read(&mut part)?;
+        ensure!(length > 0, "no events: {}", String::from_utf8_lossy(&begun));
+        begun.extend(&part[..length]);
+    }
+    Ok(stream)
+}
+
+#[test]
+fn events_tell_of_a_container_that_starts_and_ends() -> Result<()> {
+    let lab = Lab::open()?;
+    let daemon = Daemon::start(&lab.tare, &["--interval", "200ms"])?;
+    let mut stream = listen(&daemon)?;
+    // What was there before is known to the stream after a sample.
+    let samples = daemon.metric("tare_samples_total")?;
+    wait::until("two samples", PATIENCE, || {
+        Ok((daemon.metric("tare_samples_total")? >= samples + 2.0).then_some(()))
+    })?;
+    let container = lab.start(Run::load("spin --for 300ms"))?;
+    container.outcome()?;
+    let mut told = String::new();
+    let id = format!("\"id\":\"{}\"", container.id());
+    let has = |told: &str, name: &str| {
+        told.split("\n\n")
+            .any(|event| event.contains(&format!("event: {name}\n")) && event.contains(&id))
+    };
+    let began = Instant::now();
+    while !(has(&told, "started") && has(&told, "ended")) {
+        ensure!(began.elapsed() < PATIENCE, "events so far: {told}");
+        let mut part = [0; 16 * 1024];
+        let length = stream.read(&mut part)?;
+        ensure!(length > 0, "the stream ended: {told}");
+        told += &String::from_utf8_lossy(&part[..length]);
+    }
+    let receipt = daemon.json(&format!("/api/v1/containers/{}", container.id()))?;
+    ensure!(receipt["state"] == "ended" && receipt["ended_at"].is_string(), "{receipt}");
+    let used = receipt["cpu"]["usage_seconds"].as_f64();
+    ensure!(used.is_some_and(|used| used > 0.1), "{receipt}");
+    Ok(())
+}
+
+#[test]
+fn history_grows_with_each_sample_and_ends_with_the_present() -> Result<()> {
+    let lab = Lab::open()?;
+    let container = lab.start(Run::load("spin --for 600s"))?;
+    let daemon = Daemon::start(&lab.tare, &["--interval", "100ms"])?;
+    let path = format!("/api/v1/history?container={}", container.name());
+    let history = wait::until("ten samples", PATIENCE, || {
+        let answer = daemon.get(&path)?;
+        let history = answer.json()?;
+        Ok((history["times"].as_array().map_or(0, Vec::len) >= 10).then_some(history))
+    })?;
+    let cpu = &history["series"]["cpu_usage_nanoseconds"];
+    let cpu: Vec<u64> = cpu.as_array().into_iter().flatten().filter_map(Value::as_u64).collect();
+    ensure!(cpu.len() == history["times"].as_array().map_or(0, Vec::len), "{history}");
+    ensure!(cpu.is_sorted() && cpu.first() < cpu.last(), "a spinning container: {cpu:?}");
+    let stepped = daemon.json(&format!("{path}&step=0.5"))?;
+    let count = |history: &Value| history["times"].as_array().map_or(0, Vec::len);
+    ensure!(count(&stepped) * 2 < count(&history) + 4, "{stepped}");
+    for (wrong, status) in [("", 400), ("?container=", 404), ("?container=x&from=never", 400)] {
+        let answer = daemon.get(&format!("/api/v1/history{wrong}"))?;
+        ensure!(answer.status == status, "{wrong}: {answer:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn rude_clients_do_not_disturb_the_others() -> Result<()> {
+    let lab = Lab::open()?;
+    let _container = lab.start(Run::load("serve"))?;
+    let daemon = Daemon::start(&lab.tare, &["--max-connections", "70"])?;
+    let before = daemon.metric("process_resident_memory_bytes")?;
+    let long_header = [b"GET / HTTP/1.1\r\nX: ".as_slice(), &vec![b'a'; 10 << 20]].concat();
+    for (request, statuses) in [
+        (long_header.as_slice(), &[431, 400][..]),
+        (b"BREW /coffee HTTP/1.1\r\nHost: x\r\n\r\n", &[405]),
+        (b"POST /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", &[405]),
+        (b"GET /metrics HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nhello", &[413]),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", &[400]),
+        (b"GET /no/such/path HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[404]),
+        (b"GET /api/v1/containers/%ff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[400]),
+    ] {
+        let answer = http::send(daemon.socket(), request)?;
+        let shown = String::from_utf8_lossy(&request[..request.len().min(40)]);
+        ensure!(statuses.contains(&answer.status), "{shown}: {answer:?}");
+    }
+    // Fifty ask, and nobody takes the answer.
+    let mut slow = Vec::new();
+    for _ in 0..50 {
+        let mut stream = http::connect(daemon.socket())?;
+        for _ in 0..200 {
+            stream.write_all(b"GET /api/v1/snapshot HTTP/1.1\r\nHost: x\r\n\r\n")?;
+        }
+        slow.push(stream);
+    }
+    let samples = daemon.metric("tare_samples_total")?;
+    std::thread::scope(|scope| -> Result<()> {
+        let socket = daemon.socket();
+        let scrape = || http::get(socket, "/metrics", &["Accept-Encoding: gzip"]);
+        let scrapes: Vec<_> = (0..15).map(|_| scope.spawn(scrape)).collect();
+        for scrape in scrapes {
+            let answer = scrape.join().map_err(|_| anyhow::anyhow!("a scrape panicked"))??;
+            ensure!(answer.header("content-encoding") == Some("gzip"), "{}", answer.head);
+        }
+        Ok(())
+    })?;
+    std::thread::sleep(Duration::from_secs(3));
+    let sampled = daemon.metric("tare_samples_total")? - samples;
+    ensure!(sampled >= 2.0, "only {sampled} samples in 3 s");
+    let after = daemon.metric("process_resident_memory_bytes")?;
+    ensure!(after < before + f64::from(32 << 20), "memory grew from {before} to {after}");
+    // Who never takes anything is cut off in the end.
+    wait::until("slow clients to be cut off", Duration::from_secs(30), || {
+        Ok((daemon.metric("tare_http_timeouts_total")? >= 50.0).then_some(()))
+    })?;
+    drop(slow);
+    Ok(())
+}
+
+/// A Prometheus that scrapes one daemon each second.
+fn prometheus(lab: &Lab, target: &str, address: &str) -> Result<Process> {
+    let directory = lab.scratch.subdirectory()?;
+    let config = directory.join("prometheus.yml");
+    let text = format!(
+        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
+         scrape_configs:\n- job_name: cadvisor\n  static_configs: [{{targets: ['{target}']}}]\n"
+    );
+    std::fs::write(&config, text)?;
+    let mut prometheus = Command::new("prometheus");
+    prometheus.arg(format!("--config.file={}", config.display()));
+    prometheus.arg(format!("--storage.tsdb.path={}", directory.join("data").display()));
+    prometheus.arg(format!("--web.listen-address={address}"));
+    Process::spawn(prometheus).context("the live tests need prometheus and promtool")
+}
+
+/// An address on the loopback that nobody listens on.
+fn free_address() -> Result<String> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.to_string())
+}
+
+fn promtool(args: &[&str], input: Option<&Path>) -> Result<String> {
+    let mut promtool = Command::new("sh");
+    let redirect = input.map_or(String::new(), |path| format!(" < '{}'", path.display()));
+    promtool.args(["-c", &format!("promtool \"$@\"{redirect}"), "promtool"]).args(args);
+    process::output(promtool, PATIENCE)
+}
+
+#[test]
+fn prometheus_scrapes_it_and_the_rules_of_kubernetes_mixin_find_values() -> Result<()> {
+    let lab = Lab::open()?;
+    let labels = [
+        ("io.kubernetes.pod.name", "shop-1"),
+        ("io.kubernetes.pod.namespace", "prod"),
+        ("io.kubernetes.container.name", "web"),
+    ];
+    let run = labels.iter().fold(Run::load("spin --for 600s"), |run, (name, value)| {
+        run.option("--label", &format!("{name}={value}"))
+    });
+    let _container = lab.start(run)?;
+    let (target, address) = (free_address()?, free_address()?);
+    let daemon = Daemon::start(&lab.tare, &["--listen", &target, "--labels", "kubelet"])?;
+    let file = lab.scratch.path().join("metrics");
+    std::fs::write(&file, daemon.metrics()?)?;
+    let said = promtool(&["check", "metrics"], Some(&file))?;
+    ensure!(said.is_empty(), "promtool: {said}");
+    let _prometheus = prometheus(&lab, &target, &address)?;
+    let selector = "job=\"cadvisor\", image!=\"\", container!=\"\", container!=\"POD\"";
+    let pod = "pod=\"shop-1\", namespace=\"prod\"";
+    for query in [
+        format!(
+            "sum by (namespace, pod, container) \
+             (rate(container_cpu_usage_seconds_total{{{selector}, {pod}}}[5s])) > 0"
+        ),
+        format!("container_memory_working_set_bytes{{{selector}, {pod}}} > 0"),
+        format!("container_memory_rss{{{selector}, {pod}}} >= 0"),
+        format!("container_memory_cache{{{selector}, {pod}}} >= 0"),
+        format!("sum by (pod) (rate(container_network_receive_bytes_total{{{pod}}}[5s])) >= 0"),
+        format!("sum by (pod) (rate(container_network_transmit_packets_total{{{pod}}}[5s])) >= 0"),
+        format!("time() - container_last_seen{{{pod}}} < 5"),
+        format!("time() - container_start_time_seconds{{{pod}}} > 0"),
+        "machine_cpu_cores > 0 and machine_memory_bytes > 0".to_owned(),
+        "up == 1 and scrape_samples_scraped > 20".to_owned(),
+    ] {
+        let url = format!("http://{address}");
+        wait::until(&query, PATIENCE, || {
+            // Prometheus may still be starting.
+            let values = promtool(&["query", "instant", &url, &query], None);
+            Ok(values.ok().filter(|values| !values.is_empty()))
+        })?;
+    }
+    Ok(())
+}
