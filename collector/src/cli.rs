@@ -9,6 +9,7 @@ use clap::builder::{BoolishValueParser, StringValueParser, TypedValueParser, Val
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::identity::docker::DockerSocket;
+use crate::logging::LogFormat;
 use crate::output::{Format, Scope, Sort};
 
 /// The shortest time between two samples.
@@ -98,6 +99,10 @@ pub struct GlobalArgs {
     #[arg(long, global = true, env = "TARE_LOG_LEVEL", hide_env_values = true)]
     #[arg(value_enum, default_value_t, value_name = "LEVEL")]
     pub log_level: LogLevel,
+    /// How a line of the log looks
+    #[arg(long, global = true, env = "TARE_LOG_FORMAT", hide_env_values = true)]
+    #[arg(value_enum, default_value_t, value_name = "FORMAT")]
+    pub log_format: LogFormat,
 }
 
 /// Options of `tare stats`.

@@ -1,5 +1,6 @@
 //! Arguments → configuration: what the rest of the program is told, with every default decided.
 
+mod file;
 mod run;
 
 use std::path::PathBuf;
@@ -9,10 +10,22 @@ use tracing::level_filters::LevelFilter;
 
 use crate::cli::{self, Cli, LogLevel};
 use crate::identity::docker::DockerSocket;
+use crate::logging::LogFormat;
 use crate::output::{Format, Scope, table};
 
-pub use self::run::Run;
+pub use self::{file::read, run::Run};
 pub use crate::cli::{Bpf, NetLevel};
+
+/// What is wrong with the configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// The command line or the environment; also that help is asked for.
+    #[error("{0}")]
+    Usage(#[from] clap::Error),
+    /// The configuration file.
+    #[error("{0}")]
+    File(String),
+}
 
 /// What one run of the program is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -46,6 +59,8 @@ pub struct Common {
     pub receipt_ttl: Duration,
     /// What is logged.
     pub log_level: LevelFilter,
+    /// How it looks.
+    pub log_format: LogFormat,
 }
 
 /// The command.
@@ -94,6 +109,7 @@ impl From<cli::GlobalArgs> for Common {
             slots: args.slots,
             receipts: args.receipts as usize,
             receipt_ttl: args.receipt_ttl,
+            log_format: args.log_format,
             log_level: match args.log_level {
                 LogLevel::Error => LevelFilter::ERROR,
                 LogLevel::Warn => LevelFilter::WARN,
@@ -152,6 +168,7 @@ mod tests {
             receipts: 1024,
             receipt_ttl: Duration::from_secs(3600),
             log_level: LevelFilter::WARN,
+            log_format: LogFormat::Text,
         };
         assert_eq!(common, expected);
         let table = table::Options::default();

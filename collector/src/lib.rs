@@ -24,6 +24,8 @@ pub mod model;
 
 pub mod output;
 
+pub mod logging;
+
 pub mod cli;
 
 pub mod config;

@@ -1,23 +1,30 @@
 //! `tare`: what every container on this host uses.
 
-use std::process::ExitCode;
+use std::{env, ffi::OsString, process::ExitCode};
 
 use anyhow::Result;
-use clap::Parser;
 use tare::{
-    cli::Cli,
-    config::{Command, Config},
-    daemon, output, stats,
+    config::{self, Command, Fault},
+    daemon::{self, Control},
+    logging::Logging,
+    output, stats,
 };
 
+/// Wrong usage, as clap has it.
+const USAGE: u8 = 2;
+
 fn main() -> ExitCode {
-    let config = Config::from(Cli::parse());
-    tracing_subscriber::fmt()
-        .with_max_level(config.common.log_level)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .init();
-    match run(&config) {
+    let arguments: Vec<OsString> = env::args_os().collect();
+    let config = match config::read(&arguments) {
+        Ok(config) => config,
+        Err(Fault::Usage(error)) => error.exit(),
+        Err(fault @ Fault::File(_)) => {
+            eprintln!("tare: {fault}");
+            return ExitCode::from(USAGE);
+        }
+    };
+    let logging = Logging::start(config.common.log_level, config.common.log_format);
+    match run(&config, Control { arguments, logging }) {
         Ok(()) => ExitCode::SUCCESS,
         // The reader has seen enough.
         Err(error) if output::is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
@@ -28,12 +35,12 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: &Config) -> Result<()> {
+fn run(config: &config::Config, control: Control) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match &config.command {
             Command::Stats(stats) => stats::run(&config.common, stats).await,
-            Command::Run(run) => daemon::run(&config.common, run).await,
+            Command::Run(run) => daemon::run(&config.common, run, &control).await,
         }
     })
 }

@@ -1,5 +1,7 @@
 //! A running `tare run`, asked over its unix socket.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
@@ -36,6 +38,8 @@ impl Daemon {
     /// Starts it and does not wait.
     pub fn spawn(tare: &Tare, args: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir().context("make a directory")?;
+        // It may run as somebody else.
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777))?;
         let socket = directory.path().join("tare.sock");
         let path = socket.to_str().context("the socket's path is not UTF-8")?;
         let mut all = vec!["run", "--socket", path];

@@ -1,6 +1,7 @@
 //! Running `tare`: once, as another user, or as a stream of reports.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -23,14 +24,32 @@ pub struct Tare {
     binary: PathBuf,
     docker_socket: Option<PathBuf>,
     options: Vec<String>,
+    environment: Vec<(String, String)>,
     unprivileged: bool,
+    /// Who it runs as with capabilities alone, if it does.
+    capable: Option<Capable>,
+}
+
+/// `nobody` with capabilities and a group.
+#[derive(Clone, Debug)]
+struct Capable {
+    group: u32,
+    /// As `setpriv` has them, such as `+bpf,+perfmon`.
+    capabilities: String,
 }
 
 impl Tare {
     /// The binary at `path`.
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
-        Self { binary: path, docker_socket: None, options: Vec::new(), unprivileged: false }
+        Self {
+            binary: path,
+            docker_socket: None,
+            options: Vec::new(),
+            environment: Vec::new(),
+            unprivileged: false,
+            capable: None,
+        }
     }
 
     /// Takes names from this daemon.
@@ -47,6 +66,25 @@ impl Tare {
         self
     }
 
+    /// Sets a variable of its environment.
+    #[must_use]
+    pub fn environment(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs as `nobody` with these capabilities (`bpf`, `perfmon`, …) and no others, in the group
+    /// that Docker's socket belongs to.
+    pub fn with_capabilities(self, capabilities: &[&str], scratch: &Scratch) -> Result<Self> {
+        let mut tare = self.as_nobody(scratch)?;
+        tare.unprivileged = false;
+        let socket = tare.docker_socket.as_deref().map(fs::metadata).transpose()?;
+        let group = socket.map_or(NOBODY, |socket| socket.gid());
+        let capabilities = capabilities.iter().map(|name| format!(",+{name}")).collect();
+        tare.capable = Some(Capable { group, capabilities });
+        Ok(tare)
+    }
+
     /// Runs as `nobody`, from a copy of the binary that `nobody` can reach.
     pub fn as_nobody(mut self, scratch: &Scratch) -> Result<Self> {
         let copy = scratch.subdirectory()?.join("tare");
@@ -59,7 +97,18 @@ impl Tare {
     /// `tare OPTIONS… ARGS…`, not started.
     #[must_use]
     pub fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
+        let mut command = match &self.capable {
+            None => Command::new(&self.binary),
+            Some(Capable { group, capabilities }) => {
+                let mut setpriv = Command::new("setpriv");
+                setpriv.arg(format!("--reuid={NOBODY}")).arg(format!("--regid={group}"));
+                setpriv.arg("--clear-groups").arg(format!("--inh-caps=-all{capabilities}"));
+                setpriv.arg(format!("--ambient-caps=-all{capabilities}"));
+                setpriv.arg(format!("--bounding-set=-all{capabilities}")).arg(&self.binary);
+                setpriv
+            }
+        };
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         command.current_dir(Path::new("/"));
         if let Some(socket) = &self.docker_socket {
             command.arg("--docker-socket").arg(socket);

@@ -12,12 +12,15 @@ use crate::packages::{Needed, install};
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// What the root tests call, whoever runs the daemon.
-const CLIENT: [Needed; 5] = [
+const CLIENT: [Needed; 8] = [
     ("docker", &["docker-cli", "docker.io"]),
     ("ip", &["iproute2"]),
     ("strace", &["strace"]),
     ("bpftool", &["bpftool", "linux-tools-common"]),
     ("prometheus", &["prometheus"]),
+    ("curl", &["curl"]),
+    ("openssl", &["openssl"]),
+    ("setpriv", &["util-linux"]),
 ];
 
 /// What an own daemon needs beyond that.

@@ -12,6 +12,11 @@ use crate::{
 /// Options of `tare run`.
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
+    /// File with these and the global options by their names, in TOML; the command line and the
+    /// environment go before it
+    #[arg(long, env = "TARE_CONFIG", hide_env_values = true)]
+    #[arg(value_name = "FILE")]
+    pub config: Option<PathBuf>,
     /// Address to serve on, more than one if repeated or parted by commas; `off` for none
     #[arg(long, env = "TARE_LISTEN", hide_env_values = true, value_delimiter = ',')]
     #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:9753", value_parser = listen)]
@@ -20,6 +25,22 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_SOCKET", hide_env_values = true)]
     #[arg(value_name = "PATH")]
     pub socket: Option<PathBuf>,
+    /// Chain of certificates for TLS over TCP, in PEM
+    #[arg(long, env = "TARE_TLS_CERT", hide_env_values = true)]
+    #[arg(value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its private key, in PEM
+    #[arg(long, env = "TARE_TLS_KEY", hide_env_values = true)]
+    #[arg(value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Ask over TCP only with one of the tokens in this file, one on each line
+    #[arg(long, env = "TARE_TOKEN_FILE", hide_env_values = true)]
+    #[arg(value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// Ask over TCP only with a name and password in this file, `name:password` on each line
+    #[arg(long, env = "TARE_BASIC_AUTH_FILE", hide_env_values = true)]
+    #[arg(value_name = "FILE")]
+    pub basic_auth_file: Option<PathBuf>,
     /// Connections that may be open at a time; more are refused
     #[arg(long, env = "TARE_MAX_CONNECTIONS", hide_env_values = true)]
     #[arg(value_name = "N", default_value_t = 128)]

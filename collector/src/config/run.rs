@@ -14,6 +14,12 @@ pub struct Run {
     pub listen: Vec<SocketAddr>,
     /// Unix socket to serve on.
     pub socket: Option<PathBuf>,
+    /// Certificates and their key, for TLS over TCP.
+    pub tls: Option<(PathBuf, PathBuf)>,
+    /// Tokens of which one is needed over TCP.
+    pub token_file: Option<PathBuf>,
+    /// Names and passwords of which one is needed over TCP.
+    pub basic_auth_file: Option<PathBuf>,
     /// Connections at a time.
     pub max_connections: u32,
     /// Time between two samples.
@@ -37,6 +43,9 @@ impl From<RunArgs> for Run {
         Self {
             listen: args.listen.into_iter().filter_map(on).collect(),
             socket: args.socket,
+            tls: args.tls_cert.zip(args.tls_key),
+            token_file: args.token_file,
+            basic_auth_file: args.basic_auth_file,
             max_connections: args.max_connections,
             interval: args.interval,
             scope: args.scope,

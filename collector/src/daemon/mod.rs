@@ -1,58 +1,79 @@
 //! `tare run`: samples at a steady pace, keeps recent history and receipts, and serves them.
 //!
 //! This thread samples and does nothing else; another one serves. What passes between them is the
-//! latest [`Shot`]: reports are made and written only where somebody asks.
+//! latest [`shot::Shot`]: reports are made and written only where somebody asks.
 
+mod access;
 mod answers;
 mod connection;
 mod events;
 mod formatted;
 mod history;
 mod listen;
+mod notify;
+mod privileges;
 mod process;
 mod query;
+mod reload;
 mod ring;
 mod routes;
 mod server;
+mod settings;
 mod shot;
+mod tls;
 
 use std::{
+    ffi::OsString,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result};
 use tokio::{
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::watch,
+    task,
     time::{self, MissedTickBehavior},
 };
 
-use self::{listen::Listeners, server::Server, shot::State};
+use self::{listen::Listeners, server::Server, settings::Settings, shot::State};
 use crate::{
     collector::Collector,
     config::{Common, Run},
+    logging::Logging,
     output::prometheus::Sampling,
     sample::Sample,
 };
+
+/// What the daemon changes when it is told to read its configuration again.
+pub struct Control {
+    /// The command line.
+    pub arguments: Vec<OsString>,
+    /// The log.
+    pub logging: Logging,
+}
 
 /// Runs until it is told to end.
 ///
 /// # Errors
 ///
 /// If it cannot listen, or if there is nothing to read.
-pub async fn run(common: &Common, run: &Run) -> Result<()> {
+pub async fn run(common: &Common, run: &Run, control: &Control) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
-    // A wrong address is told before anything is loaded.
+    let hangup = signal(SignalKind::hangup())?;
+    // What is wrong with addresses and files is told before anything is loaded.
     let listeners = Listeners::bind(&run.listen, run.socket.as_deref())?;
+    let settings = watch::Sender::new(Arc::new(Settings::load(run.clone())?));
     let state = Arc::new(State::new(run));
-    let server = Server::spawn(listeners, Arc::clone(&state), run)?;
-    let work = Daemon::start(common, run, state)?.work();
+    let server = Server::spawn(listeners, Arc::clone(&state), settings.subscribe())?;
+    let work = Daemon::start(common, settings, state)?.work(control, hangup);
     let done = tokio::select! {
         done = work => done,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     };
+    notify::notify(notify::STOPPING);
     server.stop();
     done
 }
@@ -60,6 +81,8 @@ pub async fn run(common: &Common, run: &Run) -> Result<()> {
 /// The sampling loop.
 struct Daemon {
     collector: Collector,
+    common: Common,
+    settings: watch::Sender<Arc<Settings>>,
     state: Arc<State>,
     interval: Duration,
     older: Option<Arc<Sample>>,
@@ -67,21 +90,43 @@ struct Daemon {
 }
 
 impl Daemon {
-    fn start(common: &Common, run: &Run, state: Arc<State>) -> Result<Self> {
+    fn start(
+        common: &Common,
+        settings: watch::Sender<Arc<Settings>>,
+        state: Arc<State>,
+    ) -> Result<Self> {
+        let run = &settings.borrow().run.clone();
         let collector = Collector::start(common, run.scope)?;
-        let sampling = Sampling { map_bytes: collector.map_bytes(), ..Sampling::default() };
-        Ok(Self { collector, state, interval: run.interval, older: None, sampling })
+        let sampling = Sampling {
+            map_bytes: collector.map_bytes(),
+            capabilities: privileges::keep(privileges::SAMPLING),
+            ..Sampling::default()
+        };
+        tracing::info!("capabilities that are held: {}", sampling.capabilities.join(", "));
+        let (common, interval) = (common.clone(), run.interval);
+        Ok(Self { collector, common, settings, state, interval, older: None, sampling })
     }
 
-    async fn work(mut self) -> Result<()> {
+    async fn work(mut self, control: &Control, mut hangup: Signal) -> Result<()> {
         self.sample();
+        notify::notify(notify::READY);
+        let _watched = notify::watchdog().map(|every| task::spawn(watch(every)));
         let mut ticks = self.ticks();
+        let mut last = Instant::now();
         loop {
-            let due = Instant::now() + self.interval;
-            self.collector.wait(&mut ticks).await.context("the sampling loop")?;
-            let late = Instant::now().saturating_duration_since(due);
-            self.sampling.missed += (late.as_nanos() / self.interval.as_nanos().max(1)) as u64;
-            self.sample();
+            tokio::select! {
+                tick = self.collector.wait(&mut ticks) => {
+                    tick.context("the sampling loop")?;
+                    let intervals = last.elapsed().as_secs_f64() / self.interval.as_secs_f64();
+                    self.sampling.missed += (intervals.round() as u64).saturating_sub(1);
+                    last = Instant::now();
+                    self.sample();
+                }
+                _ = hangup.recv() => {
+                    self.reload(control);
+                    ticks = self.ticks();
+                }
+            }
         }
     }
 
@@ -111,5 +156,14 @@ impl Daemon {
         sampling.receipts_dropped = picture.receipts.dropped;
         sampling.history_bytes = history_bytes as u64;
         self.state.publish(picture, sampling.clone(), self.interval);
+    }
+}
+
+/// Tells the init system that this thread, which samples, is not stuck.
+async fn watch(every: Duration) {
+    let mut ticks = time::interval(every);
+    loop {
+        ticks.tick().await;
+        notify::notify(notify::WATCHDOG);
     }
 }

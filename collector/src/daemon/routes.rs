@@ -9,15 +9,16 @@ use hyper::{
 };
 use jiff::Timestamp;
 use percent_encoding::percent_decode_str;
+use tokio::sync::watch;
 
 use crate::{
-    config::Run,
     daemon::{
         answers::{Answer, JSON, answer, failure, stream, text},
         events::Events,
         formatted::{Formatted, Page, json},
         history::Missing,
         process, query,
+        settings::Settings,
         shot::{Shot, State},
     },
     model::Report,
@@ -32,6 +33,9 @@ const OVERDUE_MAX: f64 = 30.0;
 
 /// Without a sample for so many intervals numbers are not fresh.
 const STALE: f64 = 3.0;
+
+/// Paths that tell nothing of anybody and that everybody may ask for.
+const OPEN: [&str; 2] = ["/healthz", "/readyz"];
 
 const OPENAPI: &str = include_str!("openapi.json");
 
@@ -52,33 +56,38 @@ tare: what every container on this host uses
 /// Answers requests.
 pub(super) struct Service {
     pub(super) state: Arc<State>,
-    pub(super) run: Run,
+    settings: watch::Receiver<Arc<Settings>>,
     pub(super) events: Events,
     formatted: RefCell<Formatted>,
     started_at: Timestamp,
 }
 
 impl Service {
-    pub(super) fn new(state: Arc<State>, run: Run) -> Self {
+    pub(super) fn new(state: Arc<State>, settings: watch::Receiver<Arc<Settings>>) -> Self {
         Self {
             state,
-            run,
+            settings,
             events: Events::default(),
             formatted: RefCell::default(),
             started_at: Timestamp::now(),
         }
     }
 
-    /// The answer to a request. Its body is never read.
-    pub(super) fn answer<B: Body>(&self, request: &Request<B>) -> Answer {
-        let mut answer = self.checked(request);
+    /// What the server goes by now.
+    pub(super) fn settings(&self) -> Arc<Settings> {
+        Arc::clone(&self.settings.borrow())
+    }
+
+    /// The answer to a request. Its body is never read. Whoever is trusted needs no key.
+    pub(super) fn answer<B: Body>(&self, request: &Request<B>, trusted: bool) -> Answer {
+        let mut answer = self.checked(request, trusted);
         self.state.counts.answered(answer.status().as_u16());
         let headers = answer.headers_mut();
         headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         answer
     }
 
-    fn checked<B: Body>(&self, request: &Request<B>) -> Answer {
+    fn checked<B: Body>(&self, request: &Request<B>, trusted: bool) -> Answer {
         if ![Method::GET, Method::HEAD].contains(request.method()) {
             let mut refused = failure(StatusCode::METHOD_NOT_ALLOWED, "only GET and HEAD");
             let allowed = HeaderValue::from_static("GET, HEAD");
@@ -87,6 +96,14 @@ impl Service {
         }
         if !request.body().is_end_stream() {
             return closing(failure(StatusCode::PAYLOAD_TOO_LARGE, "no body is taken"));
+        }
+        let open = trusted || OPEN.contains(&request.uri().path());
+        let key = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+        if !open && !self.settings().access.allows(key) {
+            let mut refused = failure(StatusCode::UNAUTHORIZED, "a token or a password is missing");
+            let schemes = HeaderValue::from_static("Bearer, Basic realm=\"tare\"");
+            refused.headers_mut().insert(header::WWW_AUTHENTICATE, schemes);
+            return refused;
         }
         self.route(request)
     }
@@ -123,7 +140,7 @@ impl Service {
             serving: self.state.counts.now(),
             process: Process { started_at: Some(self.started_at), ..process::read() },
         };
-        let body = self.formatted.borrow_mut().body(shot, page, gzip, &self.run, own);
+        let body = self.formatted.borrow_mut().body(shot, page, gzip, &self.settings().run, own);
         let content_type = match page {
             Page::Metrics(exposition) => exposition.content_type(),
             _ => JSON,
@@ -143,7 +160,7 @@ impl Service {
             return failure(StatusCode::BAD_REQUEST, "the name is not UTF-8");
         };
         self.with_latest(|shot| {
-            let report = self.formatted.borrow_mut().report(shot, self.run.scope);
+            let report = self.report(shot);
             let found = select::find(&report.containers, &name);
             let alive =
                 found.as_ref().ok().and_then(|found| report.containers.get(*found.first()?));
@@ -211,7 +228,8 @@ impl Service {
 
     /// The report of a sample, made at most once.
     pub(super) fn report(&self, shot: &Arc<Shot>) -> Rc<Report> {
-        self.formatted.borrow_mut().report(shot, self.run.scope)
+        let scope = self.settings().run.scope;
+        self.formatted.borrow_mut().report(shot, scope)
     }
 }
 

@@ -21,15 +21,14 @@ use tokio::{
     time,
 };
 
-use crate::{
-    config::Run,
-    daemon::{
-        connection::{Io, Patient},
-        events,
-        listen::Listeners,
-        routes::Service,
-        shot::State,
-    },
+use crate::daemon::{
+    connection::{Io, Patient},
+    events,
+    listen::Listeners,
+    privileges,
+    routes::Service,
+    settings::Settings,
+    shot::State,
 };
 
 /// How long a client may take to send the head of a request, the time between two requests of a
@@ -38,6 +37,9 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the head of a request may take in bytes.
 const HEADER_BYTES_MAX: usize = 16 * 1024;
+
+/// How long the handshake of TLS may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// How many headers a request may have.
 const HEADERS_MAX: usize = 64;
@@ -56,14 +58,18 @@ pub(super) struct Server {
 
 impl Server {
     /// Starts to serve.
-    pub(super) fn spawn(listeners: Listeners, state: Arc<State>, run: &Run) -> Result<Self> {
+    pub(super) fn spawn(
+        listeners: Listeners,
+        state: Arc<State>,
+        settings: watch::Receiver<Arc<Settings>>,
+    ) -> Result<Self> {
         let (ending, end) = watch::channel(false);
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        let run = run.clone();
         let serve = move || {
             be_nice();
-            let local = LocalSet::new();
-            let served = local.block_on(&runtime, serve(listeners, Service::new(state, run), end));
+            privileges::keep(privileges::SERVING);
+            let service = Service::new(state, settings);
+            let served = LocalSet::new().block_on(&runtime, serve(listeners, service, end));
             if let Err(error) = served {
                 tracing::error!("{error:#}");
             }
@@ -123,7 +129,20 @@ async fn accept_tcp(listener: TcpListener, service: Rc<Service>, mut end: watch:
             Ok((stream, _)) => {
                 // Small answers go at once.
                 let _ = stream.set_nodelay(true);
-                connect(stream, &service, &end);
+                let Some(open) = open(&service) else { continue };
+                match service.settings().tls.clone() {
+                    None => connect(stream, open, false, &service, &end),
+                    Some(tls) => {
+                        let (service, end) = (Rc::clone(&service), end.clone());
+                        task::spawn_local(async move {
+                            match time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                                Ok(Ok(stream)) => connect(stream, open, false, &service, &end),
+                                Ok(Err(error)) => tracing::debug!(%error, "no TLS"),
+                                Err(_) => drop(open),
+                            }
+                        });
+                    }
+                }
             }
             Err(error) => pause(&error).await,
         }
@@ -137,7 +156,12 @@ async fn accept_unix(listener: UnixListener, service: Rc<Service>, mut end: watc
             _ = end.changed() => return,
         };
         match accepted {
-            Ok((stream, _)) => connect(stream, &service, &end),
+            Ok((stream, _)) => {
+                // The file's permissions have said who may connect.
+                if let Some(open) = open(&service) {
+                    connect(stream, open, true, &service, &end);
+                }
+            }
             Err(error) => pause(&error).await,
         }
     }
@@ -148,8 +172,8 @@ async fn pause(error: &io::Error) {
     time::sleep(ACCEPT_PAUSE).await;
 }
 
-/// Serves a connection beside the others, if there are not too many.
-fn connect(stream: impl Io + 'static, service: &Rc<Service>, end: &watch::Receiver<bool>) {
+/// Counts a connection, if there are not too many.
+fn open(service: &Service) -> Option<Open> {
     let counts = &service.state.counts;
     if counts.connections.load(Relaxed) >= counts.connections_max {
         if counts.refused.fetch_add(1, Relaxed) == 0 {
@@ -158,15 +182,25 @@ fn connect(stream: impl Io + 'static, service: &Rc<Service>, end: &watch::Receiv
                 counts.connections_max
             );
         }
-        return;
+        return None;
     }
-    let open = Open::new(Arc::clone(&service.state));
+    Some(Open::new(Arc::clone(&service.state)))
+}
+
+/// Serves a connection beside the others.
+fn connect(
+    stream: impl Io + 'static,
+    open: Open,
+    trusted: bool,
+    service: &Rc<Service>,
+    end: &watch::Receiver<bool>,
+) {
     let stream = Patient::new(stream, Arc::clone(&service.state));
     let (service, mut end) = (Rc::clone(service), end.clone());
     task::spawn_local(async move {
         let _open = open;
         let answer = service_fn(|request| {
-            let answer = service.answer(&request);
+            let answer = service.answer(&request, trusted);
             async move { Ok::<_, Infallible>(answer) }
         });
         let mut http = http1::Builder::new();

@@ -147,7 +147,7 @@ fn nearest(rows: &[Container], wanted: &str) -> Vec<String> {
 }
 
 /// Levenshtein's: insertions, deletions and replacements.
-fn distance(a: &str, b: &str) -> usize {
+pub fn distance(a: &str, b: &str) -> usize {
     let b: Vec<char> = b.chars().collect();
     let mut row: Vec<usize> = (0..=b.len()).collect();
     for (i, x) in a.chars().enumerate() {

@@ -210,7 +210,7 @@ fn prometheus(lab: &Lab, target: &str, address: &str) -> Result<Process> {
 }
 
 /// An address on the loopback that nobody listens on.
-fn free_address() -> Result<String> {
+pub(crate) fn free_address() -> Result<String> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     Ok(listener.local_addr()?.to_string())
 }

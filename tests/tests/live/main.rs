@@ -7,6 +7,8 @@
 mod block;
 mod contract;
 mod daemon;
+mod daemon_control;
+mod daemon_rights;
 mod interfaces;
 mod legacy_ids;
 mod level_l3;

@@ -38,6 +38,8 @@ pub struct Sampling {
     pub receipts_dropped: u64,
     /// Memory that the history takes.
     pub history_bytes: u64,
+    /// Capabilities that sampling holds.
+    pub capabilities: Vec<String>,
 }
 
 /// One of the kernel's counter tables.
@@ -153,6 +155,15 @@ pub(super) const FAMILIES: &[Family] = &[
         "tare_receipts_dropped_total",
         "Receipts that were dropped before their time because there were too many.",
         Of::Own(|own, out| out.value(own.sampling.receipts_dropped)),
+    ),
+    gauge_of(
+        "tare_capability_info",
+        "A capability that is held: always 1.",
+        Of::Own(|own, out| {
+            for capability in &own.sampling.capabilities {
+                out.with(&[("capability", capability)], 1_u64);
+            }
+        }),
     ),
     gauge_of(
         "tare_history_bytes",

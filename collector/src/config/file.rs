@@ -1,0 +1,185 @@
+//! The configuration file of `tare run`: options by their names, in TOML.
+//!
+//! What is given on the command line or in the environment goes before it. The file's options are
+//! parsed as if they stood on the command line, so they mean the same and are checked the same.
+
+use std::{ffi::OsString, fs, path::PathBuf};
+
+use clap::{
+    Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, parser::ValueSource,
+};
+use toml::{Table, Value};
+
+use crate::{
+    cli::Cli,
+    config::{Config, Fault},
+    output::select::distance,
+};
+
+/// The only command that has a configuration file.
+const COMMAND: &str = "run";
+
+/// Options that the file cannot set.
+const NOT_IN_FILE: [&str; 3] = ["config", "help", "version"];
+
+/// A name with so many wrong letters may still have been meant.
+const EDITS_MAX: usize = 3;
+
+/// Reads the command line, the environment and the configuration file.
+///
+/// # Errors
+///
+/// If any of them is wrong.
+pub fn read(arguments: &[OsString]) -> Result<Config, Fault> {
+    let matches = Cli::command().try_get_matches_from(arguments)?;
+    let given = matches.subcommand_matches(COMMAND);
+    let Some((given, path)) = given.and_then(|it| Some((it, it.get_one::<PathBuf>("config")?)))
+    else {
+        return Ok(Cli::from_arg_matches(&matches)?.into());
+    };
+    let in_file = |message: String| Fault::File(format!("{}: {message}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| in_file(error.to_string()))?;
+    let table = text.parse::<Table>().map_err(|error| in_file(error.to_string()))?;
+    let further = arguments_of(&table, given).map_err(in_file)?;
+    let all = arguments.iter().cloned().chain(further);
+    // Without the file there was nothing wrong.
+    let matches = Cli::command().try_get_matches_from(all);
+    let matches = matches.map_err(|error| in_file(first_line(&error)))?;
+    Ok(Cli::from_arg_matches(&matches)?.into())
+}
+
+/// The file's options as arguments, without those that are given elsewhere.
+fn arguments_of(table: &Table, given: &ArgMatches) -> Result<Vec<OsString>, String> {
+    let mut command = Cli::command();
+    command.build();
+    let run = command.find_subcommand(COMMAND).ok_or("there is no such command")?;
+    let mut arguments = Vec::new();
+    for (name, value) in table {
+        let option = find(run, name)?;
+        let source = given.value_source(option.get_id().as_str());
+        if matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
+            continue;
+        }
+        match (option.get_action(), value) {
+            (ArgAction::SetTrue, Value::Boolean(true)) => {
+                arguments.push(format!("--{name}").into())
+            }
+            (ArgAction::SetTrue, Value::Boolean(false)) => {}
+            (ArgAction::SetTrue, _) => return Err(format!("`{name}` must be true or false")),
+            (_, Value::Array(values)) if values.is_empty() => {
+                return Err(format!("`{name}` is empty"));
+            }
+            (_, Value::Array(values)) => {
+                for value in values {
+                    arguments.push(argument(name, value)?);
+                }
+            }
+            (_, value) => arguments.push(argument(name, value)?),
+        }
+    }
+    Ok(arguments)
+}
+
+fn argument(name: &str, value: &Value) -> Result<OsString, String> {
+    let value = match value {
+        Value::String(text) => text.clone(),
+        Value::Integer(number) => number.to_string(),
+        _ => return Err(format!("`{name}` must be text or a whole number")),
+    };
+    Ok(format!("--{name}={value}").into())
+}
+
+fn find<'a>(run: &'a Command, name: &str) -> Result<&'a Arg, String> {
+    let options = || {
+        let named = |option: &&Arg| option.get_long().is_some_and(|n| !NOT_IN_FILE.contains(&n));
+        run.get_arguments().filter(named)
+    };
+    if let Some(option) = options().find(|option| option.get_long() == Some(name)) {
+        return Ok(option);
+    }
+    let names = options().filter_map(Arg::get_long);
+    let near = names.map(|known| (distance(known, name), known)).min();
+    Err(match near.filter(|(edits, _)| *edits <= EDITS_MAX) {
+        Some((_, near)) => format!("there is no option `{name}`; did you mean `{near}`?"),
+        None => format!("there is no option `{name}`; see `tare run --help`"),
+    })
+}
+
+fn first_line(error: &clap::Error) -> String {
+    let text = error.to_string();
+    text.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::config::{self, Run};
+
+    fn with(file: &str, arguments: &[&str]) -> Result<Config, String> {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("tare.toml");
+        fs::write(&path, file).unwrap();
+        let fixed = ["tare", "run", "--config", path.to_str().unwrap()];
+        let all: Vec<_> = fixed.iter().chain(arguments).map(OsString::from).collect();
+        read(&all).map_err(|fault| match fault {
+            Fault::Usage(error) => error.to_string(),
+            Fault::File(message) => message.replace(path.to_str().unwrap(), "FILE"),
+        })
+    }
+
+    fn run(config: Config) -> Run {
+        let config::Command::Run(run) = config.command else { unreachable!() };
+        *run
+    }
+
+    #[test]
+    fn options_of_the_file_count_unless_they_are_given_elsewhere() {
+        let file = "interval = \"5s\"\nmax-connections = 7\ntimestamps = true\nslots = 16\n\
+                    listen = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n";
+        let config = with(file, &["--max-connections", "9"]).unwrap();
+        assert_eq!(config.common.slots, 16);
+        let run = run(config);
+        assert_eq!((run.interval, run.max_connections), (Duration::from_secs(5), 9));
+        assert!(run.metrics.timestamps);
+        assert_eq!(run.listen.len(), 2);
+    }
+
+    #[test]
+    fn a_list_on_the_command_line_replaces_that_of_the_file() {
+        let config = with("listen = [\"127.0.0.1:1\"]", &["--listen", "127.0.0.1:2"]).unwrap();
+        assert_eq!(run(config).listen, ["127.0.0.1:2".parse().unwrap()]);
+    }
+
+    #[test]
+    fn what_is_wrong_is_told() {
+        for (file, said) in [
+            (
+                "intervall = \"5s\"",
+                "FILE: there is no option `intervall`; did you mean `interval`?",
+            ),
+            ("zzzzzzzzzzzz = 1", "FILE: there is no option `zzzzzzzzzzzz`; see `tare run --help`"),
+            ("config = \"x\"", "FILE: there is no option `config`"),
+            (
+                "interval = \"5\"",
+                "FILE: invalid value '5' for '--interval <DURATION>': needs a unit",
+            ),
+            ("interval = 0.5", "FILE: `interval` must be text or a whole number"),
+            ("timestamps = \"yes\"", "FILE: `timestamps` must be true or false"),
+            ("listen = []", "FILE: `listen` is empty"),
+            ("interval = ", "FILE: TOML parse error"),
+        ] {
+            let error = with(file, &[]).unwrap_err();
+            assert!(error.starts_with(said), "{error}");
+        }
+        let missing = ["tare", "run", "--config", "/nonexistent"].map(OsString::from);
+        assert!(matches!(read(&missing), Err(Fault::File(_))));
+    }
+
+    #[test]
+    fn other_commands_have_no_file() {
+        let arguments = ["tare", "stats", "--no-stream"].map(OsString::from);
+        assert!(matches!(read(&arguments).unwrap().command, config::Command::Stats(_)));
+    }
+}

@@ -1,0 +1,118 @@
+//! Who may ask over TCP: whoever brings a token, or a name and its password.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use anyhow::{Context, Result, bail};
+use base64::{Engine, prelude::BASE64_STANDARD};
+use subtle::ConstantTimeEq;
+
+/// A file with secrets that is longer is taken for something else.
+const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// Values of the header `Authorization` that open the door.
+#[derive(Default)]
+pub(super) struct Access {
+    /// `None` if nothing is asked for.
+    keys: Option<Vec<String>>,
+}
+
+impl Access {
+    /// Reads the files that hold tokens and passwords, one on each line; lines that begin with `#`
+    /// are not read. Without a file everybody may ask.
+    pub(super) fn load(tokens: Option<&Path>, passwords: Option<&Path>) -> Result<Self> {
+        if tokens.is_none() && passwords.is_none() {
+            return Ok(Self::default());
+        }
+        let mut keys = Vec::new();
+        for token in tokens.map(read).transpose()?.into_iter().flatten() {
+            keys.push(format!("Bearer {token}"));
+        }
+        for line in passwords.map(read).transpose()?.into_iter().flatten() {
+            if !line.contains(':') {
+                bail!("a line for basic authentication must be `name:password`");
+            }
+            keys.push(format!("Basic {}", BASE64_STANDARD.encode(line)));
+        }
+        Ok(Self { keys: Some(keys) })
+    }
+
+    /// Whether everybody may ask.
+    pub(super) fn is_open(&self) -> bool {
+        self.keys.is_none()
+    }
+
+    /// Whether this value of `Authorization` opens the door. How long that takes tells nothing of
+    /// the keys but their lengths.
+    pub(super) fn allows(&self, authorization: Option<&[u8]>) -> bool {
+        let Some(keys) = &self.keys else { return true };
+        let Some(given) = authorization.and_then(normalised) else { return false };
+        let fits = |key: &String| bool::from(key.as_bytes().ct_eq(given.as_bytes()));
+        // All of them are looked at, so that the time does not tell which one fits.
+        keys.iter().fold(false, |allowed, key| allowed | fits(key))
+    }
+}
+
+/// The name of the scheme may be written in any case (RFC 9110, 11.1).
+fn normalised(authorization: &[u8]) -> Option<String> {
+    let text = std::str::from_utf8(authorization).ok()?;
+    let (scheme, rest) = text.split_once(' ')?;
+    let scheme = ["Bearer", "Basic"].into_iter().find(|name| name.eq_ignore_ascii_case(scheme))?;
+    Some(format!("{scheme} {}", rest.trim()))
+}
+
+fn read(path: &Path) -> Result<Vec<String>> {
+    let name = || path.display().to_string();
+    let metadata = fs::metadata(path).with_context(name)?;
+    if metadata.len() > FILE_BYTES_MAX {
+        bail!("{}: more than {FILE_BYTES_MAX} bytes", name());
+    }
+    if metadata.permissions().mode() & 0o007 != 0 {
+        tracing::warn!("{} holds secrets, and everybody may read it", name());
+    }
+    let text = fs::read_to_string(path).with_context(name)?;
+    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let lines: Vec<_> = lines.filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
+    if lines.is_empty() {
+        bail!("{}: there is nothing in it", name());
+    }
+    Ok(lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn access(tokens: Option<&str>, passwords: Option<&str>) -> Result<Access> {
+        let directory = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: Option<&str>| {
+            let path = directory.path().join(name);
+            text.map(|text| fs::write(&path, text).map(|()| path.clone()).unwrap())
+        };
+        let (tokens, passwords) = (write("tokens", tokens), write("passwords", passwords));
+        Access::load(tokens.as_deref(), passwords.as_deref())
+    }
+
+    #[test]
+    fn without_keys_everybody_may_ask() {
+        assert!(access(None, None).unwrap().allows(None));
+    }
+
+    #[test]
+    fn tokens_and_passwords() {
+        let access = access(Some("# two\nold\nnew\n"), Some("eve:pa:ss")).unwrap();
+        for good in ["Bearer old", "bearer new", "Bearer  new ", "Basic ZXZlOnBhOnNz"] {
+            assert!(access.allows(Some(good.as_bytes())), "{good}");
+        }
+        for bad in ["", "Bearer", "Bearer ol", "Bearer # two", "Basic old", "Digest old", "old"] {
+            assert!(!access.allows(Some(bad.as_bytes())), "{bad}");
+        }
+        assert!(!access.allows(None) && !access.allows(Some(b"Bearer \xff")));
+    }
+
+    #[test]
+    fn a_file_without_keys_does_not_open_the_door() {
+        assert!(access(Some("\n# nothing\n"), None).is_err());
+        assert!(access(None, Some("no-colon")).is_err());
+        assert!(Access::load(Some(Path::new("/nonexistent")), None).is_err());
+    }
+}

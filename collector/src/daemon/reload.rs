@@ -1,0 +1,74 @@
+//! `SIGHUP`: the configuration is read again, and what can be changed is.
+
+use crate::{
+    config::{self, Command, Common, Config, Run},
+    daemon::{Control, Daemon, notify, settings::Settings},
+};
+
+impl Daemon {
+    /// Reads the configuration again. If anything in it is wrong, everything stays as it is.
+    pub(super) fn reload(&mut self, control: &Control) {
+        notify::reloading();
+        match config::read(&control.arguments) {
+            Ok(Config { common, command: Command::Run(run) }) => {
+                self.apply(control, common, *run);
+            }
+            Ok(_) => {}
+            Err(fault) => tracing::error!("the configuration stays as it is: {fault}"),
+        }
+        notify::notify(notify::READY);
+    }
+
+    fn apply(&mut self, control: &Control, common: Common, mut run: Run) {
+        let fixed = keep_fixed(&self.common, &common, &self.settings.borrow().run, &mut run);
+        let settings = match Settings::load(run) {
+            Ok(settings) => settings,
+            Err(error) => {
+                tracing::error!("the configuration stays as it is: {error:#}");
+                return;
+            }
+        };
+        control.logging.set_level(common.log_level);
+        self.collector.sampler.receipts.limit(common.receipts, common.receipt_ttl);
+        self.state.history().limit(settings.run.history, settings.run.interval);
+        self.interval = settings.run.interval;
+        self.settings.send_replace(settings.into());
+        let Common { log_level, receipts, receipt_ttl, .. } = common;
+        self.common = Common { log_level, receipts, receipt_ttl, ..self.common.clone() };
+        tracing::info!("the configuration was read again");
+        if !fixed.is_empty() {
+            tracing::warn!("changed, but only heeded after a restart: {}", fixed.join(", "));
+        }
+    }
+}
+
+/// Puts back what cannot change while it runs; the names of what would have changed.
+fn keep_fixed(
+    old_common: &Common,
+    common: &Common,
+    old_run: &Run,
+    run: &mut Run,
+) -> Vec<&'static str> {
+    let wanted = run.clone();
+    run.listen.clone_from(&old_run.listen);
+    run.socket.clone_from(&old_run.socket);
+    run.scope = old_run.scope;
+    run.max_connections = old_run.max_connections;
+    run.history_memory = old_run.history_memory;
+    let changed = [
+        ("listen", wanted.listen != run.listen),
+        ("socket", wanted.socket != run.socket),
+        ("scope", wanted.scope != run.scope),
+        ("max-connections", wanted.max_connections != run.max_connections),
+        ("history-memory", wanted.history_memory != run.history_memory),
+        ("bpf", common.bpf != old_common.bpf),
+        ("net-level", common.net_level != old_common.net_level),
+        ("cgroup-root", common.cgroup_root != old_common.cgroup_root),
+        ("proc-root", common.proc_root != old_common.proc_root),
+        ("sys-root", common.sys_root != old_common.sys_root),
+        ("docker-socket", common.docker_socket != old_common.docker_socket),
+        ("slots", common.slots != old_common.slots),
+        ("log-format", common.log_format != old_common.log_format),
+    ];
+    changed.into_iter().filter(|(_, changed)| *changed).map(|(name, _)| name).collect()
+}
