@@ -171,6 +171,8 @@ fn start(common: &Common, scope: Scope) -> Result<Sampler> {
     if common.bpf == Bpf::Require {
         require(&kernel)?;
     }
+    // The kernel's type information took some MiB.
+    give_memory_back();
     let receipts = Receipts::new(common.receipts, common.receipt_ttl);
     Ok(Sampler::new(registry, kernel, host, Devices::new(&common.sys_root), receipts))
 }
@@ -202,6 +204,15 @@ fn raise_priority() {
     if done != 0 {
         let error = io::Error::last_os_error();
         tracing::debug!(%error, "cannot raise the priority: receipts may be less exact");
+    }
+}
+
+/// Gives free memory of the allocator back to the kernel, after much of it was needed for a moment.
+pub fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: memory in use is not touched.
+    unsafe {
+        libc::malloc_trim(0);
     }
 }
 

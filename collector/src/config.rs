@@ -13,7 +13,10 @@ use crate::identity::docker::DockerSocket;
 use crate::logging::LogFormat;
 use crate::output::{Format, Scope, table};
 
-pub use self::{file::read, run::Run};
+pub use self::{
+    file::read,
+    run::{Limits, Run},
+};
 pub use crate::cli::{Bpf, NetLevel};
 
 /// What is wrong with the configuration.

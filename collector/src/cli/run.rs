@@ -79,6 +79,16 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_HISTORY_MEMORY", hide_env_values = true)]
     #[arg(value_name = "BYTES", default_value = "8MiB", value_parser = bytes)]
     pub history_memory: u64,
+    /// CPU time that Tare may use, in percent of one CPU, before it gives things up: histograms, the
+    /// history, then the interval grows [default: no limit]
+    #[arg(long, env = "TARE_MAX_CPU", hide_env_values = true)]
+    #[arg(value_name = "PERCENT", value_parser = percent)]
+    pub max_cpu: Option<u32>,
+    /// Resident memory that Tare may use before it gives up histograms and the history
+    /// [default: no limit]
+    #[arg(long, env = "TARE_MAX_MEMORY", hide_env_values = true)]
+    #[arg(value_name = "BYTES", value_parser = bytes)]
+    pub max_memory: Option<u64>,
 }
 
 /// An address to serve on, or none.
@@ -97,5 +107,38 @@ fn listen(text: &str) -> Result<Listen, String> {
             .parse()
             .map(Listen::On)
             .map_err(|_| "must be an IP address and a port, such as 127.0.0.1:9753".to_owned()),
+    }
+}
+
+/// Percent of one CPU, as millionths.
+fn percent(text: &str) -> Result<u32, String> {
+    let number = text.strip_suffix('%').unwrap_or(text).trim();
+    let percent: f64 = number.parse().map_err(|_| format!("`{number}` is no number"))?;
+    if percent >= 0.01 && percent <= 10_000.0 {
+        Ok((percent * 1e4) as u32)
+    } else {
+        Err("must be from 0.01% to 10000%".to_owned())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn percents_of_a_cpu() {
+        assert_eq!(
+            (percent("1%"), percent("0.25"), percent("250 %")),
+            (Ok(10_000), Ok(2_500), Ok(2_500_000))
+        );
+        for text in ["", "%", "0", "-1%", "NaN", "inf", "1e9"] {
+            assert!(percent(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_told_from_names() {
+        assert_eq!(listen("off"), Ok(Listen::Off));
+        assert!(listen("[::1]:80").is_ok() && listen("localhost:80").is_err());
     }
 }

@@ -7,6 +7,15 @@ use crate::{
     output::{Scope, prometheus},
 };
 
+/// What Tare may use. `None` is as much as it likes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Millionths of one CPU.
+    pub cpu_millionths: Option<u32>,
+    /// Resident memory.
+    pub memory_bytes: Option<u64>,
+}
+
 /// What `tare run` is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -32,6 +41,8 @@ pub struct Run {
     pub history: Duration,
     /// What it may take in bytes.
     pub history_memory: usize,
+    /// What Tare itself may use.
+    pub limits: Limits,
 }
 
 impl From<RunArgs> for Run {
@@ -57,6 +68,7 @@ impl From<RunArgs> for Run {
                 histograms: true,
             },
             history: args.history,
+            limits: Limits { cpu_millionths: args.max_cpu, memory_bytes: args.max_memory },
             history_memory: usize::try_from(args.history_memory).unwrap_or(usize::MAX),
         }
     }

@@ -81,12 +81,13 @@ async fn next(receiver: &mut broadcast::Receiver<Bytes>) -> Option<Bytes> {
     }
 }
 
-/// Compares samples for as long as the server runs.
+/// Compares samples for as long as the server runs, and forgets what was made of older ones.
 pub(super) async fn tell(service: Rc<Service>) {
     let mut latest = service.state.watch();
     let known: Cell<Option<Known>> = Cell::default();
     while latest.changed().await.is_ok() {
         let Some(shot) = latest.borrow_and_update().clone() else { continue };
+        service.forget_all_but(&shot);
         if service.events.sender.receiver_count() == 0 {
             known.set(None);
             continue;

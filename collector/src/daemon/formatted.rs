@@ -1,13 +1,19 @@
 //! Bodies that are the same for everyone who asks between two samples: each is written once, when
 //! the first one asks.
 
-use std::{collections::HashMap, io::Write as _, rc::Rc, sync::Arc};
+use std::{
+    collections::HashMap,
+    io::{self, Write as _},
+    rc::Rc,
+    sync::Arc,
+};
 
 use flate2::{Compression, write::GzEncoder};
 use hyper::body::Bytes;
 use serde::Serialize;
 
 use crate::{
+    collector::give_memory_back,
     config::Run,
     daemon::shot::Shot,
     model::Report,
@@ -29,20 +35,20 @@ pub(super) enum Page {
     Sources,
 }
 
-/// The bodies made of the latest sample.
+/// What was made of the latest sample.
 #[derive(Default)]
 pub(super) struct Formatted {
     shot: Option<Arc<Shot>>,
     report: Option<Rc<Report>>,
     bodies: HashMap<(Page, bool), Bytes>,
-    /// Bodies of the sample before, whose memory is used again when nobody reads them any more.
-    spares: Vec<Bytes>,
 }
 
 impl Formatted {
     /// The report of a sample.
     pub(super) fn report(&mut self, shot: &Arc<Shot>, scope: Scope) -> Rc<Report> {
-        self.turn_to(shot);
+        if self.shot.as_ref().is_none_or(|known| !Arc::ptr_eq(known, shot)) {
+            *self = Self { shot: Some(Arc::clone(shot)), ..Self::default() };
+        }
         let make = || {
             let mut report = shot.picture.report();
             select::narrow(&mut report, scope);
@@ -61,85 +67,78 @@ impl Formatted {
         own: impl FnOnce() -> Own,
     ) -> Bytes {
         let report = self.report(shot, run.scope);
-        if let Some(body) = self.bodies.get(&(page, gzip)) {
-            return body.clone();
-        }
-        let plain = match self.bodies.get(&(page, false)) {
-            Some(body) => body.clone(),
-            None => {
-                let body = Bytes::from(write(page, &report, run, own, self.spare()));
-                self.bodies.insert((page, false), body.clone());
-                body
-            }
+        let write = || {
+            let mut options = run.metrics.clone();
+            options.histograms &= shot.sampling.histograms;
+            Bytes::from(body(page, &report, &options, own, gzip))
         };
-        if !gzip {
-            return plain;
-        }
-        let body = Bytes::from(compress(&plain, self.spare()));
-        self.bodies.insert((page, true), body.clone());
-        body
+        self.bodies.entry((page, gzip)).or_insert_with(write).clone()
     }
 
-    fn turn_to(&mut self, shot: &Arc<Shot>) {
-        if self.shot.as_ref().is_none_or(|known| !Arc::ptr_eq(known, shot)) {
-            self.shot = Some(Arc::clone(shot));
-            self.report = None;
-            self.spares = self.bodies.drain().map(|(_, body)| body).collect();
+    /// Forgets everything if it is of an older sample than this one. Between two scrapes nothing is
+    /// held that only scrapes need.
+    pub(super) fn forget_all_but(&mut self, shot: &Arc<Shot>) {
+        if self.shot.as_ref().is_some_and(|known| !Arc::ptr_eq(known, shot)) {
+            *self = Self::default();
+            give_memory_back();
         }
-    }
-
-    /// An empty buffer, if there is one with the memory of a body that nobody reads any more.
-    fn spare(&mut self) -> Vec<u8> {
-        while let Some(spare) = self.spares.pop() {
-            if let Ok(spare) = spare.try_into_mut() {
-                let mut buffer = Vec::from(spare);
-                buffer.clear();
-                return buffer;
-            }
-        }
-        Vec::new()
     }
 }
 
 /// A compact JSON document. Numbers that JSON cannot hold become `null`.
 pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
-    json_into(value, Vec::new())
+    let mut out = Vec::new();
+    tell(json_to(value, &mut out));
+    out
 }
 
-fn json_into(value: &impl Serialize, mut out: Vec<u8>) -> Vec<u8> {
-    if let Err(error) = serde_json::to_writer(&mut out, value) {
-        // Types of the contract have text for keys, and memory does not fail to be written.
-        tracing::error!(%error, "cannot write JSON");
+fn body(
+    page: Page,
+    report: &Report,
+    options: &prometheus::Options,
+    own: impl FnOnce() -> Own,
+    gzip: bool,
+) -> Vec<u8> {
+    let mut plain = Vec::new();
+    if !gzip {
+        tell(write(page, report, options, own, &mut plain));
+        return plain;
     }
-    out.push(b'\n');
-    out
+    // Names and labels repeat: the fastest level already takes most of them out.
+    let mut encoder = GzEncoder::new(plain, Compression::fast());
+    let written = write(page, report, options, own, &mut encoder);
+    tell(written.and_then(|()| encoder.try_finish()));
+    std::mem::take(encoder.get_mut())
 }
 
 fn write(
     page: Page,
     report: &Report,
-    run: &Run,
+    options: &prometheus::Options,
     own: impl FnOnce() -> Own,
-    mut out: Vec<u8>,
-) -> Vec<u8> {
+    out: &mut impl io::Write,
+) -> io::Result<()> {
     match page {
-        Page::Metrics(exposition) => {
-            prometheus::write(report, &own(), &run.metrics, exposition, &mut out);
-            out
-        }
-        Page::Snapshot => json_into(report, out),
-        Page::Containers => json_into(&report.containers, out),
-        Page::Ended => json_into(&report.ended, out),
-        Page::Host => json_into(&report.host, out),
-        Page::Sources => json_into(&report.sources, out),
+        Page::Metrics(exposition) => prometheus::write(report, &own(), options, exposition, out),
+        Page::Snapshot => json_to(report, out),
+        Page::Containers => json_to(&report.containers, out),
+        Page::Ended => json_to(&report.ended, out),
+        Page::Host => json_to(&report.host, out),
+        Page::Sources => json_to(&report.sources, out),
     }
 }
 
-fn compress(plain: &[u8], out: Vec<u8>) -> Vec<u8> {
-    // Names and labels repeat: the fastest level already takes most of them out.
-    let mut encoder = GzEncoder::new(out, Compression::fast());
-    if let Err(error) = encoder.write_all(plain).and_then(|()| encoder.try_finish()) {
-        tracing::error!(%error, "cannot compress");
+fn json_to(value: &impl Serialize, out: &mut impl io::Write) -> io::Result<()> {
+    // Many small pieces go through one buffer on their way to be compressed.
+    let mut out = io::BufWriter::new(out);
+    serde_json::to_writer(&mut out, value)?;
+    out.write_all(b"\n")?;
+    out.flush()
+}
+
+/// Memory does not fail to be written, and the types of the contract have text for keys.
+fn tell(written: io::Result<()>) {
+    if let Err(error) = written {
+        tracing::error!(%error, "cannot write a body");
     }
-    std::mem::take(encoder.get_mut())
 }

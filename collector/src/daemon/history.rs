@@ -86,6 +86,9 @@ impl History {
     /// Adds a sample; the memory that the history takes.
     pub(super) fn record(&mut self, sample: &Sample) -> usize {
         if self.samples_max == 0 {
+            self.forgotten += self.times.len() as u64;
+            self.times = VecDeque::new();
+            self.lives.clear();
             return 0;
         }
         let number = self.forgotten + self.times.len() as u64;

@@ -1,10 +1,11 @@
 //! `tare run`: samples at a steady pace, keeps recent history and receipts, and serves them.
 //!
 //! This thread samples and does nothing else; another one serves. What passes between them is the
-//! latest [`shot::Shot`]: reports are made and written only where somebody asks.
+//! latest `Shot`: reports are made and written only where somebody asks.
 
 mod access;
 mod answers;
+mod budget;
 mod connection;
 mod events;
 mod formatted;
@@ -36,10 +37,10 @@ use tokio::{
     time::{self, MissedTickBehavior},
 };
 
-use self::{listen::Listeners, server::Server, settings::Settings, shot::State};
+use self::{budget::Budget, listen::Listeners, server::Server, settings::Settings, shot::State};
 use crate::{
     collector::Collector,
-    config::{Common, Run},
+    config::{Common, Limits, Run},
     logging::Logging,
     output::prometheus::Sampling,
     sample::Sample,
@@ -87,6 +88,7 @@ struct Daemon {
     interval: Duration,
     older: Option<Arc<Sample>>,
     sampling: Sampling,
+    budget: Budget,
 }
 
 impl Daemon {
@@ -104,7 +106,8 @@ impl Daemon {
         };
         tracing::info!("capabilities that are held: {}", sampling.capabilities.join(", "));
         let (common, interval) = (common.clone(), run.interval);
-        Ok(Self { collector, common, settings, state, interval, older: None, sampling })
+        let budget = Budget::new();
+        Ok(Self { collector, common, settings, state, interval, older: None, sampling, budget })
     }
 
     async fn work(mut self, control: &Control, mut hangup: Signal) -> Result<()> {
@@ -121,6 +124,9 @@ impl Daemon {
                     self.sampling.missed += (intervals.round() as u64).saturating_sub(1);
                     last = Instant::now();
                     self.sample();
+                    if self.keep_to_budget() {
+                        ticks = self.ticks();
+                    }
                 }
                 _ = hangup.recv() => {
                     self.reload(control);
@@ -128,6 +134,29 @@ impl Daemon {
                 }
             }
         }
+    }
+
+    /// Gives up what costs too much, or takes it back; whether that changed anything.
+    fn keep_to_budget(&mut self) -> bool {
+        let limits = self.settings.borrow().run.limits;
+        if limits == Limits::default() {
+            return false;
+        }
+        let (cpu, memory) = process::cpu_and_memory();
+        let now = Instant::now();
+        let changed = self.budget.judge(limits, self.interval, now, cpu, memory);
+        if changed {
+            let run = self.settings.borrow().run.clone();
+            self.pace(&run);
+        }
+        changed
+    }
+
+    /// Sets the interval and the history to what is wanted, as far as the budget allows.
+    fn pace(&mut self, run: &Run) {
+        self.interval = self.budget.interval(run.interval);
+        let history = if self.budget.has_history() { run.history } else { Duration::ZERO };
+        self.state.history().limit(history, self.interval);
     }
 
     /// Ticks stay on their grid: a sample that is late makes none later, and those that were missed
@@ -155,6 +184,8 @@ impl Daemon {
         sampling.lost_events = self.collector.lost_events();
         sampling.receipts_dropped = picture.receipts.dropped;
         sampling.history_bytes = history_bytes as u64;
+        sampling.budget_level = self.budget.level();
+        sampling.histograms = self.budget.has_histograms();
         self.state.publish(picture, sampling.clone(), self.interval);
     }
 }

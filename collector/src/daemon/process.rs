@@ -8,17 +8,27 @@ use crate::{cgroup::cpu::clock_ticks, output::prometheus::Process};
 
 /// Reads what this process uses; what cannot be read is unknown.
 pub(super) fn read() -> Process {
-    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let (cpu_seconds, resident_bytes) = cpu_and_memory();
     Process {
-        cpu_seconds: parse_cpu_ticks(&stat).map(|ticks| ticks as f64 / clock_ticks() as f64),
-        resident_bytes: parse_resident_pages(&statm).zip(page_bytes()).map(|(n, size)| n * size),
+        cpu_seconds,
+        resident_bytes,
         // The one that reads the directory is one of them.
         open_fds: fs::read_dir("/proc/self/fd")
             .ok()
             .map(|all| (all.count() as u64).saturating_sub(1)),
         started_at: None,
     }
+}
+
+/// CPU seconds and resident bytes.
+pub(super) fn cpu_and_memory() -> (Option<f64>, Option<u64>) {
+    let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    let ticks = parse_cpu_ticks(&stat);
+    (
+        ticks.map(|ticks| ticks as f64 / clock_ticks() as f64),
+        parse_resident_pages(&statm).zip(page_bytes()).map(|(pages, bytes)| pages * bytes),
+    )
 }
 
 /// `utime` and `stime` (`fs/proc/array.c`, `do_task_stat`). The command before them may hold

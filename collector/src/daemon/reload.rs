@@ -30,8 +30,7 @@ impl Daemon {
         };
         control.logging.set_level(common.log_level);
         self.collector.sampler.receipts.limit(common.receipts, common.receipt_ttl);
-        self.state.history().limit(settings.run.history, settings.run.interval);
-        self.interval = settings.run.interval;
+        self.pace(&settings.run);
         self.settings.send_replace(settings.into());
         let Common { log_level, receipts, receipt_ttl, .. } = common;
         self.common = Common { log_level, receipts, receipt_ttl, ..self.common.clone() };

@@ -226,6 +226,11 @@ impl Service {
         }
     }
 
+    /// Forgets what was made of older samples than this one.
+    pub(super) fn forget_all_but(&self, shot: &Arc<Shot>) {
+        self.formatted.borrow_mut().forget_all_but(shot);
+    }
+
     /// The report of a sample, made at most once.
     pub(super) fn report(&self, shot: &Arc<Shot>) -> Rc<Report> {
         let scope = self.settings().run.scope;

@@ -19,7 +19,7 @@ mod sockets;
 #[cfg(test)]
 mod tests;
 
-use std::sync::LazyLock;
+use std::{io, sync::LazyLock};
 
 use clap::ValueEnum;
 
@@ -78,14 +78,18 @@ impl Exposition {
     }
 }
 
-/// Appends a whole scrape to `out`.
+/// Writes a whole scrape, family by family.
+///
+/// # Errors
+///
+/// Those of `out`.
 pub fn write(
     report: &Report,
     own: &Own,
     options: &Options,
     exposition: Exposition,
-    out: &mut Vec<u8>,
-) {
+    out: &mut impl io::Write,
+) -> io::Result<()> {
     let labels = Labels::of(report.containers.iter(), options);
     let owners = network_owners(&report.containers);
     let rows: Vec<Row> = report
@@ -96,7 +100,7 @@ pub fn write(
         .collect();
     let ended = ended::latest(report, options.ended);
     let ended_labels = Labels::of(ended.iter().map(|ended| &ended.container), options);
-    let mut samples = Samples::new(out, exposition, options);
+    let mut samples = Samples::new(exposition, options);
     for family in FAMILIES.iter() {
         samples.begin(family);
         match family.of {
@@ -116,10 +120,12 @@ pub fn write(
             Of::Host(write) => write(report, &mut samples),
             Of::Own(write) => write(own, &mut samples),
         }
+        samples.pass_on(out)?;
     }
     if exposition == Exposition::OpenMetrics {
-        out.extend_from_slice(b"# EOF\n");
+        out.write_all(b"# EOF\n")?;
     }
+    Ok(())
 }
 
 /// A container that is alive, and what else its metrics depend on.

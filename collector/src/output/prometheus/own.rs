@@ -38,6 +38,10 @@ pub struct Sampling {
     pub receipts_dropped: u64,
     /// Memory that the history takes.
     pub history_bytes: u64,
+    /// How much was given up to keep to the budget, from 0.
+    pub budget_level: u32,
+    /// Whether the budget allows histograms.
+    pub histograms: bool,
     /// Capabilities that sampling holds.
     pub capabilities: Vec<String>,
 }
@@ -164,6 +168,12 @@ pub(super) const FAMILIES: &[Family] = &[
                 out.with(&[("capability", capability)], 1_u64);
             }
         }),
+    ),
+    gauge_of(
+        "tare_budget_level",
+        "How much Tare has given up to keep to its budget: 0 is nothing, 1 histograms, 2 the history too, from 3 \
+         on the interval grows.",
+        Of::Own(|own, out| out.value(u64::from(own.sampling.budget_level))),
     ),
     gauge_of(
         "tare_history_bytes",

@@ -1,5 +1,7 @@
 //! Lines of a family: its head before the first sample, names, labels, numbers.
 
+use std::io;
+
 use jiff::Timestamp;
 
 use crate::{
@@ -22,7 +24,8 @@ enum Number {
 
 /// Where samples are written.
 pub(super) struct Samples<'a> {
-    out: &'a mut Vec<u8>,
+    /// The family so far.
+    out: Vec<u8>,
     exposition: Exposition,
     histograms: bool,
     timestamps: bool,
@@ -37,9 +40,9 @@ pub(super) struct Samples<'a> {
 }
 
 impl<'a> Samples<'a> {
-    pub(super) fn new(out: &'a mut Vec<u8>, exposition: Exposition, options: &Options) -> Self {
+    pub(super) fn new(exposition: Exposition, options: &Options) -> Self {
         Self {
-            out,
+            out: Vec::new(),
             exposition,
             histograms: options.histograms,
             timestamps: options.timestamps,
@@ -55,6 +58,13 @@ impl<'a> Samples<'a> {
     /// The next samples belong to this family. Its head is written when there is one.
     pub(super) fn begin(&mut self, family: &'static Family) {
         (self.head, self.name, self.base, self.stamp) = (Some(family), family.name, "", None);
+    }
+
+    /// Writes the family where it belongs, and keeps the buffer for the next one.
+    pub(super) fn pass_on(&mut self, out: &mut impl io::Write) -> io::Result<()> {
+        out.write_all(&self.out)?;
+        self.out.clear();
+        Ok(())
     }
 
     /// The next samples carry this time, if times are wanted.
@@ -111,7 +121,7 @@ impl<'a> Samples<'a> {
             self.out.extend_from_slice(self.base.as_bytes());
             let mut first = self.base.is_empty();
             for (name, value) in labels {
-                write_label(self.out, &mut first, name, value);
+                write_label(&mut self.out, &mut first, name, value);
             }
             if let Some(bound) = bound {
                 self.text(if first { "le=\"" } else { ",le=\"" });

@@ -11,7 +11,7 @@ use crate::{
 fn scrape(containers: Vec<Container>, options: &Options, exposition: Exposition) -> String {
     let mut out = Vec::new();
     let report = fixture::report(containers);
-    write(&report, &Own::default(), options, exposition, &mut out);
+    write(&report, &Own::default(), options, exposition, &mut out).unwrap();
     String::from_utf8(out).unwrap()
 }
 
