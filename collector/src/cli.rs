@@ -47,7 +47,7 @@ pub enum Command {
     /// Live table of what containers use, like `docker stats`
     Stats(StatsArgs),
     /// Sample all the time and serve it: metrics for Prometheus, JSON, events, recent history
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
 }
 
 /// Options of every command.

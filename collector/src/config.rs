@@ -94,7 +94,7 @@ impl From<Cli> for Config {
     fn from(cli: Cli) -> Self {
         let command = match cli.command {
             cli::Command::Stats(args) => Command::Stats(args.into()),
-            cli::Command::Run(args) => Command::Run(Box::new(args.into())),
+            cli::Command::Run(args) => Command::Run(Box::new((*args).into())),
         };
         Self { common: cli.global.into(), command }
     }

@@ -114,7 +114,7 @@ fn listen(text: &str) -> Result<Listen, String> {
 fn percent(text: &str) -> Result<u32, String> {
     let number = text.strip_suffix('%').unwrap_or(text).trim();
     let percent: f64 = number.parse().map_err(|_| format!("`{number}` is no number"))?;
-    if percent >= 0.01 && percent <= 10_000.0 {
+    if (0.01..=10_000.0).contains(&percent) {
         Ok((percent * 1e4) as u32)
     } else {
         Err("must be from 0.01% to 10000%".to_owned())
