@@ -219,8 +219,25 @@ fn check_daemon(name: &str, label_set: &str) -> Result<()> {
     let one = daemon.json(&format!("/api/v1/containers/{}", &CONTAINERS[0].0[..8]))?;
     ensure!(one["id"] == CONTAINERS[0].0, "{one}");
     ensure_golden(&normalised(snapshot, &tree)?, &format!("{name}.json"))?;
+    ensure_described(&daemon)?;
     let done = daemon.terminate()?;
     ensure!(done.status.success(), "{done:?}");
+    Ok(())
+}
+
+/// What the API says of itself must be there. Events have no end, and are left out.
+fn ensure_described(daemon: &Daemon) -> Result<()> {
+    let api = daemon.json("/api/openapi.json")?;
+    let paths = api["paths"].as_object().context("no paths")?;
+    ensure!(paths.len() > 8, "{api}");
+    for path in paths.keys().filter(|path| *path != "/api/v1/events") {
+        let path = match path.as_str() {
+            "/api/v1/history" => format!("{path}?container={}", CONTAINERS[0].0),
+            _ => path.replace("{name}", CONTAINERS[0].0),
+        };
+        let answer = daemon.get(&path)?;
+        ensure!(answer.status == 200, "{path}: {answer:?}");
+    }
     Ok(())
 }
 

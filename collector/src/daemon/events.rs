@@ -1,9 +1,9 @@
 //! Server-sent events: what started, what ended with its receipt, what ran out of memory.
 //!
 //! They come of the difference between two samples, at the end of each interval; the times in them
-//! are the kernel's. Nothing is compared while nobody listens.
+//! are the kernel's. Nothing is written while nobody listens.
 
-use std::{cell::Cell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
 use futures_util::{Stream, stream};
 use hyper::body::Bytes;
@@ -84,22 +84,16 @@ async fn next(receiver: &mut broadcast::Receiver<Bytes>) -> Option<Bytes> {
 /// Compares samples for as long as the server runs, and forgets what was made of older ones.
 pub(super) async fn tell(service: Rc<Service>) {
     let mut latest = service.state.watch();
-    let known: Cell<Option<Known>> = Cell::default();
+    let mut known: Option<Known> = None;
     while latest.changed().await.is_ok() {
         let Some(shot) = latest.borrow_and_update().clone() else { continue };
         service.forget_all_but(&shot);
-        if service.events.sender.receiver_count() == 0 {
-            known.set(None);
-            continue;
-        }
         let now = Known::of(&shot.picture);
-        if let Some(before) = known.take() {
-            let changes = before.changes(&now);
-            if !changes.is_empty() {
-                send(&service, &shot, &changes);
-            }
+        let changes = known.map_or_else(Vec::new, |before| before.changes(&now));
+        if !changes.is_empty() && service.events.sender.receiver_count() > 0 {
+            send(&service, &shot, &changes);
         }
-        known.set(Some(now));
+        known = Some(now);
     }
 }
 
