@@ -6,6 +6,7 @@ mod cmd;
 mod docker;
 mod dockerd;
 mod ebpf;
+mod fuzz;
 mod lint;
 mod packages;
 mod project;
@@ -60,6 +61,15 @@ enum Task {
         #[arg(long, value_name = "STEP", value_enum)]
         only: Vec<Step>,
     },
+    /// Feed the parsers with random text that looks like their own
+    Fuzz {
+        /// Which parsers, by the names of their corpora [default: all]
+        #[arg(value_name = "PARSER")]
+        targets: Vec<String>,
+        /// For how long, each
+        #[arg(long, default_value_t = 30)]
+        seconds: u32,
+    },
     /// Boot real kernels in a virtual machine and run the tests for them there
     Vm {
         /// Which kernels [default: all]
@@ -97,6 +107,7 @@ fn work(task: Task) -> Result<ExitCode> {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Task::Fuzz { targets, seconds } => fuzz::run(&targets, seconds)?,
         Task::Vm { series, args } => {
             if !vm::run_alone(&series, &args)? {
                 return Ok(ExitCode::FAILURE);
