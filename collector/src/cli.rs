@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::{BoolishValueParser, StringValueParser, TypedValueParser, ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::identity::docker::DockerSocket;
+use crate::identity::{AllowedLabels, docker::DockerSocket};
 use crate::output::{Format, Scope, Sort};
 
 /// The shortest time between two samples.
@@ -74,6 +74,11 @@ pub struct GlobalArgs {
     #[arg(long, global = true, env = "TARE_DOCKER_SOCKET", hide_env_values = true)]
     #[arg(value_name = "PATH", default_value = "auto", value_parser = docker_socket())]
     pub docker_socket: DockerSocket,
+    /// Labels to publish, by key; a `*` at the end stands for any ending
+    #[arg(long, global = true, env = "TARE_LABELS", hide_env_values = true)]
+    #[arg(value_name = "KEY[,KEY…]", default_value = "", hide_default_value = true)]
+    #[arg(value_parser = labels())]
+    pub labels: AllowedLabels,
     /// Counter slots in the kernel for each of network and block I/O: one for each cgroup (and
     /// device)
     #[arg(long, global = true, env = "TARE_SLOTS", hide_env_values = true)]
@@ -172,6 +177,14 @@ fn docker_socket() -> ValueParser {
         path => Ok(DockerSocket::Path(path.strip_prefix("unix://").unwrap_or(path).into())),
     };
     ValueParser::new(StringValueParser::new().try_map(parse))
+}
+
+fn labels() -> ValueParser {
+    let parse = |text: String| {
+        let keys = text.split(',').map(str::trim).filter(|key| !key.is_empty());
+        AllowedLabels::new(keys)
+    };
+    ValueParser::new(StringValueParser::new().map(parse))
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

@@ -97,7 +97,7 @@ fn start(common: &Common, scope: Scope) -> Result<Sampler> {
         Scope::Services => Follow::Services,
         Scope::All => Follow::All,
     };
-    let names = DockerNames::spawn(common.docker_socket.clone());
+    let names = DockerNames::spawn(common.docker_socket.clone(), common.labels.clone());
     let unified = hierarchies.unified.clone();
     let socket_ids = socket_ids(&hierarchies);
     let namespaces = Namespaces::new(&common.proc_root);

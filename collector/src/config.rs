@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use crate::cli::{self, Cli, LogLevel};
-use crate::identity::docker::DockerSocket;
+use crate::identity::{AllowedLabels, docker::DockerSocket};
 use crate::output::{Format, Scope, table};
 
 pub use crate::cli::{Bpf, NetLevel};
@@ -35,6 +35,8 @@ pub struct Common {
     pub sys_root: PathBuf,
     /// Where to ask for names.
     pub docker_socket: DockerSocket,
+    /// Which labels are published.
+    pub labels: AllowedLabels,
     /// Counter slots in the kernel for each family.
     pub slots: u32,
     /// How many receipts of ended containers are kept.
@@ -85,6 +87,7 @@ impl From<cli::GlobalArgs> for Common {
             proc_root: args.proc_root,
             sys_root: args.sys_root,
             docker_socket: args.docker_socket,
+            labels: args.labels,
             slots: args.slots,
             receipts: args.receipts as usize,
             receipt_ttl: args.receipt_ttl,
@@ -142,6 +145,7 @@ mod tests {
             proc_root: "/proc".into(),
             sys_root: "/sys".into(),
             docker_socket: DockerSocket::Auto,
+            labels: AllowedLabels::default(),
             slots: 4096,
             receipts: 1024,
             receipt_ttl: Duration::from_secs(3600),
@@ -163,6 +167,13 @@ mod tests {
     fn a_named_row_is_in_scope() {
         assert_eq!(config(&["ssh.service"]).1.table.scope, Scope::All);
         assert_eq!(config(&["web", "--scope", "containers"]).1.table.scope, Scope::Containers);
+    }
+
+    #[test]
+    fn labels() {
+        let labels = |text| config(&["--labels", text]).0.labels;
+        assert_eq!(labels("app, team.*"), AllowedLabels::new(["app", "team.*"]));
+        assert_eq!(labels(""), AllowedLabels::default());
     }
 
     #[test]

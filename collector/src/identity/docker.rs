@@ -5,7 +5,6 @@
 
 mod book;
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -19,6 +18,7 @@ use tokio::task::JoinHandle;
 use tokio::time;
 
 use self::book::Book;
+use crate::identity::{AllowedLabels, Details};
 
 /// Containers whose details are kept, also after they ended; the oldest are dropped first.
 pub const MAX_NAMES: usize = 16_384;
@@ -46,19 +46,6 @@ pub enum DockerSocket {
     Off,
 }
 
-/// What the daemon tells about a container.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Details {
-    /// The name people gave it, without the leading `/`.
-    pub name: String,
-    /// The image reference it was started from.
-    pub image: Option<String>,
-    /// Its labels.
-    pub labels: BTreeMap<String, String>,
-    /// When its first process last started.
-    pub started_at: Option<Timestamp>,
-}
-
 /// How the daemon fares as a source of names.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Status {
@@ -81,12 +68,12 @@ pub struct DockerNames {
 
 impl DockerNames {
     /// Starts asking in the background. Needs a tokio runtime unless `socket` is `Off`.
-    pub fn spawn(socket: DockerSocket) -> Self {
+    pub fn spawn(socket: DockerSocket, labels: AllowedLabels) -> Self {
         if socket == DockerSocket::Off {
             return Self { shared: Arc::new(Shared::new(Status::Off)), task: None };
         }
         let shared = Arc::new(Shared::new(Status::Connecting));
-        let asker = Asker { socket, shared: Arc::clone(&shared), last_fault: None };
+        let asker = Asker { socket, labels, shared: Arc::clone(&shared), last_fault: None };
         Self { shared, task: Some(tokio::spawn(asker.run())) }
     }
 
@@ -161,6 +148,7 @@ impl Shared {
 /// The task in the background.
 struct Asker {
     socket: DockerSocket,
+    labels: AllowedLabels,
     shared: Arc<Shared>,
     /// The fault that was logged last, so that it is logged once.
     last_fault: Option<String>,
@@ -197,7 +185,9 @@ impl Asker {
         };
         self.last_fault = None;
         self.shared.update(|book| {
-            for (id, details) in containers.into_iter().filter_map(from_summary) {
+            for (id, details) in
+                containers.into_iter().filter_map(|c| from_summary(c, &self.labels))
+            {
                 book.learn_listed(id, details);
             }
             book.status = Status::Connected;
@@ -214,10 +204,12 @@ impl Asker {
                 continue;
             };
             match call(daemon.client.inspect_container(&id, None)).await {
-                Ok(response) => self.shared.update(|book| match from_inspect(response) {
-                    Some(details) => book.learn(id, details),
-                    None => book.deny(id, Instant::now()),
-                }),
+                Ok(response) => {
+                    self.shared.update(|book| match from_inspect(response, &self.labels) {
+                        Some(details) => book.learn(id, details),
+                        None => book.deny(id, Instant::now()),
+                    })
+                }
                 Err(
                     error @ (Error::DockerResponseServerError { .. } | Error::JsonDataError { .. }),
                 ) => {
@@ -312,28 +304,30 @@ async fn call<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, E
     time::timeout(CALL_TIMEOUT, request).await.unwrap_or(Err(Error::RequestTimeoutError))
 }
 
-fn from_summary(summary: ContainerSummary) -> Option<(String, Details)> {
+fn from_summary(summary: ContainerSummary, allowed: &AllowedLabels) -> Option<(String, Details)> {
     let names = summary.names.unwrap_or_default();
     // Legacy links add names with a second slash.
     let own = names.iter().map(|name| bare(name)).find(|name| !name.contains('/'));
-    let details = Details {
+    let mut details = Details {
         name: own?.to_owned(),
         image: summary.image.filter(|image| !image.is_empty()),
-        labels: sorted(summary.labels),
-        started_at: None,
+        ..Details::default()
     };
+    details.take_labels(summary.labels.unwrap_or_default(), allowed);
     Some((summary.id?, details))
 }
 
-fn from_inspect(response: ContainerInspectResponse) -> Option<Details> {
+fn from_inspect(response: ContainerInspectResponse, allowed: &AllowedLabels) -> Option<Details> {
     let config = response.config.unwrap_or_default();
     let started_at = response.state.and_then(|state| state.started_at);
-    Some(Details {
+    let mut details = Details {
         name: response.name.map(|name| bare(&name).to_owned())?,
         image: config.image.filter(|image| !image.is_empty()),
-        labels: sorted(config.labels),
         started_at: started_at.and_then(|text| started(&text)),
-    })
+        ..Details::default()
+    };
+    details.take_labels(config.labels.unwrap_or_default(), allowed);
+    Some(details)
 }
 
 /// A container that never started says the year 1.
@@ -343,10 +337,6 @@ fn started(text: &str) -> Option<Timestamp> {
 
 fn bare(name: &str) -> &str {
     name.strip_prefix('/').unwrap_or(name)
-}
-
-fn sorted(labels: Option<HashMap<String, String>>) -> BTreeMap<String, String> {
-    labels.unwrap_or_default().into_iter().collect()
 }
 
 #[cfg(test)]

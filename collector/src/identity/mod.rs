@@ -5,6 +5,8 @@
 
 pub mod docker;
 
+mod details;
 mod path;
 
+pub use details::{AllowedLabels, Compose, Details, End, Health, PodDetails};
 pub use path::{Identity, Kind, PodRef, Qos, Runtime, classify};

@@ -10,11 +10,12 @@ use tare_ebpf::NetCell;
 
 use crate::{
     host::HostFacts,
-    identity, kernel,
+    identity::{self, Health, PodDetails},
+    kernel,
     model::{
-        Connections, Container, Cpu, Ended, Family, Finality, Host, Interface, Kind, Level, Memory,
-        Network, OomKill, Packets, Pids, Pod, Report, Sockets, Sources, Startup, TcpEvents,
-        Traffic, block::block,
+        Compose, Connections, Container, Cpu, Ended, Family, Finality, Host, Interface, Kind,
+        Level, Memory, Network, OomKill, Packets, Pids, Pod, Report, Sockets, Sources, Startup,
+        TcpEvents, Traffic, block::block,
     },
     network::{InterfaceCounters, NamespaceId},
     registry::Serial,
@@ -76,12 +77,19 @@ impl Pair<'_> {
             runtime: identity.map(|identity| identity.runtime.as_str()),
             cgroup: member.path.clone(),
             cgroup_id: member.cgroup_id,
-            pod: identity
-                .and_then(|identity| identity.pod.as_ref())
-                .map(|pod| Pod { uid: pod.uid.clone(), qos: pod.qos.map(|qos| qos.as_str()) }),
+            pod: pod(usage),
+            sandbox: details.and_then(|details| details.sandbox),
+            compose: details.and_then(|details| details.compose.as_ref()).map(|compose| Compose {
+                project: compose.project.clone(),
+                service: compose.service.clone(),
+            }),
             labels: details.map(|details| details.labels.clone()).unwrap_or_default(),
             state: "running",
             started_at: details.and_then(|details| details.started_at),
+            restart_count: details.and_then(|details| details.restart_count),
+            health: details.and_then(|details| details.health).map(Health::as_str),
+            exit_code: None,
+            oom_killed: None,
             startup: Startup {
                 made_at: usage.startup.made_at,
                 exec_at: usage.startup.executed_at,
@@ -99,6 +107,8 @@ impl Pair<'_> {
         let usage = &receipt.usage;
         let mut container = self.container(usage);
         container.state = "ended";
+        container.exit_code = receipt.end.and_then(|end| end.exit_code);
+        container.oom_killed = receipt.end.and_then(|end| end.oom_killed);
         container.network.interfaces = receipt.interfaces.as_deref().map(interfaces);
         // A namespace that is gone is shared with nobody, and its number may be another's by now.
         container.network.shared_with = None;
@@ -205,6 +215,22 @@ fn kind(usage: &Usage) -> Kind {
 
 fn id(usage: &Usage) -> &str {
     usage.member.identity.as_ref().map_or(&usage.member.path, |identity| &identity.id)
+}
+
+fn pod(usage: &Usage) -> Option<Pod> {
+    let by_path = usage.member.identity.as_ref().and_then(|identity| identity.pod.as_ref());
+    let told = usage.details.as_ref().and_then(|details| details.pod.as_ref());
+    if by_path.is_none() && told.is_none() {
+        return None;
+    }
+    let PodDetails { uid, name, namespace, container } = told.cloned().unwrap_or_default();
+    Some(Pod {
+        uid: by_path.map(|pod| pod.uid.clone()).or(uid),
+        qos: by_path.and_then(|pod| pod.qos).map(|qos| qos.as_str()),
+        name,
+        namespace,
+        container,
+    })
 }
 
 fn memory(member: &Usage, host_bytes: Option<u64>) -> Memory {

@@ -101,12 +101,24 @@ pub struct Container {
     pub cgroup_id: Option<u64>,
     /// The Kubernetes pod that it belongs to.
     pub pod: Option<Pod>,
-    /// The runtime's labels.
+    /// Whether it only holds the namespaces of a pod.
+    pub sandbox: Option<bool>,
+    /// Where Docker Compose put it.
+    pub compose: Option<Compose>,
+    /// The labels that were asked for with `--labels`.
     pub labels: BTreeMap<String, String>,
     /// `running` or `ended`.
     pub state: &'static str,
     /// When its first process started, as its runtime tells.
     pub started_at: Option<Timestamp>,
+    /// How often its runtime started it again by itself.
+    pub restart_count: Option<u64>,
+    /// What its health check found last: `starting`, `healthy`, `unhealthy`.
+    pub health: Option<&'static str>,
+    /// How its first process ended, once it has.
+    pub exit_code: Option<i64>,
+    /// Whether its runtime saw it killed for want of memory, once it has ended.
+    pub oom_killed: Option<bool>,
     /// How it came to life, by the kernel's own events.
     pub startup: Startup,
     /// CPU time.
@@ -121,13 +133,28 @@ pub struct Container {
     pub pids: Pids,
 }
 
-/// A Kubernetes pod as far as a cgroup path tells.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+/// A Kubernetes pod: uid and class from the cgroup path, names from the runtime.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Pod {
     /// The pod's uid, with dashes.
-    pub uid: String,
+    pub uid: Option<String>,
     /// `guaranteed`, `burstable` or `besteffort`.
     pub qos: Option<&'static str>,
+    /// The pod's name.
+    pub name: Option<String>,
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// The container's name in the pod.
+    pub container: Option<String>,
+}
+
+/// Where Docker Compose put a container.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Compose {
+    /// The project.
+    pub project: String,
+    /// The service in it.
+    pub service: Option<String>,
 }
 
 /// When a container came to life; `null` if it did so before Tare looked, or has not yet.

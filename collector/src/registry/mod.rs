@@ -22,10 +22,7 @@ use self::{faults::Faults, tree::Tree};
 pub use self::{faults::chain, news::Place, tree::socket_ids};
 use crate::{
     cgroup::{CgroupFiles, Hierarchies, Node, ReadError},
-    identity::{
-        Identity, Kind, classify,
-        docker::{Details, DockerNames},
-    },
+    identity::{Details, Identity, Kind, classify, docker::DockerNames},
     kernel::SocketIds,
     network::{NamespaceId, Namespaces},
 };

@@ -138,7 +138,10 @@ mod tests {
     use super::*;
     use crate::{
         cgroup::find_hierarchies,
-        identity::docker::{DockerNames, DockerSocket},
+        identity::{
+            AllowedLabels,
+            docker::{DockerNames, DockerSocket},
+        },
         network::Namespaces,
         registry::{Counters, Follow, socket_ids},
     };
@@ -149,7 +152,7 @@ mod tests {
         fs::write(root.join("cgroup.controllers"), "").unwrap();
         let hierarchies = find_hierarchies(root, Some(root)).unwrap();
         let ids = socket_ids(&hierarchies);
-        let names = DockerNames::spawn(DockerSocket::Off);
+        let names = DockerNames::spawn(DockerSocket::Off, AllowedLabels::default());
         let namespaces = Namespaces::new(root);
         let mut registry = Registry::new(hierarchies, ids, Follow::Containers, namespaces, names);
         registry.walk();

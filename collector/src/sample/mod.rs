@@ -22,7 +22,7 @@ use crate::{
     cgroup::{CpuUsage, IoUsage, MemoryUsage, PidsUsage, ReadError},
     devices::{BlockDevice, Devices},
     host::{HostFiles, HostUsage},
-    identity::docker::Details,
+    identity::Details,
     kernel::{Kernel, Sockets},
     network::{InterfaceCounters, NamespaceId},
     registry::{Counters, Member, OomKill, Registry, Serial, Startup, Tracked},

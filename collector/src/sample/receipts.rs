@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    identity::docker::DockerNames,
+    identity::{End, docker::DockerNames},
     network::InterfaceCounters,
     registry::Tracked,
     sample::{Sample, Usage},
@@ -25,6 +25,8 @@ pub struct Receipt {
     pub ended_at: Timestamp,
     /// The same, for its age.
     pub ended: Instant,
+    /// How it ended, as its runtime tells.
+    pub end: Option<End>,
     /// How sure each family is.
     pub finality: Families<Finality>,
 }
@@ -59,6 +61,7 @@ impl Receipt {
             usage: Usage::unread(tracked),
             interfaces: None,
             ended_at: at,
+            end: None,
             ended: Instant::now(),
             finality: Families::all(Finality::Unknown),
         }
@@ -75,6 +78,7 @@ impl Receipt {
             interfaces: usage.namespace.and_then(|id| last.namespaces.get(&id)).cloned(),
             usage,
             ended_at: at,
+            end: None,
             ended: Instant::now(),
             finality: Families::all(Finality::LastSample(age)),
         })

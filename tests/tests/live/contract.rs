@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tare_tests::docker::Run;
 use tare_tests::lab::Lab;
 use tare_tests::report::Report;
@@ -19,8 +19,8 @@ const OBJECTS: &[(&str, &str)] = &[
     ("/sources/*", "source state reason"),
     (
         "/containers/*",
-        "kind id name image runtime cgroup cgroup_id pod labels state started_at startup \
-         cpu memory network block pids",
+        "kind id name image runtime cgroup cgroup_id pod sandbox compose labels state started_at \
+         restart_count health exit_code oom_killed startup cpu memory network block pids",
     ),
     (
         "/containers/*/cpu",
@@ -114,15 +114,17 @@ fn every_object_has_exactly_the_keys_of_the_contract() -> Result<()> {
 #[test]
 fn known_numbers_are_numbers_and_names_are_names() -> Result<()> {
     let lab = Lab::open()?;
-    let load = Run::load("spin --for 600s").option("--label", "tare.test=yes");
+    let labels = ["tare.test=yes", "secret=no"];
+    let load =
+        labels.iter().fold(Run::load("spin --for 600s"), |load, l| load.option("--label", l));
     let container = lab.start(load)?;
-    let report = lab.tare.report()?;
+    let report = lab.tare.clone().option("--labels", "tare.*").report()?;
     let row = report.row(container.id())?;
     ensure!(row.str("/kind")? == "container" && row.str("/runtime")? == "docker", "{row:?}");
     ensure!(row.str("/name")? == container.name(), "{row:?}");
     ensure!(row.str("/image")?.starts_with(lab.image()), "{row:?}");
     ensure!(row.str("/state")? == "running" && row.get("/pod")?.is_null(), "{row:?}");
-    ensure!(row.get("/labels")?["tare.test"] == "yes", "{row:?}");
+    ensure!(row.get("/labels")? == &json!({"tare.test": "yes"}), "{row:?}");
     ensure!(row.str("/cgroup")?.contains(container.id()), "{row:?}");
     ensure!(row.u64("/cgroup_id")? > 0, "{row:?}");
     for pointer in ["/cpu/usage_seconds", "/cpu/percent"] {

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Details, MAX_NAMES, MAX_WANTED, Status};
+use super::{MAX_NAMES, MAX_WANTED, Status};
+use crate::identity::Details;
 
 /// For how long an id that the daemon does not know is not asked for again.
 const UNKNOWN_FOR: Duration = Duration::from_secs(10);

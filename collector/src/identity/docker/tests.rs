@@ -1,6 +1,8 @@
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::UnixListener;
 
+use std::collections::BTreeMap;
+
 use super::*;
 
 const SOON: Duration = Duration::from_secs(5);
@@ -60,7 +62,8 @@ async fn serve(listener: UnixListener, requests: Arc<Mutex<Vec<String>>>) {
 #[tokio::test]
 async fn names_arrive_and_stay() {
     let daemon = FakeDaemon::start();
-    let names = DockerNames::spawn(DockerSocket::Path(daemon.socket.clone()));
+    let names =
+        DockerNames::spawn(DockerSocket::Path(daemon.socket.clone()), AllowedLabels::new(["k"]));
     assert_eq!((names.status(), names.lookup("aaa")), (Status::Connecting, None));
     names.want("aaa");
     names.want("aaa");
@@ -94,7 +97,8 @@ async fn names_arrive_and_stay() {
 #[tokio::test]
 async fn a_listed_container_has_its_name_at_once() {
     let daemon = FakeDaemon::start();
-    let names = DockerNames::spawn(DockerSocket::Path(daemon.socket.clone()));
+    let names =
+        DockerNames::spawn(DockerSocket::Path(daemon.socket.clone()), AllowedLabels::new(["k"]));
     names.settled(SOON).await;
     assert_eq!(names.lookup("aaa").unwrap().name, "web");
     assert_eq!(daemon.requests(), ["/containers/json"]);
@@ -102,7 +106,10 @@ async fn a_listed_container_has_its_name_at_once() {
 
 #[tokio::test]
 async fn a_missing_daemon_fails_at_once() {
-    let names = DockerNames::spawn(DockerSocket::Path("/nonexistent/docker.sock".into()));
+    let names = DockerNames::spawn(
+        DockerSocket::Path("/nonexistent/docker.sock".into()),
+        AllowedLabels::default(),
+    );
     names.want("aaa");
     names.settled(SOON).await;
     let missing = "no Docker socket at /nonexistent/docker.sock".to_owned();
@@ -114,7 +121,7 @@ async fn a_daemon_that_hangs_times_out() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("docker.sock");
     let _silent = UnixListener::bind(&socket).unwrap();
-    let names = DockerNames::spawn(DockerSocket::Path(socket.clone()));
+    let names = DockerNames::spawn(DockerSocket::Path(socket.clone()), AllowedLabels::default());
     names.settled(SOON).await;
     let reason = format!("{}: Timeout error", socket.display());
     assert_eq!(names.status(), Status::Failed(reason));
@@ -122,7 +129,7 @@ async fn a_daemon_that_hangs_times_out() {
 
 #[tokio::test]
 async fn off_asks_nobody() {
-    let names = DockerNames::spawn(DockerSocket::Off);
+    let names = DockerNames::spawn(DockerSocket::Off, AllowedLabels::default());
     names.want("aaa");
     names.settled(SOON).await;
     assert_eq!((names.status(), names.lookup("aaa")), (Status::Off, None));
