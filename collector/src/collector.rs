@@ -43,7 +43,7 @@ impl Collector {
     /// If there is nothing to read, or if what `--bpf require` asks for is not there.
     pub fn start(common: &Common, scope: Scope) -> Result<Self> {
         let sampler = start(common, scope)?;
-        Ok(Self { sampler, host: HostFacts::read(&common.proc_root) })
+        Ok(Self { sampler, host: HostFacts::read(&common.proc_root, &common.sys_root) })
     }
 
     /// Waits for the names of the containers that the first sample found, but not for long.
@@ -71,6 +71,7 @@ impl Collector {
 
     /// Takes a sample.
     pub fn sample(&mut self) -> Arc<Sample> {
+        self.host.refresh();
         self.sampler.take()
     }
 

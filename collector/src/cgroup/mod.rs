@@ -11,6 +11,7 @@ pub mod io;
 pub mod memory;
 pub mod mounts;
 pub mod pids;
+pub mod pressure;
 pub mod processes;
 pub mod stat_table;
 pub(crate) mod text;
@@ -26,6 +27,7 @@ pub use mounts::{
     Controller, Hierarchies, LegacyHierarchy, Version, find_hierarchies, parse_mountinfo,
 };
 pub use pids::{PidsFiles, PidsUsage};
+pub use pressure::{PressureUsage, Stall, parse_pressure};
 pub use processes::first_pid;
 pub use stat_table::StatTable;
 pub use walk::{Node, Walk, walk};

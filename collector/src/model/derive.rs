@@ -13,9 +13,9 @@ use crate::{
     identity::{self, Health, PodDetails},
     kernel,
     model::{
-        Compose, Connections, Container, Cpu, Ended, Family, Finality, Host, Interface, Kind,
-        Level, Memory, Network, OomKill, Packets, Pids, Pod, Report, Sockets, Sources, Startup,
-        TcpEvents, Traffic, block::block,
+        Compose, Connections, Container, Cpu, Ended, Family, Finality, Interface, Kind, Level,
+        Memory, Network, OomKill, Packets, Pids, Pod, Report, Sockets, Sources, Startup, TcpEvents,
+        Traffic, block::block, host::host,
     },
     network::{InterfaceCounters, NamespaceId},
     registry::Serial,
@@ -27,7 +27,7 @@ pub fn report(
     older: Option<&Sample>,
     newer: &Sample,
     receipts: &Receipts,
-    host: &HostFacts,
+    facts: &HostFacts,
     cgroup_layout: &'static str,
     sources: Sources,
 ) -> Report {
@@ -43,13 +43,12 @@ pub fn report(
     Report {
         time: newer.time,
         interval_seconds: elapsed.map(|elapsed| elapsed.as_secs_f64()),
-        host: Host {
-            hostname: host.hostname.clone(),
-            kernel: host.kernel.clone(),
-            online_cpus: newer.host.online_cpus,
-            memory_bytes: newer.host.memory_bytes,
+        host: host(
+            &newer.host,
+            older.and_then(|older| pair.host_percent(older)),
+            facts,
             cgroup_layout,
-        },
+        ),
         sources,
         containers: newer.usages.iter().map(|usage| pair.container(usage)).collect(),
         ended: receipts.iter().rev().map(|receipt| pair.ended(receipt)).collect(),
@@ -144,6 +143,11 @@ impl Pair<'_> {
             limit_cores: None,
             pressure: None,
         }
+    }
+
+    fn host_percent(&self, older: &Sample) -> Option<f64> {
+        let before = older.host.busy_nanoseconds?;
+        self.percent_of_a_cpu(Some(self.newer.host.busy_nanoseconds?.saturating_sub(before)))
     }
 
     /// `docker stats`: the share of the host's CPU time, times its CPUs, in percent.

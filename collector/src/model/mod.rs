@@ -5,6 +5,7 @@
 
 mod block;
 mod derive;
+mod host;
 
 use std::collections::BTreeMap;
 
@@ -13,6 +14,9 @@ use serde::Serialize;
 
 pub use self::block::{Block, Count, Device, Histogram, Latency};
 pub use self::derive::report;
+pub use self::host::{
+    Disk, Host, HostCpu, HostPressure, HugePages, NetworkDevice, NumaNode, Pressures,
+};
 /// Counters of one network device.
 pub use crate::network::InterfaceCounters as Interface;
 pub use crate::sources::{Family, Source, Sources, State};
@@ -53,21 +57,6 @@ pub struct Finality {
     pub state: &'static str,
     /// By how much the last sample was older than the end.
     pub age_seconds: Option<f64>,
-}
-
-/// The host as a whole.
-#[derive(Clone, Debug, Serialize)]
-pub struct Host {
-    /// `/proc/sys/kernel/hostname`.
-    pub hostname: Option<String>,
-    /// `/proc/sys/kernel/osrelease`.
-    pub kernel: Option<String>,
-    /// CPUs that are online.
-    pub online_cpus: Option<u32>,
-    /// `MemTotal`.
-    pub memory_bytes: Option<u64>,
-    /// `v1`, `v2` or `hybrid`.
-    pub cgroup_layout: &'static str,
 }
 
 /// What a row stands for.

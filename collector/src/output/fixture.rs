@@ -16,10 +16,9 @@ pub(crate) fn report(containers: Vec<Container>) -> Report {
         interval_seconds: Some(1.0),
         host: Host {
             hostname: Some("box".to_owned()),
-            kernel: None,
             online_cpus: Some(2),
-            memory_bytes: None,
             cgroup_layout: "v2",
+            ..Host::default()
         },
         sources: BTreeMap::new(),
         ended: Vec::new(),

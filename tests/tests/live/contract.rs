@@ -11,7 +11,28 @@ use tare_tests::report::Report;
 /// Every object of the contract, by JSON pointer (`*` is every member), and all its keys.
 const OBJECTS: &[(&str, &str)] = &[
     ("", "time interval_seconds host sources containers ended"),
-    ("/host", "hostname kernel online_cpus memory_bytes cgroup_layout"),
+    (
+        "/host",
+        "hostname kernel online_cpus memory_bytes memory_available_bytes cpu_percent load_average \
+         cgroup_layout os_name boot_id machine_id system_uuid booted_at uptime_seconds cpu memory \
+         pressure numa_nodes huge_pages block_devices network_devices",
+    ),
+    (
+        "/host/cpu",
+        "model sockets physical_cores max_frequency_hertz user_seconds nice_seconds \
+         system_seconds idle_seconds iowait_seconds irq_seconds softirq_seconds steal_seconds",
+    ),
+    ("/host/memory", "free_bytes buffers_bytes cached_bytes swap_bytes swap_free_bytes"),
+    ("/host/pressure", "cpu memory io"),
+    (
+        "/host/pressure/*",
+        "some_seconds some_avg10_percent some_avg60_percent some_avg300_percent full_seconds \
+         full_avg10_percent full_avg60_percent full_avg300_percent",
+    ),
+    ("/host/numa_nodes/*", "id cpus memory_bytes"),
+    ("/host/huge_pages/*", "size_bytes total free"),
+    ("/host/block_devices/*", "name size_bytes model rotational scheduler"),
+    ("/host/network_devices/*", "mac mtu_bytes speed_bits_per_second state physical"),
     (
         "/sources",
         "cpu memory pids network_interfaces network_sockets network_tcp block lifecycle identity",
@@ -136,6 +157,18 @@ fn known_numbers_are_numbers_and_names_are_names() -> Result<()> {
     let host = &report.value()["host"];
     ensure!(host["online_cpus"].as_u64() > Some(0), "{host}");
     ensure!(host["memory_bytes"].as_u64() > Some(0), "{host}");
+    let available = host["memory_available_bytes"].as_u64();
+    ensure!(available > Some(0) && available < host["memory_bytes"].as_u64(), "{host}");
+    let cpus = host["online_cpus"].as_f64().context("online_cpus")?;
+    ensure!(host["cpu_percent"].as_f64().is_some_and(|cpu| cpu > 0.0 && cpu <= 100.0 * cpus));
+    let load = host["load_average"].as_array().context("load_average")?;
+    ensure!(load.len() == 3 && load.iter().all(|average| average.as_f64() >= Some(0.0)), "{host}");
+    for pointer in ["/uptime_seconds", "/cpu/user_seconds", "/cpu/idle_seconds"] {
+        ensure!(host.pointer(pointer).and_then(Value::as_f64) > Some(0.0), "{pointer}: {host}");
+    }
+    for pointer in ["/os_name", "/boot_id", "/booted_at", "/cpu/model"] {
+        ensure!(host.pointer(pointer).is_some_and(Value::is_string), "{pointer}: {host}");
+    }
     ensure!(["v1", "v2", "hybrid"].iter().any(|layout| host["cgroup_layout"] == *layout), "{host}");
     let interval = report.value()["interval_seconds"].as_f64();
     ensure!(interval.is_some_and(|seconds| seconds > 0.0), "{interval:?}");
