@@ -16,7 +16,7 @@ use crate::diskstats::Completed;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counted {
     /// Reads, writes and discards, failed ones included.
-    ops: u64,
+    pub ops: u64,
     /// Bytes of those that did not fail.
     bytes: u64,
     /// Failed ones: the kernel's book has their bytes.

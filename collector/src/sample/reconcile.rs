@@ -122,6 +122,7 @@ impl BlockBooks {
                 None => proof.uncovered += 1,
             }
         }
+        proof.total.counted += counts.overflow.ops;
         self.proof = Some(proof);
     }
 }
