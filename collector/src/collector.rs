@@ -14,6 +14,7 @@ use crate::{
     cgroup::find_hierarchies,
     config::{Bpf, Common, NetLevel},
     devices::Devices,
+    diskstats::Diskstats,
     host::{HostFacts, HostFiles},
     identity::docker::DockerNames,
     kernel::{self, Kernel, Sockets},
@@ -21,7 +22,7 @@ use crate::{
     network::Namespaces,
     output::Scope,
     registry::{Counters, Follow, Registry, socket_ids},
-    sample::{Receipts, Sample, Sampler},
+    sample::{BlockBooks, Receipts, Sample, Sampler},
     sources::sources,
 };
 
@@ -77,9 +78,10 @@ impl Collector {
 
     /// What two samples tell, or one alone.
     pub fn report(&self, older: Option<&Sample>, newer: &Sample) -> Report {
-        let Sampler { registry, kernel, receipts, .. } = &self.sampler;
+        let Sampler { registry, kernel, receipts, books, .. } = &self.sampler;
         let layout = registry.hierarchies().layout();
-        model::report(older, newer, receipts, &self.host, layout, sources(registry, kernel))
+        let sources = sources(registry, kernel, books.proof());
+        model::report(older, newer, receipts, &self.host, layout, sources)
     }
 }
 
@@ -93,6 +95,7 @@ fn start(common: &Common, scope: Scope) -> Result<Sampler> {
         );
     }
     let host = HostFiles::open(&common.proc_root).context("cannot read the host's usage")?;
+    let diskstats = Diskstats::open(&common.proc_root).context("cannot read the disks' usage")?;
     let follow = match scope {
         Scope::Containers => Follow::Containers,
         Scope::Services => Follow::Services,
@@ -120,7 +123,8 @@ fn start(common: &Common, scope: Scope) -> Result<Sampler> {
         require(&kernel)?;
     }
     let receipts = Receipts::new(common.receipts, common.receipt_ttl);
-    Ok(Sampler::new(registry, kernel, host, Devices::new(&common.sys_root), receipts))
+    let (devices, books) = (Devices::new(&common.sys_root), BlockBooks::new(diskstats));
+    Ok(Sampler::new(registry, kernel, host, devices, books, receipts))
 }
 
 /// `--bpf require`: the kernel side must be there, in the way that this kernel allows.

@@ -8,6 +8,8 @@ pub mod kernel;
 pub mod cgroup;
 pub mod devices;
 
+pub mod diskstats;
+
 pub mod host;
 
 pub mod network;

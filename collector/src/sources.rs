@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tare_ebpf::{BlockCell, Cell};
 
@@ -10,6 +11,7 @@ use crate::{
     identity::{Runtime, docker::Status},
     kernel::{Bios, Kernel, SocketIds, Sockets, Table},
     registry::{Registry, Tracked},
+    sample::{Proof, Tally},
 };
 
 /// The source of every family.
@@ -48,6 +50,30 @@ pub struct Source {
     pub state: State,
     /// Why it is not [`State::On`], in one line.
     pub reason: Option<String>,
+    /// What comes of comparing it with the kernel's own count of all that happened; `None` where
+    /// there is none to compare with.
+    pub reconciled: Option<Reconciled>,
+}
+
+/// The kernel's own count beside ours of all cgroups, followed or not, since `since`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Reconciled {
+    /// Where the kernel's own count stands.
+    pub with: &'static str,
+    /// When the comparison began.
+    pub since: Timestamp,
+    /// What the kernel counted. What happens between the two reads is in one of the counts only.
+    pub expected: u64,
+    /// What we counted.
+    pub counted: u64,
+    /// What we did surely not count. Never falls.
+    pub lost: u64,
+    /// Bytes of that; `None` if they cannot be told.
+    pub lost_bytes: Option<u64>,
+    /// Devices that are compared.
+    pub covered: u64,
+    /// Devices whose counts cannot be compared.
+    pub uncovered: u64,
 }
 
 /// How well a source works.
@@ -65,22 +91,27 @@ pub enum State {
 impl Source {
     /// A source that works.
     pub fn on(source: impl Into<String>) -> Self {
-        Self { source: Some(source.into()), state: State::On, reason: None }
+        Self { source: Some(source.into()), state: State::On, reason: None, reconciled: None }
     }
 
     /// A source that works in part.
     pub fn degraded(source: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { source: Some(source.into()), state: State::Degraded, reason: Some(reason.into()) }
+        Self {
+            source: Some(source.into()),
+            state: State::Degraded,
+            reason: Some(reason.into()),
+            reconciled: None,
+        }
     }
 
     /// No source.
     pub fn off(reason: impl Into<String>) -> Self {
-        Self { source: None, state: State::Off, reason: Some(reason.into()) }
+        Self { source: None, state: State::Off, reason: Some(reason.into()), reconciled: None }
     }
 }
 
 /// Tells the source of every family as it is now.
-pub fn sources(registry: &Registry, kernel: &Kernel) -> Sources {
+pub fn sources(registry: &Registry, kernel: &Kernel, blocks: Option<&Proof>) -> Sources {
     BTreeMap::from([
         (Family::Cpu, files(registry, "cpuacct", "cpuacct.usage, cpuacct.stat", "cpu.stat")),
         (Family::Memory, files(registry, "memory", "memory.* (v1)", "memory.* (v2)")),
@@ -88,7 +119,7 @@ pub fn sources(registry: &Registry, kernel: &Kernel) -> Sources {
         (Family::NetworkInterfaces, interfaces(registry)),
         (Family::NetworkSockets, sockets(registry, kernel)),
         (Family::NetworkTcp, tcp(kernel)),
-        (Family::Block, block(registry, kernel)),
+        (Family::Block, block(registry, kernel, blocks)),
         (Family::Lifecycle, lifecycle(kernel)),
         (Family::Identity, identity(registry)),
     ])
@@ -152,7 +183,7 @@ fn tcp(kernel: &Kernel) -> Source {
     }
 }
 
-fn block(registry: &Registry, kernel: &Kernel) -> Source {
+fn block(registry: &Registry, kernel: &Kernel, proof: Option<&Proof>) -> Source {
     const SOURCE: &str = "tp_btf/block_rq_complete";
     let Some(reason) = &kernel.block_reason else {
         let bios = match &kernel.extras.bios {
@@ -160,10 +191,13 @@ fn block(registry: &Registry, kernel: &Kernel) -> Source {
             Bios::Idle(_) | Bios::Failed(_) => "",
         };
         let source = format!("{SOURCE}{bios}");
-        return match block_gaps(registry, kernel) {
-            gaps if gaps.is_empty() => Source::on(source),
-            gaps => Source::degraded(source, gaps.join("; ")),
+        let mut gaps = block_gaps(registry, kernel);
+        gaps.extend(proof.and_then(losses));
+        let found = match gaps.is_empty() {
+            true => Source::on(source),
+            false => Source::degraded(source, gaps.join("; ")),
         };
+        return Source { reconciled: proof.map(reconciled), ..found };
     };
     match registry.hierarchies().controller("blkio").map(|found| found.version) {
         Some(Version::V2) => Source::degraded("io.stat", format!("no latency: {reason}")),
@@ -225,6 +259,33 @@ fn block_gaps(registry: &Registry, kernel: &Kernel) -> Vec<String> {
         gaps.push(format!("devices without requests are not counted: {reason}"));
     }
     gaps
+}
+
+/// Requests that completed and that no program saw.
+fn losses(proof: &Proof) -> Option<String> {
+    let Tally { expected, lost, .. } = proof.total;
+    (lost > 0).then(|| {
+        let percent = lost as f64 / expected.max(1) as f64 * 100.0;
+        let devices = proof.losers.join(", ");
+        format!(
+            "{lost} of {expected} requests on {devices} ({percent:.2} %) were not seen by the \
+             kernel's programs"
+        )
+    })
+}
+
+fn reconciled(proof: &Proof) -> Reconciled {
+    let Proof { since, total, covered, uncovered, .. } = proof;
+    Reconciled {
+        with: "/proc/diskstats",
+        since: *since,
+        expected: total.expected,
+        counted: total.counted,
+        lost: total.lost,
+        lost_bytes: total.lost_bytes,
+        covered: *covered,
+        uncovered: *uncovered,
+    }
 }
 
 fn overflow<C: Cell>(table: Option<&Table<C>>) -> Option<String> {

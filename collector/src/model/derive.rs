@@ -112,12 +112,18 @@ impl Pair<'_> {
         // A namespace that is gone is shared with nobody, and its number may be another's by now.
         container.network.shared_with = None;
         let Families { cpu, memory, pids, interfaces, sockets, block } = receipt.finality;
+        let tcp = match container.network.tcp_events {
+            Some(_) => sockets,
+            None => sample::Finality::Unknown,
+        };
         let finality = [
             (Family::Cpu, cpu),
             (Family::Memory, memory),
             (Family::Pids, pids),
             (Family::NetworkInterfaces, interfaces),
             (Family::NetworkSockets, sockets),
+            // Connections are counted in the table of the sockets.
+            (Family::NetworkTcp, tcp),
             (Family::Block, block),
         ];
         Ended {

@@ -26,7 +26,12 @@ mod tests {
         web.cpu.usage_seconds = Some(f64::NAN);
         web.cpu.percent = Some(f64::INFINITY);
         let mut report = fixture::report(vec![web]);
-        let off = Source { source: None, state: State::Off, reason: Some("no\nBTF".to_owned()) };
+        let off = Source {
+            source: None,
+            state: State::Off,
+            reason: Some("no\nBTF".to_owned()),
+            reconciled: None,
+        };
         report.sources.insert(Family::NetworkSockets, off);
 
         let mut out = Vec::new();

@@ -27,12 +27,12 @@ pub(super) fn charge(tracked: &Tracked, kernel: &Kernel) -> (Option<String>, boo
 }
 
 /// A device as the kernel's tables name it.
-fn number(device: Device) -> u32 {
+pub(super) fn number(device: Device) -> u32 {
     Key::device(0, device.major, device.minor).device
 }
 
 /// The inverse of [`number`].
-fn device(number: u32) -> Device {
+pub(super) fn device(number: u32) -> Device {
     let (major, minor) = Key { device: number, ..Key::default() }.major_minor();
     Device { major, minor }
 }

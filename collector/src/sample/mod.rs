@@ -4,8 +4,10 @@
 //! together. It knows no rates and no formats.
 
 mod block;
+mod ledger;
 mod lifecycle;
 mod receipts;
+mod reconcile;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
@@ -16,8 +18,12 @@ use std::{
 use jiff::Timestamp;
 use tare_ebpf::{BlockCell, Cell, Key, LatencyCell, NetCell};
 
-pub use self::receipts::{Families, Finality, Receipt, Receipts};
 use self::{block::Missed, lifecycle::Closing};
+pub use self::{
+    ledger::Tally,
+    receipts::{Families, Finality, Receipt, Receipts},
+    reconcile::{BlockBooks, Proof},
+};
 use crate::{
     cgroup::{CpuUsage, IoUsage, MemoryUsage, PidsUsage, ReadError},
     devices::{BlockDevice, Devices},
@@ -114,6 +120,8 @@ pub struct Sampler {
     /// What members had done before the kernel side counted, by device.
     before_us: HashMap<Serial, BTreeMap<u32, BlockCell>>,
     missed: Missed,
+    /// Whether the kernel side counts all there is of block I/O.
+    pub books: BlockBooks,
     /// What ended containers had used.
     pub receipts: Receipts,
     /// Members whose last process has ended.
@@ -130,6 +138,7 @@ impl Sampler {
         kernel: Kernel,
         host: HostFiles,
         devices: Devices,
+        books: BlockBooks,
         receipts: Receipts,
     ) -> Self {
         Self {
@@ -142,6 +151,7 @@ impl Sampler {
             published: HashMap::new(),
             before_us: HashMap::new(),
             missed: Missed::default(),
+            books,
             receipts,
             closing: HashMap::new(),
             last: None,
@@ -177,6 +187,7 @@ impl Sampler {
         self.reset_tables(&mut sample.usages);
         self.read_io_before_us(&mut sample.usages);
         self.read_tables(&mut sample.usages);
+        self.reconcile();
         self.add_io_before_us(&mut sample.usages);
         self.name_devices(&mut sample);
         self.read_namespaces(&mut sample);
@@ -237,7 +248,7 @@ impl Sampler {
 
     /// Adds what removed sub-cgroups had counted to their owners, and frees the slots.
     fn release(&mut self) {
-        let Self { registry, kernel: Kernel { net, block, latency, .. }, .. } = self;
+        let Self { registry, kernel: Kernel { net, block, latency, .. }, books, .. } = self;
         if let Some(net) = net {
             net.release(|_, key, cell| {
                 let owner = registry.owner(Counters::Net, key.cgroup_id);
@@ -248,6 +259,7 @@ impl Sampler {
         }
         if let Some(block) = block {
             block.release(|slot, key, cell| {
+                books.released(key.device, cell);
                 let times = latency.as_mut().map(|latency| latency.finish(slot));
                 let owner = registry.owner(Counters::Block, key.cgroup_id);
                 if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {

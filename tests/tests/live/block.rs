@@ -290,8 +290,7 @@ fn without_a_free_slot_numbers_are_unknown_and_the_others_right() -> Result<()> 
     let overflow: u64 = overflow.context("how much")?.parse().context("bytes in the overflow")?;
     ensure!(overflow >= MIB && overflow.is_multiple_of(512), "{reason}");
     // With more slots than cgroups nothing of this is left.
-    ensure!(lab.tare.report()?.source("block")?.0 == "on", "a new run starts anew");
-    Ok(())
+    lab.tare.report()?.require("block").context("a new run starts anew")
 }
 
 #[test]

@@ -37,7 +37,8 @@ const OBJECTS: &[(&str, &str)] = &[
         "/sources",
         "cpu memory pids network_interfaces network_sockets network_tcp block lifecycle identity",
     ),
-    ("/sources/*", "source state reason"),
+    ("/sources/*", "source state reason reconciled"),
+    ("/sources/block/reconciled", "with since expected counted lost lost_bytes covered uncovered"),
     (
         "/containers/*",
         "kind id name image runtime cgroup cgroup_id pod sandbox compose labels state started_at \
@@ -84,7 +85,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ("/containers/*/block/latency/write", "buckets count sum_seconds"),
     ("/containers/*/pids", "current limit"),
     ("/containers/*/startup", "made_at exec_at listen_at"),
-    ("/ended/*/finality", "cpu memory pids network_interfaces network_sockets block"),
+    ("/ended/*/finality", "cpu memory pids network_interfaces network_sockets network_tcp block"),
     ("/ended/*/finality/*", "state age_seconds"),
 ];
 

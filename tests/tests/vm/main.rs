@@ -9,3 +9,4 @@ mod lifecycle;
 mod machine;
 mod namespace;
 mod network;
+mod reconcile;
