@@ -30,4 +30,6 @@ pub mod config;
 
 pub mod collector;
 
+pub mod doctor;
+
 pub mod stats;
