@@ -21,6 +21,7 @@ Examples:
   tare stats --no-stream --sort cpu   one table, the busiest first
   tare stats web db                   two containers, by name or id
   tare stats --format json | jq .     one JSON object per second
+  tare doctor                         what works on this host, and what would help
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
 
@@ -42,6 +43,8 @@ pub struct Cli {
 pub enum Command {
     /// Live table of what containers use, like `docker stats`
     Stats(StatsArgs),
+    /// What this host offers, what Tare uses of it, why the rest is off and what helps
+    Doctor(DoctorArgs),
 }
 
 /// Options of every command.
@@ -134,6 +137,29 @@ pub struct StatsArgs {
     #[arg(long, env = "TARE_SCOPE", hide_env_values = true)]
     #[arg(value_enum)]
     pub scope: Option<Scope>,
+}
+
+/// Options of `tare doctor`.
+#[derive(Args, Clone, Debug)]
+pub struct DoctorArgs {
+    /// How to write the findings
+    #[arg(long, env = "TARE_FORMAT", hide_env_values = true)]
+    #[arg(value_enum, default_value_t)]
+    pub format: DoctorFormat,
+    /// Fail if a family of numbers is off
+    #[arg(long, env = "TARE_STRICT", hide_env_values = true)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub strict: bool,
+}
+
+/// The format of `tare doctor`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum DoctorFormat {
+    /// Sections of at most 100 columns, for people.
+    #[default]
+    Table,
+    /// One object, for programs.
+    Json,
 }
 
 /// Whether to use eBPF.
@@ -233,8 +259,8 @@ mod tests {
     #[test]
     fn every_option_is_also_an_environment_variable() {
         let command = Cli::command();
-        let stats = command.find_subcommand("stats").unwrap();
-        for option in command.get_arguments().chain(stats.get_arguments()) {
+        let commands = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        for option in command.get_arguments().chain(commands) {
             if let (Some(long), false) = (option.get_long(), option.is_positional()) {
                 let variable = format!("TARE_{}", long.to_uppercase().replace('-', "_"));
                 assert_eq!(option.get_env().and_then(|name| name.to_str()), Some(&*variable));
@@ -269,7 +295,7 @@ mod tests {
         let cli = Cli::try_parse_from(["tare", "--bpf", "off", "stats", "--slots", "16", "web"]);
         let cli = cli.unwrap();
         assert_eq!((cli.global.bpf, cli.global.slots), (Bpf::Off, 16));
-        let Command::Stats(stats) = cli.command;
+        let Command::Stats(stats) = cli.command else { panic!("another command") };
         assert_eq!(stats.names, ["web"]);
     }
 }

@@ -91,7 +91,7 @@ fn start(common: &Common, scope: Scope) -> Result<Sampler> {
     let hierarchies = find_hierarchies(&common.proc_root, common.cgroup_root.as_deref())?;
     if hierarchies.roots().next().is_none() {
         bail!(
-            "no cgroup hierarchy is mounted; in a container, mount the host's and name it with --cgroup-root"
+            "no cgroup hierarchy is mounted; mount cgroup2 at /sys/fs/cgroup, or in a container the host's, and name it with --cgroup-root"
         );
     }
     let host = HostFiles::open(&common.proc_root).context("cannot read the host's usage")?;
@@ -131,7 +131,7 @@ fn start(common: &Common, scope: Scope) -> Result<Sampler> {
 fn require(kernel: &Kernel) -> Result<()> {
     let events = kernel.events_reason.as_ref().filter(|_| kernel.events.is_none());
     match kernel.sockets.as_ref().err().or(kernel.block_reason.as_ref()).or(events) {
-        Some(reason) => bail!("--bpf require: {reason}"),
+        Some(reason) => bail!("--bpf require: {reason}; `tare doctor` tells more"),
         None => Ok(()),
     }
 }

@@ -9,7 +9,7 @@ use crate::cli::{self, Cli, LogLevel};
 use crate::identity::{AllowedLabels, docker::DockerSocket};
 use crate::output::{Format, Scope, table};
 
-pub use crate::cli::{Bpf, NetLevel};
+pub use crate::cli::{Bpf, DoctorFormat, NetLevel};
 
 /// What one run of the program is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,6 +52,17 @@ pub struct Common {
 pub enum Command {
     /// `tare stats`
     Stats(Stats),
+    /// `tare doctor`
+    Doctor(Doctor),
+}
+
+/// What `tare doctor` is to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doctor {
+    /// How to write the findings.
+    pub format: DoctorFormat,
+    /// Whether it is a failure that a family is off.
+    pub strict: bool,
 }
 
 /// What `tare stats` is to show.
@@ -73,6 +84,9 @@ impl From<Cli> for Config {
     fn from(cli: Cli) -> Self {
         let command = match cli.command {
             cli::Command::Stats(args) => Command::Stats(args.into()),
+            cli::Command::Doctor(cli::DoctorArgs { format, strict }) => {
+                Command::Doctor(Doctor { format, strict })
+            }
         };
         Self { common: cli.global.into(), command }
     }
@@ -131,7 +145,7 @@ mod tests {
     fn config(args: &[&str]) -> (Common, Stats) {
         let config =
             Config::from(Cli::try_parse_from([&["tare", "stats"], args].concat()).unwrap());
-        let Command::Stats(stats) = config.command;
+        let Command::Stats(stats) = config.command else { panic!("another command") };
         (config.common, stats)
     }
 

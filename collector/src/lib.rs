@@ -32,4 +32,6 @@ pub mod config;
 
 pub mod collector;
 
+pub mod doctor;
+
 pub mod stats;

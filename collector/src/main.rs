@@ -7,7 +7,7 @@ use clap::Parser;
 use tare::{
     cli::Cli,
     config::{Command, Config},
-    output, stats,
+    doctor, output, stats,
 };
 
 fn main() -> ExitCode {
@@ -18,7 +18,7 @@ fn main() -> ExitCode {
         .with_target(false)
         .init();
     match run(&config) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // The reader has seen enough.
         Err(error) if output::is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -28,11 +28,14 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: &Config) -> Result<()> {
+fn run(config: &Config) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         match &config.command {
-            Command::Stats(stats) => stats::run(&config.common, stats).await,
+            Command::Stats(stats) => {
+                stats::run(&config.common, stats).await.map(|()| ExitCode::SUCCESS)
+            }
+            Command::Doctor(doctor) => doctor::run(&config.common, doctor).await,
         }
     })
 }

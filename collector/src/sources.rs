@@ -41,6 +41,36 @@ pub enum Family {
     Identity,
 }
 
+impl Family {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Cpu,
+        Self::Memory,
+        Self::Pids,
+        Self::NetworkInterfaces,
+        Self::NetworkSockets,
+        Self::NetworkTcp,
+        Self::Block,
+        Self::Lifecycle,
+        Self::Identity,
+    ];
+
+    /// Its name in the JSON contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+            Self::NetworkInterfaces => "network_interfaces",
+            Self::NetworkSockets => "network_sockets",
+            Self::NetworkTcp => "network_tcp",
+            Self::Block => "block",
+            Self::Lifecycle => "lifecycle",
+            Self::Identity => "identity",
+        }
+    }
+}
+
 /// Where a family comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Source {
@@ -126,8 +156,13 @@ pub fn sources(registry: &Registry, kernel: &Kernel, blocks: Option<&Proof>) -> 
 }
 
 fn files(registry: &Registry, controller: &str, v1: &str, v2: &str) -> Source {
-    match registry.hierarchies().controller(controller).map(|found| found.version) {
+    let hierarchies = registry.hierarchies();
+    match hierarchies.controller(controller).map(|found| found.version) {
         Some(Version::V1) => Source::on(v1),
+        // CPU time is told without a controller.
+        Some(Version::V2) if controller != "cpuacct" && hierarchies.lacks_unified(controller) => {
+            Source::off(format!("the {controller} controller is off: cgroup2 does not offer it"))
+        }
         Some(Version::V2) => Source::on(v2),
         None => Source::off(format!("no cgroup hierarchy with the {controller} controller")),
     }

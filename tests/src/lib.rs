@@ -16,6 +16,7 @@ pub mod binaries;
 pub mod block;
 pub mod docker;
 pub mod docker_api;
+pub mod doctor;
 pub mod lab;
 pub mod load;
 pub mod netns;

@@ -8,7 +8,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::json;
 use tare_tests::binaries;
+use tare_tests::doctor::Diagnosis;
 use tare_tests::report::Report;
+use tare_tests::scratch::Scratch;
 use tare_tests::tare::Tare;
 
 /// What every tree holds: two Docker containers with the same memory and limits.
@@ -38,7 +40,8 @@ fn tests_directory() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn report(tree: &Path) -> Result<Report> {
+/// `tare` that looks at a tree instead of this host.
+fn tare(tree: &Path) -> Result<Tare> {
     let mut tare = Tare::at(binaries::tare()?);
     for (option, part) in
         [("--cgroup-root", "cgroup"), ("--proc-root", "proc"), ("--sys-root", "sys")]
@@ -47,7 +50,7 @@ fn report(tree: &Path) -> Result<Report> {
         ensure!(part.is_dir(), "the fixture {} is missing", part.display());
         tare = tare.option(option, part.to_str().context("the fixture's path is not UTF-8")?);
     }
-    tare.option("--bpf", "off").option("--docker-socket", "off").report()
+    Ok(tare.option("--bpf", "off").option("--docker-socket", "off"))
 }
 
 /// Takes out what differs between two runs or two checkouts.
@@ -90,8 +93,11 @@ fn ensure_facts(report: &Report, layout: &str, cgroup_of: impl Fn(&str) -> Strin
 }
 
 fn ensure_golden(report: &Report, name: &str, tree: &Path) -> Result<()> {
+    ensure_text(&normalised(report, tree)?, name)
+}
+
+fn ensure_text(found: &str, name: &str) -> Result<()> {
     let path: PathBuf = tests_directory().join("golden").join(name).with_extension("json");
-    let found = normalised(report, tree)?;
     if std::env::var_os("TARE_UPDATE_GOLDEN").is_some_and(|value| value == "1") {
         let parent = path.parent().context("the golden files' directory")?;
         fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
@@ -104,13 +110,13 @@ fn ensure_golden(report: &Report, name: &str, tree: &Path) -> Result<()> {
     if let Some((n, (want, have))) = pairs.find(|(_, (want, have))| want != have) {
         bail!("{}:{}: the golden file says\n  {want}\nand tare\n  {have}", path.display(), n + 1);
     }
-    ensure!(golden == found, "{} and tare's report differ in length", path.display());
+    ensure!(golden == *found, "{} and tare's report differ in length", path.display());
     Ok(())
 }
 
 fn check(name: &str, layout: &str, cgroup_of: impl Fn(&str) -> String) -> Result<Report> {
     let tree = tests_directory().join("fixtures").join(name);
-    let report = report(&tree)?;
+    let report = tare(&tree)?.report()?;
     ensure_facts(&report, layout, cgroup_of)?;
     ensure_golden(&report, name, &tree)?;
     Ok(report)
@@ -172,5 +178,43 @@ fn docker_and_kubernetes_on_v2_with_systemd() -> Result<()> {
     ensure!(row.str("/runtime")? == "containerd", "{row:?}");
     ensure!(row.str("/pod/uid")? == POD_UID && row.str("/pod/qos")? == "burstable", "{row:?}");
     ensure!(row.u64("/memory/working_set_bytes")? == 52_428_800 - 4_194_304, "{row:?}");
+    Ok(())
+}
+
+#[test]
+fn the_doctor_on_v2_with_systemd() -> Result<()> {
+    let tree = tests_directory().join("fixtures/v2-systemd");
+    let found = Diagnosis::of(&tare(&tree)?)?;
+    ensure!(found.state("memory")? == "on" && found.state("block")? == "degraded", "{found:?}");
+    ensure!(found.str("/clock/remedy")?.contains("dmesg"), "{found:?}");
+    let mut value = found.value().clone();
+    value["version"] = json!("VERSION");
+    value["kernel_side"]["object"] = json!("OBJECT");
+    let text = serde_json::to_string_pretty(&value).context("print the findings")? + "\n";
+    let tree = tree.to_str().context("the fixture's path is not UTF-8")?;
+    ensure_text(&text.replace(tree, "FIXTURE"), "doctor-v2-systemd")
+}
+
+#[test]
+fn a_cgroup2_without_controllers_says_so() -> Result<()> {
+    let tree = tests_directory().join("fixtures/v2-systemd");
+    let scratch = Scratch::new()?;
+    let cgroup = scratch.subdirectory()?;
+    fs::write(cgroup.join("cgroup.controllers"), "cpu io\n").context("write the controllers")?;
+    let cgroup = cgroup.to_str().context("the directory's path is not UTF-8")?;
+    let proc = tree.join("proc");
+    let found = Diagnosis::of(
+        &Tare::at(binaries::tare()?)
+            .option("--cgroup-root", cgroup)
+            .option("--proc-root", proc.to_str().context("the fixture's path is not UTF-8")?)
+            .option("--bpf", "off")
+            .option("--docker-socket", "off"),
+    )?;
+    ensure!(found.state("cpu")? == "on", "{found:?}");
+    for family in ["memory", "pids"] {
+        ensure!(found.state(family)? == "off", "{found:?}");
+        let remedy = found.str(&format!("/families/{family}/remedy"))?;
+        ensure!(remedy.contains(&format!("cgroup_disable={family}")), "{remedy}");
+    }
     Ok(())
 }

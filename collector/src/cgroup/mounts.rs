@@ -39,6 +39,8 @@ const LEGACY_DIRECTORIES: [&str; 7] =
 pub struct Hierarchies {
     /// Root of the cgroup2 hierarchy. The kernel has only one.
     pub unified: Option<PathBuf>,
+    /// The controllers of that hierarchy by their v2 names; `None` if it does not tell.
+    pub unified_controllers: Option<Vec<String>>,
     /// The v1 hierarchies in the order of their mounts.
     pub legacy: Vec<LegacyHierarchy>,
 }
@@ -100,6 +102,13 @@ impl Hierarchies {
         })
     }
 
+    /// Whether a controller of the unified hierarchy (by its v2 name) is known to be missing there:
+    /// not built in, or switched off with `cgroup_disable=`.
+    pub fn lacks_unified(&self, name: &str) -> bool {
+        let controllers = self.unified_controllers.as_ref();
+        controllers.is_some_and(|all| !all.iter().any(|found| found == name))
+    }
+
     /// The kernel's number for the hierarchy at a root: 0 for cgroup2.
     pub fn id(&self, root: &Path) -> Option<u32> {
         if self.unified.as_deref() == Some(root) {
@@ -147,6 +156,10 @@ pub fn find_hierarchies(
             if mounted.is_empty() { detect(root) } else { mounted }
         }
     };
+    let controllers = hierarchies.unified.as_ref().map(|root| root.join("cgroup.controllers"));
+    hierarchies.unified_controllers = controllers
+        .and_then(|path| fs::read_to_string(path).ok())
+        .map(|text| text.split_whitespace().map(str::to_owned).collect());
     // Without the table the ids stay unknown, and events of these hierarchies with them.
     let table = fs::read(proc_root.join("cgroups")).unwrap_or_default();
     for hierarchy in &mut hierarchies.legacy {
@@ -256,10 +269,10 @@ fn unescape(mut field: &[u8]) -> Vec<u8> {
 fn detect(root: &Path) -> Hierarchies {
     let is_unified = |path: &Path| path.join("cgroup.controllers").is_file();
     if is_unified(root) {
-        return Hierarchies { unified: Some(root.to_owned()), legacy: Vec::new() };
+        return Hierarchies { unified: Some(root.to_owned()), ..Hierarchies::default() };
     }
     let unified = Some(root.join("unified")).filter(|path| is_unified(path));
-    let mut hierarchies = Hierarchies { unified, legacy: Vec::new() };
+    let mut hierarchies = Hierarchies { unified, ..Hierarchies::default() };
     for name in LEGACY_DIRECTORIES {
         let path = root.join(name);
         // `cpu` and `cpuacct` are often links to the joint directory.
@@ -372,6 +385,11 @@ mod tests {
         let found = find_hierarchies(Path::new("/nonexistent"), Some(tree.path())).unwrap();
         assert_eq!(found.layout(), "v2");
         assert_eq!(found.unified.as_deref(), Some(tree.path()));
+        assert!(found.lacks_unified("memory"));
+        fs::write(tree.path().join("cgroup.controllers"), "cpu memory\n").unwrap();
+        let found = find_hierarchies(Path::new("/nonexistent"), Some(tree.path())).unwrap();
+        assert!(found.lacks_unified("io") && !found.lacks_unified("memory"));
+        assert!(!Hierarchies::default().lacks_unified("memory"));
     }
 
     #[test]
