@@ -38,6 +38,12 @@ impl Docker {
         Ok(docker)
     }
 
+    /// The daemon at a socket.
+    #[must_use]
+    pub fn at(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
     /// The daemon's socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
