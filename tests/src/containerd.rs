@@ -21,10 +21,11 @@ use self::messages::{
     ContainerConfig, CreateContainerRequest, CreateContainerResponse, Empty, ImageSpec,
     LinuxContainerConfig, LinuxContainerResources, LinuxPodSandboxConfig,
     LinuxSandboxSecurityContext, NamespaceOption, OneId, PodSandboxConfig, RunPodSandboxRequest,
-    RunPodSandboxResponse,
+    RunPodSandboxResponse, StopContainerRequest,
 };
 pub use self::messages::{ContainerMetadata, PodSandboxMetadata};
 use crate::daemon::{Daemon, RunDir, unmount_below};
+use crate::docker::Image;
 use crate::process::output;
 use crate::scratch::Scratch;
 use crate::wait::PATIENCE;
@@ -45,12 +46,12 @@ pub struct Containerd {
 }
 
 impl Containerd {
-    /// Starts it with one image, which is in `archive` as `docker save` writes it and which pods
-    /// take to hold their namespaces, too.
-    pub fn start(scratch: &Scratch, archive: &str, image: &str) -> Result<Self> {
+    /// Starts it with Docker's image, which pods take to hold their namespaces, too.
+    pub fn start(scratch: &Scratch, image: &Image) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (run, root) = (RunDir::new()?, scratch.subdirectory()?);
-        let image = format!("docker.io/library/{image}:latest");
+        let archive = image.save(scratch)?;
+        let image = format!("docker.io/library/{}:latest", image.name());
         let config = format!(
             "version = 2\nroot = {root:?}\nstate = {state:?}\n[grpc]\naddress = {socket:?}\n\
              [plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = {image:?}\n\
@@ -64,8 +65,10 @@ impl Containerd {
         let (daemon, pods, tasks) = (None, Vec::new(), Vec::new());
         let mut containerd = Self { daemon, run, root, runtime, image, pods, tasks };
         containerd.start_daemon()?;
-        containerd.client(["--namespace=k8s.io", "images", "import", archive])?;
-        containerd.client(["images", "import", "--snapshotter=native", archive])?;
+        for namespace in ["k8s.io", "default"] {
+            let import = ["--namespace", namespace, "images", "import", "--snapshotter=native"];
+            containerd.client(import.map(OsStr::new).iter().chain(&[archive.as_os_str()]))?;
+        }
         Ok(containerd)
     }
 
@@ -150,6 +153,12 @@ impl Containerd {
     /// Starts a container that was created.
     pub fn start_container(&self, id: &str) -> Result<()> {
         self.call("StartContainer", OneId { id: id.to_owned() }).map(|Empty {}| ())
+    }
+
+    /// Ends a container as the kubelet does.
+    pub fn stop_container(&self, id: &str) -> Result<()> {
+        let request = StopContainerRequest { container_id: id.to_owned(), timeout: 10 };
+        self.call("StopContainer", request).map(|Empty {}| ())
     }
 
     /// The image that all its containers run.

@@ -7,11 +7,10 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::daemon::{Daemon, RunDir, unmount_below};
+use crate::docker::Image;
 use crate::process::output;
 use crate::scratch::Scratch;
 use crate::wait::PATIENCE;
-
-const IMAGE: &str = "tare-load";
 
 /// A store, and the service that answers for it; containers are removed on drop.
 #[derive(Debug)]
@@ -19,14 +18,17 @@ pub struct Podman {
     service: Option<Daemon>,
     run: RunDir,
     root: PathBuf,
+    image: String,
 }
 
 impl Podman {
-    /// Makes the store, imports the image of an archive that holds `/tare-load`, and starts the
-    /// service.
-    pub fn start(scratch: &Scratch, archive: &str) -> Result<Self> {
-        let mut podman = Self { service: None, run: RunDir::new()?, root: scratch.subdirectory()? };
-        podman.client(["import", "--change", "ENTRYPOINT [\"/tare-load\"]", archive, IMAGE])?;
+    /// Makes the store with Docker's image, and starts the service.
+    pub fn start(scratch: &Scratch, image: &Image) -> Result<Self> {
+        let (run, root) = (RunDir::new()?, scratch.subdirectory()?);
+        let archive = image.save(scratch)?;
+        let image = format!("docker.io/library/{}:latest", image.name());
+        let mut podman = Self { service: None, run, root, image };
+        podman.client([OsStr::new("load"), OsStr::new("--input"), archive.as_os_str()])?;
         podman.start_service()?;
         Ok(podman)
     }
@@ -59,12 +61,19 @@ impl Podman {
         output(command, PATIENCE)
     }
 
+    /// The image that all its containers run.
+    #[must_use]
+    pub fn image(&self) -> &str {
+        &self.image
+    }
+
     /// Starts a container without a network that runs `tare-load LOAD…`; its id.
     pub fn run(&self, name: &str, options: &[&str], load: &[&str]) -> Result<String> {
         let args = ["run", "--detach", "--network=none", "--name", name];
         // Podman's own default limits are above what some hosts allow.
         let limits = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096"];
-        let args = args.iter().chain(&limits).chain(options).chain(&[IMAGE]).chain(load);
+        let image = [self.image.as_str()];
+        let args = args.iter().chain(&limits).chain(options).chain(&image).chain(load);
         self.client(args)
     }
 

@@ -64,6 +64,12 @@ impl Report {
 #[derive(Clone)]
 pub struct Row(Value);
 
+impl From<Value> for Row {
+    fn from(row: Value) -> Self {
+        Self(row)
+    }
+}
+
 impl Row {
     /// What is at a JSON pointer.
     pub fn get(&self, pointer: &str) -> Result<&Value> {

@@ -124,3 +124,11 @@ pub struct CreateContainerResponse {
     #[prost(string, tag = "1")]
     pub container_id: String,
 }
+
+#[derive(Clone, PartialEq, Message)]
+pub struct StopContainerRequest {
+    #[prost(string, tag = "1")]
+    pub container_id: String,
+    #[prost(int64, tag = "2")]
+    pub timeout: i64,
+}

@@ -3,6 +3,7 @@ use std::path::Path;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::task::JoinSet;
 
 use super::*;
 use crate::identity::Kind;
@@ -46,28 +47,32 @@ impl FakeDaemon {
 }
 
 async fn serve(listener: UnixListener, requests: Arc<Mutex<Vec<String>>>) {
-    let mut subscribers = Vec::new();
+    // Dropped, and with it every connection, when the daemon goes.
+    let mut connections = JoinSet::new();
     loop {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut head = vec![0; 4096];
-        let length = stream.read(&mut head).await.unwrap();
-        let head = String::from_utf8_lossy(&head[..length]).into_owned();
-        let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
-        requests.lock().unwrap().push(path.clone());
-        let (status, body) = match path.split('?').next().unwrap() {
-            "/events" => {
-                let line = CREATE.replace('\n', "") + "\n";
-                respond(&mut stream, "200 OK", None, &line).await;
-                subscribers.push(stream);
-                continue;
-            }
-            "/containers/json" => ("200 OK", LIST),
-            "/containers/aaa/json" => ("200 OK", INSPECT),
-            "/containers/odd/json" => ("200 OK", "[]"),
-            _ => ("404 Not Found", r#"{"message":"No such container"}"#),
-        };
-        respond(&mut stream, status, Some(body.len()), body).await;
+        let (stream, _) = listener.accept().await.unwrap();
+        connections.spawn(converse(stream, Arc::clone(&requests)));
     }
+}
+
+async fn converse(mut stream: UnixStream, requests: Arc<Mutex<Vec<String>>>) {
+    let mut head = vec![0; 4096];
+    let length = stream.read(&mut head).await.unwrap();
+    let head = String::from_utf8_lossy(&head[..length]).into_owned();
+    let path = head.split(' ').nth(1).unwrap_or_default().to_owned();
+    requests.lock().unwrap().push(path.clone());
+    let (status, body) = match path.split('?').next().unwrap() {
+        "/events" => {
+            let line = CREATE.replace('\n', "") + "\n";
+            respond(&mut stream, "200 OK", None, &line).await;
+            return std::future::pending().await;
+        }
+        "/containers/json" => ("200 OK", LIST),
+        "/containers/aaa/json" => ("200 OK", INSPECT),
+        "/containers/odd/json" => ("200 OK", "[]"),
+        _ => ("404 Not Found", r#"{"message":"No such container"}"#),
+    };
+    respond(&mut stream, status, Some(body.len()), body).await;
 }
 
 /// A body without a length goes on for ever.
