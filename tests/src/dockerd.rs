@@ -60,8 +60,26 @@ impl Dockerd {
     }
 }
 
+impl Dockerd {
+    /// Containers outlive their daemon, and must not outlive the test.
+    fn clean(&mut self) -> Result<()> {
+        if self.daemon.is_none() {
+            self.start_daemon()?;
+        }
+        let docker = self.docker();
+        let ids = docker.client(["ps", "--all", "--quiet"])?;
+        for id in ids.split_whitespace() {
+            docker.client(["rm", "--force", "--volumes", id])?;
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Dockerd {
     fn drop(&mut self) {
+        if let Err(error) = self.clean() {
+            eprintln!("Docker: {error:#}");
+        }
         self.daemon = None;
         unmount_below(&self.root);
     }

@@ -26,7 +26,7 @@ impl Podman {
     pub fn start(scratch: &Scratch, image: &Image) -> Result<Self> {
         let (run, root) = (RunDir::new()?, scratch.subdirectory()?);
         let archive = image.save(scratch)?;
-        let image = format!("docker.io/library/{}:latest", image.name());
+        let image = format!("localhost/{}:latest", image.name());
         let mut podman = Self { service: None, run, root, image };
         podman.client([OsStr::new("load"), OsStr::new("--input"), archive.as_os_str()])?;
         podman.start_service()?;

@@ -101,21 +101,15 @@ impl Asker {
     /// Hears news and answers questions as they come, until the daemon is away.
     async fn serve<S: Source>(&self, mut source: S) -> Fault {
         loop {
-            let waiting = self.shared.book().has_questions(self.desk);
-            let asked = async {
-                if !waiting {
-                    self.asked.notified().await;
-                }
-            };
             tokio::select! {
                 biased;
                 news = source.news() => match news {
                     Ok(news) => self.shared.update(|book| book.hear(self.desk, news)),
                     Err(reason) => return reason.into(),
                 },
-                () = asked => {}
+                () = self.question() => {}
             }
-            let next = self.shared.book().next(self.desk);
+            let next = self.shared.book().next(self.desk, Instant::now());
             let Some(id) = next else { continue };
             match source.inspect(&id).await {
                 Ok(told) => self.answer(id, told),
@@ -127,16 +121,28 @@ impl Asker {
         }
     }
 
+    /// Waits until there is something to ask.
+    async fn question(&self) {
+        let now = Instant::now();
+        let due = self.shared.book().due(self.desk, now);
+        match due {
+            Some(at) if at <= now => {}
+            // Running out of time is one of the ways in which this ends.
+            Some(at) => drop(time::timeout(at - now, self.asked.notified()).await),
+            None => self.asked.notified().await,
+        }
+    }
+
     /// Answers from files for as long as it is let.
     async fn read_files(&self) {
         loop {
-            let next = self.shared.book().next(self.desk);
+            let next = self.shared.book().next(self.desk, Instant::now());
             match next {
                 Some(id) => {
                     let told = self.read_file(id.clone()).await;
                     self.answer(id, told);
                 }
-                None => self.asked.notified().await,
+                None => self.question().await,
             }
         }
     }

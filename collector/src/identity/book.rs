@@ -20,8 +20,12 @@ const MAX_ENDS: usize = 8;
 
 /// For how long an id is not asked for again after an answer that left something open. A runtime
 /// may know a container a little later than the kernel; each pause is twice the one before.
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+const FIRST_PAUSE: Duration = Duration::from_millis(10);
 const LAST_PAUSE: Duration = Duration::from_secs(60);
+
+/// After pauses up to this long an id is asked for again by itself: a name is to be there within
+/// a tenth of a second.
+const LONGEST_EAGER_PAUSE: Duration = Duration::from_millis(640);
 
 /// Two reports of one end, an event and an inspection, differ in time by less than this.
 const SAME_END: SignedDuration = SignedDuration::from_secs(1);
@@ -91,6 +95,8 @@ struct Desk {
     /// Ids asked for and not answered: those in `queue` and the one being asked about.
     pending: HashSet<String>,
     pauses: HashMap<String, Pause>,
+    /// What is asked for again by itself, and when.
+    eager: VecDeque<(Instant, String)>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -107,6 +113,7 @@ impl Book {
             queue: VecDeque::new(),
             pending: HashSet::new(),
             pauses: HashMap::new(),
+            eager: VecDeque::new(),
         });
         self.desks.len() - 1
     }
@@ -137,12 +144,19 @@ impl Book {
         self.desks[desk].want(id, now)
     }
 
-    pub(super) fn has_questions(&self, desk: usize) -> bool {
-        !self.desks[desk].queue.is_empty()
+    /// When there is a question to ask; `None` if there is none.
+    pub(super) fn due(&self, desk: usize, now: Instant) -> Option<Instant> {
+        let desk = &self.desks[desk];
+        let eager = || desk.eager.iter().map(|(at, _)| *at).min();
+        if desk.queue.is_empty() { eager() } else { Some(now) }
     }
 
     /// The next id to ask about. It stays pending until `answer` or `requeue`.
-    pub(super) fn next(&mut self, desk: usize) -> Option<String> {
+    pub(super) fn next(&mut self, desk: usize, now: Instant) -> Option<String> {
+        let due: Vec<String> = self.desks[desk].take_due(now);
+        for id in due {
+            self.want(desk, &id, now);
+        }
         self.desks[desk].queue.pop_front()
     }
 
@@ -153,7 +167,8 @@ impl Book {
 
     /// Takes over what a daemon, or a file in its place, answered.
     pub(super) fn answer(&mut self, desk: usize, id: String, told: Option<Told>, now: Instant) {
-        self.desks[desk].answered(&id, now);
+        let open = told.as_ref().is_none_or(|told| !told.complete);
+        self.desks[desk].answered(&id, open, now);
         if let Some(told) = told {
             self.learn(id, told);
         }
@@ -278,7 +293,15 @@ impl Desk {
         true
     }
 
-    fn answered(&mut self, id: &str, now: Instant) {
+    fn take_due(&mut self, now: Instant) -> Vec<String> {
+        let (due, later) = self.eager.drain(..).partition(|(at, _)| *at <= now);
+        self.eager = later;
+        let due: VecDeque<(Instant, String)> = due;
+        due.into_iter().map(|(_, id)| id).collect()
+    }
+
+    /// `open` says that there may be a better answer later.
+    fn answered(&mut self, id: &str, open: bool, now: Instant) {
         self.pending.remove(id);
         if self.pauses.len() >= MAX_NAMES {
             self.pauses.retain(|_, pause| now < pause.until);
@@ -288,7 +311,11 @@ impl Desk {
             None if self.pauses.len() < MAX_NAMES => FIRST_PAUSE,
             None => return,
         };
-        self.pauses.insert(id.to_owned(), Pause { until: now + length, length });
+        let until = now + length;
+        self.pauses.insert(id.to_owned(), Pause { until, length });
+        if open && length <= LONGEST_EAGER_PAUSE && self.eager.len() < MAX_WANTED {
+            self.eager.push_back((until, id.to_owned()));
+        }
     }
 }
 
@@ -319,7 +346,7 @@ mod tests {
         let mut book = book();
         assert!(book.want(0, "a", now));
         assert!(!book.want(0, "a", now));
-        assert_eq!(book.next(0).as_deref(), Some("a"));
+        assert_eq!(book.next(0, now).as_deref(), Some("a"));
         assert!(!book.want(0, "a", now), "being asked about");
         assert!(!book.settled());
         book.answer(0, "a".to_owned(), inspected("web"), now);
@@ -334,11 +361,16 @@ mod tests {
         let mut book = book();
         for pause in [FIRST_PAUSE, FIRST_PAUSE * 2, FIRST_PAUSE * 4] {
             assert!(book.want(0, "a", now));
-            book.next(0);
+            book.next(0, now);
             book.answer(0, "a".to_owned(), None, now);
             assert!(book.settled());
             assert!(!book.want(0, "a", now + pause / 2));
+            assert_eq!(book.due(0, now), Some(now + pause));
             now += pause;
+            assert_eq!(book.next(0, now).as_deref(), Some("a"), "by itself");
+            book.requeue(0, "a".to_owned());
+            book.next(0, now);
+            book.desks[0].pending.remove("a");
         }
     }
 
@@ -370,7 +402,7 @@ mod tests {
         book.hear(0, news(Some("web")));
         assert_eq!(book.lookup("a").unwrap().name, "web");
         book.hear(0, News { look: true, ..news(Some("new")) });
-        assert_eq!(book.next(0).as_deref(), Some("a"));
+        assert_eq!(book.next(0, Instant::now()).as_deref(), Some("a"));
         assert_eq!(book.lookup("a").unwrap().name, "new");
         book.hear(0, News { health: Some(Health::Healthy), ..news(None) });
         assert_eq!(book.lookup("a").unwrap().health, Some(Health::Healthy));

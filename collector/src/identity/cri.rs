@@ -157,7 +157,7 @@ impl Cri {
             let response: Option<GetContainerResponse> =
                 self.call(CONTAINER, Some(&namespace.name), request).await?;
             if let Some(container) = response.and_then(|response| response.container) {
-                return Ok(Some(from_native(container, &self.labels)));
+                return Ok(from_native(container, &self.labels));
             }
         }
         Ok(None)
@@ -234,10 +234,15 @@ fn from_status(status: ContainerStatus, allowed: &AllowedLabels) -> Told {
         exit_code: Some(status.exit_code.into()),
         oom_killed: Some(status.reason == "OOMKilled"),
     });
-    Told { details, complete: true, end }
+    // Before its start there is more to come.
+    Told { complete: details.started_at.is_some(), details, end }
 }
 
-fn from_native(container: messages::NativeContainer, allowed: &AllowedLabels) -> Told {
+/// `None` for what CRI is just making: it will tell more of it in a moment.
+fn from_native(container: messages::NativeContainer, allowed: &AllowedLabels) -> Option<Told> {
+    if container.labels.contains_key("io.cri-containerd.kind") {
+        return None;
+    }
     let name = container.labels.get("nerdctl/name").filter(|name| !name.is_empty());
     let mut details = Details {
         name: name.unwrap_or(&container.id).clone(),
@@ -246,13 +251,7 @@ fn from_native(container: messages::NativeContainer, allowed: &AllowedLabels) ->
         ..Details::default()
     };
     details.take_labels(container.labels, allowed);
-    // A container or sandbox that CRI is just making is there already: CRI knows more of it soon.
-    let complete = details.pod.is_none() && details.sandbox == Some(false);
-    if let Some(pod) = &details.pod {
-        let name = if details.sandbox == Some(true) { &pod.name } else { &pod.container };
-        details.name = name.clone().unwrap_or(details.name);
-    }
-    Told { details, complete, end: None }
+    Some(Told { details, complete: true, end: None })
 }
 
 fn container_details(

@@ -182,7 +182,9 @@ fn from_inspect(response: ContainerInspectResponse, allowed: &AllowedLabels) -> 
     details.restart_count = response.restart_count.and_then(|count| count.try_into().ok());
     let health = state.health.as_ref().and_then(|health| health.status);
     details.health = health.and_then(|health| Health::parse(health.as_ref()));
-    Some(Told { end: end_of(&state, details.started_at), details, complete: true })
+    let end = end_of(&state, details.started_at);
+    // Before its start there is more to come.
+    Some(Told { complete: details.started_at.is_some(), details, end })
 }
 
 /// How its last life ended, unless it lives.

@@ -1,8 +1,10 @@
 //! Names, images and labels from whichever runtime made a container.
 //!
 //! Tasks in the background ask, one for each daemon; a sample only ever looks at what has arrived.
-//! A daemon is looked for when the first container of its runtime shows. When it is away, files
-//! that it left are read instead, and it is tried again, ever more rarely.
+//! A daemon is looked for when the first container of its runtime shows: asking Podman may start
+//! its service. Docker's and Podman's are looked for at once where people name the socket, and tell
+//! names before their containers start. When a daemon is away, files that it left are read instead,
+//! and it is tried again, ever more rarely.
 
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -87,14 +89,23 @@ struct Desk {
 }
 
 impl Names {
-    /// Nobody is asked before the first container shows; that needs a tokio runtime.
+    /// Whoever is asked, is asked from within a tokio runtime.
     pub fn new(sockets: Sockets, labels: AllowedLabels) -> Self {
-        Self {
+        let mut names = Self {
             sockets,
             labels: Arc::new(labels),
             shared: Arc::new(Shared::default()),
             groups: HashMap::new(),
+        };
+        let Sockets { docker, podman, .. } = &names.sockets;
+        let chosen = [(Daemon::Docker, docker), (Daemon::Podman, podman)]
+            .map(|(daemon, socket)| matches!(socket, Socket::Path(_)).then_some(daemon));
+        for daemon in chosen.into_iter().flatten() {
+            let group = Group { daemon, user: None };
+            let desks = names.open(group);
+            names.groups.insert(group, desks);
         }
+        names
     }
 
     /// What is known about a container; what is not is asked for. Never waits.
