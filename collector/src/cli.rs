@@ -6,7 +6,7 @@ use std::time::Duration;
 use clap::builder::{BoolishValueParser, StringValueParser, TypedValueParser, ValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
-use crate::identity::{AllowedLabels, docker::DockerSocket};
+use crate::identity::{AllowedLabels, Socket};
 use crate::output::{Format, Scope, Sort};
 
 /// The shortest time between two samples.
@@ -75,8 +75,16 @@ pub struct GlobalArgs {
     /// Docker's unix socket, asked for names only: a path, `auto` (DOCKER_HOST or the usual
     /// places) or `off`
     #[arg(long, global = true, env = "TARE_DOCKER_SOCKET", hide_env_values = true)]
-    #[arg(value_name = "PATH", default_value = "auto", value_parser = docker_socket())]
-    pub docker_socket: DockerSocket,
+    #[arg(value_name = "PATH", default_value = "auto", value_parser = socket())]
+    pub docker_socket: Socket,
+    /// Podman's unix socket, likewise
+    #[arg(long, global = true, env = "TARE_PODMAN_SOCKET", hide_env_values = true)]
+    #[arg(value_name = "PATH", default_value = "auto", value_parser = socket())]
+    pub podman_socket: Socket,
+    /// The unix socket of containerd or CRI-O, likewise
+    #[arg(long, global = true, env = "TARE_CRI_SOCKET", hide_env_values = true)]
+    #[arg(value_name = "PATH", default_value = "auto", value_parser = socket())]
+    pub cri_socket: Socket,
     /// Labels to publish, by key; a `*` at the end stands for any ending
     #[arg(long, global = true, env = "TARE_LABELS", hide_env_values = true)]
     #[arg(value_name = "KEY[,KEY…]", default_value = "", hide_default_value = true)]
@@ -195,12 +203,12 @@ pub enum LogLevel {
     Trace,
 }
 
-fn docker_socket() -> ValueParser {
+fn socket() -> ValueParser {
     let parse = |text: String| match text.as_str() {
         "" => Err("give a path, `auto` or `off`"),
-        "auto" => Ok(DockerSocket::Auto),
-        "off" => Ok(DockerSocket::Off),
-        path => Ok(DockerSocket::Path(path.strip_prefix("unix://").unwrap_or(path).into())),
+        "auto" => Ok(Socket::Auto),
+        "off" => Ok(Socket::Off),
+        path => Ok(Socket::Path(path.strip_prefix("unix://").unwrap_or(path).into())),
     };
     ValueParser::new(StringValueParser::new().try_map(parse))
 }

@@ -16,7 +16,7 @@ use crate::{
     devices::Devices,
     diskstats::Diskstats,
     host::{HostFacts, HostFiles},
-    identity::docker::DockerNames,
+    identity::Names,
     kernel::{self, Kernel, Sockets},
     model::{self, Report},
     network::Namespaces,
@@ -101,7 +101,7 @@ fn start(common: &Common, scope: Scope) -> Result<Sampler> {
         Scope::Services => Follow::Services,
         Scope::All => Follow::All,
     };
-    let names = DockerNames::spawn(common.docker_socket.clone(), common.labels.clone());
+    let names = Names::new(common.sockets.clone(), common.labels.clone());
     let unified = hierarchies.unified.clone();
     let socket_ids = socket_ids(&hierarchies);
     let namespaces = Namespaces::new(&common.proc_root);

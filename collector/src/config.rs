@@ -6,7 +6,7 @@ use std::time::Duration;
 use tracing::level_filters::LevelFilter;
 
 use crate::cli::{self, Cli, LogLevel};
-use crate::identity::{AllowedLabels, docker::DockerSocket};
+use crate::identity::{AllowedLabels, Sockets};
 use crate::output::{Format, Scope, table};
 
 pub use crate::cli::{Bpf, DoctorFormat, NetLevel};
@@ -34,7 +34,7 @@ pub struct Common {
     /// The host's `/sys`.
     pub sys_root: PathBuf,
     /// Where to ask for names.
-    pub docker_socket: DockerSocket,
+    pub sockets: Sockets,
     /// Which labels are published.
     pub labels: AllowedLabels,
     /// Counter slots in the kernel for each family.
@@ -100,7 +100,11 @@ impl From<cli::GlobalArgs> for Common {
             cgroup_root: args.cgroup_root,
             proc_root: args.proc_root,
             sys_root: args.sys_root,
-            docker_socket: args.docker_socket,
+            sockets: Sockets {
+                docker: args.docker_socket,
+                podman: args.podman_socket,
+                cri: args.cri_socket,
+            },
             labels: args.labels,
             slots: args.slots,
             receipts: args.receipts as usize,
@@ -141,6 +145,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::identity::Socket;
 
     fn config(args: &[&str]) -> (Common, Stats) {
         let config =
@@ -158,7 +163,7 @@ mod tests {
             cgroup_root: None,
             proc_root: "/proc".into(),
             sys_root: "/sys".into(),
-            docker_socket: DockerSocket::Auto,
+            sockets: Sockets::default(),
             labels: AllowedLabels::default(),
             slots: 4096,
             receipts: 1024,
@@ -191,11 +196,18 @@ mod tests {
     }
 
     #[test]
-    fn docker_sockets() {
-        let socket = |text| config(&["--docker-socket", text]).0.docker_socket;
-        assert_eq!(socket("off"), DockerSocket::Off);
-        assert_eq!(socket("auto"), DockerSocket::Auto);
-        assert_eq!(socket("/a/b"), DockerSocket::Path("/a/b".into()));
-        assert_eq!(socket("unix:///a/b"), DockerSocket::Path("/a/b".into()));
+    fn sockets() {
+        let socket = |text| config(&["--docker-socket", text]).0.sockets.docker;
+        assert_eq!(socket("off"), Socket::Off);
+        assert_eq!(socket("auto"), Socket::Auto);
+        assert_eq!(socket("/a/b"), Socket::Path("/a/b".into()));
+        assert_eq!(socket("unix:///a/b"), Socket::Path("/a/b".into()));
+        let (common, _) = config(&["--podman-socket", "/p", "--cri-socket", "/c"]);
+        let expected = Sockets {
+            docker: Socket::Auto,
+            podman: Socket::Path("/p".into()),
+            cri: Socket::Path("/c".into()),
+        };
+        assert_eq!(common.sockets, expected);
     }
 }

@@ -8,7 +8,7 @@ use tare_ebpf::{BlockCell, Cell};
 
 use crate::{
     cgroup::Version,
-    identity::{Runtime, docker::Status},
+    identity::{Group, Status},
     kernel::{Bios, Kernel, SocketIds, Sockets, Table},
     registry::{Registry, Tracked},
     sample::{Proof, Tally},
@@ -334,16 +334,21 @@ fn overflow<C: Cell>(table: Option<&Table<C>>) -> Option<String> {
     })
 }
 
+/// Which daemons answer, of those that made what is here.
 fn identity(registry: &Registry) -> Source {
-    const PATH: &str = "cgroup path";
-    let docker = registry.tracked().any(|tracked| {
-        tracked.member.identity.as_ref().is_some_and(|id| id.runtime == Runtime::Docker)
-    });
-    match registry.names().status() {
-        _ if !docker => Source::on(PATH),
-        Status::Connected => Source::on("cgroup path, Docker Engine API"),
-        Status::Off => Source::degraded(PATH, "Docker is not asked for names"),
-        Status::Connecting => Source::degraded(PATH, "Docker has not answered yet"),
-        Status::Failed(reason) => Source::degraded(PATH, reason),
+    let (mut sources, mut gaps) = (vec!["cgroup path".to_owned()], Vec::new());
+    for (Group { daemon, user }, status) in registry.names().status() {
+        let whose = user.map(|user| format!(" of user {user}")).unwrap_or_default();
+        let name = format!("{}{whose}", daemon.as_str());
+        match status {
+            Some(Status::Connected) => sources.push(name),
+            Some(Status::Connecting) => gaps.push(format!("{name} has not answered yet")),
+            Some(Status::Failed(reason)) => gaps.push(reason),
+            None => gaps.push(format!("{name} is not asked")),
+        }
+    }
+    match gaps.is_empty() {
+        true => Source::on(sources.join(", ")),
+        false => Source::degraded(sources.join(", "), gaps.join("; ")),
     }
 }

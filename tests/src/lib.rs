@@ -14,12 +14,16 @@
 
 pub mod binaries;
 pub mod block;
+pub mod containerd;
+pub mod daemon;
 pub mod docker;
 pub mod docker_api;
 pub mod doctor;
+pub mod dockerd;
 pub mod lab;
 pub mod load;
 pub mod netns;
+pub mod podman;
 pub mod process;
 pub mod report;
 pub mod scratch;

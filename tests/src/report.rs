@@ -96,6 +96,12 @@ pub struct Reconciled {
 #[derive(Clone)]
 pub struct Row(Value);
 
+impl From<Value> for Row {
+    fn from(row: Value) -> Self {
+        Self(row)
+    }
+}
+
 impl Row {
     /// What is at a JSON pointer.
     pub fn get(&self, pointer: &str) -> Result<&Value> {

@@ -12,20 +12,18 @@ use crate::packages::{Needed, install};
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// What the root tests call, whoever runs the daemon.
-const CLIENT: [Needed; 4] = [
+const CLIENT: [Needed; 7] = [
     ("docker", &["docker-cli", "docker.io"]),
     ("ip", &["iproute2"]),
     ("strace", &["strace"]),
     ("bpftool", &["bpftool", "linux-tools-common"]),
+    ("podman", &["podman"]),
+    ("containerd", &["containerd"]),
+    ("runc", &["runc"]),
 ];
 
 /// What an own daemon needs beyond that.
-const DAEMON: [Needed; 4] = [
-    ("dockerd", &["docker.io"]),
-    ("containerd", &["containerd"]),
-    ("runc", &["runc"]),
-    ("iptables", &["iptables"]),
-];
+const DAEMON: [Needed; 2] = [("dockerd", &["docker.io"]), ("iptables", &["iptables"])];
 
 /// A daemon that answers: the host's, or an own one that ends with this value.
 pub(crate) struct Docker {

@@ -11,6 +11,8 @@ pub struct Identity {
     pub id: String,
     /// The Kubernetes pod around it.
     pub pod: Option<PodRef>,
+    /// The user whose own runtime made it, below `user@UID.service`; `None` is the host's.
+    pub user: Option<u32>,
 }
 
 /// What a recognised cgroup stands for.
@@ -94,6 +96,14 @@ impl Qos {
 /// walk top-down and take everything below a container as part of it. Services are different: a
 /// container below a service (Podman's quadlets, a user's manager) is a container of its own.
 pub fn classify(path: &str) -> Option<Identity> {
+    let mut identity = of_leaf(path)?;
+    if identity.kind == Kind::Container {
+        identity.user = user_of(path);
+    }
+    Some(identity)
+}
+
+fn of_leaf(path: &str) -> Option<Identity> {
     let path = path.strip_prefix('/')?.trim_end_matches('/');
     let (parents, leaf) = path.rsplit_once('/').unwrap_or(("", path));
     if let Some(scope) = leaf.strip_suffix(".scope") {
@@ -113,18 +123,24 @@ pub fn classify(path: &str) -> Option<Identity> {
 /// `docker-<id>.scope` and its kind, from systemd's cgroup driver.
 fn scope_container(parents: &str, scope: &str) -> Option<Identity> {
     if let Some(machine) = scope.strip_prefix("machine-") {
-        let name = unescape(machine);
-        // libvirt registers virtual machines with the same daemon.
-        let is_vm = name.starts_with("qemu-");
-        return (!is_vm && !name.is_empty()).then_some(Identity {
-            kind: Kind::Container,
-            runtime: Runtime::Nspawn,
-            id: name,
-            pod: None,
-        });
+        return machine_container(&unescape(machine));
     }
     let (prefix, id) = scope.rsplit_once('-')?;
     container(runtime_of(prefix)?, hex_id(id)?, pod_of(parents))
+}
+
+/// What systemd's machine daemon has in its register.
+fn machine_container(name: &str) -> Option<Identity> {
+    // libvirt registers its virtual machines and its containers, by number and name.
+    if name.starts_with("qemu-") {
+        return None;
+    }
+    match name.strip_prefix("lxc-").and_then(|rest| rest.split_once('-')) {
+        Some((number, name)) if number.bytes().all(|byte| byte.is_ascii_digit()) => {
+            container(Runtime::Lxc, name, None)
+        }
+        _ => container(Runtime::Nspawn, name, None),
+    }
 }
 
 fn service(leaf: &str, unit: &str) -> Identity {
@@ -134,6 +150,7 @@ fn service(leaf: &str, unit: &str) -> Identity {
             runtime: Runtime::Nspawn,
             id: unescape(machine),
             pod: None,
+            user: None,
         },
         _ => Identity {
             kind: Kind::Service,
@@ -141,6 +158,7 @@ fn service(leaf: &str, unit: &str) -> Identity {
             // systemd puts `_` before a name that could be taken for a kernel file.
             id: leaf.strip_prefix('_').unwrap_or(leaf).to_owned(),
             pod: None,
+            user: None,
         },
     }
 }
@@ -156,11 +174,13 @@ fn plain_container(parents: &str, leaf: &str) -> Option<Identity> {
     }
     if let Some(id) = hex_id(leaf) {
         let pod = pod_of(parents);
-        let runtime = match &pod {
-            Some(_) => Runtime::Containerd,
-            // The namespace that nerdctl and ctr use unless told otherwise.
-            None if parents == "default" => Runtime::Containerd,
-            None => Runtime::Docker,
+        let runtime = match (&pod, parent) {
+            (Some(_), _) => Runtime::Containerd,
+            // containerd's namespaces: of CRI outside of pods, and of ctr and nerdctl.
+            (None, "k8s.io" | "default") => Runtime::Containerd,
+            // Podman's pod: its containers are in it.
+            (None, "libpod_parent") => return None,
+            (None, _) => Runtime::Docker,
         };
         return container(runtime, id, pod);
     }
@@ -174,7 +194,7 @@ fn plain_container(parents: &str, leaf: &str) -> Option<Identity> {
 }
 
 fn container(runtime: Runtime, id: &str, pod: Option<PodRef>) -> Option<Identity> {
-    let identity = Identity { kind: Kind::Container, runtime, id: id.to_owned(), pod };
+    let identity = Identity { kind: Kind::Container, runtime, id: id.to_owned(), pod, user: None };
     (!id.is_empty()).then_some(identity)
 }
 
@@ -187,6 +207,13 @@ fn runtime_of(prefix: &str) -> Option<Runtime> {
         "crio" => Runtime::CriO,
         "libpod" => Runtime::Podman,
         _ => return None,
+    })
+}
+
+/// The user whose manager is above: `user@UID.service`.
+fn user_of(path: &str) -> Option<u32> {
+    path.split('/').find_map(|component| {
+        component.strip_prefix("user@")?.strip_suffix(".service")?.parse().ok()
     })
 }
 

@@ -22,7 +22,7 @@ use self::{faults::Faults, tree::Tree};
 pub use self::{faults::chain, news::Place, tree::socket_ids};
 use crate::{
     cgroup::{CgroupFiles, Hierarchies, Node, ReadError},
-    identity::{Details, Identity, Kind, classify, docker::DockerNames},
+    identity::{Details, Identity, Kind, Names, classify},
     kernel::SocketIds,
     network::{NamespaceId, Namespaces},
 };
@@ -141,7 +141,7 @@ pub struct Registry {
     departed: Vec<Tracked>,
     namespaces: Namespaces,
     namespace_fault: Option<String>,
-    names: DockerNames,
+    names: Names,
     next_serial: u64,
     walks: u64,
     first_walk: bool,
@@ -155,7 +155,7 @@ impl Registry {
         socket_ids: Option<SocketIds>,
         follow: Follow,
         namespaces: Namespaces,
-        names: DockerNames,
+        names: Names,
     ) -> Self {
         Self {
             trees: Tree::all(&hierarchies, socket_ids),
@@ -260,9 +260,14 @@ impl Registry {
         self.namespace_fault.as_deref()
     }
 
-    /// The runtime's names.
-    pub fn names(&self) -> &DockerNames {
+    /// The runtimes' names.
+    pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// The runtimes' names, to ask for more of them.
+    pub fn names_mut(&mut self) -> &mut Names {
+        &mut self.names
     }
 
     /// Tells a fault, once.

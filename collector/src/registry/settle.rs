@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use crate::{
     cgroup::{self, CgroupFiles, Hierarchies, ReadError},
-    identity::{Runtime, docker::DockerNames},
+    identity::Names,
     network::{NamespaceId, Namespaces},
     registry::{Registry, Tracked, YOUNG_VISITS, chain, faults::Faults},
 };
@@ -35,7 +35,7 @@ impl Registry {
                     Err(error) => self.namespace_fault = Some(chain(&error)),
                 }
             }
-            name(tracked, &self.names);
+            name(tracked, &mut self.names);
         }
         self.close_namespaces();
     }
@@ -66,16 +66,10 @@ fn join(
 }
 
 /// Takes over what the runtime told by now, and asks for what is missing.
-pub(super) fn name(tracked: &mut Tracked, names: &DockerNames) {
+pub(super) fn name(tracked: &mut Tracked, names: &mut Names) {
     if let Some(identity) = &tracked.member.identity
-        && identity.runtime == Runtime::Docker
+        && let Some(details) = names.ask(identity)
     {
-        if let Some(details) = names.lookup(&identity.id) {
-            tracked.details = Some(details);
-        }
-        // A list of containers tells the names, an inspection when each was started.
-        if tracked.details.as_ref().is_none_or(|details| details.started_at.is_none()) {
-            names.want(&identity.id);
-        }
+        tracked.details = Some(details);
     }
 }

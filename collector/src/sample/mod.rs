@@ -192,7 +192,7 @@ impl Sampler {
         self.name_devices(&mut sample);
         self.read_namespaces(&mut sample);
         self.receipts.expire(sample.taken_at);
-        self.receipts.learn(self.registry.names());
+        self.receipts.learn(self.registry.names_mut());
         let sample = Arc::new(sample);
         self.last = Some(Arc::clone(&sample));
         sample

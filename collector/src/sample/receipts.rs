@@ -8,11 +8,14 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    identity::{End, docker::DockerNames},
+    identity::{End, Names},
     network::InterfaceCounters,
     registry::Tracked,
     sample::{Sample, Usage},
 };
+
+/// For how long after an end its runtime is asked how it was.
+const TOLD_LATE: Duration = Duration::from_secs(10);
 
 /// The last known totals of an ended container.
 #[derive(Clone, Debug)]
@@ -85,6 +88,17 @@ impl Receipt {
     }
 }
 
+impl Receipt {
+    /// When it was alive for certain.
+    fn alive_at(&self) -> Timestamp {
+        let age = match self.finality.cpu {
+            Finality::LastSample(age) => age,
+            Finality::Final | Finality::Unknown => Duration::ZERO,
+        };
+        self.ended_at.saturating_sub(age).unwrap_or(self.ended_at)
+    }
+}
+
 impl<T: Copy> Families<T> {
     /// The same for all.
     pub fn all(value: T) -> Self {
@@ -140,14 +154,16 @@ impl Receipts {
         self.kept.iter()
     }
 
-    /// Takes over names that became known only after the end.
-    pub fn learn(&mut self, names: &DockerNames) {
-        for receipt in &mut self.kept {
-            let usage = &mut receipt.usage;
-            if usage.details.is_none()
-                && let Some(identity) = &usage.member.identity
-            {
-                usage.details = names.lookup(&identity.id);
+    /// Takes over names, and how containers ended, which became known only after the end.
+    pub fn learn(&mut self, names: &mut Names) {
+        let young = |receipt: &&mut Receipt| receipt.ended.elapsed() <= TOLD_LATE;
+        for receipt in self.kept.iter_mut().rev().take_while(young) {
+            let Some(identity) = &receipt.usage.member.identity else { continue };
+            if receipt.usage.details.is_none() {
+                receipt.usage.details = names.ask(identity);
+            }
+            if receipt.end.is_none_or(|end| end.oom_killed.is_none()) {
+                receipt.end = names.ask_end(identity, receipt.alive_at(), receipt.ended_at);
             }
         }
     }

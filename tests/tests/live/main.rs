@@ -1,12 +1,13 @@
 //! Ring 3: real containers on the real kernel, known loads, exact totals.
 //!
 //! Needs root, Docker (`DOCKER_HOST` or the usual socket), a disk (`TARE_TEST_DIR`, by default
-//! `/var/tmp`), strace, bpftool, nsenter,
+//! `/var/tmp`), podman, containerd and ctr, strace, bpftool, nsenter,
 //! ip and tc. Whatever is missing fails the test.
 
 mod block;
 mod contract;
 mod doctor;
+mod identity;
 mod interfaces;
 mod legacy_ids;
 mod level_l3;

@@ -72,6 +72,26 @@ fn containers_by_hex_id() {
         ),
         ("/kubepods/burstable/pod<uid>/crio-<id>", Runtime::CriO, Some(Qos::Burstable)),
         ("/default/<id>", Runtime::Containerd, None),
+        ("/k8s.io/<id>", Runtime::Containerd, None),
+        (
+            "/system.slice/k3s.service/kubepods-besteffort-pod<u_id>.slice:cri-containerd:<id>",
+            Runtime::Containerd,
+            Some(Qos::BestEffort),
+        ),
+        // Docker in Docker and kind: as such; their parents make them parts of these.
+        ("/docker/<id>/docker/<id>", Runtime::Docker, None),
+        (
+            "/docker/<id>/kubelet/kubepods/besteffort/pod<uid>/<id>",
+            Runtime::Containerd,
+            Some(Qos::BestEffort),
+        ),
+        (
+            "/system.slice/docker-<id>.scope/kubelet.slice/kubelet-kubepods.slice/kubelet-kubepods-pod<u_id>.slice/cri-containerd-<id>.scope",
+            Runtime::Containerd,
+            Some(Qos::Guaranteed),
+        ),
+        ("/libpod_parent/<id>/libpod-<id>", Runtime::Podman, None),
+        ("/machine.slice/machine-libpod_pod_<id>.slice/libpod-<id>.scope", Runtime::Podman, None),
         ("/system.slice/nerdctl-<id>.scope", Runtime::Containerd, None),
         ("/machine.slice/libpod-<id>.scope", Runtime::Podman, None),
         ("/libpod_parent/libpod-<id>", Runtime::Podman, None),
@@ -94,6 +114,13 @@ fn containers_by_name() {
         ("/lxc/101", Runtime::Lxc, "101"),
         ("/lxc.payload.web1", Runtime::Lxc, "web1"),
         ("/lxc.payload/web1", Runtime::Lxc, "web1"),
+        ("/lxc.payload.incus_web1", Runtime::Lxc, "incus_web1"),
+        (
+            "/user.slice/user-1000.slice/user@1000.service/app.slice/run-r1.scope/lxc.payload.web1",
+            Runtime::Lxc,
+            "web1",
+        ),
+        ("/machine.slice/machine-lxc\\x2d4711\\x2dweb1.scope", Runtime::Lxc, "web1"),
         ("/machine.slice/systemd-nspawn@deb.service", Runtime::Nspawn, "deb"),
         ("/machine.slice/systemd-nspawn@my\\x2ddeb.service", Runtime::Nspawn, "my-deb"),
         ("/machine.slice/machine-my\\x2ddeb.scope", Runtime::Nspawn, "my-deb"),
@@ -101,6 +128,15 @@ fn containers_by_name() {
     for (path, runtime, id) in table {
         assert_eq!(found(path), Some((runtime, id.to_owned(), None)), "{path}");
     }
+}
+
+#[test]
+fn a_runtime_below_a_users_manager_is_the_users() {
+    let user = |path| classify(&real(path)).unwrap().user;
+    let scope = "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-<id>.scope";
+    assert_eq!(user(scope), Some(1000));
+    assert_eq!(user("/machine.slice/libpod-<id>.scope"), None);
+    assert_eq!(user("/user@x.service/libpod-<id>.scope"), None);
 }
 
 #[test]
@@ -141,6 +177,14 @@ fn neither() {
         "/machine.slice/machine-libpod_pod_<id>.slice",
         "/machine.slice/machine-qemu\\x2d1\\x2dvm.scope",
         "/libpod_parent/libpod-conmon-<id>",
+        "/libpod_parent/conmon",
+        "/libpod_parent/<id>",
+        "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-conmon-<id>.scope",
+        "/user.slice/user-1000.slice/user@1000.service/user.slice/podman-4711.scope",
+        "/system.slice/crio-conmon-<id>.scope/x",
+        "/docker/buildkit",
+        "/system.slice/docker.service/buildkit/k2f0c5c1v7m8q9w1e2r3t4y5u",
+        "/user.slice/user-1000.slice/user@1000.service/app.slice/run-r1.scope/lxc.monitor.web1",
         "/lxc.monitor.web1",
         "/lxc.monitor/101",
         "/lxc",
