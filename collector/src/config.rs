@@ -3,16 +3,19 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
 use crate::cli::{self, Cli, LogLevel};
 use crate::identity::docker::DockerSocket;
+use crate::output::columns::{self, Choice};
+use crate::output::filter::Filters;
 use crate::output::{Format, Scope, table};
 
 pub use crate::cli::{Bpf, NetLevel};
 
 /// What one run of the program is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// What every command needs.
     pub common: Common,
@@ -46,14 +49,20 @@ pub struct Common {
 }
 
 /// The command.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// `tare stats`
     Stats(Stats),
+    /// `tare stats --columns help`
+    Columns,
+    /// `tare completions`
+    Completions(Shell),
+    /// `tare manuals`
+    Manuals(PathBuf),
 }
 
 /// What `tare stats` is to show.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Stats {
     /// Names and ids of the wanted rows; empty for all.
     pub names: Vec<String>,
@@ -70,7 +79,10 @@ pub struct Stats {
 impl From<Cli> for Config {
     fn from(cli: Cli) -> Self {
         let command = match cli.command {
+            cli::Command::Stats(args) if args.columns.contains(&Choice::Help) => Command::Columns,
             cli::Command::Stats(args) => Command::Stats(args.into()),
+            cli::Command::Completions(args) => Command::Completions(args.shell),
+            cli::Command::Manuals(args) => Command::Manuals(args.directory),
         };
         Self { common: cli.global.into(), command }
     }
@@ -103,11 +115,16 @@ impl From<cli::StatsArgs> for Stats {
     fn from(args: cli::StatsArgs) -> Self {
         // Who names a service wants to see it.
         let implied = if args.names.is_empty() { Scope::Containers } else { Scope::All };
+        let filters = Filters(args.filter);
+        let all = args.all || filters.want_ended();
         let table = table::Options {
             scope: args.scope.unwrap_or(implied),
+            filters,
             sort: args.sort,
             no_trunc: args.no_trunc,
+            all,
             ended: args.ended,
+            columns: columns::chosen(&args.columns, columns::usual(args.ended, all)),
         };
         Self {
             names: args.names,
@@ -128,7 +145,7 @@ mod tests {
     fn config(args: &[&str]) -> (Common, Stats) {
         let config =
             Config::from(Cli::try_parse_from([&["tare", "stats"], args].concat()).unwrap());
-        let Command::Stats(stats) = config.command;
+        let Command::Stats(stats) = config.command else { panic!("{args:?}") };
         (config.common, stats)
     }
 
@@ -163,6 +180,19 @@ mod tests {
     fn a_named_row_is_in_scope() {
         assert_eq!(config(&["ssh.service"]).1.table.scope, Scope::All);
         assert_eq!(config(&["web", "--scope", "containers"]).1.table.scope, Scope::Containers);
+    }
+
+    #[test]
+    fn what_ended_is_shown_to_whom_asks_for_it() {
+        let last = |args: &[&str]| {
+            let table = config(args).1.table;
+            (table.all, table.columns.last().map(|column| column.name))
+        };
+        assert_eq!(last(&[]), (false, Some("pids")));
+        assert_eq!(last(&["-a"]), (true, Some("state")));
+        assert_eq!(last(&["--filter", "state=ended"]), (true, Some("state")));
+        assert_eq!(last(&["--ended", "-a"]), (true, Some("totals")));
+        assert_eq!(last(&["--columns", "+swap"]), (false, Some("swap")));
     }
 
     #[test]

@@ -28,6 +28,8 @@ pub mod cli;
 
 pub mod config;
 
+pub mod manuals;
+
 pub mod collector;
 
 pub mod stats;

@@ -1,5 +1,6 @@
 //! `tare`: what every container on this host uses.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -7,7 +8,9 @@ use clap::Parser;
 use tare::{
     cli::Cli,
     config::{Command, Config},
-    output, stats,
+    manuals,
+    output::{self, columns},
+    stats,
 };
 
 fn main() -> ExitCode {
@@ -29,10 +32,15 @@ fn main() -> ExitCode {
 }
 
 fn run(config: &Config) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match &config.command {
-            Command::Stats(stats) => stats::run(&config.common, stats).await,
-        }
-    })
+    let mut out = io::stdout();
+    match &config.command {
+        Command::Stats(stats) => block_on(stats::run(&config.common, stats)),
+        Command::Columns => Ok(out.write_all(columns::help().as_bytes())?),
+        Command::Completions(shell) => Ok(manuals::completions(*shell, &mut out)?),
+        Command::Manuals(directory) => manuals::man_pages(directory),
+    }
+}
+
+fn block_on(work: impl Future<Output = Result<()>>) -> Result<()> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

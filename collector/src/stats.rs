@@ -12,7 +12,7 @@ use crate::{
     collector::Collector,
     config::{Common, Stats},
     model::Report,
-    output::{Format, json, screen::Screen, select, table},
+    output::{Format, json, screen::Screen, select, table, template},
 };
 
 /// Runs until interrupted, or until the one report is out.
@@ -65,12 +65,14 @@ impl<'a> Writer<'a> {
             found?;
         }
         self.reports += 1;
-        match self.stats.format {
-            Format::Table => {
-                self.screen.show(&table::render(&report, &self.stats.table))?;
+        let table = &self.stats.table;
+        match &self.stats.format {
+            Format::Table => self.screen.show(&table::render(&report, table))?,
+            Format::Template(template) => {
+                self.screen.show(&template::render(&report, template, table))?;
             }
             Format::Json => {
-                select::narrow(&mut report, self.stats.table.scope);
+                select::narrow(&mut report, table.scope, &table.filters);
                 let mut out = io::stdout().lock();
                 json::write(&report, &mut out)?;
                 out.flush()?;

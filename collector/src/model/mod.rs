@@ -121,6 +121,19 @@ pub struct Container {
     pub pids: Pids,
 }
 
+impl Container {
+    /// The name of its Kubernetes pod where the kubelet's labels tell it, or else the pod's uid.
+    pub fn pod_name(&self) -> Option<&str> {
+        let name = self.labels.get("io.kubernetes.pod.name");
+        name.or(self.pod.as_ref().map(|pod| &pod.uid)).map(String::as_str)
+    }
+
+    /// The namespace of its Kubernetes pod where the kubelet's labels tell it.
+    pub fn pod_namespace(&self) -> Option<&str> {
+        self.labels.get("io.kubernetes.pod.namespace").map(String::as_str)
+    }
+}
+
 /// A Kubernetes pod as far as a cgroup path tells.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pod {
