@@ -64,15 +64,13 @@ pub enum Command {
 /// What `tare stats` is to show.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stats {
-    /// Names and ids of the wanted rows; empty for all.
-    pub names: Vec<String>,
     /// Whether to go on after the first report.
     pub stream: bool,
     /// Time between two samples.
     pub interval: Duration,
     /// How to write reports.
     pub format: Format,
-    /// Rows, their order and their ids' length.
+    /// Rows, their order and their columns.
     pub table: table::Options,
 }
 
@@ -118,6 +116,7 @@ impl From<cli::StatsArgs> for Stats {
         let filters = Filters(args.filter);
         let all = args.all || filters.want_ended();
         let table = table::Options {
+            names: args.names,
             scope: args.scope.unwrap_or(implied),
             filters,
             sort: args.sort,
@@ -126,13 +125,7 @@ impl From<cli::StatsArgs> for Stats {
             ended: args.ended,
             columns: columns::chosen(&args.columns, columns::usual(args.ended, all)),
         };
-        Self {
-            names: args.names,
-            stream: !args.no_stream,
-            interval: args.interval,
-            format: args.format,
-            table,
-        }
+        Self { stream: !args.no_stream, interval: args.interval, format: args.format, table }
     }
 }
 
@@ -166,13 +159,8 @@ mod tests {
         };
         assert_eq!(common, expected);
         let table = table::Options::default();
-        let expected = Stats {
-            names: Vec::new(),
-            stream: true,
-            interval: Duration::from_secs(1),
-            format: Format::Table,
-            table,
-        };
+        let expected =
+            Stats { stream: true, interval: Duration::from_secs(1), format: Format::Table, table };
         assert_eq!(stats, expected);
     }
 

@@ -59,7 +59,7 @@ impl<'a> Writer<'a> {
     }
 
     fn write(&mut self, mut report: Report) -> Result<()> {
-        let found = select::select(&mut report, &self.stats.names);
+        let found = select::select(&mut report, &self.stats.table.names);
         // A container that is asked for must be there at the start; it may end later.
         if self.reports == 0 {
             found?;

@@ -66,7 +66,7 @@ macro_rules! columns {
 #[rustfmt::skip]
 pub const COLUMNS: &[Column] = columns![
     "id" ID "CONTAINER ID" id "the first 12 characters of the id; all with --no-trunc",
-    "container" Container "CONTAINER" id "the same, for templates written for Docker",
+    "container" Container "CONTAINER" container "the name or id as it was asked for, or else the id",
     "name" Name "NAME" name "the name that people gave it",
     "image" Image "IMAGE" image "the image reference",
     "runtime" Runtime "RUNTIME" runtime "docker, containerd, cri-o, podman, lxc, nspawn, systemd",

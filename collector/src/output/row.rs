@@ -6,16 +6,7 @@ use jiff::Timestamp;
 
 use crate::model::{Container, Ended, Kind, Report};
 use crate::output::Sort;
-use crate::output::filter::Filters;
-
-/// How cells are written.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Style {
-    /// Full ids instead of their first 12 characters.
-    pub no_trunc: bool,
-    /// Whether to mark numbers that a footnote explains.
-    pub marks: bool,
-}
+use crate::output::table::Options;
 
 /// One row, and what its cells need to know besides.
 #[derive(Clone, Copy, Debug)]
@@ -26,31 +17,32 @@ pub struct Row<'a> {
     pub ended: Option<&'a Ended>,
     /// When the report was made.
     pub now: Timestamp,
-    /// How its cells are written.
-    pub style: Style,
+    /// What was asked for.
+    pub options: &'a Options,
+    /// Whether to mark numbers that a footnote explains.
+    pub marks: bool,
 }
 
 /// The rows of what is alive, of one kind.
 pub(super) fn alive<'a>(
     report: &'a Report,
     kind: Kind,
-    filters: &Filters,
-    style: Style,
+    options: &'a Options,
+    marks: bool,
 ) -> Vec<Row<'a>> {
-    let rows = report.containers.iter().filter(|row| row.kind == kind && filters.fit(row));
-    rows.map(|container| Row { container, ended: None, now: report.time, style }).collect()
+    let wanted = |row: &&Container| row.kind == kind && options.filters.fit(row);
+    let row = |container| Row { container, ended: None, now: report.time, options, marks };
+    report.containers.iter().filter(wanted).map(row).collect()
 }
 
 /// The rows of what has ended, the latest first.
-pub(super) fn ended<'a>(report: &'a Report, filters: &Filters, style: Style) -> Vec<Row<'a>> {
-    let receipts = report.ended.iter().filter(|ended| filters.fit(&ended.container));
-    let row = |ended: &'a Ended| Row {
-        container: &ended.container,
-        ended: Some(ended),
-        now: report.time,
-        style,
+pub(super) fn ended<'a>(report: &'a Report, options: &'a Options, marks: bool) -> Vec<Row<'a>> {
+    let wanted = |ended: &&Ended| options.filters.fit(&ended.container);
+    let row = |ended: &'a Ended| {
+        let container = &ended.container;
+        Row { container, ended: Some(ended), now: report.time, options, marks }
     };
-    receipts.map(row).collect()
+    report.ended.iter().filter(wanted).map(row).collect()
 }
 
 /// What people call the row, and sort it by.

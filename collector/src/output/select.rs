@@ -67,8 +67,8 @@ pub fn narrow(report: &mut Report, scope: Scope, filters: &Filters) {
     report.ended.retain(|ended| filters.fit(&ended.container));
 }
 
-/// Whether an ended container goes by this name or the beginning of its id.
-fn is_called(row: &Container, wanted: &str) -> bool {
+/// Whether a container goes by this name or the beginning of its id.
+pub(super) fn is_called(row: &Container, wanted: &str) -> bool {
     row.name.as_deref() == Some(wanted) || row.id.starts_with(wanted)
 }
 

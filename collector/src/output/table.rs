@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use crate::model::{Family, Kind, Report, State};
 use crate::output::columns::{self, Column, HOST_SOCKETS};
 use crate::output::filter::Filters;
-use crate::output::row::{self, Row, Style, order, ordered, traffic};
+use crate::output::row::{self, Row, order, ordered, traffic};
 use crate::output::text::{align, printable};
 use crate::output::{Scope, Sort};
 
@@ -26,7 +26,9 @@ pub const MAX_FALLBACK_DEPTH: usize = 3;
 /// What a table shows, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Which rows.
+    /// Names and ids of the wanted rows; empty for all.
+    pub names: Vec<String>,
+    /// Which kind of rows.
     pub scope: Scope,
     /// Which of them.
     pub filters: Filters,
@@ -45,6 +47,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            names: Vec::new(),
             scope: Scope::default(),
             filters: Filters::default(),
             sort: Sort::default(),
@@ -58,21 +61,26 @@ impl Default for Options {
 
 impl Options {
     /// The containers to show, in order: those alive, those that ended, or both.
-    pub(super) fn containers<'a>(&self, report: &'a Report, style: Style) -> Vec<Row<'a>> {
+    pub(super) fn containers<'a>(&'a self, report: &'a Report, marks: bool) -> Vec<Row<'a>> {
         if self.ended {
-            return row::ended(report, &self.filters, style);
+            return row::ended(report, self, marks);
         }
-        let mut rows = row::alive(report, Kind::Container, &self.filters, style);
+        let mut rows = row::alive(report, Kind::Container, self, marks);
         if self.all {
-            rows.extend(row::ended(report, &self.filters, style));
+            rows.extend(row::ended(report, self, marks));
         }
         order(&mut rows, self.sort);
         rows
     }
 
     /// The rows of another kind, in order.
-    pub(super) fn others<'a>(&self, report: &'a Report, kind: Kind, style: Style) -> Vec<Row<'a>> {
-        let mut rows = row::alive(report, kind, &self.filters, style);
+    pub(super) fn others<'a>(
+        &'a self,
+        report: &'a Report,
+        kind: Kind,
+        marks: bool,
+    ) -> Vec<Row<'a>> {
+        let mut rows = row::alive(report, kind, self, marks);
         order(&mut rows, self.sort);
         rows
     }
@@ -100,10 +108,9 @@ pub struct Table {
 
 /// Lays out a report. Give it all rows: where none is in scope, it shows something else.
 pub fn render(report: &Report, options: &Options) -> Page {
-    let style = Style { no_trunc: options.no_trunc, marks: true };
-    let containers = options.containers(report, style);
-    let services = options.others(report, Kind::Service, style);
-    let others = options.others(report, Kind::Other, style);
+    let containers = options.containers(report, true);
+    let services = options.others(report, Kind::Service, true);
+    let others = options.others(report, Kind::Other, true);
 
     let mut page = Builder { options, page: Page::default(), stars: false };
     match options.scope {

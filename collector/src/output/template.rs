@@ -13,7 +13,7 @@ use std::fmt;
 
 use crate::model::{Kind, Report};
 use crate::output::columns::{Column, by_placeholder};
-use crate::output::row::{Row, Style};
+use crate::output::row::Row;
 use crate::output::table::{Options, Page, Table};
 use crate::output::text::{align, cut};
 use crate::output::{Format, Scope};
@@ -55,26 +55,24 @@ pub struct Fault {
 ///
 /// If it is neither `table` nor `json` nor a template without faults.
 pub fn format(text: &str) -> Result<Format, Fault> {
-    let trimmed = text.trim_matches(' ');
-    match trimmed {
+    match text {
         "" | "table" => Ok(Format::Table),
         "json" => Ok(Format::Json),
-        _ => Template::parse(trimmed).map(Format::Template),
+        _ => Template::parse(text).map(Format::Template),
     }
 }
 
 /// Fills the template in for each row in scope.
 pub fn render(report: &Report, template: &Template, options: &Options) -> Page {
-    let style = Style { no_trunc: options.no_trunc, marks: false };
     let mut rows = Vec::new();
     if options.ended || options.scope != Scope::Services {
-        rows.extend(options.containers(report, style));
+        rows.extend(options.containers(report, false));
     }
     if !options.ended && options.scope != Scope::Containers {
-        rows.extend(options.others(report, Kind::Service, style));
+        rows.extend(options.others(report, Kind::Service, false));
     }
     if !options.ended && options.scope == Scope::All {
-        rows.extend(options.others(report, Kind::Other, style));
+        rows.extend(options.others(report, Kind::Other, false));
     }
     let lines = rows.iter().map(|row| template.line(row) + "\n").collect::<String>();
     let table = if template.is_table {
@@ -94,12 +92,11 @@ impl Template {
     ///
     /// If something in it cannot be understood or does not exist.
     pub fn parse(text: &str) -> Result<Self, Fault> {
-        let (is_table, start) = match text.strip_prefix("table") {
-            Some(rest) => (true, text.len() - rest.trim_start_matches(' ').len()),
-            None => (false, 0),
-        };
-        match parse::parts(text, start) {
-            Ok(parts) => Ok(Self { is_table, parts }),
+        let titled = text.strip_prefix("table");
+        // As Docker does, spaces at both ends are dropped.
+        let start = text.len() - titled.unwrap_or(text).trim_start_matches(' ').len();
+        match parse::parts(text.trim_end_matches(' '), start) {
+            Ok(parts) => Ok(Self { is_table: titled.is_some(), parts }),
             Err((at, what)) => {
                 let at = text.get(..at).unwrap_or(text).chars().count();
                 Err(Fault { template: text.to_owned(), at, what })
@@ -142,7 +139,7 @@ enum Text {
     /// So many characters of it.
     Truncate(Box<Text>, usize),
     Join(Box<Split>, Box<Text>),
-    JsonText(Box<Text>),
+    JsonString(Box<Text>),
     JsonList(Box<Split>),
     JsonRow,
     /// As Go prints a list.
@@ -171,7 +168,7 @@ impl Text {
             },
             Self::Truncate(text, length) => cut(&text.fill(row), *length).to_owned(),
             Self::Join(split, separator) => bounded(split.fill(row).join(&separator.fill(row))),
-            Self::JsonText(text) => json(&text.fill(row)),
+            Self::JsonString(text) => json(&text.fill(row)),
             Self::JsonList(split) => json(&split.fill(row)),
             Self::JsonRow => json(&docker_members(row)),
             Self::List(split) => format!("[{}]", split.fill(row).join(" ")),
@@ -188,7 +185,7 @@ impl Text {
             | Self::Upper(text)
             | Self::Pad(text, ..)
             | Self::Truncate(text, _)
-            | Self::JsonText(text) => text.title(),
+            | Self::JsonString(text) => text.title(),
             Self::Join(split, _) | Self::JsonList(split) | Self::List(split) => split.text.title(),
             Self::JsonRow => String::new(),
         }

@@ -2,6 +2,7 @@
 
 use crate::model::{Container, Histogram, Pressure};
 use crate::output::row::{Row, traffic};
+use crate::output::select::is_called;
 use crate::output::text::cut;
 use crate::output::units::{bytes_size, duration, human_size, percent};
 
@@ -12,8 +13,13 @@ const SHORT_ID: usize = 12;
 
 pub(super) fn id(row: &Row<'_>) -> String {
     let id = &row.container.id;
-    let is_long = id.len() == 64 && !row.style.no_trunc;
+    let is_long = id.len() == 64 && !row.options.no_trunc;
     cut(id, if is_long { SHORT_ID } else { usize::MAX }).to_owned()
+}
+
+pub(super) fn container(row: &Row<'_>) -> String {
+    let asked = row.options.names.iter().find(|name| is_called(row.container, name));
+    asked.cloned().unwrap_or_else(|| id(row))
 }
 
 pub(super) fn name(row: &Row<'_>) -> String {
@@ -171,7 +177,7 @@ pub(super) fn memory_pressure(row: &Row<'_>) -> String {
 /// Marked where it is what the container's own sockets carried.
 pub(super) fn net(row: &Row<'_>) -> String {
     let traffic = traffic(row.container);
-    let mark = if traffic.own_sockets && row.style.marks { "*" } else { "" };
+    let mark = if traffic.own_sockets && row.marks { "*" } else { "" };
     pair(traffic.received, traffic.sent, human_size) + mark
 }
 

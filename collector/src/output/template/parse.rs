@@ -315,7 +315,7 @@ fn call(name: &str, operands: Vec<Value>) -> Result<Value, String> {
         ("lower", (Some(Value::Text(text)), None, ..)) => Text::Lower(text.into()),
         ("upper", (Some(Value::Text(text)), None, ..)) => Text::Upper(text.into()),
         ("title", (Some(Value::Text(text)), None, ..)) => Text::Title(text.into()),
-        ("json", (Some(Value::Text(text)), None, ..)) => Text::JsonText(text.into()),
+        ("json", (Some(Value::Text(text)), None, ..)) => Text::JsonString(text.into()),
         ("json", (Some(Value::List(split)), None, ..)) => Text::JsonList(split.into()),
         ("json", (Some(Value::Number(number)), None, ..)) => Text::Literal(number.to_string()),
         ("json", (Some(Value::Row), None, ..)) => Text::JsonRow,

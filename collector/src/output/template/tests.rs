@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::model::Container;
 use crate::output::fixture;
 
 fn page(template: &str, options: &Options) -> String {
@@ -15,8 +16,12 @@ fn page(template: &str, options: &Options) -> String {
 fn web(template: &str) -> String {
     let template = Template::parse(template).unwrap();
     let web = fixture::web();
+    template.line(&row(&web, &Options { names: vec!["3f4".to_owned()], ..Options::default() }))
+}
+
+fn row<'a>(container: &'a Container, options: &'a Options) -> Row<'a> {
     let now = jiff::Timestamp::UNIX_EPOCH;
-    template.line(&Row { container: &web, ended: None, now, style: Style::default() })
+    Row { container, ended: None, now, options, marks: false }
 }
 
 fn fault(template: &str) -> (usize, String) {
@@ -56,7 +61,7 @@ fn functions_and_pipelines() {
 #[test]
 fn the_object_of_docker() {
     let expected = "{\"BlockIO\":\"0B / 4.1kB\",\"CPUPerc\":\"12.35%\",\
-                    \"Container\":\"3f4e1b2a9c8d\",\"ID\":\"3f4e1b2a9c8d\",\"MemPerc\":\"0.01%\",\
+                    \"Container\":\"3f4\",\"ID\":\"3f4e1b2a9c8d\",\"MemPerc\":\"0.01%\",\
                     \"MemUsage\":\"1.207MiB / 23.47GiB\",\"Name\":\"web\",\
                     \"NetIO\":\"10.5MB / 1.03kB\",\"PIDs\":\"3\"}";
     assert_eq!(web("{{json .}}"), expected);
@@ -80,7 +85,9 @@ fn tables_have_titles_and_columns() {
 fn formats() {
     assert_eq!(format("table"), Ok(Format::Table));
     assert_eq!(format(""), Ok(Format::Table));
-    assert_eq!(format(" json "), Ok(Format::Json));
+    assert_eq!(format("json"), Ok(Format::Json));
+    // As with Docker, a space before `table` makes it a word of the text.
+    assert_eq!(web(" table {{.Name}} "), "table web");
     assert!(matches!(format("table {{.ID}}"), Ok(Format::Template(_))));
 }
 
@@ -145,9 +152,8 @@ proptest! {
         match format(&text) {
             Ok(Format::Template(template)) => {
                 let web = fixture::web();
-                let now = jiff::Timestamp::UNIX_EPOCH;
-                let row = Row { container: &web, ended: None, now, style: Style::default() };
-                let _ = (template.header(), template.line(&row));
+                let line = template.line(&row(&web, &Options::default()));
+                let _ = (template.header(), line);
             }
             Ok(_) => {}
             Err(fault) => {
@@ -159,6 +165,6 @@ proptest! {
 
     #[test]
     fn text_stays_as_it_is(text in "[^{\\\\]*") {
-        prop_assert_eq!(web(&format!("{{{{.Name}}}}{text}")), format!("web{text}"));
+        prop_assert_eq!(web(&format!("{{{{.Name}}}}{text}!")), format!("web{text}!"));
     }
 }
