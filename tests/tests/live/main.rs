@@ -1,15 +1,17 @@
 //! Ring 3: real containers on the real kernel, known loads, exact totals.
 //!
 //! Needs root, Docker (`DOCKER_HOST` or the usual socket), a disk (`TARE_TEST_DIR`, by default
-//! `/var/tmp`), strace, bpftool, nsenter,
+//! `/var/tmp`), strace, bpftool, nsenter, groff,
 //! ip and tc. Whatever is missing fails the test.
 
 mod block;
 mod contract;
+mod formats;
 mod interfaces;
 mod legacy_ids;
 mod level_l3;
 mod lifecycle;
+mod manuals;
 mod network;
 mod overhead;
 mod peers;
@@ -18,4 +20,5 @@ mod receipts;
 mod storage;
 mod table;
 mod tcp_events;
+mod terminal;
 mod ways;
