@@ -186,9 +186,14 @@ fn named(name: &str) -> Option<&'static Column> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
+    use std::collections::{BTreeMap, HashSet};
+
+    use jiff::Timestamp;
 
     use super::*;
+    use crate::model::{Ended, Family, Finality, Histogram, Kind, Latency, Pressure};
+    use crate::output::fixture;
+    use crate::output::table::Options;
 
     #[test]
     fn names_are_unique_and_the_usual_ones_exist() {
@@ -221,6 +226,73 @@ mod tests {
             "there is no column `zzz`; `--columns help` lists all"
         );
         assert_eq!(parse("help"), Ok(Choice::Help));
+    }
+
+    fn shown(row: &Row<'_>) -> String {
+        let cells = COLUMNS.iter().map(|column| format!("{}={}", column.name, column.text(row)));
+        cells.collect::<Vec<_>>().join("\n")
+    }
+
+    #[test]
+    fn unknown_is_never_a_number() {
+        let container = fixture::unknown(Kind::Container, fixture::ID);
+        let (now, options) = (Timestamp::UNIX_EPOCH, Options::default());
+        let row = Row { container: &container, ended: None, now, options: &options, marks: true };
+        for column in COLUMNS {
+            let (name, text) = (column.name, column.text(&row));
+            let expected = match name {
+                "id" | "container" => &fixture::ID[..12],
+                "cgroup" => &container.cgroup,
+                "state" => "running",
+                "labels" => "",
+                "memory" => "-- / --",
+                _ => "--",
+            };
+            assert_eq!(text, expected, "{name}");
+        }
+    }
+
+    #[test]
+    fn what_an_ended_container_shows() {
+        let at = |millis| Timestamp::from_millisecond(millis).unwrap();
+        let mut web = fixture::web();
+        web.state = "ended";
+        web.startup.made_at = Some(at(1_000));
+        web.startup.exec_at = Some(at(1_050));
+        web.cpu.usage_seconds = Some(0.0274);
+        (web.cpu.periods, web.cpu.throttled_periods) = (Some(8), Some(2));
+        let pressure = Pressure { some_seconds: Some(0.5), full_seconds: None };
+        web.cpu.pressure = Some(pressure);
+        web.memory.oom_kills = Some(2);
+        let none = Histogram { buckets: vec![0; 3], count: 0, sum_seconds: 0.0 };
+        let read = Histogram { buckets: vec![1, 1, 1], count: 3, sum_seconds: 1.0 };
+        let le_seconds = vec![0.000_016_384, 0.001_048_576];
+        web.block.latency = Some(Latency { le_seconds, read, write: none });
+        let late = Finality { state: "last_sample", age_seconds: Some(0.25) };
+        let finality = BTreeMap::from([(Family::Cpu, late)]);
+        let ended = Ended { container: web, ended_at: at(2_000), finality };
+        let options = Options { no_trunc: true, ..Options::default() };
+        let container = &ended.container;
+        let (now, ended) = (at(3_500), Some(&ended));
+        let shown = shown(&Row { container, ended, now, options: &options, marks: true });
+        for line in [
+            "state=ended",
+            "ended=1.5 s ago",
+            "totals=0.2 s before the end",
+            "to-exec=0.050 s",
+            "to-listen=--",
+            "cpu-time=0.027 s",
+            "throttled=25.00%",
+            "cpu-pressure=0.500 s / --",
+            "oom-kills=2",
+            "read-p50=1.05ms",
+            "read-p99=>1.05ms",
+            "write-p99=--",
+            "memory-limit=23.47GiB",
+        ] {
+            assert!(shown.lines().any(|found| found == line), "{line} in\n{shown}");
+        }
+        assert!(shown.starts_with(&format!("id={}\n", fixture::ID)));
     }
 
     #[test]
