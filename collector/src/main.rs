@@ -1,6 +1,6 @@
 //! `tare`: what every container on this host uses.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -19,6 +19,7 @@ fn main() -> ExitCode {
         .with_max_level(config.common.log_level)
         .with_writer(std::io::stderr)
         .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
         .init();
     match run(&config) {
         Ok(()) => ExitCode::SUCCESS,

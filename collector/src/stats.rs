@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use anyhow::Result;
+use anyhow::{Error, Result, anyhow};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{self, MissedTickBehavior},
@@ -11,8 +11,13 @@ use tokio::{
 use crate::{
     collector::Collector,
     config::{Common, Stats},
-    model::Report,
-    output::{Format, json, screen::Screen, select, table, template},
+    model::{Family, Report, Sources},
+    output::{
+        Format, json,
+        screen::Screen,
+        select::{self, Unknown},
+        table, template,
+    },
 };
 
 /// Runs until interrupted, or until the one report is out.
@@ -62,7 +67,7 @@ impl<'a> Writer<'a> {
         let found = select::select(&mut report, &self.stats.table.names);
         // A container that is asked for must be there at the start; it may end later.
         if self.reports == 0 {
-            found?;
+            found.map_err(|unknown| explained(unknown, &report.sources))?;
         }
         self.reports += 1;
         let table = &self.stats.table;
@@ -79,5 +84,14 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(())
+    }
+}
+
+/// Adds why a name may be unknown although its container is there.
+fn explained(unknown: Unknown, sources: &Sources) -> Error {
+    let identity = sources.get(&Family::Identity).and_then(|source| source.reason.as_ref());
+    match identity {
+        Some(reason) => anyhow!("{unknown}; names may be missing, ids are not: {reason}"),
+        None => unknown.into(),
     }
 }
