@@ -4,10 +4,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::builder::{BoolishValueParser, StringValueParser, TypedValueParser, ValueParser};
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap_complete::Shell;
 
 use crate::identity::{AllowedLabels, Socket};
-use crate::output::{Format, Scope, Sort};
+use crate::output::columns::{self, Choice};
+use crate::output::filter::{self, Filter};
+use crate::output::{Format, Scope, Sort, template};
 
 /// The shortest time between two samples.
 pub const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -19,11 +22,34 @@ const EXAMPLES: &str = "\
 Examples:
   tare stats                          live table of all containers
   tare stats --no-stream --sort cpu   one table, the busiest first
-  tare stats web db                   two containers, by name or id
-  tare stats --format json | jq .     one JSON object per second
+  tare stats --help                   all that `stats` can do
   tare doctor                         what works on this host, and what would help
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+const STATS_EXAMPLES: &str = "\
+Examples:
+  tare stats web db                       two containers, by name or id
+  tare stats --filter 'image=*nginx*'     those of an image
+  tare stats --columns +throttled,+swap   two more columns
+  tare stats --columns help               all columns and placeholders
+  tare stats --no-stream --format 'table {{.Name}}\\t{{.CPUPerc}}'
+                                          a table of one's own, as for `docker stats`
+  tare stats --ended                      what ended, with its last totals
+  tare stats --format json | jq .         one JSON object per second
+
+Templates have placeholders ({{.Name}}), Docker's functions (join, json, lower, pad, split, title,
+truncate, upper), pipelines ({{.Name | upper}}), \\t and \\n. {{json .}} is what Docker's is.
+
+Filters look at id (its beginning), label (KEY or KEY=VALUE), state (running, ended), or with the
+wildcards * and ? at name, image, runtime, pod and namespace. Of several filters with the same key
+one must fit, but all labels must.";
+
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  tare completions bash > /usr/share/bash-completion/completions/tare
+  tare completions zsh > \"${fpath[1]}/_tare\"
+  tare completions fish > ~/.config/fish/completions/tare.fish";
 
 /// Tells what every container on this host uses: CPU, memory, network and block I/O.
 #[derive(Clone, Debug, Parser)]
@@ -42,9 +68,32 @@ pub struct Cli {
 #[derive(Clone, Debug, Subcommand)]
 pub enum Command {
     /// Live table of what containers use, like `docker stats`
+    #[command(after_help = STATS_EXAMPLES)]
     Stats(StatsArgs),
     /// What this host offers, what Tare uses of it, why the rest is off and what helps
     Doctor(DoctorArgs),
+    /// Print a script that completes the command line
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// Write the man pages
+    #[command(hide = true)]
+    Manuals(ManualsArgs),
+}
+
+/// Options of `tare completions`.
+#[derive(Args, Clone, Debug)]
+pub struct CompletionsArgs {
+    /// The shell that is to complete
+    #[arg(value_enum)]
+    pub shell: Shell,
+}
+
+/// Options of `tare manuals`.
+#[derive(Args, Clone, Debug)]
+pub struct ManualsArgs {
+    /// Where they go; the directory must be there
+    #[arg(value_name = "DIR", value_hint = ValueHint::DirPath)]
+    pub directory: PathBuf,
 }
 
 /// Options of every command.
@@ -129,14 +178,27 @@ pub struct StatsArgs {
     #[arg(long, env = "TARE_SORT", hide_env_values = true)]
     #[arg(value_enum, default_value_t, value_name = "COLUMN")]
     pub sort: Sort,
-    /// How to write reports
+    /// How to write reports: `table`, `json`, or a template in Go's notation, for a table with
+    /// `table` before it
     #[arg(long, env = "TARE_FORMAT", hide_env_values = true)]
-    #[arg(value_enum, default_value_t)]
+    #[arg(default_value = "table", value_parser = template::format)]
     pub format: Format,
+    /// Columns of the table, parted by commas; +NAME adds one to the usual ones, `help` lists all
+    #[arg(long, env = "TARE_COLUMNS", hide_env_values = true)]
+    #[arg(value_name = "NAMES", value_delimiter = ',', value_parser = columns::parse)]
+    pub columns: Vec<Choice>,
+    /// Only rows of which this is true, such as label=tier=web; may be given several times
+    #[arg(long, env = "TARE_FILTER", hide_env_values = true)]
+    #[arg(value_name = "KEY=VALUE", value_parser = filter::parse)]
+    pub filter: Vec<Filter>,
     /// Show ids in full
     #[arg(long, env = "TARE_NO_TRUNC", hide_env_values = true)]
     #[arg(value_parser = BoolishValueParser::new())]
     pub no_trunc: bool,
+    /// Show containers that ended besides those alive
+    #[arg(long, short, env = "TARE_ALL", hide_env_values = true)]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub all: bool,
     /// Show containers that ended, with their last totals, instead of what is alive
     #[arg(long, env = "TARE_ENDED", hide_env_values = true)]
     #[arg(value_parser = BoolishValueParser::new())]
@@ -288,6 +350,20 @@ mod tests {
     }
 
     #[test]
+    fn mistakes_are_told_with_a_remedy() {
+        let said = |args: &[&str]| {
+            Cli::try_parse_from([&["tare", "stats"], args].concat()).unwrap_err().to_string()
+        };
+        for (args, remedy) in [
+            (["--format", "{{.Nam}}"], "at character 3: there is no placeholder `.Nam`; did you"),
+            (["--columns", "cpu,swp"], "there is no column `swp`; did you mean swap?"),
+            (["--filter", "imag=x"], "no filter looks at `imag`; did you mean image?"),
+        ] {
+            assert!(said(&args).contains(remedy), "{}", said(&args));
+        }
+    }
+
+    #[test]
     fn durations() {
         for (text, millis) in [("500ms", 500), ("1s", 1_000), ("1.5s", 1_500), ("2m", 120_000)] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)));
@@ -303,7 +379,7 @@ mod tests {
         let cli = Cli::try_parse_from(["tare", "--bpf", "off", "stats", "--slots", "16", "web"]);
         let cli = cli.unwrap();
         assert_eq!((cli.global.bpf, cli.global.slots), (Bpf::Off, 16));
-        let Command::Stats(stats) = cli.command else { panic!("another command") };
+        let Command::Stats(stats) = cli.command else { panic!("{:?}", cli.command) };
         assert_eq!(stats.names, ["web"]);
     }
 }

@@ -3,16 +3,19 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
 use crate::cli::{self, Cli, LogLevel};
 use crate::identity::{AllowedLabels, Sockets};
+use crate::output::columns::{self, Choice};
+use crate::output::filter::Filters;
 use crate::output::{Format, Scope, table};
 
 pub use crate::cli::{Bpf, DoctorFormat, NetLevel};
 
 /// What one run of the program is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// What every command needs.
     pub common: Common,
@@ -48,12 +51,18 @@ pub struct Common {
 }
 
 /// The command.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// `tare stats`
     Stats(Stats),
     /// `tare doctor`
     Doctor(Doctor),
+    /// `tare stats --columns help`
+    Columns,
+    /// `tare completions`
+    Completions(Shell),
+    /// `tare manuals`
+    Manuals(PathBuf),
 }
 
 /// What `tare doctor` is to show.
@@ -66,29 +75,34 @@ pub struct Doctor {
 }
 
 /// What `tare stats` is to show.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Stats {
-    /// Names and ids of the wanted rows; empty for all.
-    pub names: Vec<String>,
     /// Whether to go on after the first report.
     pub stream: bool,
     /// Time between two samples.
     pub interval: Duration,
     /// How to write reports.
     pub format: Format,
-    /// Rows, their order and their ids' length.
+    /// Rows, their order and their columns.
     pub table: table::Options,
 }
 
 impl From<Cli> for Config {
     fn from(cli: Cli) -> Self {
         let command = match cli.command {
+            cli::Command::Stats(args) if args.columns.contains(&Choice::Help) => Command::Columns,
             cli::Command::Stats(args) => Command::Stats(args.into()),
             cli::Command::Doctor(cli::DoctorArgs { format, strict }) => {
                 Command::Doctor(Doctor { format, strict })
             }
+            cli::Command::Completions(args) => Command::Completions(args.shell),
+            cli::Command::Manuals(args) => Command::Manuals(args.directory),
         };
-        Self { common: cli.global.into(), command }
+        let mut common = Common::from(cli.global);
+        if let Command::Stats(Stats { table, .. }) = &command {
+            table.filters.labels().for_each(|label| common.labels.allow(label));
+        }
+        Self { common, command }
     }
 }
 
@@ -124,19 +138,19 @@ impl From<cli::StatsArgs> for Stats {
     fn from(args: cli::StatsArgs) -> Self {
         // Who names a service wants to see it.
         let implied = if args.names.is_empty() { Scope::Containers } else { Scope::All };
+        let filters = Filters(args.filter);
+        let all = args.all || filters.want_ended();
         let table = table::Options {
+            names: args.names,
             scope: args.scope.unwrap_or(implied),
+            filters,
             sort: args.sort,
             no_trunc: args.no_trunc,
+            all,
             ended: args.ended,
+            columns: columns::chosen(&args.columns, columns::usual(args.ended, all)),
         };
-        Self {
-            names: args.names,
-            stream: !args.no_stream,
-            interval: args.interval,
-            format: args.format,
-            table,
-        }
+        Self { stream: !args.no_stream, interval: args.interval, format: args.format, table }
     }
 }
 
@@ -150,7 +164,7 @@ mod tests {
     fn config(args: &[&str]) -> (Common, Stats) {
         let config =
             Config::from(Cli::try_parse_from([&["tare", "stats"], args].concat()).unwrap());
-        let Command::Stats(stats) = config.command else { panic!("another command") };
+        let Command::Stats(stats) = config.command else { panic!("{args:?}") };
         (config.common, stats)
     }
 
@@ -172,13 +186,8 @@ mod tests {
         };
         assert_eq!(common, expected);
         let table = table::Options::default();
-        let expected = Stats {
-            names: Vec::new(),
-            stream: true,
-            interval: Duration::from_secs(1),
-            format: Format::Table,
-            table,
-        };
+        let expected =
+            Stats { stream: true, interval: Duration::from_secs(1), format: Format::Table, table };
         assert_eq!(stats, expected);
     }
 
@@ -193,6 +202,25 @@ mod tests {
         let labels = |text| config(&["--labels", text]).0.labels;
         assert_eq!(labels("app, team.*"), AllowedLabels::new(["app", "team.*"]));
         assert_eq!(labels(""), AllowedLabels::default());
+    }
+
+    #[test]
+    fn what_ended_is_shown_to_whom_asks_for_it() {
+        let last = |args: &[&str]| {
+            let table = config(args).1.table;
+            (table.all, table.columns.last().map(|column| column.name))
+        };
+        assert_eq!(last(&[]), (false, Some("pids")));
+        assert_eq!(last(&["-a"]), (true, Some("state")));
+        assert_eq!(last(&["--filter", "state=ended"]), (true, Some("state")));
+        assert_eq!(last(&["--ended", "-a"]), (true, Some("totals")));
+        assert_eq!(last(&["--columns", "+swap"]), (false, Some("swap")));
+    }
+
+    #[test]
+    fn a_label_to_filter_by_must_be_known() {
+        let config = config(&["--filter", "label=tier=front"]);
+        assert_eq!(config.0.labels, AllowedLabels::new(["tier"]));
     }
 
     #[test]

@@ -30,6 +30,8 @@ pub mod cli;
 
 pub mod config;
 
+pub mod manuals;
+
 pub mod collector;
 
 pub mod doctor;

@@ -1,5 +1,6 @@
 //! `tare`: what every container on this host uses.
 
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -7,7 +8,9 @@ use clap::Parser;
 use tare::{
     cli::Cli,
     config::{Command, Config},
-    doctor, output, stats,
+    doctor, manuals,
+    output::{self, columns},
+    stats,
 };
 
 fn main() -> ExitCode {
@@ -16,6 +19,7 @@ fn main() -> ExitCode {
         .with_max_level(config.common.log_level)
         .with_writer(std::io::stderr)
         .with_target(false)
+        .with_ansi(io::stderr().is_terminal())
         .init();
     match run(&config) {
         Ok(code) => code,
@@ -29,13 +33,17 @@ fn main() -> ExitCode {
 }
 
 fn run(config: &Config) -> Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match &config.command {
-            Command::Stats(stats) => {
-                stats::run(&config.common, stats).await.map(|()| ExitCode::SUCCESS)
-            }
-            Command::Doctor(doctor) => doctor::run(&config.common, doctor).await,
-        }
-    })
+    let mut out = io::stdout();
+    match &config.command {
+        Command::Stats(stats) => block_on(stats::run(&config.common, stats))?,
+        Command::Doctor(doctor) => return block_on(doctor::run(&config.common, doctor)),
+        Command::Columns => out.write_all(columns::help().as_bytes())?,
+        Command::Completions(shell) => manuals::completions(*shell, &mut out)?,
+        Command::Manuals(directory) => manuals::man_pages(directory)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

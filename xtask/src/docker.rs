@@ -12,7 +12,7 @@ use crate::packages::{Needed, install};
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// What the root tests call, whoever runs the daemon.
-const CLIENT: [Needed; 7] = [
+const CLIENT: [Needed; 8] = [
     ("docker", &["docker-cli", "docker.io"]),
     ("ip", &["iproute2"]),
     ("strace", &["strace"]),
@@ -20,6 +20,7 @@ const CLIENT: [Needed; 7] = [
     ("podman", &["podman"]),
     ("containerd", &["containerd"]),
     ("runc", &["runc"]),
+    ("groff", &["groff-base"]),
 ];
 
 /// What an own daemon needs beyond that.

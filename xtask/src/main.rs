@@ -3,6 +3,7 @@
 mod build;
 mod calls;
 mod cmd;
+mod dist;
 mod docker;
 mod dockerd;
 mod ebpf;
@@ -53,6 +54,8 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Build what is handed out, into `target/dist`: binary, man pages, completions, an archive
+    Dist,
     /// Check formatting and clippy, for the host and for the kernel side
     Lint,
     /// Run everything that has to pass; the last line is the sum
@@ -101,6 +104,7 @@ fn work(task: Task) -> Result<ExitCode> {
             let tare = build::build(if release { Profile::Release } else { Profile::Debug })?;
             println!("{}", tare.display());
         }
+        Task::Dist => println!("{}", dist::run()?.display()),
         Task::Lint => lint::run()?,
         Task::Test { only } => {
             if !test::run(&only) {

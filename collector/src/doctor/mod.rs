@@ -75,7 +75,7 @@ async fn started(common: &Common, collector: &Collector) -> Diagnosis {
     let kernel = &collector.sampler.kernel;
     let facts = kernel.facts.clone().unwrap_or_else(|| Facts::read(&common.sys_root, None));
     let kernel_side = KernelSide::new(&facts, kernel.programs(), kernel.maps.clone());
-    let all = sources(registry, kernel);
+    let all = sources(registry, kernel, collector.sampler.books.proof());
     let mut diagnosis = unite(common, all, kernel_side).await;
     diagnosis.cgroups = probe::cgroups(registry.hierarchies());
     diagnosis.block_devices = probe::block_devices(common, kernel);

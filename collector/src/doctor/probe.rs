@@ -15,7 +15,7 @@ use crate::{
     devices::Devices,
     doctor::diagnosis::{Cgroups, Check, CountedDevice, Daemon, Hierarchy},
     host::{HostFacts, HostRoot},
-    identity::docker::DockerSocket,
+    identity::{Socket, Sockets},
     kernel::{Bios, Kernel},
     sources::State,
 };
@@ -80,9 +80,14 @@ pub(super) async fn daemons(common: &Common) -> Vec<Daemon> {
     let root = HostRoot::new(&common.proc_root);
     let mut places: Vec<(&'static str, PathBuf)> =
         SOCKETS.iter().map(|(name, path)| (*name, root.path(path))).collect();
-    if let DockerSocket::Path(path) = &common.docker_socket {
-        places.retain(|(name, _)| *name != "docker");
-        places.insert(0, ("docker", path.clone()));
+    let Sockets { docker, podman, cri } = &common.sockets;
+    for (socket, names) in
+        [(cri, &["containerd", "cri-o"][..]), (podman, &["podman"]), (docker, &["docker"])]
+    {
+        if let Socket::Path(path) = socket {
+            places.retain(|(name, _)| !names.contains(name));
+            places.insert(0, (names[0], path.clone()));
+        }
     }
     let mut found = Vec::new();
     for (name, path) in places {

@@ -5,7 +5,7 @@
 use crate::{
     config::{Bpf, Common},
     doctor::{diagnosis::KernelSide, rights::Rights},
-    identity::docker::DockerSocket,
+    identity::{Socket, Sockets},
     kernel::NOT_PERMITTED,
     sources::{Family, Source, State},
 };
@@ -56,11 +56,12 @@ impl Circumstances<'_> {
     }
 
     fn names(&self) -> &'static str {
-        if self.common.docker_socket == DockerSocket::Off {
-            return "leave out --docker-socket off";
+        let Sockets { docker, podman, cri } = &self.common.sockets;
+        if [docker, podman, cri].contains(&&Socket::Off) {
+            return "leave out --docker-socket off, --podman-socket off and --cri-socket off";
         }
-        "start Docker, let this process open its socket (root or group docker), or name the socket \
-         with --docker-socket"
+        "start the daemon, let this process open its socket (root, or the socket's group), or name \
+         the socket with --docker-socket, --podman-socket or --cri-socket"
     }
 
     /// For families that have programs.

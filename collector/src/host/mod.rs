@@ -4,10 +4,10 @@ mod cpus;
 mod disks;
 mod facts;
 mod interfaces;
-mod load;
-mod memory;
+pub mod load;
+pub mod memory;
 mod root;
-mod stat;
+pub mod stat;
 
 use std::path::Path;
 

@@ -110,6 +110,11 @@ impl AllowedLabels {
         allowed
     }
 
+    /// Allows one more.
+    pub fn allow(&mut self, key: &str) {
+        self.keys.push(key.to_owned());
+    }
+
     fn allows(&self, key: &str) -> bool {
         self.keys.iter().any(|allowed| allowed == key)
             || self.prefixes.iter().any(|prefix| key.starts_with(prefix))

@@ -100,6 +100,20 @@ pub struct Latency {
     pub write: Histogram,
 }
 
+impl Latency {
+    /// A time that at least this share (0 to 1) of the operations did not exceed: the upper bound
+    /// of their bucket, in seconds, and infinity in the last one. `None` without operations.
+    pub fn quantile(&self, histogram: &Histogram, share: f64) -> Option<f64> {
+        let wanted = (share * histogram.count as f64).ceil().max(1.0) as u64;
+        let mut seen = 0_u64;
+        let bucket = histogram.buckets.iter().position(|operations| {
+            seen = seen.saturating_add(*operations);
+            seen >= wanted
+        });
+        bucket.map(|bucket| self.le_seconds.get(bucket).copied().unwrap_or(f64::INFINITY))
+    }
+}
+
 /// Operations by the time that they took.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Histogram {

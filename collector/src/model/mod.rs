@@ -122,6 +122,19 @@ pub struct Container {
     pub pids: Pids,
 }
 
+impl Container {
+    /// The name of its Kubernetes pod, or else the pod's uid.
+    pub fn pod_name(&self) -> Option<&str> {
+        let pod = self.pod.as_ref()?;
+        pod.name.as_deref().or(pod.uid.as_deref())
+    }
+
+    /// The namespace of its Kubernetes pod.
+    pub fn pod_namespace(&self) -> Option<&str> {
+        self.pod.as_ref()?.namespace.as_deref()
+    }
+}
+
 /// A Kubernetes pod: uid and class from the cgroup path, names from the runtime.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Pod {

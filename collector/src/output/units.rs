@@ -20,6 +20,20 @@ pub fn percent(value: f64) -> String {
     format!("{value:.2}%")
 }
 
+/// A time with three significant digits, such as `1.05ms`.
+pub fn duration(seconds: f64) -> String {
+    let units = [(1.0, "s"), (1e-3, "ms"), (1e-6, "µs")];
+    let fitting = units.into_iter().find(|(size, _)| seconds >= *size);
+    let (size, unit) = fitting.unwrap_or((1e-9, "ns"));
+    // Thousands of seconds are written out.
+    let value = seconds / size;
+    if value >= 1000.0 {
+        format!("{value:.0}{unit}")
+    } else {
+        format!("{}{unit}", general(value, 3))
+    }
+}
+
 fn scaled(bytes: u64, base: f64, units: &[&str], digits: usize) -> String {
     let mut value = bytes as f64;
     let mut unit = 0;
@@ -105,6 +119,21 @@ mod tests {
         assert_eq!(percent(0.0), "0.00%");
         assert_eq!(percent(12.345), "12.35%");
         assert_eq!(percent(799.999), "800.00%");
+    }
+
+    #[test]
+    fn durations() {
+        let table = [
+            (0.0, "0ns"),
+            (512e-9, "512ns"),
+            (0.000_016_384, "16.4µs"),
+            (0.001_048_576, "1.05ms"),
+            (1.5, "1.5s"),
+            (8_589.9, "8590s"),
+        ];
+        for (seconds, text) in table {
+            assert_eq!(duration(seconds), text);
+        }
     }
 
     #[test]

@@ -4,9 +4,14 @@ use tare::cgroup::cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat};
 use tare::cgroup::io::{IoUsage, Unit, parse_io_stat, parse_throttle};
 use tare::cgroup::memory::parse_oom_kills;
 use tare::cgroup::mounts::parse_id;
+use tare::cgroup::pressure::parse_pressure;
 use tare::cgroup::processes::parse_first_pid;
 use tare::cgroup::{StatTable, parse_mountinfo};
-use tare::host::{HostUsage, parse_memory_total, parse_stat};
+use tare::diskstats::parse_diskstats;
+use tare::host::HostUsage;
+use tare::host::load::{parse_loadavg, parse_uptime};
+use tare::host::memory::parse_meminfo;
+use tare::host::stat::parse_stat;
 use tare::identity::classify;
 use tare::network::netdev::parse_net_dev;
 
@@ -25,7 +30,10 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("cpu_stat", |data| parse_cpu_stat(data, &mut CpuUsage::default())),
     ("cpuacct_stat", |data| parse_cpuacct_stat(data, 100, &mut CpuUsage::default())),
     ("io_stat", |data| parse_io_stat(data, &mut IoUsage::default())),
-    ("meminfo", |data| ignore(parse_memory_total(data))),
+    ("diskstats", |data| parse_diskstats(data, &mut Vec::new())),
+    ("loadavg", |data| ignore((parse_loadavg(data), parse_uptime(data)))),
+    ("meminfo", |data| parse_meminfo(data, &mut HostUsage::default())),
+    ("pressure", |data| ignore(parse_pressure(data))),
     ("memory_events", |data| ignore(parse_oom_kills(data))),
     ("mountinfo", |data| ignore(parse_mountinfo(data, None))),
     ("net_dev", |data| parse_net_dev(data, &mut Vec::new())),

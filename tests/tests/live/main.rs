@@ -1,17 +1,19 @@
 //! Ring 3: real containers on the real kernel, known loads, exact totals.
 //!
 //! Needs root, Docker (`DOCKER_HOST` or the usual socket), a disk (`TARE_TEST_DIR`, by default
-//! `/var/tmp`), podman, containerd and ctr, strace, bpftool, nsenter,
+//! `/var/tmp`), podman, containerd and ctr, strace, bpftool, nsenter, groff,
 //! ip and tc. Whatever is missing fails the test.
 
 mod block;
 mod contract;
 mod doctor;
+mod formats;
 mod identity;
 mod interfaces;
 mod legacy_ids;
 mod level_l3;
 mod lifecycle;
+mod manuals;
 mod network;
 mod overhead;
 mod peers;
@@ -21,4 +23,5 @@ mod reconcile;
 mod storage;
 mod table;
 mod tcp_events;
+mod terminal;
 mod ways;

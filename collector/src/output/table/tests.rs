@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Level, Sockets, Source};
+use crate::model::{Container, Level, Sockets, Source};
 use crate::output::fixture;
 
 fn text(report: &Report, options: Options) -> String {
@@ -75,7 +75,7 @@ fn a_container_on_the_host_network_shows_its_own_sockets() {
     });
     let with = render(&fixture::report(vec![row]), &Options::default());
     assert!(with.tables[0].rows[0].contains("1kB / 2B*"));
-    assert_eq!(with.notes, [columns::HOST_SOCKETS]);
+    assert_eq!(with.notes, [HOST_SOCKETS]);
 }
 
 #[test]
