@@ -43,7 +43,7 @@ mod tests {
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["time"], "1970-01-01T00:00:00Z");
         assert_eq!(value["interval_seconds"], 1.0);
-        let off = json!({"source": null, "state": "off", "reason": "no\nBTF"});
+        let off = json!({"source": null, "state": "off", "reason": "no\nBTF", "reconciled": null});
         assert_eq!(value["sources"]["network_sockets"], off);
         let web = &value["containers"][0];
         assert_eq!(web["name"], "web");
