@@ -223,6 +223,11 @@ impl Registry {
         self.tracked.values()
     }
 
+    /// The same, to be read.
+    pub fn tracked_mut(&mut self) -> impl Iterator<Item = &mut Tracked> {
+        self.tracked.values_mut()
+    }
+
     /// A living member.
     pub fn get(&self, serial: Serial) -> Option<&Tracked> {
         self.tracked.get(&serial)

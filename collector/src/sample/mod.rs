@@ -19,7 +19,9 @@ use tare_ebpf::{BlockCell, Cell, Key, LatencyCell, NetCell};
 pub use self::receipts::{Families, Finality, Receipt, Receipts};
 use self::{block::Missed, lifecycle::Closing};
 use crate::{
-    cgroup::{CpuUsage, IoUsage, MemoryUsage, PidsUsage, ReadError},
+    cgroup::{
+        CgroupFiles, CgroupState, CpuUsage, IoUsage, MemoryUsage, Pressures, ReadError, Seldom,
+    },
     devices::{BlockDevice, Devices},
     host::{HostFiles, HostUsage},
     identity::docker::Details,
@@ -74,8 +76,14 @@ pub struct Usage {
     pub cpu: CpuUsage,
     /// Memory and swap.
     pub memory: MemoryUsage,
-    /// Tasks.
-    pub pids: PidsUsage,
+    /// Tasks: threads, not processes.
+    pub pids: Option<u64>,
+    /// Time lost to waiting.
+    pub pressures: Pressures,
+    /// Whether it lives and whether it is frozen.
+    pub state: CgroupState,
+    /// Settings, limits and peaks, some seconds old at most.
+    pub seldom: Arc<Seldom>,
     /// Block I/O from cgroup files, read only where the kernel side does not count it.
     pub io: Option<IoUsage>,
     /// Sockets.
@@ -263,45 +271,57 @@ impl Sampler {
     /// counts for all cgroups, and the others find little left to do.
     fn read_files(&mut self, sample: &mut Sample) {
         let Self { registry, kernel, host, buffer, published, .. } = self;
+        let now = sample.taken_at;
         let mut faults = Vec::new();
         let mut vanished = HashSet::new();
         match host.read_host(buffer) {
             Ok(usage) => sample.host = usage,
             Err(fault) => faults.push(fault),
         }
-        let mut each = |read: &mut dyn FnMut(&mut Usage, &Tracked) -> Result<(), ReadError>| {
-            for (usage, tracked) in sample.usages.iter_mut().zip(registry.tracked()) {
-                match read(usage, tracked) {
-                    Ok(()) => {}
-                    Err(ReadError::Vanished) => {
-                        vanished.insert(usage.member.serial);
+        let mut each =
+            |read: &mut dyn FnMut(&mut Usage, &mut CgroupFiles) -> Result<(), ReadError>| {
+                for (usage, tracked) in sample.usages.iter_mut().zip(registry.tracked_mut()) {
+                    let Some(files) = &mut tracked.files else { continue };
+                    match read(usage, files) {
+                        Ok(()) => {}
+                        Err(ReadError::Vanished) => {
+                            vanished.insert(usage.member.serial);
+                        }
+                        Err(fault) => faults.push(fault),
                     }
-                    Err(fault) => faults.push(fault),
                 }
-            }
-        };
-        each(&mut |usage, tracked| {
-            usage.cpu =
-                tracked.files.as_ref().map_or(Ok(CpuUsage::default()), |f| f.read_cpu(buffer))?;
+            };
+        each(&mut |usage, files| {
+            usage.cpu = files.read_cpu(buffer)?;
             let last = published.entry(usage.member.serial).or_default();
             usage.cpu.never_below(last);
             *last = usage.cpu;
             Ok(())
         });
-        each(&mut |usage, tracked| {
-            tracked.files.as_ref().map_or(Ok(()), |f| f.read_memory(buffer, &mut usage.memory))
-        });
-        each(&mut |usage, tracked| {
-            usage.pids =
-                tracked.files.as_ref().map_or(Ok(PidsUsage::default()), |f| f.read_pids(buffer))?;
+        each(&mut |usage, files| files.read_memory(now, buffer, &mut usage.memory));
+        each(&mut |usage, files| {
+            usage.pids = files.read_pids(buffer)?;
             Ok(())
         });
+        each(&mut |usage, files| {
+            usage.state = files.read_state(buffer)?;
+            Ok(())
+        });
+        each(&mut |usage, files| {
+            usage.pressures = files.read_pressures(now, buffer)?;
+            Ok(())
+        });
+        each(&mut |usage, files| {
+            let read = files.read_seldom(now, buffer);
+            usage.seldom.clone_from(files.seldom());
+            read
+        });
         if kernel.block.is_none() {
-            each(&mut |usage, tracked| {
-                let mut io = IoUsage::default();
-                let found =
-                    tracked.files.as_ref().map_or(Ok(false), |f| f.read_io(buffer, &mut io))?;
-                usage.io = found.then_some(io);
+            each(&mut |usage, files| {
+                let io = usage.io.get_or_insert_default();
+                if !files.read_io(buffer, io)? {
+                    usage.io = None;
+                }
                 Ok(())
             });
         }
@@ -400,7 +420,10 @@ impl Usage {
             namespace: tracked.namespace,
             cpu: CpuUsage::default(),
             memory: MemoryUsage::default(),
-            pids: PidsUsage::default(),
+            pids: None,
+            pressures: Pressures::default(),
+            state: CgroupState::default(),
+            seldom: Arc::default(),
             io: None,
             net: None,
             block: None,
