@@ -111,7 +111,7 @@ pub struct SeldomFiles {
     huge_pages: Option<HugePagesFiles>,
     latest: Arc<Seldom>,
     /// What was read before, to be overwritten once nobody holds it.
-    spare: Arc<Seldom>,
+    spare: Option<Arc<Seldom>>,
     due: Option<Instant>,
     /// From 1 to 16: puts the reading of many cgroups on different samples.
     sixteenths: u32,
@@ -144,7 +144,7 @@ impl SeldomFiles {
             unified: unified.map(|root| Place::new(Version::V2, root, path)),
             huge_pages: HugePagesFiles::find(hierarchies, path),
             latest: Arc::default(),
-            spare: Arc::default(),
+            spare: None,
             due: None,
             sixteenths: path.bytes().fold(0, |sum, byte| (sum + u32::from(byte)) % 16) + 1,
         }
@@ -165,12 +165,10 @@ impl SeldomFiles {
             return Ok(&self.latest);
         }
         // The first time is when all are new; from then on each has its own turn.
-        let wait = match self.due {
-            None => SELDOM_INTERVAL * self.sixteenths / 16,
-            Some(_) => SELDOM_INTERVAL,
-        };
+        let first = self.due.is_none();
+        let wait = if first { SELDOM_INTERVAL * self.sixteenths / 16 } else { SELDOM_INTERVAL };
         self.due = Some(now + wait);
-        let mut spare = mem::take(&mut self.spare);
+        let mut spare = self.spare.take().unwrap_or_default();
         if Arc::get_mut(&mut spare).is_none() {
             spare = Arc::default();
         }
@@ -179,10 +177,11 @@ impl SeldomFiles {
             self.read_all(buffer, out, &mut faults);
         }
         if !self.is_there() {
-            self.spare = spare;
             return Err(ReadError::Vanished);
         }
-        self.spare = mem::replace(&mut self.latest, spare);
+        let before = mem::replace(&mut self.latest, spare);
+        // The second time shall find all the memory that it needs.
+        self.spare = Some(if first { Arc::new(Seldom::clone(&self.latest)) } else { before });
         faults.0.map_or(Ok(&self.latest), Err)
     }
 

@@ -143,6 +143,8 @@ pub struct Registry {
     /// Who ended and was not yet asked for.
     departed: Vec<Tracked>,
     namespaces: Namespaces,
+    /// The namespaces that somebody is in.
+    joined: HashSet<NamespaceId>,
     namespace_fault: Option<String>,
     names: DockerNames,
     next_serial: u64,
@@ -170,6 +172,7 @@ impl Registry {
             wanted: Wanted::default(),
             departed: Vec::new(),
             namespaces,
+            joined: HashSet::new(),
             namespace_fault: None,
             names,
             next_serial: 0,

@@ -8,7 +8,7 @@ mod lifecycle;
 mod receipts;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -127,6 +127,10 @@ pub struct Sampler {
     /// Members whose last process has ended.
     closing: HashMap<Serial, Closing>,
     last: Option<Arc<Sample>>,
+    /// The sample before it, to be overwritten.
+    spare: Option<Arc<Sample>>,
+    /// The namespaces that the sample being taken has.
+    joined: HashSet<NamespaceId>,
     lost_events: u64,
     walked: Option<Instant>,
 }
@@ -153,6 +157,8 @@ impl Sampler {
             receipts,
             closing: HashMap::new(),
             last: None,
+            spare: None,
+            joined: HashSet::new(),
             lost_events: 0,
             walked: None,
         }
@@ -165,34 +171,53 @@ impl Sampler {
         self.discover();
         self.discover_devices();
         self.registry.settle();
-        let mut sample = Sample {
-            time: Timestamp::now(),
-            taken_at: Instant::now(),
-            host: HostUsage::default(),
-            sockets: self.kernel.sockets.as_ref().ok().copied(),
-            retransmits: self.kernel.retransmits_reason.is_none(),
-            connections: self.kernel.connections_reason.is_none(),
-            counting_since: self.counting_since,
-            host_namespace: self.registry.namespaces().host(),
-            namespaces: HashMap::new(),
-            block_devices: BTreeMap::new(),
-            block_is_v1: self.block_is_v1(),
-            flight: self.kernel.extras.flight.is_ok(),
-            merges: self.kernel.extras.merges.is_ok(),
-            usages: self.registry.tracked().map(Usage::unread).collect(),
-        };
-        self.read_files(&mut sample);
+        self.measure()
+    }
+
+    /// Takes a sample of those who are known, without looking for others.
+    ///
+    /// The sample before the last is overwritten if nobody holds it any more. Then, as long as
+    /// nobody and nothing new is there, no memory is allocated.
+    pub fn measure(&mut self) -> Arc<Sample> {
+        let mut sample = self.spare.take().unwrap_or_default();
+        if Arc::get_mut(&mut sample).is_none() {
+            sample = Arc::default();
+        }
+        if let Some(sample) = Arc::get_mut(&mut sample) {
+            self.fill(sample);
+        }
+        self.spare = self.last.replace(Arc::clone(&sample));
+        sample
+    }
+
+    fn fill(&mut self, sample: &mut Sample) {
+        self.begin(sample);
+        self.read_files(sample);
         self.reset_tables(&mut sample.usages);
         self.read_io_before_us(&mut sample.usages);
         self.read_tables(&mut sample.usages);
         self.add_io_before_us(&mut sample.usages);
-        self.name_devices(&mut sample);
-        self.read_namespaces(&mut sample);
+        self.name_devices(sample);
+        self.read_namespaces(sample);
         self.receipts.expire(sample.taken_at);
         self.receipts.learn(self.registry.names());
-        let sample = Arc::new(sample);
-        self.last = Some(Arc::clone(&sample));
-        sample
+    }
+
+    /// Sets what no reader sets, and makes a place for everyone who is known.
+    fn begin(&self, sample: &mut Sample) {
+        let Self { registry, kernel, .. } = self;
+        sample.time = Timestamp::now();
+        sample.taken_at = Instant::now();
+        sample.host = HostUsage::default();
+        sample.sockets = kernel.sockets.as_ref().ok().copied();
+        sample.retransmits = kernel.retransmits_reason.is_none();
+        sample.connections = kernel.connections_reason.is_none();
+        sample.counting_since = self.counting_since;
+        sample.host_namespace = registry.namespaces().host();
+        sample.block_is_v1 = self.block_is_v1();
+        sample.flight = kernel.extras.flight.is_ok();
+        sample.merges = kernel.extras.merges.is_ok();
+        renew(&mut sample.usages, registry.tracked());
     }
 
     /// Walks the trees, where that is due, and retires the counters of cgroups that are gone.
@@ -319,10 +344,11 @@ impl Sampler {
         if kernel.block.is_none() {
             each(&mut |usage, files| {
                 let io = usage.io.get_or_insert_default();
-                if !files.read_io(buffer, io)? {
+                let read = files.read_io(buffer, io);
+                if !matches!(read, Ok(true)) {
                     usage.io = None;
                 }
-                Ok(())
+                read.map(|_| ())
             });
         }
         // Who ended while being read is not in this sample; the next walk buries it.
@@ -338,13 +364,15 @@ impl Sampler {
         let Self { registry, kernel, .. } = self;
         for usage in usages {
             if let Some(tracked) = registry.get(usage.member.serial) {
-                let (reason, charged) = block::charge(tracked, kernel);
+                let charged = block::charge(tracked, kernel, &mut usage.block_reason);
                 let net = kernel.net.is_some() && tracked.has_sockets;
-                let block = kernel.block.is_some() && charged;
                 usage.net = net.then_some(tracked.former_net);
-                usage.block = block.then(|| tracked.former_block.clone());
-                usage.latency = tracked.former_latency.clone();
-                usage.block_reason = reason;
+                if kernel.block.is_some() && charged {
+                    block::reset(usage.block.get_or_insert_default(), &tracked.former_block);
+                } else {
+                    usage.block = None;
+                }
+                block::reset(&mut usage.latency, &tracked.former_latency);
             }
         }
     }
@@ -386,19 +414,60 @@ impl Sampler {
     }
 
     fn read_namespaces(&mut self, sample: &mut Sample) {
-        let Self { registry, buffer, .. } = self;
+        let Self { registry, buffer, joined, .. } = self;
         let mut faults = Vec::new();
+        joined.clear();
         for namespace in sample.usages.iter().filter_map(|usage| usage.namespace) {
-            if let Entry::Vacant(entry) = sample.namespaces.entry(namespace) {
-                let mut devices = Vec::new();
-                match registry.namespaces().read(namespace, buffer, &mut devices) {
-                    Ok(()) => drop(entry.insert(devices)),
-                    Err(fault) => faults.push(fault),
+            if joined.insert(namespace) {
+                let devices = sample.namespaces.entry(namespace).or_default();
+                if let Err(fault) = registry.namespaces().read(namespace, buffer, devices) {
+                    faults.push(fault);
+                    sample.namespaces.remove(&namespace);
                 }
             }
         }
+        sample.namespaces.retain(|namespace, _| joined.contains(namespace));
         for fault in faults {
             registry.tell(&fault);
+        }
+    }
+}
+
+/// Makes a list of usages that of the living, and has them unread; those who were there before
+/// keep their memory. Both lists are sorted, since serials only grow.
+fn renew<'a>(usages: &mut Vec<Usage>, living: impl Iterator<Item = &'a Tracked>) {
+    let mut length = 0;
+    for tracked in living {
+        let serial = tracked.member.serial;
+        let ended = usages[length..].iter().take_while(|usage| usage.member.serial < serial);
+        usages.drain(length..length + ended.count());
+        match usages.get_mut(length) {
+            Some(usage) if usage.member.serial == serial => usage.renew(tracked),
+            _ => usages.insert(length, Usage::unread(tracked)),
+        }
+        length += 1;
+    }
+    usages.truncate(length);
+}
+
+impl Default for Sample {
+    /// Nobody and nothing.
+    fn default() -> Self {
+        Self {
+            time: Timestamp::UNIX_EPOCH,
+            taken_at: Instant::now(),
+            host: HostUsage::default(),
+            sockets: None,
+            retransmits: false,
+            connections: false,
+            counting_since: Timestamp::UNIX_EPOCH,
+            host_namespace: None,
+            namespaces: HashMap::new(),
+            block_devices: BTreeMap::new(),
+            block_is_v1: false,
+            flight: false,
+            merges: false,
+            usages: Vec::new(),
         }
     }
 }
@@ -434,6 +503,23 @@ impl Usage {
             oom_kill: tracked.oom_kill.clone(),
         }
     }
+
+    /// The same in the memory of an earlier reading, whose [`Usage::memory`], [`Usage::io`] and
+    /// what the kernel's tables count are about to be overwritten.
+    fn renew(&mut self, tracked: &Tracked) {
+        self.member.clone_from(&tracked.member);
+        self.details.clone_from(&tracked.details);
+        self.namespace = tracked.namespace;
+        self.cpu = CpuUsage::default();
+        self.pids = None;
+        self.pressures = Pressures::default();
+        self.state = CgroupState::default();
+        self.block_is_whole = false;
+        self.startup = tracked.startup;
+        if self.oom_kill != tracked.oom_kill {
+            self.oom_kill.clone_from(&tracked.oom_kill);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -443,20 +529,11 @@ pub(crate) mod tests {
     /// A sample of a host where nothing happens.
     pub(crate) fn empty() -> Sample {
         Sample {
-            time: Timestamp::UNIX_EPOCH,
-            taken_at: Instant::now(),
-            host: HostUsage::default(),
-            sockets: None,
-            counting_since: Timestamp::UNIX_EPOCH,
-            host_namespace: None,
-            namespaces: HashMap::new(),
-            block_devices: BTreeMap::new(),
-            block_is_v1: false,
             flight: true,
             merges: true,
             retransmits: true,
             connections: true,
-            usages: Vec::new(),
+            ..Sample::default()
         }
     }
 }
