@@ -149,7 +149,7 @@ pub(crate) fn read_once<'b>(
 }
 
 /// The most files that this process may have open.
-pub(crate) fn descriptor_limit() -> u64 {
+pub fn descriptor_limit() -> u64 {
     getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(now, _)| now)
 }
 
