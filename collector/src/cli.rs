@@ -41,7 +41,7 @@ Examples:
 Templates have placeholders ({{.Name}}), Docker's functions (join, json, lower, pad, split, title,
 truncate, upper), pipelines ({{.Name | upper}}), \\t and \\n. {{json .}} is what Docker's is.
 
-Filters look at id (its beginning), label (KEY or KEY=VALUE), state (running, ended), or with the
+Filters look at id (its beginning), label (KEY or KEY=VALUE), state (running, frozen, ended), or with the
 wildcards * and ? at name, image, runtime, pod and namespace. Of several filters with the same key
 one must fit, but all labels must.";
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use tare_ebpf::{BlockCell, Cell};
 
 use crate::{
-    cgroup::Version,
+    cgroup::{CgroupFiles, Version, file::descriptor_limit},
     identity::{Group, Status},
     kernel::{Bios, Kernel, SocketIds, Sockets, Table},
     registry::{Registry, Tracked},
@@ -157,15 +157,32 @@ pub fn sources(registry: &Registry, kernel: &Kernel, blocks: Option<&Proof>) -> 
 
 fn files(registry: &Registry, controller: &str, v1: &str, v2: &str) -> Source {
     let hierarchies = registry.hierarchies();
-    match hierarchies.controller(controller).map(|found| found.version) {
-        Some(Version::V1) => Source::on(v1),
+    let source = match hierarchies.controller(controller).map(|found| found.version) {
+        Some(Version::V1) => v1,
         // CPU time is told without a controller.
         Some(Version::V2) if controller != "cpuacct" && hierarchies.lacks_unified(controller) => {
-            Source::off(format!("the {controller} controller is off: cgroup2 does not offer it"))
+            return Source::off(format!(
+                "the {controller} controller is off: cgroup2 does not offer it"
+            ));
         }
-        Some(Version::V2) => Source::on(v2),
-        None => Source::off(format!("no cgroup hierarchy with the {controller} controller")),
+        Some(Version::V2) => v2,
+        None => {
+            return Source::off(format!("no cgroup hierarchy with the {controller} controller"));
+        }
+    };
+    match registry.tracked().filter_map(|t| t.files.as_ref()).map(CgroupFiles::unheld).sum() {
+        0 => Source::on(source),
+        unheld => Source::degraded(source, scarce(unheld)),
     }
+}
+
+/// Files that do not stay open cost more time, but no numbers.
+fn scarce(unheld: usize) -> String {
+    format!(
+        "{unheld} files are opened anew for each sample, because this process may open only {} \
+         files: raise its limit (ulimit -n, LimitNOFILE)",
+        descriptor_limit()
+    )
 }
 
 fn interfaces(registry: &Registry) -> Source {

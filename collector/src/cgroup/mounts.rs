@@ -8,8 +8,8 @@ use std::{fs, str};
 use crate::cgroup::error::ReadError;
 use crate::cgroup::text::{lines, words};
 
-/// The v1 controllers whose files Tare reads.
-const READ_CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "memory", "blkio", "pids"];
+/// The v1 controllers that tell usage; a host with any of them is not one of v2 alone.
+const USAGE_CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "memory", "blkio", "pids"];
 
 /// Every v1 controller (`include/linux/cgroup_subsys.h`): other mount options are no controllers.
 const CONTROLLERS: [&str; 15] = [
@@ -31,8 +31,18 @@ const CONTROLLERS: [&str; 15] = [
 ];
 
 /// The directories that v1 hierarchies usually have, joint ones first.
-const LEGACY_DIRECTORIES: [&str; 7] =
-    ["cpu,cpuacct", "cpuacct,cpu", "cpu", "cpuacct", "memory", "blkio", "pids"];
+const LEGACY_DIRECTORIES: [&str; 10] = [
+    "cpu,cpuacct",
+    "cpuacct,cpu",
+    "cpu",
+    "cpuacct",
+    "memory",
+    "blkio",
+    "pids",
+    "cpuset",
+    "freezer",
+    "hugetlb",
+];
 
 /// The cgroup hierarchies of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -77,10 +87,10 @@ pub struct Controller<'a> {
 impl Hierarchies {
     /// `v1`, `v2`, `hybrid` or `none`.
     ///
-    /// A v1 hierarchy without a controller that Tare reads does not make a host hybrid: hosts with
+    /// A v1 hierarchy without a controller that tells usage does not make a host hybrid: hosts with
     /// everything in cgroup2 often keep `name=systemd` or `net_cls` for old programs.
     pub fn layout(&self) -> &'static str {
-        let legacy = READ_CONTROLLERS.iter().any(|name| self.legacy_controller(name).is_some());
+        let legacy = USAGE_CONTROLLERS.iter().any(|name| self.legacy_controller(name).is_some());
         match (self.unified.is_some(), legacy) {
             (true, true) => "hybrid",
             (true, false) => "v2",

@@ -6,7 +6,7 @@ use crate::cgroup::{
 };
 
 /// Reads the three averages of a `/proc/loadavg`, which have two decimals (`fs/proc/loadavg.c`).
-pub fn parse_loadavg(text: &[u8]) -> Option<[u32; 3]> {
+pub fn parse_loadavg(text: &[u8]) -> Option<[u64; 3]> {
     let mut averages = words(text).map(hundredths);
     let mut next = || averages.next().flatten();
     Some([next()?, next()?, next()?])

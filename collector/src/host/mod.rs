@@ -10,9 +10,10 @@ mod root;
 pub mod stat;
 
 use std::path::Path;
+use std::time::Instant;
 
 use crate::{
-    cgroup::{KeptFile, PressureUsage, ReadError, cpu::clock_ticks, parse_pressure},
+    cgroup::{KeptFile, PressureFiles, Pressures, ReadError, cpu::clock_ticks},
     host::{
         load::{parse_loadavg, parse_uptime},
         memory::parse_meminfo,
@@ -53,13 +54,9 @@ pub struct HostUsage {
     /// Where the rest is.
     pub memory: HostMemory,
     /// Hundredths of tasks that ran or waited uninterruptibly, over 1, 5 and 15 minutes.
-    pub load_average_hundredths: Option<[u32; 3]>,
-    /// Waits for the CPU.
-    pub cpu_pressure: PressureUsage,
-    /// Waits for memory.
-    pub memory_pressure: PressureUsage,
-    /// Waits for block I/O.
-    pub io_pressure: PressureUsage,
+    pub load_average_hundredths: Option<[u64; 3]>,
+    /// What its tasks waited for.
+    pub pressures: Pressures,
 }
 
 /// The open files that tell about the host.
@@ -69,7 +66,7 @@ pub struct HostFiles {
     meminfo: Option<KeptFile>,
     loadavg: Option<KeptFile>,
     uptime: Option<KeptFile>,
-    pressure: [Option<KeptFile>; 3],
+    pressure: Option<PressureFiles>,
     clock_ticks: u64,
     /// CPU times as they were told last, below which they never fall.
     published: CpuTimes,
@@ -88,7 +85,7 @@ impl HostFiles {
             meminfo: open("meminfo")?,
             loadavg: open("loadavg")?,
             uptime: open("uptime")?,
-            pressure: ["cpu", "memory", "io"].map(|name| open_pressure(proc_root, name)),
+            pressure: PressureFiles::open_host(proc_root),
             clock_ticks: clock_ticks(),
             published: CpuTimes::default(),
         })
@@ -115,25 +112,11 @@ impl HostFiles {
         if let Some(file) = &self.uptime {
             usage.uptime_hundredths = parse_uptime(file.read(buffer)?);
         }
-        let [cpu, memory, io] = &self.pressure;
-        for (file, pressure) in [
-            (cpu, &mut usage.cpu_pressure),
-            (memory, &mut usage.memory_pressure),
-            (io, &mut usage.io_pressure),
-        ] {
-            // Where PSI is switched off the file may be there and answer with an error.
-            if let Some(Ok(text)) = file.as_ref().map(|file| file.read(buffer)) {
-                *pressure = parse_pressure(text);
-            }
+        if let Some(files) = &mut self.pressure {
+            usage.pressures = files.read_pressures(Instant::now(), buffer)?;
         }
         Ok(usage)
     }
-}
-
-/// `None` where there is no such file or none that can be opened: its numbers are unknown, and the
-/// others are worth having.
-fn open_pressure(proc_root: &Path, name: &str) -> Option<KeptFile> {
-    KeptFile::open(&proc_root.join("pressure").join(name)).ok().flatten()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use tare_ebpf::{
 
 use crate::{
     cgroup::{IoCounters, IoUsage},
-    model::derive::seconds,
+    model::{Pressure, derive::seconds, resources},
     sample::{Sample, Usage},
 };
 
@@ -34,6 +34,8 @@ pub struct Block {
     pub latency: Option<Latency>,
     /// Each device, by `major:minor`.
     pub devices: BTreeMap<String, Device>,
+    /// Time lost to waiting for I/O.
+    pub pressure: Option<Pressure>,
 }
 
 /// Block I/O on one device.
@@ -145,6 +147,7 @@ pub(super) fn block(usage: &Usage, sample: &Sample, since: Option<Timestamp>) ->
     if block.source.is_none() {
         block.reason.clone_from(&usage.block_reason);
     }
+    block.pressure = resources::pressure(usage.pressures.io);
     block
 }
 
@@ -168,6 +171,7 @@ fn counted(
         total: total(&devices, count(&BlockCell::default(), sample, true)),
         latency: Some(latency(usage, sample)),
         devices,
+        pressure: None,
     }
 }
 

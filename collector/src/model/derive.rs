@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use tare_ebpf::NetCell;
 
 use crate::{
+    cgroup::Seldom,
     host::HostFacts,
     identity::{self, Health, PodDetails},
     kernel,
     model::{
         Compose, Connections, Container, Cpu, Ended, Family, Finality, Interface, Kind, Level,
         Memory, Network, OomKill, Packets, Pids, Pod, Report, Sockets, Sources, Startup, TcpEvents,
-        Traffic, block::block, host::host,
+        Traffic, block::block, host::host, resources,
     },
     network::{InterfaceCounters, NamespaceId},
     registry::Serial,
@@ -83,7 +84,7 @@ impl Pair<'_> {
                 service: compose.service.clone(),
             }),
             labels: details.map(|details| details.labels.clone()).unwrap_or_default(),
-            state: "running",
+            state: if usage.state.frozen == Some(true) { "frozen" } else { "running" },
             started_at: details.and_then(|details| details.started_at),
             restart_count: details.and_then(|details| details.restart_count),
             health: details.and_then(|details| details.health).map(Health::as_str),
@@ -98,7 +99,8 @@ impl Pair<'_> {
             memory: memory(usage, self.newer.host.memory_bytes),
             network: self.network(usage),
             block: block(usage, self.newer, self.since(usage)),
-            pids: Pids { current: usage.pids.current, limit: usage.pids.limit },
+            pids: pids(usage),
+            tree: resources::tree(usage),
         }
     }
 
@@ -138,6 +140,9 @@ impl Pair<'_> {
         let before = self.before.get(&usage.member.serial).and_then(|u| u.cpu.usage_nanoseconds);
         let used =
             before.zip(now.usage_nanoseconds).map(|(before, now)| now.saturating_sub(before));
+        let settings = &usage.seldom.cpu;
+        let per_cpu: Vec<f64> =
+            usage.seldom.per_cpu_nanoseconds.iter().copied().map(seconds).collect();
         Cpu {
             usage_seconds: now.usage_nanoseconds.map(seconds),
             user_seconds: now.user_nanoseconds.map(seconds),
@@ -146,8 +151,12 @@ impl Pair<'_> {
             periods: now.periods,
             throttled_periods: now.throttled_periods,
             throttled_seconds: now.throttled_nanoseconds.map(seconds),
-            limit_cores: None,
-            pressure: None,
+            bursts: now.bursts,
+            burst_seconds: now.burst_nanoseconds.map(seconds),
+            per_cpu_seconds: Some(per_cpu).filter(|per_cpu| !per_cpu.is_empty()),
+            limit_cores: settings.tightest.map(|(quota, period)| quota as f64 / period as f64),
+            settings: resources::cpu_settings(settings),
+            pressure: resources::pressure(usage.pressures.cpu),
         }
     }
 
@@ -250,7 +259,9 @@ fn memory(member: &Usage, host_bytes: Option<u64>) -> Memory {
         usage.inactive_file_bytes().filter(|inactive| *inactive < all).map_or(all, |i| all - i)
     });
     // No limit, or one above what there is, is the host's memory.
-    let limit = match (usage.limit_bytes, host_bytes) {
+    let limits = &member.seldom.memory;
+    let own = [limits.max_bytes, limits.tightest_max_bytes, usage.hierarchical_limit_bytes()];
+    let limit = match (own.into_iter().flatten().min(), host_bytes) {
         (Some(limit), Some(host)) => Some(limit.min(host)),
         (limit, host) => limit.or(host.filter(|_| usage.usage_bytes.is_some())),
     };
@@ -264,15 +275,34 @@ fn memory(member: &Usage, host_bytes: Option<u64>) -> Memory {
         rss_bytes: usage.rss_bytes(),
         cache_bytes: usage.cache_bytes(),
         swap_bytes: usage.swap_bytes,
+        mapped_bytes: usage.mapped_bytes(),
         peak_bytes: usage.peak_bytes,
-        oom_kills: usage.oom_kills,
+        // Read seldom: what was seen since is a peak too.
+        swap_peak_bytes: limits.swap_peak_bytes.map(|p| p.max(usage.swap_bytes.unwrap_or(0))),
+        memory_and_swap_peak_bytes: limits.memory_and_swap_peak_bytes,
+        oom_kills: usage.events.oom_kill,
         last_oom_kill: member.oom_kill.as_ref().map(|kill| OomKill {
             at: kill.at,
             pid: kill.pid,
             command: kill.command.clone(),
         }),
-        pressure: None,
+        under_oom: usage.events.under_oom,
+        events: resources::memory_events(member),
+        limits: resources::memory_limits(limits),
+        huge_pages: resources::huge_pages(&member.seldom),
+        pressure: resources::pressure(member.pressures.memory),
         stat: usage.stat.iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+    }
+}
+
+/// Peaks are read seldom: what was seen since is one too.
+fn pids(usage: &Usage) -> Pids {
+    let Seldom { pids_limit, pids_peak, pids_limit_hits, .. } = *usage.seldom;
+    Pids {
+        current: usage.pids,
+        peak: pids_peak.map(|peak| peak.max(usage.pids.unwrap_or(0))),
+        limit: pids_limit,
+        limit_hits: pids_limit_hits,
     }
 }
 
@@ -329,6 +359,15 @@ fn packets(cell: &NetCell, since: Option<Timestamp>) -> Sockets {
             tx_packets: loopback.tx_packets,
         }),
     }
+}
+
+pub(super) fn microseconds(microseconds: u64) -> f64 {
+    Duration::from_micros(microseconds).as_secs_f64()
+}
+
+/// What a file said, unless it was empty or not there.
+pub(super) fn optional_text(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
 pub(super) fn seconds(nanoseconds: u64) -> f64 {

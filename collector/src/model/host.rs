@@ -6,8 +6,8 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    cgroup::{PressureUsage, Stall},
     host::{CpuTimes, HostFacts, HostMemory, HostUsage, Processors},
+    model::{Pressure, resources::pressure},
 };
 
 /// A block device.
@@ -113,27 +113,11 @@ pub struct Memory {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Pressures {
     /// For a CPU.
-    pub cpu: Option<HostPressure>,
+    pub cpu: Option<Pressure>,
     /// For memory.
-    pub memory: Option<HostPressure>,
+    pub memory: Option<Pressure>,
     /// For block I/O.
-    pub io: Option<HostPressure>,
-}
-
-/// How long tasks waited: `some` of them, or all (`full`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-#[allow(missing_docs)]
-pub struct HostPressure {
-    /// Since boot.
-    pub some_seconds: Option<f64>,
-    pub some_avg10_percent: Option<f64>,
-    pub some_avg60_percent: Option<f64>,
-    pub some_avg300_percent: Option<f64>,
-    /// Since boot.
-    pub full_seconds: Option<f64>,
-    pub full_avg10_percent: Option<f64>,
-    pub full_avg60_percent: Option<f64>,
-    pub full_avg300_percent: Option<f64>,
+    pub io: Option<Pressure>,
 }
 
 /// What is known of the host at an instant.
@@ -163,9 +147,9 @@ pub(super) fn host(
         cpu: cpu(&usage.cpu, &facts.processors),
         memory: memory(&usage.memory),
         pressure: Pressures {
-            cpu: pressure(&usage.cpu_pressure),
-            memory: pressure(&usage.memory_pressure),
-            io: pressure(&usage.io_pressure),
+            cpu: pressure(usage.pressures.cpu),
+            memory: pressure(usage.pressures.memory),
+            io: pressure(usage.pressures.io),
         },
         numa_nodes: facts.numa_nodes.clone(),
         huge_pages: facts.huge_pages.clone(),
@@ -198,29 +182,14 @@ fn memory(memory: &HostMemory) -> Memory {
     Memory { free_bytes, buffers_bytes, cached_bytes, swap_bytes, swap_free_bytes }
 }
 
-fn pressure(usage: &PressureUsage) -> Option<HostPressure> {
-    let PressureUsage { some, full } = usage;
-    let seconds = |stall: Option<Stall>| Some(stall?.total_microseconds as f64 / 1e6);
-    let percent = |stall: Option<Stall>, at: usize| Some(hundredths(stall?.averages[at]));
-    (some.is_some() || full.is_some()).then(|| HostPressure {
-        some_seconds: seconds(*some),
-        some_avg10_percent: percent(*some, 0),
-        some_avg60_percent: percent(*some, 1),
-        some_avg300_percent: percent(*some, 2),
-        full_seconds: seconds(*full),
-        full_avg10_percent: percent(*full, 0),
-        full_avg60_percent: percent(*full, 1),
-        full_avg300_percent: percent(*full, 2),
-    })
-}
-
-fn hundredths(value: u32) -> f64 {
-    f64::from(value) / 100.0
+fn hundredths(value: u64) -> f64 {
+    value as f64 / 100.0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cgroup::{self, Stall};
 
     #[test]
     fn what_is_unknown_stays_so() {
@@ -233,12 +202,18 @@ mod tests {
 
     #[test]
     fn units_are_those_of_the_names() {
-        let stall = Stall { averages: [12_50, 0, 1], total_microseconds: 1_500_000 };
+        let some = Stall {
+            total_microseconds: Some(1_500_000),
+            avg10: Some(12_50),
+            avg60: Some(0),
+            avg300: Some(1),
+        };
+        let io = cgroup::Pressure { some, ..cgroup::Pressure::default() };
         let usage = HostUsage {
             boot_time_seconds: Some(60),
             uptime_hundredths: Some(150),
             load_average_hundredths: Some([25, 0, 100]),
-            io_pressure: PressureUsage { some: Some(stall), full: None },
+            pressures: cgroup::Pressures { io: Some(io), ..cgroup::Pressures::default() },
             cpu: CpuTimes { user_nanoseconds: Some(2_500_000_000), ..CpuTimes::default() },
             ..HostUsage::default()
         };
@@ -246,12 +221,12 @@ mod tests {
         assert_eq!(host.booted_at, Timestamp::from_second(60).ok());
         assert_eq!((host.uptime_seconds, host.cpu.user_seconds), (Some(1.5), Some(2.5)));
         assert_eq!(host.load_average, Some([0.25, 0.0, 1.0]));
-        let expected = HostPressure {
+        let expected = Pressure {
             some_seconds: Some(1.5),
             some_avg10_percent: Some(12.5),
             some_avg60_percent: Some(0.0),
             some_avg300_percent: Some(0.01),
-            ..HostPressure::default()
+            ..Pressure::default()
         };
         assert_eq!((host.pressure.io, host.pressure.cpu), (Some(expected), None));
     }

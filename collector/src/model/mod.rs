@@ -6,6 +6,7 @@
 mod block;
 mod derive;
 mod host;
+mod resources;
 
 use std::collections::BTreeMap;
 
@@ -15,8 +16,9 @@ use serde::Serialize;
 pub use self::block::{Block, Count, Device, Histogram, Latency};
 pub use self::derive::report;
 pub use self::host::{
-    Disk, Host, HostCpu, HostPressure, HugePages, NetworkDevice, NumaNode, Pressures,
+    Disk, Host, HostCpu, HugePages as HostHugePages, NetworkDevice, NumaNode, Pressures,
 };
+pub use self::resources::{CpuSettings, HugePages, MemoryEvents, MemoryLimits, Pressure, Tree};
 /// Counters of one network device.
 pub use crate::network::InterfaceCounters as Interface;
 pub use crate::sources::{Family, Source, Sources, State};
@@ -96,7 +98,7 @@ pub struct Container {
     pub compose: Option<Compose>,
     /// The labels that were asked for with `--labels`.
     pub labels: BTreeMap<String, String>,
-    /// `running` or `ended`.
+    /// `running`, `frozen` or `ended`.
     pub state: &'static str,
     /// When its first process started, as its runtime tells.
     pub started_at: Option<Timestamp>,
@@ -120,6 +122,8 @@ pub struct Container {
     pub block: Block,
     /// Processes and threads.
     pub pids: Pids,
+    /// The cgroup as a part of its tree.
+    pub tree: Tree,
 }
 
 impl Container {
@@ -198,19 +202,18 @@ pub struct Cpu {
     pub throttled_periods: Option<u64>,
     /// Seconds for which it was throttled.
     pub throttled_seconds: Option<f64>,
-    /// CPUs that its quota allows; `None` without one.
+    /// Periods in which it used more than its quota, out of what it had saved up.
+    pub bursts: Option<u64>,
+    /// Seconds by which it did.
+    pub burst_seconds: Option<f64>,
+    /// CPU seconds used on each CPU (v1). Some seconds old.
+    pub per_cpu_seconds: Option<Vec<f64>>,
+    /// CPUs that the tightest quota allows, of its own and those above it; `None` without one.
     pub limit_cores: Option<f64>,
+    /// The cgroup's own settings.
+    pub settings: CpuSettings,
     /// Time lost to waiting for a CPU.
     pub pressure: Option<Pressure>,
-}
-
-/// Time lost to waiting for a resource (`Documentation/accounting/psi.rst`, Linux 4.20).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Pressure {
-    /// Seconds in which some task waited.
-    pub some_seconds: Option<f64>,
-    /// Seconds in which no task could do anything but wait.
-    pub full_seconds: Option<f64>,
 }
 
 /// Memory and swap.
@@ -230,12 +233,26 @@ pub struct Memory {
     pub cache_bytes: Option<u64>,
     /// Swap in use.
     pub swap_bytes: Option<u64>,
+    /// Page cache that processes have mapped.
+    pub mapped_bytes: Option<u64>,
     /// Highest usage so far.
     pub peak_bytes: Option<u64>,
+    /// Most swap in use so far (v2, since Linux 6.5).
+    pub swap_peak_bytes: Option<u64>,
+    /// Most memory and swap together in use so far (v1).
+    pub memory_and_swap_peak_bytes: Option<u64>,
     /// Processes that the kernel killed for want of memory.
     pub oom_kills: Option<u64>,
     /// The last of them, as the kernel told it.
     pub last_oom_kill: Option<OomKill>,
+    /// Whether tasks wait now because the limit is reached (v1).
+    pub under_oom: Option<bool>,
+    /// What happened at the limits.
+    pub events: MemoryEvents,
+    /// The cgroup's own limits.
+    pub limits: MemoryLimits,
+    /// Huge pages, by size; they are not part of usage.
+    pub huge_pages: BTreeMap<String, HugePages>,
     /// Time lost to waiting for memory.
     pub pressure: Option<Pressure>,
     /// The kernel's `memory.stat`, whole.
@@ -337,8 +354,12 @@ pub struct Packets {
 /// Processes and threads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Pids {
-    /// Tasks now.
+    /// Tasks now: threads, not processes.
     pub current: Option<u64>,
+    /// The most that existed at a time.
+    pub peak: Option<u64>,
     /// The most that may exist; `None` is unlimited or unknown.
     pub limit: Option<u64>,
+    /// Tasks that could not be made because of the limit.
+    pub limit_hits: Option<u64>,
 }

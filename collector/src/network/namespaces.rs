@@ -49,7 +49,7 @@ impl Namespaces {
             return Ok(Some(id));
         }
         let path = self.proc_root.join(pid.to_string()).join("net/dev");
-        let Some(file) = KeptFile::open(&path)? else { return Ok(None) };
+        let Some(file) = KeptFile::open_held(&path)? else { return Ok(None) };
         // The file is of the namespace that the process was in when it was opened.
         if namespace_of(&self.proc_root, pid)?.is_some_and(|now| now != id) {
             return Ok(None);

@@ -74,7 +74,7 @@ pub const COLUMNS: &[Column] = columns![
     "namespace" Namespace "NAMESPACE" namespace "the Kubernetes namespace, where labels tell it",
     "labels" Labels "LABELS" labels "the runtime's labels",
     "cgroup" Cgroup "CGROUP" cgroup "the cgroup's path",
-    "state" State "STATE" state "running or ended",
+    "state" State "STATE" state "running, frozen or ended",
     "started" Started "STARTED" started "when its first process started, as its runtime tells",
     "to-exec" ToExec "TO EXEC" to_exec "from the making of its cgroup to its first program",
     "to-listen" ToListen "TO LISTEN" to_listen "from the making of its cgroup to its first listening socket",
@@ -261,7 +261,7 @@ mod tests {
         web.startup.exec_at = Some(at(1_050));
         web.cpu.usage_seconds = Some(0.0274);
         (web.cpu.periods, web.cpu.throttled_periods) = (Some(8), Some(2));
-        let pressure = Pressure { some_seconds: Some(0.5), full_seconds: None };
+        let pressure = Pressure { some_seconds: Some(0.5), ..Pressure::default() };
         web.cpu.pressure = Some(pressure);
         web.memory.oom_kills = Some(2);
         let none = Histogram { buckets: vec![0; 3], count: 0, sum_seconds: 0.0 };

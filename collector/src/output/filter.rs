@@ -13,7 +13,7 @@ pub const KEYS: [&str; 8] =
     ["id", "image", "label", "name", "namespace", "pod", "runtime", "state"];
 
 /// What a container can be.
-const STATES: [&str; 2] = ["running", "ended"];
+const STATES: [&str; 3] = ["running", "frozen", "ended"];
 
 /// One condition on a row.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,7 @@ pub enum Filter {
     Pod(WildMatch),
     /// A pattern of its runtime.
     Runtime(WildMatch),
-    /// `running` or `ended`.
+    /// `running`, `frozen` or `ended`.
     State(String),
 }
 
@@ -201,7 +201,7 @@ mod tests {
             error("labl=x").starts_with("no filter looks at `labl`; did you mean label?; one of")
         );
         assert_eq!(error("name="), "`name` needs a value");
-        assert_eq!(error("state=dead"), "the state is one of running, ended");
+        assert_eq!(error("state=dead"), "the state is one of running, frozen, ended");
     }
 
     proptest! {

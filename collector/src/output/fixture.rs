@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::model::{
-    Block, Container, Cpu, Host, Interface, Kind, Memory, Network, Pids, Report, Startup,
+    Block, Container, Cpu, Host, Interface, Kind, Memory, Network, Pids, Report, Startup, Tree,
 };
 
 pub(crate) const ID: &str = "3f4e1b2a9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f";
@@ -52,6 +52,7 @@ pub(crate) fn unknown(kind: Kind, id: &str) -> Container {
         network: Network::default(),
         block: Block::default(),
         pids: Pids::default(),
+        tree: Tree::default(),
     }
 }
 

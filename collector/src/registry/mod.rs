@@ -140,6 +140,8 @@ pub struct Registry {
     /// Who ended and was not yet asked for.
     departed: Vec<Tracked>,
     namespaces: Namespaces,
+    /// The namespaces that somebody is in.
+    joined: HashSet<NamespaceId>,
     namespace_fault: Option<String>,
     names: Names,
     next_serial: u64,
@@ -167,6 +169,7 @@ impl Registry {
             wanted: Wanted::default(),
             departed: Vec::new(),
             namespaces,
+            joined: HashSet::new(),
             namespace_fault: None,
             names,
             next_serial: 0,
@@ -218,6 +221,11 @@ impl Registry {
     /// The living, oldest acquaintance first.
     pub fn tracked(&self) -> impl Iterator<Item = &Tracked> {
         self.tracked.values()
+    }
+
+    /// The same, to be read.
+    pub fn tracked_mut(&mut self) -> impl Iterator<Item = &mut Tracked> {
+        self.tracked.values_mut()
     }
 
     /// A living member.

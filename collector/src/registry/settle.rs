@@ -1,7 +1,5 @@
 //! What a member needs besides being known: open files, its network namespace, its name.
 
-use std::collections::HashSet;
-
 use crate::{
     cgroup::{self, CgroupFiles, Hierarchies, ReadError},
     identity::Names,
@@ -42,8 +40,9 @@ impl Registry {
 
     /// Closes the network namespaces that nobody needs: an open one does not go.
     pub fn close_namespaces(&mut self) {
-        let used: HashSet<_> = self.tracked.values().filter_map(|t| t.namespace).collect();
-        self.namespaces.retain(|namespace| used.contains(&namespace));
+        self.joined.clear();
+        self.joined.extend(self.tracked.values().filter_map(|tracked| tracked.namespace));
+        self.namespaces.retain(|namespace| self.joined.contains(&namespace));
     }
 }
 

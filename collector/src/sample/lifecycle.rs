@@ -3,7 +3,7 @@
 //! When a container's last process ends, its files are read at once: its directory may be gone
 //! some milliseconds later. When the directory goes, the kernel's counters are read a last time.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, time::Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
@@ -142,14 +142,17 @@ impl Sampler {
     /// Reads what can be read of a member whose last process has ended.
     fn read_last(&mut self, serial: Serial, at: Timestamp) -> Option<Receipt> {
         let Self { registry, kernel, buffer, published, last, .. } = self;
-        let tracked = registry.get(serial)?;
+        let now = Instant::now();
+        let tracked = registry.get_mut(serial)?;
         let mut receipt = last
             .as_deref()
             .and_then(|last| Receipt::of_last_sample(tracked, last, at))
             .unwrap_or_else(|| Receipt::unread(tracked, at));
         let Receipt { usage, finality, interfaces, .. } = &mut receipt;
+        let namespace = tracked.namespace;
         let mut faults = Vec::new();
-        if let Some(files) = &tracked.files {
+        if let Some(files) = &mut tracked.files {
+            files.expire();
             if let Some(mut cpu) = read(files.read_cpu(buffer), &mut faults)
                 && cpu.usage_nanoseconds.is_some()
             {
@@ -159,15 +162,13 @@ impl Sampler {
                 (usage.cpu, finality.cpu) = (cpu, Finality::Final);
             }
             let mut memory = usage.memory.clone();
-            if read(files.read_memory(buffer, &mut memory), &mut faults).is_some()
+            if read(files.read_memory(now, buffer, &mut memory), &mut faults).is_some()
                 && memory.usage_bytes.is_some()
             {
                 (usage.memory, finality.memory) = (memory, Finality::Final);
             }
-            if let Some(pids) = read(files.read_pids(buffer), &mut faults)
-                && pids.current.is_some()
-            {
-                (usage.pids, finality.pids) = (pids, Finality::Final);
+            if let Some(Some(pids)) = read(files.read_pids(buffer), &mut faults) {
+                (usage.pids, finality.pids) = (Some(pids), Finality::Final);
             }
             let mut io = IoUsage::default();
             if kernel.block.is_none()
@@ -175,9 +176,17 @@ impl Sampler {
             {
                 (usage.io, finality.block) = (Some(io), Finality::Final);
             }
+            if let Some(pressures) = read(files.read_pressures(now, buffer), &mut faults) {
+                usage.pressures = pressures;
+            }
+            if let Some(state) = read(files.read_state(buffer), &mut faults) {
+                usage.state = state;
+            }
+            read(files.read_seldom(now, buffer), &mut faults);
+            usage.seldom.clone_from(files.seldom());
         }
         let mut devices = Vec::new();
-        if let Some(namespace) = tracked.namespace
+        if let Some(namespace) = namespace
             && read(registry.namespaces().read(namespace, buffer, &mut devices), &mut faults)
                 .is_some()
         {

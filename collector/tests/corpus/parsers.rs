@@ -2,10 +2,12 @@
 
 use tare::cgroup::cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat};
 use tare::cgroup::io::{IoUsage, Unit, parse_io_stat, parse_throttle};
-use tare::cgroup::memory::parse_oom_kills;
+use tare::cgroup::memory;
 use tare::cgroup::mounts::parse_id;
 use tare::cgroup::pressure::parse_pressure;
 use tare::cgroup::processes::parse_first_pid;
+use tare::cgroup::seldom::parse_cpu_max;
+use tare::cgroup::state::{self, parse_freezer};
 use tare::cgroup::{StatTable, parse_mountinfo};
 use tare::diskstats::parse_diskstats;
 use tare::host::HostUsage;
@@ -25,16 +27,19 @@ fn ignore<T>(parsed: T) {
 
 /// The parsers; a name is a directory of `tests/corpus` and a target of `tests/fuzz`.
 pub const PARSERS: &[(&str, Parser)] = &[
+    ("cgroup_events", |data| ignore(state::parse_events(data))),
     ("cgroup_path", |data| ignore(classify(&String::from_utf8_lossy(data)))),
     ("cgroup_procs", |data| ignore(parse_first_pid(data))),
+    ("cpu_max", |data| ignore(parse_cpu_max(data))),
     ("cpu_stat", |data| parse_cpu_stat(data, &mut CpuUsage::default())),
     ("cpuacct_stat", |data| parse_cpuacct_stat(data, 100, &mut CpuUsage::default())),
+    ("freezer_state", |data| ignore(parse_freezer(data))),
     ("io_stat", |data| parse_io_stat(data, &mut IoUsage::default())),
     ("diskstats", |data| parse_diskstats(data, &mut Vec::new())),
     ("loadavg", |data| ignore((parse_loadavg(data), parse_uptime(data)))),
     ("meminfo", |data| parse_meminfo(data, &mut HostUsage::default())),
     ("pressure", |data| ignore(parse_pressure(data))),
-    ("memory_events", |data| ignore(parse_oom_kills(data))),
+    ("memory_events", |data| ignore(memory::parse_events(data))),
     ("mountinfo", |data| ignore(parse_mountinfo(data, None))),
     ("net_dev", |data| parse_net_dev(data, &mut Vec::new())),
     ("proc_cgroups", |data| ignore(parse_id(data, "memory"))),

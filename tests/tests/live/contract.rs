@@ -42,18 +42,32 @@ const OBJECTS: &[(&str, &str)] = &[
     (
         "/containers/*",
         "kind id name image runtime cgroup cgroup_id pod sandbox compose labels state started_at \
-         restart_count health exit_code oom_killed startup cpu memory network block pids",
+         restart_count health exit_code oom_killed startup cpu memory network block pids tree",
     ),
     (
         "/containers/*/cpu",
         "usage_seconds user_seconds system_seconds percent periods throttled_periods \
-         throttled_seconds limit_cores pressure",
+         throttled_seconds bursts burst_seconds per_cpu_seconds limit_cores settings pressure",
     ),
+    (
+        "/containers/*/cpu/settings",
+        "quota_seconds period_seconds burst_limit_seconds weight shares cpus effective_cpus mems \
+         effective_mems",
+    ),
+    ("/containers/*/cpu/pressure", PRESSURE),
     (
         "/containers/*/memory",
         "usage_bytes working_set_bytes limit_bytes percent rss_bytes cache_bytes swap_bytes \
-         peak_bytes oom_kills last_oom_kill pressure stat",
+         mapped_bytes peak_bytes swap_peak_bytes memory_and_swap_peak_bytes oom_kills \
+         last_oom_kill under_oom events limits huge_pages pressure stat",
     ),
+    ("/containers/*/memory/events", "low high max oom oom_kill oom_group_kill memory_and_swap_max"),
+    (
+        "/containers/*/memory/limits",
+        "max_bytes high_bytes low_bytes min_bytes soft_bytes swap_max_bytes swap_high_bytes \
+         memory_and_swap_max_bytes",
+    ),
+    ("/containers/*/memory/pressure", PRESSURE),
     ("/containers/*/network", "interfaces sockets tcp_events shared_with host_namespace"),
     (
         "/containers/*/network/interfaces/*",
@@ -72,7 +86,7 @@ const OBJECTS: &[(&str, &str)] = &[
         "source reason since details_since read_bytes write_bytes read_ops write_ops discard_bytes \
          discard_ops flush_ops sectors errors in_flight read_merges write_merges untimed_ops \
          read_service_seconds write_service_seconds read_wait_seconds write_wait_seconds latency \
-         devices",
+         devices pressure",
     ),
     (
         "/containers/*/block/devices/*",
@@ -83,11 +97,16 @@ const OBJECTS: &[(&str, &str)] = &[
     ("/containers/*/block/latency", "le_seconds read write"),
     ("/containers/*/block/latency/read", "buckets count sum_seconds"),
     ("/containers/*/block/latency/write", "buckets count sum_seconds"),
-    ("/containers/*/pids", "current limit"),
+    ("/containers/*/block/pressure", PRESSURE),
+    ("/containers/*/pids", "current peak limit limit_hits"),
+    ("/containers/*/tree", "populated frozen descendants dying_descendants"),
     ("/containers/*/startup", "made_at exec_at listen_at"),
     ("/ended/*/finality", "cpu memory pids network_interfaces network_sockets network_tcp block"),
     ("/ended/*/finality/*", "state age_seconds"),
 ];
+
+const PRESSURE: &str = "some_seconds full_seconds some_avg10_percent some_avg60_percent \
+     some_avg300_percent full_avg10_percent full_avg60_percent full_avg300_percent";
 
 /// Everything at a pointer whose steps may be `*`.
 fn at<'a>(value: &'a Value, pointer: &str) -> Vec<&'a Value> {

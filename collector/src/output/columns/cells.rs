@@ -259,7 +259,7 @@ fn latency(row: &Row<'_>, side: fn(&crate::model::Latency) -> &Histogram, share:
 }
 
 fn pressure(pressure: Option<Pressure>) -> String {
-    let Pressure { some_seconds, full_seconds } = pressure.unwrap_or_default();
+    let Pressure { some_seconds, full_seconds, .. } = pressure.unwrap_or_default();
     pair(some_seconds, full_seconds, seconds)
 }
 
