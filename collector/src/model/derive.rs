@@ -99,7 +99,8 @@ impl Pair<'_> {
         let usage = &receipt.usage;
         let mut container = self.container(usage);
         container.state = "ended";
-        container.network.interfaces = receipt.interfaces.as_deref().map(interfaces);
+        container.network.interfaces =
+            receipt.interfaces.as_deref().map(|devices| interfaces(devices));
         // A namespace that is gone is shared with nobody, and its number may be another's by now.
         container.network.shared_with = None;
         let Families { cpu, memory, pids, interfaces, sockets, block } = receipt.finality;

@@ -24,7 +24,7 @@ use crate::{
     host::{HostFiles, HostUsage},
     identity::docker::Details,
     kernel::{Kernel, Sockets},
-    network::{InterfaceCounters, NamespaceId},
+    network::{Interfaces, NamespaceId},
     registry::{Counters, Member, OomKill, Registry, Serial, Startup, Tracked},
 };
 
@@ -48,7 +48,7 @@ pub struct Sample {
     /// The host's own network namespace, if it can be told.
     pub host_namespace: Option<NamespaceId>,
     /// Devices of each network namespace in use.
-    pub namespaces: HashMap<NamespaceId, Vec<(String, InterfaceCounters)>>,
+    pub namespaces: HashMap<NamespaceId, Arc<Interfaces>>,
     /// The block devices that the usages name, by [`Key::device`].
     pub block_devices: BTreeMap<u32, BlockDevice>,
     /// Whether block I/O is charged in a v1 hierarchy.
@@ -157,6 +157,8 @@ impl Sampler {
         self.discover();
         self.discover_devices();
         self.registry.settle();
+        // Before the clock is read, because it may wait.
+        self.registry.namespaces_mut().look();
         let mut sample = Sample {
             time: Timestamp::now(),
             taken_at: Instant::now(),
@@ -370,9 +372,8 @@ impl Sampler {
         let mut faults = Vec::new();
         for namespace in sample.usages.iter().filter_map(|usage| usage.namespace) {
             if let Entry::Vacant(entry) = sample.namespaces.entry(namespace) {
-                let mut devices = Vec::new();
-                match registry.namespaces().read(namespace, buffer, &mut devices) {
-                    Ok(()) => drop(entry.insert(devices)),
+                match registry.namespaces_mut().latest(namespace, buffer) {
+                    Ok(interfaces) => drop(entry.insert(interfaces)),
                     Err(fault) => faults.push(fault),
                 }
             }

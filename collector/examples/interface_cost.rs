@@ -1,0 +1,121 @@
+//! What it costs to tell what the devices of many network namespaces carried, as in `docs/cost.md`.
+//!
+//! `interface_cost NAMESPACES BUSY ROUNDS` makes so many namespaces, each with a veth pair to our
+//! own, and lets so many of them send a packet before each round. It needs root and `ip`;
+//! everything that it makes goes when it ends.
+
+use std::net::UdpSocket;
+use std::path::Path;
+use std::process::{self, Command};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sched::{CloneFlags, unshare};
+use nix::unistd::gettid;
+use tare::network::{NamespaceId, Namespaces};
+
+/// Rounds before those that are measured: the pairs are described, and readings settle.
+const FIRST_ROUNDS: usize = 3;
+
+/// Between rounds, so that packets are counted.
+const PAUSE: Duration = Duration::from_millis(20);
+
+fn main() -> Result<()> {
+    let [namespaces, busy, rounds] = arguments()?;
+    let (ready, joined) = channel();
+    let senders: Vec<Sender<()>> = (0..namespaces)
+        .map(|number| {
+            let (sender, send) = channel();
+            let ready = ready.clone();
+            thread::spawn(move || live(number, &ready, &send));
+            sender
+        })
+        .collect();
+    let mut all = Namespaces::new(Path::new("/proc"));
+    let mut ids = Vec::new();
+    for thread in joined.into_iter().take(namespaces) {
+        ids.push(all.join(thread?)?.context("a namespace ended")?);
+    }
+    ensure!(ids.len() == namespaces, "{} of {namespaces} namespaces", ids.len());
+    let mut times = Vec::new();
+    for round in 0..FIRST_ROUNDS + rounds {
+        for sender in &senders[..busy] {
+            sender.send(()).context("a namespace ended")?;
+        }
+        thread::sleep(PAUSE);
+        let taken = sample(&mut all, &ids)?;
+        if round >= FIRST_ROUNDS {
+            times.push(taken);
+        }
+    }
+    times.sort_unstable();
+    let micros = |time: Duration| time.as_nanos() as f64 / 1000.0;
+    let (median, longest) = (micros(times[times.len() / 2]), micros(times[times.len() - 1]));
+    println!("{namespaces} namespaces, {busy} busy: {median:.1} µs (median), {longest:.1} µs");
+    Ok(())
+}
+
+fn arguments() -> Result<[usize; 3]> {
+    let words: Vec<String> = env::args().skip(1).collect();
+    let numbers: Result<Vec<usize>, _> = words.iter().map(|word| word.parse()).collect();
+    let numbers = numbers.ok().and_then(|numbers| <[usize; 3]>::try_from(numbers).ok());
+    let numbers = numbers.context("give the numbers of NAMESPACES, BUSY and ROUNDS")?;
+    ensure!(numbers[1] <= numbers[0] && numbers[2] > 0, "too many are busy, or there is no round");
+    Ok(numbers)
+}
+
+/// What `tare` does for network devices in a sample.
+fn sample(all: &mut Namespaces, ids: &[NamespaceId]) -> Result<Duration> {
+    let mut buffer = Vec::with_capacity(1 << 16);
+    let started = Instant::now();
+    all.look();
+    for id in ids {
+        all.latest(*id, &mut buffer)?;
+    }
+    Ok(started.elapsed())
+}
+
+/// A thread in a network namespace of its own, which sends a packet when it is told to.
+fn live(number: usize, ready: &Sender<Result<u32>>, send: &Receiver<()>) {
+    let socket = match arrange(number) {
+        Ok(socket) => socket,
+        Err(error) => return drop(ready.send(Err(error))),
+    };
+    let thread = u32::try_from(gettid().as_raw()).context("the thread's id");
+    if ready.send(thread).is_err() {
+        return;
+    }
+    while send.recv().is_ok() {
+        if let Err(error) = socket.send(b"x") {
+            eprintln!("namespace {number} cannot send: {error}");
+        }
+    }
+}
+
+fn arrange(number: usize) -> Result<UdpSocket> {
+    unshare(CloneFlags::CLONE_NEWNET).context("a network namespace")?;
+    // What the kernel sends by itself would be traffic too.
+    fs::write("/proc/sys/net/ipv6/conf/default/disable_ipv6", "1").context("IPv6")?;
+    let outer = format!("tare{number}");
+    let own = process::id();
+    ip(&format!("link add eth0 type veth peer name {outer} addrgenmode none netns {own}"))?;
+    ip("link set eth0 up")?;
+    ip("address add 192.0.2.1/24 brd + dev eth0")?;
+    // The other end is in the namespace of the process.
+    let mut outside = Command::new("nsenter");
+    outside.args(["--net", "--target", &own.to_string(), "ip", "link", "set", &outer, "up"]);
+    ensure!(outside.status().context("nsenter")?.success(), "cannot set {outer} up");
+    let socket = UdpSocket::bind("0.0.0.0:0").context("a socket")?;
+    socket.set_broadcast(true)?;
+    socket.connect("192.0.2.255:9")?;
+    Ok(socket)
+}
+
+fn ip(words: &str) -> Result<()> {
+    let status = Command::new("ip").args(words.split(' ')).status().context("ip")?;
+    ensure!(status.success(), "ip {words}: {status}");
+    Ok(())
+}
