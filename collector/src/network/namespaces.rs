@@ -16,6 +16,9 @@ use crate::network::outside::{Carried, Outside, PeerNumber};
 /// both the other ends tell nothing.
 pub const READING_AGE_MAX: Duration = Duration::from_secs(10);
 
+/// Fewer than this are read each time: that costs less than to look (`docs/cost.md`).
+const WATCHED_MIN: usize = 3;
+
 /// A network namespace by the inode of `/proc/PID/ns/net`.
 ///
 /// The kernel gives the number to another namespace only after this one is gone, which does not
@@ -29,7 +32,7 @@ pub struct NamespaceId(pub u64);
 /// keeps the namespace and its devices alive: call [`Namespaces::retain`] when a container ends.
 ///
 /// A namespace whose devices all have their other ends in our own namespace is read only when
-/// those carried something, and every [`READING_AGE_MAX`].
+/// those carried something, and every [`READING_AGE_MAX`]; all others are read each time.
 #[derive(Debug)]
 pub struct Namespaces {
     proc_root: PathBuf,
@@ -38,7 +41,7 @@ pub struct Namespaces {
     outside: Outside,
     /// Whether pairs may lead into namespaces of which that is not known yet.
     undescribed: bool,
-    /// Whether pairs lead into any.
+    /// Whether pairs lead into so many that it pays to look at them.
     watched: bool,
 }
 
@@ -178,7 +181,7 @@ impl Namespaces {
             }
         }
         self.undescribed = false;
-        self.watched = watched > 0;
+        self.watched = watched >= WATCHED_MIN;
         let open = self.open.len();
         tracing::debug!("{watched} of {open} network namespaces have pairs that end here");
     }

@@ -6,6 +6,7 @@
 
 mod block;
 mod contract;
+mod interface_readings;
 mod interfaces;
 mod legacy_ids;
 mod level_l3;
