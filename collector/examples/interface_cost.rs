@@ -19,43 +19,38 @@ use nix::unistd::gettid;
 use tare::network::{NamespaceId, Namespaces};
 
 /// Rounds before those that are measured: the pairs are described, and readings settle.
-const FIRST_ROUNDS: usize = 3;
+const FIRST_ROUNDS: usize = 4;
 
 /// Between rounds, so that packets are counted.
 const PAUSE: Duration = Duration::from_millis(20);
 
 fn main() -> Result<()> {
     let [namespaces, busy, rounds] = arguments()?;
-    let (ready, joined) = channel();
-    let senders: Vec<Sender<()>> = (0..namespaces)
-        .map(|number| {
-            let (sender, send) = channel();
-            let ready = ready.clone();
-            thread::spawn(move || live(number, &ready, &send));
-            sender
-        })
-        .collect();
     let mut all = Namespaces::new(Path::new("/proc"));
-    let mut ids = Vec::new();
-    for thread in joined.into_iter().take(namespaces) {
-        ids.push(all.join(thread?)?.context("a namespace ended")?);
-    }
-    ensure!(ids.len() == namespaces, "{} of {namespaces} namespaces", ids.len());
+    let (mut ids, mut senders) = (Vec::new(), Vec::new());
     for number in 0..namespaces {
+        let ((sender, send), (ready, joined)) = (channel(), channel());
+        thread::spawn(move || live(number, &ready, &send));
+        let thread = joined.recv().context("a thread ended")??;
+        ids.push(all.join(thread)?.context("a namespace ended")?);
+        senders.push(sender);
         let outer = outer_end(number);
         be_silent(&outer)?;
         ip(&format!("link set {outer} up"))?;
     }
     let (mut read, mut latest) = (Vec::new(), Vec::new());
-    for round in 0..FIRST_ROUNDS + rounds {
+    for round in 0..FIRST_ROUNDS + 2 * rounds {
         for sender in &senders[..busy] {
             sender.send(()).context("a namespace ended")?;
         }
         thread::sleep(PAUSE);
-        let taken = [read_all(&all, &ids)?, sample(&mut all, &ids)?];
-        if round >= FIRST_ROUNDS {
-            read.push(taken[0]);
-            latest.push(taken[1]);
+        // In turns, for the second would find warm caches.
+        if round < FIRST_ROUNDS {
+            sample(&mut all, &ids)?;
+        } else if round % 2 == 0 {
+            read.push(read_all(&all, &ids)?);
+        } else {
+            latest.push(sample(&mut all, &ids)?);
         }
     }
     println!("{namespaces} namespaces, {busy} busy: medians of {rounds} rounds");

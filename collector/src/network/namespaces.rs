@@ -251,6 +251,58 @@ mod tests {
     use std::process::{self, Command};
 
     use super::*;
+    use crate::network::netdev::InterfaceCounters;
+    use crate::network::rtnetlink::Traffic;
+
+    const ID: NamespaceId = NamespaceId(4_026_532_000);
+
+    /// A device that received so much, and what its other end tells of it.
+    fn device(rx_bytes: u64) -> (Arc<Interfaces>, Option<Carried>) {
+        let counters = InterfaceCounters { rx_bytes, ..InterfaceCounters::default() };
+        let traffic = Traffic { rx_bytes, ..Traffic::default() };
+        let interfaces = Arc::new(vec![("eth0".to_owned(), counters)]);
+        (interfaces, Some(Carried { pairs: 1, traffic }))
+    }
+
+    #[test]
+    fn a_reading_stands_while_the_other_end_tells_the_same() {
+        let now = Instant::now();
+        let (interfaces, outside) = device(100);
+        let read = |last| Reading::new(ID, Arc::clone(&interfaces), outside, last, now);
+        let first = read(None);
+        assert!(!first.stands(outside, now), "drops may follow");
+        let second = read(Some(first));
+        assert!(second.stands(outside, now));
+        assert!(!second.stands(device(101).1, now) && !second.stands(None, now));
+        assert!(second.due <= now + READING_AGE_MAX && !second.stands(outside, second.due));
+        // After its turn it stands again, until its next one.
+        let (due, at) = (second.due, second.due + Duration::from_secs(1));
+        let third = Reading::new(ID, interfaces, outside, Some(second), at);
+        assert!(third.stands(outside, at) && third.due == due + READING_AGE_MAX);
+    }
+
+    #[test]
+    fn a_reading_of_which_the_other_end_tells_not_all_never_stands() {
+        let now = Instant::now();
+        let (interfaces, _) = device(100);
+        let outside = device(60).1;
+        let more = device(100).1.map(|one| Carried { pairs: 2, ..one });
+        for outside in [outside, more, None] {
+            let first = Reading::new(ID, Arc::clone(&interfaces), outside, None, now);
+            let second = Reading::new(ID, Arc::clone(&interfaces), outside, Some(first), now);
+            assert!(!second.stands(outside, now), "{outside:?}");
+        }
+    }
+
+    #[test]
+    fn the_turns_of_namespaces_are_spread() {
+        let phases = (0..100).map(|number| phase(NamespaceId(ID.0 + number)).as_secs());
+        let mut turns = [0; 10];
+        for second in phases {
+            turns[second as usize % 10] += 1;
+        }
+        assert!(turns.iter().all(|turn| (5..=15).contains(turn)), "{turns:?}");
+    }
 
     #[test]
     fn a_namespace_is_read_until_nobody_uses_it() {
