@@ -115,7 +115,7 @@ impl Outside {
         let mut traffic = Traffic::default();
         for (_, index) in pairs {
             let at = self.links.binary_search_by_key(index, |(index, _)| *index).ok()?;
-            traffic = traffic.plus(self.links[at].1.from_other_end());
+            traffic = traffic.plus(self.links[at].1.swapped());
         }
         (!pairs.is_empty()).then_some(Carried { pairs: pairs.len(), traffic })
     }

@@ -119,7 +119,7 @@ impl Traffic {
 
     /// The same as the other end of the wire tells it.
     #[must_use]
-    pub fn from_other_end(self) -> Self {
+    pub fn swapped(self) -> Self {
         Self {
             rx_bytes: self.tx_bytes,
             rx_packets: self.tx_packets,
@@ -295,7 +295,7 @@ mod tests {
         let traffic = Traffic { rx_packets: 1, tx_packets: 2, rx_bytes: 3, tx_bytes: 4 };
         assert_eq!(parse_stats(&message(RTM_NEWSTATS, &body)), Some((9, traffic)));
         let swapped = Traffic { rx_packets: 2, tx_packets: 1, rx_bytes: 4, tx_bytes: 3 };
-        assert_eq!(traffic.from_other_end(), swapped);
+        assert_eq!(traffic.swapped(), swapped);
     }
 
     #[test]
