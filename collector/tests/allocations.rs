@@ -12,12 +12,13 @@ use std::time::Duration;
 use tare::cgroup::{find_hierarchies, seldom::SELDOM_INTERVAL};
 
 use tare::devices::Devices;
+use tare::diskstats::Diskstats;
 use tare::host::HostFiles;
-use tare::identity::docker::{DockerNames, DockerSocket};
+use tare::identity::{AllowedLabels, Names, Socket, Sockets};
 use tare::kernel::{Kernel, Options};
 use tare::network::Namespaces;
 use tare::registry::{Follow, Registry};
-use tare::sample::{Receipts, Sampler};
+use tare::sample::{BlockBooks, Receipts, Sampler};
 
 /// The system's allocator, which counts what each thread asks for.
 struct Counting;
@@ -118,7 +119,8 @@ fn write(root: &Path, files: &[(&str, &str)], number: usize) {
 fn sampler(cgroup_root: Option<&Path>, follow: Follow) -> Sampler {
     let proc = Path::new("/proc");
     let hierarchies = find_hierarchies(proc, cgroup_root).unwrap();
-    let names = DockerNames::spawn(DockerSocket::Off);
+    let sockets = Sockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
+    let names = Names::new(sockets, AllowedLabels::default());
     let registry = Registry::new(hierarchies, None, follow, Namespaces::new(proc), names);
     let kernel = Kernel::start(&Options {
         enabled: false,
@@ -132,7 +134,8 @@ fn sampler(cgroup_root: Option<&Path>, follow: Follow) -> Sampler {
     });
     let receipts = Receipts::new(0, Duration::ZERO);
     let host = HostFiles::open(proc).unwrap();
-    Sampler::new(registry, kernel, host, Devices::new(Path::new("/sys")), receipts)
+    let books = BlockBooks::new(Diskstats::open(proc).unwrap());
+    Sampler::new(registry, kernel, host, Devices::new(Path::new("/sys")), books, receipts)
 }
 
 /// How often the next sample allocates, and how many are in it.

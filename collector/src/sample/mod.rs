@@ -10,7 +10,7 @@ mod receipts;
 mod reconcile;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -32,7 +32,7 @@ use crate::{
     host::{HostFiles, HostUsage},
     identity::Details,
     kernel::{Kernel, Sockets},
-    network::{InterfaceCounters, NamespaceId},
+    network::{Interfaces, NamespaceId},
     registry::{Counters, Member, OomKill, Registry, Serial, Startup, Tracked},
 };
 
@@ -56,7 +56,7 @@ pub struct Sample {
     /// The host's own network namespace, if it can be told.
     pub host_namespace: Option<NamespaceId>,
     /// Devices of each network namespace in use.
-    pub namespaces: HashMap<NamespaceId, Vec<(String, InterfaceCounters)>>,
+    pub namespaces: HashMap<NamespaceId, Arc<Interfaces>>,
     /// The block devices that the usages name, by [`Key::device`].
     pub block_devices: BTreeMap<u32, BlockDevice>,
     /// Whether block I/O is charged in a v1 hierarchy.
@@ -138,7 +138,6 @@ pub struct Sampler {
     /// The sample before it, to be overwritten.
     spare: Option<Arc<Sample>>,
     /// The namespaces that the sample being taken has.
-    joined: HashSet<NamespaceId>,
     lost_events: u64,
     walked: Option<Instant>,
 }
@@ -168,7 +167,6 @@ impl Sampler {
             closing: HashMap::new(),
             last: None,
             spare: None,
-            joined: HashSet::new(),
             lost_events: 0,
             walked: None,
         }
@@ -181,6 +179,8 @@ impl Sampler {
         self.discover();
         self.discover_devices();
         self.registry.settle();
+        // Before the clock is read, because it may wait.
+        self.registry.namespaces_mut().look();
         self.measure()
     }
 
@@ -426,19 +426,18 @@ impl Sampler {
     }
 
     fn read_namespaces(&mut self, sample: &mut Sample) {
-        let Self { registry, buffer, joined, .. } = self;
+        let Self { registry, buffer, .. } = self;
         let mut faults = Vec::new();
-        joined.clear();
+        // Before anything is read: what nobody holds any more is read into again.
+        sample.namespaces.clear();
         for namespace in sample.usages.iter().filter_map(|usage| usage.namespace) {
-            if joined.insert(namespace) {
-                let devices = sample.namespaces.entry(namespace).or_default();
-                if let Err(fault) = registry.namespaces().read(namespace, buffer, devices) {
-                    faults.push(fault);
-                    sample.namespaces.remove(&namespace);
+            if let Entry::Vacant(entry) = sample.namespaces.entry(namespace) {
+                match registry.namespaces_mut().latest(namespace, buffer) {
+                    Ok(interfaces) => drop(entry.insert(interfaces)),
+                    Err(fault) => faults.push(fault),
                 }
             }
         }
-        sample.namespaces.retain(|namespace, _| joined.contains(namespace));
         for fault in faults {
             registry.tell(&fault);
         }

@@ -9,6 +9,7 @@ mod contract;
 mod doctor;
 mod formats;
 mod identity;
+mod interface_readings;
 mod interfaces;
 mod legacy_ids;
 mod level_l3;

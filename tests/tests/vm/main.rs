@@ -4,6 +4,7 @@
 mod block;
 mod charge;
 mod files;
+mod interfaces;
 mod kernels;
 mod lifecycle;
 mod machine;
