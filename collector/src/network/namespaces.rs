@@ -106,7 +106,7 @@ impl Namespaces {
         }
         self.open.insert(
             id,
-            Namespace { devices, handle, number: None, reading: None, spare: Arc::default() },
+            Namespace { devices, handle, number: None, reading: None, spare: None },
         );
         self.undescribed = true;
         Ok(Some(id))
