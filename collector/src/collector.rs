@@ -22,7 +22,7 @@ use crate::{
     network::Namespaces,
     output::Scope,
     registry::{Counters, Follow, Registry, socket_ids},
-    sample::{BlockBooks, Receipts, Sample, Sampler},
+    sample::{BlockBooks, Receipts, Sample, Sampler, SegmentBooks},
     sources::sources,
 };
 
@@ -77,9 +77,9 @@ impl Collector {
 
     /// What two samples tell, or one alone.
     pub fn report(&self, older: Option<&Sample>, newer: &Sample) -> Report {
-        let Sampler { registry, kernel, receipts, books, .. } = &self.sampler;
+        let Sampler { registry, kernel, receipts, books, segments, .. } = &self.sampler;
         let layout = registry.hierarchies().layout();
-        let sources = sources(registry, kernel, books.proof());
+        let sources = sources(registry, kernel, books.proof(), segments.proof());
         model::report(older, newer, receipts, &self.host, layout, sources)
     }
 }
@@ -122,7 +122,8 @@ fn start(common: &Common, scope: Scope) -> Result<Sampler> {
         require(&kernel)?;
     }
     let receipts = Receipts::new(common.receipts, common.receipt_ttl);
-    let (devices, books) = (Devices::new(&common.sys_root), BlockBooks::new(diskstats));
+    let books = (BlockBooks::new(diskstats), SegmentBooks::new(&common.proc_root));
+    let devices = Devices::new(&common.sys_root);
     Ok(Sampler::new(registry, kernel, host, devices, books, receipts))
 }
 

@@ -12,6 +12,7 @@
 
 pub mod namespaces;
 pub mod netdev;
+pub mod segments;
 
 pub use namespaces::{NamespaceId, Namespaces};
 pub use netdev::{InterfaceCounters, parse_net_dev};

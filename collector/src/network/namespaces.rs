@@ -96,7 +96,7 @@ fn host_namespace(proc_root: &Path) -> Option<NamespaceId> {
 }
 
 /// `None` if the process ended.
-fn namespace_of(proc_root: &Path, pid: u32) -> Result<Option<NamespaceId>, ReadError> {
+pub(super) fn namespace_of(proc_root: &Path, pid: u32) -> Result<Option<NamespaceId>, ReadError> {
     let path = proc_root.join(pid.to_string()).join("ns/net");
     match fs::metadata(&path) {
         Ok(metadata) => Ok(Some(NamespaceId(metadata.ino()))),
