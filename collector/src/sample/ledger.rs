@@ -238,7 +238,11 @@ impl Account {
         self.has_holes |= then.ahead().ops.saturating_add_unsigned(flushes) < self.ahead_min.ops;
         let odd = |counted: &Counted| counted.failed.wrapping_add(counted.others);
         self.has_odd_bytes |= odd(&page.counted) != odd(&self.opened.counted) || odd(overflow) != 0;
-        let missing = self.missing(&page, overflow);
+        let mut missing = self.missing(&page, overflow);
+        // Flushes that only we count hide lost operations, but not their bytes.
+        if missing.bytes > 0 && !self.has_odd_bytes {
+            missing.ops = missing.ops.max(1);
+        }
         self.lost.ops = self.lost.ops.max(missing.ops);
         self.lost.bytes = self.lost.bytes.max(missing.bytes);
         self.last = page;

@@ -166,6 +166,9 @@ fn flushes_may_be_missing_in_the_kernels_book() {
     (disk.counted.write.ops, disk.counted.flush_ops) = (1, 1);
     disk.look(&mut ledger);
     assert_eq!(disk.look(&mut ledger).lost, 0);
+    disk.step(Step::Missed);
+    let entry = disk.look(&mut ledger);
+    assert_eq!((entry.lost, entry.lost_bytes), (1, Some(BLOCK)), "its bytes prove it");
 }
 
 #[test]
