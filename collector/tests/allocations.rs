@@ -18,7 +18,7 @@ use tare::identity::{AllowedLabels, Names, Socket, Sockets};
 use tare::kernel::{Kernel, Options};
 use tare::network::Namespaces;
 use tare::registry::{Follow, Registry};
-use tare::sample::{BlockBooks, Receipts, Sampler};
+use tare::sample::{BlockBooks, Receipts, Sampler, SegmentBooks};
 
 /// The system's allocator, which counts what each thread asks for.
 struct Counting;
@@ -134,7 +134,7 @@ fn sampler(cgroup_root: Option<&Path>, follow: Follow) -> Sampler {
     });
     let receipts = Receipts::new(0, Duration::ZERO);
     let host = HostFiles::open(proc).unwrap();
-    let books = BlockBooks::new(Diskstats::open(proc).unwrap());
+    let books = (BlockBooks::new(Diskstats::open(proc).unwrap()), SegmentBooks::default());
     Sampler::new(registry, kernel, host, Devices::new(Path::new("/sys")), books, receipts)
 }
 

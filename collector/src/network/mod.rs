@@ -15,6 +15,7 @@ pub mod netdev;
 mod netlink;
 mod outside;
 mod rtnetlink;
+pub mod segments;
 
 pub use namespaces::{NamespaceId, Namespaces};
 pub use netdev::{InterfaceCounters, Interfaces, parse_net_dev};

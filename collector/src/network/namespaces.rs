@@ -104,10 +104,8 @@ impl Namespaces {
         if namespace_of(&self.proc_root, pid)?.is_some_and(|now| now != id) {
             return Ok(None);
         }
-        self.open.insert(
-            id,
-            Namespace { devices, handle, number: None, reading: None, spare: None },
-        );
+        self.open
+            .insert(id, Namespace { devices, handle, number: None, reading: None, spare: None });
         self.undescribed = true;
         Ok(Some(id))
     }
@@ -258,7 +256,7 @@ fn host_namespace(proc_root: &Path) -> Option<NamespaceId> {
 }
 
 /// `None` if the process ended.
-fn namespace_of(proc_root: &Path, pid: u32) -> Result<Option<NamespaceId>, ReadError> {
+pub(super) fn namespace_of(proc_root: &Path, pid: u32) -> Result<Option<NamespaceId>, ReadError> {
     let path = proc_root.join(pid.to_string()).join("ns/net");
     match fs::metadata(&path) {
         Ok(metadata) => Ok(Some(NamespaceId(metadata.ino()))),

@@ -8,6 +8,7 @@ mod ledger;
 mod lifecycle;
 mod receipts;
 mod reconcile;
+mod segments;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
@@ -23,6 +24,7 @@ pub use self::{
     ledger::Tally,
     receipts::{Families, Finality, Receipt, Receipts},
     reconcile::{BlockBooks, Proof},
+    segments::SegmentBooks,
 };
 use crate::{
     cgroup::{
@@ -130,6 +132,8 @@ pub struct Sampler {
     missed: Missed,
     /// Whether the kernel side counts all there is of block I/O.
     pub books: BlockBooks,
+    /// The same of TCP segments that are sent again.
+    pub segments: SegmentBooks,
     /// What ended containers had used.
     pub receipts: Receipts,
     /// Members whose last process has ended.
@@ -149,7 +153,7 @@ impl Sampler {
         kernel: Kernel,
         host: HostFiles,
         devices: Devices,
-        books: BlockBooks,
+        (books, segments): (BlockBooks, SegmentBooks),
         receipts: Receipts,
     ) -> Self {
         Self {
@@ -163,6 +167,7 @@ impl Sampler {
             before_us: HashMap::new(),
             missed: Missed::default(),
             books,
+            segments,
             receipts,
             closing: HashMap::new(),
             last: None,
@@ -207,6 +212,7 @@ impl Sampler {
         self.read_io_before_us(&mut sample.usages);
         self.read_tables(&mut sample.usages);
         self.reconcile();
+        self.reconcile_segments(&sample.usages);
         self.add_io_before_us(&mut sample.usages);
         self.name_devices(sample);
         self.read_namespaces(sample);
@@ -281,9 +287,11 @@ impl Sampler {
 
     /// Adds what removed sub-cgroups had counted to their owners, and frees the slots.
     fn release(&mut self) {
-        let Self { registry, kernel: Kernel { net, block, latency, .. }, books, .. } = self;
+        let Self { registry, kernel, books, segments, .. } = self;
+        let Kernel { net, block, latency, .. } = kernel;
         if let Some(net) = net {
             net.release(|_, key, cell| {
+                segments.released(cell);
                 let owner = registry.owner(Counters::Net, key.cgroup_id);
                 if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
                     tracked.former_net.add(cell);
