@@ -47,6 +47,12 @@ pub fn report(
             kernel: host.kernel.clone(),
             online_cpus: newer.host.online_cpus,
             memory_bytes: newer.host.memory_bytes,
+            memory_available_bytes: newer.host.memory_available_bytes,
+            cpu_percent: older.and_then(|older| pair.host_percent(older)),
+            load_average: newer
+                .host
+                .load_average_hundredths
+                .map(|averages| averages.map(|hundredths| f64::from(hundredths) / 100.0)),
             cgroup_layout,
         },
         sources,
@@ -134,6 +140,11 @@ impl Pair<'_> {
             limit_cores: None,
             pressure: None,
         }
+    }
+
+    fn host_percent(&self, older: &Sample) -> Option<f64> {
+        let before = older.host.busy_nanoseconds?;
+        self.percent_of_a_cpu(Some(self.newer.host.busy_nanoseconds?.saturating_sub(before)))
     }
 
     /// `docker stats`: the share of the host's CPU time, times its CPUs, in percent.

@@ -66,6 +66,13 @@ pub struct Host {
     pub online_cpus: Option<u32>,
     /// `MemTotal`.
     pub memory_bytes: Option<u64>,
+    /// `MemAvailable`.
+    pub memory_available_bytes: Option<u64>,
+    /// Share of one CPU that all CPUs together were busy over the interval: at most 100 times
+    /// `online_cpus`.
+    pub cpu_percent: Option<f64>,
+    /// Tasks that ran or waited uninterruptibly, averaged over 1, 5 and 15 minutes.
+    pub load_average: Option<[f64; 3]>,
     /// `v1`, `v2` or `hybrid`.
     pub cgroup_layout: &'static str,
 }

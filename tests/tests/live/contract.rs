@@ -11,7 +11,11 @@ use tare_tests::report::Report;
 /// Every object of the contract, by JSON pointer (`*` is every member), and all its keys.
 const OBJECTS: &[(&str, &str)] = &[
     ("", "time interval_seconds host sources containers ended"),
-    ("/host", "hostname kernel online_cpus memory_bytes cgroup_layout"),
+    (
+        "/host",
+        "hostname kernel online_cpus memory_bytes memory_available_bytes cpu_percent load_average \
+         cgroup_layout",
+    ),
     (
         "/sources",
         "cpu memory pids network_interfaces network_sockets network_tcp block lifecycle identity",
@@ -134,6 +138,12 @@ fn known_numbers_are_numbers_and_names_are_names() -> Result<()> {
     let host = &report.value()["host"];
     ensure!(host["online_cpus"].as_u64() > Some(0), "{host}");
     ensure!(host["memory_bytes"].as_u64() > Some(0), "{host}");
+    let available = host["memory_available_bytes"].as_u64();
+    ensure!(available > Some(0) && available < host["memory_bytes"].as_u64(), "{host}");
+    let cpus = host["online_cpus"].as_f64().context("online_cpus")?;
+    ensure!(host["cpu_percent"].as_f64().is_some_and(|cpu| cpu > 0.0 && cpu <= 100.0 * cpus));
+    let load = host["load_average"].as_array().context("load_average")?;
+    ensure!(load.len() == 3 && load.iter().all(|average| average.as_f64() >= Some(0.0)), "{host}");
     ensure!(["v1", "v2", "hybrid"].iter().any(|layout| host["cgroup_layout"] == *layout), "{host}");
     let interval = report.value()["interval_seconds"].as_f64();
     ensure!(interval.is_some_and(|seconds| seconds > 0.0), "{interval:?}");
