@@ -17,12 +17,23 @@ pub const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 
 const EXAMPLES: &str = "\
 Examples:
+  tare top                            all containers on a whole terminal, with keys and mouse
   tare stats                          live table of all containers
   tare stats --no-stream --sort cpu   one table, the busiest first
   tare stats web db                   two containers, by name or id
   tare stats --format json | jq .     one JSON object per second
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+const TOP_EXAMPLES: &str = "\
+Examples:
+  tare top                      all containers, the busiest first
+  tare top --sort memory        those with the most memory first
+  tare top --filter web         those that have `web` in a name, an id or an image
+  tare top --scope services     services of systemd
+  NO_COLOR=1 tare top           without colours
+
+Keys: ? shows them all; / filters, Enter looks into a container, F5 groups, q quits.";
 
 /// Tells what every container on this host uses: CPU, memory, network and block I/O.
 #[derive(Clone, Debug, Parser)]
@@ -42,6 +53,9 @@ pub struct Cli {
 pub enum Command {
     /// Live table of what containers use, like `docker stats`
     Stats(StatsArgs),
+    /// All containers on a whole terminal, like `htop`: sort, filter, look into one
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(TopArgs),
 }
 
 /// Options of every command.
@@ -129,6 +143,27 @@ pub struct StatsArgs {
     #[arg(long, env = "TARE_SCOPE", hide_env_values = true)]
     #[arg(value_enum)]
     pub scope: Option<Scope>,
+}
+
+/// Options of `tare top`.
+#[derive(Args, Clone, Debug)]
+pub struct TopArgs {
+    /// Time between two samples, from 100ms to 1h; + and - change it
+    #[arg(long, env = "TARE_INTERVAL", hide_env_values = true)]
+    #[arg(value_name = "DURATION", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+    /// What orders the rows; all but `name` put the biggest first
+    #[arg(long, env = "TARE_SORT", hide_env_values = true)]
+    #[arg(value_enum, default_value = "cpu", value_name = "COLUMN")]
+    pub sort: Sort,
+    /// Which rows to show first; s changes it
+    #[arg(long, env = "TARE_SCOPE", hide_env_values = true)]
+    #[arg(value_enum, default_value_t)]
+    pub scope: Scope,
+    /// Only rows that have this in a name, an id, an image or a cgroup's path
+    #[arg(long, env = "TARE_FILTER", hide_env_values = true)]
+    #[arg(value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub filter: String,
 }
 
 /// Whether to use eBPF.
@@ -220,8 +255,8 @@ mod tests {
     #[test]
     fn every_option_is_also_an_environment_variable() {
         let command = Cli::command();
-        let stats = command.find_subcommand("stats").unwrap();
-        for option in command.get_arguments().chain(stats.get_arguments()) {
+        let commands = command.get_subcommands().flat_map(clap::Command::get_arguments);
+        for option in command.get_arguments().chain(commands) {
             if let (Some(long), false) = (option.get_long(), option.is_positional()) {
                 let variable = format!("TARE_{}", long.to_uppercase().replace('-', "_"));
                 assert_eq!(option.get_env().and_then(|name| name.to_str()), Some(&*variable));
@@ -256,7 +291,7 @@ mod tests {
         let cli = Cli::try_parse_from(["tare", "--bpf", "off", "stats", "--slots", "16", "web"]);
         let cli = cli.unwrap();
         assert_eq!((cli.global.bpf, cli.global.slots), (Bpf::Off, 16));
-        let Command::Stats(stats) = cli.command;
+        let Command::Stats(stats) = cli.command else { panic!("another command") };
         assert_eq!(stats.names, ["web"]);
     }
 }

@@ -7,7 +7,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::cli::{self, Cli, LogLevel};
 use crate::identity::docker::DockerSocket;
-use crate::output::{Format, Scope, table};
+use crate::output::{Format, Scope, Sort, table};
 
 pub use crate::cli::{Bpf, NetLevel};
 
@@ -50,6 +50,8 @@ pub struct Common {
 pub enum Command {
     /// `tare stats`
     Stats(Stats),
+    /// `tare top`
+    Top(Top),
 }
 
 /// What `tare stats` is to show.
@@ -67,10 +69,24 @@ pub struct Stats {
     pub table: table::Options,
 }
 
+/// What `tare top` is to begin with; keys change all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Top {
+    /// Time between two samples.
+    pub interval: Duration,
+    /// What orders the rows.
+    pub sort: Sort,
+    /// Which rows are shown.
+    pub scope: Scope,
+    /// What they must have in a name; empty for all.
+    pub filter: String,
+}
+
 impl From<Cli> for Config {
     fn from(cli: Cli) -> Self {
         let command = match cli.command {
             cli::Command::Stats(args) => Command::Stats(args.into()),
+            cli::Command::Top(args) => Command::Top(args.into()),
         };
         Self { common: cli.global.into(), command }
     }
@@ -119,6 +135,13 @@ impl From<cli::StatsArgs> for Stats {
     }
 }
 
+impl From<cli::TopArgs> for Top {
+    fn from(args: cli::TopArgs) -> Self {
+        let cli::TopArgs { interval, sort, scope, filter } = args;
+        Self { interval, sort, scope, filter }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::Parser;
@@ -128,7 +151,7 @@ mod tests {
     fn config(args: &[&str]) -> (Common, Stats) {
         let config =
             Config::from(Cli::try_parse_from([&["tare", "stats"], args].concat()).unwrap());
-        let Command::Stats(stats) = config.command;
+        let Command::Stats(stats) = config.command else { panic!("another command") };
         (config.common, stats)
     }
 

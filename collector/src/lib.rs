@@ -31,3 +31,5 @@ pub mod config;
 pub mod collector;
 
 pub mod stats;
+
+pub mod top;

@@ -8,13 +8,14 @@ use tare::{
     cli::Cli,
     config::{Command, Config},
     output, stats,
+    top::{self, terminal::Log},
 };
 
 fn main() -> ExitCode {
     let config = Config::from(Cli::parse());
     tracing_subscriber::fmt()
         .with_max_level(config.common.log_level)
-        .with_writer(std::io::stderr)
+        .with_writer(Log)
         .with_target(false)
         .init();
     match run(&config) {
@@ -33,6 +34,7 @@ fn run(config: &Config) -> Result<()> {
     runtime.block_on(async {
         match &config.command {
             Command::Stats(stats) => stats::run(&config.common, stats).await,
+            Command::Top(top) => top::run(&config.common, top).await,
         }
     })
 }

@@ -1,7 +1,7 @@
 //! Tables for people, with the columns of `docker stats`.
 
-mod columns;
-mod ended;
+pub(crate) mod columns;
+pub(crate) mod ended;
 
 #[cfg(test)]
 mod tests;
@@ -203,7 +203,8 @@ impl Builder<'_> {
     }
 }
 
-fn family_name(family: Family) -> &'static str {
+/// What people call a family.
+pub(crate) fn family_name(family: Family) -> &'static str {
     match family {
         Family::Cpu => "cpu",
         Family::Memory => "memory",
@@ -233,7 +234,7 @@ fn order(rows: &mut [&Container], sort: Sort, layout: Layout) {
 }
 
 /// A non-negative number as one that sorts like it.
-fn ordered(value: f64) -> u64 {
+pub(crate) fn ordered(value: f64) -> u64 {
     value.max(0.0).to_bits()
 }
 

@@ -8,10 +8,11 @@ use crate::output::units::{bytes_size, human_size, percent};
 pub(super) const HOST_SOCKETS: &str =
     "* on the host's network: bytes at its own sockets, not those of the host's devices";
 
-const UNKNOWN: &str = "--";
+/// What stands where nothing is known.
+pub(crate) const UNKNOWN: &str = "--";
 
 /// How many characters of an id are shown.
-const SHORT_ID: usize = 12;
+pub(crate) const SHORT_ID: usize = 12;
 
 /// The first columns, which tell who a row is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,7 +55,7 @@ impl Layout {
 }
 
 /// A container's id and name.
-pub(super) fn who(row: &Container, no_trunc: bool) -> [String; 2] {
+pub(crate) fn who(row: &Container, no_trunc: bool) -> [String; 2] {
     let is_long = row.id.len() == 64 && !no_trunc;
     let id = cut(&row.id, if is_long { SHORT_ID } else { usize::MAX });
     // Where ids are not numbers, people gave them.
@@ -64,14 +65,14 @@ pub(super) fn who(row: &Container, no_trunc: bool) -> [String; 2] {
 }
 
 /// NET I/O, marked where it is what the container's own sockets carried.
-pub(super) fn network(row: &Container) -> String {
+pub(crate) fn network(row: &Container) -> String {
     let (received, sent, own_sockets) = traffic(row);
     pair(received, sent) + if own_sockets { "*" } else { "" }
 }
 
 /// Bytes received and sent as NET I/O shows them, and whether they are those of the container's
 /// own sockets: on the host's network the devices count everybody's.
-pub(super) fn traffic(row: &Container) -> (Option<u64>, Option<u64>, bool) {
+pub(crate) fn traffic(row: &Container) -> (Option<u64>, Option<u64>, bool) {
     if row.network.host_namespace == Some(true) {
         return match &row.network.sockets {
             Some(sockets) => (Some(sockets.rx_bytes), Some(sockets.tx_bytes), true),
@@ -104,12 +105,12 @@ fn numbers(row: &Container) -> [String; 6] {
 }
 
 /// A value, or `--`.
-pub(super) fn known<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
+pub(crate) fn known<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
     value.map_or_else(|| UNKNOWN.to_owned(), format)
 }
 
 /// Two amounts, as I/O columns show them.
-pub(super) fn pair(first: Option<u64>, second: Option<u64>) -> String {
+pub(crate) fn pair(first: Option<u64>, second: Option<u64>) -> String {
     match (first, second) {
         (None, None) => UNKNOWN.to_owned(),
         _ => format!("{} / {}", known(first, human_size), known(second, human_size)),

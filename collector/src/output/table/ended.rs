@@ -44,7 +44,7 @@ fn cells(report: &Report, ended: &Ended, no_trunc: bool) -> Vec<String> {
 }
 
 /// `final`, or what keeps the totals from being so.
-fn totals(ended: &Ended) -> String {
+pub(crate) fn totals(ended: &Ended) -> String {
     let oldest = ended.finality.values().filter_map(|how| how.age_seconds).reduce(f64::max);
     let unknown = ended.finality.values().any(|how| how.state == "unknown");
     match oldest {
