@@ -22,5 +22,6 @@ pub mod netns;
 pub mod process;
 pub mod report;
 pub mod scratch;
+pub mod screen;
 pub mod tare;
 pub mod wait;

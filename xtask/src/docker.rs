@@ -12,11 +12,12 @@ use crate::packages::{Needed, install};
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// What the root tests call, whoever runs the daemon.
-const CLIENT: [Needed; 4] = [
+const CLIENT: [Needed; 5] = [
     ("docker", &["docker-cli", "docker.io"]),
     ("ip", &["iproute2"]),
     ("strace", &["strace"]),
     ("bpftool", &["bpftool", "linux-tools-common"]),
+    ("tmux", &["tmux"]),
 ];
 
 /// What an own daemon needs beyond that.

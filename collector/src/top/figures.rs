@@ -158,7 +158,10 @@ mod tests {
         sum.add(&row);
         assert_eq!(sum.figures.get(Figure::Cpu), Some(5.0));
         assert!(!sum.is_partial(Figure::Cpu));
-        assert_eq!((sum.figures.get(Figure::Pids), sum.is_partial(Figure::Pids)), (Some(3.0), true));
+        assert_eq!(
+            (sum.figures.get(Figure::Pids), sum.is_partial(Figure::Pids)),
+            (Some(3.0), true)
+        );
         assert_eq!((sum.figures.get(Figure::Rx), sum.is_partial(Figure::Rx)), (None, true));
     }
 }

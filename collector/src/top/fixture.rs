@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use crate::{
     config::Top,
     model::{
-        Connections, Container, Count, Device, Ended, Family, Finality, Histogram, Interface,
-        Kind, Latency, Level, OomKill, Pod, Pressure, Report, Sockets, Source, TcpEvents, Traffic,
+        Connections, Container, Count, Device, Ended, Family, Finality, Histogram, Interface, Kind,
+        Latency, Level, OomKill, Pod, Pressure, Report, Sockets, Source, TcpEvents, Traffic,
     },
     output::{Scope, Sort, fixture},
 };
@@ -98,10 +98,9 @@ pub(crate) fn host(second: u64) -> Report {
     report.host.memory_available_bytes = Some(20 << 30);
     report.host.cpu_percent = Some(142.0);
     report.host.load_average = Some([1.5, 0.75, 0.1]);
-    report.sources.insert(
-        Family::Block,
-        Source::degraded("io.stat", "no latency: the kernel has no BTF"),
-    );
+    report
+        .sources
+        .insert(Family::Block, Source::degraded("io.stat", "no latency: the kernel has no BTF"));
     report
 }
 

@@ -85,8 +85,9 @@ fn pressed(key: &KeyEvent, state: &State) -> Option<Action> {
             _ => Some(Action::Help),
         };
     }
-    anywhere(key.code)
-        .or_else(|| if state.detail.is_some() { on_a_page(key.code) } else { in_the_list(key.code) })
+    anywhere(key.code).or_else(|| {
+        if state.detail.is_some() { on_a_page(key.code) } else { in_the_list(key.code) }
+    })
 }
 
 /// While a line is being typed.
@@ -150,9 +151,7 @@ fn in_the_list(code: KeyCode) -> Option<Action> {
 
 fn moused(mouse: &MouseEvent, state: &State, areas: &Areas) -> Option<Action> {
     match mouse.kind {
-        _ if state.is_help => {
-            matches!(mouse.kind, MouseEventKind::Down(_)).then_some(Action::Help)
-        }
+        _ if state.is_help => matches!(mouse.kind, MouseEventKind::Down(_)).then_some(Action::Help),
         MouseEventKind::ScrollUp => Some(Action::Wheel(-1)),
         MouseEventKind::ScrollDown => Some(Action::Wheel(1)),
         MouseEventKind::Down(MouseButton::Left) if state.detail.is_none() => {

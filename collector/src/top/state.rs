@@ -335,7 +335,8 @@ impl State {
         } else {
             self.wanted.collapsed.remove(&name);
         }
-        self.marked = if hide == Some(false) { self.key(self.cursor) } else { Some(Key::Group(name)) };
+        self.marked =
+            if hide == Some(false) { self.key(self.cursor) } else { Some(Key::Group(name)) };
         self.relist();
     }
 

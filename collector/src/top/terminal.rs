@@ -161,10 +161,18 @@ mod tests {
         modes.local_flags.contains(LocalFlags::ICANON | LocalFlags::ECHO)
     }
 
-    fn written(master: &mut File) -> String {
-        let mut bytes = [0; 4096];
-        let length = master.read(&mut bytes).unwrap();
-        String::from_utf8(bytes[..length].to_vec()).unwrap()
+    /// Everything that was written to the program's side.
+    fn written(master: &mut File, slave: OwnedFd) -> String {
+        const END: &str = "<end>";
+        File::from(slave).write_all(END.as_bytes()).unwrap();
+        let mut bytes = Vec::new();
+        // The kernel hands it over piece by piece.
+        while !bytes.ends_with(END.as_bytes()) {
+            let mut piece = [0; 256];
+            let length = master.read(&mut piece).unwrap();
+            bytes.extend_from_slice(&piece[..length]);
+        }
+        String::from_utf8(bytes).unwrap()
     }
 
     #[test]
@@ -179,7 +187,7 @@ mod tests {
         }));
         assert!(panicked.is_err());
         assert!(is_cooked(&tcgetattr(&slave).unwrap()));
-        let text = written(&mut master);
+        let text = written(&mut master, slave);
         let entered = text.find("\x1b[?1049h").unwrap();
         let left = text.find("\x1b[?1049l").unwrap();
         assert!(entered < left && text.rfind("\x1b[?25h") > Some(left), "{text:?}");
@@ -196,7 +204,7 @@ mod tests {
         terminal.enter().unwrap();
         assert!(!is_cooked(&tcgetattr(&slave).unwrap()));
         drop(terminal);
-        let text = written(&mut master);
+        let text = written(&mut master, slave);
         assert_eq!(text.matches("\x1b[?1049h").count(), 2);
         assert_eq!(text.matches("\x1b[?1049l").count(), 2, "left once for each time: {text:?}");
     }

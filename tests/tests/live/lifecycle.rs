@@ -13,7 +13,7 @@ use tare_tests::scratch::{Cgroup, cgroup2_mount};
 use tare_tests::wait::{self, PATIENCE};
 
 /// Ids of the BPF programs that a process holds, itself or through its links.
-fn held_programs(pid: u32) -> Result<BTreeSet<u32>> {
+pub(crate) fn held_programs(pid: u32) -> Result<BTreeSet<u32>> {
     let dir = format!("/proc/{pid}/fdinfo");
     let mut ids = BTreeSet::new();
     for entry in fs::read_dir(&dir).with_context(|| dir.clone())? {
@@ -26,7 +26,7 @@ fn held_programs(pid: u32) -> Result<BTreeSet<u32>> {
 }
 
 /// Whether the kernel still has a BPF program.
-fn exists(program: u32) -> Result<bool> {
+pub(crate) fn exists(program: u32) -> Result<bool> {
     let mut list = Command::new("bpftool");
     list.args(["prog", "show", "id", &program.to_string()]);
     let done = run(list, PATIENCE).context("the live tests need bpftool")?;

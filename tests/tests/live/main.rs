@@ -2,7 +2,7 @@
 //!
 //! Needs root, Docker (`DOCKER_HOST` or the usual socket), a disk (`TARE_TEST_DIR`, by default
 //! `/var/tmp`), strace, bpftool, nsenter,
-//! ip and tc. Whatever is missing fails the test.
+//! ip, tc and tmux. Whatever is missing fails the test.
 
 mod block;
 mod contract;
@@ -18,4 +18,5 @@ mod receipts;
 mod storage;
 mod table;
 mod tcp_events;
+mod top;
 mod ways;

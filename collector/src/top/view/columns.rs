@@ -14,17 +14,20 @@ use crate::{
     top::{
         figures::{Figure, Figures},
         history::Series,
-        rows::label,
+        rows::{Wanted, label},
     },
 };
 
 /// Names narrower than this give no place to columns that matter less.
 const NAME_MIN: u16 = 16;
 
+/// The same in the tree, where names are indented and groups have longer ones.
+const TREE_NAME_MIN: u16 = 26;
+
 /// Names get no more than this before sparklines have what they need.
 const NAME_GOOD: u16 = 32;
 
-const SPARKLINE_MIN: u16 = 8;
+const SPARKLINE_MIN: u16 = 7;
 const SPARKLINE_MAX: u16 = 24;
 
 /// A column of the list.
@@ -122,15 +125,16 @@ const ENDED_BY_WEIGHT: &[&[Column]] = &[
 ];
 
 /// Chooses the columns for a width.
-pub fn place(width: u16, is_ended: bool) -> Vec<Placed> {
+pub fn place(width: u16, wanted: &Wanted) -> Vec<Placed> {
     let (order, by_weight) =
-        if is_ended { (&ENDED[..], ENDED_BY_WEIGHT) } else { (&ALIVE[..], ALIVE_BY_WEIGHT) };
+        if wanted.is_ended { (&ENDED[..], ENDED_BY_WEIGHT) } else { (&ALIVE[..], ALIVE_BY_WEIGHT) };
+    let name_min = if wanted.is_tree && !wanted.is_ended { TREE_NAME_MIN } else { NAME_MIN };
     let mut chosen = vec![Column::Name];
     let mut free = width;
     for (index, columns) in by_weight.iter().enumerate() {
         let needed: u16 = columns.iter().map(|column| column.width() + 1).sum();
         // On the smallest screens one number beside the name is worth more than the name's end.
-        let name = if index == 0 { NAME_MIN / 2 } else { NAME_MIN };
+        let name = if index == 0 { NAME_MIN / 2 } else { name_min };
         if free < needed + name {
             break;
         }
@@ -269,9 +273,12 @@ mod tests {
 
     #[test]
     fn columns_fill_every_width_and_exceed_none() {
-        for is_ended in [false, true] {
+        let alive = Wanted::default();
+        let tree = Wanted { is_tree: true, ..Wanted::default() };
+        let ended = Wanted { is_ended: true, ..Wanted::default() };
+        for wanted in [&alive, &tree, &ended] {
             for width in 0..400 {
-                let placed = place(width, is_ended);
+                let placed = place(width, wanted);
                 let end = placed.last().map_or(0, |last| last.x + last.width);
                 assert!(end <= width, "{width}: {placed:?}");
                 assert!(placed.windows(2).all(|two| two[0].x + two[0].width < two[1].x));
@@ -279,8 +286,8 @@ mod tests {
                 assert!(placed[0].width >= width.min(NAME_MIN / 2), "{width}: {placed:?}");
             }
         }
-        assert_eq!(place(80, false).len(), 9);
-        assert_eq!(place(200, false).len(), ALIVE.len());
-        assert_eq!(place(20, false).len(), 2);
+        assert_eq!(place(80, &alive).len(), 9);
+        assert_eq!(place(200, &alive).len(), ALIVE.len());
+        assert_eq!(place(20, &alive).len(), 2);
     }
 }

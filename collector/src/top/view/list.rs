@@ -12,21 +12,20 @@ use super::{
 use crate::{
     model::{Container, Kind, Report},
     output::{Scope, Sort, text::printable},
-    top::{
-        figures::Figures,
-        history::Series,
-        rows::Line,
-        state::State,
-    },
+    top::{figures::Figures, history::Series, rows::Line, state::State},
 };
 
 /// Draws it.
 pub fn draw(frame: &mut Frame<'_>, mut area: Rect, state: &State, theme: Theme) -> Areas {
     let Some(report) = &state.report else { return Areas::default() };
     if let Some(text) = said(state).filter(|_| area.height >= 3) {
-        super::put(frame, super::above(&mut area), ratatui::text::Line::styled(text, theme.faint()));
+        super::put(
+            frame,
+            super::above(&mut area),
+            ratatui::text::Line::styled(text, theme.faint()),
+        );
     }
-    let placed = columns::place(area.width, state.wanted.is_ended);
+    let placed = columns::place(area.width, &state.wanted);
     let titles = super::above(&mut area);
     let painter = Painter { state, report, theme, placed: &placed };
     painter.titles(frame.buffer_mut(), titles);

@@ -143,10 +143,9 @@ fn status(state: &State, theme: Theme) -> Line<'static> {
     say(format!("mem {}", host_memory(host)), Style::new());
     let load = host.load_average.map(|load| load.map(|average| format!("{average:.2}")).join(" "));
     say(format!("load {}", known(load, |load| load)), Style::new());
-    let count = |kind| report.containers.iter().filter(|row| row.kind == kind).count();
-    say(format!("{} containers", count(Kind::Container)), Style::new());
-    say(format!("{} services", count(Kind::Service)), Style::new());
-    say(format!("every {}", duration(state.interval)), Style::new());
+    let count = report.containers.iter().filter(|row| row.kind == Kind::Container).count();
+    say(format!("{count} containers"), Style::new());
+    say(duration(state.interval), Style::new());
     line
 }
 
@@ -192,11 +191,12 @@ fn prompt(state: &State, theme: Theme) -> Option<Line<'static>> {
 /// The keys that matter where one is.
 fn keys(state: &State, theme: Theme) -> Line<'static> {
     let keys: &[(&str, &str)] = if state.is_help {
-        &[("any key", "back"), ("q", "quit")]
+        &[("q", "quit"), ("any key", "back")]
     } else if state.detail.is_some() {
-        &[("Esc", "back"), ("↑↓", "scroll"), ("Space", "pause"), ("?", "help"), ("q", "quit")]
+        &[("q", "quit"), ("?", "help"), ("Esc", "back"), ("↑↓", "scroll"), ("Space", "pause")]
     } else {
         &[
+            ("q", "quit"),
             ("?", "help"),
             ("/", "filter"),
             ("Enter", "detail"),
@@ -205,7 +205,6 @@ fn keys(state: &State, theme: Theme) -> Line<'static> {
             ("e", "ended"),
             ("s", "scope"),
             ("Space", "pause"),
-            ("q", "quit"),
         ]
     };
     let mut line = Line::default();

@@ -54,8 +54,7 @@ pub fn draw(frame: &mut Frame<'_>, mut area: Rect, state: &State, theme: Theme) 
     let width = area.width.saturating_sub(2 * (columns - 1)) / columns;
     let before = state.detail.as_ref().and_then(|detail| detail.before.as_ref());
     let before = before.zip(report.interval_seconds).filter(|_| ended.is_none());
-    let subject =
-        Subject { state, report, row, ended, before, theme, width: usize::from(width) };
+    let subject = Subject { state, report, row, ended, before, theme, width: usize::from(width) };
     let sections = sections(&subject);
     let pages = if columns == 2 { split(sections) } else { vec![sections] };
     let pages: Vec<Vec<Line<'_>>> = pages.into_iter().map(|page| lines(page, theme)).collect();

@@ -139,9 +139,11 @@ fn oom(subject: &Subject<'_>) -> Option<Line<'static>> {
 
 pub(super) fn tasks(subject: &Subject<'_>) -> Section {
     let pids = &subject.row.pids;
-    let limit = pids.limit.map_or_else(|| "no limit".to_owned(), |limit| format!("at most {limit}"));
+    let limit =
+        pids.limit.map_or_else(|| "no limit".to_owned(), |limit| format!("at most {limit}"));
     let count = known(pids.current, |count| count.to_string());
-    Section { title: "Tasks", lines: vec![entry("now", format!("{count} ({limit})"))] }
+    let when = if subject.ended.is_some() { "last" } else { "now" };
+    Section { title: "Tasks", lines: vec![entry(when, format!("{count} ({limit})"))] }
 }
 
 /// Shares of the interval in which tasks waited, where the kernel tells.
