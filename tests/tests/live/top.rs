@@ -98,8 +98,11 @@ fn rows_sort_and_open_and_quitting_leaves_nothing_behind() -> Result<()> {
     screen.key("Enter")?;
     screen.key("Enter")?;
     let page = screen.until("the page", |now| now.contains("% of periods now"))?;
+    // Long values go over several lines of their column, which begins in the middle.
+    let right = page.lines().map(|line| line.chars().skip(71).collect::<String>());
+    let joined: String = right.map(|line| line.trim().to_owned()).collect();
     for part in ["Memory", "eth0", "Block I/O", "tare.test=spins", scene.spinner.id()] {
-        ensure!(page.contains(part), "no {part} in\n{page}");
+        ensure!(page.contains(part) || joined.contains(part), "no {part} in\n{page}");
     }
     screen.key("Escape")?;
     screen.shows("only with")?;
@@ -172,16 +175,14 @@ fn what_starts_and_ends_is_told_with_or_without_colour() -> Result<()> {
     let told = |what: &str| format!("{} {what}", short.name());
     scene.screen.shows(&told("started"))?;
     scene.screen.shows(&told("ended"))?;
+    // On a busy machine, some of its totals may be those of the last sample.
+    let is_receipt = |line: &str| line.contains("final") || line.contains("before the end");
     scene.screen.text("e")?;
     scene.screen.until("its totals", |now| {
-        now.lines().any(|line| line.starts_with(short.name()) && line.contains("final"))
+        now.lines().any(|line| line.starts_with(short.name()) && is_receipt(line))
     })?;
-    let has_color = |screen: &str| {
-        let colors = (30..=37).chain(90..=97);
-        colors.into_iter().any(|color| {
-            screen.contains(&format!("\x1b[{color}m")) || screen.contains(&format!(";{color}m"))
-        })
-    };
+    // crossterm sets colours by their number.
+    let has_color = |screen: &str| screen.contains("38;5;");
     ensure!(!has_color(&scene.screen.colored()?), "{:?}", scene.screen.colored()?);
     scene.screen.text("q")?;
     scene.is_over("0")?;

@@ -1,3 +1,5 @@
+use proptest::prelude::*;
+
 use super::*;
 use crate::{
     output::fixture,
@@ -280,4 +282,62 @@ fn another_life_in_the_same_cgroup_is_a_start_and_has_no_rates_yet() {
     let figures = state.histories.figures();
     assert_eq!(figures[1].get(crate::top::figures::Figure::Rx), None);
     assert!(figures[0].get(crate::top::figures::Figure::Rx).is_some());
+}
+
+fn any_action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        any::<isize>().prop_map(Action::Move),
+        (-9..9isize).prop_map(Action::Wheel),
+        any::<isize>().prop_map(Action::Pages),
+        (0..20usize).prop_map(Action::Click),
+        (-9..9isize).prop_map(Action::NextSort),
+        any::<char>().prop_map(Action::Type),
+        prop::sample::select(vec![
+            Action::First,
+            Action::Last,
+            Action::Open,
+            Action::Back,
+            Action::Help,
+            Action::Reverse,
+            Action::Tree,
+            Action::Ended,
+            Action::Scope,
+            Action::Collapse,
+            Action::Expand,
+            Action::Prompt(Purpose::Filter),
+            Action::Prompt(Purpose::Search),
+            Action::Erase,
+            Action::Accept,
+            Action::Dismiss,
+            Action::Next,
+        ]),
+    ]
+}
+
+proptest! {
+    /// Whatever is pressed, comes and goes, there is a frame, and the mark is on a line.
+    #[test]
+    fn any_keys_on_any_screen(
+        steps in prop::collection::vec((any_action(), any::<u8>()), 0..60),
+        width in 0..200u16,
+        height in 0..50u16,
+    ) {
+        let mut state = State::new(&top());
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        for (second, (action, chance)) in (1..).zip(steps) {
+            if chance < 80 {
+                let mut report = host(second);
+                // Somebody ends.
+                let gone = report.containers.remove(usize::from(chance) % report.containers.len());
+                report.ended = vec![Ended { container: gone, ..ended("x", second as i64) }];
+                state.take(report);
+            }
+            state.act(action);
+            let mut areas = Areas::default();
+            let theme = Theme { has_color: true };
+            terminal.draw(|frame| areas = view::draw(frame, &state, theme)).unwrap();
+            state.drawn(&areas);
+            prop_assert!(state.cursor < state.lines.lines.len().max(1));
+        }
+    }
 }

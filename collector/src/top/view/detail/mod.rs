@@ -57,7 +57,7 @@ pub fn draw(frame: &mut Frame<'_>, mut area: Rect, state: &State, theme: Theme) 
     let subject = Subject { state, report, row, ended, before, theme, width: usize::from(width) };
     let sections = sections(&subject);
     let pages = if columns == 2 { split(sections) } else { vec![sections] };
-    let pages: Vec<Vec<Line<'_>>> = pages.into_iter().map(|page| lines(page, theme)).collect();
+    let pages: Vec<Vec<Line<'_>>> = pages.into_iter().map(|page| lines(page, &subject)).collect();
     let longest = pages.iter().map(Vec::len).max().unwrap_or(0);
     super::put(frame, super::above(&mut area), title(&subject));
     let height = usize::from(area.height);
@@ -111,14 +111,29 @@ fn split(sections: Vec<Section>) -> Vec<Vec<Section>> {
     pages
 }
 
-fn lines(sections: Vec<Section>, theme: Theme) -> Vec<Line<'static>> {
+fn lines(sections: Vec<Section>, subject: &Subject<'_>) -> Vec<Line<'static>> {
     let mut lines = Vec::new();
     for section in sections {
         lines.push(Line::default());
-        lines.push(Line::styled(section.title, theme.title()));
-        lines.extend(section.lines);
+        lines.push(Line::styled(section.title, subject.theme.title()));
+        lines.extend(section.lines.into_iter().flat_map(|line| fitted(line, subject.width)));
     }
     lines
+}
+
+/// A line of a name and a value, in as many lines as the value needs.
+fn fitted(line: Line<'static>, width: usize) -> Vec<Line<'static>> {
+    let room = width.saturating_sub(LABEL_WIDTH + 1);
+    let (true, [label, value]) = (line.width() > width && room > 0, line.spans.as_slice()) else {
+        return vec![line];
+    };
+    let pieces = textwrap::wrap(&value.content, room);
+    let blank = Span::raw(" ".repeat(LABEL_WIDTH + 1));
+    let labels = std::iter::once(label.clone()).chain(std::iter::repeat(blank));
+    let line = |(label, piece): (Span<'static>, std::borrow::Cow<'_, str>)| {
+        Line::from(vec![label, Span::styled(piece.into_owned(), value.style)])
+    };
+    labels.zip(pieces).map(line).collect()
 }
 
 /// A line of a name and a value.
