@@ -315,6 +315,8 @@ fn any_action() -> impl Strategy<Value = Action> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
     /// Whatever is pressed, comes and goes, there is a frame, and the mark is on a line.
     #[test]
     fn any_keys_on_any_screen(

@@ -58,7 +58,10 @@ fn startup(subject: &Subject<'_>) -> Vec<Line<'static>> {
 pub(super) fn events(subject: &Subject<'_>) -> Section {
     let all = subject.state.events.latest();
     let own = all.filter(|event| event.cgroup == subject.row.cgroup);
-    let lines = own.map(|event| view::told(event, subject.report, subject.theme)).collect();
+    let told = own.map(|event| view::told(event, subject.report, subject.theme));
+    let mut lines: Vec<_> = told.collect();
+    // As below the list, the newest is at the bottom.
+    lines.reverse();
     Section { title: "Events", lines }
 }
 
