@@ -166,9 +166,9 @@ pub(crate) fn ended(name: &str, second: i64) -> Ended {
     Ended { container: row, ended_at: at(second), finality: [(Family::Cpu, finality)].into() }
 }
 
-/// Ten thousand containers, all of whose numbers differ from report to report.
-pub(crate) fn crowd(second: u64) -> Report {
-    let rows = (0..10_000u64).map(|number| {
+/// So many containers, all of whose numbers differ from report to report.
+pub(crate) fn crowd(count: u64, second: u64) -> Report {
+    let rows = (0..count).map(|number| {
         let cpu = ((number * 7_919 + second * 104_729) % 10_000) as f64 / 100.0;
         let mut row = container(&format!("crowd-{number:05}"), cpu, number % 1_000);
         transferred(&mut row, second * (number % 100));
