@@ -37,3 +37,5 @@ pub mod collector;
 pub mod doctor;
 
 pub mod stats;
+
+pub mod top;

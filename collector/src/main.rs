@@ -11,13 +11,14 @@ use tare::{
     doctor, manuals,
     output::{self, columns},
     stats,
+    top::{self, terminal::Log},
 };
 
 fn main() -> ExitCode {
     let config = Config::from(Cli::parse());
     tracing_subscriber::fmt()
         .with_max_level(config.common.log_level)
-        .with_writer(std::io::stderr)
+        .with_writer(Log)
         .with_target(false)
         .with_ansi(io::stderr().is_terminal())
         .init();
@@ -36,6 +37,7 @@ fn run(config: &Config) -> Result<ExitCode> {
     let mut out = io::stdout();
     match &config.command {
         Command::Stats(stats) => block_on(stats::run(&config.common, stats))?,
+        Command::Top(top) => block_on(top::run(&config.common, top))?,
         Command::Doctor(doctor) => return block_on(doctor::run(&config.common, doctor)),
         Command::Columns => out.write_all(columns::help().as_bytes())?,
         Command::Completions(shell) => manuals::completions(*shell, &mut out)?,

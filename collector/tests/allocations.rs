@@ -134,7 +134,7 @@ fn sampler(cgroup_root: Option<&Path>, follow: Follow) -> Sampler {
     });
     let receipts = Receipts::new(0, Duration::ZERO);
     let host = HostFiles::open(proc).unwrap();
-    let books = (BlockBooks::new(Diskstats::open(proc).unwrap()), SegmentBooks::default());
+    let books = (BlockBooks::new(Diskstats::open(proc).unwrap()), SegmentBooks::new(proc));
     Sampler::new(registry, kernel, host, Devices::new(Path::new("/sys")), books, receipts)
 }
 

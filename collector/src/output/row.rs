@@ -74,7 +74,7 @@ pub(super) fn order(rows: &mut [Row<'_>], sort: Sort) {
 }
 
 /// A non-negative number as one that sorts like it.
-pub(super) fn ordered(value: f64) -> u64 {
+pub(crate) fn ordered(value: f64) -> u64 {
     value.max(0.0).to_bits()
 }
 
@@ -87,15 +87,15 @@ fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
 
 /// Bytes as NET I/O shows them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Traffic {
-    pub(super) received: Option<u64>,
-    pub(super) sent: Option<u64>,
+pub(crate) struct Traffic {
+    pub(crate) received: Option<u64>,
+    pub(crate) sent: Option<u64>,
     /// Whether they are those of the container's own sockets: on the host's network the devices
     /// count everybody's.
-    pub(super) own_sockets: bool,
+    pub(crate) own_sockets: bool,
 }
 
-pub(super) fn traffic(row: &Container) -> Traffic {
+pub(crate) fn traffic(row: &Container) -> Traffic {
     if row.network.host_namespace == Some(true) {
         return row.network.sockets.map_or_else(Traffic::default, |sockets| Traffic {
             received: Some(sockets.rx_bytes),

@@ -2,7 +2,7 @@
 //!
 //! Needs root, Docker (`DOCKER_HOST` or the usual socket), a disk (`TARE_TEST_DIR`, by default
 //! `/var/tmp`), podman, containerd and ctr, strace, bpftool, nsenter, groff,
-//! ip and tc. Whatever is missing fails the test.
+//! ip, tc and tmux. Whatever is missing fails the test.
 
 mod block;
 mod contract;
@@ -25,4 +25,5 @@ mod storage;
 mod table;
 mod tcp_events;
 mod terminal;
+mod top;
 mod ways;

@@ -1,15 +1,15 @@
 //! What stands in each column.
 
-use crate::model::{Container, Histogram, Pressure};
+use crate::model::{Container, Ended, Histogram, Pressure};
 use crate::output::row::{Row, traffic};
 use crate::output::select::is_called;
 use crate::output::text::cut;
 use crate::output::units::{bytes_size, duration, human_size, percent};
 
-const UNKNOWN: &str = "--";
+pub(crate) const UNKNOWN: &str = "--";
 
 /// How many characters of an id are shown.
-const SHORT_ID: usize = 12;
+pub(crate) const SHORT_ID: usize = 12;
 
 pub(super) fn id(row: &Row<'_>) -> String {
     let id = &row.container.id;
@@ -85,9 +85,11 @@ pub(super) fn ended(row: &Row<'_>) -> String {
 
 /// `final`, or what keeps the totals from being so.
 pub(super) fn totals(row: &Row<'_>) -> String {
-    let Some(ended) = row.ended else {
-        return UNKNOWN.to_owned();
-    };
+    known(row.ended, finality)
+}
+
+/// The same of a receipt.
+pub(crate) fn finality(ended: &Ended) -> String {
     let oldest = ended.finality.values().filter_map(|how| how.age_seconds).reduce(f64::max);
     let unknown = ended.finality.values().any(|how| how.state == "unknown");
     match oldest {
@@ -176,8 +178,13 @@ pub(super) fn memory_pressure(row: &Row<'_>) -> String {
 
 /// Marked where it is what the container's own sockets carried.
 pub(super) fn net(row: &Row<'_>) -> String {
-    let traffic = traffic(row.container);
-    let mark = if traffic.own_sockets && row.marks { "*" } else { "" };
+    network(row.container, row.marks)
+}
+
+/// The same of any container.
+pub(crate) fn network(row: &Container, marks: bool) -> String {
+    let traffic = traffic(row);
+    let mark = if traffic.own_sockets && marks { "*" } else { "" };
     pair(traffic.received, traffic.sent, human_size) + mark
 }
 
@@ -268,7 +275,7 @@ fn seconds(value: f64) -> String {
 }
 
 /// A value, or `--`.
-fn known<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
+pub(crate) fn known<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
     value.map_or_else(|| UNKNOWN.to_owned(), format)
 }
 
@@ -277,7 +284,7 @@ fn word(value: Option<impl ToString>) -> String {
 }
 
 /// Two amounts, as I/O columns show them.
-fn pair<T>(first: Option<T>, second: Option<T>, format: impl Fn(T) -> String) -> String {
+pub(crate) fn pair<T>(first: Option<T>, second: Option<T>, format: impl Fn(T) -> String) -> String {
     if first.is_none() && second.is_none() {
         return UNKNOWN.to_owned();
     }
