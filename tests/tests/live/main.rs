@@ -15,6 +15,7 @@ mod overhead;
 mod peers;
 mod privileges;
 mod receipts;
+mod resources;
 mod storage;
 mod table;
 mod tcp_events;
