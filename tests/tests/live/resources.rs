@@ -73,7 +73,7 @@ fn limits_are_those_that_docker_set() -> Result<()> {
 fn a_container_at_its_memory_limit_says_so() -> Result<()> {
     let lab = Lab::open()?;
     let data = lab.scratch.subdirectory()?;
-    let load = Run::load("write --bytes 96MiB --path /data/file")
+    let load = Run::load("write --bytes 96MiB --path /data/file --mode sync")
         .option("--memory", "16m")
         .mount(&data, "/data")
         .linger();
