@@ -256,14 +256,11 @@ impl Place {
         Self { version, directory, root: root.to_owned(), above: PathBuf::new() }
     }
 
-    /// Visits this directory and those above it up to the root.
+    /// Visits the directories above this one, up to the root.
     fn upwards(&mut self, mut visit: impl FnMut(&mut PathBuf)) {
         self.above.clone_from(&self.directory);
-        loop {
+        while self.above != self.root && self.above.pop() {
             visit(&mut self.above);
-            if self.above == self.root || !self.above.pop() {
-                return;
-            }
         }
     }
 }
@@ -323,7 +320,8 @@ impl Reader<'_> {
                 out.weight = self.limit(directory, "cpu.weight");
             }
         }
-        out.tightest = None;
+        let own = out.quota_microseconds.zip(out.period_microseconds);
+        out.tightest = own.and_then(|own| tighter(None, own));
         let version = *version;
         cpu.upwards(|directory| {
             if let (Some(quota), Some(period)) = self.bandwidth(version, directory) {
@@ -372,6 +370,7 @@ impl Reader<'_> {
             swap_peak_bytes: limit("memory.swap.peak"),
             ..MemorySettings::default()
         };
+        out.tightest_max_bytes = out.max_bytes;
         memory.upwards(|directory| {
             let limits = [out.tightest_max_bytes, self.limit(directory, "memory.max")];
             out.tightest_max_bytes = limits.into_iter().flatten().min();
