@@ -16,7 +16,10 @@ use crate::cgroup::text::{named_number, number, words};
 use crate::cgroup::walk::below;
 
 /// How often settings are read; also when a cgroup is first seen and when it ends.
-pub const SELDOM_INTERVAL: Duration = Duration::from_secs(10);
+///
+/// Opening and closing a file costs ten times as much as reading one that is open, and one that
+/// stays open costs a page of the kernel's memory.
+pub const SELDOM_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A v1 limit from here on is none. The kernel's greatest is `i64::MAX` rounded down to whole pages
 /// (`include/linux/page_counter.h`, `PAGE_COUNTER_MAX`), and a page has 64 KiB at most.
@@ -165,9 +168,12 @@ impl SeldomFiles {
             return Ok(&self.latest);
         }
         // The first time is when all are new; from then on each has its own turn.
-        let first = self.due.is_none();
-        let wait = if first { SELDOM_INTERVAL * self.sixteenths / 16 } else { SELDOM_INTERVAL };
+        let wait = match self.due {
+            None => SELDOM_INTERVAL * self.sixteenths / 16,
+            Some(_) => SELDOM_INTERVAL,
+        };
         self.due = Some(now + wait);
+        let first = self.spare.is_none();
         let mut spare = self.spare.take().unwrap_or_default();
         if Arc::get_mut(&mut spare).is_none() {
             spare = Arc::default();
