@@ -6,10 +6,9 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fs;
 use std::path::Path;
-use std::thread::sleep;
 use std::time::Duration;
 
-use tare::cgroup::{find_hierarchies, seldom::SELDOM_INTERVAL};
+use tare::cgroup::find_hierarchies;
 
 use tare::devices::Devices;
 use tare::diskstats::Diskstats;
@@ -164,9 +163,13 @@ fn check(files: &[(&str, &str)], unified: bool) {
         assert_eq!((usage.pids, usage.memory.usage_bytes), (number, number));
         assert_eq!(usage.io.as_ref().map(|io| io.devices[0].1.read_bytes), number);
     }
-    sleep(SELDOM_INTERVAL);
-    write(tree.path(), files, 16);
-    assert_eq!(measure(&mut sampler), (0, CONTAINERS), "with all files due");
+    for number in 14..17 {
+        write(tree.path(), files, number);
+        for tracked in sampler.registry.tracked_mut() {
+            tracked.files.as_mut().unwrap().expire();
+        }
+        assert_eq!(measure(&mut sampler), (0, CONTAINERS), "with all files due");
+    }
 }
 
 #[test]

@@ -357,9 +357,12 @@ impl Sampler {
             Ok(())
         });
         each(&mut |usage, files| {
+            // What an older sample had is let go, so that its memory can be used.
+            usage.seldom.clone_from(files.seldom());
             let read = files.read_seldom(now, buffer);
             usage.seldom.clone_from(files.seldom());
-            read
+            // Whoever ended between two families is in this sample as far as it was read.
+            if matches!(read, Err(ReadError::Vanished)) { Ok(()) } else { read }
         });
         if kernel.block.is_none() {
             each(&mut |usage, files| {

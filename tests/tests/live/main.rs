@@ -21,6 +21,7 @@ mod peers;
 mod privileges;
 mod receipts;
 mod reconcile;
+mod resources;
 mod storage;
 mod table;
 mod tcp_events;

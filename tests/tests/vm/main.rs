@@ -3,6 +3,7 @@
 
 mod block;
 mod charge;
+mod fields;
 mod files;
 mod interfaces;
 mod kernels;
