@@ -60,6 +60,7 @@ impl Report {
             expected: number("expected")?,
             counted: number("counted")?,
             lost: number("lost")?,
+            lost_bytes: books["lost_bytes"].as_u64(),
             covered: number("covered")?,
             uncovered: number("uncovered")?,
         })
@@ -88,6 +89,7 @@ pub struct Reconciled {
     pub expected: u64,
     pub counted: u64,
     pub lost: u64,
+    pub lost_bytes: Option<u64>,
     pub covered: u64,
     pub uncovered: u64,
 }
