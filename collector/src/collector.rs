@@ -49,7 +49,12 @@ impl Collector {
 
     /// Waits for the names of the containers that the first sample found, but not for long.
     pub async fn settle_names(&self) {
-        self.sampler.registry.names().settled(NAMES_TIMEOUT).await;
+        self.settle_names_within(NAMES_TIMEOUT).await;
+    }
+
+    /// The same, for at most `timeout`.
+    pub async fn settle_names_within(&self, timeout: Duration) {
+        self.sampler.registry.names().settled(timeout).await;
     }
 
     /// Waits for the next tick; news are heard as they come.

@@ -36,4 +36,6 @@ pub mod collector;
 
 pub mod doctor;
 
+pub mod snapshot;
+
 pub mod stats;

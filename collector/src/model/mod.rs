@@ -8,6 +8,7 @@ mod change;
 mod derive;
 mod host;
 mod resources;
+mod snapshot;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -21,6 +22,7 @@ pub use self::host::{
     Disk, Host, HostCpu, HugePages as HostHugePages, NetworkDevice, NumaNode, Pressures,
 };
 pub use self::resources::{CpuSettings, HugePages, MemoryEvents, MemoryLimits, Pressure, Tree};
+pub use self::snapshot::{SNAPSHOT_VERSION, Snapshot};
 /// Counters of one network device.
 pub use crate::network::InterfaceCounters as Interface;
 pub use crate::sources::{Family, Source, Sources, State};

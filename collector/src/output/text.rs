@@ -9,6 +9,17 @@ use tabwriter::TabWriter;
 const PADDING: usize = 3;
 const MIN_WIDTH: usize = 7;
 
+/// What stands for the unknown.
+pub const UNKNOWN: &str = "--";
+
+/// How many characters of an id are shown.
+pub const SHORT_ID: usize = 12;
+
+/// A value, or [`UNKNOWN`].
+pub fn known<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| UNKNOWN.to_owned(), format)
+}
+
 /// Escapes what a terminal would obey instead of showing: control characters, and the invisible
 /// ones that reorder or hide text. Names come from whoever could make a container.
 pub fn printable(text: &str) -> Cow<'_, str> {
@@ -32,6 +43,29 @@ pub fn cut(text: &str, width: usize) -> &str {
         Some((end, _)) => &text[..end],
         None => text,
     }
+}
+
+/// Breaks a text between words into indented lines of at most `width` characters, and makes it safe
+/// on a terminal. A single longer word stays whole. There is at least one line.
+pub fn wrap(text: &str, indent: usize, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = " ".repeat(indent);
+    let mut column = indent;
+    for word in printable(text).split_whitespace() {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > width {
+            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+            column = indent;
+        }
+        if column > indent {
+            line.push(' ');
+            column += 1;
+        }
+        line.push_str(word);
+        column += length;
+    }
+    lines.push(line);
+    lines
 }
 
 /// Lines whose cells are parted by tabs → columns as Docker aligns them.

@@ -3,13 +3,8 @@
 use crate::model::{Container, Histogram, Pressure};
 use crate::output::row::Row;
 use crate::output::select::is_called;
-use crate::output::text::cut;
+use crate::output::text::{SHORT_ID, UNKNOWN, cut, known};
 use crate::output::units::{bytes_size, duration, human_size, percent};
-
-const UNKNOWN: &str = "--";
-
-/// How many characters of an id are shown.
-const SHORT_ID: usize = 12;
 
 pub(super) fn id(row: &Row<'_>) -> String {
     let id = &row.container.id;
@@ -265,11 +260,6 @@ fn pressure(pressure: Option<Pressure>) -> String {
 
 fn seconds(value: f64) -> String {
     format!("{value:.3} s")
-}
-
-/// A value, or `--`.
-fn known<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
-    value.map_or_else(|| UNKNOWN.to_owned(), format)
 }
 
 fn word(value: Option<impl ToString>) -> String {
