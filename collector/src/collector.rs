@@ -1,7 +1,11 @@
 //! What every command starts with: the kernel side, the registry and the files, and how samples
 //! become reports.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use nix::{
@@ -24,6 +28,7 @@ use crate::{
     registry::{Counters, Follow, Registry, socket_ids},
     sample::{BlockBooks, Receipts, Sample, Sampler},
     sources::sources,
+    timing::{self, timed},
 };
 
 /// The first names are worth this wait; later ones arrive when they arrive.
@@ -43,8 +48,11 @@ impl Collector {
     ///
     /// If there is nothing to read, or if what `--bpf require` asks for is not there.
     pub fn start(common: &Common, scope: Scope) -> Result<Self> {
-        let sampler = start(common, scope)?;
-        Ok(Self { sampler, host: HostFacts::read(&common.proc_root, &common.sys_root) })
+        let sampler = timed("starting", || start(common, scope))?;
+        let host = timed("reading the host's facts", || {
+            HostFacts::read(&common.proc_root, &common.sys_root)
+        });
+        Ok(Self { sampler, host })
     }
 
     /// Waits for the names of the containers that the first sample found, but not for long.
@@ -54,7 +62,9 @@ impl Collector {
 
     /// The same, for at most `timeout`.
     pub async fn settle_names_within(&self, timeout: Duration) {
+        let begun = Instant::now();
         self.sampler.registry.names().settled(timeout).await;
+        timing::log("waiting for names", begun);
     }
 
     /// Waits for the next tick; news are heard as they come.
@@ -78,7 +88,7 @@ impl Collector {
     /// Takes a sample.
     pub fn sample(&mut self) -> Arc<Sample> {
         self.host.refresh();
-        self.sampler.take()
+        timed("a sample", || self.sampler.take())
     }
 
     /// What two samples tell, or one alone.

@@ -14,7 +14,10 @@ mod mapping;
 mod plan;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    time::Instant,
+};
 
 use aya::{Btf, Ebpf, sys::SyscallError};
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
@@ -27,9 +30,12 @@ pub use self::{
     plan::Sockets,
     table::{Cells, Table},
 };
-use crate::kernel::{
-    log::Log,
-    plan::{Lifecycle, Plan},
+use crate::{
+    kernel::{
+        log::Log,
+        plan::{Lifecycle, Plan},
+    },
+    timing::{self, timed},
 };
 
 /// What the kernel side needs to know of the user's wishes and of the host.
@@ -92,7 +98,7 @@ impl Kernel {
         if !options.enabled {
             return Self::idle(&Plan::nothing("switched off with --bpf off"));
         }
-        let facts = Facts::read(&options.sys_root, options.socket_ids);
+        let facts = timed("reading BTF", || Facts::read(&options.sys_root, options.socket_ids));
         let plan = plan::plan(&facts, options.sockets);
         let kernel = if plan.is_nothing() {
             Self::idle(&plan)
@@ -133,10 +139,11 @@ impl Kernel {
 }
 
 fn apply(plan: &Plan, options: &Options) -> anyhow::Result<Kernel> {
-    let btf = Btf::from_sys_fs()?;
+    let btf = timed("reading BTF to attach by", Btf::from_sys_fs)?;
     let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
     let shards = load::shards(cpus as u32);
-    let mut ebpf = load::load(plan, options, shards)?;
+    let mut ebpf = timed("loading the object", || load::load(plan, options, shards))?;
+    let begun = Instant::now();
     let maps = inventory::maps(&ebpf);
     let log = Log::open(&mut ebpf)?;
     let mut kernel = Kernel { maps, log: Some(log), ..Kernel::idle(plan) };
@@ -177,6 +184,7 @@ fn apply(plan: &Plan, options: &Options) -> anyhow::Result<Kernel> {
             Err(reason) => (None, Some(reason)),
         };
     }
+    timing::log("verifying and attaching", begun);
     kernel.ebpf = Some(ebpf);
     Ok(kernel)
 }

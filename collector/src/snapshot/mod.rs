@@ -19,6 +19,7 @@ use crate::{
         select::{self, explained},
         snapshot::render,
     },
+    timing::timed,
 };
 
 /// Somebody who wants an answer at once waits this long for names at most.
@@ -41,7 +42,7 @@ pub async fn run(common: &Common, options: &config::Snapshot) -> Result<()> {
     if let Some(path) = &options.output {
         file::write(path, &snapshot)?;
     }
-    print(&snapshot, options)
+    timed("printing", || print(&snapshot, options))
 }
 
 /// Looks at this host.

@@ -11,7 +11,7 @@ mod tests;
 pub use self::page::{Page, WIDTH};
 use self::{page::Tone, sections::sections};
 use crate::{
-    model::{Host, Kind, Pressure, Report, Snapshot, State},
+    model::{Host, Kind, Pressure, Report, Snapshot, Source, State},
     output::{
         text::{UNKNOWN, known},
         units::{bytes_size, span},
@@ -20,9 +20,6 @@ use crate::{
 
 /// Where the text behind a label begins.
 const INDENT: usize = 11;
-
-/// The same for the names of families.
-const FAMILY_INDENT: usize = 21;
 
 /// Lays out a snapshot. With `chosen`, the containers in it were asked for by name, and each is
 /// shown whether it stands out or not.
@@ -37,7 +34,7 @@ pub fn render(snapshot: &Snapshot, chosen: bool) -> Page {
     }
     if !anything {
         page.gap();
-        page.title(Tone::Plain, "Nothing stands out.");
+        page.title(Tone::Plain, "No container stands out.");
     }
     missing(&mut page, report);
     page
@@ -125,15 +122,25 @@ fn shown(report: &Report) -> String {
     }
 }
 
+/// Families that lack something for the same reason share a line.
 fn missing(page: &mut Page, report: &Report) {
-    let lacking = report.sources.iter().filter(|(_, source)| source.state != State::On);
-    for (index, (family, source)) in lacking.enumerate() {
-        if index == 0 {
-            page.gap();
-            page.title(Tone::Title, "WHAT IS MISSING, AND WHY");
+    let mut gaps: Vec<(Vec<&str>, &Source)> = Vec::new();
+    for (family, source) in report.sources.iter().filter(|(_, source)| source.state != State::On) {
+        let same = |gap: &&mut (Vec<&str>, &Source)| {
+            (gap.1.state, &gap.1.reason) == (source.state, &source.reason)
+        };
+        match gaps.iter_mut().find(same) {
+            Some((families, _)) => families.push(family.as_str()),
+            None => gaps.push((vec![family.as_str()], source)),
         }
+    }
+    if !gaps.is_empty() {
+        page.gap();
+        page.title(Tone::Title, "WHAT IS MISSING, AND WHY");
+    }
+    for (families, source) in gaps {
         let state = if source.state == State::Off { "off" } else { "in part" };
         let reason = source.reason.as_deref().unwrap_or("for an unknown reason");
-        page.labelled(family.as_str(), FAMILY_INDENT, &format!("{state}: {reason}"));
+        page.paragraph(&format!("{} ({state}): {reason}", families.join(", ")));
     }
 }

@@ -9,6 +9,9 @@ pub const WIDTH: usize = 100;
 const NAME: usize = 40;
 const NAME_MIN: usize = 12;
 
+/// How far the lines below the first one of a text are moved in.
+const HANG: usize = 4;
+
 /// A page from top to bottom.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
@@ -68,12 +71,20 @@ impl Page {
 
     /// A text behind a label, wrapped at the page's width.
     pub(super) fn labelled(&mut self, label: &str, indent: usize, text: &str) {
-        let label = format!("{:<indent$}", cut(label, indent.saturating_sub(1)));
-        for (index, line) in wrap(text, indent, WIDTH).into_iter().enumerate() {
-            let line =
-                if index == 0 { line.replacen(&" ".repeat(indent), &label, 1) } else { line };
-            self.lines.push((Tone::Plain, line));
+        let mut lines = wrap(text, indent, WIDTH);
+        if let Some(first) = lines.first_mut() {
+            first.replace_range(..indent, &format!("{label:<indent$}"));
         }
+        self.lines.extend(lines.into_iter().map(|line| (Tone::Plain, line)));
+    }
+
+    /// A text that hangs below its first word.
+    pub(super) fn paragraph(&mut self, text: &str) {
+        let mut lines = wrap(text, HANG, WIDTH);
+        if let Some(first) = lines.first_mut() {
+            first.drain(..HANG);
+        }
+        self.lines.extend(lines.into_iter().map(|line| (Tone::Plain, line)));
     }
 
     /// A table, unless it has no rows.
