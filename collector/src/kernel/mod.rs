@@ -16,10 +16,11 @@ mod table;
 
 use std::{
     path::{Path, PathBuf},
+    thread::{self, JoinHandle},
     time::Instant,
 };
 
-use aya::{Btf, Ebpf, sys::SyscallError};
+use aya::{Btf, BtfError, Ebpf, sys::SyscallError};
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
 pub use self::{
@@ -98,12 +99,14 @@ impl Kernel {
         if !options.enabled {
             return Self::idle(&Plan::nothing("switched off with --bpf off"));
         }
+        // aya indexes all types of the kernel, which takes as long as all the rest until then.
+        let btf = thread::spawn(|| timed("indexing BTF to attach by", Btf::from_sys_fs));
         let facts = timed("reading BTF", || Facts::read(&options.sys_root, options.socket_ids));
         let plan = plan::plan(&facts, options.sockets);
         let kernel = if plan.is_nothing() {
             Self::idle(&plan)
         } else {
-            apply(&plan, options)
+            apply(&plan, options, btf)
                 .unwrap_or_else(|error| Self::idle(&Plan::nothing(&reason(&error, TRACING))))
         };
         Self { facts: Some(facts), ..kernel }
@@ -138,11 +141,15 @@ impl Kernel {
     }
 }
 
-fn apply(plan: &Plan, options: &Options) -> anyhow::Result<Kernel> {
-    let btf = timed("reading BTF to attach by", Btf::from_sys_fs)?;
+fn apply(
+    plan: &Plan,
+    options: &Options,
+    btf: JoinHandle<Result<Btf, BtfError>>,
+) -> anyhow::Result<Kernel> {
     let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
     let shards = load::shards(cpus as u32);
     let mut ebpf = timed("loading the object", || load::load(plan, options, shards))?;
+    let btf = btf.join().map_err(|_| anyhow::anyhow!("cannot index BTF"))??;
     let begun = Instant::now();
     let maps = inventory::maps(&ebpf);
     let log = Log::open(&mut ebpf)?;

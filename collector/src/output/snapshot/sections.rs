@@ -322,16 +322,16 @@ fn all(facts: &[Facts<'_>]) -> Section {
     Ranked::of(facts, rows).section(Tone::Title, "ASKED FOR", header)
 }
 
+/// Those that failed first, then the latest: a failure must not hide behind what ended well.
 fn ended(snapshot: &Snapshot) -> Section {
     let report = &snapshot.report;
     let row = |ended: &Ended| {
         let Ended { container, ended_at, .. } = ended;
         let ago = report.time.duration_since(*ended_at).as_secs_f64().max(0.0);
-        let killed = container.oom_killed.or(container.memory.oom_kills.map(|kills| kills > 0));
         let cells = [
             format!("{} ago", span(ago)),
             known(container.exit_code, |code| code.to_string()),
-            known(killed, |killed| if killed { "yes" } else { "no" }.to_owned()),
+            known(was_killed(container), |killed| if killed { "yes" } else { "no" }.to_owned()),
             known(container.cpu.usage_seconds, |used| format!("{used:.3} s")),
             known(container.memory.peak_bytes, bytes_size),
             known(container.memory.limit_bytes, bytes_size),
@@ -339,9 +339,18 @@ fn ended(snapshot: &Snapshot) -> Section {
         named(container, cells)
     };
     let header = &["NAME", "ENDED", "EXIT CODE", "OOM", "CPU TIME", "MEM PEAK", "MEM LIMIT"];
-    let rows = report.ended.iter().take(MAX_ROWS).map(row).collect();
+    let (failed, well): (Vec<&Ended>, Vec<&Ended>) = report.ended.iter().partition(|ended| {
+        let container = &ended.container;
+        container.exit_code.is_some_and(|code| code != 0) || was_killed(container) == Some(true)
+    });
+    let rows = failed.into_iter().chain(well).take(MAX_ROWS).map(row).collect();
     let more = report.ended.len().saturating_sub(MAX_ROWS);
     Section { tone: Tone::Title, title: "ENDED", header, rows, more }
+}
+
+/// Whether memory ran out: what the runtime says, or else the kernel's count.
+fn was_killed(row: &Container) -> Option<bool> {
+    row.oom_killed.or(row.memory.oom_kills.map(|kills| kills > 0))
 }
 
 /// Cells behind the name by which people can ask for the row again.
