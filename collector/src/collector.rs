@@ -48,7 +48,28 @@ impl Collector {
     ///
     /// If there is nothing to read, or if what `--bpf require` asks for is not there.
     pub fn start(common: &Common, scope: Scope) -> Result<Self> {
-        let sampler = timed("starting", || start(common, scope))?;
+        Self::open(common, scope, (common.bpf == Bpf::Off).then_some("switched off with --bpf off"))
+    }
+
+    /// The same for a single sample. Counters in the kernel start at 0 when they are loaded, so
+    /// they would tell nothing; without them it takes a fraction of the time.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing to read, or if the kernel side is required.
+    pub fn start_for_one_sample(common: &Common, scope: Scope) -> Result<Self> {
+        if common.bpf == Bpf::Require {
+            bail!("--bpf require: a single sample uses no BPF; give it a --window");
+        }
+        Self::open(
+            common,
+            scope,
+            Some("not loaded for a single sample, in which it would count nothing"),
+        )
+    }
+
+    fn open(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<Self> {
+        let sampler = timed("starting", || start(common, scope, no_bpf))?;
         let host = timed("reading the host's facts", || {
             HostFacts::read(&common.proc_root, &common.sys_root)
         });
@@ -60,8 +81,7 @@ impl Collector {
         self.settle_names_within(NAMES_TIMEOUT).await;
     }
 
-    /// The same, for at most `timeout`.
-    pub async fn settle_names_within(&self, timeout: Duration) {
+    async fn settle_names_within(&self, timeout: Duration) {
         let begun = Instant::now();
         self.sampler.registry.names().settled(timeout).await;
         timing::log("waiting for names", begun);
@@ -91,6 +111,14 @@ impl Collector {
         timed("a sample", || self.sampler.take())
     }
 
+    /// Takes a first and only sample, with the names that are told within `timeout`.
+    pub async fn only_sample(&mut self, timeout: Duration) -> Arc<Sample> {
+        timed("opening files", || self.sampler.look());
+        self.settle_names_within(timeout).await;
+        self.sampler.registry.name();
+        timed("a sample", || self.sampler.measure())
+    }
+
     /// What two samples tell, or one alone.
     pub fn report(&self, older: Option<&Sample>, newer: &Sample) -> Report {
         let Sampler { registry, kernel, receipts, books, .. } = &self.sampler;
@@ -100,7 +128,7 @@ impl Collector {
     }
 }
 
-fn start(common: &Common, scope: Scope) -> Result<Sampler> {
+fn start(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<Sampler> {
     raise_descriptor_limit();
     raise_priority();
     let hierarchies = find_hierarchies(&common.proc_root, common.cgroup_root.as_deref())?;
@@ -122,7 +150,7 @@ fn start(common: &Common, scope: Scope) -> Result<Sampler> {
     let namespaces = Namespaces::new(&common.proc_root);
     let registry = Registry::new(hierarchies, socket_ids, follow, namespaces, names);
     let kernel = Kernel::start(&kernel::Options {
-        enabled: common.bpf != Bpf::Off,
+        off: no_bpf,
         sys_root: common.sys_root.clone(),
         unified,
         socket_ids,

@@ -9,11 +9,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
 use tare_tests::binaries;
 use tare_tests::doctor::Diagnosis;
-use tare_tests::process;
 use tare_tests::report::Report;
 use tare_tests::scratch::Scratch;
 use tare_tests::tare::Tare;
-use tare_tests::wait::PATIENCE;
 
 /// What every tree holds: two Docker containers with the same memory and limits.
 /// Full id, usage, working set, limit, pids.
@@ -220,7 +218,8 @@ fn a_saved_snapshot_is_shown_again() -> Result<()> {
     ensure!(json == serde_json::from_str::<Value>(&text)?, "something was lost on the way");
     let mut piped = tare.command(&["snapshot", "--read", "-"]);
     piped.stdin(fs::File::open(saved).context("open the fixture")?);
-    ensure!(process::run(piped, PATIENCE)?.stdout == whole, "standard input is another file");
+    let done = piped.output().context("run tare")?;
+    ensure!(done.stdout == whole.as_bytes(), "standard input is another file: {done:?}");
     Ok(())
 }
 

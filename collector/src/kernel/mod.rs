@@ -42,8 +42,8 @@ use crate::{
 /// What the kernel side needs to know of the user's wishes and of the host.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `false` leaves the kernel alone.
-    pub enabled: bool,
+    /// Why the kernel is to be left alone, if it is.
+    pub off: Option<&'static str>,
     /// Where `sysfs` is mounted.
     pub sys_root: PathBuf,
     /// Where the root of cgroup2 is mounted, if it is.
@@ -96,8 +96,8 @@ pub struct Kernel {
 impl Kernel {
     /// Starts what the kernel allows; never fails as a whole.
     pub fn start(options: &Options) -> Self {
-        if !options.enabled {
-            return Self::idle(&Plan::nothing("switched off with --bpf off"));
+        if let Some(why) = options.off {
+            return Self::idle(&Plan::nothing(why));
         }
         // aya indexes all types of the kernel, which takes as long as all the rest until then.
         let btf = thread::spawn(|| timed("indexing BTF to attach by", Btf::from_sys_fs));

@@ -176,12 +176,17 @@ impl Sampler {
 
     /// Takes a sample. A reader that fails costs its own numbers only.
     pub fn take(&mut self) -> Arc<Sample> {
+        self.look();
+        self.measure()
+    }
+
+    /// Looks who is there, opens their files and asks for their names.
+    pub fn look(&mut self) {
         self.kernel.drain_log();
         self.hear();
         self.discover();
         self.discover_devices();
         self.registry.settle();
-        self.measure()
     }
 
     /// Takes a sample of those who are known, without looking for others.

@@ -49,13 +49,13 @@ pub async fn run(common: &Common, options: &config::Snapshot) -> Result<()> {
 async fn take(common: &Common, options: &config::Snapshot) -> Result<Snapshot> {
     // Who names a service wants to see it.
     let scope = if options.names.is_empty() { Scope::Containers } else { Scope::All };
+    if options.window.is_zero() {
+        let mut collector = Collector::start_for_one_sample(common, scope)?;
+        let sample = collector.only_sample(NAMES_TIMEOUT_AT_ONCE).await;
+        return Ok(Snapshot::new(None, collector.report(None, &sample)));
+    }
     let mut collector = Collector::start(common, scope)?;
     let older = collector.sample();
-    if options.window.is_zero() {
-        collector.settle_names_within(NAMES_TIMEOUT_AT_ONCE).await;
-        let newer = collector.sample();
-        return Ok(Snapshot::new(None, collector.report(None, &newer)));
-    }
     let mut ticks = time::interval_at(Instant::now() + options.window, options.window);
     collector.settle_names().await;
     // Derived now: what is held back from the collector would be read again in place.

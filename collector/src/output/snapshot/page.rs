@@ -75,7 +75,7 @@ impl Page {
         if let Some(first) = lines.first_mut() {
             first.replace_range(..indent, &format!("{label:<indent$}"));
         }
-        self.lines.extend(lines.into_iter().map(|line| (Tone::Plain, line)));
+        self.plain(&lines);
     }
 
     /// A text that hangs below its first word.
@@ -84,7 +84,19 @@ impl Page {
         if let Some(first) = lines.first_mut() {
             first.drain(..HANG);
         }
-        self.lines.extend(lines.into_iter().map(|line| (Tone::Plain, line)));
+        self.plain(&lines);
+    }
+
+    /// Lines as they are; a word that is longer than the page goes on below.
+    fn plain(&mut self, lines: &[String]) {
+        for line in lines {
+            let mut rest = line.as_str();
+            while !rest.is_empty() {
+                let first = cut(rest, WIDTH);
+                self.lines.push((Tone::Plain, first.to_owned()));
+                rest = &rest[first.len()..];
+            }
+        }
     }
 
     /// A table, unless it has no rows.
