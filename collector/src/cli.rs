@@ -20,6 +20,7 @@ pub const MAX_INTERVAL: Duration = Duration::from_secs(3600);
 
 const EXAMPLES: &str = "\
 Examples:
+  tare top                            all containers on a whole terminal, with keys and mouse
   tare stats                          live table of all containers
   tare stats --no-stream --sort cpu   one table, the busiest first
   tare stats --help                   all that `stats` can do
@@ -63,6 +64,16 @@ Examples:
   tare completions zsh > \"${fpath[1]}/_tare\"
   tare completions fish > ~/.config/fish/completions/tare.fish";
 
+const TOP_EXAMPLES: &str = "\
+Examples:
+  tare top                      all containers, the busiest first
+  tare top --sort memory        those with the most memory first
+  tare top --filter web         those that have `web` in a name, an id or an image
+  tare top --scope services     services of systemd
+  NO_COLOR=1 tare top           without colours
+
+Keys: ? shows them all; / filters, Enter looks into a container, F5 groups, q quits.";
+
 /// Tells what every container on this host uses: CPU, memory, network and block I/O.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "tare", version, after_help = EXAMPLES, max_term_width = 100)]
@@ -85,6 +96,9 @@ pub enum Command {
     /// Who is in trouble, how, and since when: one page, for an incident
     #[command(after_help = SNAPSHOT_EXAMPLES)]
     Snapshot(SnapshotArgs),
+    /// All containers on a whole terminal, like `htop`: sort, filter, look into one
+    #[command(after_help = TOP_EXAMPLES)]
+    Top(TopArgs),
     /// What this host offers, what Tare uses of it, why the rest is off and what helps
     Doctor(DoctorArgs),
     /// Print a script that completes the command line
@@ -269,6 +283,27 @@ pub enum PlainFormat {
     Table,
     /// One object, for programs.
     Json,
+}
+
+/// Options of `tare top`.
+#[derive(Args, Clone, Debug)]
+pub struct TopArgs {
+    /// Time between two samples, from 100ms to 1h; + and - change it
+    #[arg(long, env = "TARE_INTERVAL", hide_env_values = true)]
+    #[arg(value_name = "DURATION", default_value = "1s", value_parser = interval)]
+    pub interval: Duration,
+    /// What orders the rows; all but `name` put the biggest first
+    #[arg(long, env = "TARE_SORT", hide_env_values = true)]
+    #[arg(value_enum, default_value = "cpu", value_name = "COLUMN")]
+    pub sort: Sort,
+    /// Which rows to show first; s changes it
+    #[arg(long, env = "TARE_SCOPE", hide_env_values = true)]
+    #[arg(value_enum, default_value_t)]
+    pub scope: Scope,
+    /// Only rows that have this in a name, an id, an image or a cgroup's path
+    #[arg(long, env = "TARE_FILTER", hide_env_values = true)]
+    #[arg(value_name = "TEXT", default_value = "", hide_default_value = true)]
+    pub filter: String,
 }
 
 /// Whether to use eBPF.

@@ -26,8 +26,8 @@ use crate::{
     network::Namespaces,
     output::Scope,
     registry::{Counters, Follow, Registry, socket_ids},
-    sample::{BlockBooks, Receipts, Sample, Sampler},
-    sources::sources,
+    sample::{BlockBooks, Receipts, Sample, Sampler, SegmentBooks},
+    sources::{Sources, sources},
     timing::{self, timed},
 };
 
@@ -121,10 +121,15 @@ impl Collector {
 
     /// What two samples tell, or one alone.
     pub fn report(&self, older: Option<&Sample>, newer: &Sample) -> Report {
-        let Sampler { registry, kernel, receipts, books, .. } = &self.sampler;
+        let Sampler { registry, receipts, .. } = &self.sampler;
         let layout = registry.hierarchies().layout();
-        let sources = sources(registry, kernel, books.proof());
-        model::report(older, newer, receipts, &self.host, layout, sources)
+        model::report(older, newer, receipts, &self.host, layout, self.sources())
+    }
+
+    /// Where each family of numbers comes from now.
+    pub fn sources(&self) -> Sources {
+        let Sampler { registry, kernel, books, segments, .. } = &self.sampler;
+        sources(registry, kernel, books.proof(), segments.proof())
     }
 }
 
@@ -166,7 +171,8 @@ fn start(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<
         require(&kernel)?;
     }
     let receipts = Receipts::new(common.receipts, common.receipt_ttl);
-    let (devices, books) = (Devices::new(&common.sys_root), BlockBooks::new(diskstats));
+    let books = (BlockBooks::new(diskstats), SegmentBooks::new(&common.proc_root));
+    let devices = Devices::new(&common.sys_root);
     Ok(Sampler::new(registry, kernel, host, devices, books, receipts))
 }
 

@@ -10,7 +10,7 @@ use crate::cli::{self, Cli, LogLevel};
 use crate::identity::{AllowedLabels, Sockets};
 use crate::output::columns::{self, Choice};
 use crate::output::filter::Filters;
-use crate::output::{Format, Scope, table};
+use crate::output::{Format, Scope, Sort, table};
 
 pub use crate::cli::{Bpf, NetLevel, PlainFormat};
 
@@ -57,6 +57,8 @@ pub enum Command {
     Stats(Stats),
     /// `tare snapshot`
     Snapshot(Snapshot),
+    /// `tare top`
+    Top(Top),
     /// `tare doctor`
     Doctor(Doctor),
     /// `tare stats --columns help`
@@ -104,6 +106,19 @@ pub struct Stats {
     pub table: table::Options,
 }
 
+/// What `tare top` is to begin with; keys change all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Top {
+    /// Time between two samples.
+    pub interval: Duration,
+    /// What orders the rows.
+    pub sort: Sort,
+    /// Which rows are shown.
+    pub scope: Scope,
+    /// What they must have in a name; empty for all.
+    pub filter: String,
+}
+
 impl From<Cli> for Config {
     fn from(cli: Cli) -> Self {
         let command = match cli.command {
@@ -118,6 +133,7 @@ impl From<Cli> for Config {
             }
             cli::Command::Completions(args) => Command::Completions(args.shell),
             cli::Command::Manuals(args) => Command::Manuals(args.directory),
+            cli::Command::Top(args) => Command::Top(args.into()),
         };
         let mut common = Common::from(cli.global);
         if let Command::Stats(Stats { table, .. }) = &command {
@@ -172,6 +188,13 @@ impl From<cli::StatsArgs> for Stats {
             columns: columns::chosen(&args.columns, columns::usual(args.ended, all)),
         };
         Self { stream: !args.no_stream, interval: args.interval, format: args.format, table }
+    }
+}
+
+impl From<cli::TopArgs> for Top {
+    fn from(args: cli::TopArgs) -> Self {
+        let cli::TopArgs { interval, sort, scope, filter } = args;
+        Self { interval, sort, scope, filter }
     }
 }
 

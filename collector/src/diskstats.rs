@@ -14,6 +14,9 @@ use crate::cgroup::{
 /// The kernel's unit of length, whatever the device's own is.
 const SECTOR_BYTES: u64 = 512;
 
+/// A line has a name of at most 31 bytes and 20 numbers (`block/genhd.c`, `diskstats_show`).
+const LINE_BYTES_MAX: usize = 512;
+
 /// What completed on one device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Completed {
@@ -49,7 +52,7 @@ impl Diskstats {
     ) -> Result<(), ReadError> {
         out.clear();
         if let Some(file) = &self.0 {
-            parse_diskstats(file.read_records(buffer)?, out);
+            parse_diskstats(file.read_records(buffer, LINE_BYTES_MAX)?, out);
         }
         Ok(())
     }

@@ -41,3 +41,5 @@ pub mod doctor;
 pub mod snapshot;
 
 pub mod stats;
+
+pub mod top;

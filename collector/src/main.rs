@@ -11,13 +11,14 @@ use tare::{
     doctor, manuals,
     output::{self, columns},
     snapshot, stats,
+    top::{self, terminal::Log},
 };
 
 fn main() -> ExitCode {
     let config = Config::from(Cli::parse());
     tracing_subscriber::fmt()
         .with_max_level(config.common.log_level)
-        .with_writer(std::io::stderr)
+        .with_writer(Log)
         .with_target(false)
         .with_ansi(io::stderr().is_terminal())
         .init();
@@ -37,6 +38,7 @@ fn run(config: &Config) -> Result<ExitCode> {
     match &config.command {
         Command::Stats(stats) => block_on(stats::run(&config.common, stats))?,
         Command::Snapshot(snapshot) => block_on(snapshot::run(&config.common, snapshot))?,
+        Command::Top(top) => block_on(top::run(&config.common, top))?,
         Command::Doctor(doctor) => return block_on(doctor::run(&config.common, doctor)),
         Command::Columns => out.write_all(columns::help().as_bytes())?,
         Command::Completions(shell) => manuals::completions(*shell, &mut out)?,

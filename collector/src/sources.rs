@@ -100,7 +100,7 @@ pub struct Reconciled {
     pub lost: u64,
     /// Bytes of that; `None` if they cannot be told.
     pub lost_bytes: Option<u64>,
-    /// Devices that are compared.
+    /// Devices, or network namespaces, that are compared.
     pub covered: u64,
     /// Devices whose counts cannot be compared.
     pub uncovered: u64,
@@ -141,14 +141,19 @@ impl Source {
 }
 
 /// Tells the source of every family as it is now.
-pub fn sources(registry: &Registry, kernel: &Kernel, blocks: Option<&Proof>) -> Sources {
+pub fn sources(
+    registry: &Registry,
+    kernel: &Kernel,
+    blocks: Option<&Proof>,
+    segments: Option<&Proof>,
+) -> Sources {
     BTreeMap::from([
         (Family::Cpu, files(registry, "cpuacct", "cpuacct.usage, cpuacct.stat", "cpu.stat")),
         (Family::Memory, files(registry, "memory", "memory.* (v1)", "memory.* (v2)")),
         (Family::Pids, files(registry, "pids", "pids.* (v1)", "pids.* (v2)")),
         (Family::NetworkInterfaces, interfaces(registry)),
         (Family::NetworkSockets, sockets(registry, kernel)),
-        (Family::NetworkTcp, tcp(kernel)),
+        (Family::NetworkTcp, tcp(kernel, segments)),
         (Family::Block, block(registry, kernel, blocks)),
         (Family::Lifecycle, lifecycle(kernel)),
         (Family::Identity, identity(registry)),
@@ -224,15 +229,24 @@ fn sockets(registry: &Registry, kernel: &Kernel) -> Source {
     }
 }
 
-fn tcp(kernel: &Kernel) -> Source {
+fn tcp(kernel: &Kernel, proof: Option<&Proof>) -> Source {
     const RETRANSMITS: &str = "tp_btf/tcp_retransmit_skb";
     const CONNECTIONS: &str = "tp_btf/inet_sock_set_state";
-    match (&kernel.retransmits_reason, &kernel.connections_reason) {
-        (None, None) => Source::on(format!("{RETRANSMITS}, {CONNECTIONS}")),
+    let unseen = proof.and_then(|proof| losses(proof, "TCP segments sent again"));
+    let found = match (&kernel.retransmits_reason, &kernel.connections_reason) {
+        (None, None) => {
+            let source = format!("{RETRANSMITS}, {CONNECTIONS}");
+            match unseen {
+                Some(unseen) => Source::degraded(source, unseen),
+                None => Source::on(source),
+            }
+        }
         (Some(reason), None) => Source::degraded(CONNECTIONS, format!("no retransmits: {reason}")),
         (None, Some(reason)) => Source::degraded(RETRANSMITS, format!("no connections: {reason}")),
         (Some(reason), Some(_)) => Source::off(reason),
-    }
+    };
+    let with = "/proc/PID/net/snmp, /proc/PID/net/netstat";
+    Source { reconciled: proof.map(|proof| reconciled(proof, with)), ..found }
 }
 
 fn block(registry: &Registry, kernel: &Kernel, proof: Option<&Proof>) -> Source {
@@ -244,12 +258,19 @@ fn block(registry: &Registry, kernel: &Kernel, proof: Option<&Proof>) -> Source 
         };
         let source = format!("{SOURCE}{bios}");
         let mut gaps = block_gaps(registry, kernel);
-        gaps.extend(proof.and_then(losses));
+        gaps.extend(
+            proof.and_then(|proof| {
+                losses(proof, &format!("requests on {}", proof.losers.join(", ")))
+            }),
+        );
         let found = match gaps.is_empty() {
             true => Source::on(source),
             false => Source::degraded(source, gaps.join("; ")),
         };
-        return Source { reconciled: proof.map(reconciled), ..found };
+        return Source {
+            reconciled: proof.map(|proof| reconciled(proof, "/proc/diskstats")),
+            ..found
+        };
     };
     match registry.hierarchies().controller("blkio").map(|found| found.version) {
         Some(Version::V2) => Source::degraded("io.stat", format!("no latency: {reason}")),
@@ -313,23 +334,22 @@ fn block_gaps(registry: &Registry, kernel: &Kernel) -> Vec<String> {
     gaps
 }
 
-/// Requests that completed and that no program saw.
-fn losses(proof: &Proof) -> Option<String> {
+/// What happened and no program saw.
+fn losses(proof: &Proof, what: &str) -> Option<String> {
     let Tally { expected, lost, .. } = proof.total;
     (lost > 0).then(|| {
         let percent = lost as f64 / expected.max(1) as f64 * 100.0;
-        let devices = proof.losers.join(", ");
         format!(
-            "{lost} of {expected} requests on {devices} ({percent:.2} %) were not seen by the \
+            "{lost} of {expected} {what} ({percent:.2} %) were not seen by the \
              kernel's programs"
         )
     })
 }
 
-fn reconciled(proof: &Proof) -> Reconciled {
+fn reconciled(proof: &Proof, with: &'static str) -> Reconciled {
     let Proof { since, total, covered, uncovered, .. } = proof;
     Reconciled {
-        with: "/proc/diskstats".into(),
+        with: with.into(),
         since: *since,
         expected: total.expected,
         counted: total.counted,

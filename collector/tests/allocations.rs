@@ -6,18 +6,18 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::fs;
 use std::path::Path;
-use std::thread::sleep;
 use std::time::Duration;
 
-use tare::cgroup::{find_hierarchies, seldom::SELDOM_INTERVAL};
+use tare::cgroup::find_hierarchies;
 
 use tare::devices::Devices;
+use tare::diskstats::Diskstats;
 use tare::host::HostFiles;
-use tare::identity::docker::{DockerNames, DockerSocket};
+use tare::identity::{AllowedLabels, Names, Socket, Sockets};
 use tare::kernel::{Kernel, Options};
 use tare::network::Namespaces;
 use tare::registry::{Follow, Registry};
-use tare::sample::{Receipts, Sampler};
+use tare::sample::{BlockBooks, Receipts, Sampler, SegmentBooks};
 
 /// The system's allocator, which counts what each thread asks for.
 struct Counting;
@@ -118,7 +118,8 @@ fn write(root: &Path, files: &[(&str, &str)], number: usize) {
 fn sampler(cgroup_root: Option<&Path>, follow: Follow) -> Sampler {
     let proc = Path::new("/proc");
     let hierarchies = find_hierarchies(proc, cgroup_root).unwrap();
-    let names = DockerNames::spawn(DockerSocket::Off);
+    let sockets = Sockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
+    let names = Names::new(sockets, AllowedLabels::default());
     let registry = Registry::new(hierarchies, None, follow, Namespaces::new(proc), names);
     let kernel = Kernel::start(&Options {
         off: Some("not part of this test"),
@@ -132,7 +133,8 @@ fn sampler(cgroup_root: Option<&Path>, follow: Follow) -> Sampler {
     });
     let receipts = Receipts::new(0, Duration::ZERO);
     let host = HostFiles::open(proc).unwrap();
-    Sampler::new(registry, kernel, host, Devices::new(Path::new("/sys")), receipts)
+    let books = (BlockBooks::new(Diskstats::open(proc).unwrap()), SegmentBooks::new(proc));
+    Sampler::new(registry, kernel, host, Devices::new(Path::new("/sys")), books, receipts)
 }
 
 /// How often the next sample allocates, and how many are in it.
@@ -161,9 +163,13 @@ fn check(files: &[(&str, &str)], unified: bool) {
         assert_eq!((usage.pids, usage.memory.usage_bytes), (number, number));
         assert_eq!(usage.io.as_ref().map(|io| io.devices[0].1.read_bytes), number);
     }
-    sleep(SELDOM_INTERVAL);
-    write(tree.path(), files, 16);
-    assert_eq!(measure(&mut sampler), (0, CONTAINERS), "with all files due");
+    for number in 14..17 {
+        write(tree.path(), files, number);
+        for tracked in sampler.registry.tracked_mut() {
+            tracked.files.as_mut().unwrap().expire();
+        }
+        assert_eq!(measure(&mut sampler), (0, CONTAINERS), "with all files due");
+    }
 }
 
 #[test]

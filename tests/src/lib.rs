@@ -28,6 +28,7 @@ pub mod process;
 pub mod programs;
 pub mod report;
 pub mod scratch;
+pub mod screen;
 pub mod tare;
 pub mod terminal;
 pub mod wait;

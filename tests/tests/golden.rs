@@ -50,7 +50,8 @@ fn tare(tree: &Path) -> Result<Tare> {
         ensure!(part.is_dir(), "the fixture {} is missing", part.display());
         tare = tare.option(option, part.to_str().context("the fixture's path is not UTF-8")?);
     }
-    Ok(tare.option("--bpf", "off").option("--docker-socket", "off"))
+    let off = ["--bpf", "--docker-socket", "--podman-socket", "--cri-socket"];
+    Ok(off.into_iter().fold(tare, |tare, option| tare.option(option, "off")))
 }
 
 /// Takes out what differs between two runs or two checkouts.
@@ -305,7 +306,9 @@ fn a_cgroup2_without_controllers_says_so() -> Result<()> {
             .option("--cgroup-root", cgroup)
             .option("--proc-root", proc.to_str().context("the fixture's path is not UTF-8")?)
             .option("--bpf", "off")
-            .option("--docker-socket", "off"),
+            .option("--docker-socket", "off")
+            .option("--podman-socket", "off")
+            .option("--cri-socket", "off"),
     )?;
     ensure!(found.state("cpu")? == "on", "{found:?}");
     for family in ["memory", "pids"] {

@@ -12,7 +12,7 @@ use crate::packages::{Needed, install};
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// What the root tests call, whoever runs the daemon.
-const CLIENT: [Needed; 8] = [
+const CLIENT: [Needed; 9] = [
     ("docker", &["docker-cli", "docker.io"]),
     ("ip", &["iproute2"]),
     ("strace", &["strace"]),
@@ -21,6 +21,7 @@ const CLIENT: [Needed; 8] = [
     ("containerd", &["containerd"]),
     ("runc", &["runc"]),
     ("groff", &["groff-base"]),
+    ("tmux", &["tmux"]),
 ];
 
 /// What an own daemon needs beyond that.

@@ -15,6 +15,9 @@ use crate::cgroup::text::number;
 /// Size of a buffer at its first use: more than `memory.stat` needs.
 const FIRST_BUFFER_BYTES: usize = 8 << 10;
 
+/// The least that a page of memory has, on any machine.
+const PAGE_BYTES_MIN: usize = 4 << 10;
+
 /// The most that one file may hold; a longer one is [`ReadError::Malformed`].
 pub const MAX_FILE_BYTES: usize = 1 << 20;
 
@@ -82,15 +85,22 @@ impl KeptFile {
         }
     }
 
-    /// Reads a file of many records to its end, such as `/proc/PID/net/dev` or `cgroup.procs`.
+    /// Reads a file of many records to its end, such as `/proc/PID/net/dev`.
     ///
-    /// The kernel hands those out a page at a time (`fs/seq_file.c`), so a short read is not their
-    /// end: at least two `pread`s, and a long file is not of one instant.
+    /// The kernel fills a page or more with whole records, and hands that out (`fs/seq_file.c`,
+    /// `seq_read_iter`): it stops at the last record, at one that does not fit, or when there is
+    /// as much as was asked for. So the end was reached where neither of the latter can be: the
+    /// first read left room in the buffer, and in a page for one more record of `record_bytes_max`.
+    /// Otherwise it is read until nothing comes, and is not of one instant.
     ///
     /// # Errors
     ///
     /// As [`KeptFile::read`].
-    pub fn read_records<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], ReadError> {
+    pub fn read_records<'b>(
+        &self,
+        buffer: &'b mut Vec<u8>,
+        record_bytes_max: usize,
+    ) -> Result<&'b [u8], ReadError> {
         let opened;
         let file = match &self.file {
             Some(file) => file,
@@ -102,9 +112,12 @@ impl KeptFile {
         let mut length = 0;
         loop {
             make_room(&self.path, buffer, length)?;
-            match read_at(file, &self.path, &mut buffer[length..], length as u64)? {
-                0 => return Ok(&buffer[..length]),
-                more => length += more,
+            let more = read_at(file, &self.path, &mut buffer[length..], length as u64)?;
+            let first = length == 0;
+            length += more;
+            let fits = length < buffer.len() && length + record_bytes_max < PAGE_BYTES_MIN;
+            if more == 0 || (first && fits) {
+                return Ok(&buffer[..length]);
             }
         }
     }
@@ -234,7 +247,7 @@ mod tests {
             let content = vec![b'7'; size];
             let (_directory, file) = kept(&content);
             assert_eq!(file.read(&mut Vec::new()).unwrap(), content);
-            assert_eq!(file.read_records(&mut vec![0; 1]).unwrap(), content);
+            assert_eq!(file.read_records(&mut vec![0; 1], 1).unwrap(), content);
         }
     }
 
@@ -254,7 +267,7 @@ mod tests {
         let (_directory, file) = kept(&vec![b'7'; MAX_FILE_BYTES]);
         for error in [
             file.read(&mut Vec::new()).unwrap_err(),
-            file.read_records(&mut Vec::new()).unwrap_err(),
+            file.read_records(&mut Vec::new(), 1).unwrap_err(),
         ] {
             assert!(matches!(error, ReadError::Malformed { what: "file too large", .. }));
         }

@@ -16,7 +16,10 @@ use crate::cgroup::text::{named_number, number, words};
 use crate::cgroup::walk::below;
 
 /// How often settings are read; also when a cgroup is first seen and when it ends.
-pub const SELDOM_INTERVAL: Duration = Duration::from_secs(10);
+///
+/// Opening and closing a file costs ten times as much as reading one that is open, and one that
+/// stays open costs a page of the kernel's memory.
+pub const SELDOM_INTERVAL: Duration = Duration::from_secs(30);
 
 /// A v1 limit from here on is none. The kernel's greatest is `i64::MAX` rounded down to whole pages
 /// (`include/linux/page_counter.h`, `PAGE_COUNTER_MAX`), and a page has 64 KiB at most.
@@ -165,9 +168,12 @@ impl SeldomFiles {
             return Ok(&self.latest);
         }
         // The first time is when all are new; from then on each has its own turn.
-        let first = self.due.is_none();
-        let wait = if first { SELDOM_INTERVAL * self.sixteenths / 16 } else { SELDOM_INTERVAL };
+        let wait = match self.due {
+            None => SELDOM_INTERVAL * self.sixteenths / 16,
+            Some(_) => SELDOM_INTERVAL,
+        };
         self.due = Some(now + wait);
+        let first = self.spare.is_none();
         let mut spare = self.spare.take().unwrap_or_default();
         if Arc::get_mut(&mut spare).is_none() {
             spare = Arc::default();
@@ -256,14 +262,11 @@ impl Place {
         Self { version, directory, root: root.to_owned(), above: PathBuf::new() }
     }
 
-    /// Visits this directory and those above it up to the root.
+    /// Visits the directories above this one, up to the root.
     fn upwards(&mut self, mut visit: impl FnMut(&mut PathBuf)) {
         self.above.clone_from(&self.directory);
-        loop {
+        while self.above != self.root && self.above.pop() {
             visit(&mut self.above);
-            if self.above == self.root || !self.above.pop() {
-                return;
-            }
         }
     }
 }
@@ -323,7 +326,8 @@ impl Reader<'_> {
                 out.weight = self.limit(directory, "cpu.weight");
             }
         }
-        out.tightest = None;
+        let own = out.quota_microseconds.zip(out.period_microseconds);
+        out.tightest = own.and_then(|own| tighter(None, own));
         let version = *version;
         cpu.upwards(|directory| {
             if let (Some(quota), Some(period)) = self.bandwidth(version, directory) {
@@ -372,6 +376,7 @@ impl Reader<'_> {
             swap_peak_bytes: limit("memory.swap.peak"),
             ..MemorySettings::default()
         };
+        out.tightest_max_bytes = out.max_bytes;
         memory.upwards(|directory| {
             let limits = [out.tightest_max_bytes, self.limit(directory, "memory.max")];
             out.tightest_max_bytes = limits.into_iter().flatten().min();

@@ -30,7 +30,7 @@ use crate::{
     host::HostFacts,
     kernel::Facts,
     output::Scope,
-    sources::{Family, Source, Sources, State, sources},
+    sources::{Family, Source, Sources, State},
 };
 
 /// Examines the host and tells the findings. The exit code is a failure only if it is asked to be
@@ -75,7 +75,7 @@ async fn started(common: &Common, collector: &Collector) -> Diagnosis {
     let kernel = &collector.sampler.kernel;
     let facts = kernel.facts.clone().unwrap_or_else(|| Facts::read(&common.sys_root, None));
     let kernel_side = KernelSide::new(&facts, kernel.programs(), kernel.maps.clone());
-    let all = sources(registry, kernel, collector.sampler.books.proof());
+    let all = collector.sources();
     let mut diagnosis = unite(common, all, kernel_side).await;
     diagnosis.cgroups = probe::cgroups(registry.hierarchies());
     diagnosis.block_devices = probe::block_devices(common, kernel);

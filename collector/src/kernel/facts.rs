@@ -54,7 +54,7 @@ pub struct BtfFacts {
     pub block_rq_complete: Option<usize>,
     /// Arguments of the other tracepoints of the block layer.
     pub block: BlockTracepoints,
-    /// Arguments of each tracepoint of [`LIFECYCLE`], in its order.
+    /// Arguments of the tracepoint of each program that tells of lives, in the order of `LIFECYCLE`.
     pub lifecycle: [Option<usize>; LIFECYCLE.len()],
 }
 

@@ -110,7 +110,8 @@ impl Pair<'_> {
         container.state = "ended".into();
         container.exit_code = receipt.end.and_then(|end| end.exit_code);
         container.oom_killed = receipt.end.and_then(|end| end.oom_killed);
-        container.network.interfaces = receipt.interfaces.as_deref().map(interfaces);
+        container.network.interfaces =
+            receipt.interfaces.as_deref().map(|devices| interfaces(devices));
         // A namespace that is gone is shared with nobody, and its number may be another's by now.
         container.network.shared_with = None;
         let Families { cpu, memory, pids, interfaces, sockets, block } = receipt.finality;

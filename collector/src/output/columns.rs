@@ -1,6 +1,6 @@
 //! Every column of a table, which is every placeholder of a template as well: one list.
 
-mod cells;
+pub(crate) mod cells;
 
 use crate::output::nearest::did_you_mean;
 use crate::output::row::Row;

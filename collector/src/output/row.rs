@@ -74,7 +74,7 @@ pub(super) fn order(rows: &mut [Row<'_>], sort: Sort) {
 }
 
 /// A non-negative number as one that sorts like it.
-pub(super) fn ordered(value: f64) -> u64 {
+pub(crate) fn ordered(value: f64) -> u64 {
     value.max(0.0).to_bits()
 }
 

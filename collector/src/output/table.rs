@@ -270,7 +270,8 @@ impl Builder<'_> {
     }
 }
 
-fn family_name(family: Family) -> &'static str {
+/// What people call a family.
+pub(crate) fn family_name(family: Family) -> &'static str {
     match family {
         Family::Cpu => "cpu",
         Family::Memory => "memory",

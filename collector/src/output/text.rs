@@ -9,17 +9,6 @@ use tabwriter::TabWriter;
 const PADDING: usize = 3;
 const MIN_WIDTH: usize = 7;
 
-/// What stands for the unknown.
-pub const UNKNOWN: &str = "--";
-
-/// How many characters of an id are shown.
-pub const SHORT_ID: usize = 12;
-
-/// A value, or [`UNKNOWN`].
-pub fn known<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
-    value.map_or_else(|| UNKNOWN.to_owned(), format)
-}
-
 /// Escapes what a terminal would obey instead of showing: control characters, and the invisible
 /// ones that reorder or hide text. Names come from whoever could make a container.
 pub fn printable(text: &str) -> Cow<'_, str> {

@@ -263,6 +263,11 @@ impl Registry {
         &self.namespaces
     }
 
+    /// The same, to look which devices carried something.
+    pub fn namespaces_mut(&mut self) -> &mut Namespaces {
+        &mut self.namespaces
+    }
+
     /// Why network namespaces cannot be told, if they cannot.
     pub fn namespace_fault(&self) -> Option<&str> {
         self.namespace_fault.as_deref()

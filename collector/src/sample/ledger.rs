@@ -23,6 +23,9 @@ pub struct Counted {
     failed: u64,
     /// Requests of other kinds, of which the kernel's book may have some.
     others: u64,
+    /// Operations with a flush of the device's cache, of which the kernel's book may lack some:
+    /// that of Debian's Linux 6.12 lacks those without data.
+    flushes: u64,
 }
 
 /// The kernel's book, by device as in [`Key::device`](tare_ebpf::Key::device).
@@ -101,6 +104,7 @@ impl Counted {
         self.bytes = self.bytes.wrapping_add(bytes);
         self.failed = self.failed.wrapping_add(cell.errors);
         self.others = self.others.wrapping_add(cell.others);
+        self.flushes = self.flushes.wrapping_add(cell.flush_ops);
     }
 }
 
@@ -230,10 +234,15 @@ impl Account {
     fn turn(&mut self, page: Page, overflow: &Counted) {
         // All that we had counted by the last look is in the kernel's book by now, if it is ever.
         let then = Page { told: page.told, counted: self.last.counted };
-        self.has_holes |= then.ahead().ops < self.ahead_min.ops;
+        let flushes = then.counted.flushes.saturating_sub(self.opened.counted.flushes);
+        self.has_holes |= then.ahead().ops.saturating_add_unsigned(flushes) < self.ahead_min.ops;
         let odd = |counted: &Counted| counted.failed.wrapping_add(counted.others);
         self.has_odd_bytes |= odd(&page.counted) != odd(&self.opened.counted) || odd(overflow) != 0;
-        let missing = self.missing(&page, overflow);
+        let mut missing = self.missing(&page, overflow);
+        // Flushes that only we count hide lost operations, but not their bytes.
+        if missing.bytes > 0 && !self.has_odd_bytes {
+            missing.ops = missing.ops.max(1);
+        }
         self.lost.ops = self.lost.ops.max(missing.ops);
         self.lost.bytes = self.lost.bytes.max(missing.bytes);
         self.last = page;

@@ -3,7 +3,7 @@
 //! When a container's last process ends, its files are read at once: its directory may be gone
 //! some milliseconds later. When the directory goes, the kernel's counters are read a last time.
 
-use std::{collections::HashSet, time::Instant};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
@@ -185,12 +185,10 @@ impl Sampler {
             read(files.read_seldom(now, buffer), &mut faults);
             usage.seldom.clone_from(files.seldom());
         }
-        let mut devices = Vec::new();
         if let Some(namespace) = namespace
-            && read(registry.namespaces().read(namespace, buffer, &mut devices), &mut faults)
-                .is_some()
+            && let Some(devices) = read(registry.namespaces().read(namespace, buffer), &mut faults)
         {
-            (*interfaces, finality.interfaces) = (Some(devices), Finality::Final);
+            (*interfaces, finality.interfaces) = (Some(Arc::new(devices)), Finality::Final);
         }
         for fault in faults {
             registry.tell(&fault);

@@ -8,9 +8,10 @@ mod ledger;
 mod lifecycle;
 mod receipts;
 mod reconcile;
+mod segments;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -23,6 +24,7 @@ pub use self::{
     ledger::Tally,
     receipts::{Families, Finality, Receipt, Receipts},
     reconcile::{BlockBooks, Proof},
+    segments::SegmentBooks,
 };
 use crate::{
     cgroup::{
@@ -32,7 +34,7 @@ use crate::{
     host::{HostFiles, HostUsage},
     identity::Details,
     kernel::{Kernel, Sockets},
-    network::{InterfaceCounters, NamespaceId},
+    network::{Interfaces, NamespaceId},
     registry::{Counters, Member, OomKill, Registry, Serial, Startup, Tracked},
 };
 
@@ -56,7 +58,7 @@ pub struct Sample {
     /// The host's own network namespace, if it can be told.
     pub host_namespace: Option<NamespaceId>,
     /// Devices of each network namespace in use.
-    pub namespaces: HashMap<NamespaceId, Vec<(String, InterfaceCounters)>>,
+    pub namespaces: HashMap<NamespaceId, Arc<Interfaces>>,
     /// The block devices that the usages name, by [`Key::device`].
     pub block_devices: BTreeMap<u32, BlockDevice>,
     /// Whether block I/O is charged in a v1 hierarchy.
@@ -130,6 +132,8 @@ pub struct Sampler {
     missed: Missed,
     /// Whether the kernel side counts all there is of block I/O.
     pub books: BlockBooks,
+    /// The same of TCP segments that are sent again.
+    pub segments: SegmentBooks,
     /// What ended containers had used.
     pub receipts: Receipts,
     /// Members whose last process has ended.
@@ -138,7 +142,6 @@ pub struct Sampler {
     /// The sample before it, to be overwritten.
     spare: Option<Arc<Sample>>,
     /// The namespaces that the sample being taken has.
-    joined: HashSet<NamespaceId>,
     lost_events: u64,
     walked: Option<Instant>,
 }
@@ -150,7 +153,7 @@ impl Sampler {
         kernel: Kernel,
         host: HostFiles,
         devices: Devices,
-        books: BlockBooks,
+        (books, segments): (BlockBooks, SegmentBooks),
         receipts: Receipts,
     ) -> Self {
         Self {
@@ -164,11 +167,11 @@ impl Sampler {
             before_us: HashMap::new(),
             missed: Missed::default(),
             books,
+            segments,
             receipts,
             closing: HashMap::new(),
             last: None,
             spare: None,
-            joined: HashSet::new(),
             lost_events: 0,
             walked: None,
         }
@@ -187,6 +190,8 @@ impl Sampler {
         self.discover();
         self.discover_devices();
         self.registry.settle();
+        // Before the clock is read, because it may wait.
+        self.registry.namespaces_mut().look();
     }
 
     /// Takes a sample of those who are known, without looking for others.
@@ -212,6 +217,7 @@ impl Sampler {
         self.read_io_before_us(&mut sample.usages);
         self.read_tables(&mut sample.usages);
         self.reconcile();
+        self.reconcile_segments(&sample.usages);
         self.add_io_before_us(&mut sample.usages);
         self.name_devices(sample);
         self.read_namespaces(sample);
@@ -286,9 +292,11 @@ impl Sampler {
 
     /// Adds what removed sub-cgroups had counted to their owners, and frees the slots.
     fn release(&mut self) {
-        let Self { registry, kernel: Kernel { net, block, latency, .. }, books, .. } = self;
+        let Self { registry, kernel, books, segments, .. } = self;
+        let Kernel { net, block, latency, .. } = kernel;
         if let Some(net) = net {
             net.release(|_, key, cell| {
+                segments.released(cell);
                 let owner = registry.owner(Counters::Net, key.cgroup_id);
                 if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
                     tracked.former_net.add(cell);
@@ -354,9 +362,12 @@ impl Sampler {
             Ok(())
         });
         each(&mut |usage, files| {
+            // What an older sample had is let go, so that its memory can be used.
+            usage.seldom.clone_from(files.seldom());
             let read = files.read_seldom(now, buffer);
             usage.seldom.clone_from(files.seldom());
-            read
+            // Whoever ended between two families is in this sample as far as it was read.
+            if matches!(read, Err(ReadError::Vanished)) { Ok(()) } else { read }
         });
         if kernel.block.is_none() {
             each(&mut |usage, files| {
@@ -431,19 +442,18 @@ impl Sampler {
     }
 
     fn read_namespaces(&mut self, sample: &mut Sample) {
-        let Self { registry, buffer, joined, .. } = self;
+        let Self { registry, buffer, .. } = self;
         let mut faults = Vec::new();
-        joined.clear();
+        // Before anything is read: what nobody holds any more is read into again.
+        sample.namespaces.clear();
         for namespace in sample.usages.iter().filter_map(|usage| usage.namespace) {
-            if joined.insert(namespace) {
-                let devices = sample.namespaces.entry(namespace).or_default();
-                if let Err(fault) = registry.namespaces().read(namespace, buffer, devices) {
-                    faults.push(fault);
-                    sample.namespaces.remove(&namespace);
+            if let Entry::Vacant(entry) = sample.namespaces.entry(namespace) {
+                match registry.namespaces_mut().latest(namespace, buffer) {
+                    Ok(interfaces) => drop(entry.insert(interfaces)),
+                    Err(fault) => faults.push(fault),
                 }
             }
         }
-        sample.namespaces.retain(|namespace, _| joined.contains(namespace));
         for fault in faults {
             registry.tell(&fault);
         }

@@ -2,6 +2,7 @@
 
 use std::{
     collections::VecDeque,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -9,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::{
     identity::{End, Names},
-    network::InterfaceCounters,
+    network::Interfaces,
     registry::Tracked,
     sample::{Sample, Usage},
 };
@@ -23,7 +24,7 @@ pub struct Receipt {
     /// Its last totals.
     pub usage: Usage,
     /// Devices of its network namespace.
-    pub interfaces: Option<Vec<(String, InterfaceCounters)>>,
+    pub interfaces: Option<Arc<Interfaces>>,
     /// When its last process ended, or when that was noticed.
     pub ended_at: Timestamp,
     /// The same, for its age.

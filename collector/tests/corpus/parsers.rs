@@ -16,6 +16,7 @@ use tare::host::memory::parse_meminfo;
 use tare::host::stat::parse_stat;
 use tare::identity::classify;
 use tare::network::netdev::parse_net_dev;
+use tare::network::segments::parse_resent;
 
 /// A parser that takes any bytes.
 pub type Parser = fn(&[u8]);
@@ -38,6 +39,7 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("diskstats", |data| parse_diskstats(data, &mut Vec::new())),
     ("loadavg", |data| ignore((parse_loadavg(data), parse_uptime(data)))),
     ("meminfo", |data| parse_meminfo(data, &mut HostUsage::default())),
+    ("net_snmp", |data| ignore(parse_resent(data, data))),
     ("pressure", |data| ignore(parse_pressure(data))),
     ("memory_events", |data| ignore(memory::parse_events(data))),
     ("mountinfo", |data| ignore(parse_mountinfo(data, None))),

@@ -2,13 +2,14 @@
 //!
 //! Needs root, Docker (`DOCKER_HOST` or the usual socket), a disk (`TARE_TEST_DIR`, by default
 //! `/var/tmp`), podman, containerd and ctr, strace, bpftool, nsenter, groff,
-//! ip and tc. Whatever is missing fails the test.
+//! ip, tc and tmux. Whatever is missing fails the test.
 
 mod block;
 mod contract;
 mod doctor;
 mod formats;
 mod identity;
+mod interface_readings;
 mod interfaces;
 mod legacy_ids;
 mod level_l3;
@@ -20,8 +21,10 @@ mod peers;
 mod privileges;
 mod receipts;
 mod reconcile;
+mod resources;
 mod storage;
 mod table;
 mod tcp_events;
 mod terminal;
+mod top;
 mod ways;

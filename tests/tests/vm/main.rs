@@ -3,7 +3,9 @@
 
 mod block;
 mod charge;
+mod fields;
 mod files;
+mod interfaces;
 mod kernels;
 mod lifecycle;
 mod machine;

@@ -139,11 +139,11 @@ fn files_are_read_at_first_then_in_turn_and_when_asked_for() {
     };
     assert_eq!(limit_at(&mut files, 0, "1"), Some(1));
     assert_eq!(limit_at(&mut files, 0, "2"), Some(1));
-    assert_eq!(limit_at(&mut files, 10, "3"), Some(3));
-    assert_eq!(limit_at(&mut files, 19, "4"), Some(3));
-    assert_eq!(limit_at(&mut files, 20, "5"), Some(5));
+    assert_eq!(limit_at(&mut files, 30, "3"), Some(3));
+    assert_eq!(limit_at(&mut files, 59, "4"), Some(3));
+    assert_eq!(limit_at(&mut files, 60, "5"), Some(5));
     files.expire();
-    assert_eq!(limit_at(&mut files, 20, "6"), Some(6));
+    assert_eq!(limit_at(&mut files, 60, "6"), Some(6));
 }
 
 #[test]

@@ -1,10 +1,15 @@
 //! What stands in each column.
 
-use crate::model::{Container, Histogram, Pressure};
+use crate::model::{Container, Ended, Histogram, Pressure};
 use crate::output::row::Row;
 use crate::output::select::is_called;
-use crate::output::text::{SHORT_ID, UNKNOWN, cut, known};
+use crate::output::text::cut;
 use crate::output::units::{bytes_size, duration, human_size, percent};
+
+pub(crate) const UNKNOWN: &str = "--";
+
+/// How many characters of an id are shown.
+pub(crate) const SHORT_ID: usize = 12;
 
 pub(super) fn id(row: &Row<'_>) -> String {
     let id = &row.container.id;
@@ -80,9 +85,11 @@ pub(super) fn ended(row: &Row<'_>) -> String {
 
 /// `final`, or what keeps the totals from being so.
 pub(super) fn totals(row: &Row<'_>) -> String {
-    let Some(ended) = row.ended else {
-        return UNKNOWN.to_owned();
-    };
+    known(row.ended, finality)
+}
+
+/// The same of a receipt.
+pub(crate) fn finality(ended: &Ended) -> String {
     let oldest = ended.finality.values().filter_map(|how| how.age_seconds).reduce(f64::max);
     let unknown = ended.finality.values().any(|how| how.state == "unknown");
     match oldest {
@@ -171,8 +178,13 @@ pub(super) fn memory_pressure(row: &Row<'_>) -> String {
 
 /// Marked where it is what the container's own sockets carried.
 pub(super) fn net(row: &Row<'_>) -> String {
-    let io = row.container.network.io();
-    let mark = if io.own_sockets && row.marks { "*" } else { "" };
+    network(row.container, row.marks)
+}
+
+/// The same of any container.
+pub(crate) fn network(row: &Container, marks: bool) -> String {
+    let io = row.network.io();
+    let mark = if io.own_sockets && marks { "*" } else { "" };
     pair(io.rx_bytes, io.tx_bytes, human_size) + mark
 }
 
@@ -262,12 +274,17 @@ fn seconds(value: f64) -> String {
     format!("{value:.3} s")
 }
 
+/// A value, or `--`.
+pub(crate) fn known<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
+    value.map_or_else(|| UNKNOWN.to_owned(), format)
+}
+
 fn word(value: Option<impl ToString>) -> String {
     known(value, |value| value.to_string())
 }
 
 /// Two amounts, as I/O columns show them.
-fn pair<T>(first: Option<T>, second: Option<T>, format: impl Fn(T) -> String) -> String {
+pub(crate) fn pair<T>(first: Option<T>, second: Option<T>, format: impl Fn(T) -> String) -> String {
     if first.is_none() && second.is_none() {
         return UNKNOWN.to_owned();
     }

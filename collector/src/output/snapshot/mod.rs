@@ -13,7 +13,7 @@ use self::{page::Tone, sections::sections};
 use crate::{
     model::{Host, Kind, Pressure, Report, Snapshot, Source, State},
     output::{
-        text::{UNKNOWN, known},
+        columns::cells::{UNKNOWN, known},
         units::{bytes_size, span},
     },
 };

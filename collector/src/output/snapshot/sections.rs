@@ -5,9 +5,10 @@ use std::cmp::Reverse;
 use crate::{
     model::{Change, Container, Delay, Ended, Kind, Pressure, Snapshot},
     output::{
+        columns::cells::{SHORT_ID, UNKNOWN, known},
         row::{name, ordered},
         snapshot::page::{Section, Tone},
-        text::{SHORT_ID, UNKNOWN, cut, known},
+        text::cut,
         units::{bytes_size, duration, human_size, percent, span},
     },
 };

@@ -160,6 +160,18 @@ fn requests_of_other_kinds_may_be_in_the_kernels_book() {
 }
 
 #[test]
+fn flushes_may_be_missing_in_the_kernels_book() {
+    let mut disk = Disk::default();
+    let mut ledger = disk.ledger();
+    (disk.counted.write.ops, disk.counted.flush_ops) = (1, 1);
+    disk.look(&mut ledger);
+    assert_eq!(disk.look(&mut ledger).lost, 0);
+    disk.step(Step::Missed);
+    let entry = disk.look(&mut ledger);
+    assert_eq!((entry.lost, entry.lost_bytes), (1, Some(BLOCK)), "its bytes prove it");
+}
+
+#[test]
 fn a_book_that_stands_still_proves_nothing() {
     let mut disk = Disk::default();
     let mut ledger = disk.ledger();
@@ -236,8 +248,8 @@ proptest! {
         let told = Told::from([(DISK, Completed { ops, bytes })]);
         let later = Told::from([(DISK, Completed { ops: more, bytes: much })]);
         let counts = |ops, bytes| Counts {
-            devices: BTreeMap::from([(DISK, Counted { ops, bytes, failed: bytes, others: ops })]),
-            overflow: Counted { ops: bytes, bytes, failed: ops, others: ops },
+            devices: BTreeMap::from([(DISK, Counted { ops, bytes, failed: bytes, others: ops, flushes: bytes })]),
+            overflow: Counted { ops: bytes, bytes, failed: ops, others: ops, flushes: ops },
         };
         let mut ledger = Ledger::default();
         ledger.open((&counts(a, b), &told), (&counts(c, d), &later));
