@@ -30,13 +30,15 @@ pub struct HugePages {
 /// The files of one cgroup that tell its huge pages.
 #[derive(Debug)]
 pub struct HugePagesFiles {
-    sizes: Vec<Files>,
+    version: Version,
+    directory: PathBuf,
+    /// `None` until the first reading has looked for them.
+    sizes: Option<Vec<Files>>,
 }
 
 /// The files of one size; on v1 `hits` holds a number, on v2 a line `max N`.
 #[derive(Debug)]
 struct Files {
-    version: Version,
     size: String,
     usage: PathBuf,
     limit: PathBuf,
@@ -45,27 +47,11 @@ struct Files {
 }
 
 impl HugePagesFiles {
-    /// Looks for the files of the cgroup at a path such as `/docker/abc`; `None` if there are none.
-    pub fn find(hierarchies: &Hierarchies, path: &str) -> Option<Self> {
+    /// The files of the cgroup at a path such as `/docker/abc`; `None` without the controller.
+    pub fn new(hierarchies: &Hierarchies, path: &str) -> Option<Self> {
         let controller = hierarchies.controller("hugetlb")?;
         let directory = below(controller.root, path);
-        let usage = match controller.version {
-            Version::V1 => ".usage_in_bytes",
-            Version::V2 => ".current",
-        };
-        let mut sizes: Vec<Files> = fs::read_dir(&directory)
-            .ok()?
-            .flatten()
-            .filter_map(|entry| {
-                let name = entry.file_name();
-                let size = name.to_str()?.strip_prefix("hugetlb.")?.strip_suffix(usage)?;
-                // `rsvd` is what was promised, not what is used.
-                (!size.contains('.')).then(|| Files::new(controller.version, &directory, size))
-            })
-            .take(MAX_SIZES)
-            .collect();
-        sizes.sort_by(|one, other| one.size.cmp(&other.size));
-        (!sizes.is_empty()).then_some(Self { sizes })
+        Some(Self { version: controller.version, directory, sizes: None })
     }
 
     /// Reads all sizes into `out`, which keeps its memory.
@@ -74,12 +60,14 @@ impl HugePagesFiles {
     ///
     /// If a file is there and cannot be read; `out` may then lack numbers.
     pub fn read_huge_pages(
-        &self,
+        &mut self,
         buffer: &mut Vec<u8>,
         out: &mut Vec<HugePages>,
     ) -> Result<(), ReadError> {
-        out.resize_with(self.sizes.len(), HugePages::default);
-        for (files, out) in self.sizes.iter().zip(out) {
+        let Self { version, directory, sizes } = self;
+        let sizes = sizes.get_or_insert_with(|| find(*version, directory));
+        out.resize_with(sizes.len(), HugePages::default);
+        for (files, out) in sizes.iter().zip(out) {
             out.size.clone_from(&files.size);
             out.usage_bytes = read(&files.usage, buffer, number)?;
             out.limit_bytes = read(&files.limit, buffer, number)?.filter(|l| *l < NO_LIMIT);
@@ -87,13 +75,33 @@ impl HugePagesFiles {
                 Some(peak) => read(peak, buffer, number)?,
                 None => None,
             };
-            out.limit_hits = read(&files.hits, buffer, |text| match files.version {
+            out.limit_hits = read(&files.hits, buffer, |text| match version {
                 Version::V1 => number(text),
                 Version::V2 => named_number(text, "max"),
             })?;
         }
         Ok(())
     }
+}
+
+/// The sizes that a cgroup has files for: none where the controller is not enabled.
+fn find(version: Version, directory: &Path) -> Vec<Files> {
+    let usage = match version {
+        Version::V1 => ".usage_in_bytes",
+        Version::V2 => ".current",
+    };
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut sizes: Vec<Files> = entries
+        .filter_map(|entry| {
+            let name = entry.file_name();
+            let size = name.to_str()?.strip_prefix("hugetlb.")?.strip_suffix(usage)?;
+            // `rsvd` is what was promised, not what is used.
+            (!size.contains('.')).then(|| Files::new(version, directory, size))
+        })
+        .take(MAX_SIZES)
+        .collect();
+    sizes.sort_by(|one, other| one.size.cmp(&other.size));
+    sizes
 }
 
 /// A v1 limit from here on is none: the greatest is `PAGE_COUNTER_MAX` in whole huge pages
@@ -110,7 +118,6 @@ impl Files {
             Version::V2 => ("current", "max", None, "events"),
         };
         Self {
-            version,
             size: size.to_owned(),
             usage: file(usage),
             limit: file(limit),
@@ -133,12 +140,12 @@ mod tests {
     use super::*;
     use crate::cgroup::find_hierarchies;
 
-    fn read(root: &Path) -> Option<Vec<HugePages>> {
+    fn read(root: &Path) -> Vec<HugePages> {
         let hierarchies = find_hierarchies(Path::new("/proc"), Some(root)).unwrap();
-        let files = HugePagesFiles::find(&hierarchies, "/abc")?;
+        let mut files = HugePagesFiles::new(&hierarchies, "/abc").unwrap();
         let mut pages = vec![HugePages::default(); 3];
         files.read_huge_pages(&mut Vec::new(), &mut pages).unwrap();
-        Some(pages)
+        pages
     }
 
     fn write(directory: &Path, files: &[(&str, &str)]) {
@@ -152,7 +159,7 @@ mod tests {
     fn v2_tells_every_size() {
         let tree = tempfile::tempdir().unwrap();
         fs::write(tree.path().join("cgroup.controllers"), "hugetlb\n").unwrap();
-        assert_eq!(read(tree.path()), None);
+        assert_eq!(read(tree.path()), []);
         let files = [
             ("2MB.current", "4194304\n"),
             ("2MB.rsvd.current", "8388608\n"),
@@ -174,7 +181,7 @@ mod tests {
             limit_hits: Some(3),
             ..HugePages::default()
         };
-        assert_eq!(read(tree.path()), Some(vec![large, small]));
+        assert_eq!(read(tree.path()), [large, small]);
     }
 
     #[test]
@@ -194,6 +201,6 @@ mod tests {
             peak_bytes: Some(6 << 20),
             limit_hits: Some(5),
         };
-        assert_eq!(read(tree.path()), Some(vec![pages]));
+        assert_eq!(read(tree.path()), [pages]);
     }
 }

@@ -145,7 +145,7 @@ impl SeldomFiles {
             memory: place("memory"),
             pids: place("pids"),
             unified: unified.map(|root| Place::new(Version::V2, root, path)),
-            huge_pages: HugePagesFiles::find(hierarchies, path),
+            huge_pages: HugePagesFiles::new(hierarchies, path),
             latest: Arc::default(),
             spare: None,
             due: None,

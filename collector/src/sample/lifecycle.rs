@@ -35,6 +35,7 @@ impl Sampler {
         let clock = Clock::read();
         let mut removed = HashSet::new();
         let mut ending = Vec::new();
+        let mut emptied = Vec::new();
         while let Some(event) = self.kernel.events.as_mut().and_then(|events| events.pop()) {
             let place = Place { hierarchy: event.hierarchy, cgroup_id: event.cgroup_id };
             let at = clock.time_of(event.at_nanoseconds);
@@ -45,9 +46,10 @@ impl Sampler {
                     ending.push(serial);
                 }
             } else {
-                self.hear_one(event, place, at);
+                emptied.extend(self.hear_one(event, place, at));
             }
         }
+        self.read_rest(&emptied);
         self.close(&ending);
         self.close_departed();
         self.retire(|registry, counters, cgroup_id| {
@@ -58,7 +60,8 @@ impl Sampler {
         self.notice_lost_events();
     }
 
-    fn hear_one(&mut self, event: CgroupEvent, place: Place, at: Timestamp) {
+    /// Takes over one event; the member whose last process has ended by it, if any.
+    fn hear_one(&mut self, event: CgroupEvent, place: Place, at: Timestamp) -> Option<Serial> {
         let registry = &mut self.registry;
         let owner = registry.owner_of(place);
         match (event.what, owner) {
@@ -66,6 +69,7 @@ impl Sampler {
             (What::Emptied, Some(serial)) if registry.top(place).is_some() => {
                 let receipt = self.read_last(serial, at);
                 self.closing.insert(serial, Closing { at, receipt });
+                return Some(serial);
             }
             (What::Populated, Some(serial)) if registry.top(place).is_some() => {
                 self.closing.remove(&serial);
@@ -85,6 +89,7 @@ impl Sampler {
             }
             _ => {}
         }
+        None
     }
 
     /// Ends members whose directories are gone: the kernel's counters are read a last time.
@@ -176,14 +181,6 @@ impl Sampler {
             {
                 (usage.io, finality.block) = (Some(io), Finality::Final);
             }
-            if let Some(pressures) = read(files.read_pressures(now, buffer), &mut faults) {
-                usage.pressures = pressures;
-            }
-            if let Some(state) = read(files.read_state(buffer), &mut faults) {
-                usage.state = state;
-            }
-            read(files.read_seldom(now, buffer), &mut faults);
-            usage.seldom.clone_from(files.seldom());
         }
         if let Some(namespace) = namespace
             && let Some(devices) = read(registry.namespaces().read(namespace, buffer), &mut faults)
@@ -194,6 +191,30 @@ impl Sampler {
             registry.tell(&fault);
         }
         Some(receipt)
+    }
+
+    /// Reads what is left of members whose last process has ended, once what cannot wait was read
+    /// of all of them: settings take ten times as long.
+    fn read_rest(&mut self, emptied: &[Serial]) {
+        let Self { registry, buffer, closing, .. } = self;
+        let now = Instant::now();
+        let mut faults = Vec::new();
+        for serial in emptied {
+            let receipt = closing.get_mut(serial).and_then(|closing| closing.receipt.as_mut());
+            let files = registry.get_mut(*serial).and_then(|tracked| tracked.files.as_mut());
+            let (Some(Receipt { usage, .. }), Some(files)) = (receipt, files) else { continue };
+            if let Some(pressures) = read(files.read_pressures(now, buffer), &mut faults) {
+                usage.pressures = pressures;
+            }
+            if let Some(state) = read(files.read_state(buffer), &mut faults) {
+                usage.state = state;
+            }
+            read(files.read_seldom(now, buffer), &mut faults);
+            usage.seldom.clone_from(files.seldom());
+        }
+        for fault in faults {
+            registry.tell(&fault);
+        }
     }
 
     /// Lost events may have been births and deaths: only a walk tells.

@@ -5,10 +5,8 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tare_tests::docker::{Container, Run};
 use tare_tests::lab::Lab;
+use tare_tests::programs::Programs;
 use tare_tests::screen::Screen;
-use tare_tests::wait::{self, PATIENCE};
-
-use crate::lifecycle::{exists, held_programs};
 
 /// A container that spins, one that serves, and `tare top` that shows the two.
 struct Scene {
@@ -32,7 +30,7 @@ impl Scene {
 
     /// Runs it in the shell, which has something else on its screen.
     fn start(&self, environment: &str) -> Result<()> {
-        let tare = self.lab.tare.command(&["top", "--interval", "200ms"]);
+        let tare = self.lab.tare.command(&["top", "--interval", "200ms", "--labels", "tare.*"]);
         let words = [tare.get_program()].into_iter().chain(tare.get_args());
         let words: Option<Vec<_>> = words.map(|word| word.to_str()).collect();
         let words = words.context("the command is not UTF-8")?.join(" ");
@@ -109,18 +107,10 @@ fn rows_sort_and_open_and_quitting_leaves_nothing_behind() -> Result<()> {
     screen.key("Escape")?;
     scene.both()?;
 
-    let programs = held_programs(screen.child()?)?;
-    ensure!(!programs.is_empty(), "tare holds no BPF programs");
+    let programs = Programs::held_by(screen.child()?)?;
     screen.text("q")?;
     scene.is_over("0")?;
-    wait::until(&format!("programs {programs:?} to be gone"), PATIENCE, || {
-        for id in &programs {
-            if exists(*id)? {
-                return Ok(None);
-            }
-        }
-        Ok(Some(()))
-    })
+    programs.gone()
 }
 
 #[test]
