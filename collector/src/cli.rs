@@ -24,6 +24,7 @@ Examples:
   tare stats                          live table of all containers
   tare stats --no-stream --sort cpu   one table, the busiest first
   tare stats --help                   all that `stats` can do
+  tare snapshot                       who is in trouble, on one page
   tare doctor                         what works on this host, and what would help
 
 Exit codes: 0 done, 1 failed, 2 wrong usage.";
@@ -45,6 +46,17 @@ truncate, upper), pipelines ({{.Name | upper}}), \\t and \\n. {{json .}} is what
 Filters look at id (its beginning), label (KEY or KEY=VALUE), state (running, frozen, ended), or with the
 wildcards * and ? at name, image, runtime, pod and namespace. Of several filters with the same key
 one must fit, but all labels must.";
+
+const SNAPSHOT_EXAMPLES: &str = "\
+Examples:
+  tare snapshot                           who is in trouble: two samples, one second apart
+  tare snapshot --window 10s web db       two containers, by name or id, over ten seconds
+  tare snapshot --window 0                at once: totals so far, no rates
+  tare snapshot --output now.json.zst     the page, and everything known in a file
+  tare snapshot --read now.json.zst       the page of that file
+  zstdcat now.json.zst | tare snapshot --read - --format json | jq .
+
+A section is shown only if somebody stands out. Nothing stays in the kernel afterwards.";
 
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
@@ -81,6 +93,9 @@ pub enum Command {
     /// Live table of what containers use, like `docker stats`
     #[command(after_help = STATS_EXAMPLES)]
     Stats(StatsArgs),
+    /// Who is in trouble, how, and since when: one page, for an incident
+    #[command(after_help = SNAPSHOT_EXAMPLES)]
+    Snapshot(SnapshotArgs),
     /// All containers on a whole terminal, like `htop`: sort, filter, look into one
     #[command(after_help = TOP_EXAMPLES)]
     Top(TopArgs),
@@ -223,22 +238,46 @@ pub struct StatsArgs {
     pub scope: Option<Scope>,
 }
 
+/// Options of `tare snapshot`.
+#[derive(Args, Clone, Debug)]
+pub struct SnapshotArgs {
+    /// Only these: exact names, ids, or the beginning of an id
+    #[arg(value_name = "NAME|ID")]
+    pub names: Vec<String>,
+    /// Time between the two samples, from 100ms to 1h; 0 takes one sample and answers at once
+    #[arg(long, env = "TARE_WINDOW", hide_env_values = true)]
+    #[arg(value_name = "DURATION", default_value = "1s", value_parser = window)]
+    pub window: Duration,
+    /// How to print it
+    #[arg(long, env = "TARE_FORMAT", hide_env_values = true)]
+    #[arg(value_enum, default_value_t)]
+    pub format: PlainFormat,
+    /// Save it as JSON as well, compressed if the name ends in .zst
+    #[arg(long, short, env = "TARE_OUTPUT", hide_env_values = true, conflicts_with = "read")]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+    /// Show a saved one instead of this host; `-` is standard input
+    #[arg(long, env = "TARE_READ", hide_env_values = true)]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub read: Option<PathBuf>,
+}
+
 /// Options of `tare doctor`.
 #[derive(Args, Clone, Debug)]
 pub struct DoctorArgs {
     /// How to write the findings
     #[arg(long, env = "TARE_FORMAT", hide_env_values = true)]
     #[arg(value_enum, default_value_t)]
-    pub format: DoctorFormat,
+    pub format: PlainFormat,
     /// Fail if a family of numbers is off
     #[arg(long, env = "TARE_STRICT", hide_env_values = true)]
     #[arg(value_parser = BoolishValueParser::new())]
     pub strict: bool,
 }
 
-/// The format of `tare doctor`.
+/// The format of what has one page and one object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum DoctorFormat {
+pub enum PlainFormat {
     /// Sections of at most 100 columns, for people.
     #[default]
     Table,
@@ -325,6 +364,10 @@ fn interval(text: &str) -> Result<Duration, String> {
     } else {
         Err("must be from 100ms to 1h".to_owned())
     }
+}
+
+fn window(text: &str) -> Result<Duration, String> {
+    if matches!(text.trim(), "0" | "0s") { Ok(Duration::ZERO) } else { interval(text) }
 }
 
 /// A number and its unit, such as `500ms`, `1.5s`, `2m` or `1h`.

@@ -1,7 +1,11 @@
 //! What every command starts with: the kernel side, the registry and the files, and how samples
 //! become reports.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use nix::{
@@ -24,6 +28,7 @@ use crate::{
     registry::{Counters, Follow, Registry, socket_ids},
     sample::{BlockBooks, Receipts, Sample, Sampler, SegmentBooks},
     sources::{Sources, sources},
+    timing::{self, timed},
 };
 
 /// The first names are worth this wait; later ones arrive when they arrive.
@@ -43,13 +48,43 @@ impl Collector {
     ///
     /// If there is nothing to read, or if what `--bpf require` asks for is not there.
     pub fn start(common: &Common, scope: Scope) -> Result<Self> {
-        let sampler = start(common, scope)?;
-        Ok(Self { sampler, host: HostFacts::read(&common.proc_root, &common.sys_root) })
+        Self::open(common, scope, (common.bpf == Bpf::Off).then_some("switched off with --bpf off"))
+    }
+
+    /// The same for a single sample. Counters in the kernel start at 0 when they are loaded, so
+    /// they would tell nothing; without them it takes a fraction of the time.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing to read, or if the kernel side is required.
+    pub fn start_for_one_sample(common: &Common, scope: Scope) -> Result<Self> {
+        if common.bpf == Bpf::Require {
+            bail!("--bpf require: a single sample uses no BPF; give it a --window");
+        }
+        Self::open(
+            common,
+            scope,
+            Some("not loaded for a single sample, in which it would count nothing"),
+        )
+    }
+
+    fn open(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<Self> {
+        let sampler = timed("starting", || start(common, scope, no_bpf))?;
+        let host = timed("reading the host's facts", || {
+            HostFacts::read(&common.proc_root, &common.sys_root)
+        });
+        Ok(Self { sampler, host })
     }
 
     /// Waits for the names of the containers that the first sample found, but not for long.
     pub async fn settle_names(&self) {
-        self.sampler.registry.names().settled(NAMES_TIMEOUT).await;
+        self.settle_names_within(NAMES_TIMEOUT).await;
+    }
+
+    async fn settle_names_within(&self, timeout: Duration) {
+        let begun = Instant::now();
+        self.sampler.registry.names().settled(timeout).await;
+        timing::log("waiting for names", begun);
     }
 
     /// Waits for the next tick; news are heard as they come.
@@ -73,7 +108,15 @@ impl Collector {
     /// Takes a sample.
     pub fn sample(&mut self) -> Arc<Sample> {
         self.host.refresh();
-        self.sampler.take()
+        timed("a sample", || self.sampler.take())
+    }
+
+    /// Takes a first and only sample, with the names that are told within `timeout`.
+    pub async fn only_sample(&mut self, timeout: Duration) -> Arc<Sample> {
+        timed("opening files", || self.sampler.look());
+        self.settle_names_within(timeout).await;
+        self.sampler.registry.name();
+        timed("a sample", || self.sampler.measure())
     }
 
     /// What two samples tell, or one alone.
@@ -90,7 +133,7 @@ impl Collector {
     }
 }
 
-fn start(common: &Common, scope: Scope) -> Result<Sampler> {
+fn start(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<Sampler> {
     raise_descriptor_limit();
     raise_priority();
     let hierarchies = find_hierarchies(&common.proc_root, common.cgroup_root.as_deref())?;
@@ -112,7 +155,7 @@ fn start(common: &Common, scope: Scope) -> Result<Sampler> {
     let namespaces = Namespaces::new(&common.proc_root);
     let registry = Registry::new(hierarchies, socket_ids, follow, namespaces, names);
     let kernel = Kernel::start(&kernel::Options {
-        enabled: common.bpf != Bpf::Off,
+        off: no_bpf,
         sys_root: common.sys_root.clone(),
         unified,
         socket_ids,

@@ -12,7 +12,7 @@ use crate::output::columns::{self, Choice};
 use crate::output::filter::Filters;
 use crate::output::{Format, Scope, Sort, table};
 
-pub use crate::cli::{Bpf, DoctorFormat, NetLevel};
+pub use crate::cli::{Bpf, NetLevel, PlainFormat};
 
 /// What one run of the program is to do.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +55,8 @@ pub struct Common {
 pub enum Command {
     /// `tare stats`
     Stats(Stats),
+    /// `tare snapshot`
+    Snapshot(Snapshot),
     /// `tare top`
     Top(Top),
     /// `tare doctor`
@@ -67,11 +69,26 @@ pub enum Command {
     Manuals(PathBuf),
 }
 
+/// What `tare snapshot` is to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Names and ids of the wanted rows; empty for all.
+    pub names: Vec<String>,
+    /// Time between two samples; zero takes one.
+    pub window: Duration,
+    /// How to print it.
+    pub format: PlainFormat,
+    /// Where to save it.
+    pub output: Option<PathBuf>,
+    /// The saved one to show, instead of this host.
+    pub read: Option<PathBuf>,
+}
+
 /// What `tare doctor` is to show.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doctor {
     /// How to write the findings.
-    pub format: DoctorFormat,
+    pub format: PlainFormat,
     /// Whether it is a failure that a family is off.
     pub strict: bool,
 }
@@ -107,6 +124,10 @@ impl From<Cli> for Config {
         let command = match cli.command {
             cli::Command::Stats(args) if args.columns.contains(&Choice::Help) => Command::Columns,
             cli::Command::Stats(args) => Command::Stats(args.into()),
+            cli::Command::Snapshot(args) => {
+                let cli::SnapshotArgs { names, window, format, output, read } = args;
+                Command::Snapshot(Snapshot { names, window, format, output, read })
+            }
             cli::Command::Doctor(cli::DoctorArgs { format, strict }) => {
                 Command::Doctor(Doctor { format, strict })
             }

@@ -3,6 +3,8 @@
 //! Data flows down this list; a module imports only from those above it. `ARCHITECTURE.md` tells
 //! what each of them must not know.
 
+pub mod timing;
+
 pub mod kernel;
 
 pub mod cgroup;
@@ -35,6 +37,8 @@ pub mod manuals;
 pub mod collector;
 
 pub mod doctor;
+
+pub mod snapshot;
 
 pub mod stats;
 

@@ -10,7 +10,7 @@ use tare::{
     config::{Command, Config},
     doctor, manuals,
     output::{self, columns},
-    stats,
+    snapshot, stats,
     top::{self, terminal::Log},
 };
 
@@ -37,6 +37,7 @@ fn run(config: &Config) -> Result<ExitCode> {
     let mut out = io::stdout();
     match &config.command {
         Command::Stats(stats) => block_on(stats::run(&config.common, stats))?,
+        Command::Snapshot(snapshot) => block_on(snapshot::run(&config.common, snapshot))?,
         Command::Top(top) => block_on(top::run(&config.common, top))?,
         Command::Doctor(doctor) => return block_on(doctor::run(&config.common, doctor)),
         Command::Columns => out.write_all(columns::help().as_bytes())?,

@@ -1,9 +1,9 @@
 //! Where each family of numbers comes from, and why it is not a better place.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tare_ebpf::{BlockCell, Cell};
 
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
 pub type Sources = BTreeMap<Family, Source>;
 
 /// A family of numbers that has one source at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
     /// CPU time.
@@ -72,7 +72,7 @@ impl Family {
 }
 
 /// Where a family comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Source {
     /// The source in words that a kernel person recognises, such as `tp_btf/block_rq_complete`.
     pub source: Option<String>,
@@ -86,10 +86,10 @@ pub struct Source {
 }
 
 /// The kernel's own count beside ours of all cgroups, followed or not, since `since`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Reconciled {
     /// Where the kernel's own count stands.
-    pub with: &'static str,
+    pub with: Cow<'static, str>,
     /// When the comparison began.
     pub since: Timestamp,
     /// What the kernel counted. What happens between the two reads is in one of the counts only.
@@ -107,7 +107,7 @@ pub struct Reconciled {
 }
 
 /// How well a source works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Everything that the family promises.
@@ -349,7 +349,7 @@ fn losses(proof: &Proof, what: &str) -> Option<String> {
 fn reconciled(proof: &Proof, with: &'static str) -> Reconciled {
     let Proof { since, total, covered, uncovered, .. } = proof;
     Reconciled {
-        with,
+        with: with.into(),
         since: *since,
         expected: total.expected,
         counted: total.counted,

@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use anyhow::{Error, Result, anyhow};
+use anyhow::Result;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{self, MissedTickBehavior},
@@ -11,11 +11,11 @@ use tokio::{
 use crate::{
     collector::Collector,
     config::{Common, Stats},
-    model::{Family, Report, Sources},
+    model::Report,
     output::{
         Format, json,
         screen::Screen,
-        select::{self, Unknown},
+        select::{self, explained},
         table, template,
     },
 };
@@ -84,14 +84,5 @@ impl<'a> Writer<'a> {
             }
         }
         Ok(())
-    }
-}
-
-/// Adds why a name may be unknown although its container is there.
-fn explained(unknown: Unknown, sources: &Sources) -> Error {
-    let identity = sources.get(&Family::Identity).and_then(|source| source.reason.as_ref());
-    match identity {
-        Some(reason) => anyhow!("{unknown}; names may be missing, ids are not: {reason}"),
-        None => unknown.into(),
     }
 }

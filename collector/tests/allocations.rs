@@ -122,7 +122,7 @@ fn sampler(cgroup_root: Option<&Path>, follow: Follow) -> Sampler {
     let names = Names::new(sockets, AllowedLabels::default());
     let registry = Registry::new(hierarchies, None, follow, Namespaces::new(proc), names);
     let kernel = Kernel::start(&Options {
-        enabled: false,
+        off: Some("not part of this test"),
         sys_root: "/sys".into(),
         unified: None,
         socket_ids: None,

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use tare_tests::binaries;
 use tare_tests::doctor::Diagnosis;
 use tare_tests::report::Report;
@@ -94,11 +94,11 @@ fn ensure_facts(report: &Report, layout: &str, cgroup_of: impl Fn(&str) -> Strin
 }
 
 fn ensure_golden(report: &Report, name: &str, tree: &Path) -> Result<()> {
-    ensure_text(&normalised(report, tree)?, name)
+    ensure_text(&normalised(report, tree)?, &format!("{name}.json"))
 }
 
 fn ensure_text(found: &str, name: &str) -> Result<()> {
-    let path: PathBuf = tests_directory().join("golden").join(name).with_extension("json");
+    let path: PathBuf = tests_directory().join("golden").join(name);
     if std::env::var_os("TARE_UPDATE_GOLDEN").is_some_and(|value| value == "1") {
         let parent = path.parent().context("the golden files' directory")?;
         fs::create_dir_all(parent).with_context(|| format!("make {}", parent.display()))?;
@@ -182,6 +182,103 @@ fn docker_and_kubernetes_on_v2_with_systemd() -> Result<()> {
     Ok(())
 }
 
+/// What the page of `tare snapshot` is for a tree, or for a saved snapshot.
+fn page(tare: &Tare, args: &[&str]) -> Result<String> {
+    let done = tare.run(&[&["snapshot"], args].concat())?;
+    ensure!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+    let wide = done.stdout.lines().find(|line| line.chars().count() > 100);
+    ensure!(wide.is_none(), "longer than 100 columns: {wide:?}");
+    Ok(done.stdout)
+}
+
+#[test]
+fn a_snapshot_of_each_tree() -> Result<()> {
+    for name in ["v1-cgroupfs", "v1-systemd", "hybrid", "v2-cgroupfs", "v2-systemd"] {
+        let tree = tests_directory().join("fixtures").join(name);
+        let page = page(&tare(&tree)?, &["--window", "0"])?;
+        let (host, rest) = page.split_once(": ").context("no heading")?;
+        let (time, rest) = rest.split_once(" UTC").context("no time in the heading")?;
+        ensure!(host == "weigh-house" && time.len() == "2026-11-21 13:49:51".len(), "{page}");
+        let tree = tree.to_str().context("the fixture's path is not UTF-8")?;
+        let text = format!("{host}: TIME{rest}").replace(tree, "FIXTURE");
+        ensure_text(&text, &format!("snapshot-{name}.txt"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_saved_snapshot_is_shown_again() -> Result<()> {
+    let saved = tests_directory().join("fixtures/snapshot.json");
+    let saved = saved.to_str().context("the fixture's path is not UTF-8")?;
+    let tare = Tare::at(binaries::tare()?);
+    let whole = page(&tare, &["--read", saved])?;
+    ensure_text(&whole, "snapshot-saved.txt")?;
+    ensure_text(&page(&tare, &["--read", saved, "cache", "api"])?, "snapshot-saved-chosen.txt")?;
+    let json = page_json(&tare, saved)?;
+    let text = fs::read_to_string(saved).context("read the fixture")?;
+    ensure!(json == serde_json::from_str::<Value>(&text)?, "something was lost on the way");
+    let mut piped = tare.command(&["snapshot", "--read", "-"]);
+    piped.stdin(fs::File::open(saved).context("open the fixture")?);
+    let done = piped.output().context("run tare")?;
+    ensure!(done.stdout == whole.as_bytes(), "standard input is another file: {done:?}");
+    Ok(())
+}
+
+fn page_json(tare: &Tare, saved: &str) -> Result<Value> {
+    let done = tare.run(&["snapshot", "--read", saved, "--format", "json"])?;
+    ensure!(done.status.success(), "{done:?}");
+    serde_json::from_str(&done.stdout).context("no JSON")
+}
+
+#[test]
+fn a_snapshot_of_a_tree_is_saved_and_read_back() -> Result<()> {
+    let scratch = Scratch::new()?;
+    for name in ["v1-cgroupfs", "v1-systemd", "hybrid", "v2-cgroupfs", "v2-systemd"] {
+        let tare = tare(&tests_directory().join("fixtures").join(name))?;
+        for (ending, window) in [("json", "0"), ("json.zst", "100ms")] {
+            let file = scratch.path().join(format!("{name}.{ending}"));
+            let file = file.to_str().context("the file's path is not UTF-8")?;
+            let args = ["snapshot", "--window", window, "--format", "json", "--output", file];
+            let done = tare.run(&args)?;
+            ensure!(done.status.success(), "{done:?}");
+            let shown: Value = serde_json::from_str(&done.stdout).context("no JSON")?;
+            ensure!(page_json(&tare, file)? == shown, "{file} is another snapshot");
+            ensure!(shown["version"] == 1 && shown["changes"].is_object(), "{shown}");
+            ensure!(shown["interval_seconds"].is_null() == (window == "0"), "{shown}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_no_snapshot_is_refused() -> Result<()> {
+    let scratch = Scratch::new()?;
+    let tare = Tare::at(binaries::tare()?);
+    let file = scratch.path().join("a file");
+    let path = file.to_str().context("the file's path is not UTF-8")?;
+    let directory = scratch.path().to_str().context("the directory's path is not UTF-8")?;
+    for (text, said) in [
+        ("{\"version\": 2}", "version 2, and this `tare` reads up to 1"),
+        ("{\"version\": 1, \"host\": {", "cut off"),
+        ("hello", "no JSON"),
+    ] {
+        fs::write(&file, text).context("write the file")?;
+        let done = tare.run(&["snapshot", "--read", path])?;
+        ensure!(done.status.code() == Some(1) && done.stdout.is_empty(), "{done:?}");
+        ensure!(done.stderr.contains(said) && done.stderr.contains(path), "{done:?}");
+    }
+    for args in [["--read", directory], ["--output", directory], ["--read", "/none"]] {
+        let done = tare.run(&[&["snapshot"][..], &args[..]].concat())?;
+        ensure!(done.status.code() == Some(1) && done.stderr.contains(args[1]), "{done:?}");
+    }
+    let saved = tests_directory().join("fixtures/snapshot.json");
+    let saved = saved.to_str().context("the fixture's path is not UTF-8")?;
+    let done = tare.run(&["snapshot", "--read", saved, "chache"])?;
+    ensure!(done.status.code() == Some(1), "{done:?}");
+    ensure!(done.stderr.contains("did you mean cache?"), "{done:?}");
+    Ok(())
+}
+
 #[test]
 fn the_doctor_on_v2_with_systemd() -> Result<()> {
     let tree = tests_directory().join("fixtures/v2-systemd");
@@ -193,7 +290,7 @@ fn the_doctor_on_v2_with_systemd() -> Result<()> {
     value["kernel_side"]["object"] = json!("OBJECT");
     let text = serde_json::to_string_pretty(&value).context("print the findings")? + "\n";
     let tree = tree.to_str().context("the fixture's path is not UTF-8")?;
-    ensure_text(&text.replace(tree, "FIXTURE"), "doctor-v2-systemd")
+    ensure_text(&text.replace(tree, "FIXTURE"), "doctor-v2-systemd.json")
 }
 
 #[test]

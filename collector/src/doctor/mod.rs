@@ -21,7 +21,7 @@ use anyhow::Result;
 use crate::{
     cgroup::Hierarchies,
     collector::Collector,
-    config::{Bpf, Common, Doctor, DoctorFormat},
+    config::{Bpf, Common, Doctor, PlainFormat},
     doctor::{
         diagnosis::{Diagnosis, Finding, KernelSide, Named},
         remedy::Circumstances,
@@ -43,11 +43,11 @@ pub async fn run(common: &Common, doctor: &Doctor) -> Result<ExitCode> {
     let diagnosis = examine(common).await;
     let mut out = io::stdout().lock();
     match doctor.format {
-        DoctorFormat::Json => {
+        PlainFormat::Json => {
             serde_json::to_writer(&mut out, &diagnosis).map_err(io::Error::from)?;
             writeln!(out)?;
         }
-        DoctorFormat::Table => out.write_all(table::render(&diagnosis).as_bytes())?,
+        PlainFormat::Table => out.write_all(table::render(&diagnosis).as_bytes())?,
     }
     out.flush()?;
     let is_off = diagnosis.families.values().any(|found| found.source.state == State::Off);

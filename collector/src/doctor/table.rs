@@ -5,7 +5,10 @@ use crate::{
         diagnosis::{Check, Diagnosis, Finding, Hierarchy, KernelSide},
         rights::{CAPABILITIES, Rights},
     },
-    output::{text::printable, units::bytes_size},
+    output::{
+        text::{printable, wrap},
+        units::bytes_size,
+    },
     sources::State,
 };
 
@@ -83,29 +86,11 @@ impl Page {
         self.0.replace_range(start..start + indent, &printable(label));
     }
 
-    /// Wraps a text between words.
     fn lines(&mut self, indent: usize, text: &str) {
-        let mut column = 0;
-        for word in printable(text).split_whitespace() {
-            let width = word.chars().count();
-            if column > indent && column + 1 + width > WIDTH {
-                self.0.push('\n');
-                column = 0;
-            }
-            if column == 0 {
-                self.0.extend(std::iter::repeat_n(' ', indent));
-                column = indent;
-            } else {
-                self.0.push(' ');
-                column += 1;
-            }
-            self.0.push_str(word);
-            column += width;
+        for line in wrap(text, indent, WIDTH) {
+            self.0.push_str(&line);
+            self.0.push('\n');
         }
-        if column == 0 {
-            self.0.extend(std::iter::repeat_n(' ', indent));
-        }
-        self.0.push('\n');
     }
 
     fn family(&mut self, family: &str, found: &Finding) {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs::File, io::Read, path::Path};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     cgroup::text::{lines, number as digits, words},
@@ -23,7 +23,7 @@ pub struct Processors {
 }
 
 /// A NUMA node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct NumaNode {
     /// Its number.
     pub id: u32,
@@ -34,7 +34,7 @@ pub struct NumaNode {
 }
 
 /// Huge pages of one size.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct HugePages {
     /// Of one page.
     pub size_bytes: u64,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::host::facts::{names, number, text};
 
@@ -13,7 +13,7 @@ const MAX_DISKS: usize = 4096;
 const SECTOR_BYTES: u64 = 512;
 
 /// A block device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Disk {
     /// Its name, such as `nvme0n1`.
     pub name: String,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::host::facts::{names, number, text};
 
@@ -10,7 +10,7 @@ use crate::host::facts::{names, number, text};
 const MAX_DEVICES: usize = 4096;
 
 /// A network device.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct NetworkDevice {
     /// Its hardware address.
     pub mac: Option<String>,

@@ -14,9 +14,13 @@ mod mapping;
 mod plan;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    thread::{self, JoinHandle},
+    time::Instant,
+};
 
-use aya::{Btf, Ebpf, sys::SyscallError};
+use aya::{Btf, BtfError, Ebpf, sys::SyscallError};
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
 pub use self::{
@@ -27,16 +31,19 @@ pub use self::{
     plan::Sockets,
     table::{Cells, Table},
 };
-use crate::kernel::{
-    log::Log,
-    plan::{Lifecycle, Plan},
+use crate::{
+    kernel::{
+        log::Log,
+        plan::{Lifecycle, Plan},
+    },
+    timing::{self, timed},
 };
 
 /// What the kernel side needs to know of the user's wishes and of the host.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `false` leaves the kernel alone.
-    pub enabled: bool,
+    /// Why the kernel is to be left alone, if it is.
+    pub off: Option<&'static str>,
     /// Where `sysfs` is mounted.
     pub sys_root: PathBuf,
     /// Where the root of cgroup2 is mounted, if it is.
@@ -89,15 +96,17 @@ pub struct Kernel {
 impl Kernel {
     /// Starts what the kernel allows; never fails as a whole.
     pub fn start(options: &Options) -> Self {
-        if !options.enabled {
-            return Self::idle(&Plan::nothing("switched off with --bpf off"));
+        if let Some(why) = options.off {
+            return Self::idle(&Plan::nothing(why));
         }
-        let facts = Facts::read(&options.sys_root, options.socket_ids);
+        // aya indexes all types of the kernel, which takes as long as all the rest until then.
+        let btf = thread::spawn(|| timed("indexing BTF to attach by", Btf::from_sys_fs));
+        let facts = timed("reading BTF", || Facts::read(&options.sys_root, options.socket_ids));
         let plan = plan::plan(&facts, options.sockets);
         let kernel = if plan.is_nothing() {
             Self::idle(&plan)
         } else {
-            apply(&plan, options)
+            apply(&plan, options, btf)
                 .unwrap_or_else(|error| Self::idle(&Plan::nothing(&reason(&error, TRACING))))
         };
         give_memory_back();
@@ -143,11 +152,16 @@ fn give_memory_back() {
     }
 }
 
-fn apply(plan: &Plan, options: &Options) -> anyhow::Result<Kernel> {
-    let btf = Btf::from_sys_fs()?;
+fn apply(
+    plan: &Plan,
+    options: &Options,
+    btf: JoinHandle<Result<Btf, BtfError>>,
+) -> anyhow::Result<Kernel> {
     let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
     let shards = load::shards(cpus as u32);
-    let mut ebpf = load::load(plan, options, shards)?;
+    let mut ebpf = timed("loading the object", || load::load(plan, options, shards))?;
+    let btf = btf.join().map_err(|_| anyhow::anyhow!("cannot index BTF"))??;
+    let begun = Instant::now();
     let maps = inventory::maps(&ebpf);
     let log = Log::open(&mut ebpf)?;
     let mut kernel = Kernel { maps, log: Some(log), ..Kernel::idle(plan) };
@@ -188,6 +202,7 @@ fn apply(plan: &Plan, options: &Options) -> anyhow::Result<Kernel> {
             Err(reason) => (None, Some(reason)),
         };
     }
+    timing::log("verifying and attaching", begun);
     kernel.ebpf = Some(ebpf);
     Ok(kernel)
 }

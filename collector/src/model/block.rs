@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tare_ebpf::{
     BlockCell, Cell, Key, LATENCY_BUCKETS, LATENCY_FIRST_NANOSECONDS, Latencies, LatencyCell,
     Requests,
@@ -11,15 +11,16 @@ use tare_ebpf::{
 
 use crate::{
     cgroup::{IoCounters, IoUsage},
-    model::{Pressure, derive::seconds, resources},
+    model::{Pressure, Word, derive::seconds, resources},
     sample::{Sample, Usage},
 };
 
 /// Block I/O.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Block {
     /// `bpf` or `cgroup`; `None` if there is no source.
-    pub source: Option<&'static str>,
+    pub source: Option<Word>,
     /// Why numbers are unknown, or what they leave out.
     pub reason: Option<String>,
     /// When the counting of bytes and operations began; `None` if that was before the container
@@ -39,7 +40,8 @@ pub struct Block {
 }
 
 /// Block I/O on one device.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Device {
     /// The device's name, such as `nvme0n1`.
     pub name: Option<String>,
@@ -52,7 +54,8 @@ pub struct Device {
 }
 
 /// What is counted of block I/O. `None` is unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Count {
     /// Bytes read.
     pub read_bytes: Option<u64>,
@@ -91,7 +94,7 @@ pub struct Count {
 }
 
 /// How long operations took, from the making of the request to its completion.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Latency {
     /// Upper bounds of the buckets, themselves included; the last bucket, which has none, is left
     /// out.
@@ -117,7 +120,7 @@ impl Latency {
 }
 
 /// Operations by the time that they took.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Histogram {
     /// Operations in each bucket, not cumulative; one more than there are bounds.
     pub buckets: Vec<u64>,
@@ -164,7 +167,7 @@ fn counted(
     };
     let devices = cells.iter().map(device).collect();
     Block {
-        source: Some("bpf"),
+        source: Some("bpf".into()),
         reason: sample.block_is_v1.then(|| WRITEBACK.to_owned()),
         since: since.filter(|_| !usage.block_is_whole),
         details_since: since,
@@ -239,9 +242,9 @@ fn filed(io: &IoUsage, sample: &Sample) -> Block {
     let total = total(&devices, filed_count(&none));
     if sample.block_is_v1 && total.sectors == Some(0) && total.discard_bytes.unwrap_or(0) == 0 {
         let reason = Some(THROTTLED.to_owned());
-        return Block { source: Some("cgroup"), reason, ..Block::default() };
+        return Block { source: Some("cgroup".into()), reason, ..Block::default() };
     }
-    Block { source: Some("cgroup"), total, devices, ..Block::default() }
+    Block { source: Some("cgroup".into()), total, devices, ..Block::default() }
 }
 
 fn filed_count(io: &IoCounters) -> Count {
@@ -377,7 +380,7 @@ mod tests {
         assert_eq!((v2.total.read_bytes, v2.reason), (Some(0), None));
         let v1 = Sample { block_is_v1: true, ..sample };
         let unknown = filed(&IoUsage::default(), &v1);
-        assert_eq!((unknown.source, unknown.total), (Some("cgroup"), Count::default()));
+        assert_eq!((unknown.source.as_deref(), unknown.total), (Some("cgroup"), Count::default()));
         assert_eq!(unknown.reason.as_deref(), Some(THROTTLED));
         let counters = IoCounters { read_bytes: 512, ..IoCounters::default() };
         let disk = crate::cgroup::Device { major: 8, minor: 0 };

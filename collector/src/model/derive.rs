@@ -11,7 +11,7 @@ use tare_ebpf::NetCell;
 use crate::{
     cgroup::Seldom,
     host::HostFacts,
-    identity::{self, Health, PodDetails},
+    identity::{self, PodDetails},
     kernel,
     model::{
         Compose, Connections, Container, Cpu, Ended, Family, Finality, Interface, Kind, Level,
@@ -74,7 +74,7 @@ impl Pair<'_> {
             id: id(usage).to_owned(),
             name: details.map(|details| details.name.clone()),
             image: details.and_then(|details| details.image.clone()),
-            runtime: identity.map(|identity| identity.runtime.as_str()),
+            runtime: identity.map(|identity| identity.runtime.as_str().into()),
             cgroup: member.path.clone(),
             cgroup_id: member.cgroup_id,
             pod: pod(usage),
@@ -84,10 +84,10 @@ impl Pair<'_> {
                 service: compose.service.clone(),
             }),
             labels: details.map(|details| details.labels.clone()).unwrap_or_default(),
-            state: if usage.state.frozen == Some(true) { "frozen" } else { "running" },
+            state: if usage.state.frozen == Some(true) { "frozen" } else { "running" }.into(),
             started_at: details.and_then(|details| details.started_at),
             restart_count: details.and_then(|details| details.restart_count),
-            health: details.and_then(|details| details.health).map(Health::as_str),
+            health: details.and_then(|details| details.health).map(|health| health.as_str().into()),
             exit_code: None,
             oom_killed: None,
             startup: Startup {
@@ -107,7 +107,7 @@ impl Pair<'_> {
     fn ended(&self, receipt: &Receipt) -> Ended {
         let usage = &receipt.usage;
         let mut container = self.container(usage);
-        container.state = "ended";
+        container.state = "ended".into();
         container.exit_code = receipt.end.and_then(|end| end.exit_code);
         container.oom_killed = receipt.end.and_then(|end| end.oom_killed);
         container.network.interfaces =
@@ -246,7 +246,7 @@ fn pod(usage: &Usage) -> Option<Pod> {
     let PodDetails { uid, name, namespace, container } = told.cloned().unwrap_or_default();
     Some(Pod {
         uid: by_path.map(|pod| pod.uid.clone()).or(uid),
-        qos: by_path.and_then(|pod| pod.qos).map(|qos| qos.as_str()),
+        qos: by_path.and_then(|pod| pod.qos).map(|qos| qos.as_str().into()),
         name,
         namespace,
         container,
@@ -308,13 +308,12 @@ fn pids(usage: &Usage) -> Pids {
 }
 
 fn finality_of(finality: sample::Finality) -> Finality {
-    match finality {
-        sample::Finality::Final => Finality { state: "final", age_seconds: None },
-        sample::Finality::LastSample(age) => {
-            Finality { state: "last_sample", age_seconds: Some(age.as_secs_f64()) }
-        }
-        sample::Finality::Unknown => Finality { state: "unknown", age_seconds: None },
-    }
+    let (state, age) = match finality {
+        sample::Finality::Final => ("final", None),
+        sample::Finality::LastSample(age) => ("last_sample", Some(age)),
+        sample::Finality::Unknown => ("unknown", None),
+    };
+    Finality { state: state.into(), age_seconds: age.map(|age| age.as_secs_f64()) }
 }
 
 fn interfaces(devices: &[(String, InterfaceCounters)]) -> BTreeMap<String, Interface> {

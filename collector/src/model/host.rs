@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     host::{CpuTimes, HostFacts, HostMemory, HostUsage, Processors},
-    model::{Pressure, resources::pressure},
+    model::{Pressure, Word, resources::pressure},
 };
 
 /// A block device.
@@ -20,7 +20,8 @@ pub use crate::host::NetworkDevice;
 pub use crate::host::NumaNode;
 
 /// The host as a whole.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Host {
     /// `/proc/sys/kernel/hostname`.
     pub hostname: Option<String>,
@@ -38,7 +39,7 @@ pub struct Host {
     /// Tasks that ran or waited uninterruptibly, averaged over 1, 5 and 15 minutes.
     pub load_average: Option<[f64; 3]>,
     /// `v1`, `v2` or `hybrid`.
-    pub cgroup_layout: &'static str,
+    pub cgroup_layout: Word,
     /// `PRETTY_NAME` of `/etc/os-release`.
     pub os_name: Option<String>,
     /// Another one after each boot.
@@ -68,7 +69,8 @@ pub struct Host {
 }
 
 /// The host's CPUs; times are of all of them since boot.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 #[allow(missing_docs)]
 pub struct HostCpu {
     /// The first CPU's name.
@@ -95,7 +97,8 @@ pub struct HostCpu {
 }
 
 /// Where the host's memory is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Memory {
     /// Used for nothing at all.
     pub free_bytes: Option<u64>,
@@ -110,7 +113,8 @@ pub struct Memory {
 }
 
 /// What the host's tasks wait for; `None` where the kernel does not tell.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Pressures {
     /// For a CPU.
     pub cpu: Option<Pressure>,
@@ -137,7 +141,7 @@ pub(super) fn host(
         memory_available_bytes: usage.memory_available_bytes,
         cpu_percent,
         load_average: usage.load_average_hundredths.map(|averages| averages.map(hundredths)),
-        cgroup_layout,
+        cgroup_layout: cgroup_layout.into(),
         os_name: identity.os_name,
         boot_id: identity.boot_id,
         machine_id: identity.machine_id,

@@ -4,27 +4,34 @@
 //! public and only grow. `None` means unknown and is never written as 0.
 
 mod block;
+mod change;
 mod derive;
 mod host;
 mod resources;
+mod snapshot;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::block::{Block, Count, Device, Histogram, Latency};
+pub use self::change::{Change, Delay, changes};
 pub use self::derive::report;
 pub use self::host::{
     Disk, Host, HostCpu, HugePages as HostHugePages, NetworkDevice, NumaNode, Pressures,
 };
 pub use self::resources::{CpuSettings, HugePages, MemoryEvents, MemoryLimits, Pressure, Tree};
+pub use self::snapshot::{SNAPSHOT_VERSION, Snapshot};
 /// Counters of one network device.
 pub use crate::network::InterfaceCounters as Interface;
 pub use crate::sources::{Family, Source, Sources, State};
 
+/// One of a few fixed words, or what a file says in its place.
+pub type Word = Cow<'static, str>;
+
 /// Everything Tare knows about a host at one instant.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Report {
     /// When the newer sample was taken.
     pub time: Timestamp,
@@ -41,7 +48,7 @@ pub struct Report {
 }
 
 /// The last known totals of a container that ended.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Ended {
     /// Everything as of its end; `state` is `ended`.
     #[serde(flatten)]
@@ -53,16 +60,16 @@ pub struct Ended {
 }
 
 /// How sure a receipt's numbers are.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Finality {
     /// `final`, `last_sample`, or `unknown` if they were never read.
-    pub state: &'static str,
+    pub state: Word,
     /// By how much the last sample was older than the end.
     pub age_seconds: Option<f64>,
 }
 
 /// What a row stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A cgroup that a container runtime made for one container.
@@ -74,7 +81,7 @@ pub enum Kind {
 }
 
 /// One container, service or plain cgroup with all its descendants.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Container {
     /// What the row stands for.
     pub kind: Kind,
@@ -85,7 +92,7 @@ pub struct Container {
     /// The image reference.
     pub image: Option<String>,
     /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, `nspawn`, `systemd`; `None` if unknown.
-    pub runtime: Option<&'static str>,
+    pub runtime: Option<Word>,
     /// Path below the root of its hierarchy, starting with `/`.
     pub cgroup: String,
     /// Inode of its cgroup2 directory; `None` where no cgroup2 hierarchy holds it.
@@ -99,13 +106,13 @@ pub struct Container {
     /// The labels that were asked for with `--labels`.
     pub labels: BTreeMap<String, String>,
     /// `running`, `frozen` or `ended`.
-    pub state: &'static str,
+    pub state: Word,
     /// When its first process started, as its runtime tells.
     pub started_at: Option<Timestamp>,
     /// How often its runtime started it again by itself.
     pub restart_count: Option<u64>,
     /// What its health check found last: `starting`, `healthy`, `unhealthy`.
-    pub health: Option<&'static str>,
+    pub health: Option<Word>,
     /// How its first process ended, once it has.
     pub exit_code: Option<i64>,
     /// Whether its runtime saw it killed for want of memory, once it has ended.
@@ -140,12 +147,13 @@ impl Container {
 }
 
 /// A Kubernetes pod: uid and class from the cgroup path, names from the runtime.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Pod {
     /// The pod's uid, with dashes.
     pub uid: Option<String>,
     /// `guaranteed`, `burstable` or `besteffort`.
-    pub qos: Option<&'static str>,
+    pub qos: Option<Word>,
     /// The pod's name.
     pub name: Option<String>,
     /// Its namespace.
@@ -155,7 +163,7 @@ pub struct Pod {
 }
 
 /// Where Docker Compose put a container.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Compose {
     /// The project.
     pub project: String,
@@ -164,7 +172,8 @@ pub struct Compose {
 }
 
 /// When a container came to life; `null` if it did so before Tare looked, or has not yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Startup {
     /// Its cgroup was made.
     pub made_at: Option<Timestamp>,
@@ -175,7 +184,7 @@ pub struct Startup {
 }
 
 /// A process that the kernel killed for want of memory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct OomKill {
     /// When.
     pub at: Timestamp,
@@ -186,7 +195,8 @@ pub struct OomKill {
 }
 
 /// CPU time.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Cpu {
     /// CPU seconds used since the cgroup was made.
     pub usage_seconds: Option<f64>,
@@ -217,7 +227,8 @@ pub struct Cpu {
 }
 
 /// Memory and swap.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Memory {
     /// Everything charged to the cgroup, page cache included.
     pub usage_bytes: Option<u64>,
@@ -260,7 +271,8 @@ pub struct Memory {
 }
 
 /// Network.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Network {
     /// Devices of the network namespace without `lo`; shared by all who share the namespace.
     pub interfaces: Option<BTreeMap<String, Interface>>,
@@ -274,8 +286,40 @@ pub struct Network {
     pub host_namespace: Option<bool>,
 }
 
+impl Network {
+    /// Bytes as `docker stats` counts them, except that on the host's network, where the devices
+    /// count everybody's, they are those of the container's own sockets.
+    pub fn io(&self) -> NetworkIo {
+        if self.host_namespace == Some(true) {
+            return self.sockets.map_or_else(NetworkIo::default, |sockets| NetworkIo {
+                rx_bytes: Some(sockets.rx_bytes),
+                tx_bytes: Some(sockets.tx_bytes),
+                own_sockets: true,
+            });
+        }
+        let Some(interfaces) = &self.interfaces else {
+            return NetworkIo::default();
+        };
+        let add = |total: u64, bytes: u64| total.saturating_add(bytes);
+        let rx_bytes = interfaces.values().map(|device| device.rx_bytes).fold(0, add);
+        let tx_bytes = interfaces.values().map(|device| device.tx_bytes).fold(0, add);
+        NetworkIo { rx_bytes: Some(rx_bytes), tx_bytes: Some(tx_bytes), own_sockets: false }
+    }
+}
+
+/// Bytes as NET I/O shows them. `None` is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetworkIo {
+    /// Received.
+    pub rx_bytes: Option<u64>,
+    /// Sent.
+    pub tx_bytes: Option<u64>,
+    /// Whether they are those of the container's own sockets.
+    pub own_sockets: bool,
+}
+
 /// What a container's sockets carried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Sockets {
     /// What a byte means here.
     pub level: Level,
@@ -298,7 +342,7 @@ pub struct Sockets {
 }
 
 /// What became of a container's TCP connections. A socket belongs to the container that made it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct TcpEvents {
     /// When counting began; `None` if that was before the container did anything.
     pub since: Option<Timestamp>,
@@ -309,7 +353,8 @@ pub struct TcpEvents {
 }
 
 /// How TCP connections began and ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Connections {
     /// Established on the container's own initiative.
     pub opened: u64,
@@ -322,7 +367,7 @@ pub struct Connections {
 }
 
 /// What a byte of the socket view means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// What programs passed to and got from their sockets.
@@ -332,7 +377,8 @@ pub enum Level {
 }
 
 /// Calls and bytes of one transport.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 #[allow(missing_docs)]
 pub struct Traffic {
     pub rx_bytes: u64,
@@ -342,7 +388,8 @@ pub struct Traffic {
 }
 
 /// Packets and bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 #[allow(missing_docs)]
 pub struct Packets {
     pub rx_bytes: u64,
@@ -352,7 +399,8 @@ pub struct Packets {
 }
 
 /// Processes and threads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Pids {
     /// Tasks now: threads, not processes.
     pub current: Option<u64>,

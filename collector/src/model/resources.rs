@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     cgroup::{self, Seldom},
@@ -12,7 +12,8 @@ use crate::{
 
 /// Time lost to waiting for a resource (`Documentation/accounting/psi.rst`, Linux 4.20). The kernel
 /// adds it up every 2 s.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Pressure {
     /// Seconds in which some task waited.
     pub some_seconds: Option<f64>,
@@ -33,7 +34,8 @@ pub struct Pressure {
 }
 
 /// The cgroup's own CPU settings. `None` is none or unknown.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct CpuSettings {
     /// CPU seconds that may be used in a period.
     pub quota_seconds: Option<f64>,
@@ -56,7 +58,8 @@ pub struct CpuSettings {
 }
 
 /// The cgroup's own limits of memory and swap. `None` is none or unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct MemoryLimits {
     /// Above it the kernel kills.
     pub max_bytes: Option<u64>,
@@ -77,7 +80,8 @@ pub struct MemoryLimits {
 }
 
 /// What happened at the limits of memory, as often as it happened. `None` is unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct MemoryEvents {
     /// Memory was taken back although it was below `low` (v2).
     pub low: Option<u64>,
@@ -96,7 +100,8 @@ pub struct MemoryEvents {
 }
 
 /// Huge pages of one size. `None` is unknown, and for a limit also none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct HugePages {
     /// In use.
     pub usage_bytes: Option<u64>,
@@ -109,7 +114,8 @@ pub struct HugePages {
 }
 
 /// The cgroup as a part of its tree. `None` is unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Tree {
     /// Whether a process is in it or below it.
     pub populated: Option<bool>,

@@ -2,7 +2,7 @@
 
 use std::str;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cgroup::text::{lines, number, words};
 use crate::network::rtnetlink::Traffic;
@@ -19,7 +19,8 @@ pub type Interfaces = Vec<(String, InterfaceCounters)>;
 const FIELDS: usize = 12;
 
 /// Counters of one network device since it was made, from the view of its namespace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct InterfaceCounters {
     /// Bytes received.
     pub rx_bytes: u64,

@@ -256,7 +256,7 @@ mod tests {
     fn what_an_ended_container_shows() {
         let at = |millis| Timestamp::from_millisecond(millis).unwrap();
         let mut web = fixture::web();
-        web.state = "ended";
+        web.state = "ended".into();
         web.startup.made_at = Some(at(1_000));
         web.startup.exec_at = Some(at(1_050));
         web.cpu.usage_seconds = Some(0.0274);
@@ -268,7 +268,7 @@ mod tests {
         let read = Histogram { buckets: vec![1, 1, 1], count: 3, sum_seconds: 1.0 };
         let le_seconds = vec![0.000_016_384, 0.001_048_576];
         web.block.latency = Some(Latency { le_seconds, read, write: none });
-        let late = Finality { state: "last_sample", age_seconds: Some(0.25) };
+        let late = Finality { state: "last_sample".into(), age_seconds: Some(0.25) };
         let finality = BTreeMap::from([(Family::Cpu, late)]);
         let ended = Ended { container: web, ended_at: at(2_000), finality };
         let options = Options { no_trunc: true, ..Options::default() };

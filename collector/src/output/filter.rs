@@ -93,8 +93,8 @@ impl Filter {
                 like(pattern, row.pod_name())
                     || like(pattern, row.pod.as_ref().and_then(|pod| pod.uid.as_deref()))
             }
-            Self::Runtime(pattern) => like(pattern, row.runtime),
-            Self::State(state) => row.state == state,
+            Self::Runtime(pattern) => like(pattern, row.runtime.as_deref()),
+            Self::State(state) => row.state == *state,
         }
     }
 }
@@ -140,7 +140,7 @@ mod tests {
     fn fit(texts: &[&str]) -> bool {
         let mut web = fixture::web();
         web.image = Some("docker.io/library/nginx:1.27".to_owned());
-        web.runtime = Some("docker");
+        web.runtime = Some("docker".into());
         web.pod = Some(Pod {
             uid: Some("0c41-9d".to_owned()),
             name: Some("web-0".to_owned()),

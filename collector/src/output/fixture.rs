@@ -17,7 +17,7 @@ pub(crate) fn report(containers: Vec<Container>) -> Report {
         host: Host {
             hostname: Some("box".to_owned()),
             online_cpus: Some(2),
-            cgroup_layout: "v2",
+            cgroup_layout: "v2".into(),
             ..Host::default()
         },
         sources: BTreeMap::new(),
@@ -40,7 +40,7 @@ pub(crate) fn unknown(kind: Kind, id: &str) -> Container {
         sandbox: None,
         compose: None,
         labels: BTreeMap::new(),
-        state: "running",
+        state: "running".into(),
         startup: Startup::default(),
         started_at: None,
         restart_count: None,

@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use crate::model::Report;
+use serde::Serialize;
 
-/// Writes one report and its newline, and flushes. Numbers that JSON cannot hold become `null`.
-pub fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
+/// Writes one report or snapshot and its newline, and flushes. Numbers that JSON cannot hold become `null`.
+pub fn write(report: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
     let mut line = serde_json::to_vec(report)?;
     line.push(b'\n');
     out.write_all(&line)?;

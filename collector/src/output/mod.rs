@@ -14,6 +14,8 @@ pub mod screen;
 
 pub mod select;
 
+pub mod snapshot;
+
 pub mod table;
 
 pub mod template;

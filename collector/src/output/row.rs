@@ -63,8 +63,8 @@ pub(super) fn order(rows: &mut [Row<'_>], sort: Sort) {
             Sort::Cpu => container.cpu.percent.map(ordered),
             Sort::Memory => container.memory.working_set_bytes,
             Sort::Network => {
-                let traffic = traffic(container);
-                sum(traffic.received, traffic.sent)
+                let io = container.network.io();
+                sum(io.rx_bytes, io.tx_bytes)
             }
             Sort::Block => sum(container.block.total.read_bytes, container.block.total.write_bytes),
             Sort::Pids => container.pids.current,
@@ -83,31 +83,4 @@ fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
         (None, None) => None,
         _ => Some(a.unwrap_or(0).saturating_add(b.unwrap_or(0))),
     }
-}
-
-/// Bytes as NET I/O shows them.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Traffic {
-    pub(crate) received: Option<u64>,
-    pub(crate) sent: Option<u64>,
-    /// Whether they are those of the container's own sockets: on the host's network the devices
-    /// count everybody's.
-    pub(crate) own_sockets: bool,
-}
-
-pub(crate) fn traffic(row: &Container) -> Traffic {
-    if row.network.host_namespace == Some(true) {
-        return row.network.sockets.map_or_else(Traffic::default, |sockets| Traffic {
-            received: Some(sockets.rx_bytes),
-            sent: Some(sockets.tx_bytes),
-            own_sockets: true,
-        });
-    }
-    let Some(interfaces) = &row.network.interfaces else {
-        return Traffic::default();
-    };
-    let add = |total: u64, bytes: u64| total.saturating_add(bytes);
-    let received = interfaces.values().map(|device| device.rx_bytes).fold(0, add);
-    let sent = interfaces.values().map(|device| device.tx_bytes).fold(0, add);
-    Traffic { received: Some(received), sent: Some(sent), own_sockets: false }
 }

@@ -2,7 +2,9 @@
 
 use std::fmt;
 
-use crate::model::{Container, Kind, Report};
+use anyhow::{Error, anyhow};
+
+use crate::model::{Container, Family, Kind, Report, Sources};
 use crate::output::Scope;
 use crate::output::filter::Filters;
 use crate::output::nearest::nearest;
@@ -65,6 +67,15 @@ pub fn narrow(report: &mut Report, scope: Scope, filters: &Filters) {
     };
     report.containers.retain(|row| in_scope(row) && filters.fit(row));
     report.ended.retain(|ended| filters.fit(&ended.container));
+}
+
+/// Adds why a name may be unknown although its container is there.
+pub fn explained(unknown: Unknown, sources: &Sources) -> Error {
+    let identity = sources.get(&Family::Identity).and_then(|source| source.reason.as_ref());
+    match identity {
+        Some(reason) => anyhow!("{unknown}; names may be missing, ids are not: {reason}"),
+        None => unknown.into(),
+    }
 }
 
 /// Whether a container goes by this name or the beginning of its id.

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use crate::model::{Family, Kind, Report, State};
 use crate::output::columns::{self, Column, HOST_SOCKETS};
 use crate::output::filter::Filters;
-use crate::output::row::{self, Row, order, ordered, traffic};
+use crate::output::row::{self, Row, order, ordered};
 use crate::output::text::{align, printable};
 use crate::output::{Scope, Sort};
 
@@ -187,7 +187,7 @@ impl Builder<'_> {
         let titles = title.into_iter().chain(columns.iter().map(|column| column.title.to_owned()));
         let mut lines = vec![joined(titles)];
         for row in rows {
-            self.stars |= traffic(row.container).own_sockets
+            self.stars |= row.container.network.io().own_sockets
                 && columns.iter().any(|column| column.name == "net");
             let own_name = own_title(kind).map(|_| {
                 let ambiguous = repeated.contains(row.container.id.as_str());

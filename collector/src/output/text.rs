@@ -34,6 +34,29 @@ pub fn cut(text: &str, width: usize) -> &str {
     }
 }
 
+/// Breaks a text between words into indented lines of at most `width` characters, and makes it safe
+/// on a terminal. A single longer word stays whole. There is at least one line.
+pub fn wrap(text: &str, indent: usize, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = " ".repeat(indent);
+    let mut column = indent;
+    for word in printable(text).split_whitespace() {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > width {
+            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+            column = indent;
+        }
+        if column > indent {
+            line.push(' ');
+            column += 1;
+        }
+        line.push_str(word);
+        column += length;
+    }
+    lines.push(line);
+    lines
+}
+
 /// Lines whose cells are parted by tabs → columns as Docker aligns them.
 pub fn align(lines: &str) -> String {
     let mut writer = TabWriter::new(Vec::new()).padding(PADDING).minwidth(MIN_WIDTH);

@@ -34,6 +34,19 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
+/// A span of time in its two biggest units, such as `3 d 4 h`.
+pub fn span(seconds: f64) -> String {
+    // A conversion of floats saturates; nothing is older than 0 s.
+    let seconds = seconds as u64;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match () {
+        () if days > 0 => format!("{days} d {} h", hours % 24),
+        () if hours > 0 => format!("{hours} h {} min", minutes % 60),
+        () if minutes > 0 => format!("{minutes} min {} s", seconds % 60),
+        () => format!("{seconds} s"),
+    }
+}
+
 fn scaled(bytes: u64, base: f64, units: &[&str], digits: usize) -> String {
     let mut value = bytes as f64;
     let mut unit = 0;

@@ -38,6 +38,11 @@ impl Registry {
         self.close_namespaces();
     }
 
+    /// Takes the names that were told since they were asked for.
+    pub fn name(&mut self) {
+        self.tracked.values_mut().for_each(|tracked| name(tracked, &mut self.names));
+    }
+
     /// Closes the network namespaces that nobody needs: an open one does not go.
     pub fn close_namespaces(&mut self) {
         self.joined.clear();

@@ -179,6 +179,12 @@ impl Sampler {
 
     /// Takes a sample. A reader that fails costs its own numbers only.
     pub fn take(&mut self) -> Arc<Sample> {
+        self.look();
+        self.measure()
+    }
+
+    /// Looks who is there, opens their files and asks for their names.
+    pub fn look(&mut self) {
         self.kernel.drain_log();
         self.hear();
         self.discover();
@@ -186,7 +192,6 @@ impl Sampler {
         self.registry.settle();
         // Before the clock is read, because it may wait.
         self.registry.namespaces_mut().look();
-        self.measure()
     }
 
     /// Takes a sample of those who are known, without looking for others.

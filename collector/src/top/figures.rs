@@ -1,9 +1,6 @@
 //! The numbers of a row at one instant: shares, sizes, and rates since the report before.
 
-use crate::{
-    model::Container,
-    output::row::{Traffic, traffic},
-};
+use crate::model::{Container, NetworkIo};
 
 /// A number that has a column of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,10 +107,10 @@ impl Sum {
 impl Counters {
     /// Those of a row.
     pub fn of(row: &Container) -> Self {
-        let Traffic { received, sent, own_sockets } = traffic(row);
+        let NetworkIo { rx_bytes, tx_bytes, own_sockets } = row.network.io();
         let block = &row.block.total;
         Self {
-            network: [received, sent],
+            network: [rx_bytes, tx_bytes],
             own_sockets,
             block: [block.read_bytes, block.write_bytes],
         }

@@ -34,7 +34,7 @@ pub(crate) fn container(name: &str, cpu: f64, mebibytes: u64) -> Container {
     let id: String = name.bytes().map(|byte| format!("{byte:02x}")).collect();
     let mut row = fixture::unknown(Kind::Container, &format!("{id:0<64}")[..64]);
     row.name = Some(name.to_owned());
-    row.runtime = Some("docker");
+    row.runtime = Some("docker".into());
     row.cpu.percent = Some(cpu);
     row.memory.working_set_bytes = Some(mebibytes << 20);
     row.memory.limit_bytes = Some(1 << 30);
@@ -54,7 +54,7 @@ pub(crate) fn transferred(row: &mut Container, kilobytes: u64) {
     row.network.interfaces = Some(BTreeMap::from([("eth0".to_owned(), device)]));
     row.network.host_namespace = Some(false);
     row.network.shared_with = Some(Vec::new());
-    row.block.source = Some("bpf");
+    row.block.source = Some("bpf".into());
     row.block.total = Count {
         read_bytes: Some(0),
         write_bytes: Some(kilobytes * 10_000),
@@ -83,10 +83,10 @@ pub(crate) fn host(second: u64) -> Report {
     for row in &mut rows[3..5] {
         row.pod = Some(Pod {
             uid: Some("0c41d62e".to_owned()),
-            qos: Some("burstable"),
+            qos: Some("burstable".into()),
             ..Pod::default()
         });
-        row.runtime = Some("containerd");
+        row.runtime = Some("containerd".into());
     }
     for (index, row) in rows[..5].iter_mut().enumerate() {
         transferred(row, second * (index as u64 + 1));
@@ -164,13 +164,13 @@ fn busy(row: &mut Container, second: u64) {
 /// A container that ended at a second, out of memory.
 pub(crate) fn ended(name: &str, second: i64) -> Ended {
     let mut row = container(name, 0.0, 5);
-    row.state = "ended";
+    row.state = "ended".into();
     row.cpu.usage_seconds = Some(0.027);
     row.memory.peak_bytes = Some(4 << 20);
     row.memory.oom_kills = Some(1);
     row.memory.last_oom_kill =
         Some(OomKill { at: at(second), pid: 4_711, command: "hungry".to_owned() });
-    let finality = Finality { state: "final", age_seconds: None };
+    let finality = Finality { state: "final".into(), age_seconds: None };
     Ended { container: row, ended_at: at(second), finality: [(Family::Cpu, finality)].into() }
 }
 

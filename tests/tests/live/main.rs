@@ -22,6 +22,7 @@ mod privileges;
 mod receipts;
 mod reconcile;
 mod resources;
+mod snapshot;
 mod storage;
 mod table;
 mod tcp_events;

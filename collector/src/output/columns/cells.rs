@@ -1,7 +1,7 @@
 //! What stands in each column.
 
 use crate::model::{Container, Ended, Histogram, Pressure};
-use crate::output::row::{Row, traffic};
+use crate::output::row::Row;
 use crate::output::select::is_called;
 use crate::output::text::cut;
 use crate::output::units::{bytes_size, duration, human_size, percent};
@@ -34,7 +34,7 @@ pub(super) fn image(row: &Row<'_>) -> String {
 }
 
 pub(super) fn runtime(row: &Row<'_>) -> String {
-    word(row.container.runtime)
+    word(row.container.runtime.as_deref())
 }
 
 pub(super) fn pod(row: &Row<'_>) -> String {
@@ -55,7 +55,7 @@ pub(super) fn cgroup(row: &Row<'_>) -> String {
 }
 
 pub(super) fn state(row: &Row<'_>) -> String {
-    row.container.state.to_owned()
+    row.container.state.to_string()
 }
 
 pub(super) fn started(row: &Row<'_>) -> String {
@@ -183,9 +183,9 @@ pub(super) fn net(row: &Row<'_>) -> String {
 
 /// The same of any container.
 pub(crate) fn network(row: &Container, marks: bool) -> String {
-    let traffic = traffic(row);
-    let mark = if traffic.own_sockets && marks { "*" } else { "" };
-    pair(traffic.received, traffic.sent, human_size) + mark
+    let io = row.network.io();
+    let mark = if io.own_sockets && marks { "*" } else { "" };
+    pair(io.rx_bytes, io.tx_bytes, human_size) + mark
 }
 
 pub(super) fn sockets(row: &Row<'_>) -> String {

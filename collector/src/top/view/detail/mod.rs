@@ -88,7 +88,7 @@ fn sections(subject: &Subject<'_>) -> Vec<Section> {
 fn title(subject: &Subject<'_>) -> Line<'static> {
     let state = match subject.ended {
         Some(ended) => format!("ended {}", super::ago(subject.report.time, ended.ended_at)),
-        None => subject.row.state.to_owned(),
+        None => subject.row.state.to_string(),
     };
     Line::from(vec![
         Span::styled(super::columns::name(subject.row), subject.theme.title()),

@@ -21,11 +21,11 @@ pub(super) fn identity(subject: &Subject<'_>) -> Section {
     let mut lines = vec![
         entry("id", row.id.clone()),
         entry("image", known(row.image.clone(), |image| image)),
-        entry("runtime", known(row.runtime, str::to_owned)),
+        entry("runtime", known(row.runtime.as_deref(), str::to_owned)),
         entry("cgroup", row.cgroup.clone()),
     ];
     lines.extend(row.pod.as_ref().map(|pod| {
-        let qos = pod.qos.map_or_else(String::new, |qos| format!(" ({qos})"));
+        let qos = pod.qos.as_ref().map_or_else(String::new, |qos| format!(" ({qos})"));
         let namespace = pod.namespace.as_ref().map_or_else(String::new, |name| format!("{name}/"));
         entry("pod", format!("{namespace}{}{qos}", row.pod_name().unwrap_or(UNKNOWN)))
     }));
@@ -33,7 +33,7 @@ pub(super) fn identity(subject: &Subject<'_>) -> Section {
         let service = compose.service.as_ref().map_or_else(String::new, |name| format!(" {name}"));
         entry("compose", format!("{}{service}", compose.project))
     }));
-    lines.extend(row.health.map(|health| entry("health", health)));
+    lines.extend(row.health.as_deref().map(|health| entry("health", health)));
     lines.extend(row.restart_count.map(|count| entry("restarts", count.to_string())));
     lines.extend(row.exit_code.map(|code| entry("exit code", code.to_string())));
     lines.extend(startup(subject));
