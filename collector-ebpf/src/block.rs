@@ -14,6 +14,7 @@ use crate::typed::{Typed, layout};
 const OP_MASK: u32 = 0xff;
 const OP_READ: u32 = 0;
 const OP_WRITE: u32 = 1;
+const OP_FLUSH: u32 = 2;
 const OP_DISCARD: u32 = 3;
 const OP_SECURE_ERASE: u32 = 5;
 const OP_WRITE_ZEROES: u32 = 9;

@@ -165,6 +165,9 @@ pub struct BlockCell {
     pub read_merges: u64,
     /// Bios and requests that were merged into a waiting write.
     pub write_merges: u64,
+    /// Requests that completed and are in no other counter, such as those for zones or the driver's
+    /// own: the kernel's statistics may have them.
+    pub others: u64,
 }
 
 /// How many operations took how long.

@@ -1,7 +1,11 @@
 //! What every command starts with: the kernel side, the registry and the files, and how samples
 //! become reports.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    io,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context, Result, bail};
 use nix::{
@@ -15,15 +19,17 @@ use crate::{
     cgroup::find_hierarchies,
     config::{Bpf, Common, NetLevel},
     devices::Devices,
+    diskstats::Diskstats,
     host::{HostFacts, HostFiles},
-    identity::docker::DockerNames,
+    identity::Names,
     kernel::{self, Kernel, Sockets, Table},
     model::{self, Report},
     network::Namespaces,
     output::{Scope, prometheus::Slots},
     registry::{Counters, Follow, Registry, socket_ids},
-    sample::{Receipts, Sample, Sampler},
+    sample::{BlockBooks, Receipts, Sample, Sampler, SegmentBooks},
     sources::{Sources, sources},
+    timing::{self, timed},
 };
 
 /// The first names are worth this wait; later ones arrive when they arrive.
@@ -66,13 +72,43 @@ impl Collector {
     ///
     /// If there is nothing to read, or if what `--bpf require` asks for is not there.
     pub fn start(common: &Common, scope: Scope) -> Result<Self> {
-        let sampler = start(common, scope)?;
-        Ok(Self { sampler, host: Arc::new(HostFacts::read(&common.proc_root)) })
+        Self::open(common, scope, (common.bpf == Bpf::Off).then_some("switched off with --bpf off"))
+    }
+
+    /// The same for a single sample. Counters in the kernel start at 0 when they are loaded, so
+    /// they would tell nothing; without them it takes a fraction of the time.
+    ///
+    /// # Errors
+    ///
+    /// If there is nothing to read, or if the kernel side is required.
+    pub fn start_for_one_sample(common: &Common, scope: Scope) -> Result<Self> {
+        if common.bpf == Bpf::Require {
+            bail!("--bpf require: a single sample uses no BPF; give it a --window");
+        }
+        Self::open(
+            common,
+            scope,
+            Some("not loaded for a single sample, in which it would count nothing"),
+        )
+    }
+
+    fn open(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<Self> {
+        let sampler = timed("starting", || start(common, scope, no_bpf))?;
+        let host = timed("reading the host's facts", || {
+            HostFacts::read(&common.proc_root, &common.sys_root)
+        });
+        Ok(Self { sampler, host: Arc::new(host) })
     }
 
     /// Waits for the names of the containers that the first sample found, but not for long.
     pub async fn settle_names(&self) {
-        self.sampler.registry.names().settled(NAMES_TIMEOUT).await;
+        self.settle_names_within(NAMES_TIMEOUT).await;
+    }
+
+    async fn settle_names_within(&self, timeout: Duration) {
+        let begun = Instant::now();
+        self.sampler.registry.names().settled(timeout).await;
+        timing::log("waiting for names", begun);
     }
 
     /// Waits for the next tick; news are heard as they come.
@@ -95,7 +131,16 @@ impl Collector {
 
     /// Takes a sample.
     pub fn sample(&mut self) -> Arc<Sample> {
-        self.sampler.take()
+        Arc::make_mut(&mut self.host).refresh();
+        timed("a sample", || self.sampler.take())
+    }
+
+    /// Takes a first and only sample, with the names that are told within `timeout`.
+    pub async fn only_sample(&mut self, timeout: Duration) -> Arc<Sample> {
+        timed("opening files", || self.sampler.look());
+        self.settle_names_within(timeout).await;
+        self.sampler.registry.name();
+        timed("a sample", || self.sampler.measure())
     }
 
     /// How the kernel's counter tables are filled.
@@ -111,9 +156,11 @@ impl Collector {
         self.sampler.kernel.events.as_ref().map(kernel::Events::lost)
     }
 
-    /// Kernel memory of the maps; `None` if the kernel does not tell.
+    /// Kernel memory of the maps; `None` if there are none or the kernel does not tell.
     pub fn map_bytes(&self) -> Option<u64> {
-        self.sampler.kernel.map_bytes
+        let maps = &self.sampler.kernel.maps;
+        let bytes = maps.iter().map(|map| map.memory_bytes).sum::<Option<u64>>();
+        bytes.filter(|_| !maps.is_empty())
     }
 
     /// What two samples tell, or one alone.
@@ -123,40 +170,47 @@ impl Collector {
 
     /// The same, before it is made a report of.
     pub fn picture(&self, older: Option<&Arc<Sample>>, newer: &Arc<Sample>) -> Picture {
-        let Sampler { registry, kernel, receipts, .. } = &self.sampler;
+        let Sampler { registry, receipts, .. } = &self.sampler;
         Picture {
             older: older.map(Arc::clone),
             newer: Arc::clone(newer),
             receipts: receipts.clone(),
             host: Arc::clone(&self.host),
             layout: registry.hierarchies().layout(),
-            sources: sources(registry, kernel),
+            sources: self.sources(),
         }
+    }
+
+    /// Where each family of numbers comes from now.
+    pub fn sources(&self) -> Sources {
+        let Sampler { registry, kernel, books, segments, .. } = &self.sampler;
+        sources(registry, kernel, books.proof(), segments.proof())
     }
 }
 
-fn start(common: &Common, scope: Scope) -> Result<Sampler> {
+fn start(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<Sampler> {
     raise_descriptor_limit();
     raise_priority();
     let hierarchies = find_hierarchies(&common.proc_root, common.cgroup_root.as_deref())?;
     if hierarchies.roots().next().is_none() {
         bail!(
-            "no cgroup hierarchy is mounted; in a container, mount the host's and name it with --cgroup-root"
+            "no cgroup hierarchy is mounted; mount cgroup2 at /sys/fs/cgroup, or in a container the host's, and name it with --cgroup-root"
         );
     }
     let host = HostFiles::open(&common.proc_root).context("cannot read the host's usage")?;
+    let diskstats = Diskstats::open(&common.proc_root).context("cannot read the disks' usage")?;
     let follow = match scope {
         Scope::Containers => Follow::Containers,
         Scope::Services => Follow::Services,
         Scope::All => Follow::All,
     };
-    let names = DockerNames::spawn(common.docker_socket.clone());
+    let names = Names::new(common.sockets.clone(), common.labels.clone());
     let unified = hierarchies.unified.clone();
     let socket_ids = socket_ids(&hierarchies);
     let namespaces = Namespaces::new(&common.proc_root);
     let registry = Registry::new(hierarchies, socket_ids, follow, namespaces, names);
     let kernel = Kernel::start(&kernel::Options {
-        enabled: common.bpf != Bpf::Off,
+        off: no_bpf,
         sys_root: common.sys_root.clone(),
         unified,
         socket_ids,
@@ -174,7 +228,9 @@ fn start(common: &Common, scope: Scope) -> Result<Sampler> {
     // The kernel's type information took some MiB.
     give_memory_back();
     let receipts = Receipts::new(common.receipts, common.receipt_ttl);
-    Ok(Sampler::new(registry, kernel, host, Devices::new(&common.sys_root), receipts))
+    let books = (BlockBooks::new(diskstats), SegmentBooks::new(&common.proc_root));
+    let devices = Devices::new(&common.sys_root);
+    Ok(Sampler::new(registry, kernel, host, devices, books, receipts))
 }
 
 fn slots<C: Cell>(name: &'static str, table: &Table<C>) -> Slots {
@@ -190,7 +246,7 @@ fn slots<C: Cell>(name: &'static str, table: &Table<C>) -> Slots {
 fn require(kernel: &Kernel) -> Result<()> {
     let events = kernel.events_reason.as_ref().filter(|_| kernel.events.is_none());
     match kernel.sockets.as_ref().err().or(kernel.block_reason.as_ref()).or(events) {
-        Some(reason) => bail!("--bpf require: {reason}"),
+        Some(reason) => bail!("--bpf require: {reason}; `tare doctor` tells more"),
         None => Ok(()),
     }
 }

@@ -6,18 +6,21 @@ mod run;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
 use crate::cli::{self, Cli, LogLevel};
-use crate::identity::docker::DockerSocket;
+use crate::identity::{AllowedLabels, Sockets};
 use crate::logging::LogFormat;
-use crate::output::{Format, Scope, table};
+use crate::output::columns::{self, Choice};
+use crate::output::filter::Filters;
+use crate::output::{Format, Scope, Sort, table};
 
 pub use self::{
     file::read,
     run::{Limits, Run},
 };
-pub use crate::cli::{Bpf, NetLevel};
+pub use crate::cli::{Bpf, NetLevel, PlainFormat};
 
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +34,7 @@ pub enum Fault {
 }
 
 /// What one run of the program is to do.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// What every command needs.
     pub common: Common,
@@ -53,7 +56,9 @@ pub struct Common {
     /// The host's `/sys`.
     pub sys_root: PathBuf,
     /// Where to ask for names.
-    pub docker_socket: DockerSocket,
+    pub sockets: Sockets,
+    /// Which labels are published.
+    pub labels: AllowedLabels,
     /// Counter slots in the kernel for each family.
     pub slots: u32,
     /// How many receipts of ended containers are kept.
@@ -67,36 +72,98 @@ pub struct Common {
 }
 
 /// The command.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Command {
     /// `tare stats`
     Stats(Stats),
+    /// `tare snapshot`
+    Snapshot(Snapshot),
+    /// `tare top`
+    Top(Top),
+    /// `tare doctor`
+    Doctor(Doctor),
     /// `tare run`
     Run(Box<Run>),
+    /// `tare stats --columns help`
+    Columns,
+    /// `tare completions`
+    Completions(Shell),
+    /// `tare manuals`
+    Manuals(PathBuf),
+}
+
+/// What `tare snapshot` is to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// Names and ids of the wanted rows; empty for all.
+    pub names: Vec<String>,
+    /// Time between two samples; zero takes one.
+    pub window: Duration,
+    /// How to print it.
+    pub format: PlainFormat,
+    /// Where to save it.
+    pub output: Option<PathBuf>,
+    /// The saved one to show, instead of this host.
+    pub read: Option<PathBuf>,
+}
+
+/// What `tare doctor` is to show.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Doctor {
+    /// How to write the findings.
+    pub format: PlainFormat,
+    /// Whether it is a failure that a family is off.
+    pub strict: bool,
 }
 
 /// What `tare stats` is to show.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Stats {
-    /// Names and ids of the wanted rows; empty for all.
-    pub names: Vec<String>,
     /// Whether to go on after the first report.
     pub stream: bool,
     /// Time between two samples.
     pub interval: Duration,
     /// How to write reports.
     pub format: Format,
-    /// Rows, their order and their ids' length.
+    /// Rows, their order and their columns.
     pub table: table::Options,
+}
+
+/// What `tare top` is to begin with; keys change all of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Top {
+    /// Time between two samples.
+    pub interval: Duration,
+    /// What orders the rows.
+    pub sort: Sort,
+    /// Which rows are shown.
+    pub scope: Scope,
+    /// What they must have in a name; empty for all.
+    pub filter: String,
 }
 
 impl From<Cli> for Config {
     fn from(cli: Cli) -> Self {
         let command = match cli.command {
+            cli::Command::Stats(args) if args.columns.contains(&Choice::Help) => Command::Columns,
             cli::Command::Stats(args) => Command::Stats(args.into()),
             cli::Command::Run(args) => Command::Run(Box::new((*args).into())),
+            cli::Command::Snapshot(args) => {
+                let cli::SnapshotArgs { names, window, format, output, read } = args;
+                Command::Snapshot(Snapshot { names, window, format, output, read })
+            }
+            cli::Command::Doctor(cli::DoctorArgs { format, strict }) => {
+                Command::Doctor(Doctor { format, strict })
+            }
+            cli::Command::Completions(args) => Command::Completions(args.shell),
+            cli::Command::Manuals(args) => Command::Manuals(args.directory),
+            cli::Command::Top(args) => Command::Top(args.into()),
         };
-        Self { common: cli.global.into(), command }
+        let mut common = Common::from(cli.global);
+        if let Command::Stats(Stats { table, .. }) = &command {
+            table.filters.labels().for_each(|label| common.labels.allow(label));
+        }
+        Self { common, command }
     }
 }
 
@@ -108,7 +175,12 @@ impl From<cli::GlobalArgs> for Common {
             cgroup_root: args.cgroup_root,
             proc_root: args.proc_root,
             sys_root: args.sys_root,
-            docker_socket: args.docker_socket,
+            sockets: Sockets {
+                docker: args.docker_socket,
+                podman: args.podman_socket,
+                cri: args.cri_socket,
+            },
+            labels: args.labels,
             slots: args.slots,
             receipts: args.receipts as usize,
             receipt_ttl: args.receipt_ttl,
@@ -128,19 +200,26 @@ impl From<cli::StatsArgs> for Stats {
     fn from(args: cli::StatsArgs) -> Self {
         // Who names a service wants to see it.
         let implied = if args.names.is_empty() { Scope::Containers } else { Scope::All };
+        let filters = Filters(args.filter);
+        let all = args.all || filters.want_ended();
         let table = table::Options {
+            names: args.names,
             scope: args.scope.unwrap_or(implied),
+            filters,
             sort: args.sort,
             no_trunc: args.no_trunc,
+            all,
             ended: args.ended,
+            columns: columns::chosen(&args.columns, columns::usual(args.ended, all)),
         };
-        Self {
-            names: args.names,
-            stream: !args.no_stream,
-            interval: args.interval,
-            format: args.format,
-            table,
-        }
+        Self { stream: !args.no_stream, interval: args.interval, format: args.format, table }
+    }
+}
+
+impl From<cli::TopArgs> for Top {
+    fn from(args: cli::TopArgs) -> Self {
+        let cli::TopArgs { interval, sort, scope, filter } = args;
+        Self { interval, sort, scope, filter }
     }
 }
 
@@ -149,11 +228,12 @@ mod tests {
     use clap::Parser;
 
     use super::*;
+    use crate::identity::Socket;
 
     fn config(args: &[&str]) -> (Common, Stats) {
         let config =
             Config::from(Cli::try_parse_from([&["tare", "stats"], args].concat()).unwrap());
-        let Command::Stats(stats) = config.command else { unreachable!() };
+        let Command::Stats(stats) = config.command else { panic!("{args:?}") };
         (config.common, stats)
     }
 
@@ -166,7 +246,8 @@ mod tests {
             cgroup_root: None,
             proc_root: "/proc".into(),
             sys_root: "/sys".into(),
-            docker_socket: DockerSocket::Auto,
+            sockets: Sockets::default(),
+            labels: AllowedLabels::default(),
             slots: 4096,
             receipts: 1024,
             receipt_ttl: Duration::from_secs(3600),
@@ -175,13 +256,8 @@ mod tests {
         };
         assert_eq!(common, expected);
         let table = table::Options::default();
-        let expected = Stats {
-            names: Vec::new(),
-            stream: true,
-            interval: Duration::from_secs(1),
-            format: Format::Table,
-            table,
-        };
+        let expected =
+            Stats { stream: true, interval: Duration::from_secs(1), format: Format::Table, table };
         assert_eq!(stats, expected);
     }
 
@@ -192,11 +268,44 @@ mod tests {
     }
 
     #[test]
-    fn docker_sockets() {
-        let socket = |text| config(&["--docker-socket", text]).0.docker_socket;
-        assert_eq!(socket("off"), DockerSocket::Off);
-        assert_eq!(socket("auto"), DockerSocket::Auto);
-        assert_eq!(socket("/a/b"), DockerSocket::Path("/a/b".into()));
-        assert_eq!(socket("unix:///a/b"), DockerSocket::Path("/a/b".into()));
+    fn labels() {
+        let labels = |text| config(&["--labels", text]).0.labels;
+        assert_eq!(labels("app, team.*"), AllowedLabels::new(["app", "team.*"]));
+        assert_eq!(labels(""), AllowedLabels::default());
+    }
+
+    #[test]
+    fn what_ended_is_shown_to_whom_asks_for_it() {
+        let last = |args: &[&str]| {
+            let table = config(args).1.table;
+            (table.all, table.columns.last().map(|column| column.name))
+        };
+        assert_eq!(last(&[]), (false, Some("pids")));
+        assert_eq!(last(&["-a"]), (true, Some("state")));
+        assert_eq!(last(&["--filter", "state=ended"]), (true, Some("state")));
+        assert_eq!(last(&["--ended", "-a"]), (true, Some("totals")));
+        assert_eq!(last(&["--columns", "+swap"]), (false, Some("swap")));
+    }
+
+    #[test]
+    fn a_label_to_filter_by_must_be_known() {
+        let config = config(&["--filter", "label=tier=front"]);
+        assert_eq!(config.0.labels, AllowedLabels::new(["tier"]));
+    }
+
+    #[test]
+    fn sockets() {
+        let socket = |text| config(&["--docker-socket", text]).0.sockets.docker;
+        assert_eq!(socket("off"), Socket::Off);
+        assert_eq!(socket("auto"), Socket::Auto);
+        assert_eq!(socket("/a/b"), Socket::Path("/a/b".into()));
+        assert_eq!(socket("unix:///a/b"), Socket::Path("/a/b".into()));
+        let (common, _) = config(&["--podman-socket", "/p", "--cri-socket", "/c"]);
+        let expected = Sockets {
+            docker: Socket::Auto,
+            podman: Socket::Path("/p".into()),
+            cri: Socket::Path("/c".into()),
+        };
+        assert_eq!(common.sockets, expected);
     }
 }

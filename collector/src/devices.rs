@@ -58,8 +58,9 @@ impl Devices {
     /// A device by its numbers. It is asked for once, so a device that was stacked stays so even
     /// when it is taken down, and totals do not jump.
     pub fn get(&mut self, device: Device) -> &BlockDevice {
-        let link = self.sys_root.join(format!("dev/block/{device}"));
-        &self.known.entry(device).or_insert_with(|| Known::read(&link)).device
+        let Self { sys_root, known, .. } = self;
+        let read = || Known::read(&sys_root.join(format!("dev/block/{device}")));
+        &known.entry(device).or_insert_with(read).device
     }
 
     /// Forgets devices whose numbers were given to others.

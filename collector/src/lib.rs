@@ -3,10 +3,14 @@
 //! Data flows down this list; a module imports only from those above it. `ARCHITECTURE.md` tells
 //! what each of them must not know.
 
+pub mod timing;
+
 pub mod kernel;
 
 pub mod cgroup;
 pub mod devices;
+
+pub mod diskstats;
 
 pub mod host;
 
@@ -30,8 +34,16 @@ pub mod cli;
 
 pub mod config;
 
+pub mod manuals;
+
 pub mod collector;
 
+pub mod doctor;
+
+pub mod snapshot;
+
 pub mod stats;
+
+pub mod top;
 
 pub mod daemon;

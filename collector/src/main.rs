@@ -1,13 +1,21 @@
 //! `tare`: what every container on this host uses.
 
-use std::{env, ffi::OsString, process::ExitCode};
+use std::{
+    env,
+    ffi::OsString,
+    io::{self, Write},
+    process::ExitCode,
+};
 
 use anyhow::Result;
 use tare::{
-    config::{self, Command, Fault},
+    config::{self, Command, Config, Fault},
     daemon::{self, Control},
+    doctor,
     logging::Logging,
-    output, stats,
+    manuals,
+    output::{self, columns},
+    snapshot, stats, top,
 };
 
 /// Wrong usage, as clap has it.
@@ -25,7 +33,7 @@ fn main() -> ExitCode {
     };
     let logging = Logging::start(config.common.log_level, config.common.log_format);
     match run(&config, Control { arguments, logging }) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         // The reader has seen enough.
         Err(error) if output::is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -35,12 +43,21 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(config: &config::Config, control: Control) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
-        match &config.command {
-            Command::Stats(stats) => stats::run(&config.common, stats).await,
-            Command::Run(run) => daemon::run(&config.common, run, &control).await,
-        }
-    })
+fn run(config: &Config, control: Control) -> Result<ExitCode> {
+    let mut out = io::stdout();
+    match &config.command {
+        Command::Stats(stats) => block_on(stats::run(&config.common, stats))?,
+        Command::Snapshot(snapshot) => block_on(snapshot::run(&config.common, snapshot))?,
+        Command::Top(top) => block_on(top::run(&config.common, top))?,
+        Command::Run(run) => block_on(daemon::run(&config.common, run, &control))?,
+        Command::Doctor(doctor) => return block_on(doctor::run(&config.common, doctor)),
+        Command::Columns => out.write_all(columns::help().as_bytes())?,
+        Command::Completions(shell) => manuals::completions(*shell, &mut out)?,
+        Command::Manuals(directory) => manuals::man_pages(directory)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
 }

@@ -1,22 +1,24 @@
 //! Where each family of numbers comes from, and why it is not a better place.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use serde::Serialize;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tare_ebpf::{BlockCell, Cell};
 
 use crate::{
-    cgroup::Version,
-    identity::{Runtime, docker::Status},
+    cgroup::{CgroupFiles, Version, file::descriptor_limit},
+    identity::{Group, Status},
     kernel::{Bios, Kernel, SocketIds, Sockets, Table},
     registry::{Registry, Tracked},
+    sample::{Proof, Tally},
 };
 
 /// The source of every family.
 pub type Sources = BTreeMap<Family, Source>;
 
 /// A family of numbers that has one source at a time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
     /// CPU time.
@@ -39,8 +41,38 @@ pub enum Family {
     Identity,
 }
 
+impl Family {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Cpu,
+        Self::Memory,
+        Self::Pids,
+        Self::NetworkInterfaces,
+        Self::NetworkSockets,
+        Self::NetworkTcp,
+        Self::Block,
+        Self::Lifecycle,
+        Self::Identity,
+    ];
+
+    /// Its name in the JSON contract.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Cpu => "cpu",
+            Self::Memory => "memory",
+            Self::Pids => "pids",
+            Self::NetworkInterfaces => "network_interfaces",
+            Self::NetworkSockets => "network_sockets",
+            Self::NetworkTcp => "network_tcp",
+            Self::Block => "block",
+            Self::Lifecycle => "lifecycle",
+            Self::Identity => "identity",
+        }
+    }
+}
+
 /// Where a family comes from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Source {
     /// The source in words that a kernel person recognises, such as `tp_btf/block_rq_complete`.
     pub source: Option<String>,
@@ -48,10 +80,34 @@ pub struct Source {
     pub state: State,
     /// Why it is not [`State::On`], in one line.
     pub reason: Option<String>,
+    /// What comes of comparing it with the kernel's own count of all that happened; `None` where
+    /// there is none to compare with.
+    pub reconciled: Option<Reconciled>,
+}
+
+/// The kernel's own count beside ours of all cgroups, followed or not, since `since`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Reconciled {
+    /// Where the kernel's own count stands.
+    pub with: Cow<'static, str>,
+    /// When the comparison began.
+    pub since: Timestamp,
+    /// What the kernel counted. What happens between the two reads is in one of the counts only.
+    pub expected: u64,
+    /// What we counted.
+    pub counted: u64,
+    /// What we did surely not count. Never falls.
+    pub lost: u64,
+    /// Bytes of that; `None` if they cannot be told.
+    pub lost_bytes: Option<u64>,
+    /// Devices, or network namespaces, that are compared.
+    pub covered: u64,
+    /// Devices whose counts cannot be compared.
+    pub uncovered: u64,
 }
 
 /// How well a source works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum State {
     /// Everything that the family promises.
@@ -65,41 +121,73 @@ pub enum State {
 impl Source {
     /// A source that works.
     pub fn on(source: impl Into<String>) -> Self {
-        Self { source: Some(source.into()), state: State::On, reason: None }
+        Self { source: Some(source.into()), state: State::On, reason: None, reconciled: None }
     }
 
     /// A source that works in part.
     pub fn degraded(source: impl Into<String>, reason: impl Into<String>) -> Self {
-        Self { source: Some(source.into()), state: State::Degraded, reason: Some(reason.into()) }
+        Self {
+            source: Some(source.into()),
+            state: State::Degraded,
+            reason: Some(reason.into()),
+            reconciled: None,
+        }
     }
 
     /// No source.
     pub fn off(reason: impl Into<String>) -> Self {
-        Self { source: None, state: State::Off, reason: Some(reason.into()) }
+        Self { source: None, state: State::Off, reason: Some(reason.into()), reconciled: None }
     }
 }
 
 /// Tells the source of every family as it is now.
-pub fn sources(registry: &Registry, kernel: &Kernel) -> Sources {
+pub fn sources(
+    registry: &Registry,
+    kernel: &Kernel,
+    blocks: Option<&Proof>,
+    segments: Option<&Proof>,
+) -> Sources {
     BTreeMap::from([
         (Family::Cpu, files(registry, "cpuacct", "cpuacct.usage, cpuacct.stat", "cpu.stat")),
         (Family::Memory, files(registry, "memory", "memory.* (v1)", "memory.* (v2)")),
         (Family::Pids, files(registry, "pids", "pids.* (v1)", "pids.* (v2)")),
         (Family::NetworkInterfaces, interfaces(registry)),
         (Family::NetworkSockets, sockets(registry, kernel)),
-        (Family::NetworkTcp, tcp(kernel)),
-        (Family::Block, block(registry, kernel)),
+        (Family::NetworkTcp, tcp(kernel, segments)),
+        (Family::Block, block(registry, kernel, blocks)),
         (Family::Lifecycle, lifecycle(kernel)),
         (Family::Identity, identity(registry)),
     ])
 }
 
 fn files(registry: &Registry, controller: &str, v1: &str, v2: &str) -> Source {
-    match registry.hierarchies().controller(controller).map(|found| found.version) {
-        Some(Version::V1) => Source::on(v1),
-        Some(Version::V2) => Source::on(v2),
-        None => Source::off(format!("no cgroup hierarchy with the {controller} controller")),
+    let hierarchies = registry.hierarchies();
+    let source = match hierarchies.controller(controller).map(|found| found.version) {
+        Some(Version::V1) => v1,
+        // CPU time is told without a controller.
+        Some(Version::V2) if controller != "cpuacct" && hierarchies.lacks_unified(controller) => {
+            return Source::off(format!(
+                "the {controller} controller is off: cgroup2 does not offer it"
+            ));
+        }
+        Some(Version::V2) => v2,
+        None => {
+            return Source::off(format!("no cgroup hierarchy with the {controller} controller"));
+        }
+    };
+    match registry.tracked().filter_map(|t| t.files.as_ref()).map(CgroupFiles::unheld).sum() {
+        0 => Source::on(source),
+        unheld => Source::degraded(source, scarce(unheld)),
     }
+}
+
+/// Files that do not stay open cost more time, but no numbers.
+fn scarce(unheld: usize) -> String {
+    format!(
+        "{unheld} files are opened anew for each sample, because this process may open only {} \
+         files: raise its limit (ulimit -n, LimitNOFILE)",
+        descriptor_limit()
+    )
 }
 
 fn interfaces(registry: &Registry) -> Source {
@@ -141,18 +229,27 @@ fn sockets(registry: &Registry, kernel: &Kernel) -> Source {
     }
 }
 
-fn tcp(kernel: &Kernel) -> Source {
+fn tcp(kernel: &Kernel, proof: Option<&Proof>) -> Source {
     const RETRANSMITS: &str = "tp_btf/tcp_retransmit_skb";
     const CONNECTIONS: &str = "tp_btf/inet_sock_set_state";
-    match (&kernel.retransmits_reason, &kernel.connections_reason) {
-        (None, None) => Source::on(format!("{RETRANSMITS}, {CONNECTIONS}")),
+    let unseen = proof.and_then(|proof| losses(proof, "TCP segments sent again"));
+    let found = match (&kernel.retransmits_reason, &kernel.connections_reason) {
+        (None, None) => {
+            let source = format!("{RETRANSMITS}, {CONNECTIONS}");
+            match unseen {
+                Some(unseen) => Source::degraded(source, unseen),
+                None => Source::on(source),
+            }
+        }
         (Some(reason), None) => Source::degraded(CONNECTIONS, format!("no retransmits: {reason}")),
         (None, Some(reason)) => Source::degraded(RETRANSMITS, format!("no connections: {reason}")),
         (Some(reason), Some(_)) => Source::off(reason),
-    }
+    };
+    let with = "/proc/PID/net/snmp, /proc/PID/net/netstat";
+    Source { reconciled: proof.map(|proof| reconciled(proof, with)), ..found }
 }
 
-fn block(registry: &Registry, kernel: &Kernel) -> Source {
+fn block(registry: &Registry, kernel: &Kernel, proof: Option<&Proof>) -> Source {
     const SOURCE: &str = "tp_btf/block_rq_complete";
     let Some(reason) = &kernel.block_reason else {
         let bios = match &kernel.extras.bios {
@@ -160,9 +257,19 @@ fn block(registry: &Registry, kernel: &Kernel) -> Source {
             Bios::Idle(_) | Bios::Failed(_) => "",
         };
         let source = format!("{SOURCE}{bios}");
-        return match block_gaps(registry, kernel) {
-            gaps if gaps.is_empty() => Source::on(source),
-            gaps => Source::degraded(source, gaps.join("; ")),
+        let mut gaps = block_gaps(registry, kernel);
+        gaps.extend(
+            proof.and_then(|proof| {
+                losses(proof, &format!("requests on {}", proof.losers.join(", ")))
+            }),
+        );
+        let found = match gaps.is_empty() {
+            true => Source::on(source),
+            false => Source::degraded(source, gaps.join("; ")),
+        };
+        return Source {
+            reconciled: proof.map(|proof| reconciled(proof, "/proc/diskstats")),
+            ..found
         };
     };
     match registry.hierarchies().controller("blkio").map(|found| found.version) {
@@ -227,6 +334,32 @@ fn block_gaps(registry: &Registry, kernel: &Kernel) -> Vec<String> {
     gaps
 }
 
+/// What happened and no program saw.
+fn losses(proof: &Proof, what: &str) -> Option<String> {
+    let Tally { expected, lost, .. } = proof.total;
+    (lost > 0).then(|| {
+        let percent = lost as f64 / expected.max(1) as f64 * 100.0;
+        format!(
+            "{lost} of {expected} {what} ({percent:.2} %) were not seen by the \
+             kernel's programs"
+        )
+    })
+}
+
+fn reconciled(proof: &Proof, with: &'static str) -> Reconciled {
+    let Proof { since, total, covered, uncovered, .. } = proof;
+    Reconciled {
+        with: with.into(),
+        since: *since,
+        expected: total.expected,
+        counted: total.counted,
+        lost: total.lost,
+        lost_bytes: total.lost_bytes,
+        covered: *covered,
+        uncovered: *uncovered,
+    }
+}
+
 fn overflow<C: Cell>(table: Option<&Table<C>>) -> Option<String> {
     let table = table?;
     let lost = table.overflow().words().iter().any(|count| *count != 0);
@@ -238,16 +371,21 @@ fn overflow<C: Cell>(table: Option<&Table<C>>) -> Option<String> {
     })
 }
 
+/// Which daemons answer, of those that made what is here.
 fn identity(registry: &Registry) -> Source {
-    const PATH: &str = "cgroup path";
-    let docker = registry.tracked().any(|tracked| {
-        tracked.member.identity.as_ref().is_some_and(|id| id.runtime == Runtime::Docker)
-    });
-    match registry.names().status() {
-        _ if !docker => Source::on(PATH),
-        Status::Connected => Source::on("cgroup path, Docker Engine API"),
-        Status::Off => Source::degraded(PATH, "Docker is not asked for names"),
-        Status::Connecting => Source::degraded(PATH, "Docker has not answered yet"),
-        Status::Failed(reason) => Source::degraded(PATH, reason),
+    let (mut sources, mut gaps) = (vec!["cgroup path".to_owned()], Vec::new());
+    for (Group { daemon, user }, status) in registry.names().status() {
+        let whose = user.map(|user| format!(" of user {user}")).unwrap_or_default();
+        let name = format!("{}{whose}", daemon.as_str());
+        match status {
+            Some(Status::Connected) => sources.push(name),
+            Some(Status::Connecting) => gaps.push(format!("{name} has not answered yet")),
+            Some(Status::Failed(reason)) => gaps.push(reason),
+            None => gaps.push(format!("{name} is not asked")),
+        }
+    }
+    match gaps.is_empty() {
+        true => Source::on(sources.join(", ")),
+        false => Source::degraded(sources.join(", "), gaps.join("; ")),
     }
 }

@@ -12,7 +12,12 @@ use crate::{
     collector::Collector,
     config::{Common, Stats},
     model::Report,
-    output::{Format, json, screen::Screen, select, table},
+    output::{
+        Format, json,
+        screen::Screen,
+        select::{self, explained},
+        table, template,
+    },
 };
 
 /// Runs until interrupted, or until the one report is out.
@@ -59,18 +64,20 @@ impl<'a> Writer<'a> {
     }
 
     fn write(&mut self, mut report: Report) -> Result<()> {
-        let found = select::select(&mut report, &self.stats.names);
+        let found = select::select(&mut report, &self.stats.table.names);
         // A container that is asked for must be there at the start; it may end later.
         if self.reports == 0 {
-            found?;
+            found.map_err(|unknown| explained(unknown, &report.sources))?;
         }
         self.reports += 1;
-        match self.stats.format {
-            Format::Table => {
-                self.screen.show(&table::render(&report, &self.stats.table))?;
+        let table = &self.stats.table;
+        match &self.stats.format {
+            Format::Table => self.screen.show(&table::render(&report, table))?,
+            Format::Template(template) => {
+                self.screen.show(&template::render(&report, template, table))?;
             }
             Format::Json => {
-                select::narrow(&mut report, self.stats.table.scope);
+                select::narrow(&mut report, table.scope, &table.filters);
                 let mut out = io::stdout().lock();
                 json::write(&report, &mut out)?;
                 out.flush()?;

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use crate::binaries;
 use crate::process::{self, Finished, output};
-use crate::report::Row;
+use crate::report::{Report, Row};
 use crate::scratch::{Cgroup, Scratch, unique_name};
 use crate::wait::PATIENCE;
 
@@ -186,6 +186,21 @@ pub fn ensure_histograms_are_whole(row: &Row) -> Result<()> {
         ensure!(untimed > 0 || (all - parts).abs() < 1e-6, "{kind}: {all} s, parts {parts} s");
     }
     Ok(())
+}
+
+/// Requests for which the kernel of this machine ran no program, as Tare says.
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs)]
+pub struct Lost {
+    pub requests: u64,
+    pub bytes: u64,
+}
+
+/// What was lost from one report to another.
+pub fn lost(before: &Report, after: &Report) -> Result<Lost> {
+    let (old, new) = (before.reconciled("block")?, after.reconciled("block")?);
+    let bytes = new.lost_bytes.unwrap_or(0).saturating_sub(old.lost_bytes.unwrap_or(0));
+    Ok(Lost { requests: new.lost - old.lost, bytes })
 }
 
 /// A loop device on a new file; detached on drop.

@@ -1,108 +1,121 @@
-//! A running `tare run`, asked over its unix socket.
+//! Runtimes of a test's own: daemons in private directories, gone without a trace at the end.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
+use std::fs::{self, File};
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
-use anyhow::{Context as _, Result, ensure};
-use nix::sys::signal::Signal;
-use serde_json::Value;
+use anyhow::{Context as _, Result, bail};
+use nix::mount::{MntFlags, umount2};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tempfile::TempDir;
 
-use crate::http::{self, Answer};
-use crate::process::{Finished, Process};
-use crate::tare::Tare;
+use crate::scratch::unique_name;
 use crate::wait::{self, PATIENCE};
 
-/// A daemon that is ready; killed on drop.
+/// Lines of a log that a failed start shows.
+const LOG_LINES: usize = 10;
+
+/// A private directory with a short path, because those of sockets are limited. What is mounted
+/// below it is unmounted on drop.
+#[derive(Debug)]
+pub struct RunDir(TempDir);
+
+impl RunDir {
+    /// Makes it in `/tmp`.
+    pub fn new() -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix(&unique_name()).tempdir_in("/tmp");
+        dir.map(Self).context("make a directory in /tmp")
+    }
+
+    /// A path in it.
+    #[must_use]
+    pub fn join(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        unmount_below(self.0.path());
+    }
+}
+
+/// Unmounts what a runtime left mounted, inner mounts first.
+pub fn unmount_below(directory: &Path) {
+    let mounts = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let points: Vec<&str> = mounts.lines().filter_map(|line| line.split(' ').nth(4)).collect();
+    for point in points.iter().rev().filter(|point| Path::new(point).starts_with(directory)) {
+        if let Err(error) = umount2(*point, MntFlags::MNT_DETACH) {
+            eprintln!("could not unmount {point}: {error}");
+        }
+    }
+}
+
+/// A daemon that listens at a unix socket; stopped on drop.
 #[derive(Debug)]
 pub struct Daemon {
-    process: Process,
+    child: Child,
+    log: PathBuf,
     socket: PathBuf,
-    _directory: TempDir,
 }
 
 impl Daemon {
-    /// Starts `tare run` with these further arguments and waits until it is ready. It listens on
-    /// TCP only if `--listen` is among them.
-    pub fn start(tare: &Tare, args: &[&str]) -> Result<Self> {
-        let mut daemon = Self::spawn(tare, args)?;
-        wait::until("the daemon to be ready", PATIENCE, || {
-            daemon.process.ensure_running()?;
-            let answer = http::get(&daemon.socket, "/readyz", &[]);
-            Ok(answer.ok().filter(|answer| answer.status == 200).map(|_| ()))
-        })?;
+    /// Starts it and waits until it listens.
+    pub fn start(mut command: Command, socket: &Path, log: &Path) -> Result<Self> {
+        let what = format!("{command:?}");
+        let file = File::create(log).with_context(|| format!("make {}", log.display()))?;
+        command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        // Ctrl-C must not reach it before its containers are gone.
+        command.process_group(0);
+        let child = command.spawn().with_context(|| format!("start {what}"))?;
+        let mut daemon = Self { child, log: log.to_owned(), socket: socket.to_owned() };
+        wait::until(&format!("{what} to listen"), PATIENCE, || {
+            if let Some(status) = daemon.child.try_wait()? {
+                bail!("{what}: {status}: {}", daemon.log_end());
+            }
+            Ok(UnixStream::connect(socket).ok().map(drop))
+        })
+        .with_context(|| daemon.log_end())?;
         Ok(daemon)
     }
 
-    /// Starts it and does not wait.
-    pub fn spawn(tare: &Tare, args: &[&str]) -> Result<Self> {
-        let directory = tempfile::tempdir().context("make a directory")?;
-        // It may run as somebody else.
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777))?;
-        let socket = directory.path().join("tare.sock");
-        let path = socket.to_str().context("the socket's path is not UTF-8")?;
-        let mut all = vec!["run", "--socket", path];
-        if !args.contains(&"--listen") {
-            all.extend(["--listen", "off"]);
-        }
-        all.extend(args);
-        let process = Process::spawn(tare.command(&all))?;
-        Ok(Self { process, socket, _directory: directory })
-    }
-
-    /// Its process id.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.process.id()
-    }
-
-    /// Its unix socket.
+    /// Where it listens.
     #[must_use]
     pub fn socket(&self) -> &Path {
         &self.socket
     }
 
-    /// Asks for a path.
-    pub fn get(&self, path: &str) -> Result<Answer> {
-        http::get(&self.socket, path, &[])
+    /// Stops it now and waits for its end.
+    pub fn stop(self) {}
+
+    fn log_end(&self) -> String {
+        let text = fs::read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<&str> = text.lines().collect();
+        lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }
 
-    /// A JSON document that must be there.
-    pub fn json(&self, path: &str) -> Result<Value> {
-        let answer = self.get(path)?;
-        ensure!(answer.status == 200, "{path}: {answer:?}");
-        answer.json()
+    fn end(&mut self) -> Result<()> {
+        let pid = Pid::from_raw(i32::try_from(self.child.id()).context("process id")?);
+        if self.child.try_wait()?.is_some() {
+            return Ok(());
+        }
+        kill(pid, Signal::SIGTERM).context("SIGTERM")?;
+        let ended = wait::until("the end of a daemon", PATIENCE, || Ok(self.child.try_wait()?));
+        if ended.is_err() {
+            self.child.kill().context("SIGKILL")?;
+            self.child.wait().context("wait")?;
+        }
+        ended.map(drop)
     }
+}
 
-    /// The text of `/metrics`.
-    pub fn metrics(&self) -> Result<String> {
-        let answer = self.get("/metrics")?;
-        ensure!(answer.status == 200, "/metrics: {answer:?}");
-        Ok(answer.text()?.to_owned())
-    }
-
-    /// A metric without labels.
-    pub fn metric(&self, name: &str) -> Result<f64> {
-        let metrics = self.metrics()?;
-        let value = metrics.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        let value = value.with_context(|| format!("no {name} in {metrics}"))?;
-        value.parse().with_context(|| format!("{name} is {value}"))
-    }
-
-    /// Sends it a signal.
-    pub fn signal(&self, signal: Signal) -> Result<()> {
-        self.process.signal(signal)
-    }
-
-    /// Ends it as an init system does.
-    pub fn terminate(self) -> Result<Finished> {
-        self.process.signal(Signal::SIGTERM)?;
-        self.process.finish(PATIENCE)
-    }
-
-    /// Waits until it ends by itself.
-    pub fn finish(self) -> Result<Finished> {
-        self.process.finish(PATIENCE)
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Err(error) = self.end() {
+            eprintln!("the daemon at {}: {error:#}", self.socket.display());
+        }
     }
 }

@@ -38,6 +38,12 @@ impl Docker {
         Ok(docker)
     }
 
+    /// The daemon at a socket.
+    #[must_use]
+    pub fn at(socket: PathBuf) -> Self {
+        Self { socket }
+    }
+
     /// The daemon's socket.
     #[must_use]
     pub fn socket(&self) -> &Path {
@@ -81,6 +87,8 @@ impl Image {
             "import",
             "--change",
             "ENTRYPOINT [\"/tare-load\"]",
+            "--change",
+            "CMD [\"serve\"]",
             archive,
             &image.name,
         ])?;
@@ -91,6 +99,14 @@ impl Image {
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Writes it to a file for other runtimes.
+    pub fn save(&self, scratch: &Scratch) -> Result<PathBuf> {
+        let archive = scratch.path().join(unique_name());
+        let output = format!("--output={}", archive.display());
+        self.docker.client(["image", "save", &output, &self.name])?;
+        Ok(archive)
     }
 }
 
@@ -246,6 +262,14 @@ impl Container {
         command.arg("--host").arg(format!("unix://{}", self.docker.socket.display()));
         command.args(["logs", &self.id]);
         Ok(crate::process::run(command, PATIENCE)?.stderr)
+    }
+
+    /// Calls it by another name.
+    pub fn rename(&mut self) -> Result<()> {
+        let name = unique_name();
+        self.docker.client(["rename", &self.id, &name])?;
+        self.name = name;
+        Ok(())
     }
 
     /// Removes it now.

@@ -18,7 +18,8 @@ pub struct Lab {
     pub tare: Tare,
     /// The daemon that runs the containers.
     pub docker: Docker,
-    image: Image,
+    /// The image that all its containers run.
+    pub image: Image,
     /// A directory on a disk.
     pub scratch: Scratch,
     /// Tests measure the machine that they run on, so one at a time has it.

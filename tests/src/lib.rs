@@ -14,15 +14,23 @@
 
 pub mod binaries;
 pub mod block;
+pub mod containerd;
 pub mod daemon;
 pub mod docker;
 pub mod docker_api;
+pub mod dockerd;
+pub mod doctor;
 pub mod http;
 pub mod lab;
 pub mod load;
 pub mod netns;
+pub mod podman;
 pub mod process;
+pub mod programs;
 pub mod report;
 pub mod scratch;
+pub mod screen;
 pub mod tare;
+pub mod tare_daemon;
+pub mod terminal;
 pub mod wait;

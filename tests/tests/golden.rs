@@ -6,11 +6,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use serde_json::json;
+use serde_json::{Value, json};
 use tare_tests::binaries;
-use tare_tests::daemon::Daemon;
+use tare_tests::doctor::Diagnosis;
 use tare_tests::report::Report;
+use tare_tests::scratch::Scratch;
 use tare_tests::tare::Tare;
+use tare_tests::tare_daemon::TareDaemon;
 use tare_tests::wait::{self, PATIENCE};
 
 /// What every tree holds: two Docker containers with the same memory and limits.
@@ -40,11 +42,7 @@ fn tests_directory() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-fn report(tree: &Path) -> Result<Report> {
-    tare(tree)?.report()
-}
-
-/// `tare` that sees a tree and nothing else.
+/// `tare` that looks at a tree instead of this host.
 fn tare(tree: &Path) -> Result<Tare> {
     let mut tare = Tare::at(binaries::tare()?);
     for (option, part) in
@@ -54,11 +52,12 @@ fn tare(tree: &Path) -> Result<Tare> {
         ensure!(part.is_dir(), "the fixture {} is missing", part.display());
         tare = tare.option(option, part.to_str().context("the fixture's path is not UTF-8")?);
     }
-    Ok(tare.option("--bpf", "off").option("--docker-socket", "off"))
+    let off = ["--bpf", "--docker-socket", "--podman-socket", "--cri-socket"];
+    Ok(off.into_iter().fold(tare, |tare, option| tare.option(option, "off")))
 }
 
 /// Takes out what differs between two runs or two checkouts.
-fn normalised(mut value: serde_json::Value, tree: &Path) -> Result<String> {
+fn normalised(mut value: Value, tree: &Path) -> Result<String> {
     value["time"] = json!("TIME");
     if !value["interval_seconds"].is_null() {
         value["interval_seconds"] = json!("INTERVAL");
@@ -95,7 +94,11 @@ fn ensure_facts(report: &Report, layout: &str, cgroup_of: impl Fn(&str) -> Strin
     Ok(())
 }
 
-fn ensure_golden(found: &str, name: &str) -> Result<()> {
+fn ensure_golden(report: &Report, name: &str, tree: &Path) -> Result<()> {
+    ensure_text(&normalised(report.value().clone(), tree)?, &format!("{name}.json"))
+}
+
+fn ensure_text(found: &str, name: &str) -> Result<()> {
     let path: PathBuf = tests_directory().join("golden").join(name);
     if std::env::var_os("TARE_UPDATE_GOLDEN").is_some_and(|value| value == "1") {
         let parent = path.parent().context("the golden files' directory")?;
@@ -109,15 +112,15 @@ fn ensure_golden(found: &str, name: &str) -> Result<()> {
     if let Some((n, (want, have))) = pairs.find(|(_, (want, have))| want != have) {
         bail!("{}:{}: the golden file says\n  {want}\nand tare\n  {have}", path.display(), n + 1);
     }
-    ensure!(golden == found, "{} and tare's report differ in length", path.display());
+    ensure!(golden == *found, "{} and tare's report differ in length", path.display());
     Ok(())
 }
 
 fn check(name: &str, layout: &str, cgroup_of: impl Fn(&str) -> String) -> Result<Report> {
     let tree = tests_directory().join("fixtures").join(name);
-    let report = report(&tree)?;
+    let report = tare(&tree)?.report()?;
     ensure_facts(&report, layout, cgroup_of)?;
-    ensure_golden(&normalised(report.value().clone(), &tree)?, &format!("{name}.json"))?;
+    ensure_golden(&report, name, &tree)?;
     Ok(report)
 }
 
@@ -180,6 +183,143 @@ fn docker_and_kubernetes_on_v2_with_systemd() -> Result<()> {
     Ok(())
 }
 
+/// What the page of `tare snapshot` is for a tree, or for a saved snapshot.
+fn page(tare: &Tare, args: &[&str]) -> Result<String> {
+    let done = tare.run(&[&["snapshot"], args].concat())?;
+    ensure!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+    let wide = done.stdout.lines().find(|line| line.chars().count() > 100);
+    ensure!(wide.is_none(), "longer than 100 columns: {wide:?}");
+    Ok(done.stdout)
+}
+
+#[test]
+fn a_snapshot_of_each_tree() -> Result<()> {
+    for name in ["v1-cgroupfs", "v1-systemd", "hybrid", "v2-cgroupfs", "v2-systemd"] {
+        let tree = tests_directory().join("fixtures").join(name);
+        let page = page(&tare(&tree)?, &["--window", "0"])?;
+        let (host, rest) = page.split_once(": ").context("no heading")?;
+        let (time, rest) = rest.split_once(" UTC").context("no time in the heading")?;
+        ensure!(host == "weigh-house" && time.len() == "2026-11-21 13:49:51".len(), "{page}");
+        let tree = tree.to_str().context("the fixture's path is not UTF-8")?;
+        let text = format!("{host}: TIME{rest}").replace(tree, "FIXTURE");
+        ensure_text(&text, &format!("snapshot-{name}.txt"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn a_saved_snapshot_is_shown_again() -> Result<()> {
+    let saved = tests_directory().join("fixtures/snapshot.json");
+    let saved = saved.to_str().context("the fixture's path is not UTF-8")?;
+    let tare = Tare::at(binaries::tare()?);
+    let whole = page(&tare, &["--read", saved])?;
+    ensure_text(&whole, "snapshot-saved.txt")?;
+    ensure_text(&page(&tare, &["--read", saved, "cache", "api"])?, "snapshot-saved-chosen.txt")?;
+    let json = page_json(&tare, saved)?;
+    let text = fs::read_to_string(saved).context("read the fixture")?;
+    ensure!(json == serde_json::from_str::<Value>(&text)?, "something was lost on the way");
+    let mut piped = tare.command(&["snapshot", "--read", "-"]);
+    piped.stdin(fs::File::open(saved).context("open the fixture")?);
+    let done = piped.output().context("run tare")?;
+    ensure!(done.stdout == whole.as_bytes(), "standard input is another file: {done:?}");
+    Ok(())
+}
+
+fn page_json(tare: &Tare, saved: &str) -> Result<Value> {
+    let done = tare.run(&["snapshot", "--read", saved, "--format", "json"])?;
+    ensure!(done.status.success(), "{done:?}");
+    serde_json::from_str(&done.stdout).context("no JSON")
+}
+
+#[test]
+fn a_snapshot_of_a_tree_is_saved_and_read_back() -> Result<()> {
+    let scratch = Scratch::new()?;
+    for name in ["v1-cgroupfs", "v1-systemd", "hybrid", "v2-cgroupfs", "v2-systemd"] {
+        let tare = tare(&tests_directory().join("fixtures").join(name))?;
+        for (ending, window) in [("json", "0"), ("json.zst", "100ms")] {
+            let file = scratch.path().join(format!("{name}.{ending}"));
+            let file = file.to_str().context("the file's path is not UTF-8")?;
+            let args = ["snapshot", "--window", window, "--format", "json", "--output", file];
+            let done = tare.run(&args)?;
+            ensure!(done.status.success(), "{done:?}");
+            let shown: Value = serde_json::from_str(&done.stdout).context("no JSON")?;
+            ensure!(page_json(&tare, file)? == shown, "{file} is another snapshot");
+            ensure!(shown["version"] == 1 && shown["changes"].is_object(), "{shown}");
+            ensure!(shown["interval_seconds"].is_null() == (window == "0"), "{shown}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn what_is_no_snapshot_is_refused() -> Result<()> {
+    let scratch = Scratch::new()?;
+    let tare = Tare::at(binaries::tare()?);
+    let file = scratch.path().join("a file");
+    let path = file.to_str().context("the file's path is not UTF-8")?;
+    let directory = scratch.path().to_str().context("the directory's path is not UTF-8")?;
+    for (text, said) in [
+        ("{\"version\": 2}", "version 2, and this `tare` reads up to 1"),
+        ("{\"version\": 1, \"host\": {", "cut off"),
+        ("hello", "no JSON"),
+    ] {
+        fs::write(&file, text).context("write the file")?;
+        let done = tare.run(&["snapshot", "--read", path])?;
+        ensure!(done.status.code() == Some(1) && done.stdout.is_empty(), "{done:?}");
+        ensure!(done.stderr.contains(said) && done.stderr.contains(path), "{done:?}");
+    }
+    for args in [["--read", directory], ["--output", directory], ["--read", "/none"]] {
+        let done = tare.run(&[&["snapshot"][..], &args[..]].concat())?;
+        ensure!(done.status.code() == Some(1) && done.stderr.contains(args[1]), "{done:?}");
+    }
+    let saved = tests_directory().join("fixtures/snapshot.json");
+    let saved = saved.to_str().context("the fixture's path is not UTF-8")?;
+    let done = tare.run(&["snapshot", "--read", saved, "chache"])?;
+    ensure!(done.status.code() == Some(1), "{done:?}");
+    ensure!(done.stderr.contains("did you mean cache?"), "{done:?}");
+    Ok(())
+}
+
+#[test]
+fn the_doctor_on_v2_with_systemd() -> Result<()> {
+    let tree = tests_directory().join("fixtures/v2-systemd");
+    let found = Diagnosis::of(&tare(&tree)?)?;
+    ensure!(found.state("memory")? == "on" && found.state("block")? == "degraded", "{found:?}");
+    ensure!(found.str("/clock/remedy")?.contains("dmesg"), "{found:?}");
+    let mut value = found.value().clone();
+    value["version"] = json!("VERSION");
+    value["kernel_side"]["object"] = json!("OBJECT");
+    let text = serde_json::to_string_pretty(&value).context("print the findings")? + "\n";
+    let tree = tree.to_str().context("the fixture's path is not UTF-8")?;
+    ensure_text(&text.replace(tree, "FIXTURE"), "doctor-v2-systemd.json")
+}
+
+#[test]
+fn a_cgroup2_without_controllers_says_so() -> Result<()> {
+    let tree = tests_directory().join("fixtures/v2-systemd");
+    let scratch = Scratch::new()?;
+    let cgroup = scratch.subdirectory()?;
+    fs::write(cgroup.join("cgroup.controllers"), "cpu io\n").context("write the controllers")?;
+    let cgroup = cgroup.to_str().context("the directory's path is not UTF-8")?;
+    let proc = tree.join("proc");
+    let found = Diagnosis::of(
+        &Tare::at(binaries::tare()?)
+            .option("--cgroup-root", cgroup)
+            .option("--proc-root", proc.to_str().context("the fixture's path is not UTF-8")?)
+            .option("--bpf", "off")
+            .option("--docker-socket", "off")
+            .option("--podman-socket", "off")
+            .option("--cri-socket", "off"),
+    )?;
+    ensure!(found.state("cpu")? == "on", "{found:?}");
+    for family in ["memory", "pids"] {
+        ensure!(found.state(family)? == "off", "{found:?}");
+        let remedy = found.str(&format!("/families/{family}/remedy"))?;
+        ensure!(remedy.contains(&format!("cgroup_disable={family}")), "{remedy}");
+    }
+    Ok(())
+}
+
 /// Takes out of a scrape what differs between two runs or two checkouts.
 fn normalised_metrics(text: &str, tree: &Path) -> Result<String> {
     const CHANGING: [&str; 6] = [
@@ -205,12 +345,13 @@ fn normalised_metrics(text: &str, tree: &Path) -> Result<String> {
 /// The daemon on a tree: what it serves must be what `tare stats` reports, in every form.
 fn check_daemon(name: &str, label_set: &str) -> Result<()> {
     let tree = tests_directory().join("fixtures").join(name);
-    let daemon = Daemon::start(&tare(&tree)?, &["--labels", label_set, "--interval", "100ms"])?;
+    let daemon =
+        TareDaemon::start(&tare(&tree)?, &["--label-set", label_set, "--interval", "100ms"])?;
     let snapshot = wait::until("a second sample", PATIENCE, || {
         Ok(Some(daemon.json("/api/v1/snapshot")?).filter(|it| !it["interval_seconds"].is_null()))
     })?;
     let metrics = normalised_metrics(&daemon.metrics()?, &tree)?;
-    ensure_golden(&metrics, &format!("{name}.{label_set}.metrics"))?;
+    ensure_text(&metrics, &format!("{name}.{label_set}.metrics"))?;
     for part in ["containers", "ended", "host", "sources"] {
         let served = daemon.json(&format!("/api/v1/{part}"))?;
         // A captured tree does not change between two samples.
@@ -218,7 +359,7 @@ fn check_daemon(name: &str, label_set: &str) -> Result<()> {
     }
     let one = daemon.json(&format!("/api/v1/containers/{}", &CONTAINERS[0].0[..8]))?;
     ensure!(one["id"] == CONTAINERS[0].0, "{one}");
-    ensure_golden(&normalised(snapshot, &tree)?, &format!("{name}.json"))?;
+    ensure_text(&normalised(snapshot, &tree)?, &format!("{name}.json"))?;
     ensure_described(&daemon)?;
     let done = daemon.terminate()?;
     ensure!(done.status.success(), "{done:?}");
@@ -226,7 +367,7 @@ fn check_daemon(name: &str, label_set: &str) -> Result<()> {
 }
 
 /// What the API says of itself must be there. Events have no end, and are left out.
-fn ensure_described(daemon: &Daemon) -> Result<()> {
+fn ensure_described(daemon: &TareDaemon) -> Result<()> {
     let api = daemon.json("/api/openapi.json")?;
     let paths = api["paths"].as_object().context("no paths")?;
     ensure!(paths.len() > 8, "{api}");

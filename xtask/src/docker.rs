@@ -12,11 +12,16 @@ use crate::packages::{Needed, install};
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// What the root tests call, whoever runs the daemon.
-const CLIENT: [Needed; 8] = [
+const CLIENT: [Needed; 13] = [
     ("docker", &["docker-cli", "docker.io"]),
     ("ip", &["iproute2"]),
     ("strace", &["strace"]),
     ("bpftool", &["bpftool", "linux-tools-common"]),
+    ("podman", &["podman"]),
+    ("containerd", &["containerd"]),
+    ("runc", &["runc"]),
+    ("groff", &["groff-base"]),
+    ("tmux", &["tmux"]),
     ("prometheus", &["prometheus"]),
     ("curl", &["curl"]),
     ("openssl", &["openssl"]),
@@ -24,12 +29,7 @@ const CLIENT: [Needed; 8] = [
 ];
 
 /// What an own daemon needs beyond that.
-const DAEMON: [Needed; 4] = [
-    ("dockerd", &["docker.io"]),
-    ("containerd", &["containerd"]),
-    ("runc", &["runc"]),
-    ("iptables", &["iptables"]),
-];
+const DAEMON: [Needed; 2] = [("dockerd", &["docker.io"]), ("iptables", &["iptables"])];
 
 /// A daemon that answers: the host's, or an own one that ends with this value.
 pub(crate) struct Docker {

@@ -3,9 +3,11 @@
 mod build;
 mod calls;
 mod cmd;
+mod dist;
 mod docker;
 mod dockerd;
 mod ebpf;
+mod fuzz;
 mod lint;
 mod packages;
 mod project;
@@ -52,6 +54,8 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
+    /// Build what is handed out, into `target/dist`: binary, man pages, completions, an archive
+    Dist,
     /// Check formatting and clippy, for the host and for the kernel side
     Lint,
     /// Run everything that has to pass; the last line is the sum
@@ -59,6 +63,15 @@ enum Task {
         /// Run this step only; may be given several times
         #[arg(long, value_name = "STEP", value_enum)]
         only: Vec<Step>,
+    },
+    /// Feed the parsers with random text that looks like their own
+    Fuzz {
+        /// Which parsers, by the names of their corpora [default: all]
+        #[arg(value_name = "PARSER")]
+        targets: Vec<String>,
+        /// For how long, each
+        #[arg(long, default_value_t = 30)]
+        seconds: u32,
     },
     /// Boot real kernels in a virtual machine and run the tests for them there
     Vm {
@@ -91,12 +104,14 @@ fn work(task: Task) -> Result<ExitCode> {
             let tare = build::build(if release { Profile::Release } else { Profile::Debug })?;
             println!("{}", tare.display());
         }
+        Task::Dist => println!("{}", dist::run()?.display()),
         Task::Lint => lint::run()?,
         Task::Test { only } => {
             if !test::run(&only) {
                 return Ok(ExitCode::FAILURE);
             }
         }
+        Task::Fuzz { targets, seconds } => fuzz::run(&targets, seconds)?,
         Task::Vm { series, args } => {
             if !vm::run_alone(&series, &args)? {
                 return Ok(ExitCode::FAILURE);

@@ -12,6 +12,8 @@ use crate::{cmd, project};
 /// The last release that borrows the LLVM of the compiler itself and so needs no other one.
 const BPF_LINKER_VERSION: &str = "0.10.4";
 
+const CARGO_FUZZ_VERSION: &str = "0.13.2";
+
 /// The tools of the BPF build, ready to use.
 pub(crate) struct Tools {
     pub(crate) bpf_linker: PathBuf,
@@ -90,16 +92,26 @@ fn add_component(component: &str) -> Result<()> {
 }
 
 fn bpf_linker() -> Result<PathBuf> {
-    let root = project::target().join("tools").join(format!("bpf-linker-{BPF_LINKER_VERSION}"));
-    let linker = root.join("bin/bpf-linker");
-    if works(&linker) {
-        return Ok(linker);
+    installed("bpf-linker", BPF_LINKER_VERSION)
+}
+
+/// The fuzzer's cargo subcommand, as a program.
+pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
+    installed("cargo-fuzz", CARGO_FUZZ_VERSION)
+}
+
+/// A program from crates.io, installed once.
+fn installed(name: &str, version: &str) -> Result<PathBuf> {
+    let root = project::target().join("tools").join(format!("{name}-{version}"));
+    let program = root.join("bin").join(name);
+    if works(&program) {
+        return Ok(program);
     }
-    eprintln!("Installing bpf-linker {BPF_LINKER_VERSION} (once, about a minute)");
+    eprintln!("Installing {name} {version} (once, about a minute)");
     let build = project::target().join("tools/build");
     let mut install = project::cargo();
     install
-        .args(["install", "bpf-linker", "--version", BPF_LINKER_VERSION, "--locked", "--force"])
+        .args(["install", name, "--version", version, "--locked", "--force"])
         .arg("--root")
         .arg(&root)
         // Cargo says how to reach what it installed, unless told that this is taken care of.
@@ -109,10 +121,10 @@ fn bpf_linker() -> Result<PathBuf> {
         .env_remove("CARGO_ENCODED_RUSTFLAGS");
     cmd::run(&mut install)?;
     fs::remove_dir_all(&build).with_context(|| format!("cannot remove {build:?}"))?;
-    if !works(&linker) {
-        bail!("{linker:?} was installed but does not run");
+    if !works(&program) {
+        bail!("{program:?} was installed but does not run");
     }
-    Ok(linker)
+    Ok(program)
 }
 
 fn path_with(directory: &Path) -> Result<OsString> {
@@ -121,8 +133,8 @@ fn path_with(directory: &Path) -> Result<OsString> {
     env::join_paths(all).with_context(|| format!("cannot add {directory:?} to PATH"))
 }
 
-fn works(linker: &Path) -> bool {
-    linker.is_file() && cmd::succeeds(Command::new(linker).arg("--version"))
+fn works(program: &Path) -> bool {
+    program.is_file() && cmd::succeeds(Command::new(program).arg("--version"))
 }
 
 #[cfg(test)]

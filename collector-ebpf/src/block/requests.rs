@@ -10,7 +10,7 @@ use aya_ebpf::{
 };
 use tare_ebpf::{BlockCell, latency_bucket};
 
-use super::{Kind, request_key};
+use super::{Kind, OP_FLUSH, OP_MASK, request_key};
 use crate::{
     slots::{add, block_cell, block_slot, latencies},
     typed::{Typed, layout},
@@ -30,9 +30,17 @@ fn block_rq_complete(context: BtfTracePointContext) -> i32 {
     // `int` until 5.15, `blk_status_t` (one byte) since; 0 is success in both.
     let failed = context.arg::<i32>(1) & 0xff != 0;
     let bytes = context.arg::<u32>(2);
-    let Some(kind) = Kind::of(request.load(layout!(request_cmd_flags))) else { return 0 };
+    let command: u32 = request.load(layout!(request_cmd_flags));
+    if command & OP_MASK == OP_FLUSH {
+        return 0;
+    }
     let slot = block_slot(&request_key(request));
     let Some(cell) = block_cell(slot) else { return 0 };
+    let Some(kind) = Kind::of(command) else {
+        // SAFETY: the map gave the cell.
+        add(unsafe { &raw mut (*cell).others }, 1);
+        return 0;
+    };
     // A request may complete in parts; the last part is no shorter than what is left.
     let whole = bytes >= request.load::<u32>(layout!(request_data_len));
     // A write with a cache flush before or after it completes twice (`block/blk-flush.c`): its

@@ -27,6 +27,10 @@ pub struct CpuUsage {
     pub throttled_periods: Option<u64>,
     /// For how long it was kept from running, summed over the CPUs.
     pub throttled_nanoseconds: Option<u64>,
+    /// Periods in which it used more than its quota, out of what it had saved up. Since Linux 5.16.
+    pub bursts: Option<u64>,
+    /// The time by which it did.
+    pub burst_nanoseconds: Option<u64>,
 }
 
 impl CpuUsage {
@@ -41,6 +45,8 @@ impl CpuUsage {
             (&mut self.periods, earlier.periods),
             (&mut self.throttled_periods, earlier.throttled_periods),
             (&mut self.throttled_nanoseconds, earlier.throttled_nanoseconds),
+            (&mut self.bursts, earlier.bursts),
+            (&mut self.burst_nanoseconds, earlier.burst_nanoseconds),
         ];
         for (now, earlier) in fields {
             *now = now.map(|now| earlier.map_or(now, |earlier| now.max(earlier)));
@@ -108,10 +114,15 @@ impl CpuFiles {
         }
         Ok(usage)
     }
+
+    /// The files.
+    pub fn files(&self) -> impl Iterator<Item = &KeptFile> {
+        [&self.usage, &self.times, &self.stat].into_iter().flatten()
+    }
 }
 
 /// Reads a `cpu.stat` of v2 (`…_usec`, `kernel/cgroup/rstat.c`; throttling by
-/// `cpu_extra_stat_show`) or v1 (`throttled_time` in nanoseconds, `cpu_cfs_stat_show`, both in
+/// `cpu_extra_stat_show`) or v1 (`…_time` in nanoseconds, `cpu_cfs_stat_show`, both in
 /// `kernel/sched/core.c`).
 pub fn parse_cpu_stat(text: &[u8], usage: &mut CpuUsage) {
     for (name, value) in named_numbers(text) {
@@ -124,6 +135,9 @@ pub fn parse_cpu_stat(text: &[u8], usage: &mut CpuUsage) {
             b"nr_throttled" => usage.throttled_periods = Some(value),
             b"throttled_usec" => usage.throttled_nanoseconds = from_microseconds,
             b"throttled_time" => usage.throttled_nanoseconds = Some(value),
+            b"nr_bursts" => usage.bursts = Some(value),
+            b"burst_usec" => usage.burst_nanoseconds = from_microseconds,
+            b"burst_time" => usage.burst_nanoseconds = Some(value),
             _ => {}
         }
     }
@@ -167,9 +181,9 @@ mod tests {
 
     const V2: &str = "usage_usec 8143296\nuser_usec 5093000\nsystem_usec 3050296\nnice_usec 0\n\
         core_sched.force_idle_usec 0\nnr_periods 12\nnr_throttled 3\nthrottled_usec 45000\n\
-        nr_bursts 0\nburst_usec 0\n";
+        nr_bursts 2\nburst_usec 8\n";
     const V1: &str =
-        "nr_periods 40\nnr_throttled 9\nthrottled_time 123456789\nnr_bursts 0\nburst_time 0\n";
+        "nr_periods 40\nnr_throttled 9\nthrottled_time 123456789\nnr_bursts 4\nburst_time 5\n";
 
     #[test]
     fn v2_tells_everything_in_one_file() {
@@ -186,6 +200,8 @@ mod tests {
             periods: Some(12),
             throttled_periods: Some(3),
             throttled_nanoseconds: Some(45_000_000),
+            bursts: Some(2),
+            burst_nanoseconds: Some(8000),
         };
         assert_eq!(files.read_cpu(&mut Vec::new()).unwrap(), expected);
         assert!(CpuFiles::open(&hierarchies, "/gone").unwrap().is_none());
@@ -211,6 +227,8 @@ mod tests {
             periods: Some(40),
             throttled_periods: Some(9),
             throttled_nanoseconds: Some(123_456_789),
+            bursts: Some(4),
+            burst_nanoseconds: Some(5),
         };
         assert_eq!(files.read_cpu(&mut Vec::new()).unwrap(), expected);
     }

@@ -2,8 +2,12 @@
 
 use std::fs::File;
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit};
 
 use crate::cgroup::error::{ReadError, is_gone};
 use crate::cgroup::text::number;
@@ -11,31 +15,57 @@ use crate::cgroup::text::number;
 /// Size of a buffer at its first use: more than `memory.stat` needs.
 const FIRST_BUFFER_BYTES: usize = 8 << 10;
 
+/// The least that a page of memory has, on any machine.
+const PAGE_BYTES_MIN: usize = 4 << 10;
+
 /// The most that one file may hold; a longer one is [`ReadError::Malformed`].
 pub const MAX_FILE_BYTES: usize = 1 << 20;
+
+/// Descriptors that are left for whatever is opened only for a moment.
+const RESERVED_DESCRIPTORS: u64 = 16;
 
 /// A file of the kernel that was opened once and is read again and again.
 ///
 /// It holds a descriptor, and with it the memory of a removed cgroup: drop it when the cgroup ended.
 #[derive(Debug)]
 pub struct KeptFile {
-    file: File,
+    /// `None` where descriptors are scarce: then each read opens the file anew.
+    file: Option<File>,
     path: Box<Path>,
 }
 
 impl KeptFile {
     /// Opens a file for reading; `None` if it does not exist (or no longer).
+    ///
+    /// It stays open unless half of all descriptors are in use; then it is opened for each read.
     pub fn open(path: &Path) -> Result<Option<Self>, ReadError> {
-        match File::open(path) {
-            Ok(file) => Ok(Some(Self { file, path: path.into() })),
-            Err(error) if is_gone(&error) => Ok(None),
-            Err(error) => Err(ReadError::from_io(path, error)),
+        let file = open(path)?;
+        let few = |file: &File| descriptor(file) >= descriptor_limit() / 2;
+        Ok(file.map(|file| Self { file: Some(file).filter(|file| !few(file)), path: path.into() }))
+    }
+
+    /// The same for a file whose path may mean another one later: it stays open.
+    ///
+    /// # Errors
+    ///
+    /// Also if almost all descriptors are in use.
+    pub fn open_held(path: &Path) -> Result<Option<Self>, ReadError> {
+        let Some(file) = open(path)? else { return Ok(None) };
+        if descriptor(&file) >= descriptor_limit().saturating_sub(RESERVED_DESCRIPTORS) {
+            let source = io::Error::from_raw_os_error(Errno::EMFILE as i32);
+            return Err(ReadError::Io { path: path.into(), source });
         }
+        Ok(Some(Self { file: Some(file), path: path.into() }))
     }
 
     /// The path that it was opened with.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether it stays open between reads.
+    pub fn is_held(&self) -> bool {
+        self.file.is_some()
     }
 
     /// Reads a file that the kernel writes in one piece, as cgroup files with `seq_show` are.
@@ -49,31 +79,45 @@ impl KeptFile {
     /// [`ReadError::Vanished`] when the cgroup was removed, [`ReadError::Malformed`] for more than
     /// [`MAX_FILE_BYTES`].
     pub fn read<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], ReadError> {
-        loop {
-            self.make_room(buffer, 0)?;
-            let length = self.read_at(buffer, 0)?;
-            if length < buffer.len() {
-                return Ok(&buffer[..length]);
-            }
-            self.make_room(buffer, length)?;
+        match &self.file {
+            Some(file) => read_whole(file, &self.path, buffer),
+            None => read_once(&self.path, buffer)?.ok_or(ReadError::Vanished),
         }
     }
 
-    /// Reads a file of many records to its end, such as `/proc/PID/net/dev` or `cgroup.procs`.
+    /// Reads a file of many records to its end, such as `/proc/PID/net/dev`.
     ///
-    /// The kernel hands those out a page at a time (`fs/seq_file.c`), so a short read is not their
-    /// end: at least two `pread`s, and a long file is not of one instant.
+    /// The kernel fills a page or more with whole records, and hands that out (`fs/seq_file.c`,
+    /// `seq_read_iter`): it stops at the last record, at one that does not fit, or when there is
+    /// as much as was asked for. So the end was reached where neither of the latter can be: the
+    /// first read left room in the buffer, and in a page for one more record of `record_bytes_max`.
+    /// Otherwise it is read until nothing comes, and is not of one instant.
     ///
     /// # Errors
     ///
     /// As [`KeptFile::read`].
-    pub fn read_records<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], ReadError> {
+    pub fn read_records<'b>(
+        &self,
+        buffer: &'b mut Vec<u8>,
+        record_bytes_max: usize,
+    ) -> Result<&'b [u8], ReadError> {
+        let opened;
+        let file = match &self.file {
+            Some(file) => file,
+            None => {
+                opened = open(&self.path)?.ok_or(ReadError::Vanished)?;
+                &opened
+            }
+        };
         let mut length = 0;
         loop {
-            self.make_room(buffer, length)?;
-            match self.read_at(&mut buffer[length..], length as u64)? {
-                0 => return Ok(&buffer[..length]),
-                more => length += more,
+            make_room(&self.path, buffer, length)?;
+            let more = read_at(file, &self.path, &mut buffer[length..], length as u64)?;
+            let first = length == 0;
+            length += more;
+            let fits = length < buffer.len() && length + record_bytes_max < PAGE_BYTES_MIN;
+            if more == 0 || (first && fits) {
+                return Ok(&buffer[..length]);
             }
         }
     }
@@ -100,31 +144,76 @@ impl KeptFile {
         }
     }
 
-    fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, ReadError> {
-        loop {
-            match self.file.read_at(buffer, offset) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(ReadError::from_io(&self.path, error)),
-                Ok(length) => return Ok(length),
-            }
-        }
-    }
-
-    /// Makes the buffer longer than `used`.
-    fn make_room(&self, buffer: &mut Vec<u8>, used: usize) -> Result<(), ReadError> {
-        if buffer.len() > used {
-            return Ok(());
-        }
-        if used >= MAX_FILE_BYTES {
-            return Err(self.malformed("file too large"));
-        }
-        buffer.resize((used * 2).clamp(FIRST_BUFFER_BYTES, MAX_FILE_BYTES), 0);
-        Ok(())
-    }
-
-    fn malformed(&self, what: &'static str) -> ReadError {
+    pub(crate) fn malformed(&self, what: &'static str) -> ReadError {
         ReadError::Malformed { path: self.path.to_path_buf(), what }
     }
+}
+
+/// Opens, reads and closes a file that is read seldom; `None` if it does not exist.
+///
+/// # Errors
+///
+/// As [`KeptFile::read`].
+pub(crate) fn read_once<'b>(
+    path: &Path,
+    buffer: &'b mut Vec<u8>,
+) -> Result<Option<&'b [u8]>, ReadError> {
+    open(path)?.map(|file| read_whole(&file, path, buffer)).transpose()
+}
+
+/// The most files that this process may have open.
+pub fn descriptor_limit() -> u64 {
+    getrlimit(Resource::RLIMIT_NOFILE).map_or(0, |(now, _)| now)
+}
+
+fn open(path: &Path) -> Result<Option<File>, ReadError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if is_gone(&error) => Ok(None),
+        Err(error) => Err(ReadError::from_io(path, error)),
+    }
+}
+
+/// The kernel gives out the lowest number that is free, so at least this many are in use.
+fn descriptor(file: &File) -> u64 {
+    u64::try_from(file.as_raw_fd()).unwrap_or(0)
+}
+
+fn read_whole<'b>(
+    file: &File,
+    path: &Path,
+    buffer: &'b mut Vec<u8>,
+) -> Result<&'b [u8], ReadError> {
+    loop {
+        make_room(path, buffer, 0)?;
+        let length = read_at(file, path, buffer, 0)?;
+        if length < buffer.len() {
+            return Ok(&buffer[..length]);
+        }
+        make_room(path, buffer, length)?;
+    }
+}
+
+fn read_at(file: &File, path: &Path, buffer: &mut [u8], offset: u64) -> Result<usize, ReadError> {
+    loop {
+        match file.read_at(buffer, offset) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(ReadError::from_io(path, error)),
+            Ok(length) => return Ok(length),
+        }
+    }
+}
+
+/// Makes the buffer longer than `used`.
+fn make_room(path: &Path, buffer: &mut Vec<u8>, used: usize) -> Result<(), ReadError> {
+    if buffer.len() > used {
+        return Ok(());
+    }
+    if used >= MAX_FILE_BYTES {
+        return Err(ReadError::Malformed { path: path.into(), what: "file too large" });
+    }
+    buffer.resize((used * 2).clamp(FIRST_BUFFER_BYTES, MAX_FILE_BYTES), 0);
+    Ok(())
 }
 
 #[cfg(test)]
@@ -158,7 +247,7 @@ mod tests {
             let content = vec![b'7'; size];
             let (_directory, file) = kept(&content);
             assert_eq!(file.read(&mut Vec::new()).unwrap(), content);
-            assert_eq!(file.read_records(&mut vec![0; 1]).unwrap(), content);
+            assert_eq!(file.read_records(&mut vec![0; 1], 1).unwrap(), content);
         }
     }
 
@@ -178,7 +267,7 @@ mod tests {
         let (_directory, file) = kept(&vec![b'7'; MAX_FILE_BYTES]);
         for error in [
             file.read(&mut Vec::new()).unwrap_err(),
-            file.read_records(&mut Vec::new()).unwrap_err(),
+            file.read_records(&mut Vec::new(), 1).unwrap_err(),
         ] {
             assert!(matches!(error, ReadError::Malformed { what: "file too large", .. }));
         }

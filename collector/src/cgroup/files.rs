@@ -1,11 +1,18 @@
 //! Everything that is read of one cgroup.
 
+use std::sync::Arc;
+use std::time::Instant;
+
 use crate::cgroup::cpu::{CpuFiles, CpuUsage};
 use crate::cgroup::error::ReadError;
+use crate::cgroup::file::KeptFile;
 use crate::cgroup::io::{IoFiles, IoUsage, charged_to};
 use crate::cgroup::memory::{MemoryFiles, MemoryUsage};
 use crate::cgroup::mounts::Hierarchies;
-use crate::cgroup::pids::{PidsFiles, PidsUsage};
+use crate::cgroup::pids::PidsFiles;
+use crate::cgroup::pressure::{PressureFiles, Pressures};
+use crate::cgroup::seldom::{Seldom, SeldomFiles};
+use crate::cgroup::state::{CgroupState, StateFiles};
 
 /// The open files of one cgroup.
 ///
@@ -16,10 +23,16 @@ use crate::cgroup::pids::{PidsFiles, PidsUsage};
 #[derive(Debug)]
 pub struct CgroupFiles {
     cpu: Option<CpuFiles>,
+    pressure: Option<PressureFiles>,
     memory: Option<MemoryFiles>,
     pids: Option<PidsFiles>,
+    state: Option<StateFiles>,
     io: Option<IoFiles>,
+    seldom: SeldomFiles,
     io_charged_to: Option<String>,
+    /// CPU time at the last reading, and whether it was the same at the one before.
+    used_nanoseconds: Option<u64>,
+    idle: bool,
 }
 
 impl CgroupFiles {
@@ -30,14 +43,19 @@ impl CgroupFiles {
     ///
     /// # Errors
     ///
-    /// If a file is there but cannot be opened, for instance for want of descriptors.
+    /// If a file is there but cannot be opened.
     pub fn open(hierarchies: &Hierarchies, path: &str) -> Result<Self, ReadError> {
         Ok(Self {
             cpu: CpuFiles::open(hierarchies, path)?,
+            pressure: PressureFiles::open(hierarchies, path)?,
             memory: MemoryFiles::open(hierarchies, path)?,
             pids: PidsFiles::open(hierarchies, path)?,
+            state: StateFiles::open(hierarchies, path)?,
             io: IoFiles::open(hierarchies, path)?,
+            seldom: SeldomFiles::find(hierarchies, path),
             io_charged_to: charged_to(hierarchies, path),
+            used_nanoseconds: None,
+            idle: false,
         })
     }
 
@@ -64,39 +82,109 @@ impl CgroupFiles {
         self.cpu.is_none() && self.memory.is_none() && self.pids.is_none() && self.io.is_none()
     }
 
+    /// How many files are opened anew for each read, because descriptors are scarce.
+    pub fn unheld(&self) -> usize {
+        let cpu = self.cpu.iter().flat_map(CpuFiles::files);
+        let pressure = self.pressure.iter().flat_map(PressureFiles::files);
+        let memory = self.memory.iter().flat_map(MemoryFiles::files);
+        let pids = self.pids.iter().flat_map(PidsFiles::files);
+        let state = self.state.iter().flat_map(StateFiles::files);
+        let io = self.io.iter().flat_map(IoFiles::files);
+        let all = cpu.chain(pressure).chain(memory).chain(pids).chain(state).chain(io);
+        all.filter(|file: &&KeptFile| !file.is_held()).count()
+    }
+
+    /// Has the next reads go to the files, whatever their pace: nothing will be read after them.
+    pub fn expire(&mut self) {
+        self.idle = false;
+        self.used_nanoseconds = None;
+        self.seldom.expire();
+        if let Some(files) = &mut self.pressure {
+            files.expire();
+        }
+        if let Some(files) = &mut self.memory {
+            files.expire();
+        }
+    }
+
     /// Reads the CPU time; all unknown without a source.
     ///
     /// # Errors
     ///
     /// As [`CpuFiles::read_cpu`].
-    pub fn read_cpu(&self, buffer: &mut Vec<u8>) -> Result<CpuUsage, ReadError> {
-        self.cpu.as_ref().map_or_else(|| Ok(CpuUsage::default()), |files| files.read_cpu(buffer))
+    pub fn read_cpu(&mut self, buffer: &mut Vec<u8>) -> Result<CpuUsage, ReadError> {
+        let Some(files) = &self.cpu else { return Ok(CpuUsage::default()) };
+        let usage = files.read_cpu(buffer)?;
+        let used = usage.usage_nanoseconds;
+        self.idle = used.is_some() && used == self.used_nanoseconds;
+        self.used_nanoseconds = used;
+        Ok(usage)
     }
 
-    /// Reads the memory into `out`; all unknown without a source.
+    /// Reads the pressures; all unknown without a source.
+    ///
+    /// # Errors
+    ///
+    /// As [`PressureFiles::read_pressures`].
+    pub fn read_pressures(
+        &mut self,
+        now: Instant,
+        buffer: &mut Vec<u8>,
+    ) -> Result<Pressures, ReadError> {
+        let files = self.pressure.as_mut();
+        files.map_or_else(|| Ok(Pressures::default()), |files| files.read_pressures(now, buffer))
+    }
+
+    /// Reads the memory into `out`; all unknown without a source. Read the CPU time before: memory
+    /// of a cgroup that did not run is not read whole.
     ///
     /// # Errors
     ///
     /// As [`MemoryFiles::read_memory`].
     pub fn read_memory(
-        &self,
+        &mut self,
+        now: Instant,
         buffer: &mut Vec<u8>,
         out: &mut MemoryUsage,
     ) -> Result<(), ReadError> {
-        if let Some(files) = &self.memory {
-            return files.read_memory(buffer, out);
+        if let Some(files) = &mut self.memory {
+            return files.read_memory(self.idle, now, buffer, out);
         }
         *out = MemoryUsage::default();
         Ok(())
     }
 
-    /// Reads the number of tasks; all unknown without a source.
+    /// Reads the number of tasks; unknown without a source.
     ///
     /// # Errors
     ///
     /// As [`PidsFiles::read_pids`].
-    pub fn read_pids(&self, buffer: &mut Vec<u8>) -> Result<PidsUsage, ReadError> {
-        self.pids.as_ref().map_or_else(|| Ok(PidsUsage::default()), |files| files.read_pids(buffer))
+    pub fn read_pids(&self, buffer: &mut Vec<u8>) -> Result<Option<u64>, ReadError> {
+        self.pids.as_ref().map(|files| files.read_pids(buffer)).transpose()
+    }
+
+    /// Reads the state; unknown without a source.
+    ///
+    /// # Errors
+    ///
+    /// As [`StateFiles::read_state`].
+    pub fn read_state(&self, buffer: &mut Vec<u8>) -> Result<CgroupState, ReadError> {
+        let files = self.state.as_ref();
+        files.map_or_else(|| Ok(CgroupState::default()), |files| files.read_state(buffer))
+    }
+
+    /// Reads settings, limits and peaks, if that is due; [`CgroupFiles::seldom`] has them.
+    ///
+    /// # Errors
+    ///
+    /// As [`SeldomFiles::read_seldom`].
+    pub fn read_seldom(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
+        self.seldom.read_seldom(now, buffer).map(|_| ())
+    }
+
+    /// Settings, limits and peaks as they were read last.
+    pub fn seldom(&self) -> &Arc<Seldom> {
+        self.seldom.latest()
     }
 
     /// Reads the block I/O into `out`. `false`, and no devices, without a source: the I/O is
@@ -131,20 +219,23 @@ mod tests {
         fs::write(directory.join("cpu.stat"), "usage_usec 5\n").unwrap();
         fs::write(directory.join("memory.current"), "4096\n").unwrap();
         let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
-        let files = CgroupFiles::open(&hierarchies, "/docker/abc").unwrap();
+        let mut files = CgroupFiles::open(&hierarchies, "/docker/abc").unwrap();
+        let now = Instant::now();
         let mut buffer = Vec::new();
         let mut memory = MemoryUsage::default();
         let mut io = IoUsage::default();
         assert_eq!(files.read_cpu(&mut buffer).unwrap().usage_nanoseconds, Some(5000));
-        files.read_memory(&mut buffer, &mut memory).unwrap();
+        files.read_memory(now, &mut buffer, &mut memory).unwrap();
         assert_eq!(memory.usage_bytes, Some(4096));
-        assert_eq!(files.read_pids(&mut buffer).unwrap(), PidsUsage::default());
+        assert_eq!(files.read_pids(&mut buffer).unwrap(), None);
+        assert_eq!(files.read_state(&mut buffer).unwrap(), CgroupState::default());
+        assert_eq!(files.read_pressures(now, &mut buffer).unwrap(), Pressures::default());
         assert!(!files.read_io(&mut buffer, &mut io).unwrap());
         assert!(!files.is_empty());
 
-        let files = CgroupFiles::open(&hierarchies, "/docker/gone").unwrap();
+        let mut files = CgroupFiles::open(&hierarchies, "/docker/gone").unwrap();
         assert!(files.is_empty());
-        files.read_memory(&mut buffer, &mut memory).unwrap();
+        files.read_memory(now, &mut buffer, &mut memory).unwrap();
         assert_eq!(memory, MemoryUsage::default());
     }
 }

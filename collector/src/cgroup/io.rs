@@ -132,6 +132,15 @@ impl IoFiles {
         }
         Ok(())
     }
+
+    /// The files.
+    pub fn files(&self) -> impl Iterator<Item = &KeptFile> {
+        let (one, other) = match &self.0 {
+            Source::V2(file) => (file, None),
+            Source::V1 { bytes, operations } => (bytes, Some(operations)),
+        };
+        [one].into_iter().chain(other)
+    }
 }
 
 /// The cgroup above that the kernel charges with a cgroup's block I/O; `None` if it charges the

@@ -1,34 +1,75 @@
 //! Memory and swap of a cgroup.
 
+use std::time::{Duration, Instant};
+
 use crate::cgroup::error::ReadError;
 use crate::cgroup::file::KeptFile;
 use crate::cgroup::mounts::{Hierarchies, Version};
+use crate::cgroup::seldom::V1_UNLIMITED;
 use crate::cgroup::stat_table::StatTable;
-use crate::cgroup::text::named_number;
+use crate::cgroup::text::named_numbers;
 use crate::cgroup::walk::below;
 
-/// A v1 limit from here on is none. The kernel's greatest is `i64::MAX` rounded down to whole pages
-/// (`include/linux/page_counter.h`, `PAGE_COUNTER_MAX`), and a page has 64 KiB at most.
-const V1_UNLIMITED: u64 = i64::MAX as u64 & !0xffff;
+/// A longer `memory.stat` is none: the kernel's has 4 KiB at most.
+const MAX_STAT_BYTES: usize = 64 << 10;
+
+/// For how long an idle cgroup is taken at its word.
+///
+/// Where no task ran and not a byte was charged since the last reading, nothing else can have
+/// changed either, but for what the kernel adds up late or takes back and gives again.
+pub const IDLE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Memory of a cgroup with all its descendants.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct MemoryUsage {
     /// Everything charged to the cgroup now, page cache and kernel memory included.
     pub usage_bytes: Option<u64>,
-    /// The cgroup's limit; `None` if there is none or it is unknown. On v1 the smallest one up to
-    /// the root; on v2 the cgroup's own.
-    pub limit_bytes: Option<u64>,
     /// Swap in use; `None` if the kernel does not account for it.
     pub swap_bytes: Option<u64>,
     /// The highest usage so far. v2: since Linux 5.19.
     pub peak_bytes: Option<u64>,
-    /// Processes of the cgroup that the kernel killed for want of memory. v1: since Linux 4.13,
-    /// and those of descendants are not counted.
-    pub oom_kills: Option<u64>,
+    /// What happened at its limits.
+    pub events: MemoryEvents,
     /// The whole `memory.stat`. Bytes and events; up to about 2 s old, because the kernel puts off
     /// adding up its per-CPU counts (`mm/memcontrol.c`, `mem_cgroup_flush_stats`).
     pub stat: StatTable,
+}
+
+/// What happened at the limits of a cgroup, and on v2 of its descendants. `None` is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemoryEvents {
+    /// Memory was taken back although it was below `memory.low` (v2).
+    pub low: Option<u64>,
+    /// Tasks were slowed down because usage was above `memory.high` (v2).
+    pub high: Option<u64>,
+    /// Usage was about to go above the limit (v1: `memory.failcnt`).
+    pub max: Option<u64>,
+    /// The limit was reached and nothing could be taken back (v2).
+    pub oom: Option<u64>,
+    /// Processes that the kernel killed for want of memory. v1: since Linux 4.13, and those of
+    /// descendants are not counted.
+    pub oom_kill: Option<u64>,
+    /// Times that all processes of a cgroup were killed at once (v2, since Linux 5.17).
+    pub oom_group_kill: Option<u64>,
+    /// Whether tasks wait now because the limit is reached (v1).
+    pub under_oom: Option<bool>,
+}
+
+impl Clone for MemoryUsage {
+    fn clone(&self) -> Self {
+        let mut copy = Self::default();
+        copy.clone_from(self);
+        copy
+    }
+
+    /// Without allocation where there is room.
+    fn clone_from(&mut self, source: &Self) {
+        self.usage_bytes = source.usage_bytes;
+        self.swap_bytes = source.swap_bytes;
+        self.peak_bytes = source.peak_bytes;
+        self.events = source.events;
+        self.stat.clone_from(&source.stat);
+    }
 }
 
 impl MemoryUsage {
@@ -47,30 +88,44 @@ impl MemoryUsage {
         self.first_of(["total_cache", "cache"]).or_else(|| self.stat.get("file"))
     }
 
+    /// Page cache that processes have mapped.
+    pub fn mapped_bytes(&self) -> Option<u64> {
+        self.first_of(["total_mapped_file", "mapped_file"]).or_else(|| self.stat.get("file_mapped"))
+    }
+
+    /// The smallest limit up to the root, where the kernel tells it (v1).
+    pub fn hierarchical_limit_bytes(&self) -> Option<u64> {
+        self.stat.get("hierarchical_memory_limit").filter(|limit| *limit < V1_UNLIMITED)
+    }
+
     fn first_of(&self, names: [&str; 2]) -> Option<u64> {
         names.iter().find_map(|name| self.stat.get(name))
     }
 }
 
-/// The open files of one cgroup that tell its memory.
+/// The open files of one cgroup that tell its memory, and what they said last.
 #[derive(Debug)]
 pub struct MemoryFiles {
     version: Version,
     usage: Option<KeptFile>,
-    limit: Option<KeptFile>,
     /// v2 only.
     swap: Option<KeptFile>,
     peak: Option<KeptFile>,
+    /// v2: `memory.events`. v1: `memory.oom_control`.
     events: Option<KeptFile>,
+    /// v1 only.
+    failures: Option<KeptFile>,
     stat: Option<KeptFile>,
+    latest: MemoryUsage,
+    read_at: Option<Instant>,
 }
 
 impl MemoryFiles {
     /// Opens the files of the cgroup at a path such as `/docker/abc`; `None` if there are none.
     ///
-    /// v2: `memory.current`, `.max`, `.swap.current`, `.peak`, `.events`, `.stat`; the root has
-    /// only the last. v1: `memory.usage_in_bytes`, `.limit_in_bytes`, `.max_usage_in_bytes`,
-    /// `.oom_control`, `.stat`.
+    /// v2: `memory.current`, `.swap.current`, `.peak`, `.events`, `.stat`; the root has only the
+    /// last. v1: `memory.usage_in_bytes`, `.max_usage_in_bytes`, `.oom_control`, `.failcnt`,
+    /// `.stat`.
     ///
     /// # Errors
     ///
@@ -78,80 +133,119 @@ impl MemoryFiles {
     pub fn open(hierarchies: &Hierarchies, path: &str) -> Result<Option<Self>, ReadError> {
         let Some(controller) = hierarchies.controller("memory") else { return Ok(None) };
         let directory = below(controller.root, path);
-        let [usage, limit, peak, events] = match controller.version {
-            Version::V1 => [
-                "memory.usage_in_bytes",
-                "memory.limit_in_bytes",
-                "memory.max_usage_in_bytes",
-                "memory.oom_control",
-            ],
-            Version::V2 => ["memory.current", "memory.max", "memory.peak", "memory.events"],
-        };
-        let open = |name| KeptFile::open(&directory.join(name));
-        let swap = match controller.version {
-            Version::V1 => None,
-            Version::V2 => open("memory.swap.current")?,
+        let open = |v1: Option<&str>, v2: Option<&str>| {
+            let name = match controller.version {
+                Version::V1 => v1,
+                Version::V2 => v2,
+            };
+            name.map_or(Ok(None), |name| KeptFile::open(&directory.join(name)))
         };
         let files = Self {
             version: controller.version,
-            usage: open(usage)?,
-            limit: open(limit)?,
-            swap,
-            peak: open(peak)?,
-            events: open(events)?,
-            stat: open("memory.stat")?,
+            usage: open(Some("memory.usage_in_bytes"), Some("memory.current"))?,
+            swap: open(None, Some("memory.swap.current"))?,
+            peak: open(Some("memory.max_usage_in_bytes"), Some("memory.peak"))?,
+            events: open(Some("memory.oom_control"), Some("memory.events"))?,
+            failures: open(Some("memory.failcnt"), None)?,
+            stat: open(Some("memory.stat"), Some("memory.stat"))?,
+            latest: MemoryUsage::default(),
+            read_at: None,
         };
         Ok((files.usage.is_some() || files.stat.is_some()).then_some(files))
     }
 
-    /// Reads the memory of the cgroup into `out`, which keeps its memory.
+    /// Reads the memory of the cgroup into `out`, which keeps its memory. `idle` says that no task
+    /// of it ran since the last reading: see [`IDLE_INTERVAL`].
     ///
     /// # Errors
     ///
-    /// [`ReadError::Vanished`] when the cgroup was removed. On any error the numbers that were not
-    /// read stay what they were.
+    /// [`ReadError::Vanished`] when the cgroup was removed. On any error what was not read is
+    /// unknown.
     pub fn read_memory(
-        &self,
+        &mut self,
+        idle: bool,
+        now: Instant,
         buffer: &mut Vec<u8>,
         out: &mut MemoryUsage,
     ) -> Result<(), ReadError> {
-        out.usage_bytes = self.usage.as_ref().map(|file| file.read_number(buffer)).transpose()?;
-        out.limit_bytes = match &self.limit {
-            Some(file) => file.read_limit(buffer)?,
-            None => None,
-        };
-        out.peak_bytes = self.peak.as_ref().map(|file| file.read_number(buffer)).transpose()?;
-        out.oom_kills = match &self.events {
-            Some(file) => parse_oom_kills(file.read(buffer)?),
-            None => None,
-        };
-        match &self.stat {
-            Some(file) => out.stat.parse_into(file.read(buffer)?),
-            None => out.stat.clear(),
+        let read = self.refresh(idle, now, buffer);
+        if read.is_err() {
+            self.read_at = None;
+            self.latest.stat.clear();
         }
-        match self.version {
-            Version::V1 => complete_v1(out),
-            Version::V2 => {
-                out.swap_bytes = self.swap.as_ref().map(|f| f.read_number(buffer)).transpose()?;
+        out.clone_from(&self.latest);
+        read
+    }
+
+    /// Has the next read go to all files.
+    pub fn expire(&mut self) {
+        self.read_at = None;
+    }
+
+    /// The files.
+    pub fn files(&self) -> impl Iterator<Item = &KeptFile> {
+        let Self { usage, swap, peak, events, failures, stat, .. } = self;
+        [usage, swap, peak, events, failures, stat].into_iter().flatten()
+    }
+
+    fn refresh(&mut self, idle: bool, now: Instant, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
+        let before = self.latest.usage_bytes.take();
+        self.latest.usage_bytes = number(self.usage.as_ref(), buffer)?;
+        let unchanged = before.is_some() && before == self.latest.usage_bytes;
+        let recent = |at| now.saturating_duration_since(at) < IDLE_INTERVAL;
+        if idle && unchanged && self.read_at.is_some_and(recent) {
+            return Ok(());
+        }
+        let Self { latest, .. } = self;
+        (latest.peak_bytes, latest.swap_bytes) = (None, None);
+        latest.events = MemoryEvents::default();
+        latest.peak_bytes = number(self.peak.as_ref(), buffer)?;
+        latest.swap_bytes = number(self.swap.as_ref(), buffer)?;
+        if let Some(file) = &self.events {
+            latest.events = parse_events(file.read(buffer)?);
+        }
+        if self.version == Version::V1 {
+            latest.events.max = number(self.failures.as_ref(), buffer)?;
+        }
+        if let Some(file) = &self.stat {
+            let text = file.read(buffer)?;
+            if text.len() > MAX_STAT_BYTES {
+                return Err(file.malformed("too long for a memory.stat"));
             }
+            latest.stat.parse_into(text);
         }
+        if self.version == Version::V1 {
+            // The difference between `memory.memsw.usage_in_bytes` and the usage is that of two
+            // instants, and shows swap where memory only grew.
+            latest.swap_bytes = latest.first_of(["total_swap", "swap"]);
+        }
+        self.read_at = Some(now);
         Ok(())
     }
 }
 
-/// Finds the kills in a `memory.events` of v2 or a `memory.oom_control` of v1
-/// (`mm/memcontrol.c`, `memory_events_show`; `mm/memcontrol-v1.c`, `mem_cgroup_oom_control_read`).
-pub fn parse_oom_kills(text: &[u8]) -> Option<u64> {
-    named_number(text, "oom_kill")
+/// Reads a `memory.events` of v2 (`mm/memcontrol.c`, `memory_events_show`) or a
+/// `memory.oom_control` of v1 (`mm/memcontrol-v1.c`, `mem_cgroup_oom_control_read`).
+pub fn parse_events(text: &[u8]) -> MemoryEvents {
+    let mut events = MemoryEvents::default();
+    for (name, value) in named_numbers(text) {
+        match name {
+            b"low" => events.low = Some(value),
+            b"high" => events.high = Some(value),
+            b"max" => events.max = Some(value),
+            b"oom" => events.oom = Some(value),
+            b"oom_kill" => events.oom_kill = Some(value),
+            b"oom_group_kill" => events.oom_group_kill = Some(value),
+            b"under_oom" => events.under_oom = Some(value != 0),
+            _ => {}
+        }
+    }
+    events
 }
 
-/// Swap comes from `memory.stat`: the difference between `memory.memsw.usage_in_bytes` and
-/// `memory.usage_in_bytes` is that of two instants, and shows swap where memory only grew.
-fn complete_v1(out: &mut MemoryUsage) {
-    let inherited = out.stat.get("hierarchical_memory_limit");
-    let limits = [out.limit_bytes, inherited].into_iter().flatten();
-    out.limit_bytes = limits.min().filter(|limit| *limit < V1_UNLIMITED);
-    out.swap_bytes = out.first_of(["total_swap", "swap"]);
+/// The number in a file, if it is there.
+fn number(file: Option<&KeptFile>, buffer: &mut Vec<u8>) -> Result<Option<u64>, ReadError> {
+    file.map(|file| file.read_number(buffer)).transpose()
 }
 
 #[cfg(test)]
@@ -185,9 +279,9 @@ mod tests {
             fs::write(directory.join(name), content).unwrap();
         }
         let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
-        let files = MemoryFiles::open(&hierarchies, "/docker/abc").unwrap().unwrap();
+        let mut files = MemoryFiles::open(&hierarchies, "/docker/abc").unwrap().unwrap();
         let mut usage = MemoryUsage::default();
-        files.read_memory(&mut Vec::new(), &mut usage).unwrap();
+        files.read_memory(false, Instant::now(), &mut Vec::new(), &mut usage).unwrap();
         assert!(MemoryFiles::open(&hierarchies, "/docker/gone").unwrap().is_none());
         (usage, tree)
     }
@@ -196,17 +290,23 @@ mod tests {
     fn v1_is_read_whole() {
         let files = [
             ("memory.usage_in_bytes", "874614784\n"),
-            ("memory.limit_in_bytes", "9223372036854771712\n"),
+            ("memory.failcnt", "9\n"),
             ("memory.max_usage_in_bytes", "900000000\n"),
             ("memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n"),
             ("memory.stat", V1_STAT),
         ];
         let (usage, _tree) = read("memory", &files);
         assert_eq!(usage.usage_bytes, Some(874_614_784));
-        assert_eq!(usage.limit_bytes, None);
+        assert_eq!(usage.hierarchical_limit_bytes(), None);
         assert_eq!(usage.swap_bytes, Some(4096));
         assert_eq!(usage.peak_bytes, Some(900_000_000));
-        assert_eq!(usage.oom_kills, Some(2));
+        let events = MemoryEvents {
+            max: Some(9),
+            oom_kill: Some(2),
+            under_oom: Some(false),
+            ..MemoryEvents::default()
+        };
+        assert_eq!(usage.events, events);
         assert_eq!(usage.inactive_file_bytes(), Some(418_217_984));
         assert_eq!(usage.rss_bytes(), Some(13_664_256));
         assert_eq!(usage.cache_bytes(), Some(861_159_424));
@@ -216,7 +316,6 @@ mod tests {
     fn v2_is_read_whole() {
         let files = [
             ("memory.current", "8912896\n"),
-            ("memory.max", "67108864\n"),
             ("memory.swap.current", "8192\n"),
             ("memory.peak", "9000000\n"),
             ("memory.events", "low 0\nhigh 0\nmax 5\noom 1\noom_kill 3\noom_group_kill 0\n"),
@@ -224,10 +323,18 @@ mod tests {
         ];
         let (usage, _tree) = read("", &files);
         assert_eq!(usage.usage_bytes, Some(8_912_896));
-        assert_eq!(usage.limit_bytes, Some(67_108_864));
         assert_eq!(usage.swap_bytes, Some(8192));
         assert_eq!(usage.peak_bytes, Some(9_000_000));
-        assert_eq!(usage.oom_kills, Some(3));
+        let events = MemoryEvents {
+            low: Some(0),
+            high: Some(0),
+            max: Some(5),
+            oom: Some(1),
+            oom_kill: Some(3),
+            oom_group_kill: Some(0),
+            under_oom: None,
+        };
+        assert_eq!(usage.events, events);
         assert_eq!(usage.inactive_file_bytes(), Some(4_153_344));
         assert_eq!(usage.rss_bytes(), Some(1_765_376));
         assert_eq!(usage.cache_bytes(), Some(5_947_392));
@@ -236,51 +343,88 @@ mod tests {
 
     #[test]
     fn what_an_old_kernel_does_not_tell_is_unknown() {
-        let files = [("memory.current", "1\n"), ("memory.max", "max\n"), ("memory.stat", V2_STAT)];
+        let files = [("memory.current", "1\n"), ("memory.stat", V2_STAT)];
         let (usage, _tree) = read("", &files);
-        assert_eq!(usage.limit_bytes, None);
-        assert_eq!((usage.swap_bytes, usage.peak_bytes, usage.oom_kills), (None, None, None));
-    }
-
-    #[test]
-    fn a_smaller_limit_further_up_counts_on_v1() {
-        let mut usage = MemoryUsage { limit_bytes: Some(2000), ..MemoryUsage::default() };
-        usage.stat.parse_into(b"hierarchical_memory_limit 1000\n");
-        complete_v1(&mut usage);
-        assert_eq!(usage.limit_bytes, Some(1000));
-        usage.limit_bytes = Some(500);
-        complete_v1(&mut usage);
-        assert_eq!(usage.limit_bytes, Some(500));
+        assert_eq!((usage.swap_bytes, usage.peak_bytes), (None, None));
+        assert_eq!(usage.events, MemoryEvents::default());
     }
 
     #[test]
     fn no_limit_is_recognised_for_every_page_size() {
+        let mut usage = MemoryUsage::default();
         for page in [4096, 16 << 10, 64 << 10] {
             let most = i64::MAX as u64 / page * page;
-            let mut usage = MemoryUsage { limit_bytes: Some(most), ..MemoryUsage::default() };
-            complete_v1(&mut usage);
-            assert_eq!(usage.limit_bytes, None, "{page}");
+            usage.stat.parse_into(format!("hierarchical_memory_limit {most}").as_bytes());
+            assert_eq!(usage.hierarchical_limit_bytes(), None, "{page}");
         }
+        usage.stat.parse_into(b"hierarchical_memory_limit 1000");
+        assert_eq!(usage.hierarchical_limit_bytes(), Some(1000));
+    }
+
+    /// A v1 cgroup with usage 1 and 7 page faults.
+    fn small() -> (MemoryFiles, tempfile::TempDir) {
+        let files = [("memory.usage_in_bytes", "1\n"), ("memory.stat", "pgfault 7\n")];
+        let (_, tree) = read("memory", &files);
+        let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
+        (MemoryFiles::open(&hierarchies, "/docker/abc").unwrap().unwrap(), tree)
     }
 
     #[test]
-    fn a_failed_read_keeps_the_last_numbers() {
-        let files = [("memory.usage_in_bytes", "1\n"), ("memory.limit_in_bytes", "7\n")];
-        let (mut usage, tree) = read("memory", &files);
-        let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
-        let files = MemoryFiles::open(&hierarchies, "/docker/abc").unwrap().unwrap();
-        fs::write(tree.path().join("memory/docker/abc/memory.usage_in_bytes"), "?").unwrap();
-        assert!(files.read_memory(&mut Vec::new(), &mut usage).is_err());
-        assert_eq!((usage.usage_bytes, usage.limit_bytes), (Some(1), Some(7)));
+    fn what_could_not_be_read_is_unknown() {
+        let (mut files, tree) = small();
+        let file = |name: &str| tree.path().join("memory/docker/abc").join(name);
+        let mut usage = MemoryUsage::default();
+        let mut read = |files: &mut MemoryFiles| {
+            let now = Instant::now();
+            let read = files.read_memory(true, now, &mut Vec::new(), &mut usage).is_ok();
+            (read, usage.usage_bytes, usage.stat.get("pgfault"))
+        };
+        assert_eq!(read(&mut files), (true, Some(1), Some(7)));
+        fs::write(file("memory.usage_in_bytes"), "?").unwrap();
+        assert_eq!(read(&mut files), (false, None, None));
+        fs::write(file("memory.usage_in_bytes"), "1").unwrap();
+        assert_eq!(read(&mut files), (true, Some(1), Some(7)));
+    }
+
+    #[test]
+    fn an_endless_stat_is_refused_by_its_path() {
+        let (mut files, tree) = small();
+        let garbage = "x y\n".repeat(MAX_STAT_BYTES / 4 + 1);
+        fs::write(tree.path().join("memory/docker/abc/memory.stat"), garbage).unwrap();
+        let mut usage = MemoryUsage::default();
+        let error = files.read_memory(false, Instant::now(), &mut Vec::new(), &mut usage);
+        let error = error.unwrap_err().to_string();
+        assert!(error.ends_with("docker/abc/memory.stat: too long for a memory.stat"), "{error}");
+    }
+
+    #[test]
+    fn an_idle_cgroup_is_read_again_when_it_wakes_changes_or_after_a_while() {
+        let (mut files, tree) = small();
+        let file = |name: &str| tree.path().join("memory/docker/abc").join(name);
+        let start = Instant::now();
+        let mut usage = MemoryUsage::default();
+        let mut faults = |files: &mut MemoryFiles, idle, seconds, written: u64| {
+            fs::write(file("memory.stat"), format!("pgfault {written}\n")).unwrap();
+            let at = start + Duration::from_secs(seconds);
+            files.read_memory(idle, at, &mut Vec::new(), &mut usage).unwrap();
+            usage.stat.get("pgfault")
+        };
+        assert_eq!(faults(&mut files, true, 0, 1), Some(1));
+        assert_eq!(faults(&mut files, true, 9, 2), Some(1));
+        assert_eq!(faults(&mut files, false, 9, 3), Some(3));
+        assert_eq!(faults(&mut files, true, 18, 4), Some(3));
+        assert_eq!(faults(&mut files, true, 19, 5), Some(5));
+        fs::write(file("memory.usage_in_bytes"), "2\n").unwrap();
+        assert_eq!(faults(&mut files, true, 19, 6), Some(6));
+        assert_eq!(faults(&mut files, true, 19, 7), Some(6));
+        files.expire();
+        assert_eq!(faults(&mut files, true, 19, 8), Some(8));
     }
 
     proptest! {
         #[test]
         fn any_bytes_are_taken(text: Vec<u8>) {
-            parse_oom_kills(&text);
-            let mut usage = MemoryUsage::default();
-            usage.stat.parse_into(&text);
-            complete_v1(&mut usage);
+            parse_events(&text);
         }
     }
 }

@@ -8,8 +8,8 @@ use std::{fs, str};
 use crate::cgroup::error::ReadError;
 use crate::cgroup::text::{lines, words};
 
-/// The v1 controllers whose files Tare reads.
-const READ_CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "memory", "blkio", "pids"];
+/// The v1 controllers that tell usage; a host with any of them is not one of v2 alone.
+const USAGE_CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "memory", "blkio", "pids"];
 
 /// Every v1 controller (`include/linux/cgroup_subsys.h`): other mount options are no controllers.
 const CONTROLLERS: [&str; 15] = [
@@ -31,14 +31,26 @@ const CONTROLLERS: [&str; 15] = [
 ];
 
 /// The directories that v1 hierarchies usually have, joint ones first.
-const LEGACY_DIRECTORIES: [&str; 7] =
-    ["cpu,cpuacct", "cpuacct,cpu", "cpu", "cpuacct", "memory", "blkio", "pids"];
+const LEGACY_DIRECTORIES: [&str; 10] = [
+    "cpu,cpuacct",
+    "cpuacct,cpu",
+    "cpu",
+    "cpuacct",
+    "memory",
+    "blkio",
+    "pids",
+    "cpuset",
+    "freezer",
+    "hugetlb",
+];
 
 /// The cgroup hierarchies of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hierarchies {
     /// Root of the cgroup2 hierarchy. The kernel has only one.
     pub unified: Option<PathBuf>,
+    /// The controllers of that hierarchy by their v2 names; `None` if it does not tell.
+    pub unified_controllers: Option<Vec<String>>,
     /// The v1 hierarchies in the order of their mounts.
     pub legacy: Vec<LegacyHierarchy>,
 }
@@ -75,10 +87,10 @@ pub struct Controller<'a> {
 impl Hierarchies {
     /// `v1`, `v2`, `hybrid` or `none`.
     ///
-    /// A v1 hierarchy without a controller that Tare reads does not make a host hybrid: hosts with
+    /// A v1 hierarchy without a controller that tells usage does not make a host hybrid: hosts with
     /// everything in cgroup2 often keep `name=systemd` or `net_cls` for old programs.
     pub fn layout(&self) -> &'static str {
-        let legacy = READ_CONTROLLERS.iter().any(|name| self.legacy_controller(name).is_some());
+        let legacy = USAGE_CONTROLLERS.iter().any(|name| self.legacy_controller(name).is_some());
         match (self.unified.is_some(), legacy) {
             (true, true) => "hybrid",
             (true, false) => "v2",
@@ -98,6 +110,13 @@ impl Hierarchies {
             let root = self.unified.as_deref()?;
             Some(Controller { version: Version::V2, root })
         })
+    }
+
+    /// Whether a controller of the unified hierarchy (by its v2 name) is known to be missing there:
+    /// not built in, or switched off with `cgroup_disable=`.
+    pub fn lacks_unified(&self, name: &str) -> bool {
+        let controllers = self.unified_controllers.as_ref();
+        controllers.is_some_and(|all| !all.iter().any(|found| found == name))
     }
 
     /// The kernel's number for the hierarchy at a root: 0 for cgroup2.
@@ -147,6 +166,10 @@ pub fn find_hierarchies(
             if mounted.is_empty() { detect(root) } else { mounted }
         }
     };
+    let controllers = hierarchies.unified.as_ref().map(|root| root.join("cgroup.controllers"));
+    hierarchies.unified_controllers = controllers
+        .and_then(|path| fs::read_to_string(path).ok())
+        .map(|text| text.split_whitespace().map(str::to_owned).collect());
     // Without the table the ids stay unknown, and events of these hierarchies with them.
     let table = fs::read(proc_root.join("cgroups")).unwrap_or_default();
     for hierarchy in &mut hierarchies.legacy {
@@ -256,10 +279,10 @@ fn unescape(mut field: &[u8]) -> Vec<u8> {
 fn detect(root: &Path) -> Hierarchies {
     let is_unified = |path: &Path| path.join("cgroup.controllers").is_file();
     if is_unified(root) {
-        return Hierarchies { unified: Some(root.to_owned()), legacy: Vec::new() };
+        return Hierarchies { unified: Some(root.to_owned()), ..Hierarchies::default() };
     }
     let unified = Some(root.join("unified")).filter(|path| is_unified(path));
-    let mut hierarchies = Hierarchies { unified, legacy: Vec::new() };
+    let mut hierarchies = Hierarchies { unified, ..Hierarchies::default() };
     for name in LEGACY_DIRECTORIES {
         let path = root.join(name);
         // `cpu` and `cpuacct` are often links to the joint directory.
@@ -372,6 +395,11 @@ mod tests {
         let found = find_hierarchies(Path::new("/nonexistent"), Some(tree.path())).unwrap();
         assert_eq!(found.layout(), "v2");
         assert_eq!(found.unified.as_deref(), Some(tree.path()));
+        assert!(found.lacks_unified("memory"));
+        fs::write(tree.path().join("cgroup.controllers"), "cpu memory\n").unwrap();
+        let found = find_hierarchies(Path::new("/nonexistent"), Some(tree.path())).unwrap();
+        assert!(found.lacks_unified("io") && !found.lacks_unified("memory"));
+        assert!(!Hierarchies::default().lacks_unified("memory"));
     }
 
     #[test]

@@ -103,6 +103,7 @@ mod tests {
         Hierarchies {
             unified: Some(root.join("unified")),
             legacy: vec![legacy("cpu"), legacy("memory")],
+            ..Hierarchies::default()
         }
     }
 

@@ -9,10 +9,22 @@ use crate::cgroup::text::named_numbers;
 ///
 /// The names are learnt once; as long as they stay the same, reading allocates nothing, and copies
 /// of the table share them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct StatTable {
     names: Arc<[Box<str>]>,
     values: Vec<u64>,
+}
+
+impl Clone for StatTable {
+    fn clone(&self) -> Self {
+        Self { names: Arc::clone(&self.names), values: self.values.clone() }
+    }
+
+    /// Without allocation where there is room.
+    fn clone_from(&mut self, source: &Self) {
+        self.names.clone_from(&source.names);
+        self.values.clone_from(&source.values);
+    }
 }
 
 impl StatTable {

@@ -54,14 +54,10 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_SCOPE", hide_env_values = true)]
     #[arg(value_enum, default_value_t)]
     pub scope: Scope,
-    /// Labels of containers' metrics: those of cAdvisor on its own, or in the kubelet
-    #[arg(long, env = "TARE_LABELS", hide_env_values = true)]
+    /// Which labels tell containers' metrics apart: those of cAdvisor on its own, or in the kubelet
+    #[arg(long, env = "TARE_LABEL_SET", hide_env_values = true)]
     #[arg(value_enum, default_value_t, value_name = "SET")]
-    pub labels: LabelSet,
-    /// Labels of the runtime that become `container_label_…`, by name; `*` for all
-    #[arg(long, env = "TARE_CONTAINER_LABELS", hide_env_values = true, value_delimiter = ',')]
-    #[arg(value_name = "NAME")]
-    pub container_labels: Vec<String>,
+    pub label_set: LabelSet,
     /// Put the time of the sample behind containers' metrics
     #[arg(long, env = "TARE_TIMESTAMPS", hide_env_values = true)]
     #[arg(value_parser = BoolishValueParser::new())]

@@ -8,12 +8,12 @@ use std::{ffi::OsString, fs, path::PathBuf};
 use clap::{
     Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, parser::ValueSource,
 };
+use strsim::osa_distance;
 use toml::{Table, Value};
 
 use crate::{
     cli::Cli,
     config::{Config, Fault},
-    output::select::distance,
 };
 
 /// The only command that has a configuration file.
@@ -98,7 +98,7 @@ fn find<'a>(run: &'a Command, name: &str) -> Result<&'a Arg, String> {
         return Ok(option);
     }
     let names = options().filter_map(Arg::get_long);
-    let near = names.map(|known| (distance(known, name), known)).min();
+    let near = names.map(|known| (osa_distance(known, name), known)).min();
     Err(match near.filter(|(edits, _)| *edits <= EDITS_MAX) {
         Some((_, near)) => format!("there is no option `{name}`; did you mean `{near}`?"),
         None => format!("there is no option `{name}`; see `tare run --help`"),

@@ -61,8 +61,7 @@ impl From<RunArgs> for Run {
             interval: args.interval,
             scope: args.scope,
             metrics: prometheus::Options {
-                label_set: args.labels,
-                container_labels: args.container_labels,
+                label_set: args.label_set,
                 timestamps: args.timestamps,
                 ended: args.ended_metrics as usize,
                 histograms: true,

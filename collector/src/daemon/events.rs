@@ -121,7 +121,7 @@ impl Known {
     fn of(picture: &Picture) -> Self {
         let seen = |usage: &Usage| {
             let last_oom_kill = usage.oom_kill.as_ref().map(|kill| kill.at);
-            let seen = Seen { oom_kills: usage.memory.oom_kills, last_oom_kill };
+            let seen = Seen { oom_kills: usage.memory.events.oom_kill, last_oom_kill };
             (usage.member.serial, seen)
         };
         let containers = picture.newer.usages.iter().filter(|usage| usage.member.is_container());

@@ -19,6 +19,7 @@ use crate::{
     model::Report,
     output::{
         Scope,
+        filter::Filters,
         prometheus::{self, Exposition, Own},
         select,
     },
@@ -51,7 +52,7 @@ impl Formatted {
         }
         let make = || {
             let mut report = shot.picture.report();
-            select::narrow(&mut report, scope);
+            select::narrow(&mut report, scope, &Filters::default());
             Rc::new(report)
         };
         Rc::clone(self.report.get_or_insert_with(make))

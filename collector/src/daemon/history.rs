@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     daemon::ring::Ring,
-    identity::docker::Details,
+    identity::Details,
     model::{POINT_FIELDS, point},
     registry::{Member, Serial},
     sample::Sample,
@@ -100,7 +100,8 @@ impl History {
                 first: number,
                 ring: Ring::new(),
             });
-            if life.details.is_none() {
+            // The runtime may tell more later.
+            if usage.details.is_some() {
                 life.details.clone_from(&usage.details);
             }
             // Whoever could not be read for a moment was unknown then.

@@ -65,7 +65,10 @@ fn keep_fixed(
         ("cgroup-root", common.cgroup_root != old_common.cgroup_root),
         ("proc-root", common.proc_root != old_common.proc_root),
         ("sys-root", common.sys_root != old_common.sys_root),
-        ("docker-socket", common.docker_socket != old_common.docker_socket),
+        ("docker-socket", common.sockets.docker != old_common.sockets.docker),
+        ("podman-socket", common.sockets.podman != old_common.sockets.podman),
+        ("cri-socket", common.sockets.cri != old_common.sockets.cri),
+        ("labels", common.labels != old_common.labels),
         ("slots", common.slots != old_common.slots),
         ("log-format", common.log_format != old_common.log_format),
     ];

@@ -10,7 +10,7 @@ use aya::{
 use nix::time::{ClockId, clock_gettime};
 
 use crate::kernel::{
-    Kernel, load,
+    Kernel, TRACING, load,
     plan::{Plan, Programs},
     reason,
 };
@@ -56,11 +56,12 @@ impl Extras {
         let [flight, merges] = &self.plan;
         if let Ok(programs) = flight {
             let attached = load::attach_programs(ebpf, programs, btf);
-            self.flight = attached.and_then(|()| follow(ebpf)).map_err(|error| reason(&error));
+            self.flight =
+                attached.and_then(|()| follow(ebpf)).map_err(|error| reason(&error, TRACING));
         }
         if let Ok(programs) = merges {
             self.merges =
-                load::attach_programs(ebpf, programs, btf).map_err(|error| reason(&error));
+                load::attach_programs(ebpf, programs, btf).map_err(|error| reason(&error, TRACING));
         }
     }
 }
@@ -91,7 +92,7 @@ impl Kernel {
                 && counted.insert(device)
                 && let Err(error) = add_device(ebpf, device)
             {
-                self.extras.bios = Bios::Failed(reason(&error));
+                self.extras.bios = Bios::Failed(reason(&error, TRACING));
             }
         }
     }
@@ -100,7 +101,7 @@ impl Kernel {
 fn attach_bios(ebpf: &mut Ebpf, programs: &Programs) -> Result<(), String> {
     let programs = programs.as_ref().map_err(Clone::clone)?;
     let btf = Btf::from_sys_fs().map_err(|error| error.to_string())?;
-    load::attach_programs(ebpf, programs, &btf).map_err(|error| reason(&error))
+    load::attach_programs(ebpf, programs, &btf).map_err(|error| reason(&error, TRACING))
 }
 
 fn add_device(ebpf: &mut Ebpf, device: u32) -> anyhow::Result<()> {

@@ -1,10 +1,13 @@
 //! What the running kernel offers, asked of the kernel itself and never of its version.
 
-use std::{fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use tare_ebpf::{ABSENT, Layout};
 
-use crate::kernel::btf::{Btf, Field};
+use crate::kernel::{
+    btf::{Btf, Field},
+    load,
+};
 
 /// Everything that the plan is made from.
 #[derive(Clone, Debug)]
@@ -15,6 +18,13 @@ pub struct Facts {
     pub btf: Result<BtfFacts, String>,
     /// Where containers can be told apart by the ids of their cgroups, if anywhere.
     pub ids: Option<SocketIds>,
+}
+
+impl Facts {
+    /// Looks at the running kernel, through the `/sys` at `sys_root`.
+    pub fn read(sys_root: &Path, ids: Option<SocketIds>) -> Self {
+        Self { object: load::has_object(), btf: read_btf_facts(sys_root), ids }
+    }
 }
 
 /// The hierarchy whose ids the counters of sockets carry.
@@ -44,8 +54,32 @@ pub struct BtfFacts {
     pub block_rq_complete: Option<usize>,
     /// Arguments of the other tracepoints of the block layer.
     pub block: BlockTracepoints,
-    /// Arguments of each tracepoint of [`LIFECYCLE`], in its order.
+    /// Arguments of the tracepoint of each program that tells of lives, in the order of `LIFECYCLE`.
     pub lifecycle: [Option<usize>; LIFECYCLE.len()],
+}
+
+impl BtfFacts {
+    /// Every tracepoint that Tare knows a use for, with its arguments; `None` if this kernel lacks
+    /// it.
+    pub fn tracepoints(&self) -> BTreeMap<&'static str, Option<usize>> {
+        let block = &self.block;
+        let others = [
+            ("sock_send_length", self.sock_send_length),
+            ("sock_recv_length", self.sock_recv_length),
+            ("tcp_retransmit_skb", self.tcp_retransmit_skb),
+            ("inet_sock_set_state", self.inet_sock_set_state),
+            ("block_rq_complete", self.block_rq_complete),
+            ("block_rq_issue", block.rq_issue),
+            ("block_rq_requeue", block.rq_requeue),
+            ("block_rq_merge", block.rq_merge),
+            ("block_bio_backmerge", block.bio_backmerge),
+            ("block_bio_frontmerge", block.bio_frontmerge),
+            ("block_bio_queue", block.bio_queue),
+            ("block_bio_complete", block.bio_complete),
+        ];
+        let lives = LIFECYCLE.iter().map(|teller| teller.tracepoint).zip(self.lifecycle);
+        lives.chain(others).collect()
+    }
 }
 
 /// How many arguments each tracepoint has, `None` if this kernel lacks it.
@@ -98,7 +132,10 @@ pub fn read_btf_facts(sys_root: &Path) -> Result<BtfFacts, String> {
     let path = sys_root.join("kernel/btf/vmlinux");
     let data = fs::read(&path).map_err(|error| match error.kind() {
         std::io::ErrorKind::NotFound => {
-            format!("no kernel type information (BTF) at {}", path.display())
+            format!(
+                "no kernel type information (BTF) at {}: needs CONFIG_DEBUG_INFO_BTF",
+                path.display()
+            )
         }
         _ => format!("{}: {error}", path.display()),
     })?;

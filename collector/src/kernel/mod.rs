@@ -7,36 +7,43 @@ mod block;
 mod btf;
 mod events;
 mod facts;
+mod inventory;
 mod load;
 mod log;
 mod mapping;
-mod memory;
 mod plan;
 mod table;
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    thread::{self, JoinHandle},
+    time::Instant,
+};
 
-use aya::{Btf, Ebpf, sys::SyscallError};
+use aya::{Btf, BtfError, Ebpf, sys::SyscallError};
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
 pub use self::{
     block::{Bios, Extras},
     events::{CgroupEvent, Events, What},
-    facts::SocketIds,
+    facts::{BtfFacts, Facts, SocketIds},
+    inventory::{LoadedMap, LoadedProgram},
     plan::Sockets,
     table::{Cells, Table},
 };
-use crate::kernel::{
-    facts::Facts,
-    log::Log,
-    plan::{Lifecycle, Plan},
+use crate::{
+    kernel::{
+        log::Log,
+        plan::{Lifecycle, Plan},
+    },
+    timing::{self, timed},
 };
 
 /// What the kernel side needs to know of the user's wishes and of the host.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// `false` leaves the kernel alone.
-    pub enabled: bool,
+    /// Why the kernel is to be left alone, if it is.
+    pub off: Option<&'static str>,
     /// Where `sysfs` is mounted.
     pub sys_root: PathBuf,
     /// Where the root of cgroup2 is mounted, if it is.
@@ -77,8 +84,10 @@ pub struct Kernel {
     pub events: Option<Events>,
     /// Why events are not told, or not all of them.
     pub events_reason: Option<String>,
-    /// Kernel memory of the maps; `None` if there are none or the kernel does not tell.
-    pub map_bytes: Option<u64>,
+    /// What the kernel offers; `None` if it was not looked at.
+    pub facts: Option<Facts>,
+    /// The maps that were made.
+    pub maps: Vec<LoadedMap>,
     log: Option<Log>,
     /// Holds the programs and their links.
     ebpf: Option<Ebpf>,
@@ -87,23 +96,21 @@ pub struct Kernel {
 impl Kernel {
     /// Starts what the kernel allows; never fails as a whole.
     pub fn start(options: &Options) -> Self {
-        let plan = if options.enabled {
-            let facts = Facts {
-                object: load::has_object(),
-                btf: facts::read_btf_facts(&options.sys_root),
-                ids: options.socket_ids,
-            };
-            plan::plan(&facts, options.sockets)
+        if let Some(why) = options.off {
+            return Self::idle(&Plan::nothing(why));
+        }
+        // aya indexes all types of the kernel, which takes as long as all the rest until then.
+        let btf = thread::spawn(|| timed("indexing BTF to attach by", Btf::from_sys_fs));
+        let facts = timed("reading BTF", || Facts::read(&options.sys_root, options.socket_ids));
+        let plan = plan::plan(&facts, options.sockets);
+        let kernel = if plan.is_nothing() {
+            Self::idle(&plan)
         } else {
-            Plan::nothing("switched off with --bpf off")
+            apply(&plan, options, btf)
+                .unwrap_or_else(|error| Self::idle(&Plan::nothing(&reason(&error, TRACING))))
         };
-        if plan.is_nothing() {
-            return Self::idle(&plan);
-        }
-        match apply(&plan, options) {
-            Ok(kernel) => kernel,
-            Err(error) => Self::idle(&Plan::nothing(&reason(&error))),
-        }
+        give_memory_back();
+        Self { facts: Some(facts), ..kernel }
     }
 
     /// Passes on what the programs had to say. No system call when they said nothing.
@@ -127,20 +134,37 @@ impl Kernel {
             block_reason: plan.block.clone().err(),
             events: None,
             events_reason: plan.lifecycle.as_ref().err().cloned(),
-            map_bytes: None,
+            facts: None,
+            maps: Vec::new(),
             log: None,
             ebpf: None,
         }
     }
 }
 
-fn apply(plan: &Plan, options: &Options) -> anyhow::Result<Kernel> {
-    let btf = Btf::from_sys_fs()?;
+/// The kernel's type information takes megabytes and is needed at the start only; glibc would keep
+/// them for later.
+fn give_memory_back() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: frees what is not in use, which is memory-safe at any time.
+    unsafe {
+        nix::libc::malloc_trim(0);
+    }
+}
+
+fn apply(
+    plan: &Plan,
+    options: &Options,
+    btf: JoinHandle<Result<Btf, BtfError>>,
+) -> anyhow::Result<Kernel> {
     let cpus = aya::util::nr_cpus().map_err(|(file, error)| anyhow::anyhow!("{file}: {error}"))?;
     let shards = load::shards(cpus as u32);
-    let mut ebpf = load::load(plan, options, shards)?;
+    let mut ebpf = timed("loading the object", || load::load(plan, options, shards))?;
+    let btf = btf.join().map_err(|_| anyhow::anyhow!("cannot index BTF"))??;
+    let begun = Instant::now();
+    let maps = inventory::maps(&ebpf);
     let log = Log::open(&mut ebpf)?;
-    let mut kernel = Kernel { log: Some(log), ..Kernel::idle(plan) };
+    let mut kernel = Kernel { maps, log: Some(log), ..Kernel::idle(plan) };
     // Slots are handed out before the first program counts.
     if !plan.is_without_net() {
         let table = Table::open(&mut ebpf, &table::NET, options.slots, shards)?;
@@ -148,7 +172,7 @@ fn apply(plan: &Plan, options: &Options) -> anyhow::Result<Kernel> {
         (kernel.sockets, kernel.sockets_reason) = attach_sockets(plan, &mut ebpf, &btf, unified);
         let attach = |ebpf: &mut Ebpf, planned: &Result<(), String>, name: &str| {
             planned.clone()?;
-            load::attach_tracepoints(ebpf, &[name], &btf).map_err(|error| reason(&error))
+            load::attach_tracepoints(ebpf, &[name], &btf).map_err(|error| reason(&error, TRACING))
         };
         kernel.retransmits_reason =
             attach(&mut ebpf, &plan.retransmits, "tcp_retransmit_skb").err();
@@ -168,7 +192,7 @@ fn apply(plan: &Plan, options: &Options) -> anyhow::Result<Kernel> {
                 (kernel.block, kernel.latency) = (Some(table), Some(latency));
                 kernel.extras.attach(&mut ebpf, &btf);
             }
-            Err(error) => kernel.block_reason = Some(reason(&error)),
+            Err(error) => kernel.block_reason = Some(reason(&error, TRACING)),
         }
     }
     if let Ok(lifecycle) = &plan.lifecycle {
@@ -178,8 +202,8 @@ fn apply(plan: &Plan, options: &Options) -> anyhow::Result<Kernel> {
             Err(reason) => (None, Some(reason)),
         };
     }
+    timing::log("verifying and attaching", begun);
     kernel.ebpf = Some(ebpf);
-    kernel.map_bytes = memory::map_bytes();
     Ok(kernel)
 }
 
@@ -189,11 +213,11 @@ fn attach_lifecycle(
     ebpf: &mut Ebpf,
     btf: &Btf,
 ) -> Result<Option<String>, String> {
-    load::attach_programs(ebpf, &plan.required, btf).map_err(|error| reason(&error))?;
+    load::attach_programs(ebpf, &plan.required, btf).map_err(|error| reason(&error, TRACING))?;
     let mut missing = plan.reason.clone();
     for program in &plan.optional {
         if let Err(error) = load::attach_programs(ebpf, &[*program], btf) {
-            missing = missing.or_else(|| Some(reason(&error)));
+            missing = missing.or_else(|| Some(reason(&error, TRACING)));
         }
     }
     Ok(missing)
@@ -210,14 +234,27 @@ fn attach_sockets(
         match load::attach_sockets(ebpf, *way, btf, unified) {
             Ok(()) => return (Ok(*way), why),
             // The first reason is the one that a person can do something about.
-            Err(error) => why = why.or_else(|| Some(reason(&error))),
+            Err(error) => why = why.or_else(|| Some(reason(&error, rights_for(*way)))),
         }
     }
     (Err(why.unwrap_or_default()), None)
 }
 
+/// How every reason begins that is about rights.
+pub const NOT_PERMITTED: &str = "not permitted: needs";
+
+/// The rights that programs for tracepoints need.
+const TRACING: &str = "CAP_BPF and CAP_PERFMON";
+
+fn rights_for(way: Sockets) -> &'static str {
+    match way {
+        Sockets::Payload => TRACING,
+        Sockets::L3 => "CAP_BPF and CAP_NET_ADMIN",
+    }
+}
+
 /// One line for people; the verifier's pages go to the debug log.
-fn reason(error: &anyhow::Error) -> String {
+fn reason(error: &anyhow::Error, rights: &str) -> String {
     tracing::debug!("{error:#}");
     let denied = error.chain().any(|cause| {
         let io = cause
@@ -228,7 +265,7 @@ fn reason(error: &anyhow::Error) -> String {
     });
     if denied {
         // EPERM is also what a memory lock limit answers before Linux 5.11.
-        return "not permitted: needs CAP_BPF and CAP_PERFMON (run as root)".to_owned();
+        return format!("{NOT_PERMITTED} {rights} (run as root)");
     }
     let text = format!("{error:#}");
     text.lines().next().unwrap_or_default().to_owned()

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use tare_ebpf::{
     BlockCell, Cell, Key, LATENCY_BUCKETS, LATENCY_FIRST_NANOSECONDS, Latencies, LatencyCell,
     Requests,
@@ -11,15 +11,16 @@ use tare_ebpf::{
 
 use crate::{
     cgroup::{IoCounters, IoUsage},
-    model::derive::seconds,
+    model::{Pressure, Word, derive::seconds, resources},
     sample::{Sample, Usage},
 };
 
 /// Block I/O.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Block {
     /// `bpf` or `cgroup`; `None` if there is no source.
-    pub source: Option<&'static str>,
+    pub source: Option<Word>,
     /// Why numbers are unknown, or what they leave out.
     pub reason: Option<String>,
     /// When the counting of bytes and operations began; `None` if that was before the container
@@ -34,10 +35,13 @@ pub struct Block {
     pub latency: Option<Latency>,
     /// Each device, by `major:minor`.
     pub devices: BTreeMap<String, Device>,
+    /// Time lost to waiting for I/O.
+    pub pressure: Option<Pressure>,
 }
 
 /// Block I/O on one device.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Device {
     /// The device's name, such as `nvme0n1`.
     pub name: Option<String>,
@@ -50,7 +54,8 @@ pub struct Device {
 }
 
 /// What is counted of block I/O. `None` is unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Count {
     /// Bytes read.
     pub read_bytes: Option<u64>,
@@ -89,7 +94,7 @@ pub struct Count {
 }
 
 /// How long operations took, from the making of the request to its completion.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Latency {
     /// Upper bounds of the buckets, themselves included; the last bucket, which has none, is left
     /// out.
@@ -100,8 +105,22 @@ pub struct Latency {
     pub write: Histogram,
 }
 
+impl Latency {
+    /// A time that at least this share (0 to 1) of the operations did not exceed: the upper bound
+    /// of their bucket, in seconds, and infinity in the last one. `None` without operations.
+    pub fn quantile(&self, histogram: &Histogram, share: f64) -> Option<f64> {
+        let wanted = (share * histogram.count as f64).ceil().max(1.0) as u64;
+        let mut seen = 0_u64;
+        let bucket = histogram.buckets.iter().position(|operations| {
+            seen = seen.saturating_add(*operations);
+            seen >= wanted
+        });
+        bucket.map(|bucket| self.le_seconds.get(bucket).copied().unwrap_or(f64::INFINITY))
+    }
+}
+
 /// Operations by the time that they took.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Histogram {
     /// Operations in each bucket, not cumulative; one more than there are bounds.
     pub buckets: Vec<u64>,
@@ -131,6 +150,7 @@ pub(super) fn block(usage: &Usage, sample: &Sample, since: Option<Timestamp>) ->
     if block.source.is_none() {
         block.reason.clone_from(&usage.block_reason);
     }
+    block.pressure = resources::pressure(usage.pressures.io);
     block
 }
 
@@ -147,13 +167,14 @@ fn counted(
     };
     let devices = cells.iter().map(device).collect();
     Block {
-        source: Some("bpf"),
+        source: Some("bpf".into()),
         reason: sample.block_is_v1.then(|| WRITEBACK.to_owned()),
         since: since.filter(|_| !usage.block_is_whole),
         details_since: since,
         total: total(&devices, count(&BlockCell::default(), sample, true)),
         latency: Some(latency(usage, sample)),
         devices,
+        pressure: None,
     }
 }
 
@@ -221,9 +242,9 @@ fn filed(io: &IoUsage, sample: &Sample) -> Block {
     let total = total(&devices, filed_count(&none));
     if sample.block_is_v1 && total.sectors == Some(0) && total.discard_bytes.unwrap_or(0) == 0 {
         let reason = Some(THROTTLED.to_owned());
-        return Block { source: Some("cgroup"), reason, ..Block::default() };
+        return Block { source: Some("cgroup".into()), reason, ..Block::default() };
     }
-    Block { source: Some("cgroup"), total, devices, ..Block::default() }
+    Block { source: Some("cgroup".into()), total, devices, ..Block::default() }
 }
 
 fn filed_count(io: &IoCounters) -> Count {
@@ -359,7 +380,7 @@ mod tests {
         assert_eq!((v2.total.read_bytes, v2.reason), (Some(0), None));
         let v1 = Sample { block_is_v1: true, ..sample };
         let unknown = filed(&IoUsage::default(), &v1);
-        assert_eq!((unknown.source, unknown.total), (Some("cgroup"), Count::default()));
+        assert_eq!((unknown.source.as_deref(), unknown.total), (Some("cgroup"), Count::default()));
         assert_eq!(unknown.reason.as_deref(), Some(THROTTLED));
         let counters = IoCounters { read_bytes: 512, ..IoCounters::default() };
         let disk = crate::cgroup::Device { major: 8, minor: 0 };

@@ -9,13 +9,14 @@ use jiff::Timestamp;
 use tare_ebpf::NetCell;
 
 use crate::{
-    cgroup::MemoryUsage,
+    cgroup::{MemoryUsage, Seldom},
     host::HostFacts,
-    identity, kernel,
+    identity::{self, PodDetails},
+    kernel,
     model::{
-        Connections, Container, Cpu, Ended, Family, Finality, Host, Interface, Kind, Level, Memory,
-        Network, OomKill, Packets, Pids, Pod, Report, Sockets, Sources, Startup, TcpEvents,
-        Traffic, block::block,
+        Compose, Connections, Container, Cpu, Ended, Family, Finality, Interface, Kind, Level,
+        Memory, Network, OomKill, Packets, Pids, Pod, Report, Sockets, Sources, Startup, TcpEvents,
+        Traffic, block::block, host::host, resources,
     },
     network::{InterfaceCounters, NamespaceId},
     registry::Serial,
@@ -27,7 +28,7 @@ pub fn report(
     older: Option<&Sample>,
     newer: &Sample,
     receipts: &Receipts,
-    host: &HostFacts,
+    facts: &HostFacts,
     cgroup_layout: &'static str,
     sources: Sources,
 ) -> Report {
@@ -43,13 +44,12 @@ pub fn report(
     Report {
         time: newer.time,
         interval_seconds: elapsed.map(|elapsed| elapsed.as_secs_f64()),
-        host: Host {
-            hostname: host.hostname.clone(),
-            kernel: host.kernel.clone(),
-            online_cpus: newer.host.online_cpus,
-            memory_bytes: newer.host.memory_bytes,
+        host: host(
+            &newer.host,
+            older.and_then(|older| pair.host_percent(older)),
+            facts,
             cgroup_layout,
-        },
+        ),
         sources,
         containers: newer.usages.iter().map(|usage| pair.container(usage)).collect(),
         ended: receipts.iter().rev().map(|receipt| pair.ended(receipt)).collect(),
@@ -74,15 +74,22 @@ impl Pair<'_> {
             id: id(usage).to_owned(),
             name: details.map(|details| details.name.clone()),
             image: details.and_then(|details| details.image.clone()),
-            runtime: identity.map(|identity| identity.runtime.as_str()),
+            runtime: identity.map(|identity| identity.runtime.as_str().into()),
             cgroup: member.path.clone(),
             cgroup_id: member.cgroup_id,
-            pod: identity
-                .and_then(|identity| identity.pod.as_ref())
-                .map(|pod| Pod { uid: pod.uid.clone(), qos: pod.qos.map(|qos| qos.as_str()) }),
+            pod: pod(usage),
+            sandbox: details.and_then(|details| details.sandbox),
+            compose: details.and_then(|details| details.compose.as_ref()).map(|compose| Compose {
+                project: compose.project.clone(),
+                service: compose.service.clone(),
+            }),
             labels: details.map(|details| details.labels.clone()).unwrap_or_default(),
-            state: "running",
+            state: if usage.state.frozen == Some(true) { "frozen" } else { "running" }.into(),
             started_at: details.and_then(|details| details.started_at),
+            restart_count: details.and_then(|details| details.restart_count),
+            health: details.and_then(|details| details.health).map(|health| health.as_str().into()),
+            exit_code: None,
+            oom_killed: None,
             startup: Startup {
                 made_at: usage.startup.made_at,
                 exec_at: usage.startup.executed_at,
@@ -92,24 +99,34 @@ impl Pair<'_> {
             memory: memory(usage, self.newer.host.memory_bytes),
             network: self.network(usage),
             block: block(usage, self.newer, self.since(usage)),
-            pids: Pids { current: usage.pids.current, limit: usage.pids.limit },
+            pids: pids(usage),
+            tree: resources::tree(usage),
         }
     }
 
     fn ended(&self, receipt: &Receipt) -> Ended {
         let usage = &receipt.usage;
         let mut container = self.container(usage);
-        container.state = "ended";
-        container.network.interfaces = receipt.interfaces.as_deref().map(interfaces);
+        container.state = "ended".into();
+        container.exit_code = receipt.end.and_then(|end| end.exit_code);
+        container.oom_killed = receipt.end.and_then(|end| end.oom_killed);
+        container.network.interfaces =
+            receipt.interfaces.as_deref().map(|devices| interfaces(devices));
         // A namespace that is gone is shared with nobody, and its number may be another's by now.
         container.network.shared_with = None;
         let Families { cpu, memory, pids, interfaces, sockets, block } = receipt.finality;
+        let tcp = match container.network.tcp_events {
+            Some(_) => sockets,
+            None => sample::Finality::Unknown,
+        };
         let finality = [
             (Family::Cpu, cpu),
             (Family::Memory, memory),
             (Family::Pids, pids),
             (Family::NetworkInterfaces, interfaces),
             (Family::NetworkSockets, sockets),
+            // Connections are counted in the table of the sockets.
+            (Family::NetworkTcp, tcp),
             (Family::Block, block),
         ];
         Ended {
@@ -124,6 +141,9 @@ impl Pair<'_> {
         let before = self.before.get(&usage.member.serial).and_then(|u| u.cpu.usage_nanoseconds);
         let used =
             before.zip(now.usage_nanoseconds).map(|(before, now)| now.saturating_sub(before));
+        let settings = &usage.seldom.cpu;
+        let per_cpu: Vec<f64> =
+            usage.seldom.per_cpu_nanoseconds.iter().copied().map(seconds).collect();
         Cpu {
             usage_seconds: now.usage_nanoseconds.map(seconds),
             user_seconds: now.user_nanoseconds.map(seconds),
@@ -132,9 +152,18 @@ impl Pair<'_> {
             periods: now.periods,
             throttled_periods: now.throttled_periods,
             throttled_seconds: now.throttled_nanoseconds.map(seconds),
-            limit_cores: None,
-            pressure: None,
+            bursts: now.bursts,
+            burst_seconds: now.burst_nanoseconds.map(seconds),
+            per_cpu_seconds: Some(per_cpu).filter(|per_cpu| !per_cpu.is_empty()),
+            limit_cores: settings.tightest.map(|(quota, period)| quota as f64 / period as f64),
+            settings: resources::cpu_settings(settings),
+            pressure: resources::pressure(usage.pressures.cpu),
         }
+    }
+
+    fn host_percent(&self, older: &Sample) -> Option<f64> {
+        let before = older.host.busy_nanoseconds?;
+        self.percent_of_a_cpu(Some(self.newer.host.busy_nanoseconds?.saturating_sub(before)))
     }
 
     /// `docker stats`: the share of the host's CPU time, times its CPUs, in percent.
@@ -208,11 +237,29 @@ fn id(usage: &Usage) -> &str {
     usage.member.identity.as_ref().map_or(&usage.member.path, |identity| &identity.id)
 }
 
+fn pod(usage: &Usage) -> Option<Pod> {
+    let by_path = usage.member.identity.as_ref().and_then(|identity| identity.pod.as_ref());
+    let told = usage.details.as_ref().and_then(|details| details.pod.as_ref());
+    if by_path.is_none() && told.is_none() {
+        return None;
+    }
+    let PodDetails { uid, name, namespace, container } = told.cloned().unwrap_or_default();
+    Some(Pod {
+        uid: by_path.map(|pod| pod.uid.clone()).or(uid),
+        qos: by_path.and_then(|pod| pod.qos).map(|qos| qos.as_str().into()),
+        name,
+        namespace,
+        container,
+    })
+}
+
 fn memory(member: &Usage, host_bytes: Option<u64>) -> Memory {
     let usage = &member.memory;
     let working_set = working_set(usage);
     // No limit, or one above what there is, is the host's memory.
-    let limit = match (usage.limit_bytes, host_bytes) {
+    let limits = &member.seldom.memory;
+    let own = [limits.max_bytes, limits.tightest_max_bytes, usage.hierarchical_limit_bytes()];
+    let limit = match (own.into_iter().flatten().min(), host_bytes) {
         (Some(limit), Some(host)) => Some(limit.min(host)),
         (limit, host) => limit.or(host.filter(|_| usage.usage_bytes.is_some())),
     };
@@ -226,14 +273,22 @@ fn memory(member: &Usage, host_bytes: Option<u64>) -> Memory {
         rss_bytes: usage.rss_bytes(),
         cache_bytes: usage.cache_bytes(),
         swap_bytes: usage.swap_bytes,
+        mapped_bytes: usage.mapped_bytes(),
         peak_bytes: usage.peak_bytes,
-        oom_kills: usage.oom_kills,
+        // Read seldom: what was seen since is a peak too.
+        swap_peak_bytes: limits.swap_peak_bytes.map(|p| p.max(usage.swap_bytes.unwrap_or(0))),
+        memory_and_swap_peak_bytes: limits.memory_and_swap_peak_bytes,
+        oom_kills: usage.events.oom_kill,
         last_oom_kill: member.oom_kill.as_ref().map(|kill| OomKill {
             at: kill.at,
             pid: kill.pid,
             command: kill.command.clone(),
         }),
-        pressure: None,
+        under_oom: usage.events.under_oom,
+        events: resources::memory_events(member),
+        limits: resources::memory_limits(limits),
+        huge_pages: resources::huge_pages(&member.seldom),
+        pressure: resources::pressure(member.pressures.memory),
         stat: usage.stat.iter().map(|(name, value)| (name.to_owned(), value)).collect(),
     }
 }
@@ -254,14 +309,24 @@ pub(super) fn socket_bytes(usage: &Usage, sample: &Sample) -> Option<(u64, u64)>
     sockets.map(|sockets| (sockets.rx_bytes, sockets.tx_bytes))
 }
 
-fn finality_of(finality: sample::Finality) -> Finality {
-    match finality {
-        sample::Finality::Final => Finality { state: "final", age_seconds: None },
-        sample::Finality::LastSample(age) => {
-            Finality { state: "last_sample", age_seconds: Some(age.as_secs_f64()) }
-        }
-        sample::Finality::Unknown => Finality { state: "unknown", age_seconds: None },
+/// Peaks are read seldom: what was seen since is one too.
+fn pids(usage: &Usage) -> Pids {
+    let Seldom { pids_limit, pids_peak, pids_limit_hits, .. } = *usage.seldom;
+    Pids {
+        current: usage.pids,
+        peak: pids_peak.map(|peak| peak.max(usage.pids.unwrap_or(0))),
+        limit: pids_limit,
+        limit_hits: pids_limit_hits,
     }
+}
+
+fn finality_of(finality: sample::Finality) -> Finality {
+    let (state, age) = match finality {
+        sample::Finality::Final => ("final", None),
+        sample::Finality::LastSample(age) => ("last_sample", Some(age)),
+        sample::Finality::Unknown => ("unknown", None),
+    };
+    Finality { state: state.into(), age_seconds: age.map(|age| age.as_secs_f64()) }
 }
 
 fn interfaces(devices: &[(String, InterfaceCounters)]) -> BTreeMap<String, Interface> {
@@ -307,6 +372,15 @@ fn packets(cell: &NetCell, since: Option<Timestamp>) -> Sockets {
             tx_packets: loopback.tx_packets,
         }),
     }
+}
+
+pub(super) fn microseconds(microseconds: u64) -> f64 {
+    Duration::from_micros(microseconds).as_secs_f64()
+}
+
+/// What a file said, unless it was empty or not there.
+pub(super) fn optional_text(text: &str) -> Option<String> {
+    Some(text.to_owned()).filter(|text| !text.is_empty())
 }
 
 pub(super) fn seconds(nanoseconds: u64) -> f64 {

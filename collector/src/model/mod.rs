@@ -4,23 +4,36 @@
 //! public and only grow. `None` means unknown and is never written as 0.
 
 mod block;
+mod change;
 mod derive;
+mod host;
 mod point;
+mod resources;
+mod snapshot;
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use self::block::{Block, Count, Device, Histogram, Latency};
+pub use self::change::{Change, Delay, changes};
 pub use self::derive::report;
+pub use self::host::{
+    Disk, Host, HostCpu, HugePages as HostHugePages, NetworkDevice, NumaNode, Pressures,
+};
 pub use self::point::{POINT_FIELDS, point};
+pub use self::resources::{CpuSettings, HugePages, MemoryEvents, MemoryLimits, Pressure, Tree};
+pub use self::snapshot::{SNAPSHOT_VERSION, Snapshot};
 /// Counters of one network device.
 pub use crate::network::InterfaceCounters as Interface;
 pub use crate::sources::{Family, Source, Sources, State};
 
+/// One of a few fixed words, or what a file says in its place.
+pub type Word = Cow<'static, str>;
+
 /// Everything Tare knows about a host at one instant.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Report {
     /// When the newer sample was taken.
     pub time: Timestamp,
@@ -37,7 +50,7 @@ pub struct Report {
 }
 
 /// The last known totals of a container that ended.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Ended {
     /// Everything as of its end; `state` is `ended`.
     #[serde(flatten)]
@@ -49,31 +62,16 @@ pub struct Ended {
 }
 
 /// How sure a receipt's numbers are.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Finality {
     /// `final`, `last_sample`, or `unknown` if they were never read.
-    pub state: &'static str,
+    pub state: Word,
     /// By how much the last sample was older than the end.
     pub age_seconds: Option<f64>,
 }
 
-/// The host as a whole.
-#[derive(Clone, Debug, Serialize)]
-pub struct Host {
-    /// `/proc/sys/kernel/hostname`.
-    pub hostname: Option<String>,
-    /// `/proc/sys/kernel/osrelease`.
-    pub kernel: Option<String>,
-    /// CPUs that are online.
-    pub online_cpus: Option<u32>,
-    /// `MemTotal`.
-    pub memory_bytes: Option<u64>,
-    /// `v1`, `v2` or `hybrid`.
-    pub cgroup_layout: &'static str,
-}
-
 /// What a row stands for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Kind {
     /// A cgroup that a container runtime made for one container.
@@ -85,7 +83,7 @@ pub enum Kind {
 }
 
 /// One container, service or plain cgroup with all its descendants.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Container {
     /// What the row stands for.
     pub kind: Kind,
@@ -96,19 +94,31 @@ pub struct Container {
     /// The image reference.
     pub image: Option<String>,
     /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, `nspawn`, `systemd`; `None` if unknown.
-    pub runtime: Option<&'static str>,
+    pub runtime: Option<Word>,
     /// Path below the root of its hierarchy, starting with `/`.
     pub cgroup: String,
     /// Inode of its cgroup2 directory; `None` where no cgroup2 hierarchy holds it.
     pub cgroup_id: Option<u64>,
     /// The Kubernetes pod that it belongs to.
     pub pod: Option<Pod>,
-    /// The runtime's labels.
+    /// Whether it only holds the namespaces of a pod.
+    pub sandbox: Option<bool>,
+    /// Where Docker Compose put it.
+    pub compose: Option<Compose>,
+    /// The labels that were asked for with `--labels`.
     pub labels: BTreeMap<String, String>,
-    /// `running` or `ended`.
-    pub state: &'static str,
+    /// `running`, `frozen` or `ended`.
+    pub state: Word,
     /// When its first process started, as its runtime tells.
     pub started_at: Option<Timestamp>,
+    /// How often its runtime started it again by itself.
+    pub restart_count: Option<u64>,
+    /// What its health check found last: `starting`, `healthy`, `unhealthy`.
+    pub health: Option<Word>,
+    /// How its first process ended, once it has.
+    pub exit_code: Option<i64>,
+    /// Whether its runtime saw it killed for want of memory, once it has ended.
+    pub oom_killed: Option<bool>,
     /// How it came to life, by the kernel's own events.
     pub startup: Startup,
     /// CPU time.
@@ -121,19 +131,51 @@ pub struct Container {
     pub block: Block,
     /// Processes and threads.
     pub pids: Pids,
+    /// The cgroup as a part of its tree.
+    pub tree: Tree,
 }
 
-/// A Kubernetes pod as far as a cgroup path tells.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+impl Container {
+    /// The name of its Kubernetes pod, or else the pod's uid.
+    pub fn pod_name(&self) -> Option<&str> {
+        let pod = self.pod.as_ref()?;
+        pod.name.as_deref().or(pod.uid.as_deref())
+    }
+
+    /// The namespace of its Kubernetes pod.
+    pub fn pod_namespace(&self) -> Option<&str> {
+        self.pod.as_ref()?.namespace.as_deref()
+    }
+}
+
+/// A Kubernetes pod: uid and class from the cgroup path, names from the runtime.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Pod {
     /// The pod's uid, with dashes.
-    pub uid: String,
+    pub uid: Option<String>,
     /// `guaranteed`, `burstable` or `besteffort`.
-    pub qos: Option<&'static str>,
+    pub qos: Option<Word>,
+    /// The pod's name.
+    pub name: Option<String>,
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// The container's name in the pod.
+    pub container: Option<String>,
+}
+
+/// Where Docker Compose put a container.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Compose {
+    /// The project.
+    pub project: String,
+    /// The service in it.
+    pub service: Option<String>,
 }
 
 /// When a container came to life; `null` if it did so before Tare looked, or has not yet.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Startup {
     /// Its cgroup was made.
     pub made_at: Option<Timestamp>,
@@ -144,7 +186,7 @@ pub struct Startup {
 }
 
 /// A process that the kernel killed for want of memory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct OomKill {
     /// When.
     pub at: Timestamp,
@@ -155,7 +197,8 @@ pub struct OomKill {
 }
 
 /// CPU time.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Cpu {
     /// CPU seconds used since the cgroup was made.
     pub usage_seconds: Option<f64>,
@@ -171,23 +214,23 @@ pub struct Cpu {
     pub throttled_periods: Option<u64>,
     /// Seconds for which it was throttled.
     pub throttled_seconds: Option<f64>,
-    /// CPUs that its quota allows; `None` without one.
+    /// Periods in which it used more than its quota, out of what it had saved up.
+    pub bursts: Option<u64>,
+    /// Seconds by which it did.
+    pub burst_seconds: Option<f64>,
+    /// CPU seconds used on each CPU (v1). Some seconds old.
+    pub per_cpu_seconds: Option<Vec<f64>>,
+    /// CPUs that the tightest quota allows, of its own and those above it; `None` without one.
     pub limit_cores: Option<f64>,
+    /// The cgroup's own settings.
+    pub settings: CpuSettings,
     /// Time lost to waiting for a CPU.
     pub pressure: Option<Pressure>,
 }
 
-/// Time lost to waiting for a resource (`Documentation/accounting/psi.rst`, Linux 4.20).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
-pub struct Pressure {
-    /// Seconds in which some task waited.
-    pub some_seconds: Option<f64>,
-    /// Seconds in which no task could do anything but wait.
-    pub full_seconds: Option<f64>,
-}
-
 /// Memory and swap.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Memory {
     /// Everything charged to the cgroup, page cache included.
     pub usage_bytes: Option<u64>,
@@ -203,12 +246,26 @@ pub struct Memory {
     pub cache_bytes: Option<u64>,
     /// Swap in use.
     pub swap_bytes: Option<u64>,
+    /// Page cache that processes have mapped.
+    pub mapped_bytes: Option<u64>,
     /// Highest usage so far.
     pub peak_bytes: Option<u64>,
+    /// Most swap in use so far (v2, since Linux 6.5).
+    pub swap_peak_bytes: Option<u64>,
+    /// Most memory and swap together in use so far (v1).
+    pub memory_and_swap_peak_bytes: Option<u64>,
     /// Processes that the kernel killed for want of memory.
     pub oom_kills: Option<u64>,
     /// The last of them, as the kernel told it.
     pub last_oom_kill: Option<OomKill>,
+    /// Whether tasks wait now because the limit is reached (v1).
+    pub under_oom: Option<bool>,
+    /// What happened at the limits.
+    pub events: MemoryEvents,
+    /// The cgroup's own limits.
+    pub limits: MemoryLimits,
+    /// Huge pages, by size; they are not part of usage.
+    pub huge_pages: BTreeMap<String, HugePages>,
     /// Time lost to waiting for memory.
     pub pressure: Option<Pressure>,
     /// The kernel's `memory.stat`, whole.
@@ -216,7 +273,8 @@ pub struct Memory {
 }
 
 /// Network.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Network {
     /// Devices of the network namespace without `lo`; shared by all who share the namespace.
     pub interfaces: Option<BTreeMap<String, Interface>>,
@@ -230,8 +288,40 @@ pub struct Network {
     pub host_namespace: Option<bool>,
 }
 
+impl Network {
+    /// Bytes as `docker stats` counts them, except that on the host's network, where the devices
+    /// count everybody's, they are those of the container's own sockets.
+    pub fn io(&self) -> NetworkIo {
+        if self.host_namespace == Some(true) {
+            return self.sockets.map_or_else(NetworkIo::default, |sockets| NetworkIo {
+                rx_bytes: Some(sockets.rx_bytes),
+                tx_bytes: Some(sockets.tx_bytes),
+                own_sockets: true,
+            });
+        }
+        let Some(interfaces) = &self.interfaces else {
+            return NetworkIo::default();
+        };
+        let add = |total: u64, bytes: u64| total.saturating_add(bytes);
+        let rx_bytes = interfaces.values().map(|device| device.rx_bytes).fold(0, add);
+        let tx_bytes = interfaces.values().map(|device| device.tx_bytes).fold(0, add);
+        NetworkIo { rx_bytes: Some(rx_bytes), tx_bytes: Some(tx_bytes), own_sockets: false }
+    }
+}
+
+/// Bytes as NET I/O shows them. `None` is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetworkIo {
+    /// Received.
+    pub rx_bytes: Option<u64>,
+    /// Sent.
+    pub tx_bytes: Option<u64>,
+    /// Whether they are those of the container's own sockets.
+    pub own_sockets: bool,
+}
+
 /// What a container's sockets carried.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Sockets {
     /// What a byte means here.
     pub level: Level,
@@ -254,7 +344,7 @@ pub struct Sockets {
 }
 
 /// What became of a container's TCP connections. A socket belongs to the container that made it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct TcpEvents {
     /// When counting began; `None` if that was before the container did anything.
     pub since: Option<Timestamp>,
@@ -265,7 +355,8 @@ pub struct TcpEvents {
 }
 
 /// How TCP connections began and ended.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Connections {
     /// Established on the container's own initiative.
     pub opened: u64,
@@ -278,7 +369,7 @@ pub struct Connections {
 }
 
 /// What a byte of the socket view means.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Level {
     /// What programs passed to and got from their sockets.
@@ -288,7 +379,8 @@ pub enum Level {
 }
 
 /// Calls and bytes of one transport.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 #[allow(missing_docs)]
 pub struct Traffic {
     pub rx_bytes: u64,
@@ -298,7 +390,8 @@ pub struct Traffic {
 }
 
 /// Packets and bytes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 #[allow(missing_docs)]
 pub struct Packets {
     pub rx_bytes: u64,
@@ -308,10 +401,15 @@ pub struct Packets {
 }
 
 /// Processes and threads.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Pids {
-    /// Tasks now.
+    /// Tasks now: threads, not processes.
     pub current: Option<u64>,
+    /// The most that existed at a time.
+    pub peak: Option<u64>,
     /// The most that may exist; `None` is unlimited or unknown.
     pub limit: Option<u64>,
+    /// Tasks that could not be made because of the limit.
+    pub limit_hits: Option<u64>,
 }

@@ -38,7 +38,7 @@ pub fn point(usage: &Usage, sample: &Sample) -> [Option<u64>; POINT_FIELDS.len()
         sockets.map(|(_, sent)| sent),
         read,
         written,
-        usage.pids.current,
+        usage.pids,
     ]
 }
 

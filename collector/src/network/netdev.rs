@@ -2,15 +2,25 @@
 
 use std::str;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::cgroup::text::{lines, number, words};
+use crate::network::rtnetlink::Traffic;
+
+/// A line has a name of at most 15 bytes and 16 numbers, each wide and with a space
+/// (`net/core/net-procfs.c`, `dev_seq_printf_stats`), and the two lines of the head are written as
+/// one record.
+pub const LINE_BYTES_MAX: usize = 512;
+
+/// The devices of a namespace by name, without `lo`.
+pub type Interfaces = Vec<(String, InterfaceCounters)>;
 
 /// The numbers of a line up to the last one that is used.
 const FIELDS: usize = 12;
 
 /// Counters of one network device since it was made, from the view of its namespace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct InterfaceCounters {
     /// Bytes received.
     pub rx_bytes: u64,
@@ -34,7 +44,7 @@ pub struct InterfaceCounters {
 /// Reads the text of a `/proc/PID/net/dev` into `out`, which keeps its memory.
 ///
 /// `lo` is left out. The name ends at the colon, and old kernels leave no space behind it.
-pub fn parse_net_dev(text: &[u8], out: &mut Vec<(String, InterfaceCounters)>) {
+pub fn parse_net_dev(text: &[u8], out: &mut Interfaces) {
     let mut length = 0;
     for (name, counters) in lines(text).filter_map(parse_line).filter(|(name, _)| *name != "lo") {
         match out.get_mut(length) {
@@ -50,6 +60,17 @@ pub fn parse_net_dev(text: &[u8], out: &mut Vec<(String, InterfaceCounters)>) {
         length += 1;
     }
     out.truncate(length);
+}
+
+/// What these devices carried together.
+pub fn carried(interfaces: &[(String, InterfaceCounters)]) -> Traffic {
+    let each = interfaces.iter().map(|(_, counters)| Traffic {
+        rx_bytes: counters.rx_bytes,
+        rx_packets: counters.rx_packets,
+        tx_bytes: counters.tx_bytes,
+        tx_packets: counters.tx_packets,
+    });
+    each.fold(Traffic::default(), Traffic::plus)
 }
 
 fn parse_line(line: &[u8]) -> Option<(&str, InterfaceCounters)> {
@@ -101,7 +122,7 @@ Inter-|   Receive                                                |  Transmit
   eth0: 176703367    6154    1    2    9     9          9         9   351211    3719    3    4    9     9       9          9
 ";
 
-    fn parse(text: &str) -> Vec<(String, InterfaceCounters)> {
+    fn parse(text: &str) -> Interfaces {
         let mut out = Vec::new();
         parse_net_dev(text.as_bytes(), &mut out);
         out

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 
 use crate::model::{
-    Block, Container, Cpu, Host, Interface, Kind, Memory, Network, Pids, Report, Startup,
+    Block, Container, Cpu, Host, Interface, Kind, Memory, Network, Pids, Report, Startup, Tree,
 };
 
 pub(crate) const ID: &str = "3f4e1b2a9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f";
@@ -16,10 +16,9 @@ pub(crate) fn report(containers: Vec<Container>) -> Report {
         interval_seconds: Some(1.0),
         host: Host {
             hostname: Some("box".to_owned()),
-            kernel: None,
             online_cpus: Some(2),
-            memory_bytes: None,
-            cgroup_layout: "v2",
+            cgroup_layout: "v2".into(),
+            ..Host::default()
         },
         sources: BTreeMap::new(),
         ended: Vec::new(),
@@ -38,15 +37,22 @@ pub(crate) fn unknown(kind: Kind, id: &str) -> Container {
         cgroup: format!("/{id}"),
         cgroup_id: None,
         pod: None,
+        sandbox: None,
+        compose: None,
         labels: BTreeMap::new(),
-        state: "running",
+        state: "running".into(),
         startup: Startup::default(),
         started_at: None,
+        restart_count: None,
+        health: None,
+        exit_code: None,
+        oom_killed: None,
         cpu: Cpu::default(),
         memory: Memory::default(),
         network: Network::default(),
         block: Block::default(),
         pids: Pids::default(),
+        tree: Tree::default(),
     }
 }
 

@@ -2,10 +2,10 @@
 
 use std::io::{self, Write};
 
-use crate::model::Report;
+use serde::Serialize;
 
-/// Writes one report and its newline, and flushes. Numbers that JSON cannot hold become `null`.
-pub fn write(report: &Report, out: &mut impl Write) -> io::Result<()> {
+/// Writes one report or snapshot and its newline, and flushes. Numbers that JSON cannot hold become `null`.
+pub fn write(report: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
     let mut line = serde_json::to_vec(report)?;
     line.push(b'\n');
     out.write_all(&line)?;
@@ -26,7 +26,12 @@ mod tests {
         web.cpu.usage_seconds = Some(f64::NAN);
         web.cpu.percent = Some(f64::INFINITY);
         let mut report = fixture::report(vec![web]);
-        let off = Source { source: None, state: State::Off, reason: Some("no\nBTF".to_owned()) };
+        let off = Source {
+            source: None,
+            state: State::Off,
+            reason: Some("no\nBTF".to_owned()),
+            reconciled: None,
+        };
         report.sources.insert(Family::NetworkSockets, off);
 
         let mut out = Vec::new();
@@ -38,7 +43,7 @@ mod tests {
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["time"], "1970-01-01T00:00:00Z");
         assert_eq!(value["interval_seconds"], 1.0);
-        let off = json!({"source": null, "state": "off", "reason": "no\nBTF"});
+        let off = json!({"source": null, "state": "off", "reason": "no\nBTF", "reconciled": null});
         assert_eq!(value["sources"]["network_sockets"], off);
         let web = &value["containers"][0];
         assert_eq!(web["name"], "web");

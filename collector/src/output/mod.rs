@@ -1,14 +1,26 @@
 //! Formats of a report. Formats what it is given and fetches nothing.
 
+pub mod columns;
+
+pub mod filter;
+
 pub mod json;
 
+pub mod nearest;
+
 pub mod prometheus;
+
+pub mod row;
 
 pub mod screen;
 
 pub mod select;
 
+pub mod snapshot;
+
 pub mod table;
+
+pub mod template;
 
 pub mod text;
 
@@ -19,14 +31,18 @@ use std::io;
 
 use clap::ValueEnum;
 
+use self::template::Template;
+
 /// The format of a report.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub enum Format {
     /// Columns like `docker stats`, for people.
     #[default]
     Table,
     /// One object per line, for programs.
     Json,
+    /// Whatever somebody wants of each row.
+    Template(Template),
 }
 
 /// Which rows a report shows.

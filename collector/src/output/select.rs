@@ -2,11 +2,15 @@
 
 use std::fmt;
 
-use crate::model::{Container, Kind, Report};
+use anyhow::{Error, anyhow};
+
+use crate::model::{Container, Family, Kind, Report, Sources};
 use crate::output::Scope;
+use crate::output::filter::Filters;
+use crate::output::nearest::nearest;
 use crate::output::text::printable;
 
-/// How many names a message about an unknown or ambiguous one offers.
+/// How many ids a message about an ambiguous one offers.
 const MAX_OFFERED: usize = 3;
 
 /// Names or ids that fit no row, or a prefix that fits several.
@@ -53,17 +57,28 @@ pub fn select(report: &mut Report, wanted: &[String]) -> Result<(), Unknown> {
     if names.is_empty() { Ok(()) } else { Err(Unknown { names }) }
 }
 
-/// Keeps the rows in `scope`. For formats that show the rows they are given; a table decides
-/// itself, because it shows something else rather than nothing.
-pub fn narrow(report: &mut Report, scope: Scope) {
-    report.containers.retain(|row| match scope {
+/// Keeps the rows in `scope` that fit the filters. For formats that show the rows they are given;
+/// a table decides itself, because it shows something else rather than nothing.
+pub fn narrow(report: &mut Report, scope: Scope, filters: &Filters) {
+    let in_scope = |row: &Container| match scope {
         Scope::Containers => row.kind == Kind::Container,
         Scope::Services => row.kind == Kind::Service,
         Scope::All => true,
-    });
+    };
+    report.containers.retain(|row| in_scope(row) && filters.fit(row));
+    report.ended.retain(|ended| filters.fit(&ended.container));
 }
 
-/// Whether an ended container goes by this name or the beginning of its id.
+/// Adds why a name may be unknown although its container is there.
+pub fn explained(unknown: Unknown, sources: &Sources) -> Error {
+    let identity = sources.get(&Family::Identity).and_then(|source| source.reason.as_ref());
+    match identity {
+        Some(reason) => anyhow!("{unknown}; names may be missing, ids are not: {reason}"),
+        None => unknown.into(),
+    }
+}
+
+/// Whether a container goes by this name or the beginning of its id.
 pub fn is_called(row: &Container, wanted: &str) -> bool {
     row.name.as_deref() == Some(wanted) || row.id.starts_with(wanted)
 }
@@ -114,52 +129,17 @@ pub fn find(rows: &[Container], wanted: &str) -> Result<Vec<usize>, Misfit> {
     });
     let misfit = |ambiguous, offered| Misfit { wanted: wanted.to_owned(), ambiguous, offered };
     match prefix.len() {
-        0 => Err(misfit(false, nearest(rows, wanted))),
+        0 => {
+            let names = rows.iter().map(|row| row.name.as_deref().unwrap_or(&row.id));
+            let near = nearest(wanted, names).into_iter().map(str::to_owned);
+            Err(misfit(false, near.collect()))
+        }
         1 => Ok(prefix),
         _ => {
             let ids = prefix.iter().take(MAX_OFFERED).map(|&index| rows[index].id.clone());
             Err(misfit(true, ids.collect()))
         }
     }
-}
-
-/// The names most like `wanted`, if any is like it at all.
-fn nearest(rows: &[Container], wanted: &str) -> Vec<String> {
-    let wanted = wanted.to_lowercase();
-    let length = wanted.chars().count();
-    let limit = (length / 3).max(1);
-    let mut close: Vec<(usize, &str)> = rows
-        .iter()
-        .map(|row| row.name.as_deref().unwrap_or(&row.id))
-        .filter_map(|name| {
-            let lower = name.to_lowercase();
-            if length >= 3 && lower.contains(&wanted) {
-                return Some((0, name));
-            }
-            let near = name.chars().count().abs_diff(length) <= limit;
-            let edits = near.then(|| distance(&lower, &wanted))?;
-            (edits <= limit).then_some((edits, name))
-        })
-        .collect();
-    close.sort_unstable();
-    close.dedup();
-    close.into_iter().take(MAX_OFFERED).map(|(_, name)| name.to_owned()).collect()
-}
-
-/// Levenshtein's: insertions, deletions and replacements.
-pub fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = diagonal + usize::from(x != *y);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]
@@ -219,15 +199,8 @@ mod tests {
     fn scopes() {
         for (scope, rows) in [(Scope::Containers, 2), (Scope::Services, 1), (Scope::All, 4)] {
             let mut report = sample();
-            narrow(&mut report, scope);
+            narrow(&mut report, scope, &Filters::default());
             assert_eq!(report.containers.len(), rows);
         }
-    }
-
-    #[test]
-    fn edit_distance() {
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("kitten", "sitting"), 3);
-        assert_eq!(distance("web", "web"), 0);
     }
 }

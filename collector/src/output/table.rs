@@ -1,7 +1,4 @@
-//! Tables for people, with the columns of `docker stats`.
-
-mod columns;
-mod ended;
+//! Tables for people, by default with the columns of `docker stats`.
 
 #[cfg(test)]
 mod tests;
@@ -9,28 +6,84 @@ mod tests;
 use std::cmp::Reverse;
 use std::collections::HashSet;
 
-use self::columns::{HOST_SOCKETS, Layout, traffic};
-use crate::model::{Container, Family, Kind, Report, State};
-use crate::output::text::printable;
+use crate::model::{Family, Kind, Report, State};
+use crate::output::columns::{self, Column, HOST_SOCKETS};
+use crate::output::filter::Filters;
+use crate::output::row::{self, Row, order, ordered};
+use crate::output::text::{align, printable};
 use crate::output::{Scope, Sort};
 
 /// Plain cgroups shown where there is neither a container nor a service.
 pub const MAX_FALLBACK_CGROUPS: usize = 20;
 
+const NONE_ENDED: &str = "No container has ended since this started to look.";
+
+const NONE_FIT: &str = "No container fits the filters.";
+
 /// How deep below the root those may be.
 pub const MAX_FALLBACK_DEPTH: usize = 3;
 
 /// What a table shows, and how.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Which rows.
+    /// Names and ids of the wanted rows; empty for all.
+    pub names: Vec<String>,
+    /// Which kind of rows.
     pub scope: Scope,
+    /// Which of them.
+    pub filters: Filters,
     /// In which order.
     pub sort: Sort,
     /// Full ids instead of their first 12 characters.
     pub no_trunc: bool,
+    /// Containers that ended, besides what is alive.
+    pub all: bool,
     /// Containers that ended, instead of what is alive.
     pub ended: bool,
+    /// What is shown of a row, from left to right.
+    pub columns: Vec<&'static Column>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            names: Vec::new(),
+            scope: Scope::default(),
+            filters: Filters::default(),
+            sort: Sort::default(),
+            no_trunc: false,
+            all: false,
+            ended: false,
+            columns: columns::usual(false, false),
+        }
+    }
+}
+
+impl Options {
+    /// The containers to show, in order: those alive, those that ended, or both.
+    pub(super) fn containers<'a>(&'a self, report: &'a Report, marks: bool) -> Vec<Row<'a>> {
+        if self.ended {
+            return row::ended(report, self, marks);
+        }
+        let mut rows = row::alive(report, Kind::Container, self, marks);
+        if self.all {
+            rows.extend(row::ended(report, self, marks));
+        }
+        order(&mut rows, self.sort);
+        rows
+    }
+
+    /// The rows of another kind, in order.
+    pub(super) fn others<'a>(
+        &'a self,
+        report: &'a Report,
+        kind: Kind,
+        marks: bool,
+    ) -> Vec<Row<'a>> {
+        let mut rows = row::alive(report, kind, self, marks);
+        order(&mut rows, self.sort);
+        rows
+    }
 }
 
 /// A formatted report: tables of rows, then notes.
@@ -55,25 +108,23 @@ pub struct Table {
 
 /// Lays out a report. Give it all rows: where none is in scope, it shows something else.
 pub fn render(report: &Report, options: &Options) -> Page {
-    let of_kind = |kind| report.containers.iter().filter(|row| row.kind == kind).collect();
-    let containers: Vec<_> = of_kind(Kind::Container);
-    let services: Vec<_> = of_kind(Kind::Service);
-    let others: Vec<_> = of_kind(Kind::Other);
+    let containers = options.containers(report, true);
+    let services = options.others(report, Kind::Service, true);
+    let others = options.others(report, Kind::Other, true);
 
     let mut page = Builder { options, page: Page::default(), stars: false };
-    if options.ended {
-        page.page.tables.push(ended::table(report, options.no_trunc));
-        return page.finish(report);
-    }
     match options.scope {
-        Scope::Containers if containers.is_empty() => page.instead(services, others),
-        Scope::Containers => page.table(Layout::Containers, containers),
+        _ if options.ended && containers.is_empty() => page.say(NONE_ENDED),
+        _ if options.ended => page.table(Kind::Container, &containers),
+        Scope::Containers if !containers.is_empty() => page.table(Kind::Container, &containers),
+        Scope::Containers if !options.filters.is_empty() => page.say(NONE_FIT),
+        Scope::Containers => page.instead(&services, others),
         Scope::Services if services.is_empty() => page.say("No services here."),
-        Scope::Services => page.table(Layout::Services, services),
+        Scope::Services => page.table(Kind::Service, &services),
         Scope::All => {
-            page.table(Layout::Containers, containers);
-            page.table(Layout::Services, services);
-            page.table(Layout::Cgroups, others);
+            page.table(Kind::Container, &containers);
+            page.table(Kind::Service, &services);
+            page.table(Kind::Other, &others);
             if page.page.tables.is_empty() {
                 page.say("No containers, services or other cgroups here.");
             }
@@ -126,44 +177,60 @@ struct Builder<'a> {
 }
 
 impl Builder<'_> {
-    fn table(&mut self, layout: Layout, mut rows: Vec<&Container>) {
+    fn table(&mut self, kind: Kind, rows: &[Row<'_>]) {
         if rows.is_empty() {
             return;
         }
-        order(&mut rows, self.options.sort, layout);
-        self.ordered_table(layout, &rows);
-    }
-
-    fn ordered_table(&mut self, layout: Layout, rows: &[&Container]) {
         let repeated = repeated_ids(rows);
-        let mut grid = vec![layout.titles()];
+        let columns = self.columns(kind);
+        let title = own_title(kind).map(str::to_owned);
+        let titles = title.into_iter().chain(columns.iter().map(|column| column.title.to_owned()));
+        let mut lines = vec![joined(titles)];
         for row in rows {
-            self.stars |= traffic(row).2;
-            grid.push(layout.cells(row, self.options.no_trunc, repeated.contains(row.id.as_str())));
+            self.stars |= row.container.network.io().own_sockets
+                && columns.iter().any(|column| column.name == "net");
+            let own_name = own_title(kind).map(|_| {
+                let ambiguous = repeated.contains(row.container.id.as_str());
+                printable(if ambiguous { &row.container.cgroup } else { row::name(row.container) })
+                    .into_owned()
+            });
+            lines.push(joined(
+                own_name.into_iter().chain(columns.iter().map(|column| column.text(row))),
+            ));
         }
-        let mut lines = align(&grid).into_iter();
+        let aligned = align(&(lines.join("\n") + "\n"));
+        let mut lines = aligned.lines().map(|line| line.trim_end().to_owned());
         self.page.tables.push(Table { intro: None, header: lines.next(), rows: lines.collect() });
     }
 
+    /// Services and plain cgroups have one name, in a column of their own.
+    fn columns(&self, kind: Kind) -> Vec<&'static Column> {
+        let mut columns = self.options.columns.clone();
+        if own_title(kind).is_some() {
+            columns.retain(|column| !["id", "container", "name"].contains(&column.name));
+        }
+        columns
+    }
+
     /// What a host without containers has to show.
-    fn instead(&mut self, services: Vec<&Container>, others: Vec<&Container>) {
+    fn instead(&mut self, services: &[Row<'_>], others: Vec<Row<'_>>) {
         let count = services.len();
         if count > 0 {
-            self.table(Layout::Services, services);
+            self.table(Kind::Service, services);
             let noun = if count == 1 { "service" } else { "services" };
             self.introduce(format!("No containers here; showing {count} {noun}."));
             return;
         }
-        let biggest = biggest(others);
+        let mut biggest = biggest(others);
         let count = biggest.len();
         if count == 0 {
             self.say("No containers here, nor services or other cgroups.");
             return;
         }
-        match self.options.sort {
-            Sort::Name => self.ordered_table(Layout::Cgroups, &biggest),
-            _ => self.table(Layout::Cgroups, biggest),
+        if self.options.sort != Sort::Name {
+            order(&mut biggest, self.options.sort);
         }
+        self.table(Kind::Other, &biggest);
         let noun = if count == 1 { "cgroup" } else { "cgroups" };
         self.introduce(format!(
             "No containers or services here; showing the biggest {count} {noun}."
@@ -203,7 +270,8 @@ impl Builder<'_> {
     }
 }
 
-fn family_name(family: Family) -> &'static str {
+/// What people call a family.
+pub(crate) fn family_name(family: Family) -> &'static str {
     match family {
         Family::Cpu => "cpu",
         Family::Memory => "memory",
@@ -217,62 +285,33 @@ fn family_name(family: Family) -> &'static str {
     }
 }
 
-/// Sorts by name, or biggest first with the unknown at the end; equals by name.
-fn order(rows: &mut [&Container], sort: Sort, layout: Layout) {
-    rows.sort_by_cached_key(|row| {
-        let size = match sort {
-            Sort::Name => None,
-            Sort::Cpu => row.cpu.percent.map(ordered),
-            Sort::Memory => row.memory.working_set_bytes,
-            Sort::Network => sum(traffic(row).0, traffic(row).1),
-            Sort::Block => sum(row.block.total.read_bytes, row.block.total.write_bytes),
-            Sort::Pids => row.pids.current,
-        };
-        (Reverse(size), layout.name(row).to_owned(), row.cgroup.clone())
-    });
-}
-
-/// A non-negative number as one that sorts like it.
-fn ordered(value: f64) -> u64 {
-    value.max(0.0).to_bits()
-}
-
-fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
-    match (a, b) {
-        (None, None) => None,
-        _ => Some(a.unwrap_or(0).saturating_add(b.unwrap_or(0))),
+/// The title of the one column that tells who a row is, where id and name are not two.
+fn own_title(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Container => None,
+        Kind::Service => Some("SERVICE"),
+        Kind::Other => Some("CGROUP"),
     }
 }
 
+fn joined(cells: impl Iterator<Item = String>) -> String {
+    cells.collect::<Vec<_>>().join("\t")
+}
+
 /// The cgroups with the most memory, then the most CPU, near the root.
-fn biggest(mut others: Vec<&Container>) -> Vec<&Container> {
-    others.retain(|row| row.cgroup.split('/').skip(1).count() <= MAX_FALLBACK_DEPTH);
+fn biggest(mut others: Vec<Row<'_>>) -> Vec<Row<'_>> {
+    others.retain(|row| row.container.cgroup.split('/').skip(1).count() <= MAX_FALLBACK_DEPTH);
     others.sort_by_cached_key(|row| {
-        let cpu = row.cpu.percent.map(ordered);
-        (Reverse(row.memory.working_set_bytes), Reverse(cpu), row.cgroup.clone())
+        let cpu = row.container.cpu.percent.map(ordered);
+        let memory = row.container.memory.working_set_bytes;
+        (Reverse(memory), Reverse(cpu), row.container.cgroup.clone())
     });
     others.truncate(MAX_FALLBACK_CGROUPS);
     others
 }
 
 /// Ids that name several rows, as units of several users' managers do.
-fn repeated_ids<'a>(rows: &[&'a Container]) -> HashSet<&'a str> {
+fn repeated_ids<'a>(rows: &[Row<'a>]) -> HashSet<&'a str> {
     let mut seen = HashSet::new();
-    rows.iter().map(|row| row.id.as_str()).filter(|id| !seen.insert(*id)).collect()
-}
-
-/// Pads each column to its widest cell as Docker does: three spaces between, at least ten wide.
-fn align(grid: &[Vec<String>]) -> Vec<String> {
-    let columns = grid.first().map_or(0, Vec::len);
-    let mut widths = vec![10; columns];
-    for row in grid {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = (*width).max(cell.chars().count() + 3);
-        }
-    }
-    let line = |row: &Vec<String>| {
-        let padded = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        padded.collect::<String>().trim_end().to_owned()
-    };
-    grid.iter().map(line).collect()
+    rows.iter().map(|row| row.container.id.as_str()).filter(|id| !seen.insert(*id)).collect()
 }

@@ -1,6 +1,13 @@
-//! Text that is safe on a terminal.
+//! Text that is safe on a terminal, and in columns.
 
 use std::borrow::Cow;
+use std::io::Write as _;
+
+use tabwriter::TabWriter;
+
+/// Spaces between columns, and the least width of one without them: as `docker stats` has them.
+const PADDING: usize = 3;
+const MIN_WIDTH: usize = 7;
 
 /// Escapes what a terminal would obey instead of showing: control characters, and the invisible
 /// ones that reorder or hide text. Names come from whoever could make a container.
@@ -24,6 +31,40 @@ pub fn cut(text: &str, width: usize) -> &str {
     match text.char_indices().nth(width) {
         Some((end, _)) => &text[..end],
         None => text,
+    }
+}
+
+/// Breaks a text between words into indented lines of at most `width` characters, and makes it safe
+/// on a terminal. A single longer word stays whole. There is at least one line.
+pub fn wrap(text: &str, indent: usize, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = " ".repeat(indent);
+    let mut column = indent;
+    for word in printable(text).split_whitespace() {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > width {
+            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
+            column = indent;
+        }
+        if column > indent {
+            line.push(' ');
+            column += 1;
+        }
+        line.push_str(word);
+        column += length;
+    }
+    lines.push(line);
+    lines
+}
+
+/// Lines whose cells are parted by tabs → columns as Docker aligns them.
+pub fn align(lines: &str) -> String {
+    let mut writer = TabWriter::new(Vec::new()).padding(PADDING).minwidth(MIN_WIDTH);
+    let written = writer.write_all(lines.as_bytes()).and_then(|()| writer.flush());
+    // Writing to memory does not fail; if it did, the text would still be there.
+    match writer.into_inner() {
+        Ok(aligned) if written.is_ok() => String::from_utf8_lossy(&aligned).into_owned(),
+        _ => lines.to_owned(),
     }
 }
 
@@ -53,6 +94,12 @@ mod tests {
         assert_eq!(cut("äöü", 2), "äö");
         assert_eq!(cut("äöü", 3), "äöü");
         assert_eq!(cut("äöü", 0), "");
+    }
+
+    #[test]
+    fn columns_like_those_of_docker() {
+        let lines = "ID\tNAME\tPIDS\nabcdefgh\tä\t1\n\n";
+        assert_eq!(align(lines), "ID         NAME      PIDS\nabcdefgh   ä         1\n\n");
     }
 
     proptest! {

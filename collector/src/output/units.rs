@@ -20,6 +20,33 @@ pub fn percent(value: f64) -> String {
     format!("{value:.2}%")
 }
 
+/// A time with three significant digits, such as `1.05ms`.
+pub fn duration(seconds: f64) -> String {
+    let units = [(1.0, "s"), (1e-3, "ms"), (1e-6, "µs")];
+    let fitting = units.into_iter().find(|(size, _)| seconds >= *size);
+    let (size, unit) = fitting.unwrap_or((1e-9, "ns"));
+    // Thousands of seconds are written out.
+    let value = seconds / size;
+    if value >= 1000.0 {
+        format!("{value:.0}{unit}")
+    } else {
+        format!("{}{unit}", general(value, 3))
+    }
+}
+
+/// A span of time in its two biggest units, such as `3 d 4 h`.
+pub fn span(seconds: f64) -> String {
+    // A conversion of floats saturates; nothing is older than 0 s.
+    let seconds = seconds as u64;
+    let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
+    match () {
+        () if days > 0 => format!("{days} d {} h", hours % 24),
+        () if hours > 0 => format!("{hours} h {} min", minutes % 60),
+        () if minutes > 0 => format!("{minutes} min {} s", seconds % 60),
+        () => format!("{seconds} s"),
+    }
+}
+
 fn scaled(bytes: u64, base: f64, units: &[&str], digits: usize) -> String {
     let mut value = bytes as f64;
     let mut unit = 0;
@@ -105,6 +132,21 @@ mod tests {
         assert_eq!(percent(0.0), "0.00%");
         assert_eq!(percent(12.345), "12.35%");
         assert_eq!(percent(799.999), "800.00%");
+    }
+
+    #[test]
+    fn durations() {
+        let table = [
+            (0.0, "0ns"),
+            (512e-9, "512ns"),
+            (0.000_016_384, "16.4µs"),
+            (0.001_048_576, "1.05ms"),
+            (1.5, "1.5s"),
+            (8_589.9, "8590s"),
+        ];
+        for (seconds, text) in table {
+            assert_eq!(duration(seconds), text);
+        }
     }
 
     #[test]

@@ -22,10 +22,7 @@ use self::{faults::Faults, tree::Tree};
 pub use self::{faults::chain, news::Place, tree::socket_ids};
 use crate::{
     cgroup::{CgroupFiles, Hierarchies, Node, ReadError},
-    identity::{
-        Identity, Kind, classify,
-        docker::{Details, DockerNames},
-    },
+    identity::{Details, Identity, Kind, Names, classify},
     kernel::SocketIds,
     network::{NamespaceId, Namespaces},
 };
@@ -143,8 +140,10 @@ pub struct Registry {
     /// Who ended and was not yet asked for.
     departed: Vec<Tracked>,
     namespaces: Namespaces,
+    /// The namespaces that somebody is in.
+    joined: HashSet<NamespaceId>,
     namespace_fault: Option<String>,
-    names: DockerNames,
+    names: Names,
     next_serial: u64,
     walks: u64,
     first_walk: bool,
@@ -158,7 +157,7 @@ impl Registry {
         socket_ids: Option<SocketIds>,
         follow: Follow,
         namespaces: Namespaces,
-        names: DockerNames,
+        names: Names,
     ) -> Self {
         Self {
             trees: Tree::all(&hierarchies, socket_ids),
@@ -170,6 +169,7 @@ impl Registry {
             wanted: Wanted::default(),
             departed: Vec::new(),
             namespaces,
+            joined: HashSet::new(),
             namespace_fault: None,
             names,
             next_serial: 0,
@@ -223,6 +223,11 @@ impl Registry {
         self.tracked.values()
     }
 
+    /// The same, to be read.
+    pub fn tracked_mut(&mut self) -> impl Iterator<Item = &mut Tracked> {
+        self.tracked.values_mut()
+    }
+
     /// A living member.
     pub fn get(&self, serial: Serial) -> Option<&Tracked> {
         self.tracked.get(&serial)
@@ -258,14 +263,24 @@ impl Registry {
         &self.namespaces
     }
 
+    /// The same, to look which devices carried something.
+    pub fn namespaces_mut(&mut self) -> &mut Namespaces {
+        &mut self.namespaces
+    }
+
     /// Why network namespaces cannot be told, if they cannot.
     pub fn namespace_fault(&self) -> Option<&str> {
         self.namespace_fault.as_deref()
     }
 
-    /// The runtime's names.
-    pub fn names(&self) -> &DockerNames {
+    /// The runtimes' names.
+    pub fn names(&self) -> &Names {
         &self.names
+    }
+
+    /// The runtimes' names, to ask for more of them.
+    pub fn names_mut(&mut self) -> &mut Names {
+        &mut self.names
     }
 
     /// Tells a fault, once.

@@ -122,7 +122,7 @@ impl Registry {
         if let Some(tracked) = self.tracked.get_mut(&serial) {
             tracked.startup.made_at.get_or_insert(at);
             open(&self.hierarchies, tracked, &mut self.faults);
-            name(tracked, &self.names);
+            name(tracked, &mut self.names);
         }
     }
 
@@ -138,7 +138,7 @@ mod tests {
     use super::*;
     use crate::{
         cgroup::find_hierarchies,
-        identity::docker::{DockerNames, DockerSocket},
+        identity::{AllowedLabels, Names, Socket, Sockets},
         network::Namespaces,
         registry::{Counters, Follow, socket_ids},
     };
@@ -149,7 +149,9 @@ mod tests {
         fs::write(root.join("cgroup.controllers"), "").unwrap();
         let hierarchies = find_hierarchies(root, Some(root)).unwrap();
         let ids = socket_ids(&hierarchies);
-        let names = DockerNames::spawn(DockerSocket::Off);
+        let off = || Socket::Off;
+        let sockets = Sockets { docker: off(), podman: off(), cri: off() };
+        let names = Names::new(sockets, AllowedLabels::default());
         let namespaces = Namespaces::new(root);
         let mut registry = Registry::new(hierarchies, ids, Follow::Containers, namespaces, names);
         registry.walk();

@@ -1,10 +1,8 @@
 //! What a member needs besides being known: open files, its network namespace, its name.
 
-use std::collections::HashSet;
-
 use crate::{
     cgroup::{self, CgroupFiles, Hierarchies, ReadError},
-    identity::{Runtime, docker::DockerNames},
+    identity::Names,
     network::{NamespaceId, Namespaces},
     registry::{Registry, Tracked, YOUNG_VISITS, chain, faults::Faults},
 };
@@ -35,15 +33,21 @@ impl Registry {
                     Err(error) => self.namespace_fault = Some(chain(&error)),
                 }
             }
-            name(tracked, &self.names);
+            name(tracked, &mut self.names);
         }
         self.close_namespaces();
     }
 
+    /// Takes the names that were told since they were asked for.
+    pub fn name(&mut self) {
+        self.tracked.values_mut().for_each(|tracked| name(tracked, &mut self.names));
+    }
+
     /// Closes the network namespaces that nobody needs: an open one does not go.
     pub fn close_namespaces(&mut self) {
-        let used: HashSet<_> = self.tracked.values().filter_map(|t| t.namespace).collect();
-        self.namespaces.retain(|namespace| used.contains(&namespace));
+        self.joined.clear();
+        self.joined.extend(self.tracked.values().filter_map(|tracked| tracked.namespace));
+        self.namespaces.retain(|namespace| self.joined.contains(&namespace));
     }
 }
 
@@ -66,16 +70,10 @@ fn join(
 }
 
 /// Takes over what the runtime told by now, and asks for what is missing.
-pub(super) fn name(tracked: &mut Tracked, names: &DockerNames) {
+pub(super) fn name(tracked: &mut Tracked, names: &mut Names) {
     if let Some(identity) = &tracked.member.identity
-        && identity.runtime == Runtime::Docker
+        && let Some(details) = names.ask(identity)
     {
-        if let Some(details) = names.lookup(&identity.id) {
-            tracked.details = Some(details);
-        }
-        // A list of containers tells the names, an inspection when each was started.
-        if tracked.details.as_ref().is_none_or(|details| details.started_at.is_none()) {
-            names.want(&identity.id);
-        }
+        tracked.details = Some(details);
     }
 }

@@ -1,7 +1,10 @@
 //! What a sample knows of block I/O besides the kernel's tables: who is charged, what was done
 //! before us, what found no slot, and what the devices are called.
 
-use std::collections::HashMap;
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt::{self, Write as _},
+};
 
 use tare_ebpf::{BlockCell, Cell, Key};
 
@@ -12,27 +15,48 @@ use crate::{
     sample::{Sample, Sampler, Usage},
 };
 
-/// Why a member's block I/O is unknown or incomplete, and whether the kernel charges it at all.
-pub(super) fn charge(tracked: &Tracked, kernel: &Kernel) -> (Option<String>, bool) {
-    let above = tracked.files.as_ref().and_then(|files| files.io_charged_to());
-    match (above, &kernel.block_reason) {
-        (Some(above), _) => (
-            Some(format!(
-                "the io controller is not enabled for this cgroup: the kernel charges {above}"
-            )),
-            false,
+/// Whether the kernel charges a member with its block I/O at all, and why that is unknown or
+/// incomplete.
+pub(super) fn charge(tracked: &Tracked, kernel: &Kernel, reason: &mut Option<String>) -> bool {
+    let Some(above) = tracked.files.as_ref().and_then(|files| files.io_charged_to()) else {
+        reason.clone_from(&kernel.block_reason);
+        return true;
+    };
+    set_reason(
+        reason,
+        format_args!(
+            "the io controller is not enabled for this cgroup: the kernel charges {above}"
         ),
-        (None, reason) => (reason.clone(), true),
+    );
+    false
+}
+
+/// Sets counts to what removed sub-cgroups had counted. Whatever is there stays there, because
+/// counts do not fall.
+pub(super) fn reset<C: Copy + Default>(counts: &mut BTreeMap<u32, C>, former: &BTreeMap<u32, C>) {
+    for (device, count) in counts.iter_mut() {
+        *count = former.get(device).copied().unwrap_or_default();
+    }
+    for (device, count) in former {
+        counts.entry(*device).or_insert(*count);
     }
 }
 
+/// Writes a reason in the memory of the last one.
+fn set_reason(reason: &mut Option<String>, text: fmt::Arguments<'_>) {
+    let reason = reason.get_or_insert_default();
+    reason.clear();
+    // Writing to memory does not fail.
+    let _ = reason.write_fmt(text);
+}
+
 /// A device as the kernel's tables name it.
-fn number(device: Device) -> u32 {
+pub(super) fn number(device: Device) -> u32 {
     Key::device(0, device.major, device.minor).device
 }
 
 /// The inverse of [`number`].
-fn device(number: u32) -> Device {
+pub(super) fn device(number: u32) -> Device {
     let (major, minor) = Key { device: number, ..Key::default() }.major_minor();
     Device { major, minor }
 }
@@ -109,15 +133,31 @@ impl Sampler {
 
     /// Names the devices of all usages.
     pub(super) fn name_devices(&mut self, sample: &mut Sample) {
-        let ended = self.receipts.iter().map(|receipt| &receipt.usage);
-        for usage in sample.usages.iter().chain(ended) {
+        let Sample { usages, block_devices, .. } = sample;
+        let all = || {
+            let ended = self.receipts.iter().map(|receipt| &receipt.usage);
+            usages.iter().chain(ended)
+        };
+        block_devices.retain(|number, _| all().any(|usage| usage.names(*number)));
+        for usage in all() {
             let cells = usage.block.iter().flat_map(|cells| cells.keys().copied());
             let files = usage.io.iter().flat_map(|io| &io.devices).map(|(device, _)| *device);
             for number in cells.chain(files.map(number)) {
-                let named = || self.devices.get(device(number)).clone();
-                sample.block_devices.entry(number).or_insert_with(named);
+                let known = self.devices.get(device(number));
+                if block_devices.get(&number) != Some(known) {
+                    block_devices.insert(number, known.clone());
+                }
             }
         }
+    }
+}
+
+impl Usage {
+    /// Whether anything was counted on a device.
+    fn names(&self, device: u32) -> bool {
+        let counted = self.block.as_ref().is_some_and(|cells| cells.contains_key(&device));
+        let told = |io: &IoUsage| io.devices.iter().any(|(told, _)| number(*told) == device);
+        counted || self.io.as_ref().is_some_and(told)
     }
 }
 
@@ -173,7 +213,7 @@ impl Missed {
             }
             if missed(family(Counters::Block)) && usage.block.is_some() {
                 (usage.block, usage.io) = (None, None);
-                usage.block_reason = Some(MISSED.to_owned());
+                set_reason(&mut usage.block_reason, format_args!("{MISSED}"));
             }
         }
     }

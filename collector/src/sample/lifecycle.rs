@@ -3,7 +3,7 @@
 //! When a container's last process ends, its files are read at once: its directory may be gone
 //! some milliseconds later. When the directory goes, the kernel's counters are read a last time.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
@@ -35,6 +35,7 @@ impl Sampler {
         let clock = Clock::read();
         let mut removed = HashSet::new();
         let mut ending = Vec::new();
+        let mut emptied = Vec::new();
         while let Some(event) = self.kernel.events.as_mut().and_then(|events| events.pop()) {
             let place = Place { hierarchy: event.hierarchy, cgroup_id: event.cgroup_id };
             let at = clock.time_of(event.at_nanoseconds);
@@ -45,9 +46,10 @@ impl Sampler {
                     ending.push(serial);
                 }
             } else {
-                self.hear_one(event, place, at);
+                emptied.extend(self.hear_one(event, place, at));
             }
         }
+        self.read_rest(&emptied);
         self.close(&ending);
         self.close_departed();
         self.retire(|registry, counters, cgroup_id| {
@@ -58,7 +60,8 @@ impl Sampler {
         self.notice_lost_events();
     }
 
-    fn hear_one(&mut self, event: CgroupEvent, place: Place, at: Timestamp) {
+    /// Takes over one event; the member whose last process has ended by it, if any.
+    fn hear_one(&mut self, event: CgroupEvent, place: Place, at: Timestamp) -> Option<Serial> {
         let registry = &mut self.registry;
         let owner = registry.owner_of(place);
         match (event.what, owner) {
@@ -66,6 +69,7 @@ impl Sampler {
             (What::Emptied, Some(serial)) if registry.top(place).is_some() => {
                 let receipt = self.read_last(serial, at);
                 self.closing.insert(serial, Closing { at, receipt });
+                return Some(serial);
             }
             (What::Populated, Some(serial)) if registry.top(place).is_some() => {
                 self.closing.remove(&serial);
@@ -85,6 +89,7 @@ impl Sampler {
             }
             _ => {}
         }
+        None
     }
 
     /// Ends members whose directories are gone: the kernel's counters are read a last time.
@@ -142,14 +147,17 @@ impl Sampler {
     /// Reads what can be read of a member whose last process has ended.
     fn read_last(&mut self, serial: Serial, at: Timestamp) -> Option<Receipt> {
         let Self { registry, kernel, buffer, published, last, .. } = self;
-        let tracked = registry.get(serial)?;
+        let now = Instant::now();
+        let tracked = registry.get_mut(serial)?;
         let mut receipt = last
             .as_deref()
             .and_then(|last| Receipt::of_last_sample(tracked, last, at))
             .unwrap_or_else(|| Receipt::unread(tracked, at));
         let Receipt { usage, finality, interfaces, .. } = &mut receipt;
+        let namespace = tracked.namespace;
         let mut faults = Vec::new();
-        if let Some(files) = &tracked.files {
+        if let Some(files) = &mut tracked.files {
+            files.expire();
             if let Some(mut cpu) = read(files.read_cpu(buffer), &mut faults)
                 && cpu.usage_nanoseconds.is_some()
             {
@@ -159,15 +167,13 @@ impl Sampler {
                 (usage.cpu, finality.cpu) = (cpu, Finality::Final);
             }
             let mut memory = usage.memory.clone();
-            if read(files.read_memory(buffer, &mut memory), &mut faults).is_some()
+            if read(files.read_memory(now, buffer, &mut memory), &mut faults).is_some()
                 && memory.usage_bytes.is_some()
             {
                 (usage.memory, finality.memory) = (memory, Finality::Final);
             }
-            if let Some(pids) = read(files.read_pids(buffer), &mut faults)
-                && pids.current.is_some()
-            {
-                (usage.pids, finality.pids) = (pids, Finality::Final);
+            if let Some(Some(pids)) = read(files.read_pids(buffer), &mut faults) {
+                (usage.pids, finality.pids) = (Some(pids), Finality::Final);
             }
             let mut io = IoUsage::default();
             if kernel.block.is_none()
@@ -176,17 +182,39 @@ impl Sampler {
                 (usage.io, finality.block) = (Some(io), Finality::Final);
             }
         }
-        let mut devices = Vec::new();
-        if let Some(namespace) = tracked.namespace
-            && read(registry.namespaces().read(namespace, buffer, &mut devices), &mut faults)
-                .is_some()
+        if let Some(namespace) = namespace
+            && let Some(devices) = read(registry.namespaces().read(namespace, buffer), &mut faults)
         {
-            (*interfaces, finality.interfaces) = (Some(devices), Finality::Final);
+            (*interfaces, finality.interfaces) = (Some(Arc::new(devices)), Finality::Final);
         }
         for fault in faults {
             registry.tell(&fault);
         }
         Some(receipt)
+    }
+
+    /// Reads what is left of members whose last process has ended, once what cannot wait was read
+    /// of all of them: settings take ten times as long.
+    fn read_rest(&mut self, emptied: &[Serial]) {
+        let Self { registry, buffer, closing, .. } = self;
+        let now = Instant::now();
+        let mut faults = Vec::new();
+        for serial in emptied {
+            let receipt = closing.get_mut(serial).and_then(|closing| closing.receipt.as_mut());
+            let files = registry.get_mut(*serial).and_then(|tracked| tracked.files.as_mut());
+            let (Some(Receipt { usage, .. }), Some(files)) = (receipt, files) else { continue };
+            if let Some(pressures) = read(files.read_pressures(now, buffer), &mut faults) {
+                usage.pressures = pressures;
+            }
+            if let Some(state) = read(files.read_state(buffer), &mut faults) {
+                usage.state = state;
+            }
+            read(files.read_seldom(now, buffer), &mut faults);
+            usage.seldom.clone_from(files.seldom());
+        }
+        for fault in faults {
+            registry.tell(&fault);
+        }
     }
 
     /// Lost events may have been births and deaths: only a walk tells.

@@ -4,8 +4,11 @@
 //! together. It knows no rates and no formats.
 
 mod block;
+mod ledger;
 mod lifecycle;
 mod receipts;
+mod reconcile;
+mod segments;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
@@ -16,15 +19,22 @@ use std::{
 use jiff::Timestamp;
 use tare_ebpf::{BlockCell, Cell, Key, LatencyCell, NetCell};
 
-pub use self::receipts::{Families, Finality, Receipt, Receipts};
 use self::{block::Missed, lifecycle::Closing};
+pub use self::{
+    ledger::Tally,
+    receipts::{Families, Finality, Receipt, Receipts},
+    reconcile::{BlockBooks, Proof},
+    segments::SegmentBooks,
+};
 use crate::{
-    cgroup::{CpuUsage, IoUsage, MemoryUsage, PidsUsage, ReadError},
+    cgroup::{
+        CgroupFiles, CgroupState, CpuUsage, IoUsage, MemoryUsage, Pressures, ReadError, Seldom,
+    },
     devices::{BlockDevice, Devices},
     host::{HostFiles, HostUsage},
-    identity::docker::Details,
+    identity::Details,
     kernel::{Kernel, Sockets},
-    network::{InterfaceCounters, NamespaceId},
+    network::{Interfaces, NamespaceId},
     registry::{Counters, Member, OomKill, Registry, Serial, Startup, Tracked},
 };
 
@@ -48,7 +58,7 @@ pub struct Sample {
     /// The host's own network namespace, if it can be told.
     pub host_namespace: Option<NamespaceId>,
     /// Devices of each network namespace in use.
-    pub namespaces: HashMap<NamespaceId, Vec<(String, InterfaceCounters)>>,
+    pub namespaces: HashMap<NamespaceId, Arc<Interfaces>>,
     /// The block devices that the usages name, by [`Key::device`].
     pub block_devices: BTreeMap<u32, BlockDevice>,
     /// Whether block I/O is charged in a v1 hierarchy.
@@ -74,8 +84,14 @@ pub struct Usage {
     pub cpu: CpuUsage,
     /// Memory and swap.
     pub memory: MemoryUsage,
-    /// Tasks.
-    pub pids: PidsUsage,
+    /// Tasks: threads, not processes.
+    pub pids: Option<u64>,
+    /// Time lost to waiting.
+    pub pressures: Pressures,
+    /// Whether it lives and whether it is frozen.
+    pub state: CgroupState,
+    /// Settings, limits and peaks, some seconds old at most.
+    pub seldom: Arc<Seldom>,
     /// Block I/O from cgroup files, read only where the kernel side does not count it.
     pub io: Option<IoUsage>,
     /// Sockets.
@@ -114,11 +130,18 @@ pub struct Sampler {
     /// What members had done before the kernel side counted, by device.
     before_us: HashMap<Serial, BTreeMap<u32, BlockCell>>,
     missed: Missed,
+    /// Whether the kernel side counts all there is of block I/O.
+    pub books: BlockBooks,
+    /// The same of TCP segments that are sent again.
+    pub segments: SegmentBooks,
     /// What ended containers had used.
     pub receipts: Receipts,
     /// Members whose last process has ended.
     closing: HashMap<Serial, Closing>,
     last: Option<Arc<Sample>>,
+    /// The sample before it, to be overwritten.
+    spare: Option<Arc<Sample>>,
+    /// The namespaces that the sample being taken has.
     lost_events: u64,
     walked: Option<Instant>,
 }
@@ -130,6 +153,7 @@ impl Sampler {
         kernel: Kernel,
         host: HostFiles,
         devices: Devices,
+        (books, segments): (BlockBooks, SegmentBooks),
         receipts: Receipts,
     ) -> Self {
         Self {
@@ -142,9 +166,12 @@ impl Sampler {
             published: HashMap::new(),
             before_us: HashMap::new(),
             missed: Missed::default(),
+            books,
+            segments,
             receipts,
             closing: HashMap::new(),
             last: None,
+            spare: None,
             lost_events: 0,
             walked: None,
         }
@@ -152,39 +179,67 @@ impl Sampler {
 
     /// Takes a sample. A reader that fails costs its own numbers only.
     pub fn take(&mut self) -> Arc<Sample> {
+        self.look();
+        self.measure()
+    }
+
+    /// Looks who is there, opens their files and asks for their names.
+    pub fn look(&mut self) {
         self.kernel.drain_log();
         self.hear();
         self.discover();
         self.discover_devices();
         self.registry.settle();
-        let mut sample = Sample {
-            time: Timestamp::now(),
-            taken_at: Instant::now(),
-            host: HostUsage::default(),
-            sockets: self.kernel.sockets.as_ref().ok().copied(),
-            retransmits: self.kernel.retransmits_reason.is_none(),
-            connections: self.kernel.connections_reason.is_none(),
-            counting_since: self.counting_since,
-            host_namespace: self.registry.namespaces().host(),
-            namespaces: HashMap::new(),
-            block_devices: BTreeMap::new(),
-            block_is_v1: self.block_is_v1(),
-            flight: self.kernel.extras.flight.is_ok(),
-            merges: self.kernel.extras.merges.is_ok(),
-            usages: self.registry.tracked().map(Usage::unread).collect(),
-        };
-        self.read_files(&mut sample);
+        // Before the clock is read, because it may wait.
+        self.registry.namespaces_mut().look();
+    }
+
+    /// Takes a sample of those who are known, without looking for others.
+    ///
+    /// The sample before the last is overwritten if nobody holds it any more. Then, as long as
+    /// nobody and nothing new is there, no memory is allocated.
+    pub fn measure(&mut self) -> Arc<Sample> {
+        let mut sample = self.spare.take().unwrap_or_default();
+        if Arc::get_mut(&mut sample).is_none() {
+            sample = Arc::default();
+        }
+        if let Some(sample) = Arc::get_mut(&mut sample) {
+            self.fill(sample);
+        }
+        self.spare = self.last.replace(Arc::clone(&sample));
+        sample
+    }
+
+    fn fill(&mut self, sample: &mut Sample) {
+        self.begin(sample);
+        self.read_files(sample);
         self.reset_tables(&mut sample.usages);
         self.read_io_before_us(&mut sample.usages);
         self.read_tables(&mut sample.usages);
+        self.reconcile();
+        self.reconcile_segments(&sample.usages);
         self.add_io_before_us(&mut sample.usages);
-        self.name_devices(&mut sample);
-        self.read_namespaces(&mut sample);
+        self.name_devices(sample);
+        self.read_namespaces(sample);
         self.receipts.expire(sample.taken_at);
-        self.receipts.learn(self.registry.names());
-        let sample = Arc::new(sample);
-        self.last = Some(Arc::clone(&sample));
-        sample
+        self.receipts.learn(self.registry.names_mut());
+    }
+
+    /// Sets what no reader sets, and makes a place for everyone who is known.
+    fn begin(&self, sample: &mut Sample) {
+        let Self { registry, kernel, .. } = self;
+        sample.time = Timestamp::now();
+        sample.taken_at = Instant::now();
+        sample.host = HostUsage::default();
+        sample.sockets = kernel.sockets.as_ref().ok().copied();
+        sample.retransmits = kernel.retransmits_reason.is_none();
+        sample.connections = kernel.connections_reason.is_none();
+        sample.counting_since = self.counting_since;
+        sample.host_namespace = registry.namespaces().host();
+        sample.block_is_v1 = self.block_is_v1();
+        sample.flight = kernel.extras.flight.is_ok();
+        sample.merges = kernel.extras.merges.is_ok();
+        renew(&mut sample.usages, registry.tracked());
     }
 
     /// Walks the trees, where that is due, and retires the counters of cgroups that are gone.
@@ -237,9 +292,11 @@ impl Sampler {
 
     /// Adds what removed sub-cgroups had counted to their owners, and frees the slots.
     fn release(&mut self) {
-        let Self { registry, kernel: Kernel { net, block, latency, .. }, .. } = self;
+        let Self { registry, kernel, books, segments, .. } = self;
+        let Kernel { net, block, latency, .. } = kernel;
         if let Some(net) = net {
             net.release(|_, key, cell| {
+                segments.released(cell);
                 let owner = registry.owner(Counters::Net, key.cgroup_id);
                 if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
                     tracked.former_net.add(cell);
@@ -248,6 +305,7 @@ impl Sampler {
         }
         if let Some(block) = block {
             block.release(|slot, key, cell| {
+                books.released(key.device, cell);
                 let times = latency.as_mut().map(|latency| latency.finish(slot));
                 let owner = registry.owner(Counters::Block, key.cgroup_id);
                 if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
@@ -263,46 +321,62 @@ impl Sampler {
     /// counts for all cgroups, and the others find little left to do.
     fn read_files(&mut self, sample: &mut Sample) {
         let Self { registry, kernel, host, buffer, published, .. } = self;
+        let now = sample.taken_at;
         let mut faults = Vec::new();
         let mut vanished = HashSet::new();
         match host.read_host(buffer) {
             Ok(usage) => sample.host = usage,
             Err(fault) => faults.push(fault),
         }
-        let mut each = |read: &mut dyn FnMut(&mut Usage, &Tracked) -> Result<(), ReadError>| {
-            for (usage, tracked) in sample.usages.iter_mut().zip(registry.tracked()) {
-                match read(usage, tracked) {
-                    Ok(()) => {}
-                    Err(ReadError::Vanished) => {
-                        vanished.insert(usage.member.serial);
+        let mut each =
+            |read: &mut dyn FnMut(&mut Usage, &mut CgroupFiles) -> Result<(), ReadError>| {
+                for (usage, tracked) in sample.usages.iter_mut().zip(registry.tracked_mut()) {
+                    let Some(files) = &mut tracked.files else { continue };
+                    match read(usage, files) {
+                        Ok(()) => {}
+                        Err(ReadError::Vanished) => {
+                            vanished.insert(usage.member.serial);
+                        }
+                        Err(fault) => faults.push(fault),
                     }
-                    Err(fault) => faults.push(fault),
                 }
-            }
-        };
-        each(&mut |usage, tracked| {
-            usage.cpu =
-                tracked.files.as_ref().map_or(Ok(CpuUsage::default()), |f| f.read_cpu(buffer))?;
+            };
+        each(&mut |usage, files| {
+            usage.cpu = files.read_cpu(buffer)?;
             let last = published.entry(usage.member.serial).or_default();
             usage.cpu.never_below(last);
             *last = usage.cpu;
             Ok(())
         });
-        each(&mut |usage, tracked| {
-            tracked.files.as_ref().map_or(Ok(()), |f| f.read_memory(buffer, &mut usage.memory))
-        });
-        each(&mut |usage, tracked| {
-            usage.pids =
-                tracked.files.as_ref().map_or(Ok(PidsUsage::default()), |f| f.read_pids(buffer))?;
+        each(&mut |usage, files| files.read_memory(now, buffer, &mut usage.memory));
+        each(&mut |usage, files| {
+            usage.pids = files.read_pids(buffer)?;
             Ok(())
         });
+        each(&mut |usage, files| {
+            usage.state = files.read_state(buffer)?;
+            Ok(())
+        });
+        each(&mut |usage, files| {
+            usage.pressures = files.read_pressures(now, buffer)?;
+            Ok(())
+        });
+        each(&mut |usage, files| {
+            // What an older sample had is let go, so that its memory can be used.
+            usage.seldom.clone_from(files.seldom());
+            let read = files.read_seldom(now, buffer);
+            usage.seldom.clone_from(files.seldom());
+            // Whoever ended between two families is in this sample as far as it was read.
+            if matches!(read, Err(ReadError::Vanished)) { Ok(()) } else { read }
+        });
         if kernel.block.is_none() {
-            each(&mut |usage, tracked| {
-                let mut io = IoUsage::default();
-                let found =
-                    tracked.files.as_ref().map_or(Ok(false), |f| f.read_io(buffer, &mut io))?;
-                usage.io = found.then_some(io);
-                Ok(())
+            each(&mut |usage, files| {
+                let io = usage.io.get_or_insert_default();
+                let read = files.read_io(buffer, io);
+                if !matches!(read, Ok(true)) {
+                    usage.io = None;
+                }
+                read.map(|_| ())
             });
         }
         // Who ended while being read is not in this sample; the next walk buries it.
@@ -318,13 +392,15 @@ impl Sampler {
         let Self { registry, kernel, .. } = self;
         for usage in usages {
             if let Some(tracked) = registry.get(usage.member.serial) {
-                let (reason, charged) = block::charge(tracked, kernel);
+                let charged = block::charge(tracked, kernel, &mut usage.block_reason);
                 let net = kernel.net.is_some() && tracked.has_sockets;
-                let block = kernel.block.is_some() && charged;
                 usage.net = net.then_some(tracked.former_net);
-                usage.block = block.then(|| tracked.former_block.clone());
-                usage.latency = tracked.former_latency.clone();
-                usage.block_reason = reason;
+                if kernel.block.is_some() && charged {
+                    block::reset(usage.block.get_or_insert_default(), &tracked.former_block);
+                } else {
+                    usage.block = None;
+                }
+                block::reset(&mut usage.latency, &tracked.former_latency);
             }
         }
     }
@@ -368,17 +444,57 @@ impl Sampler {
     fn read_namespaces(&mut self, sample: &mut Sample) {
         let Self { registry, buffer, .. } = self;
         let mut faults = Vec::new();
+        // Before anything is read: what nobody holds any more is read into again.
+        sample.namespaces.clear();
         for namespace in sample.usages.iter().filter_map(|usage| usage.namespace) {
             if let Entry::Vacant(entry) = sample.namespaces.entry(namespace) {
-                let mut devices = Vec::new();
-                match registry.namespaces().read(namespace, buffer, &mut devices) {
-                    Ok(()) => drop(entry.insert(devices)),
+                match registry.namespaces_mut().latest(namespace, buffer) {
+                    Ok(interfaces) => drop(entry.insert(interfaces)),
                     Err(fault) => faults.push(fault),
                 }
             }
         }
         for fault in faults {
             registry.tell(&fault);
+        }
+    }
+}
+
+/// Makes a list of usages that of the living, and has them unread; those who were there before
+/// keep their memory. Both lists are sorted, since serials only grow.
+fn renew<'a>(usages: &mut Vec<Usage>, living: impl Iterator<Item = &'a Tracked>) {
+    let mut length = 0;
+    for tracked in living {
+        let serial = tracked.member.serial;
+        let ended = usages[length..].iter().take_while(|usage| usage.member.serial < serial);
+        usages.drain(length..length + ended.count());
+        match usages.get_mut(length) {
+            Some(usage) if usage.member.serial == serial => usage.renew(tracked),
+            _ => usages.insert(length, Usage::unread(tracked)),
+        }
+        length += 1;
+    }
+    usages.truncate(length);
+}
+
+impl Default for Sample {
+    /// Nobody and nothing.
+    fn default() -> Self {
+        Self {
+            time: Timestamp::UNIX_EPOCH,
+            taken_at: Instant::now(),
+            host: HostUsage::default(),
+            sockets: None,
+            retransmits: false,
+            connections: false,
+            counting_since: Timestamp::UNIX_EPOCH,
+            host_namespace: None,
+            namespaces: HashMap::new(),
+            block_devices: BTreeMap::new(),
+            block_is_v1: false,
+            flight: false,
+            merges: false,
+            usages: Vec::new(),
         }
     }
 }
@@ -400,7 +516,10 @@ impl Usage {
             namespace: tracked.namespace,
             cpu: CpuUsage::default(),
             memory: MemoryUsage::default(),
-            pids: PidsUsage::default(),
+            pids: None,
+            pressures: Pressures::default(),
+            state: CgroupState::default(),
+            seldom: Arc::default(),
             io: None,
             net: None,
             block: None,
@@ -409,6 +528,23 @@ impl Usage {
             block_reason: None,
             startup: tracked.startup,
             oom_kill: tracked.oom_kill.clone(),
+        }
+    }
+
+    /// The same in the memory of an earlier reading, whose [`Usage::memory`], [`Usage::io`] and
+    /// what the kernel's tables count are about to be overwritten.
+    fn renew(&mut self, tracked: &Tracked) {
+        self.member.clone_from(&tracked.member);
+        self.details.clone_from(&tracked.details);
+        self.namespace = tracked.namespace;
+        self.cpu = CpuUsage::default();
+        self.pids = None;
+        self.pressures = Pressures::default();
+        self.state = CgroupState::default();
+        self.block_is_whole = false;
+        self.startup = tracked.startup;
+        if self.oom_kill != tracked.oom_kill {
+            self.oom_kill.clone_from(&tracked.oom_kill);
         }
     }
 }
@@ -420,20 +556,11 @@ pub(crate) mod tests {
     /// A sample of a host where nothing happens.
     pub(crate) fn empty() -> Sample {
         Sample {
-            time: Timestamp::UNIX_EPOCH,
-            taken_at: Instant::now(),
-            host: HostUsage::default(),
-            sockets: None,
-            counting_since: Timestamp::UNIX_EPOCH,
-            host_namespace: None,
-            namespaces: HashMap::new(),
-            block_devices: BTreeMap::new(),
-            block_is_v1: false,
             flight: true,
             merges: true,
             retransmits: true,
             connections: true,
-            usages: Vec::new(),
+            ..Sample::default()
         }
     }
 
@@ -451,7 +578,10 @@ pub(crate) mod tests {
             namespace: None,
             cpu: CpuUsage::default(),
             memory: MemoryUsage::default(),
-            pids: PidsUsage::default(),
+            pids: None,
+            pressures: Pressures::default(),
+            state: CgroupState::default(),
+            seldom: Arc::default(),
             io: None,
             net: None,
             block: None,

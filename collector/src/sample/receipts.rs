@@ -9,11 +9,14 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    identity::docker::DockerNames,
-    network::InterfaceCounters,
+    identity::{End, Names},
+    network::Interfaces,
     registry::Tracked,
     sample::{Sample, Usage},
 };
+
+/// For how long after an end its runtime is asked how it was.
+const TOLD_LATE: Duration = Duration::from_secs(10);
 
 /// The last known totals of an ended container.
 #[derive(Clone, Debug)]
@@ -21,11 +24,13 @@ pub struct Receipt {
     /// Its last totals.
     pub usage: Usage,
     /// Devices of its network namespace.
-    pub interfaces: Option<Vec<(String, InterfaceCounters)>>,
+    pub interfaces: Option<Arc<Interfaces>>,
     /// When its last process ended, or when that was noticed.
     pub ended_at: Timestamp,
     /// The same, for its age.
     pub ended: Instant,
+    /// How it ended, as its runtime tells.
+    pub end: Option<End>,
     /// How sure each family is.
     pub finality: Families<Finality>,
 }
@@ -60,6 +65,7 @@ impl Receipt {
             usage: Usage::unread(tracked),
             interfaces: None,
             ended_at: at,
+            end: None,
             ended: Instant::now(),
             finality: Families::all(Finality::Unknown),
         }
@@ -76,9 +82,21 @@ impl Receipt {
             interfaces: usage.namespace.and_then(|id| last.namespaces.get(&id)).cloned(),
             usage,
             ended_at: at,
+            end: None,
             ended: Instant::now(),
             finality: Families::all(Finality::LastSample(age)),
         })
+    }
+}
+
+impl Receipt {
+    /// When it was alive for certain.
+    fn alive_at(&self) -> Timestamp {
+        let age = match self.finality.cpu {
+            Finality::LastSample(age) => age,
+            Finality::Final | Finality::Unknown => Duration::ZERO,
+        };
+        self.ended_at.saturating_sub(age).unwrap_or(self.ended_at)
     }
 }
 
@@ -146,15 +164,22 @@ impl Receipts {
         self.dropped += excess as u64;
     }
 
-    /// Takes over names that became known only after the end.
-    pub fn learn(&mut self, names: &DockerNames) {
-        for receipt in &mut self.kept {
-            let usage = &receipt.usage;
-            if usage.details.is_none()
-                && let Some(identity) = &usage.member.identity
-                && let Some(details) = names.lookup(&identity.id)
-            {
-                Arc::make_mut(receipt).usage.details = Some(details);
+    /// Takes over names, and how containers ended, which became known only after the end.
+    pub fn learn(&mut self, names: &mut Names) {
+        let young = |receipt: &&mut Arc<Receipt>| receipt.ended.elapsed() <= TOLD_LATE;
+        for receipt in self.kept.iter_mut().rev().take_while(young) {
+            let Some(identity) = &receipt.usage.member.identity else { continue };
+            let details = if receipt.usage.details.is_none() { names.ask(identity) } else { None };
+            let end = if receipt.end.is_none_or(|end| end.oom_killed.is_none()) {
+                names.ask_end(identity, receipt.alive_at(), receipt.ended_at)
+            } else {
+                None
+            };
+            // Others may look at it: it is copied then, and only if there is news.
+            if details.is_some() || end.is_some_and(|end| receipt.end != Some(end)) {
+                let receipt = Arc::make_mut(receipt);
+                receipt.usage.details = details.or(receipt.usage.details.take());
+                receipt.end = end.or(receipt.end);
             }
         }
     }

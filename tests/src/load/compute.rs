@@ -76,6 +76,29 @@ impl Allocate {
 }
 
 #[derive(Args, Debug)]
+pub(super) struct Threads {
+    /// How many, besides the first.
+    #[arg(long)]
+    count: usize,
+    /// How long they stay.
+    #[arg(long = "for", value_name = "DURATION", value_parser = units::duration)]
+    time: Duration,
+}
+
+impl Threads {
+    pub(super) fn apply(self) -> Result<Value> {
+        const STACK_BYTES: usize = 16 << 10;
+        for _ in 0..self.count {
+            let thread = thread::Builder::new().stack_size(STACK_BYTES);
+            thread.spawn(thread::park).context("make a thread")?;
+        }
+        super::say_ready()?;
+        thread::sleep(self.time);
+        Ok(json!({ "load": "threads", "count": self.count }))
+    }
+}
+
+#[derive(Args, Debug)]
 pub(super) struct Sleep {
     /// How long.
     #[arg(long = "for", value_name = "DURATION", value_parser = units::duration)]

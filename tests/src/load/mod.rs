@@ -70,6 +70,8 @@ enum Load {
     Allocate(compute::Allocate),
     /// Write, send and compute a little, and end.
     Burst(burst::Burst),
+    /// Have many threads that do nothing; prints `ready` once all are there.
+    Threads(compute::Threads),
     /// Do nothing for a while.
     Sleep(compute::Sleep),
     /// Do nothing until SIGTERM; prints `ready` at once.
@@ -106,6 +108,7 @@ impl Load {
             Self::Spin(load) => load.apply(),
             Self::Allocate(load) => load.apply(),
             Self::Burst(load) => load.apply(),
+            Self::Threads(load) => load.apply(),
             Self::Sleep(load) => load.apply(),
             Self::Serve => return say_ready().map(|()| None),
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
-use serde_json::Value;
+use serde_json::{Value, json};
 use tare_tests::docker::Run;
 use tare_tests::lab::Lab;
 use tare_tests::report::Report;
@@ -11,27 +11,63 @@ use tare_tests::report::Report;
 /// Every object of the contract, by JSON pointer (`*` is every member), and all its keys.
 const OBJECTS: &[(&str, &str)] = &[
     ("", "time interval_seconds host sources containers ended"),
-    ("/host", "hostname kernel online_cpus memory_bytes cgroup_layout"),
+    (
+        "/host",
+        "hostname kernel online_cpus memory_bytes memory_available_bytes cpu_percent load_average \
+         cgroup_layout os_name boot_id machine_id system_uuid booted_at uptime_seconds cpu memory \
+         pressure numa_nodes huge_pages block_devices network_devices",
+    ),
+    (
+        "/host/cpu",
+        "model sockets physical_cores max_frequency_hertz user_seconds nice_seconds \
+         system_seconds idle_seconds iowait_seconds irq_seconds softirq_seconds steal_seconds",
+    ),
+    ("/host/memory", "free_bytes buffers_bytes cached_bytes swap_bytes swap_free_bytes"),
+    ("/host/pressure", "cpu memory io"),
+    (
+        "/host/pressure/*",
+        "some_seconds some_avg10_percent some_avg60_percent some_avg300_percent full_seconds \
+         full_avg10_percent full_avg60_percent full_avg300_percent",
+    ),
+    ("/host/numa_nodes/*", "id cpus memory_bytes"),
+    ("/host/huge_pages/*", "size_bytes total free"),
+    ("/host/block_devices/*", "name size_bytes model rotational scheduler"),
+    ("/host/network_devices/*", "mac mtu_bytes speed_bits_per_second state physical"),
     (
         "/sources",
         "cpu memory pids network_interfaces network_sockets network_tcp block lifecycle identity",
     ),
-    ("/sources/*", "source state reason"),
+    ("/sources/*", "source state reason reconciled"),
+    ("/sources/block/reconciled", "with since expected counted lost lost_bytes covered uncovered"),
     (
         "/containers/*",
-        "kind id name image runtime cgroup cgroup_id pod labels state started_at startup \
-         cpu memory network block pids",
+        "kind id name image runtime cgroup cgroup_id pod sandbox compose labels state started_at \
+         restart_count health exit_code oom_killed startup cpu memory network block pids tree",
     ),
     (
         "/containers/*/cpu",
         "usage_seconds user_seconds system_seconds percent periods throttled_periods \
-         throttled_seconds limit_cores pressure",
+         throttled_seconds bursts burst_seconds per_cpu_seconds limit_cores settings pressure",
     ),
+    (
+        "/containers/*/cpu/settings",
+        "quota_seconds period_seconds burst_limit_seconds weight shares cpus effective_cpus mems \
+         effective_mems",
+    ),
+    ("/containers/*/cpu/pressure", PRESSURE),
     (
         "/containers/*/memory",
         "usage_bytes working_set_bytes limit_bytes percent rss_bytes cache_bytes swap_bytes \
-         peak_bytes oom_kills last_oom_kill pressure stat",
+         mapped_bytes peak_bytes swap_peak_bytes memory_and_swap_peak_bytes oom_kills \
+         last_oom_kill under_oom events limits huge_pages pressure stat",
     ),
+    ("/containers/*/memory/events", "low high max oom oom_kill oom_group_kill memory_and_swap_max"),
+    (
+        "/containers/*/memory/limits",
+        "max_bytes high_bytes low_bytes min_bytes soft_bytes swap_max_bytes swap_high_bytes \
+         memory_and_swap_max_bytes",
+    ),
+    ("/containers/*/memory/pressure", PRESSURE),
     ("/containers/*/network", "interfaces sockets tcp_events shared_with host_namespace"),
     (
         "/containers/*/network/interfaces/*",
@@ -50,7 +86,7 @@ const OBJECTS: &[(&str, &str)] = &[
         "source reason since details_since read_bytes write_bytes read_ops write_ops discard_bytes \
          discard_ops flush_ops sectors errors in_flight read_merges write_merges untimed_ops \
          read_service_seconds write_service_seconds read_wait_seconds write_wait_seconds latency \
-         devices",
+         devices pressure",
     ),
     (
         "/containers/*/block/devices/*",
@@ -61,11 +97,16 @@ const OBJECTS: &[(&str, &str)] = &[
     ("/containers/*/block/latency", "le_seconds read write"),
     ("/containers/*/block/latency/read", "buckets count sum_seconds"),
     ("/containers/*/block/latency/write", "buckets count sum_seconds"),
-    ("/containers/*/pids", "current limit"),
+    ("/containers/*/block/pressure", PRESSURE),
+    ("/containers/*/pids", "current peak limit limit_hits"),
+    ("/containers/*/tree", "populated frozen descendants dying_descendants"),
     ("/containers/*/startup", "made_at exec_at listen_at"),
-    ("/ended/*/finality", "cpu memory pids network_interfaces network_sockets block"),
+    ("/ended/*/finality", "cpu memory pids network_interfaces network_sockets network_tcp block"),
     ("/ended/*/finality/*", "state age_seconds"),
 ];
+
+const PRESSURE: &str = "some_seconds full_seconds some_avg10_percent some_avg60_percent \
+     some_avg300_percent full_avg10_percent full_avg60_percent full_avg300_percent";
 
 /// Everything at a pointer whose steps may be `*`.
 fn at<'a>(value: &'a Value, pointer: &str) -> Vec<&'a Value> {
@@ -114,15 +155,17 @@ fn every_object_has_exactly_the_keys_of_the_contract() -> Result<()> {
 #[test]
 fn known_numbers_are_numbers_and_names_are_names() -> Result<()> {
     let lab = Lab::open()?;
-    let load = Run::load("spin --for 600s").option("--label", "tare.test=yes");
+    let labels = ["tare.test=yes", "secret=no"];
+    let load =
+        labels.iter().fold(Run::load("spin --for 600s"), |load, l| load.option("--label", l));
     let container = lab.start(load)?;
-    let report = lab.tare.report()?;
+    let report = lab.tare.clone().option("--labels", "tare.*").report()?;
     let row = report.row(container.id())?;
     ensure!(row.str("/kind")? == "container" && row.str("/runtime")? == "docker", "{row:?}");
     ensure!(row.str("/name")? == container.name(), "{row:?}");
     ensure!(row.str("/image")?.starts_with(lab.image()), "{row:?}");
     ensure!(row.str("/state")? == "running" && row.get("/pod")?.is_null(), "{row:?}");
-    ensure!(row.get("/labels")?["tare.test"] == "yes", "{row:?}");
+    ensure!(row.get("/labels")? == &json!({"tare.test": "yes"}), "{row:?}");
     ensure!(row.str("/cgroup")?.contains(container.id()), "{row:?}");
     ensure!(row.u64("/cgroup_id")? > 0, "{row:?}");
     for pointer in ["/cpu/usage_seconds", "/cpu/percent"] {
@@ -134,6 +177,18 @@ fn known_numbers_are_numbers_and_names_are_names() -> Result<()> {
     let host = &report.value()["host"];
     ensure!(host["online_cpus"].as_u64() > Some(0), "{host}");
     ensure!(host["memory_bytes"].as_u64() > Some(0), "{host}");
+    let available = host["memory_available_bytes"].as_u64();
+    ensure!(available > Some(0) && available < host["memory_bytes"].as_u64(), "{host}");
+    let cpus = host["online_cpus"].as_f64().context("online_cpus")?;
+    ensure!(host["cpu_percent"].as_f64().is_some_and(|cpu| cpu > 0.0 && cpu <= 100.0 * cpus));
+    let load = host["load_average"].as_array().context("load_average")?;
+    ensure!(load.len() == 3 && load.iter().all(|average| average.as_f64() >= Some(0.0)), "{host}");
+    for pointer in ["/uptime_seconds", "/cpu/user_seconds", "/cpu/idle_seconds"] {
+        ensure!(host.pointer(pointer).and_then(Value::as_f64) > Some(0.0), "{pointer}: {host}");
+    }
+    for pointer in ["/os_name", "/boot_id", "/booted_at", "/cpu/model"] {
+        ensure!(host.pointer(pointer).is_some_and(Value::is_string), "{pointer}: {host}");
+    }
     ensure!(["v1", "v2", "hybrid"].iter().any(|layout| host["cgroup_layout"] == *layout), "{host}");
     let interval = report.value()["interval_seconds"].as_f64();
     ensure!(interval.is_some_and(|seconds| seconds > 0.0), "{interval:?}");

@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tare_tests::daemon::Daemon;
 use tare_tests::docker::Run;
 use tare_tests::http;
 use tare_tests::lab::Lab;
 use tare_tests::process::{self, Process};
+use tare_tests::tare_daemon::TareDaemon;
 use tare_tests::wait::{self, PATIENCE};
 
 /// The ids of all BPF programs or maps, whoever made them.
@@ -38,7 +38,7 @@ fn held(pid: u32, field: &str) -> Result<Vec<u64>> {
 #[test]
 fn nothing_is_left_in_the_kernel_after_a_kill_and_a_new_one_starts() -> Result<()> {
     let lab = Lab::open()?;
-    let daemon = Daemon::start(&lab.tare, &[])?;
+    let daemon = TareDaemon::start(&lab.tare, &[])?;
     let (programs, maps) = (held(daemon.id(), "prog_id:")?, held(daemon.id(), "map_id:")?);
     ensure!(!programs.is_empty() && !maps.is_empty(), "it holds no programs or no maps");
     let there = bpf_ids("prog")?;
@@ -51,14 +51,14 @@ fn nothing_is_left_in_the_kernel_after_a_kill_and_a_new_one_starts() -> Result<(
             && !maps.iter().any(|id| maps_left.contains(id));
         Ok(gone.then_some(()))
     })?;
-    Daemon::start(&lab.tare, &[])?;
+    TareDaemon::start(&lab.tare, &[])?;
     Ok(())
 }
 
 #[test]
 fn it_ends_within_two_seconds_although_somebody_listens_to_events() -> Result<()> {
     let lab = Lab::open()?;
-    let daemon = Daemon::start(&lab.tare, &[])?;
+    let daemon = TareDaemon::start(&lab.tare, &[])?;
     let mut events = listen(&daemon)?;
     let began = Instant::now();
     let done = daemon.terminate()?;
@@ -69,7 +69,7 @@ fn it_ends_within_two_seconds_although_somebody_listens_to_events() -> Result<()
 }
 
 /// A stream of events that has begun.
-fn listen(daemon: &Daemon) -> Result<std::os::unix::net::UnixStream> {
+fn listen(daemon: &TareDaemon) -> Result<std::os::unix::net::UnixStream> {
     let mut stream = http::connect(daemon.socket())?;
     stream.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: tare\r\n\r\n")?;
     let mut begun = Vec::new();
@@ -85,7 +85,7 @@ fn listen(daemon: &Daemon) -> Result<std::os::unix::net::UnixStream> {
 #[test]
 fn events_tell_of_a_container_that_starts_and_ends() -> Result<()> {
     let lab = Lab::open()?;
-    let daemon = Daemon::start(&lab.tare, &["--interval", "200ms"])?;
+    let daemon = TareDaemon::start(&lab.tare, &["--interval", "200ms"])?;
     let mut stream = listen(&daemon)?;
     // What was there before is known to the stream after a sample.
     let samples = daemon.metric("tare_samples_total")?;
@@ -119,7 +119,7 @@ fn events_tell_of_a_container_that_starts_and_ends() -> Result<()> {
 fn history_grows_with_each_sample_and_ends_with_the_present() -> Result<()> {
     let lab = Lab::open()?;
     let container = lab.start(Run::load("spin --for 600s"))?;
-    let daemon = Daemon::start(&lab.tare, &["--interval", "100ms"])?;
+    let daemon = TareDaemon::start(&lab.tare, &["--interval", "100ms"])?;
     let path = format!("/api/v1/history?container={}", container.name());
     let history = wait::until("ten samples", PATIENCE, || {
         let answer = daemon.get(&path)?;
@@ -144,7 +144,7 @@ fn history_grows_with_each_sample_and_ends_with_the_present() -> Result<()> {
 fn rude_clients_do_not_disturb_the_others() -> Result<()> {
     let lab = Lab::open()?;
     let _container = lab.start(Run::load("serve"))?;
-    let daemon = Daemon::start(&lab.tare, &["--max-connections", "70"])?;
+    let daemon = TareDaemon::start(&lab.tare, &["--max-connections", "70"])?;
     let before = daemon.metric("process_resident_memory_bytes")?;
     let long_header = [b"GET / HTTP/1.1\r\nX: ".as_slice(), &vec![b'a'; 10 << 20]].concat();
     for (request, statuses) in [
@@ -243,7 +243,7 @@ fn prometheus_scrapes_it_and_the_rules_of_kubernetes_mixin_find_values() -> Resu
     });
     let _container = lab.start(run)?;
     let (target, address) = (free_address()?, free_address()?);
-    let daemon = Daemon::start(&lab.tare, &["--listen", &target, "--labels", "kubelet"])?;
+    let daemon = TareDaemon::start(&lab.tare, &["--listen", &target, "--label-set", "kubelet"])?;
     let file = lab.scratch.path().join("metrics");
     std::fs::write(&file, daemon.metrics()?)?;
     let said = promtool(&["check", "metrics"], Some(&file))?;

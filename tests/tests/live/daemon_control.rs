@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use tare_tests::daemon::Daemon;
 use tare_tests::docker::Run;
 use tare_tests::lab::Lab;
 use tare_tests::process::{self, output};
+use tare_tests::tare_daemon::TareDaemon;
 use tare_tests::wait::{self, PATIENCE};
 
 use crate::daemon::free_address;
@@ -21,7 +21,7 @@ fn a_new_configuration_is_heeded_where_it_can_be_and_a_wrong_one_is_not() -> Res
     let config = lab.scratch.path().join("tare.toml");
     let path = config.to_str().context("path")?;
     fs::write(&config, "interval = \"1h\"\nlog-level = \"warn\"\n")?;
-    let daemon = Daemon::start(&lab.tare, &["--config", path])?;
+    let daemon = TareDaemon::start(&lab.tare, &["--config", path])?;
     ensure!(daemon.metric("tare_sample_interval_seconds")? >= 3600.0, "the file's interval");
 
     fs::write(&config, "interval = \"200ms\"\nslots = 16\n")?;
@@ -66,7 +66,7 @@ fn the_init_system_hears_that_it_is_ready_alive_and_ending() -> Result<()> {
     };
     let tare = lab.tare.clone().environment("NOTIFY_SOCKET", path.to_str().context("path")?);
     let tare = tare.environment("WATCHDOG_USEC", "400000").option("--log-format", "json");
-    let daemon = Daemon::start(&tare, &["--interval", "1h"])?;
+    let daemon = TareDaemon::start(&tare, &["--interval", "1h"])?;
     ensure!(hear()? == "READY=1", "first it is ready");
     for _ in 0..3 {
         ensure!(hear()? == "WATCHDOG=1", "then it is alive, also between samples");
@@ -111,7 +111,7 @@ fn over_tcp_only_those_with_a_key_get_in_and_tls_is_spoken() -> Result<()> {
     fs::write(&tokens, "sesame\n")?;
     fs::write(&passwords, "prometheus:secret\n")?;
     let address = free_address()?;
-    let daemon = Daemon::start(
+    let daemon = TareDaemon::start(
         &lab.tare,
         &[
             "--listen",
@@ -155,7 +155,7 @@ fn over_tcp_only_those_with_a_key_get_in_and_tls_is_spoken() -> Result<()> {
 fn a_budget_that_is_too_small_makes_it_give_things_up_and_go_on() -> Result<()> {
     let lab = Lab::open()?;
     let _container = lab.start(Run::load("serve"))?;
-    let daemon = Daemon::start(&lab.tare, &["--interval", "100ms", "--max-cpu", "0.01%"])?;
+    let daemon = TareDaemon::start(&lab.tare, &["--interval", "100ms", "--max-cpu", "0.01%"])?;
     ensure!(daemon.metric("tare_budget_level")? < 1.0, "nothing was used up yet");
     ensure!(daemon.metric("tare_history_bytes")? > 0.0, "there is no history at first");
     wait::until("a longer interval", PATIENCE, || {

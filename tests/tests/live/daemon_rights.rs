@@ -4,15 +4,15 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use tare_tests::daemon::Daemon;
 use tare_tests::docker::Run;
 use tare_tests::lab::Lab;
+use tare_tests::tare_daemon::TareDaemon;
 
 /// All that it needs after the start, and, but for `l3`, at the start.
 const NEEDED: [&str; 4] = ["bpf", "perfmon", "sys_ptrace", "dac_read_search"];
 
 /// The state of each family's source, and the reason.
-fn states(daemon: &Daemon) -> Result<BTreeMap<String, (String, String)>> {
+fn states(daemon: &TareDaemon) -> Result<BTreeMap<String, (String, String)>> {
     let sources = daemon.json("/api/v1/sources")?;
     let sources = sources.as_object().context("no sources")?;
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
@@ -41,7 +41,7 @@ const KEPT: u64 = 1 << 39 | 1 << 38 | 1 << 19 | 1 << 2;
 #[test]
 fn root_gives_up_what_is_not_needed_and_still_sees_new_containers() -> Result<()> {
     let lab = Lab::open()?;
-    let daemon = Daemon::start(&lab.tare, &["--interval", "200ms"])?;
+    let daemon = TareDaemon::start(&lab.tare, &["--interval", "200ms"])?;
     let masks = capabilities(daemon.id())?;
     ensure!(masks.len() >= 8, "one thread alone: {masks:x?}");
     ensure!(masks.iter().all(|mask| mask & !KEPT == 0), "it holds more: {masks:x?}");
@@ -56,7 +56,7 @@ fn root_gives_up_what_is_not_needed_and_still_sees_new_containers() -> Result<()
 }
 
 /// The row of a container that was started just now.
-fn sees(daemon: &Daemon, name: &str) -> Result<serde_json::Value> {
+fn sees(daemon: &TareDaemon, name: &str) -> Result<serde_json::Value> {
     tare_tests::wait::until("the container's name and numbers", tare_tests::wait::PATIENCE, || {
         let answer = daemon.get(&format!("/api/v1/containers/{name}"))?;
         let row = (answer.status == 200).then(|| answer.json()).transpose()?;
@@ -70,12 +70,12 @@ fn sees(daemon: &Daemon, name: &str) -> Result<serde_json::Value> {
 fn the_listed_capabilities_are_enough_for_every_family() -> Result<()> {
     let lab = Lab::open()?;
     let container = lab.start(Run::load("spin --for 600s"))?;
-    let as_root = Daemon::start(&lab.tare, &["--interval", "200ms"])?;
+    let as_root = TareDaemon::start(&lab.tare, &["--interval", "200ms"])?;
     sees(&as_root, container.name())?;
     let expected = states(&as_root)?;
     drop(as_root);
     let tare = lab.tare.clone().with_capabilities(&NEEDED, &lab.scratch)?;
-    let daemon = Daemon::start(&tare, &["--interval", "200ms"])?;
+    let daemon = TareDaemon::start(&tare, &["--interval", "200ms"])?;
     let container = lab.start(Run::load("spin --for 600s"))?;
     let row = sees(&daemon, container.name())?;
     ensure!(row["network"]["sockets"].is_object(), "{row}");
@@ -94,7 +94,7 @@ fn level_l3_needs_one_more_and_keeps_it_not() -> Result<()> {
     let all = [&NEEDED[..], &["net_admin"]].concat();
     let tare =
         lab.tare.clone().option("--net-level", "l3").with_capabilities(&all, &lab.scratch)?;
-    let daemon = Daemon::start(&tare, &[])?;
+    let daemon = TareDaemon::start(&tare, &[])?;
     let (state, reason) = states(&daemon)?.remove("network_sockets").context("no sockets")?;
     ensure!(state == "on", "{state}: {reason}");
     let source = daemon.json("/api/v1/sources")?["network_sockets"]["source"].to_string();
@@ -108,7 +108,7 @@ fn level_l3_needs_one_more_and_keeps_it_not() -> Result<()> {
 fn without_any_it_says_what_is_missing_and_serves_the_rest() -> Result<()> {
     let lab = Lab::open()?;
     let container = lab.start(Run::load("spin --for 600s"))?;
-    let daemon = Daemon::start(&lab.tare.clone().as_nobody(&lab.scratch)?, &[])?;
+    let daemon = TareDaemon::start(&lab.tare.clone().as_nobody(&lab.scratch)?, &[])?;
     let states = states(&daemon)?;
     for family in ["network_sockets", "network_tcp"] {
         let (state, reason) = states.get(family).context("a family is missing")?;

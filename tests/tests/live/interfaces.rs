@@ -15,7 +15,7 @@ use tare_tests::scratch::unique_name;
 use tare_tests::wait::{self, PATIENCE};
 
 /// The devices of a container as the kernel tells them over netlink in its namespace.
-fn devices(container: &Container) -> Result<Value> {
+pub(crate) fn devices(container: &Container) -> Result<Value> {
     let links = Netns::of(container)?.run("ip -json -statistics link")?;
     let links: Value = serde_json::from_str(&links).context("the output of ip")?;
     let links = links.as_array().context("no list of devices")?;
@@ -56,7 +56,8 @@ fn ensure_equal(lab: &Lab, containers: &[&Container]) -> Result<Report> {
     agreed.with_context(|| last)
 }
 
-fn host(command: &str) -> Result<String> {
+/// What a command of the host says; its words are parted by spaces.
+pub(crate) fn host(command: &str) -> Result<String> {
     let mut words = command.split_whitespace();
     let mut program = Command::new(words.next().context("a command")?);
     program.args(words);
@@ -108,14 +109,14 @@ fn a_veth_pair_shows_its_own_drops() -> Result<()> {
 }
 
 /// A macvlan network of Docker's on a device of its own; both are removed on drop.
-struct Macvlan<'a> {
+pub(crate) struct Macvlan<'a> {
     lab: &'a Lab,
-    name: String,
+    pub(crate) name: String,
     parent: String,
 }
 
 impl<'a> Macvlan<'a> {
-    fn create(lab: &'a Lab) -> Result<Self> {
+    pub(crate) fn create(lab: &'a Lab) -> Result<Self> {
         let parent = format!("tmv{}", std::process::id());
         let network = Self { lab, name: unique_name(), parent };
         let Self { name, parent, .. } = &network;

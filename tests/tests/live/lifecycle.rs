@@ -1,37 +1,14 @@
 //! Containers that come and go while Tare looks.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::process::Command;
 use std::thread;
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use tare_tests::docker::Run;
 use tare_tests::lab::Lab;
-use tare_tests::process::{Finished, run};
+use tare_tests::process::Finished;
+use tare_tests::programs::Programs;
 use tare_tests::scratch::{Cgroup, cgroup2_mount};
 use tare_tests::wait::{self, PATIENCE};
-
-/// Ids of the BPF programs that a process holds, itself or through its links.
-fn held_programs(pid: u32) -> Result<BTreeSet<u32>> {
-    let dir = format!("/proc/{pid}/fdinfo");
-    let mut ids = BTreeSet::new();
-    for entry in fs::read_dir(&dir).with_context(|| dir.clone())? {
-        // A descriptor may be closed between the two looks.
-        let Ok(info) = fs::read_to_string(entry?.path()) else { continue };
-        let id = info.lines().find_map(|line| line.strip_prefix("prog_id:"));
-        ids.extend(id.and_then(|id| id.trim().parse::<u32>().ok()));
-    }
-    Ok(ids)
-}
-
-/// Whether the kernel still has a BPF program.
-fn exists(program: u32) -> Result<bool> {
-    let mut list = Command::new("bpftool");
-    list.args(["prog", "show", "id", &program.to_string()]);
-    let done = run(list, PATIENCE).context("the live tests need bpftool")?;
-    Ok(done.status.success())
-}
 
 fn ensure_quiet(done: &Finished) -> Result<()> {
     ensure!(done.status.success(), "after Ctrl-C: {}: {}", done.status, done.stderr);
@@ -105,19 +82,7 @@ fn no_program_is_left_in_the_kernel() -> Result<()> {
     let lab = Lab::open()?;
     let mut tare = lab.tare.stream("100ms")?;
     tare.report()?.require("network_sockets")?;
-    let programs = held_programs(tare.id())?;
-    ensure!(!programs.is_empty(), "a running tare holds no BPF programs");
-    for id in &programs {
-        ensure!(exists(*id)?, "bpftool does not see program {id} of the running tare");
-    }
+    let programs = Programs::held_by(tare.id())?;
     ensure_quiet(&tare.interrupt()?)?;
-    // The kernel frees programs a little after their last reference.
-    wait::until(&format!("programs {programs:?} to be gone"), PATIENCE, || {
-        for id in &programs {
-            if exists(*id)? {
-                return Ok(None);
-            }
-        }
-        Ok(Some(()))
-    })
+    programs.gone()
 }

@@ -1,24 +1,34 @@
 //! Ring 3: real containers on the real kernel, known loads, exact totals.
 //!
 //! Needs root, Docker (`DOCKER_HOST` or the usual socket), a disk (`TARE_TEST_DIR`, by default
-//! `/var/tmp`), strace, bpftool, nsenter,
-//! ip and tc. Whatever is missing fails the test.
+//! `/var/tmp`), podman, containerd and ctr, strace, bpftool, nsenter, groff,
+//! ip, tc and tmux. Whatever is missing fails the test.
 
 mod block;
 mod contract;
 mod daemon;
 mod daemon_control;
 mod daemon_rights;
+mod doctor;
+mod formats;
+mod identity;
+mod interface_readings;
 mod interfaces;
 mod legacy_ids;
 mod level_l3;
 mod lifecycle;
+mod manuals;
 mod network;
 mod overhead;
 mod peers;
 mod privileges;
 mod receipts;
+mod reconcile;
+mod resources;
+mod snapshot;
 mod storage;
 mod table;
 mod tcp_events;
+mod terminal;
+mod top;
 mod ways;

@@ -29,6 +29,19 @@ fn without_privileges_it_works_and_says_what_is_missing() -> Result<()> {
 }
 
 #[test]
+fn a_name_that_docker_does_not_tell_is_explained() -> Result<()> {
+    let lab = Lab::open()?;
+    let container = lab.start(Run::load("serve"))?;
+    let tare = lab.tare.clone().as_nobody(&lab.scratch)?;
+    let done = tare.run(&["stats", "--no-stream", container.name()])?;
+    ensure!(done.status.code() == Some(1), "{done:?}");
+    ensure!(done.stderr.contains("ids are not: "), "no cause in the message: {done:?}");
+    ensure!(done.stderr.contains("Permission denied"), "no cause in the message: {done:?}");
+    ensure!(!done.stderr.contains('\u{1b}'), "colours where no terminal is: {done:?}");
+    Ok(())
+}
+
+#[test]
 fn requiring_bpf_without_privileges_fails_with_a_clear_message() -> Result<()> {
     let lab = Lab::open()?;
     let tare = lab.tare.clone().as_nobody(&lab.scratch)?.option("--bpf", "require");

@@ -55,7 +55,7 @@ fn two_hundred_short_lives_are_accounted_in_full() -> Result<()> {
         output(make, PATIENCE)?;
     }
     let mut tare = lab.tare.stream("10s")?;
-    tare.report()?;
+    let before = tare.report()?.reconciled("block")?;
     let load = format!("burst --write-bytes {WRITTEN} --tcp-bytes {SENT} --for 3ms --path /data/");
     let lives = (0..LIVES)
         .map(|n| {
@@ -66,13 +66,13 @@ fn two_hundred_short_lives_are_accounted_in_full() -> Result<()> {
     let outcomes = lives.iter().map(Container::outcome).collect::<Result<Vec<Value>>>()?;
     let ids: Vec<_> = lives.iter().map(Container::id).collect();
     let report = tare.fresh_with_ended(&ids)?;
-    let (mut longest, mut unseen): (f64, usize) = (0.0, 0);
+    let (mut longest, mut unseen): (f64, u64) = (0.0, 0);
     for (life, outcome) in lives.iter().zip(&outcomes) {
         let row = report.ended(life.id()).context("no receipt")?;
         ensure_final(&row)?;
         let written = row.u64("/block/write_bytes")?;
         ensure!(written == WRITTEN || written == 0, "{row:?}");
-        unseen += usize::from(written == 0);
+        unseen += u64::from(written == 0);
         ensure!(row.u64("/network/sockets/tcp/rx_bytes")? == SENT, "{row:?}");
         ensure!(row.u64("/network/sockets/tcp/tx_bytes")? == SENT, "{row:?}");
         ensure!(row.str("/name")? == life.name(), "{row:?}");
@@ -82,9 +82,9 @@ fn two_hundred_short_lives_are_accounted_in_full() -> Result<()> {
         ensure!(used >= seen && used < seen + 10.0 * MS, "{used} s, it saw {seen} s: {row:?}");
         longest = longest.max(between(&row, "/startup/exec_at", "/ended_at")?);
     }
-    // Where an interrupt hits certain threads of this machine, its kernel runs no tracepoint
-    // program: seen by two observers at once, about one completion of a thousand.
-    ensure!(unseen <= LIVES / 100, "{unseen} of {LIVES} writes were not seen");
+    // This machine's kernel may run no program for a completion: then that is said.
+    let lost = report.reconciled("block")?.lost - before.lost;
+    ensure!(unseen <= lost, "{unseen} of {LIVES} writes are missing, {lost} are said to be lost");
     println!("the longest life took {:.1} ms from its first program to its end", longest / MS);
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
+use tare_tests::doctor::{Diagnosis, FAMILIES};
 use tare_tests::report::Report;
 
 use crate::machine::{Container, Driver, Machine};
@@ -108,6 +109,44 @@ fn every_family_works_as_well_as_the_kernel_allows() -> Result<()> {
     }
     let done = tare.interrupt()?;
     ensure!(done.status.success() && done.stderr.is_empty(), "{done:?}");
+    Ok(())
+}
+
+#[test]
+fn the_doctor_finds_what_the_kernel_has() -> Result<()> {
+    let machine = Machine::take()?;
+    let kernel = running()?;
+    let found = Diagnosis::of(&machine.tare)?;
+    for family in FAMILIES {
+        let on = family != "network_sockets" || kernel.sockets_reason.is_none();
+        let expected = if on { "on" } else { "degraded" };
+        ensure!(found.state(family)? == expected, "{family} is not {expected}: {found:?}");
+        ensure!(found.at(&format!("/families/{family}/remedy"))?.is_null() == on, "{found:?}");
+    }
+    let tracepoints = found.at("/kernel_side/tracepoints")?.as_object().context("tracepoints")?;
+    let lacking = tracepoints.iter().filter(|(_, arguments)| arguments.is_null());
+    let lacking: Vec<&str> = lacking.map(|(name, _)| name.as_str()).collect();
+    let (expected, program): (&[&str], _) = match kernel.sockets_reason {
+        Some(_) => (&["sock_recv_length", "sock_send_length"], "egress"),
+        None => (&[], "sock_send_length"),
+    };
+    ensure!(lacking == expected, "{lacking:?} are not here: {found:?}");
+    let attached = found.attached()?;
+    for program in [program, "tcp_retransmit_skb", "block_rq_complete", "cgroup_mkdir"] {
+        ensure!(attached.contains(program), "{program} is not attached: {found:?}");
+    }
+    let bytes = found.at("/kernel_side/memory_bytes")?.as_u64();
+    ensure!(bytes > Some(1 << 20), "{found:?}");
+    ensure!(found.at("/cgroups/layout")? == "v2", "{found:?}");
+    // What it says of pressure is what the kernel does.
+    let pressure = fs::read("/proc/pressure/cpu").is_ok();
+    ensure!((found.at("/pressure/state")? == "on") == pressure, "{found:?}");
+    ensure!(found.at("/pressure/remedy")?.is_null() == pressure, "{found:?}");
+    ensure!(found.at("/clock/found")?.is_string(), "{found:?}");
+    ensure!(
+        found.all("/block_devices/*").iter().any(|disk| disk["counted"] == "requests"),
+        "{found:?}"
+    );
     Ok(())
 }
 

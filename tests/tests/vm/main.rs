@@ -3,9 +3,12 @@
 
 mod block;
 mod charge;
+mod fields;
 mod files;
+mod interfaces;
 mod kernels;
 mod lifecycle;
 mod machine;
 mod namespace;
 mod network;
+mod reconcile;

@@ -69,6 +69,25 @@ impl Namespace {
         Ok(Self(holder))
     }
 
+    /// Makes one whose device has its other end on the machine, under this name. Nothing is on that
+    /// wire, and it goes with the namespace.
+    pub fn wired(end: &str) -> Result<Self> {
+        let made = Self::new()?;
+        let own = std::process::id();
+        made.sh(&format!(
+            "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
+             ip link add {DEVICE} type veth
+             ip link set veth0 netns {own}
+             ip link set {DEVICE} up"
+        ))?;
+        sh(&format!(
+            "ip link set veth0 name {end}
+             echo 1 >/proc/sys/net/ipv6/conf/{end}/disable_ipv6
+             ip link set {end} up"
+        ))?;
+        Ok(made)
+    }
+
     /// The process that keeps it.
     pub fn id(&self) -> u32 {
         self.0.id()
@@ -79,11 +98,19 @@ impl Namespace {
         Device::of(&self.id().to_string(), DEVICE)
     }
 
-    fn sh(&self, script: &str) -> Result<()> {
+    /// What a shell does in it.
+    pub fn sh(&self, script: &str) -> Result<()> {
         let mut command = Command::new("/bin/nsenter");
         command.args(["-t", &self.id().to_string(), "-n", "/bin/sh", "-ec", script]);
         output(command, PATIENCE).map(drop)
     }
+}
+
+/// What a shell does on the machine.
+pub fn sh(script: &str) -> Result<()> {
+    let mut command = Command::new("/bin/sh");
+    command.args(["-ec", script]);
+    output(command, PATIENCE).map(drop)
 }
 
 /// Two namespaces with a wire between them and addresses 10.0.0.1, 10.0.0.2, fd00::1, fd00::2.
@@ -112,8 +139,51 @@ pub fn pair() -> Result<[Namespace; 2]> {
     Ok(both)
 }
 
+/// Two namespaces with addresses 10.0.0.1 and 10.0.0.2. The first has a wire to the machine, the
+/// second a device of this kind on the machine's end.
+///
+/// All have one hardware address as far as they may, and need no neighbour discovery. The way out
+/// of an ipvlan device (mode L3) is looked up on the machine.
+pub fn pair_over(kind: &str) -> Result<[Namespace; 2]> {
+    let end = format!("to-{kind}");
+    let both = [Namespace::wired(&end)?, Namespace::new()?];
+    let [a, b] = &both;
+    a.sh(&format!(
+        "ip link set {DEVICE} down
+         ip link set {DEVICE} address 02:00:00:00:00:01
+         ip link set {DEVICE} arp off
+         ip link set {DEVICE} up
+         ip addr add 10.0.0.1/24 dev {DEVICE}"
+    ))?;
+    let [outer, inner] = match kind {
+        "ipvlan" => [format!("ip link set {end} address 02:00:00:00:00:01"), String::new()],
+        _ => [String::new(), format!("ip link set {DEVICE} address 02:00:00:00:00:01")],
+    };
+    sh(&format!(
+        "ip link set {end} down
+         {outer}
+         ip link set {end} arp off
+         ip link set {end} up
+         ip route replace 10.0.0.0/24 dev {end}
+         ip link add link {end} name over0 type {kind}
+         ip link set over0 netns {}",
+        b.id()
+    ))?;
+    b.sh(&format!(
+        "echo 1 >/proc/sys/net/ipv6/conf/default/disable_ipv6
+         ip link set over0 name {DEVICE}
+         echo 1 >/proc/sys/net/ipv6/conf/{DEVICE}/disable_ipv6
+         {inner}
+         ip link set {DEVICE} arp off
+         ip link set {DEVICE} up
+         ip addr add 10.0.0.2/24 dev {DEVICE}"
+    ))?;
+    until_quiet(a)?;
+    Ok(both)
+}
+
 /// Waits until what the kernel itself sends for a new device is out.
-fn until_quiet(namespace: &Namespace) -> Result<()> {
+pub fn until_quiet(namespace: &Namespace) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     let (mut last, mut since) = (namespace.device()?, Instant::now());
     while since.elapsed() < QUIET {

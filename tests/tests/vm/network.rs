@@ -6,7 +6,7 @@ use tare_tests::tare::Stream;
 
 use crate::kernels::{Kernel, running};
 use crate::machine::{Container, Driver, Machine, rows};
-use crate::namespace::{DEVICE, Device, ETHERNET, Namespace, pair};
+use crate::namespace::{DEVICE, Device, ETHERNET, Namespace, pair, pair_over};
 
 /// A transfer from one container to another.
 struct Transfer<'a> {
@@ -196,21 +196,27 @@ fn ensure_interfaces(seen: &Seen, devices: [Device; 2]) -> Result<()> {
     Ok(())
 }
 
+/// The devices of the listener and of the sender.
+fn devices([sender, listener]: &[Namespace; 2]) -> Result<[Device; 2]> {
+    Ok([listener.device()?, sender.device()?])
+}
+
+fn grown(before: [Device; 2], after: [Device; 2]) -> [Device; 2] {
+    [after[0].since(before[0]), after[1].since(before[1])]
+}
+
 #[test]
 fn transfers_over_veth_are_exact() -> Result<()> {
     let machine = Machine::take()?;
     let kernel = running()?;
     let namespaces = pair()?;
-    let devices =
-        || -> Result<[Device; 2]> { Ok([namespaces[1].device()?, namespaces[0].device()?]) };
     for (level, mut tare) in streams(&machine, kernel)? {
         for (proto, bytes) in [("tcp", 3_000_001), ("udp", 300_001)] {
             for address in ["10.0.0.2", "[fd00::2]"] {
                 let what = Transfer { proto, address, bytes };
-                let before = devices()?;
+                let before = devices(&namespaces)?;
                 let seen = transfer(&machine, &mut tare, Some(&namespaces), &what)?;
-                let after = devices()?;
-                let grown = [after[0].since(before[0]), after[1].since(before[1])];
+                let grown = grown(before, devices(&namespaces)?);
                 ensure_interfaces(&seen, grown)?;
                 match level {
                     "payload" => ensure_payload(&seen, &what)?,
@@ -218,6 +224,24 @@ fn transfers_over_veth_are_exact() -> Result<()> {
                 }
             }
         }
+    }
+    Ok(())
+}
+
+#[test]
+fn transfers_over_macvlan_and_ipvlan_are_exact() -> Result<()> {
+    let machine = Machine::take()?;
+    let mut tare = machine.stream()?;
+    for kind in ["macvlan", "ipvlan"] {
+        let namespaces = pair_over(kind)?;
+        let what = Transfer { proto: "tcp", address: "10.0.0.2", bytes: 3_000_001 };
+        let before = devices(&namespaces)?;
+        let seen = transfer(&machine, &mut tare, Some(&namespaces), &what)?;
+        let grown = grown(before, devices(&namespaces)?);
+        ensure_interfaces(&seen, grown).context(kind)?;
+        ensure!(grown[0].rx_bytes > what.bytes && grown[1].tx_bytes > what.bytes, "{grown:?}");
+        // Both devices answer too.
+        ensure!(grown[0].tx_packets > 0 && grown[1].rx_packets > 0, "{kind}: {grown:?}");
     }
     Ok(())
 }

@@ -13,7 +13,8 @@ use super::modules::{Module, load_order};
 const INIT: &[u8] = include_bytes!("init.sh");
 
 /// Drivers of the disk and of the devices that the tests work on.
-const MODULES: [&str; 6] = ["virtio_pci", "virtio_blk", "veth", "loop", "null_blk", "brd"];
+const MODULES: [&str; 8] =
+    ["virtio_pci", "virtio_blk", "veth", "macvlan", "ipvlan", "loop", "null_blk", "brd"];
 
 /// The programs in it.
 pub(super) struct Programs {

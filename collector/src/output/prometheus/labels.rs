@@ -3,7 +3,7 @@
 use std::{collections::HashSet, ops::Range};
 
 use crate::{
-    model::Container,
+    model::{Compose, Container, Pod},
     output::prometheus::{LabelSet, Options},
 };
 
@@ -58,7 +58,7 @@ pub(super) fn write_label(out: &mut Vec<u8>, first: &mut bool, name: &str, value
 /// --network container:…` and pods share a namespace, and sums must count its devices once.
 pub(super) fn network_owners(containers: &[Container]) -> Vec<bool> {
     let mut order: Vec<usize> = (0..containers.len()).collect();
-    order.sort_by_key(|index| !is_sandbox(&containers[*index]));
+    order.sort_by_key(|index| containers[*index].sandbox != Some(true));
     let mut taken: HashSet<&str> = HashSet::new();
     let mut owners = vec![false; containers.len()];
     for index in order {
@@ -72,41 +72,36 @@ pub(super) fn network_owners(containers: &[Container]) -> Vec<bool> {
     owners
 }
 
-/// The container that holds a pod's namespaces, by the labels of dockershim and of containerd.
-fn is_sandbox(container: &Container) -> bool {
-    let labelled =
-        |name: &str, value: &str| container.labels.get(name).is_some_and(|found| found == value);
-    labelled("io.kubernetes.docker.type", "podsandbox")
-        || labelled("io.cri-containerd.kind", "sandbox")
-}
-
 fn write_labels(out: &mut Vec<u8>, container: &Container, options: &Options) {
     let mut first = true;
     let mut write = |name: &str, value: &str| write_label(out, &mut first, name, value);
-    let label = |name: &str| container.labels.get(name).map_or("", String::as_str);
-    if options.label_set == LabelSet::Kubelet {
-        write("container", label("io.kubernetes.container.name"));
+    let pod = |field: fn(&Pod) -> &Option<String>| {
+        container.pod.as_ref().and_then(|pod| field(pod).as_deref()).unwrap_or_default()
+    };
+    let in_kubelet = options.label_set == LabelSet::Kubelet;
+    if in_kubelet {
+        write("container", pod(|pod| &pod.container));
     }
     write("id", &container.cgroup);
     write("image", container.image.as_deref().unwrap_or_default());
     write("name", container.name.as_deref().unwrap_or_default());
-    if options.label_set == LabelSet::Kubelet {
-        write("namespace", label("io.kubernetes.pod.namespace"));
-        write("pod", label("io.kubernetes.pod.name"));
+    if in_kubelet {
+        write("namespace", pod(|pod| &pod.namespace));
+        write("pod", pod(|pod| &pod.name));
     }
-    if options.container_labels.is_empty() {
-        return;
-    }
-    let all = options.container_labels.iter().any(|name| name == "*");
+    let compose = container.compose.as_ref().filter(|_| !in_kubelet).into_iter();
+    let compose = compose.flat_map(|Compose { project, service }| {
+        let service = service.as_ref().map(|service| ("com.docker.compose.service", service));
+        [Some(("com.docker.compose.project", project)), service].into_iter().flatten()
+    });
+    let labels = container.labels.iter().map(|(name, value)| (name.as_str(), value));
     let mut written = HashSet::new();
-    for (name, value) in &container.labels {
-        if all || options.container_labels.contains(name) {
-            let name = sanitised(name);
-            // Two names may become the same one; a label may be there once.
-            if !written.contains(&name) {
-                write(&name, value);
-                written.insert(name);
-            }
+    for (name, value) in compose.chain(labels) {
+        let name = sanitised(name);
+        // Two names may become the same one; a label may be there once.
+        if !written.contains(&name) {
+            write(&name, value);
+            written.insert(name);
         }
     }
 }

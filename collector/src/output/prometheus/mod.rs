@@ -39,8 +39,6 @@ use crate::{
 pub struct Options {
     /// The labels that tell containers apart.
     pub label_set: LabelSet,
-    /// Names of runtime labels that become `container_label_…`; `*` takes all.
-    pub container_labels: Vec<String>,
     /// Whether containers' samples carry the time when they were taken.
     pub timestamps: bool,
     /// Of how many ended containers the totals are exported, the latest first.
@@ -52,7 +50,7 @@ pub struct Options {
 /// The labels that tell containers apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LabelSet {
-    /// `id`, `name`, `image`: cAdvisor on its own.
+    /// `id`, `name`, `image`, and the project and service of Docker Compose: cAdvisor on its own.
     #[default]
     Standalone,
     /// `id`, `name`, `image`, `pod`, `namespace`, `container`: the kubelet's cAdvisor.

@@ -32,9 +32,9 @@ pub(super) const FAMILIES: &[Family] = &[
         let labels = [
             ("container_id", row.id.as_str()),
             ("kind", kind),
-            ("runtime", row.runtime.unwrap_or_default()),
-            ("pod_uid", pod.map_or("", |pod| &pod.uid)),
-            ("qos", pod.and_then(|pod| pod.qos).unwrap_or_default()),
+            ("runtime", row.runtime.as_deref().unwrap_or_default()),
+            ("pod_uid", pod.and_then(|pod| pod.uid.as_deref()).unwrap_or_default()),
+            ("qos", pod.and_then(|pod| pod.qos.as_deref()).unwrap_or_default()),
         ];
         out.with(&labels, 1_u64);
     }),

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::*;
 use crate::{
-    model::{Histogram, Kind, Latency},
+    model::{Compose, Histogram, Kind, Latency, Pod},
     output::fixture,
 };
 
@@ -50,8 +50,7 @@ fn values_of_labels_are_escaped() {
     let mut row = fixture::unknown(Kind::Container, "a");
     row.name = Some("we\"b\\\n".to_owned());
     row.labels = BTreeMap::from([("com.example/x-y".to_owned(), "ü".to_owned())]);
-    let options = Options { container_labels: vec!["*".to_owned()], ..Options::default() };
-    let text = scrape(vec![row], &options, Exposition::Text);
+    let text = scrape(vec![row], &Options::default(), Exposition::Text);
     let expected = r#"container_last_seen{id="/a",image="",name="we\"b\\\n",container_label_com_example_x_y="ü"} 0.0"#;
     assert_eq!(lines(&text, "container_last_seen"), [expected]);
 }
@@ -65,7 +64,7 @@ fn the_devices_of_a_shared_namespace_are_counted_once() {
         row
     };
     let mut sandbox = member("c", &["a", "b"]);
-    sandbox.labels.insert("io.cri-containerd.kind".to_owned(), "sandbox".to_owned());
+    sandbox.sandbox = Some(true);
     let mut host = member("e", &[]);
     host.network.host_namespace = Some(true);
     let rows = vec![
@@ -133,13 +132,12 @@ fn a_histogram_is_cumulative_and_absent_when_empty() {
 #[test]
 fn the_kubelets_labels() {
     let mut row = fixture::web();
-    for (name, value) in [
-        ("io.kubernetes.pod.name", "shop-1"),
-        ("io.kubernetes.pod.namespace", "prod"),
-        ("io.kubernetes.container.name", "web"),
-    ] {
-        row.labels.insert(name.to_owned(), value.to_owned());
-    }
+    row.pod = Some(Pod {
+        name: Some("shop-1".to_owned()),
+        namespace: Some("prod".to_owned()),
+        container: Some("web".to_owned()),
+        ..Pod::default()
+    });
     let options = Options { label_set: LabelSet::Kubelet, ..Options::default() };
     let text = scrape(vec![row], &options, Exposition::Text);
     let expected = format!(
@@ -148,4 +146,17 @@ fn the_kubelets_labels() {
         fixture::ID
     );
     assert_eq!(lines(&text, "container_memory_usage_bytes"), [expected]);
+}
+
+#[test]
+fn docker_compose_is_told_as_cadvisor_does() {
+    let mut row = fixture::unknown(Kind::Container, "a");
+    row.compose = Some(Compose { project: "shop".to_owned(), service: Some("web".to_owned()) });
+    let name = "com.docker.compose.project".to_owned();
+    row.labels = BTreeMap::from([(name, "shop".to_owned())]);
+    let text = scrape(vec![row], &Options::default(), Exposition::Text);
+    let expected = "container_last_seen{id=\"/a\",image=\"\",name=\"\",\
+                    container_label_com_docker_compose_project=\"shop\",\
+                    container_label_com_docker_compose_service=\"web\"} 0.0";
+    assert_eq!(lines(&text, "container_last_seen"), [expected]);
 }

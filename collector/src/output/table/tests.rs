@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::{Level, Sockets, Source};
+use crate::model::{Container, Level, Sockets, Source};
 use crate::output::fixture;
 
 fn text(report: &Report, options: Options) -> String {
@@ -22,9 +22,17 @@ fn firsts(page: &Page) -> Vec<&str> {
 fn like_docker_stats() {
     let mut report =
         fixture::report(vec![fixture::web(), fixture::unknown(Kind::Container, "deb")]);
-    let on = Source { source: Some("cgroup v2".to_owned()), state: State::On, reason: None };
+    let on = Source {
+        source: Some("cgroup v2".to_owned()),
+        state: State::On,
+        reason: None,
+        reconciled: None,
+    };
     let reason = Some("no BTF at /sys/kernel/btf/vmlinux\x1b[2J".to_owned());
-    report.sources.insert(Family::Block, Source { source: None, state: State::Off, reason });
+    report.sources.insert(
+        Family::Block,
+        Source { source: None, state: State::Off, reason, reconciled: None },
+    );
     report.sources.insert(Family::NetworkSockets, Source { state: State::Degraded, ..on.clone() });
     report.sources.insert(Family::Cpu, on);
     let expected = "\
@@ -67,7 +75,7 @@ fn a_container_on_the_host_network_shows_its_own_sockets() {
     });
     let with = render(&fixture::report(vec![row]), &Options::default());
     assert!(with.tables[0].rows[0].contains("1kB / 2B*"));
-    assert_eq!(with.notes, [columns::HOST_SOCKETS]);
+    assert_eq!(with.notes, [HOST_SOCKETS]);
 }
 
 #[test]

@@ -1,0 +1,167 @@
+//! What the doctor finds: the JSON contract of `tare doctor --format json`.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::{
+    doctor::rights::Rights,
+    host,
+    kernel::{Facts, LoadedMap, LoadedProgram},
+    sources::{Family, Source, State},
+};
+
+/// Everything that was found.
+#[derive(Clone, Debug, Serialize)]
+pub struct Diagnosis {
+    /// Tare's own.
+    pub version: &'static str,
+    /// Which host this is.
+    pub host: Named,
+    /// Why nothing could be started, if so.
+    pub fault: Option<String>,
+    /// Where each family of numbers comes from, and what would help.
+    pub families: BTreeMap<Family, Finding>,
+    /// What the kernel offers and what was loaded into it.
+    pub kernel_side: KernelSide,
+    /// What this process may do.
+    pub rights: Rights,
+    /// The cgroup hierarchies.
+    pub cgroups: Cgroups,
+    /// Pressure stall information.
+    pub pressure: Check,
+    /// The clock that the kernel side takes times with.
+    pub clock: Check,
+    /// Container daemons whose sockets are here.
+    pub daemons: Vec<Daemon>,
+    /// Block devices that hold data, by `major:minor`.
+    pub block_devices: BTreeMap<String, CountedDevice>,
+}
+
+/// The names of a host.
+#[derive(Clone, Debug, Serialize)]
+#[allow(missing_docs)]
+pub struct Named {
+    pub hostname: Option<String>,
+    pub kernel: Option<String>,
+    pub os_name: Option<String>,
+}
+
+/// A family's source, and what would make it better.
+#[derive(Clone, Debug, Serialize)]
+pub struct Finding {
+    /// The source as in every report.
+    #[serde(flatten)]
+    pub source: Source,
+    /// What a person can do about it, if anything.
+    pub remedy: Option<String>,
+}
+
+/// One thing that was looked at.
+#[derive(Clone, Debug, Serialize)]
+pub struct Check {
+    /// How it is.
+    pub state: State,
+    /// What is there.
+    pub found: Option<String>,
+    /// Why it is not [`State::On`].
+    pub reason: Option<String>,
+    /// What a person can do about it, if anything.
+    pub remedy: Option<String>,
+}
+
+/// The eBPF side.
+#[derive(Clone, Debug, Serialize)]
+pub struct KernelSide {
+    /// Whether this binary carries the programs.
+    pub object: bool,
+    /// Whether the kernel's type information could be read.
+    pub btf: bool,
+    /// Why not.
+    pub btf_reason: Option<String>,
+    /// Arguments of each tracepoint that Tare knows a use for; `null` if this kernel lacks it.
+    pub tracepoints: BTreeMap<&'static str, Option<usize>>,
+    /// The programs by name; none if nothing could be loaded.
+    pub programs: BTreeMap<String, LoadedProgram>,
+    /// The maps by name.
+    pub maps: BTreeMap<String, LoadedMap>,
+    /// Memory of all programs and maps together.
+    pub memory_bytes: Option<u64>,
+}
+
+/// The cgroup hierarchies.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Cgroups {
+    /// `v1`, `v2`, `hybrid` or `none`.
+    pub layout: &'static str,
+    /// Each with its controllers, cgroup2 first.
+    pub hierarchies: Vec<Hierarchy>,
+}
+
+/// A mounted cgroup hierarchy.
+#[derive(Clone, Debug, Serialize)]
+pub struct Hierarchy {
+    /// Where it is mounted.
+    pub path: String,
+    /// 1 or 2.
+    pub version: u8,
+    /// The kernel's number for it; 0 for cgroup2.
+    pub id: Option<u32>,
+    /// Its controllers; `None` if it does not tell.
+    pub controllers: Option<Vec<String>>,
+}
+
+/// A container daemon.
+#[derive(Clone, Debug, Serialize)]
+pub struct Daemon {
+    /// `docker`, `containerd`, `cri-o` or `podman`.
+    pub name: &'static str,
+    /// Its socket.
+    pub socket: String,
+    /// `answers`, or why not.
+    pub state: String,
+}
+
+/// A block device and how the kernel side counts its I/O.
+#[derive(Clone, Debug, Serialize)]
+pub struct CountedDevice {
+    /// Its name.
+    pub name: String,
+    /// `requests`, `bios`, `below` (by the devices that it stands on); `None` if it is not.
+    pub counted: Option<&'static str>,
+    /// Why it is not.
+    pub reason: Option<String>,
+}
+
+impl Check {
+    /// All is well.
+    pub fn on(found: impl Into<String>) -> Self {
+        Self { state: State::On, found: Some(found.into()), reason: None, remedy: None }
+    }
+}
+
+impl KernelSide {
+    /// From what the kernel offers and what was loaded.
+    pub fn new(facts: &Facts, programs: Vec<LoadedProgram>, maps: Vec<LoadedMap>) -> Self {
+        let sizes = programs.iter().map(|program| program.memory_bytes);
+        let attached = programs.iter().any(|program| program.attached);
+        let memory = sizes.chain(maps.iter().map(|map| map.memory_bytes)).flatten().sum();
+        let by_name = |program: LoadedProgram| (program.name.clone(), program);
+        Self {
+            object: facts.object,
+            btf: facts.btf.is_ok(),
+            btf_reason: facts.btf.as_ref().err().cloned(),
+            tracepoints: facts.btf.as_ref().map(|btf| btf.tracepoints()).unwrap_or_default(),
+            memory_bytes: attached.then_some(memory),
+            programs: programs.into_iter().map(by_name).collect(),
+            maps: maps.into_iter().map(|map| (map.name.clone(), map)).collect(),
+        }
+    }
+}
+
+impl From<host::Identity> for Named {
+    fn from(identity: host::Identity) -> Self {
+        let host::Identity { hostname, kernel, os_name, .. } = identity;
+        Self { hostname, kernel, os_name }
+    }
+}

@@ -1,0 +1,166 @@
+//! What else is looked at: hierarchies, clock, daemons, block devices.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use tokio::{net::UnixStream, time::timeout};
+
+use crate::{
+    cgroup::{Device, Hierarchies},
+    config::Common,
+    devices::Devices,
+    doctor::diagnosis::{Cgroups, Check, CountedDevice, Daemon, Hierarchy},
+    host::{HostFacts, HostRoot},
+    identity::{Socket, Sockets},
+    kernel::{Bios, Kernel},
+    sources::State,
+};
+
+/// What a daemon may take to accept a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Where container daemons listen.
+const SOCKETS: [(&str, &str); 4] = [
+    ("docker", "/run/docker.sock"),
+    ("containerd", "/run/containerd/containerd.sock"),
+    ("cri-o", "/run/crio/crio.sock"),
+    ("podman", "/run/podman/podman.sock"),
+];
+
+/// The hierarchies with their controllers, cgroup2 first.
+pub(super) fn cgroups(hierarchies: &Hierarchies) -> Cgroups {
+    let unified = hierarchies.unified.as_ref().map(|path| Hierarchy {
+        path: path.display().to_string(),
+        version: 2,
+        id: Some(0),
+        controllers: hierarchies.unified_controllers.clone(),
+    });
+    let legacy = hierarchies.legacy.iter().map(|hierarchy| Hierarchy {
+        path: hierarchy.path.display().to_string(),
+        version: 1,
+        id: hierarchy.id,
+        controllers: Some(hierarchy.controllers.clone()),
+    });
+    Cgroups {
+        layout: hierarchies.layout(),
+        hierarchies: unified.into_iter().chain(legacy).collect(),
+    }
+}
+
+/// The clock of `bpf_ktime_get_ns`, which is asked at each block request and each first byte.
+pub(super) fn clock(sys_root: &Path) -> Check {
+    let file = sys_root.join("devices/system/clocksource/clocksource0/current_clocksource");
+    let name = fs::read_to_string(&file).unwrap_or_default();
+    match name.trim() {
+        "" => Check {
+            state: State::Degraded,
+            found: None,
+            reason: Some("the kernel does not tell its clock".to_owned()),
+            remedy: None,
+        },
+        // Each asks a device outside of the CPU, which takes about a microsecond.
+        slow @ ("hpet" | "acpi_pm" | "jiffies" | "refined-jiffies") => Check {
+            state: State::Degraded,
+            found: Some(slow.to_owned()),
+            reason: Some(format!("{slow} is slow or coarse: block requests cost more to count")),
+            remedy: Some(
+                "see dmesg for why the kernel does not trust the CPU's own clock".to_owned(),
+            ),
+        },
+        name => Check::on(name),
+    }
+}
+
+/// The container daemons whose sockets are there, and whether they let us in.
+pub(super) async fn daemons(common: &Common) -> Vec<Daemon> {
+    let root = HostRoot::new(&common.proc_root);
+    let mut places: Vec<(&'static str, PathBuf)> =
+        SOCKETS.iter().map(|(name, path)| (*name, root.path(path))).collect();
+    let Sockets { docker, podman, cri } = &common.sockets;
+    for (socket, names) in
+        [(cri, &["containerd", "cri-o"][..]), (podman, &["podman"]), (docker, &["docker"])]
+    {
+        if let Socket::Path(path) = socket {
+            places.retain(|(name, _)| !names.contains(name));
+            places.insert(0, (names[0], path.clone()));
+        }
+    }
+    let mut found = Vec::new();
+    for (name, path) in places {
+        let state = match timeout(CONNECT_TIMEOUT, UnixStream::connect(&path)).await {
+            Ok(Ok(_)) => "answers".to_owned(),
+            Ok(Err(error)) if error.kind() == io::ErrorKind::NotFound => continue,
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "does not answer".to_owned(),
+        };
+        found.push(Daemon { name, socket: path.display().to_string(), state });
+    }
+    found
+}
+
+/// How the I/O of each block device is counted.
+pub(super) fn block_devices(common: &Common, kernel: &Kernel) -> BTreeMap<String, CountedDevice> {
+    let mut devices = Devices::new(&common.sys_root);
+    let leaves: Vec<String> = devices.bio_leaves().map(|device| device.to_string()).collect();
+    let disks = HostFacts::read(&common.proc_root, &common.sys_root).disks;
+    let how = |numbers: &str, devices: &mut Devices| -> Result<&'static str, String> {
+        if let Some(reason) = &kernel.block_reason {
+            return Err(reason.clone());
+        }
+        let device = parse_device(numbers).map(|device| devices.get(device).clone());
+        let device = device.unwrap_or_default();
+        match &kernel.extras.bios {
+            _ if device.stacked => Ok("below"),
+            _ if device.requests => Ok("requests"),
+            Bios::Counted(_) if leaves.iter().any(|leaf| leaf == numbers) => Ok("bios"),
+            Bios::Failed(reason) | Bios::Idle(Err(reason)) => Err(reason.clone()),
+            Bios::Idle(Ok(_)) | Bios::Counted(_) => {
+                Err("it neither makes requests nor stands on a device that does".to_owned())
+            }
+        }
+    };
+    let counted = disks.into_iter().map(|(numbers, disk)| {
+        let found = how(&numbers, &mut devices);
+        let device = CountedDevice {
+            name: disk.name,
+            counted: found.as_ref().ok().copied(),
+            reason: found.err(),
+        };
+        (numbers, device)
+    });
+    counted.collect()
+}
+
+fn parse_device(numbers: &str) -> Option<Device> {
+    let (major, minor) = numbers.split_once(':')?;
+    Some(Device { major: major.parse().ok()?, minor: minor.parse().ok()? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slow_clocks_are_told() {
+        let sys = tempfile::tempdir().unwrap();
+        let place = sys.path().join("devices/system/clocksource/clocksource0");
+        fs::create_dir_all(&place).unwrap();
+        let state_with = |name: &str| {
+            fs::write(place.join("current_clocksource"), name).unwrap();
+            clock(sys.path()).state
+        };
+        assert_eq!(state_with("tsc\n"), State::On);
+        assert_eq!(state_with("hpet\n"), State::Degraded);
+        assert_eq!(clock(Path::new("/nonexistent")).found, None);
+    }
+
+    #[test]
+    fn devices_are_pairs_of_numbers() {
+        assert_eq!(parse_device("254:0"), Some(Device { major: 254, minor: 0 }));
+        assert_eq!(parse_device("254"), None);
+    }
+}

@@ -1,0 +1,53 @@
+//! Load averages and uptime.
+
+use crate::cgroup::{
+    pressure::hundredths,
+    text::{number, words},
+};
+
+/// Reads the three averages of a `/proc/loadavg`, which have two decimals (`fs/proc/loadavg.c`).
+pub fn parse_loadavg(text: &[u8]) -> Option<[u64; 3]> {
+    let mut averages = words(text).map(hundredths);
+    let mut next = || averages.next().flatten();
+    Some([next()?, next()?, next()?])
+}
+
+/// Reads the first number of a `/proc/uptime`, in hundredths of seconds since boot, sleep included
+/// (`fs/proc/uptime.c`).
+pub fn parse_uptime(text: &[u8]) -> Option<u64> {
+    let (whole, [point, tenths, hundredths]) = words(text).next()?.split_last_chunk()?;
+    let decimals = number(&[*tenths, *hundredths]).filter(|_| *point == b'.')?;
+    number(whole)?.checked_mul(100)?.checked_add(decimals)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn averages_are_hundredths() {
+        assert_eq!(parse_loadavg(b"0.15 12.64 100.91 1/234 5678\n"), Some([15, 1_264, 10_091]));
+        for text in ["", "0.15 0.64", "0.15 x.64 0.91", "0,15 0.64 0.91", "15 64 91"] {
+            assert_eq!(parse_loadavg(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn uptime_is_hundredths() {
+        assert_eq!(parse_uptime(b"350735.47 234388.90\n"), Some(35_073_547));
+        for text in ["", "1", "1.5 2.00", "18446744073709551615.00"] {
+            assert_eq!(parse_uptime(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken(text: Vec<u8>, value: u64) {
+            parse_loadavg(&text);
+            parse_uptime(&text);
+            parse_uptime(format!("{value}.00").as_bytes());
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! The rows of a report: which are shown, and in which order. Pure.
+
+use std::cmp::Reverse;
+
+use jiff::Timestamp;
+
+use crate::model::{Container, Ended, Kind, Report};
+use crate::output::Sort;
+use crate::output::table::Options;
+
+/// One row, and what its cells need to know besides.
+#[derive(Clone, Copy, Debug)]
+pub struct Row<'a> {
+    /// Whose row it is.
+    pub container: &'a Container,
+    /// Its receipt, if it has ended.
+    pub ended: Option<&'a Ended>,
+    /// When the report was made.
+    pub now: Timestamp,
+    /// What was asked for.
+    pub options: &'a Options,
+    /// Whether to mark numbers that a footnote explains.
+    pub marks: bool,
+}
+
+/// The rows of what is alive, of one kind.
+pub(super) fn alive<'a>(
+    report: &'a Report,
+    kind: Kind,
+    options: &'a Options,
+    marks: bool,
+) -> Vec<Row<'a>> {
+    let wanted = |row: &&Container| row.kind == kind && options.filters.fit(row);
+    let row = |container| Row { container, ended: None, now: report.time, options, marks };
+    report.containers.iter().filter(wanted).map(row).collect()
+}
+
+/// The rows of what has ended, the latest first.
+pub(super) fn ended<'a>(report: &'a Report, options: &'a Options, marks: bool) -> Vec<Row<'a>> {
+    let wanted = |ended: &&Ended| options.filters.fit(&ended.container);
+    let row = |ended: &'a Ended| {
+        let container = &ended.container;
+        Row { container, ended: Some(ended), now: report.time, options, marks }
+    };
+    report.ended.iter().filter(wanted).map(row).collect()
+}
+
+/// What people call the row, and sort it by.
+pub(super) fn name(container: &Container) -> &str {
+    match container.kind {
+        Kind::Container => container.name.as_deref().unwrap_or(&container.id),
+        Kind::Service => &container.id,
+        Kind::Other => &container.cgroup,
+    }
+}
+
+/// Sorts by name, or biggest first with the unknown at the end; equals by name.
+pub(super) fn order(rows: &mut [Row<'_>], sort: Sort) {
+    rows.sort_by_cached_key(|row| {
+        let container = row.container;
+        let size = match sort {
+            Sort::Name => None,
+            Sort::Cpu => container.cpu.percent.map(ordered),
+            Sort::Memory => container.memory.working_set_bytes,
+            Sort::Network => {
+                let io = container.network.io();
+                sum(io.rx_bytes, io.tx_bytes)
+            }
+            Sort::Block => sum(container.block.total.read_bytes, container.block.total.write_bytes),
+            Sort::Pids => container.pids.current,
+        };
+        (Reverse(size), name(container).to_owned(), container.cgroup.clone())
+    });
+}
+
+/// A non-negative number as one that sorts like it.
+pub(crate) fn ordered(value: f64) -> u64 {
+    value.max(0.0).to_bits()
+}
+
+fn sum(a: Option<u64>, b: Option<u64>) -> Option<u64> {
+    match (a, b) {
+        (None, None) => None,
+        _ => Some(a.unwrap_or(0).saturating_add(b.unwrap_or(0))),
+    }
+}

@@ -1,0 +1,167 @@
+//! The numbers of a row at one instant: shares, sizes, and rates since the report before.
+
+use crate::model::{Container, NetworkIo};
+
+/// A number that has a column of its own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Figure {
+    /// Share of one CPU, in percent.
+    Cpu,
+    /// Working set, in bytes.
+    Memory,
+    /// Working set as a share of the limit, in percent.
+    MemoryPercent,
+    /// Bytes received per second.
+    Rx,
+    /// Bytes sent per second.
+    Tx,
+    /// Bytes read from block devices per second.
+    Read,
+    /// Bytes written to block devices per second.
+    Write,
+    /// Processes and threads.
+    Pids,
+}
+
+/// How many there are.
+const FIGURES: usize = 8;
+
+/// All figures of a row. `None` is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Figures([Option<f64>; FIGURES]);
+
+/// The figures of several rows together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Sum {
+    /// Sums of what is known.
+    pub figures: Figures,
+    partial: [bool; FIGURES],
+}
+
+/// Counters of a row, from which the next report makes rates.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counters {
+    network: [Option<u64>; 2],
+    /// Whether those are of the container's own sockets; devices count something else.
+    own_sockets: bool,
+    block: [Option<u64>; 2],
+}
+
+impl Figures {
+    /// What a row tells, and its rates if there are counters of `seconds` before.
+    pub fn of(row: &Container, now: &Counters, before: Option<(&Counters, f64)>) -> Self {
+        let mut figures = Self::default();
+        figures.set(Figure::Cpu, row.cpu.percent);
+        figures.set(Figure::Memory, row.memory.working_set_bytes.map(|bytes| bytes as f64));
+        figures.set(Figure::MemoryPercent, row.memory.percent);
+        figures.set(Figure::Pids, row.pids.current.map(|pids| pids as f64));
+        if let Some((before, seconds)) = before {
+            if before.own_sockets == now.own_sockets {
+                figures.set(Figure::Rx, rate(before.network[0], now.network[0], seconds));
+                figures.set(Figure::Tx, rate(before.network[1], now.network[1], seconds));
+            }
+            figures.set(Figure::Read, rate(before.block[0], now.block[0], seconds));
+            figures.set(Figure::Write, rate(before.block[1], now.block[1], seconds));
+        }
+        figures
+    }
+
+    /// One of them.
+    pub fn get(&self, figure: Figure) -> Option<f64> {
+        self.0[figure as usize]
+    }
+
+    /// Two of them together; `None` if neither is known.
+    pub fn both(&self, [first, second]: [Figure; 2]) -> Option<f64> {
+        match (self.get(first), self.get(second)) {
+            (None, None) => None,
+            (first, second) => Some(first.unwrap_or(0.0) + second.unwrap_or(0.0)),
+        }
+    }
+
+    /// Sets one of them.
+    pub fn set(&mut self, figure: Figure, value: Option<f64>) {
+        self.0[figure as usize] = value;
+    }
+}
+
+impl Sum {
+    /// Adds a row's.
+    pub fn add(&mut self, other: &Figures) {
+        for ((sum, partial), value) in
+            self.figures.0.iter_mut().zip(&mut self.partial).zip(&other.0)
+        {
+            match value {
+                Some(value) => *sum = Some(sum.unwrap_or(0.0) + value),
+                None => *partial = true,
+            }
+        }
+    }
+
+    /// Whether it leaves out rows of which the figure is unknown.
+    pub fn is_partial(&self, figure: Figure) -> bool {
+        self.partial[figure as usize]
+    }
+}
+
+impl Counters {
+    /// Those of a row.
+    pub fn of(row: &Container) -> Self {
+        let NetworkIo { rx_bytes, tx_bytes, own_sockets } = row.network.io();
+        let block = &row.block.total;
+        Self {
+            network: [rx_bytes, tx_bytes],
+            own_sockets,
+            block: [block.read_bytes, block.write_bytes],
+        }
+    }
+}
+
+/// Growth per second; unknown if a counter fell, because then it is another counter.
+pub fn rate(before: Option<u64>, now: Option<u64>, seconds: f64) -> Option<f64> {
+    let grown = now?.checked_sub(before?)?;
+    (seconds > 0.0).then(|| grown as f64 / seconds)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::fixture;
+
+    #[test]
+    fn rates_are_growth_per_second_and_unknown_after_a_fall() {
+        assert_eq!(rate(Some(10), Some(30), 2.0), Some(10.0));
+        assert_eq!(rate(Some(30), Some(10), 2.0), None);
+        assert_eq!(rate(None, Some(10), 2.0), None);
+        assert_eq!(rate(Some(10), Some(30), 0.0), None);
+    }
+
+    #[test]
+    fn devices_and_own_sockets_are_not_compared() {
+        let row = fixture::web();
+        let now = Counters::of(&row);
+        let same = Figures::of(&row, &now, Some((&now, 1.0)));
+        assert_eq!((same.get(Figure::Rx), same.get(Figure::Write)), (Some(0.0), Some(0.0)));
+        let other = Counters { own_sockets: true, ..now };
+        let changed = Figures::of(&row, &now, Some((&other, 1.0)));
+        assert_eq!((changed.get(Figure::Rx), changed.get(Figure::Write)), (None, Some(0.0)));
+        assert_eq!(Figures::of(&row, &now, None).get(Figure::Read), None);
+    }
+
+    #[test]
+    fn sums_tell_what_they_leave_out() {
+        let mut sum = Sum::default();
+        let mut row = Figures::default();
+        row.set(Figure::Cpu, Some(2.5));
+        sum.add(&row);
+        row.set(Figure::Pids, Some(3.0));
+        sum.add(&row);
+        assert_eq!(sum.figures.get(Figure::Cpu), Some(5.0));
+        assert!(!sum.is_partial(Figure::Cpu));
+        assert_eq!(
+            (sum.figures.get(Figure::Pids), sum.is_partial(Figure::Pids)),
+            (Some(3.0), true)
+        );
+        assert_eq!((sum.figures.get(Figure::Rx), sum.is_partial(Figure::Rx)), (None, true));
+    }
+}

@@ -1,0 +1,345 @@
+use proptest::prelude::*;
+
+use super::*;
+use crate::{
+    output::fixture,
+    top::{
+        events::What,
+        fixture::{at, ended, host, top},
+        view::{self, theme::Theme},
+    },
+};
+use ratatui::{Terminal, backend::TestBackend};
+
+/// After two reports, drawn on a screen of 100 × 12.
+fn state() -> State {
+    let mut state = State::new(&top());
+    state.take(host(1));
+    state.take(host(2));
+    drawn(&mut state);
+    state
+}
+
+fn drawn(state: &mut State) {
+    let mut terminal = Terminal::new(TestBackend::new(100, 12)).unwrap();
+    let mut areas = Areas::default();
+    terminal.draw(|frame| areas = view::draw(frame, state, Theme { has_color: true })).unwrap();
+    state.drawn(&areas);
+}
+
+fn marked(state: &State) -> String {
+    match state.lines.lines[state.cursor] {
+        Line::Group(index) => state.lines.groups[index].name.clone(),
+        Line::Row(index) => label(&state.report.as_ref().unwrap().containers[index]).to_owned(),
+        Line::Ended(index) => {
+            label(&state.report.as_ref().unwrap().ended[index].container).to_owned()
+        }
+    }
+}
+
+fn type_text(state: &mut State, text: &str) {
+    text.chars().for_each(|character| state.act(Action::Type(character)));
+}
+
+#[test]
+fn the_mark_stays_on_its_container_when_the_order_changes() {
+    let mut state = state();
+    assert_eq!(marked(&state), "shop-db-1");
+    state.act(Action::Move(1));
+    assert_eq!(marked(&state), "pod-main");
+    let mut report = host(3);
+    report.containers[3].cpu.percent = Some(0.5);
+    state.take(report);
+    assert_eq!((marked(&state).as_str(), state.cursor), ("pod-main", 3));
+    state.act(Action::SortBy(Sort::Name));
+    assert_eq!(marked(&state), "pod-main");
+    state.act(Action::Tree);
+    assert_eq!(marked(&state), "pod-main");
+}
+
+#[test]
+fn without_a_choice_the_mark_stays_at_the_top() {
+    let mut state = state();
+    let mut report = host(3);
+    report.containers[2].cpu.percent = Some(500.0);
+    state.take(report);
+    assert_eq!((marked(&state).as_str(), state.cursor), ("lonely", 0));
+}
+
+#[test]
+fn who_goes_leaves_the_mark_where_it_was() {
+    let mut state = state();
+    state.act(Action::Last);
+    assert_eq!(marked(&state), "lonely");
+    let mut report = host(3);
+    report.containers.remove(2);
+    state.take(report);
+    assert_eq!(marked(&state), "pod-side");
+    state.take(fixture::report(Vec::new()));
+    state.act(Action::Move(1));
+    state.act(Action::Open);
+    assert_eq!((state.cursor, state.detail.is_none()), (0, true));
+}
+
+#[test]
+fn moves_stay_in_the_list() {
+    let mut state = state();
+    for (action, line) in [
+        (Action::Move(-1), 0),
+        (Action::Last, 4),
+        (Action::Move(1), 4),
+        (Action::Wheel(-1), 1),
+        (Action::Pages(1), 4),
+        (Action::First, 0),
+        (Action::Wheel(1), 3),
+    ] {
+        state.act(action);
+        assert_eq!(state.cursor, line, "{action:?}");
+    }
+}
+
+#[test]
+fn a_filter_narrows_with_each_letter_and_escape_shows_all() {
+    let mut state = state();
+    state.act(Action::Prompt(Purpose::Filter));
+    type_text(&mut state, "shop");
+    assert_eq!(state.lines.lines.len(), 2);
+    type_text(&mut state, "-w");
+    assert_eq!(state.lines.lines.len(), 1);
+    state.act(Action::Erase);
+    state.act(Action::Accept);
+    assert_eq!((state.lines.lines.len(), state.prompt.is_none()), (2, true));
+    state.act(Action::Back);
+    assert_eq!(state.lines.lines.len(), 5);
+    state.act(Action::Prompt(Purpose::Filter));
+    type_text(&mut state, &"x".repeat(2 * PROMPT_MAX));
+    assert_eq!(state.wanted.filter.len(), PROMPT_MAX);
+    state.act(Action::Dismiss);
+    assert_eq!(state.lines.lines.len(), 5);
+}
+
+#[test]
+fn a_search_goes_on_to_the_next_match() {
+    let mut state = state();
+    state.act(Action::Prompt(Purpose::Search));
+    type_text(&mut state, "POD");
+    assert_eq!(marked(&state), "pod-main");
+    state.act(Action::Next);
+    assert_eq!(marked(&state), "pod-side");
+    state.act(Action::Next);
+    assert_eq!(marked(&state), "pod-main");
+    type_text(&mut state, "nobody");
+    assert_eq!(marked(&state), "pod-main");
+    let mut empty = State::new(&top());
+    empty.act(Action::Prompt(Purpose::Search));
+    empty.act(Action::Next);
+}
+
+#[test]
+fn the_same_column_again_turns_the_order() {
+    let mut state = state();
+    state.act(Action::SortBy(Sort::Cpu));
+    assert!(state.wanted.is_reversed && marked(&state) == "lonely");
+    state.act(Action::SortBy(Sort::Memory));
+    assert!(!state.wanted.is_reversed && marked(&state) == "shop-db-1");
+    for expected in [Sort::Network, Sort::Block, Sort::Pids, Sort::Name, Sort::Cpu] {
+        state.act(Action::NextSort(1));
+        assert_eq!(state.wanted.sort, expected);
+    }
+    state.act(Action::NextSort(-1));
+    assert_eq!(state.wanted.sort, Sort::Name);
+}
+
+#[test]
+fn groups_fold_from_any_of_their_rows() {
+    let mut state = state();
+    state.act(Action::Tree);
+    state.act(Action::Move(2));
+    assert_eq!(marked(&state), "shop-web-1");
+    state.act(Action::Collapse);
+    assert_eq!((marked(&state).as_str(), state.lines.lines.len()), ("compose shop", 6));
+    state.act(Action::Open);
+    assert_eq!(state.lines.lines.len(), 8);
+    state.act(Action::Collapse);
+    state.act(Action::Expand);
+    assert_eq!((marked(&state).as_str(), state.lines.lines.len()), ("compose shop", 8));
+}
+
+#[test]
+fn a_page_opens_scrolls_and_closes() {
+    let mut state = state();
+    state.act(Action::Open);
+    assert_eq!(state.shown().unwrap().0.name.as_deref(), Some("shop-db-1"));
+    state.act(Action::Last);
+    drawn(&mut state);
+    let last = state.detail.as_ref().unwrap().scroll;
+    assert!(last > 0 && last < 200, "{last}");
+    state.act(Action::First);
+    state.act(Action::Pages(1));
+    assert_eq!(state.detail.as_ref().unwrap().scroll, state.page_lines);
+    state.act(Action::Back);
+    assert!(state.detail.is_none());
+    assert_eq!(marked(&state), "shop-db-1");
+}
+
+#[test]
+fn a_page_goes_on_when_its_container_ends() {
+    let mut state = state();
+    state.act(Action::Open);
+    let mut report = host(3);
+    let gone = report.containers.remove(1);
+    report.ended = vec![Ended { container: gone, ..ended("other", 3) }];
+    state.take(report);
+    let (row, end) = state.shown().unwrap();
+    assert_eq!(
+        (row.name.as_deref(), end.map(|end| end.ended_at)),
+        (Some("shop-db-1"), Some(at(3)))
+    );
+    state.take(host(0));
+    assert!(state.shown().is_some(), "back to life");
+    state.take(fixture::report(Vec::new()));
+    assert!(state.shown().is_none());
+    drawn(&mut state);
+}
+
+#[test]
+fn clicks_mark_open_and_sort() {
+    let mut state = state();
+    state.act(Action::Click(2));
+    assert_eq!((state.cursor, state.detail.is_none()), (2, true));
+    state.act(Action::Click(2));
+    assert!(state.detail.is_some());
+    state.act(Action::Back);
+    state.act(Action::Click(99));
+    assert_eq!(state.cursor, 2);
+}
+
+#[test]
+fn the_interval_goes_in_steps_and_stays_in_bounds() {
+    let mut state = state();
+    state.act(Action::Slower);
+    assert_eq!(state.interval, Duration::from_secs(2));
+    for _ in 0..20 {
+        state.act(Action::Slower);
+    }
+    assert_eq!(state.interval, MAX_INTERVAL);
+    for _ in 0..20 {
+        state.act(Action::Faster);
+    }
+    assert_eq!(state.interval, MIN_INTERVAL);
+    state.interval = Duration::from_millis(1_500);
+    state.act(Action::Faster);
+    assert_eq!(state.interval, Duration::from_secs(1));
+}
+
+#[test]
+fn scopes_go_round() {
+    let mut state = state();
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        state.act(Action::Scope);
+        seen.push((state.wanted.scope, state.lines.lines.len()));
+    }
+    assert_eq!(seen, [(Scope::Services, 1), (Scope::All, 6), (Scope::Containers, 5)]);
+}
+
+fn told(state: &State) -> Vec<(String, What)> {
+    state.events.latest().map(|event| (event.label.clone(), event.what.clone())).collect()
+}
+
+#[test]
+fn what_happens_between_reports_is_told_once() {
+    let mut state = state();
+    assert_eq!(told(&state), [], "those who were there are no news");
+    let mut report = host(3);
+    let mut fresh = crate::top::fixture::container("fresh", 1.0, 1);
+    fresh.startup.made_at = Some(at(2));
+    report.containers.push(fresh);
+    report.containers[2].memory.oom_kills = Some(1);
+    report.ended = vec![ended("short", 3)];
+    let again = report.clone();
+    state.take(report);
+    let oom = What::OomKill(Some("hungry".to_owned()));
+    let expected = [
+        ("fresh".to_owned(), What::Started),
+        ("lonely".to_owned(), What::OomKill(None)),
+        ("short".to_owned(), What::Ended),
+        ("short".to_owned(), oom),
+    ];
+    assert_eq!(told(&state), expected);
+    assert_eq!(state.events.latest().next().unwrap().at, at(2));
+    state.take(again);
+    assert_eq!(told(&state).len(), expected.len(), "nothing is told twice");
+}
+
+#[test]
+fn another_life_in_the_same_cgroup_is_a_start_and_has_no_rates_yet() {
+    let mut state = state();
+    let mut report = host(3);
+    report.containers[1].startup.made_at = Some(at(3));
+    state.take(report);
+    assert_eq!(told(&state), [("shop-db-1".to_owned(), What::Started)]);
+    let figures = state.histories.figures();
+    assert_eq!(figures[1].get(crate::top::figures::Figure::Rx), None);
+    assert!(figures[0].get(crate::top::figures::Figure::Rx).is_some());
+}
+
+fn any_action() -> impl Strategy<Value = Action> {
+    prop_oneof![
+        any::<isize>().prop_map(Action::Move),
+        (-9..9isize).prop_map(Action::Wheel),
+        any::<isize>().prop_map(Action::Pages),
+        (0..20usize).prop_map(Action::Click),
+        (-9..9isize).prop_map(Action::NextSort),
+        any::<char>().prop_map(Action::Type),
+        prop::sample::select(vec![
+            Action::First,
+            Action::Last,
+            Action::Open,
+            Action::Back,
+            Action::Help,
+            Action::Reverse,
+            Action::Tree,
+            Action::Ended,
+            Action::Scope,
+            Action::Collapse,
+            Action::Expand,
+            Action::Prompt(Purpose::Filter),
+            Action::Prompt(Purpose::Search),
+            Action::Erase,
+            Action::Accept,
+            Action::Dismiss,
+            Action::Next,
+        ]),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    /// Whatever is pressed, comes and goes, there is a frame, and the mark is on a line.
+    #[test]
+    fn any_keys_on_any_screen(
+        steps in prop::collection::vec((any_action(), any::<u8>()), 0..60),
+        width in 0..200u16,
+        height in 0..50u16,
+    ) {
+        let mut state = State::new(&top());
+        let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
+        for (second, (action, chance)) in (1..).zip(steps) {
+            if chance < 80 {
+                let mut report = host(second);
+                // Somebody ends.
+                let gone = report.containers.remove(usize::from(chance) % report.containers.len());
+                report.ended = vec![Ended { container: gone, ..ended("x", second as i64) }];
+                state.take(report);
+            }
+            state.act(action);
+            let mut areas = Areas::default();
+            let theme = Theme { has_color: true };
+            terminal.draw(|frame| areas = view::draw(frame, &state, theme)).unwrap();
+            state.drawn(&areas);
+            prop_assert!(state.cursor < state.lines.lines.len().max(1));
+        }
+    }
+}

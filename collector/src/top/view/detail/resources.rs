@@ -1,0 +1,186 @@
+//! CPU, memory, tasks.
+
+use ratatui::text::{Line, Span};
+
+use super::{Section, Subject, entry, styled};
+use crate::{
+    model::Pressure,
+    output::{
+        columns::cells::known,
+        units::{bytes_size, percent},
+    },
+    top::{
+        figures::rate,
+        history::Series,
+        view::{
+            ago,
+            graph::{bar, sparkline},
+        },
+    },
+};
+
+/// Characters of a bar.
+const BAR_WIDTH: usize = 20;
+
+/// Characters of a sparkline at most.
+const SPARKLINE_WIDTH: usize = 60;
+
+/// Kinds of memory in `memory.stat`: v2's name, v1's name, and what people call it. What is not
+/// there is not shown.
+const KINDS: [(&str, &str, &str); 11] = [
+    ("anon", "total_rss", "anon"),
+    ("file", "total_cache", "file"),
+    ("inactive_file", "total_inactive_file", " inactive"),
+    ("file_mapped", "total_mapped_file", " mapped"),
+    ("file_dirty", "total_dirty", " dirty"),
+    ("shmem", "total_shmem", " shmem"),
+    ("kernel", "", "kernel"),
+    ("slab", "", " slab"),
+    ("pagetables", "", " page tables"),
+    ("sock", "", "sockets"),
+    ("unevictable", "total_unevictable", "unevictable"),
+];
+
+pub(super) fn cpu(subject: &Subject<'_>) -> Section {
+    let cpu = &subject.row.cpu;
+    let limit = cpu.limit_cores.map(|cores| format!("; may use {cores} CPUs"));
+    let mut lines = Vec::new();
+    if subject.ended.is_none() {
+        let now = known(cpu.percent, |share| format!("{share:.1}% of one CPU"));
+        lines.push(entry("now", now + &limit.unwrap_or_default()));
+        lines.push(history(subject, Series::Cpu, 100.0));
+    }
+    lines.push(entry(
+        "in all",
+        format!(
+            "{} ({} user, {} system)",
+            seconds(cpu.usage_seconds),
+            seconds(cpu.user_seconds),
+            seconds(cpu.system_seconds)
+        ),
+    ));
+    lines.push(throttling(subject));
+    let before = subject.before.map(|(row, seconds)| (row.cpu.pressure, seconds));
+    lines.extend(pressure(cpu.pressure, before));
+    Section { title: "CPU", lines }
+}
+
+/// How often and for how long its quota stopped it.
+fn throttling(subject: &Subject<'_>) -> Line<'static> {
+    let cpu = &subject.row.cpu;
+    let Some(throttled) = cpu.throttled_periods else {
+        return entry("throttled", known(None::<u64>, |_| String::new()));
+    };
+    let recent = subject.before.and_then(|(before, _)| {
+        let all = cpu.periods?.checked_sub(before.cpu.periods?)?;
+        let hit = throttled.checked_sub(before.cpu.throttled_periods?)?;
+        (all > 0).then(|| hit as f64 / all as f64 * 100.0)
+    });
+    let now = recent.map_or_else(String::new, |share| format!("{share:.0}% of periods now; "));
+    let text = format!(
+        "{now}{throttled} of {} periods, {}",
+        known(cpu.periods, |periods| periods.to_string()),
+        seconds(cpu.throttled_seconds)
+    );
+    match recent {
+        Some(share) if share > 0.0 => styled("throttled", text, subject.theme.alarm()),
+        _ => entry("throttled", text),
+    }
+}
+
+pub(super) fn memory(subject: &Subject<'_>) -> Section {
+    let memory = &subject.row.memory;
+    let limit = memory.limit_bytes.filter(|limit| *limit > 0);
+    let share = |bytes: u64| limit.map_or(0.0, |limit| bytes as f64 / limit as f64);
+    let mut lines = vec![entry(
+        "working set",
+        format!(
+            "{} of {} ({})",
+            known(memory.working_set_bytes, bytes_size),
+            known(memory.limit_bytes, bytes_size),
+            known(memory.percent, percent)
+        ),
+    )];
+    if subject.ended.is_none() {
+        lines.push(history(subject, Series::Memory, 0.0));
+    }
+    let total = [("usage", memory.usage_bytes), ("peak", memory.peak_bytes)];
+    let kinds = KINDS.iter().filter_map(|(v2, v1, name)| {
+        let stat = |name: &str| memory.stat.get(name).copied();
+        // v1 calls its anonymous memory rss, and has `cache`, which v2 has not.
+        let bytes = if memory.stat.contains_key("total_cache") { stat(v1) } else { stat(v2) };
+        Some((*name, Some(bytes?)))
+    });
+    for (name, bytes) in total.into_iter().chain(kinds).chain([("swap", memory.swap_bytes)]) {
+        lines.push(Line::from(vec![
+            Span::raw(format!("{name:<13} {:>9}  ", known(bytes, bytes_size))),
+            Span::styled(bar(bytes.map_or(0.0, share), BAR_WIDTH), subject.theme.graph()),
+        ]));
+    }
+    lines.extend(oom(subject));
+    let before = subject.before.map(|(row, seconds)| (row.memory.pressure, seconds));
+    lines.extend(pressure(memory.pressure, before));
+    Section { title: "Memory (bars: share of the limit)", lines }
+}
+
+fn oom(subject: &Subject<'_>) -> Option<Line<'static>> {
+    let memory = &subject.row.memory;
+    let last = memory.last_oom_kill.as_ref().map(|kill| {
+        let when = ago(subject.report.time, kill.at);
+        format!(", the last {when}: {} (pid {})", kill.command, kill.pid)
+    });
+    let text = known(memory.oom_kills, |count| count.to_string()) + &last.unwrap_or_default();
+    Some(match memory.oom_kills {
+        Some(0) => entry("OOM kills", text),
+        None if memory.last_oom_kill.is_none() => entry("OOM kills", text),
+        _ => styled("OOM kills", text, subject.theme.alarm()),
+    })
+}
+
+pub(super) fn tasks(subject: &Subject<'_>) -> Section {
+    let pids = &subject.row.pids;
+    let limit =
+        pids.limit.map_or_else(|| "no limit".to_owned(), |limit| format!("at most {limit}"));
+    let count = known(pids.current, |count| count.to_string());
+    let when = if subject.ended.is_some() { "last" } else { "now" };
+    Section { title: "Tasks", lines: vec![entry(when, format!("{count} ({limit})"))] }
+}
+
+/// Shares of the interval in which tasks waited, where the kernel tells.
+fn pressure(
+    now: Option<Pressure>,
+    before: Option<(Option<Pressure>, f64)>,
+) -> Option<Line<'static>> {
+    let now = now?;
+    let before = before.and_then(|(pressure, seconds)| Some((pressure?, seconds)));
+    let share = |of: fn(&Pressure) -> Option<f64>| {
+        let (before, seconds) = before.as_ref()?;
+        let waited = (of(&now)? - of(before)?).max(0.0);
+        (*seconds > 0.0).then(|| waited / seconds * 100.0)
+    };
+    let text = format!(
+        "{} some, {} full; in all {} some, {} full",
+        known(share(|pressure| pressure.some_seconds), percent),
+        known(share(|pressure| pressure.full_seconds), percent),
+        seconds(now.some_seconds),
+        seconds(now.full_seconds)
+    );
+    Some(entry("pressure", text))
+}
+
+/// The last samples, as far as there is room.
+fn history(subject: &Subject<'_>, series: Series, full: f32) -> Line<'static> {
+    let width = subject.width.saturating_sub(14).min(SPARKLINE_WIDTH);
+    let values = subject.state.histories.values(&subject.row.cgroup, series);
+    let line = sparkline(values, width, full);
+    styled("lately", line, subject.theme.graph())
+}
+
+fn seconds(value: Option<f64>) -> String {
+    known(value, |seconds| format!("{seconds:.3} s"))
+}
+
+/// Growth per second of two counters, as text.
+pub(super) fn per_second(before: Option<u64>, now: Option<u64>, seconds: f64) -> String {
+    known(rate(before, now, seconds), |rate| format!("{rate:.1}/s"))
+}

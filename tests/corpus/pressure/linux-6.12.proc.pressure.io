@@ -1,0 +1,2 @@
+some avg10=0.00 avg60=0.00 avg300=0.00 total=14762
+full avg10=0.00 avg60=0.00 avg300=0.00 total=2987

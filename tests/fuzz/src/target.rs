@@ -1,0 +1,5 @@
+//! One target; its name says which.
+
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| tare_fuzz::feed(env!("CARGO_BIN_NAME"), data));

@@ -1,0 +1,213 @@
+//! containerd with a state of its own, driven through its CRI as the kubelet does, and through its
+//! own client.
+
+mod messages;
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::{Context as _, Result};
+use http::uri::PathAndQuery;
+use prost::Message;
+use tokio::runtime::Runtime;
+use tonic::Request;
+use tonic::client::Grpc;
+use tonic::transport::{Channel, Endpoint};
+use tonic_prost::ProstCodec;
+
+use self::messages::{
+    ContainerConfig, CreateContainerRequest, CreateContainerResponse, Empty, ImageSpec,
+    LinuxContainerConfig, LinuxContainerResources, LinuxPodSandboxConfig,
+    LinuxSandboxSecurityContext, NamespaceOption, OneId, PodSandboxConfig, RunPodSandboxRequest,
+    RunPodSandboxResponse, StopContainerRequest,
+};
+pub use self::messages::{ContainerMetadata, PodSandboxMetadata};
+use crate::daemon::{Daemon, RunDir, unmount_below};
+use crate::docker::Image;
+use crate::process::output;
+use crate::scratch::Scratch;
+use crate::wait::PATIENCE;
+
+/// `NamespaceMode::NODE`: the host's network, so that no plugin is needed to make another.
+const NODE: i32 = 2;
+
+/// A daemon; pods and containers are removed on drop.
+#[derive(Debug)]
+pub struct Containerd {
+    daemon: Option<Daemon>,
+    run: RunDir,
+    root: PathBuf,
+    runtime: Runtime,
+    image: String,
+    pods: Vec<(String, PodSandboxConfig)>,
+    tasks: Vec<String>,
+}
+
+impl Containerd {
+    /// Starts it with Docker's image, which pods take to hold their namespaces, too.
+    pub fn start(scratch: &Scratch, image: &Image) -> Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let (run, root) = (RunDir::new()?, scratch.subdirectory()?);
+        let archive = image.save(scratch)?;
+        let image = format!("docker.io/library/{}:latest", image.name());
+        let config = format!(
+            "version = 2\nroot = {root:?}\nstate = {state:?}\n[grpc]\naddress = {socket:?}\n\
+             [plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = {image:?}\n\
+             restrict_oom_score_adj = true\n\
+             [plugins.\"io.containerd.grpc.v1.cri\".containerd]\nsnapshotter = \"native\"\n",
+            state = run.join("state"),
+            socket = run.join("sock"),
+        );
+        let path = run.join("config.toml");
+        fs::write(&path, config).with_context(|| format!("write {}", path.display()))?;
+        let (daemon, pods, tasks) = (None, Vec::new(), Vec::new());
+        let mut containerd = Self { daemon, run, root, runtime, image, pods, tasks };
+        containerd.start_daemon()?;
+        for namespace in ["k8s.io", "default"] {
+            let import = ["--namespace", namespace, "images", "import", "--snapshotter=native"];
+            containerd.client(import.map(OsStr::new).iter().chain(&[archive.as_os_str()]))?;
+        }
+        Ok(containerd)
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.run.join("sock")
+    }
+
+    /// Starts the daemon, again.
+    pub fn start_daemon(&mut self) -> Result<()> {
+        let mut command = Command::new("containerd");
+        command.arg("--config").arg(self.run.join("config.toml"));
+        self.daemon = Some(Daemon::start(command, &self.socket(), &self.run.join("log"))?);
+        Ok(())
+    }
+
+    /// Stops the daemon; containers go on.
+    pub fn stop_daemon(&mut self) {
+        self.daemon = None;
+    }
+
+    /// Runs `ctr ARGS…`, which must succeed; its standard output.
+    pub fn client<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<String> {
+        let mut command = Command::new("ctr");
+        command.arg("--address").arg(self.socket()).args(args);
+        output(command, PATIENCE)
+    }
+
+    /// Starts a container that no CRI knows.
+    pub fn run_plain(&mut self, id: &str, label: &str, load: &[&str]) -> Result<()> {
+        let args = ["run", "--detach", "--snapshotter=native", "--net-host", "--label", label];
+        self.tasks.push(id.to_owned());
+        self.client(args.iter().chain(&[self.image.as_str(), id, "/tare-load"]).chain(load))?;
+        Ok(())
+    }
+
+    /// Makes a pod on the host's network; its id. The pod's cgroup is below `parent`.
+    pub fn run_pod(&mut self, metadata: PodSandboxMetadata, parent: &str) -> Result<String> {
+        let namespace_options = Some(NamespaceOption { network: NODE });
+        let config = PodSandboxConfig {
+            metadata: Some(metadata),
+            linux: Some(LinuxPodSandboxConfig {
+                cgroup_parent: parent.to_owned(),
+                security_context: Some(LinuxSandboxSecurityContext { namespace_options }),
+            }),
+        };
+        let request = RunPodSandboxRequest { config: Some(config.clone()) };
+        let answer: RunPodSandboxResponse = self.call("RunPodSandbox", request)?;
+        self.pods.push((answer.pod_sandbox_id.clone(), config));
+        Ok(answer.pod_sandbox_id)
+    }
+
+    /// Makes a container in a pod, with a limit of memory; its id.
+    pub fn create(
+        &self,
+        pod: &str,
+        metadata: ContainerMetadata,
+        labels: &[(&str, &str)],
+        memory_bytes: i64,
+        load: &[&str],
+    ) -> Result<String> {
+        let config = self.pods.iter().find(|(id, _)| id == pod).map(|(_, config)| config.clone());
+        let resources = Some(LinuxContainerResources { memory_limit_in_bytes: memory_bytes });
+        let labels = labels.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let request = CreateContainerRequest {
+            pod_sandbox_id: pod.to_owned(),
+            config: Some(ContainerConfig {
+                metadata: Some(metadata),
+                image: Some(ImageSpec { image: self.image.clone() }),
+                command: vec!["/tare-load".to_owned()],
+                args: load.iter().map(|&word| word.to_owned()).collect(),
+                labels: labels.collect(),
+                linux: Some(LinuxContainerConfig { resources }),
+            }),
+            sandbox_config: config,
+        };
+        let answer: CreateContainerResponse = self.call("CreateContainer", request)?;
+        Ok(answer.container_id)
+    }
+
+    /// Starts a container that was created.
+    pub fn start_container(&self, id: &str) -> Result<()> {
+        self.call("StartContainer", OneId { id: id.to_owned() }).map(|Empty {}| ())
+    }
+
+    /// Ends a container as the kubelet does.
+    pub fn stop_container(&self, id: &str) -> Result<()> {
+        let request = StopContainerRequest { container_id: id.to_owned(), timeout: 10 };
+        self.call("StopContainer", request).map(|Empty {}| ())
+    }
+
+    /// The image that all its containers run.
+    #[must_use]
+    pub fn image(&self) -> &str {
+        &self.image
+    }
+
+    fn call<Q, A>(&self, method: &str, request: Q) -> Result<A>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
+        let path: PathAndQuery = format!("/runtime.v1.RuntimeService/{method}").parse()?;
+        let socket = format!("unix://{}", self.socket().display());
+        let answer = self.runtime.block_on(async {
+            let channel: Channel = Endpoint::from_shared(socket)?.connect().await?;
+            let mut grpc = Grpc::new(channel);
+            grpc.ready().await?;
+            let codec = ProstCodec::<Q, A>::default();
+            let answer = grpc.unary(Request::new(request), path, codec).await?;
+            anyhow::Ok(answer.into_inner())
+        });
+        answer.with_context(|| format!("CRI: {method}"))
+    }
+
+    fn clean(&mut self) -> Result<()> {
+        if self.daemon.is_none() {
+            self.start_daemon()?;
+        }
+        for (id, _) in std::mem::take(&mut self.pods) {
+            for method in ["StopPodSandbox", "RemovePodSandbox"] {
+                self.call(method, OneId { id: id.clone() }).map(|Empty {}| ())?;
+            }
+        }
+        for id in std::mem::take(&mut self.tasks) {
+            self.client(["tasks", "delete", "--force", &id])?;
+            self.client(["containers", "delete", &id])?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Containerd {
+    fn drop(&mut self) {
+        if let Err(error) = self.clean() {
+            eprintln!("containerd: {error:#}");
+        }
+        self.daemon = None;
+        unmount_below(&self.root);
+    }
+}

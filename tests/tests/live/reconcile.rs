@@ -1,0 +1,65 @@
+//! The sum of all counters against the kernel's own. On some machines the kernel does not run our
+//! programs for every request: then it must be said.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use tare_tests::block::Place;
+use tare_tests::lab::Lab;
+
+const BLOCK: u64 = 4096;
+
+/// A file on the disk, and the load that reads it in so many requests.
+fn reading(lab: &Lab, requests: u64) -> Result<String> {
+    let file = lab.scratch.subdirectory()?.join("file");
+    fs::write(&file, vec![1; usize::try_from(requests * BLOCK)?])?;
+    fs::File::open(&file)?.sync_all()?;
+    let bytes = requests * BLOCK;
+    Ok(format!("read --bytes {bytes} --block {BLOCK} --path {} --mode direct", file.display()))
+}
+
+#[test]
+fn what_a_container_misses_is_said_to_be_lost() -> Result<()> {
+    const READS: u64 = 20_000;
+    let lab = Lab::open()?;
+    let load = reading(&lab, READS)?;
+    let place = Place::new()?;
+    let mut stream = lab.tare.stream("200ms")?;
+    let before = stream.fresh_with(&[place.id()])?;
+    place.load(&load)?;
+    let after = stream.fresh()?;
+    let (old, new) = (before.reconciled("block")?, after.reconciled("block")?);
+    let row = after.row(place.id())?;
+    let missed = READS.saturating_sub(row.u64("/block/read_ops")?);
+    let lost = new.lost - old.lost;
+    println!("{missed} of {READS} reads are missing, {lost} requests are said to be lost");
+    ensure!(new.expected - old.expected >= READS, "{old:?}, {new:?}");
+    ensure!(lost >= missed, "{missed} reads are missing: {old:?}, {new:?}, {row:?}");
+    ensure!(lost < READS / 20, "{old:?}, {new:?}");
+    let (state, reason) = after.source("block")?;
+    let told = reason.is_some_and(|reason| reason.contains("were not seen"));
+    ensure!(told == (new.lost > 0) && told == (state == "degraded"), "{state}: {reason:?}");
+    Ok(())
+}
+
+#[test]
+fn what_found_no_slot_is_not_lost() -> Result<()> {
+    const READS: u64 = 1000;
+    let lab = Lab::open()?;
+    let load = reading(&lab, READS)?;
+    let mut stream = lab.tare.clone().option("--slots", "16").stream("200ms")?;
+    let before = stream.fresh()?.reconciled("block")?;
+    let places = (0..20).map(|_| Place::new()).collect::<Result<Vec<_>>>()?;
+    for place in &places {
+        place.load(&load)?;
+    }
+    let report = stream.fresh()?;
+    let (_, reason) = report.source("block")?;
+    ensure!(reason.is_some_and(|reason| reason.contains("15 slots")), "{reason:?}");
+    let books = report.reconciled("block")?;
+    ensure!(books.expected - before.expected >= 20 * READS, "{before:?}, {books:?}");
+    // Five of them at least are in the overflow.
+    ensure!(books.lost < READS, "{books:?}");
+    ensure!(books.expected.abs_diff(books.counted) < READS, "{books:?}");
+    Ok(())
+}

@@ -1,0 +1,192 @@
+//! `tare top` in a real terminal, with real containers.
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use tare_tests::docker::{Container, Run};
+use tare_tests::lab::Lab;
+use tare_tests::programs::Programs;
+use tare_tests::screen::Screen;
+
+/// A container that spins, one that serves, and `tare top` that shows the two.
+struct Scene {
+    spinner: Container,
+    server: Container,
+    screen: Screen,
+    lab: Lab,
+}
+
+impl Scene {
+    fn open(environment: &str) -> Result<Self> {
+        let lab = Lab::open()?;
+        let load = Run::load("spin --for 600s").option("--label", "tare.test=spins");
+        let spinner = lab.start(load.option("--cpus", "0.2"))?;
+        let server = lab.start(Run::load("serve"))?;
+        let screen = Screen::open(&lab.scratch, 140, 40)?;
+        let scene = Self { spinner, server, screen, lab };
+        scene.start(environment)?;
+        Ok(scene)
+    }
+
+    /// Runs it in the shell, which has something else on its screen.
+    fn start(&self, environment: &str) -> Result<()> {
+        let tare = self.lab.tare.command(&["top", "--interval", "200ms", "--labels", "tare.*"]);
+        let words = [tare.get_program()].into_iter().chain(tare.get_args());
+        let words: Option<Vec<_>> = words.map(|word| word.to_str()).collect();
+        let words = words.context("the command is not UTF-8")?.join(" ");
+        self.screen.line("clear; echo be''fore")?;
+        self.screen.shows("before")?;
+        self.screen.line(&format!("{environment} {words}"))?;
+        self.both()?;
+        Ok(())
+    }
+
+    /// Waits until both containers have a row.
+    fn both(&self) -> Result<String> {
+        let is_there = |now: &str| self.places(now).is_some();
+        self.screen.until("rows of both containers", is_there)
+    }
+
+    /// The lines of the spinner's and the server's rows.
+    fn places(&self, now: &str) -> Option<(usize, usize)> {
+        let place =
+            |name: &str| now.lines().position(|line| line.split_whitespace().next() == Some(name));
+        Some((place(self.spinner.name())?, place(self.server.name())?))
+    }
+
+    /// Waits until the rows are in an order.
+    fn ordered(&self, what: &str, is_right: impl Fn(usize, usize) -> bool) -> Result<String> {
+        let is_so =
+            |now: &str| self.places(now).is_some_and(|(spinner, server)| is_right(spinner, server));
+        self.screen.until(what, is_so)
+    }
+
+    /// Waits for the shell, on the screen that it had, in the mode that it had.
+    fn is_over(&self, code: &str) -> Result<()> {
+        self.screen.given_back()?;
+        self.screen.shows("before")?;
+        self.screen
+            .line("echo code=$?; stty -a | grep -o -w -e -icanon -e icanon -e -echo -e echo")?;
+        let shown = self
+            .screen
+            .until("the modes", |now| now.contains("icanon") && now.contains("echo\n"))?;
+        let lines: Vec<&str> = shown.lines().map(str::trim).collect();
+        ensure!(lines.contains(&format!("code={code}").as_str()), "{shown}");
+        ensure!(lines.contains(&"icanon") && lines.contains(&"echo"), "{shown}");
+        ensure!(!lines.iter().any(|line| line.starts_with('-')), "{shown}");
+        Ok(())
+    }
+}
+
+#[test]
+fn rows_sort_and_open_and_quitting_leaves_nothing_behind() -> Result<()> {
+    let scene = Scene::open("")?;
+    let (screen, spinner) = (&scene.screen, scene.spinner.name());
+    let busiest = scene.ordered("the busiest first", |spinner, server| spinner < server)?;
+    ensure!(busiest.contains("CPU%▾"), "{busiest}");
+    screen.text("r")?;
+    scene.ordered("the other way round", |spinner, server| spinner > server)?;
+
+    // Only the spinner is throttled, and its name is its own.
+    screen.text("/")?;
+    screen.text(spinner)?;
+    screen.until("one row", |now| {
+        scene.places(now).is_none() && now.lines().any(|line| line.starts_with(spinner))
+    })?;
+    screen.key("Enter")?;
+    screen.key("Enter")?;
+    let page = screen.until("the page", |now| now.contains("% of periods now"))?;
+    // Long values go over several lines of their column, which begins in the middle.
+    let right = page.lines().map(|line| line.chars().skip(71).collect::<String>());
+    let joined: String = right.map(|line| line.trim().to_owned()).collect();
+    for part in ["Memory", "eth0", "Block I/O", "tare.test=spins", scene.spinner.id()] {
+        ensure!(page.contains(part) || joined.contains(part), "no {part} in\n{page}");
+    }
+    screen.key("Escape")?;
+    screen.shows("only with")?;
+    screen.key("Escape")?;
+    scene.both()?;
+
+    let programs = Programs::held_by(screen.child()?)?;
+    screen.text("q")?;
+    scene.is_over("0")?;
+    programs.gone()
+}
+
+#[test]
+fn signals_give_the_terminal_back() -> Result<()> {
+    let scene = Scene::open("")?;
+    for (index, signal) in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().enumerate()
+    {
+        if index > 0 {
+            scene.start("")?;
+        }
+        ensure!(scene.screen.is_taken()?, "it shows itself on a screen of its own");
+        let tare = Pid::from_raw(i32::try_from(scene.screen.child()?)?);
+        kill(tare, signal).with_context(|| format!("{signal} to tare"))?;
+        scene.is_over("0").with_context(|| format!("after {signal}"))?;
+    }
+    Ok(())
+}
+
+#[test]
+fn it_stops_and_goes_on_with_the_shells_job_control() -> Result<()> {
+    let scene = Scene::open("")?;
+    scene.screen.key("C-z")?;
+    scene.screen.given_back()?;
+    scene.screen.shows("Stopped")?;
+    scene.screen.line("fg")?;
+    scene.both()?;
+    ensure!(scene.screen.is_taken()?, "it shows itself on a screen of its own again");
+    scene.screen.key("C-c")?;
+    scene.is_over("0")
+}
+
+#[test]
+fn windows_may_change_their_size() -> Result<()> {
+    let scene = Scene::open("")?;
+    scene.screen.resize(20, 5)?;
+    let small = scene.screen.until("a small list", |now| {
+        now.contains("CPU%") && now.lines().all(|line| line.chars().count() <= 20)
+    })?;
+    ensure!(small.lines().count() <= 5, "{small}");
+    scene.screen.resize(160, 30)?;
+    scene
+        .screen
+        .until("a wide list", |now| now.contains("BLOCK") && scene.places(now).is_some())?;
+    scene.screen.text("q")?;
+    scene.is_over("0")
+}
+
+#[test]
+fn what_starts_and_ends_is_told_with_or_without_colour() -> Result<()> {
+    let scene = Scene::open("NO_COLOR=1")?;
+    let short = scene.lab.start(Run::load("sleep --for 300ms"))?;
+    let told = |what: &str| format!("{} {what}", short.name());
+    scene.screen.shows(&told("started"))?;
+    scene.screen.shows(&told("ended"))?;
+    // On a busy machine, some of its totals may be those of the last sample.
+    let is_receipt = |line: &str| line.contains("final") || line.contains("before the end");
+    scene.screen.text("e")?;
+    scene.screen.until("its totals", |now| {
+        now.lines().any(|line| line.starts_with(short.name()) && is_receipt(line))
+    })?;
+    // crossterm sets colours by their number.
+    let has_color = |screen: &str| screen.contains("38;5;");
+    ensure!(!has_color(&scene.screen.colored()?), "{:?}", scene.screen.colored()?);
+    scene.screen.text("q")?;
+    scene.is_over("0")?;
+    scene.start("")?;
+    ensure!(has_color(&scene.screen.colored()?), "{:?}", scene.screen.colored()?);
+    scene.screen.text("q")?;
+    scene.is_over("0")
+}
+
+#[test]
+fn without_a_terminal_it_names_what_works_there() -> Result<()> {
+    let lab = Lab::open()?;
+    let done = lab.tare.run(&["top"])?;
+    ensure!(done.status.code() == Some(1) && done.stdout.is_empty(), "{done:?}");
+    ensure!(done.stderr.contains("terminal") && done.stderr.contains("tare stats"), "{done:?}");
+    Ok(())
+}
