@@ -21,15 +21,22 @@ fn row<'a>(page: &'a str, section: &str, name: &str) -> Result<&'a str> {
 #[test]
 fn whoever_is_in_trouble_is_in_the_right_section() -> Result<()> {
     let lab = Lab::open()?;
-    let slowed =
-        lab.start(Run::load("spin --threads 2 --for 600s").option("--cpus", "0.2"))?;
+    let slowed = lab.start(Run::load("spin --threads 2 --for 600s").option("--cpus", "0.2"))?;
     let limits = |run: Run| run.option("--memory", "64m").option("--memory-swap", "64m");
     let full = lab.start(limits(Run::load("allocate --bytes 60MiB --for 600s")))?;
     let killed = lab.start(limits(Run::load("serve")))?;
     let idle = lab.start(Run::load("serve"))?;
     // The container outlives the process that is killed.
-    let died = lab.docker.client(["exec", killed.id(), "/tare-load", "allocate", "--bytes",
-        "200MiB", "--for", "1s"]);
+    let died = lab.docker.client([
+        "exec",
+        killed.id(),
+        "/tare-load",
+        "allocate",
+        "--bytes",
+        "200MiB",
+        "--for",
+        "1s",
+    ]);
     ensure!(died.is_err(), "200 MiB were no trouble with 64 MiB: {died:?}");
 
     let file = lab.scratch.path().join("now.json.zst");
@@ -93,9 +100,8 @@ fn at_once_there_are_totals_and_nothing_is_loaded() -> Result<()> {
 fn nothing_stays_in_the_kernel() -> Result<()> {
     let lab = Lab::open()?;
     let tare = Process::spawn(lab.tare.command(&["snapshot", "--window", "5s"]))?;
-    let programs = wait::until("programs of tare", PATIENCE, || {
-        Ok(Programs::held_by(tare.id()).ok())
-    })?;
+    let programs =
+        wait::until("programs of tare", PATIENCE, || Ok(Programs::held_by(tare.id()).ok()))?;
     let done = tare.finish(PATIENCE)?;
     ensure!(done.status.success(), "{done:?}");
     programs.gone()
