@@ -33,7 +33,7 @@ use crate::{
 };
 
 /// The first names are worth this wait; later ones arrive when they arrive.
-const NAMES_TIMEOUT: Duration = Duration::from_millis(500);
+pub const NAMES_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Everything that is needed to tell what containers use.
 pub struct Collector {

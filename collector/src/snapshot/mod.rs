@@ -11,7 +11,7 @@ use anyhow::Result;
 use tokio::time::{self, Instant};
 
 use crate::{
-    collector::Collector,
+    collector::{Collector, NAMES_TIMEOUT},
     config::{self, Common, PlainFormat},
     model::{Kind, Report, Snapshot},
     output::{
@@ -51,7 +51,10 @@ async fn take(common: &Common, options: &config::Snapshot) -> Result<Snapshot> {
     let scope = if options.names.is_empty() { Scope::Containers } else { Scope::All };
     if options.window.is_zero() {
         let mut collector = Collector::start_for_one_sample(common, scope)?;
-        let sample = collector.only_sample(NAMES_TIMEOUT_AT_ONCE).await;
+        // Without names nobody can be found by name.
+        let asked = !options.names.is_empty();
+        let timeout = if asked { NAMES_TIMEOUT } else { NAMES_TIMEOUT_AT_ONCE };
+        let sample = collector.only_sample(timeout).await;
         return Ok(Snapshot::new(None, collector.report(None, &sample)));
     }
     let mut collector = Collector::start(common, scope)?;

@@ -46,7 +46,8 @@ fn heading(page: &mut Page, report: &Report) {
     let kernel = kernel.as_ref().map(|kernel| format!("Linux {kernel}"));
     let up = uptime_seconds.map(|seconds| format!("up {}", span(seconds)));
     let time = report.time.strftime("%F %T UTC").to_string();
-    let known = [Some(time), kernel, os_name.clone(), up];
+    // What may be cut off stands last.
+    let known = [Some(time), up, kernel, os_name.clone()];
     page.title(Tone::Title, &format!("{name}: {}", join(known)));
     page.labelled("cpu", INDENT, &processors(&report.host));
     page.labelled("memory", INDENT, &memory(&report.host));
