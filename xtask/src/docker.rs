@@ -12,7 +12,7 @@ use crate::packages::{Needed, install};
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// What the root tests call, whoever runs the daemon.
-const CLIENT: [Needed; 13] = [
+const CLIENT: [Needed; 12] = [
     ("docker", &["docker-cli", "docker.io"]),
     ("ip", &["iproute2"]),
     ("strace", &["strace"]),
@@ -22,7 +22,6 @@ const CLIENT: [Needed; 13] = [
     ("runc", &["runc"]),
     ("groff", &["groff-base"]),
     ("tmux", &["tmux"]),
-    ("prometheus", &["prometheus"]),
     ("curl", &["curl"]),
     ("openssl", &["openssl"]),
     ("setpriv", &["util-linux"]),

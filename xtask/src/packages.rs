@@ -1,10 +1,12 @@
 //! Debian packages of programs that the tests call and this machine lacks.
 
+use std::fs;
+use std::path::PathBuf;
 use std::process::Command;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::cmd;
+use crate::{cmd, project};
 
 /// A program and the Debian packages that bring it: the first one that exists is installed.
 pub(crate) type Needed = (&'static str, &'static [&'static str]);
@@ -33,6 +35,45 @@ pub(crate) fn install(needed: &[Needed]) -> Result<()> {
     let mut args = vec!["install", "--yes", "--no-install-recommends"];
     args.extend(packages);
     apt_get(&args)
+}
+
+/// Where the programs of a package are that is unpacked and not installed, because installing it
+/// would start a service; where they are already, if the machine has them.
+pub(crate) fn unpacked(package: &str, programs: &[&str]) -> Result<PathBuf> {
+    let found = programs.iter().map(|program| cmd::find(program)).collect::<Option<Vec<_>>>();
+    if let Some(directory) = found.as_ref().and_then(|found| found.first()?.parent()) {
+        return Ok(directory.to_owned());
+    }
+    let root = project::target().join("packages").join(package);
+    let directory = root.join("usr/bin");
+    if programs.iter().all(|program| directory.join(program).is_file()) {
+        return Ok(directory);
+    }
+    for program in ["apt-get", "dpkg-deb"] {
+        if cmd::find(program).is_none() {
+            bail!(
+                "{programs:?} missing, and there is no {program} to get them: please install them"
+            );
+        }
+    }
+    println!("Fetching what is missing: {package}");
+    apt_get(&["update"])?;
+    let files = root.join("file");
+    // What an earlier attempt left may be incomplete.
+    if root.exists() {
+        fs::remove_dir_all(&root).with_context(|| format!("cannot remove {root:?}"))?;
+    }
+    fs::create_dir_all(&files).with_context(|| format!("cannot make {files:?}"))?;
+    let mut download = Command::new("apt-get");
+    download.args(["--quiet=2", "-o", "APT::Sandbox::User=root", "download", package]);
+    cmd::run(download.current_dir(&files)).with_context(|| format!("cannot fetch {package}"))?;
+    let file = fs::read_dir(&files)?.next().context("apt-get fetched nothing")??.path();
+    cmd::run(Command::new("dpkg-deb").arg("--extract").arg(&file).arg(&root))?;
+    fs::remove_dir_all(&files).with_context(|| format!("cannot remove {files:?}"))?;
+    for program in programs {
+        ensure!(directory.join(program).is_file(), "the package {package} has no {program}");
+    }
+    Ok(directory)
 }
 
 fn apt_get(args: &[&str]) -> Result<()> {

@@ -9,7 +9,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::build::{self, Profile};
-use crate::{cmd, docker, ebpf, lint, project, tools, vm};
+use crate::{cmd, docker, ebpf, lint, packages, project, tools, vm};
 
 /// A part of the tests. Each can run alone: it builds what it needs.
 #[derive(Clone, Copy, ValueEnum)]
@@ -117,7 +117,9 @@ fn live() -> Result<Tally> {
     cmd::run(live_tests().arg("--no-run"))?;
 
     let docker = docker::ready()?;
+    let prometheus = packages::unpacked("prometheus", &["prometheus", "promtool"])?;
     let mut tests = live_tests();
+    tests.env("TARE_PROMETHEUS_DIR", prometheus);
     tests.env("TARE_BIN", tare).env("TARE_LOAD_BIN", load).env("DOCKER_HOST", &docker.host);
     if !cmd::is_root() {
         tests.env(runner_variable(&host), sudo_runner());
@@ -141,7 +143,8 @@ fn sudo_runner() -> String {
     let kept = env::vars_os()
         .filter_map(|(name, _)| OsString::into_string(name).ok())
         .filter(|name| name.starts_with("CARGO_") || name.starts_with("RUST_"));
-    let own = ["TARE_BIN", "TARE_LOAD_BIN", "DOCKER_HOST"].map(str::to_owned);
+    let own =
+        ["TARE_BIN", "TARE_LOAD_BIN", "DOCKER_HOST", "TARE_PROMETHEUS_DIR"].map(str::to_owned);
     format!("sudo --preserve-env={}", own.into_iter().chain(kept).collect::<Vec<_>>().join(","))
 }
 
