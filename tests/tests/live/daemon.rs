@@ -1,7 +1,8 @@
 //! `tare run`: what it serves of real containers, and to whom.
 
+use std::env;
 use std::io::{Read as _, Write as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -210,7 +211,7 @@ fn prometheus(lab: &Lab, target: &str, address: &str) -> Result<Process> {
          scrape_configs:\n- job_name: cadvisor\n  static_configs: [{{targets: ['{target}']}}]\n"
     );
     std::fs::write(&config, text)?;
-    let mut prometheus = Command::new("prometheus");
+    let mut prometheus = Command::new(of_prometheus("prometheus"));
     prometheus.arg(format!("--config.file={}", config.display()));
     prometheus.arg(format!("--storage.tsdb.path={}", directory.join("data").display()));
     prometheus.arg(format!("--web.listen-address={address}"));
@@ -223,10 +224,16 @@ pub(crate) fn free_address() -> Result<String> {
     Ok(listener.local_addr()?.to_string())
 }
 
+/// A program of Prometheus, which need not be installed.
+fn of_prometheus(program: &str) -> PathBuf {
+    env::var_os("TARE_PROMETHEUS_DIR").map(PathBuf::from).unwrap_or_default().join(program)
+}
+
 fn promtool(args: &[&str], input: Option<&Path>) -> Result<String> {
     let mut promtool = Command::new("sh");
     let redirect = input.map_or(String::new(), |path| format!(" < '{}'", path.display()));
-    promtool.args(["-c", &format!("promtool \"$@\"{redirect}"), "promtool"]).args(args);
+    promtool.args(["-c", &format!("\"$0\" \"$@\"{redirect}")]);
+    promtool.arg(of_prometheus("promtool")).args(args);
     process::output(promtool, PATIENCE)
 }
 
@@ -238,9 +245,10 @@ fn prometheus_scrapes_it_and_the_rules_of_kubernetes_mixin_find_values() -> Resu
         ("io.kubernetes.pod.namespace", "prod"),
         ("io.kubernetes.container.name", "web"),
     ];
-    let run = labels.iter().fold(Run::load("spin --for 600s"), |run, (name, value)| {
-        run.option("--label", &format!("{name}={value}"))
-    });
+    let limited = Run::load("spin --for 600s").option("--cpus", "1");
+    let run = labels
+        .iter()
+        .fold(limited, |run, (name, value)| run.option("--label", &format!("{name}={value}")));
     let _container = lab.start(run)?;
     let (target, address) = (free_address()?, free_address()?);
     let daemon = TareDaemon::start(&lab.tare, &["--listen", &target, "--label-set", "kubelet"])?;
@@ -261,6 +269,7 @@ fn prometheus_scrapes_it_and_the_rules_of_kubernetes_mixin_find_values() -> Resu
         format!("container_memory_cache{{{selector}, {pod}}} >= 0"),
         format!("sum by (pod) (rate(container_network_receive_bytes_total{{{pod}}}[5s])) >= 0"),
         format!("sum by (pod) (rate(container_network_transmit_packets_total{{{pod}}}[5s])) >= 0"),
+        format!("container_spec_cpu_quota{{{pod}}} / container_spec_cpu_period{{{pod}}} == 1"),
         format!("time() - container_last_seen{{{pod}}} < 5"),
         format!("time() - container_start_time_seconds{{{pod}}} > 0"),
         "machine_cpu_cores > 0 and machine_memory_bytes > 0".to_owned(),

@@ -74,6 +74,16 @@ pub(super) const FAMILIES: &[Family] = &[
         }
     }),
     counter(
+        "container_pressure_io_waiting_seconds_total",
+        "Time in which some task waited for I/O, in seconds.",
+        |row, out| out.value(row.block.pressure.and_then(|pressure| pressure.some_seconds)),
+    ),
+    counter(
+        "container_pressure_io_stalled_seconds_total",
+        "Time in which all tasks waited for I/O, in seconds.",
+        |row, out| out.value(row.block.pressure.and_then(|pressure| pressure.full_seconds)),
+    ),
+    counter(
         "tare_container_block_wait_seconds_total",
         "Time that requests waited for the driver, in seconds.",
         |row, out| {

@@ -43,6 +43,24 @@ pub(super) const FAMILIES: &[Family] = &[
         },
     ),
     counter(
+        "container_cpu_cfs_burst_periods_total",
+        "Periods in which the container used more than its CPU quota, out of what it had saved up.",
+        |row, out| {
+            if row.cpu.periods > Some(0) {
+                out.value(row.cpu.bursts);
+            }
+        },
+    ),
+    counter(
+        "container_cpu_cfs_burst_seconds_total",
+        "CPU time used beyond the quota, in seconds.",
+        |row, out| {
+            if row.cpu.periods > Some(0) {
+                out.value(row.cpu.burst_seconds);
+            }
+        },
+    ),
+    counter(
         "container_pressure_cpu_waiting_seconds_total",
         "Time in which some task waited for a CPU, in seconds.",
         |row, out| out.value(row.cpu.pressure.and_then(|pressure| pressure.some_seconds)),

@@ -21,6 +21,8 @@ pub(super) enum Kind {
     Counter,
     Gauge,
     Histogram,
+    /// A count whose name, which is cAdvisor's, does not say so.
+    Untyped,
 }
 
 /// Whom a family's samples are about. The function is called for each of them.
@@ -37,6 +39,7 @@ impl Kind {
             Self::Counter => "counter",
             Self::Gauge => "gauge",
             Self::Histogram => "histogram",
+            Self::Untyped => "untyped",
         }
     }
 }
@@ -57,6 +60,15 @@ pub(super) const fn gauge(
     write: fn(&Row, &mut Samples),
 ) -> Family {
     Family { name, help, kind: Kind::Gauge, of: Of::Container(write) }
+}
+
+/// A count of containers under a name that no counter may have.
+pub(super) const fn untyped(
+    name: &'static str,
+    help: &'static str,
+    write: fn(&Row, &mut Samples),
+) -> Family {
+    Family { name, help, kind: Kind::Untyped, of: Of::Container(write) }
 }
 
 /// A histogram of containers.

@@ -2,18 +2,41 @@
 
 use serde::Serialize;
 
-use crate::output::prometheus::family::{Family, Of, gauge_of};
+use crate::{
+    model::{Host, Report},
+    output::prometheus::{
+        Samples,
+        family::{Family, Of, gauge_of},
+    },
+};
 
 pub(super) const FAMILIES: &[Family] = &[
     gauge_of(
         "machine_cpu_cores",
         "CPUs that are online.",
-        Of::Host(|report, out| out.value(report.host.online_cpus.map(u64::from))),
+        Of::Host(|report, out| machine(report, out, report.host.online_cpus.map(u64::from))),
+    ),
+    gauge_of(
+        "machine_cpu_physical_cores",
+        "Cores of the machine's processors.",
+        Of::Host(|report, out| {
+            machine(report, out, report.host.cpu.physical_cores.map(u64::from));
+        }),
+    ),
+    gauge_of(
+        "machine_cpu_sockets",
+        "Processors of the machine.",
+        Of::Host(|report, out| machine(report, out, report.host.cpu.sockets.map(u64::from))),
     ),
     gauge_of(
         "machine_memory_bytes",
         "Memory of the machine.",
-        Of::Host(|report, out| out.value(report.host.memory_bytes)),
+        Of::Host(|report, out| machine(report, out, report.host.memory_bytes)),
+    ),
+    gauge_of(
+        "machine_swap_bytes",
+        "Swap of the machine.",
+        Of::Host(|report, out| machine(report, out, report.host.memory.swap_bytes)),
     ),
     gauge_of(
         "tare_source_info",
@@ -41,6 +64,17 @@ pub(super) const FAMILIES: &[Family] = &[
         Of::Host(|report, out| out.value(report.ended.len() as u64)),
     ),
 ];
+
+/// A number of the machine, with the labels that tell it from others.
+fn machine(report: &Report, out: &mut Samples, value: Option<u64>) {
+    let Host { boot_id, machine_id, system_uuid, .. } = &report.host;
+    let labels = [
+        ("boot_id", boot_id.as_deref().unwrap_or_default()),
+        ("machine_id", machine_id.as_deref().unwrap_or_default()),
+        ("system_uuid", system_uuid.as_deref().unwrap_or_default()),
+    ];
+    out.with(&labels, value);
+}
 
 /// The word that JSON has for it.
 fn word(value: &impl Serialize) -> String {

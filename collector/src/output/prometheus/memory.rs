@@ -2,7 +2,7 @@
 
 use crate::output::prometheus::{
     Row,
-    family::{Family, counter, gauge},
+    family::{Family, counter, gauge, untyped},
 };
 
 pub(super) const FAMILIES: &[Family] = &[
@@ -81,6 +81,25 @@ pub(super) const FAMILIES: &[Family] = &[
         "container_memory_workingset_refault_anon_total",
         "Anonymous pages that were taken back and soon needed again.",
         |row, out| out.value(row.memory.stat.get("workingset_refault_anon").copied()),
+    ),
+    untyped(
+        "container_memory_failcnt",
+        "How often memory usage was about to go above the limit.",
+        |row, out| out.value(row.memory.events.max),
+    ),
+    gauge("container_hugetlb_usage_bytes", "Huge pages in use, in bytes.", |row, out| {
+        for (size, pages) in &row.memory.huge_pages {
+            out.with(&[("pagesize", size)], pages.usage_bytes);
+        }
+    }),
+    gauge(
+        "container_hugetlb_max_usage_bytes",
+        "The most huge pages that were in use, in bytes.",
+        |row, out| {
+            for (size, pages) in &row.memory.huge_pages {
+                out.with(&[("pagesize", size)], pages.peak_bytes);
+            }
+        },
     ),
     counter(
         "container_oom_events_total",

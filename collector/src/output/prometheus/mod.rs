@@ -16,6 +16,7 @@ mod own;
 mod process;
 mod samples;
 mod sockets;
+mod spec;
 #[cfg(test)]
 mod tests;
 
@@ -155,6 +156,7 @@ static FAMILIES: LazyLock<Vec<&'static Family>> = LazyLock::new(|| {
         own::FAMILIES,
         process::FAMILIES,
         sockets::FAMILIES,
+        spec::FAMILIES,
     ];
     let mut families: Vec<_> = groups.into_iter().flatten().collect();
     families.sort_by_key(|family| family.name);

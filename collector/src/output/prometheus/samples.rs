@@ -154,7 +154,10 @@ impl<'a> Samples<'a> {
         for part in ["# HELP ", name, " ", family.help, "\n# TYPE ", name, " "] {
             self.text(part);
         }
-        self.text(family.kind.as_str());
+        self.text(match (self.exposition, family.kind) {
+            (Exposition::OpenMetrics, Kind::Untyped) => "unknown",
+            (_, kind) => kind.as_str(),
+        });
         self.out.push(b'\n');
     }
 

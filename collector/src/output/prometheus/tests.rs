@@ -94,7 +94,7 @@ fn open_metrics_has_its_own_family_names_times_and_end() {
     let text = scrape(vec![fixture::web()], &options, Exposition::OpenMetrics);
     assert!(text.ends_with("# EOF\n"));
     assert!(text.contains("# TYPE tare_samples counter\ntare_samples_total 0\n"));
-    assert!(text.contains("# TYPE machine_cpu_cores gauge\nmachine_cpu_cores 2\n"));
+    assert!(text.contains("# TYPE machine_cpu_cores gauge\nmachine_cpu_cores{boot_id=\""));
     assert_eq!(lines(&text, "container_memory_usage_bytes").len(), 1);
     assert!(lines(&text, "container_memory_usage_bytes")[0].ends_with(" 9999999 0.0"));
     let plain = scrape(vec![fixture::web()], &options, Exposition::Text);
