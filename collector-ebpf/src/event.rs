@@ -77,7 +77,7 @@ pub const EVENT_LISTENING: u32 = 7;
 pub const EVENT_OOM_KILL: u32 = 8;
 
 /// Bytes of the ring buffer: about 3,500 events, or 400 cgroups made at once.
-pub const RING_BYTES: u32 = 256 * 1024;
+pub const RING_BYTES: u32 = 1024 * 1024;
 
 /// A hierarchy that is not watched ([`crate::Layout`]).
 pub const NO_HIERARCHY: u32 = u32::MAX;

@@ -171,7 +171,7 @@ pub struct GlobalArgs {
     pub cri_socket: Socket,
     /// Labels to publish, by key; a `*` at the end stands for any ending
     #[arg(long, global = true, env = "TARE_LABELS", hide_env_values = true)]
-    #[arg(value_name = "KEY[,KEY…]", default_value = "", hide_default_value = true)]
+    #[arg(value_name = "KEY[,KEY]...", default_value = "", hide_default_value = true)]
     #[arg(value_parser = labels())]
     pub labels: AllowedLabels,
     /// Counter slots in the kernel for each of network and block I/O: one for each cgroup (and

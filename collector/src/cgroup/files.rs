@@ -45,13 +45,14 @@ impl CgroupFiles {
     ///
     /// If a file is there but cannot be opened.
     pub fn open(hierarchies: &Hierarchies, path: &str) -> Result<Self, ReadError> {
+        // What a receipt cannot do without comes first: the cgroup may be gone at any moment.
         Ok(Self {
             cpu: CpuFiles::open(hierarchies, path)?,
-            pressure: PressureFiles::open(hierarchies, path)?,
             memory: MemoryFiles::open(hierarchies, path)?,
             pids: PidsFiles::open(hierarchies, path)?,
-            state: StateFiles::open(hierarchies, path)?,
             io: IoFiles::open(hierarchies, path)?,
+            pressure: PressureFiles::open(hierarchies, path)?,
+            state: StateFiles::open(hierarchies, path)?,
             seldom: SeldomFiles::find(hierarchies, path),
             io_charged_to: charged_to(hierarchies, path),
             used_nanoseconds: None,

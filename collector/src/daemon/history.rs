@@ -208,15 +208,15 @@ impl Life {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::tests::{empty, usage};
+    use crate::sample::Usage;
 
     fn sample(second: i64, lives: &[u64]) -> Sample {
-        let mut sample = empty();
+        let mut sample = Sample::empty();
         sample.time = Timestamp::new(second, 0).unwrap();
         sample.usages = lives
             .iter()
             .map(|serial| {
-                let mut usage = usage(*serial, &format!("/life-{serial}"));
+                let mut usage = Usage::of_nothing(*serial, &format!("/life-{serial}"));
                 usage.memory.usage_bytes = Some(second as u64 * 10);
                 usage
             })

@@ -361,7 +361,7 @@ mod tests {
 
     #[test]
     fn requests_that_are_not_stamped_are_not_followed() {
-        let sample = crate::sample::tests::empty();
+        let sample = Sample::empty();
         let mut cell = BlockCell { issued: 5, returned: 3, ..BlockCell::default() };
         assert_eq!(count(&cell, &sample, true).in_flight, Some(2));
         assert_eq!(count(&cell, &sample, false).in_flight, None);
@@ -375,7 +375,7 @@ mod tests {
 
     #[test]
     fn a_0_of_the_throttle_files_is_unknown() {
-        let sample = crate::sample::tests::empty();
+        let sample = Sample::empty();
         let v2 = filed(&IoUsage::default(), &sample);
         assert_eq!((v2.total.read_bytes, v2.reason), (Some(0), None));
         let v1 = Sample { block_is_v1: true, ..sample };

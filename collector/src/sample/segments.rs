@@ -149,14 +149,16 @@ impl Sampler {
         let Self { registry, segments, .. } = self;
         let mut told = HashMap::new();
         let mut faults = Vec::new();
+        if let Some(host) = registry.namespaces().host() {
+            // The first process may be hidden where kernel threads are not.
+            let count = [1, 2].into_iter().find_map(|pid| segments.told(pid, host).ok().flatten());
+            told.extend(count.map(|count| (host, count)));
+        }
         let mut read = |pid, namespace| match segments.told(pid, namespace) {
             Ok(Some(count)) => drop(told.insert(namespace, count)),
             Ok(None) | Err(ReadError::Vanished) => {}
             Err(fault) => faults.push(fault),
         };
-        if let Some(host) = registry.namespaces().host() {
-            read(1, host);
-        }
         let mut seen = HashSet::new();
         for usage in usages {
             let Some(namespace) = usage.namespace.filter(|namespace| !seen.contains(namespace))

@@ -219,7 +219,7 @@ fn devices_without_another_end_outside_are_read_in_every_sample() -> Result<()> 
 #[test]
 fn a_table_of_several_pages_is_read_whole() -> Result<()> {
     let lab = Lab::open()?;
-    let container = lab.start(Run::load("serve"))?;
+    let container = lab.start(Run::load("serve").option("--network", "none"))?;
     let netns = Netns::of(&container)?;
     let mut tare = lab.tare.stream("100ms")?;
     // 31 lines of about 120 bytes are the last that leave room in a page.

@@ -28,7 +28,8 @@ fn man_pages_render_without_warnings() -> Result<()> {
         pages.push(name);
     }
     pages.sort();
-    ensure!(pages == ["tare-completions.1", "tare-stats.1", "tare.1"], "{pages:?}");
+    let commands = ["-completions", "-doctor", "-snapshot", "-stats", "-top", ""];
+    ensure!(pages == commands.map(|command| format!("tare{command}.1")), "{pages:?}");
     Ok(())
 }
 

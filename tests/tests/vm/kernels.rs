@@ -96,7 +96,7 @@ fn every_family_works_as_well_as_the_kernel_allows() -> Result<()> {
     ensure_sources(&report)?;
     let identity = report.source("identity")?;
     ensure!(
-        identity == ("degraded", Some("Docker is not asked for names")),
+        identity == ("degraded", Some("Docker Engine API is not asked")),
         "identity is {identity:?}"
     );
     ensure!(report.value()["host"]["cgroup_layout"] == "v2", "{report:?}");
