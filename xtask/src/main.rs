@@ -11,6 +11,7 @@ mod fuzz;
 mod lint;
 mod packages;
 mod project;
+mod results;
 mod run;
 mod test;
 mod tools;

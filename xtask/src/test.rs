@@ -9,6 +9,7 @@ use anyhow::{Result, bail};
 use clap::ValueEnum;
 
 use crate::build::{self, Profile};
+use crate::results::{self, Results, Tally};
 use crate::{cmd, docker, ebpf, lint, packages, project, tools, vm};
 
 /// A part of the tests. Each can run alone: it builds what it needs.
@@ -39,29 +40,12 @@ impl Step {
 
     fn run(self) -> Result<Tally> {
         match self {
-            Self::Lint => lint::run().map(|()| Tally::ONE),
-            Self::Ebpf => ebpf::build(&tools::ready()?).map(|_| Tally::ONE),
+            Self::Lint => lint::run().map(|()| Tally::one_passed()),
+            Self::Ebpf => ebpf::build(&tools::ready()?).map(|_| Tally::one_passed()),
             Self::Unit => unit(),
             Self::Live => live(),
             Self::Vm => vm::run(&[], &[]),
         }
-    }
-}
-
-/// How many tests passed and failed; a step without tests of its own is one.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Tally {
-    pub(crate) passed: u64,
-    pub(crate) failed: u64,
-}
-
-impl Tally {
-    const ONE: Self = Self { passed: 1, failed: 0 };
-
-    pub(crate) fn add(&mut self, other: Self) {
-        let Self { passed, failed } = other;
-        self.passed += passed;
-        self.failed += failed;
     }
 }
 
@@ -83,7 +67,7 @@ pub(crate) fn run(only: &[Step]) -> bool {
         let started = Instant::now();
         let tally = step.run().unwrap_or_else(|error| {
             eprintln!("{} failed: {error:#}", step.name());
-            Tally { passed: 0, failed: 1 }
+            Tally::one_failed()
         });
         outcomes.push(Outcome { step, tally, took: started.elapsed() });
     }
@@ -95,9 +79,12 @@ fn verdict(outcomes: &[Outcome]) -> bool {
     println!("\n{:<8} {:>7} {:>7} {:>8}", "step", "passed", "failed", "seconds");
     let mut total = Tally::default();
     for Outcome { step, tally, took } in outcomes {
-        let Tally { passed, failed } = tally;
+        let Tally { passed, failed, .. } = tally;
         println!("{:<8} {passed:>7} {failed:>7} {:>8.1}", step.name(), took.as_secs_f64());
-        total.add(*tally);
+        total.add(tally.clone());
+    }
+    if !total.at_second_try.is_empty() {
+        println!("\npassed at the second try only: {}", total.at_second_try.join(", "));
     }
     println!("\n{} passed, {} failed", total.passed, total.failed);
     total.failed == 0
@@ -106,8 +93,11 @@ fn verdict(outcomes: &[Outcome]) -> bool {
 fn unit() -> Result<Tally> {
     // The tests see the binary as it ships, with the kernel side inside.
     ebpf::build(&tools::ready()?)?;
-    let mut tests = project::cargo();
-    libtest(tests.args(["test", "--workspace", "--no-fail-fast"]))
+    results::with_second_try(|names| {
+        let mut tests = project::cargo();
+        tests.args(["test", "--workspace", "--no-fail-fast", "--"]);
+        libtest(&mut tests, names)
+    })
 }
 
 fn live() -> Result<Tally> {
@@ -118,13 +108,15 @@ fn live() -> Result<Tally> {
 
     let docker = docker::ready()?;
     let prometheus = packages::unpacked("prometheus", &["prometheus", "promtool"])?;
-    let mut tests = live_tests();
-    tests.env("TARE_PROMETHEUS_DIR", prometheus);
-    tests.env("TARE_BIN", tare).env("TARE_LOAD_BIN", load).env("DOCKER_HOST", &docker.host);
-    if !cmd::is_root() {
-        tests.env(runner_variable(&host), sudo_runner());
-    }
-    libtest(tests.args(["--", "--test-threads=1"]))
+    results::with_second_try(|names| {
+        let mut tests = live_tests();
+        tests.env("TARE_BIN", &tare).env("TARE_LOAD_BIN", &load);
+        tests.env("DOCKER_HOST", &docker.host).env("TARE_PROMETHEUS_DIR", &prometheus);
+        if !cmd::is_root() {
+            tests.env(runner_variable(&host), sudo_runner());
+        }
+        libtest(tests.args(["--", "--test-threads=1"]), names)
+    })
 }
 
 fn live_tests() -> Command {
@@ -148,48 +140,25 @@ fn sudo_runner() -> String {
     format!("sudo --preserve-env={}", own.into_iter().chain(kept).collect::<Vec<_>>().join(","))
 }
 
-/// Runs libtest binaries and counts their results.
-fn libtest(command: &mut Command) -> Result<Tally> {
-    let mut tally = Tally::default();
-    let status = cmd::run_and_look(command, |line| {
-        if let Some(counted) = parse_result(line) {
-            tally.add(counted);
-        }
-    })?;
-    if !status.success() && tally.failed == 0 {
-        // Something did not compile, or a test took its whole process with it.
-        eprintln!("{status}: {command:?}");
-        tally.failed = 1;
+/// Runs libtest programs, with these tests or all, and looks at their results.
+fn libtest(command: &mut Command, names: &[String]) -> Result<Results> {
+    if !names.is_empty() {
+        command.arg("--exact").args(names);
     }
-    if tally == Tally::default() {
+    let mut results = Results::default();
+    let status = cmd::run_and_look(command, |line| results.line(line))?;
+    if !results.is_any() {
         bail!("no test ran: {command:?}");
     }
-    Ok(tally)
-}
-
-/// The counts of libtest's last line: `test result: ok. 3 passed; 0 failed; 1 ignored; …`.
-pub(crate) fn parse_result(line: &str) -> Option<Tally> {
-    let (_, counts) = line.strip_prefix("test result: ")?.split_once(". ")?;
-    let count = |word: &str| {
-        counts.split("; ").find_map(|part| part.strip_suffix(word)?.trim_end().parse().ok())
-    };
-    Some(Tally { passed: count("passed")?, failed: count("failed")? })
+    if !status.success() && results.failed == 0 {
+        bail!("something did not compile, or a test took its program with it: {status}");
+    }
+    Ok(results)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn results_are_counted_from_their_line_only() {
-        let good = "test result: ok. 12 passed; 0 failed; 1 ignored; 0 measured; \
-                    3 filtered out; finished in 0.01s";
-        assert_eq!(parse_result(good), Some(Tally { passed: 12, failed: 0 }));
-        let bad = "test result: FAILED. 4 passed; 2 failed; 0 ignored; 0 measured";
-        assert_eq!(parse_result(bad), Some(Tally { passed: 4, failed: 2 }));
-        assert_eq!(parse_result("test counts ... ok"), None);
-        assert_eq!(parse_result("test result: unknown"), None);
-    }
 
     #[test]
     fn the_runner_is_named_as_cargo_expects() {

@@ -10,7 +10,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, bail};
 
 use super::kernel::Kernel;
-use crate::test::{Tally, parse_result};
+use crate::results::Results;
 use crate::{cmd, project};
 
 /// For one kernel with all its tests; emulated, and maybe on a busy machine.
@@ -27,8 +27,8 @@ const DEATHS: [&str; 4] = ["Kernel panic", "BUG: soft lockup", "BUG: kernel", "O
 /// Lines that tell how it came to that.
 const LAST_WORDS: usize = 120;
 
-/// Boots the kernel with this archive as its user space; the counts of its tests.
-pub(super) fn boot(kernel: &Kernel, initramfs: &Path) -> Result<Tally> {
+/// Boots the kernel with this archive as its user space; the results of its tests.
+pub(super) fn boot(kernel: &Kernel, initramfs: &Path) -> Result<Results> {
     let directory = project::target().join("vm");
     let disk = directory.join("disk.img");
     make_disk(&disk)?;
@@ -43,7 +43,7 @@ pub(super) fn boot(kernel: &Kernel, initramfs: &Path) -> Result<Tally> {
         heard.line(&line)
     })
     .with_context(|| format!("the console's log is {log:?}"))?;
-    heard.tally().with_context(|| format!("the console's log is {log:?}"))
+    heard.results().with_context(|| format!("the console's log is {log:?}"))
 }
 
 fn log_file(kernel: &Kernel) -> Result<PathBuf> {
@@ -94,7 +94,7 @@ fn plain(line: &str) -> String {
 /// What the console has said so far.
 #[derive(Default)]
 struct Heard {
-    tally: Option<Tally>,
+    results: Results,
     verdict: Option<String>,
     /// The first sign of it, and how many lines came after that.
     death: Option<(String, usize)>,
@@ -102,10 +102,7 @@ struct Heard {
 
 impl Heard {
     fn line(&mut self, line: &str) -> ControlFlow<()> {
-        // Messages of the kernel may stand before it in the same line.
-        if let Some(at) = line.find("test result: ") {
-            self.tally = parse_result(&line[at..]).or(self.tally);
-        }
+        self.results.line(line);
         if let Some(at) = line.find(VERDICT) {
             self.verdict = Some(line[at + VERDICT.len()..].to_owned());
         }
@@ -124,16 +121,16 @@ impl Heard {
     }
 
     /// Counts only where both the tests and the machine came to their end.
-    fn tally(self) -> Result<Tally> {
-        match (self.death, self.verdict, self.tally) {
-            (Some((death, _)), ..) => bail!("the kernel died: {death}"),
-            (None, None, _) => bail!("the machine ended without a verdict"),
-            (None, Some(verdict), None) => bail!("no test ended: {verdict}"),
-            (None, Some(verdict), Some(tally)) => {
-                if verdict != "exit code 0" && tally.failed == 0 {
+    fn results(self) -> Result<Results> {
+        match (self.death, self.verdict) {
+            (Some((death, _)), _) => bail!("the kernel died: {death}"),
+            (None, None) => bail!("the machine ended without a verdict"),
+            (None, Some(verdict)) if !self.results.is_any() => bail!("no test ended: {verdict}"),
+            (None, Some(verdict)) => {
+                if verdict != "exit code 0" && self.results.failed == 0 {
                     bail!("no test failed, and yet the end was: {verdict}");
                 }
-                Ok(tally)
+                Ok(self.results)
             }
         }
     }
@@ -143,14 +140,14 @@ impl Heard {
 mod tests {
     use super::*;
 
-    fn judge(lines: &[&str]) -> Result<Tally> {
+    fn judge(lines: &[&str]) -> Result<(u64, u64)> {
         let mut heard = Heard::default();
         for line in lines {
             if heard.line(line).is_break() {
                 break;
             }
         }
-        heard.tally()
+        heard.results().map(|results| (results.passed, results.failed))
     }
 
     #[test]
@@ -163,8 +160,8 @@ mod tests {
         let good = "[ 1.2] noise test result: ok. 3 passed; 0 failed; 0 ignored";
         let bad = "test result: FAILED. 2 passed; 1 failed; 0 ignored";
         let (end, fail) = ("vm verdict: exit code 0", "vm verdict: exit code 101");
-        assert_eq!(judge(&[good, end]).unwrap(), Tally { passed: 3, failed: 0 });
-        assert_eq!(judge(&[bad, fail]).unwrap(), Tally { passed: 2, failed: 1 });
+        assert_eq!(judge(&[good, end]).unwrap(), (3, 0));
+        assert_eq!(judge(&[bad, fail]).unwrap(), (2, 1));
         for lines in
             [&[good][..], &[end], &[good, fail], &["Kernel panic - not syncing", good, end]]
         {

@@ -19,7 +19,7 @@ use clap::ValueEnum as _;
 use self::initramfs::Programs;
 pub(crate) use self::kernel::Series;
 use crate::packages::{self, Needed};
-use crate::test::Tally;
+use crate::results::{self, Tally};
 use crate::{build, cmd, project};
 
 const NEEDED: [Needed; 4] = [
@@ -58,21 +58,34 @@ pub(crate) fn run(series: &[Series], args: &[String]) -> Result<Tally> {
         }
         let started = Instant::now();
         let result = kernel.and_then(|kernel| {
-            println!("\n--- Linux {} ---", kernel.release);
-            let archive = project::target().join("vm/initramfs");
-            initramfs::write(&kernel, &programs, args, &archive)?;
-            boot::boot(&kernel, &archive)
+            results::with_second_try(|names| {
+                println!("\n--- Linux {} ---", kernel.release);
+                let archive = project::target().join("vm/initramfs");
+                initramfs::write(&kernel, &programs, &arguments(args, names), &archive)?;
+                boot::boot(&kernel, &archive)
+            })
         });
         let seconds = started.elapsed().as_secs_f64();
-        let tally = result.unwrap_or_else(|error| {
+        let mut tally = result.unwrap_or_else(|error| {
             eprintln!("Linux {}: {error:#}", series.name());
-            Tally { passed: 0, failed: 1 }
+            Tally::one_failed()
         });
-        let Tally { passed, failed } = tally;
+        for name in &mut tally.at_second_try {
+            *name = format!("{name} on Linux {}", series.name());
+        }
+        let Tally { passed, failed, .. } = &tally;
         println!("Linux {}: {passed} passed, {failed} failed, {seconds:.1} s", series.name());
         total.add(tally);
     }
     Ok(total)
+}
+
+/// What the test program is given: what was asked for, or the names of those to run again.
+fn arguments(args: &[String], names: &[String]) -> Vec<String> {
+    match names {
+        [] => args.to_vec(),
+        names => [&["--exact".to_owned()], names].concat(),
+    }
 }
 
 /// Builds the tests that run in the machine and returns where their program is.
