@@ -67,9 +67,12 @@ impl Scene {
         self.screen.shows("before")?;
         self.screen
             .line("echo code=$?; stty -a | grep -o -w -e -icanon -e icanon -e -echo -e echo")?;
-        let shown = self
-            .screen
-            .until("the modes", |now| now.contains("icanon") && now.contains("echo\n"))?;
+        // The command itself, which stands there first, holds the same words.
+        let says = |now: &str, mode: &str| {
+            now.lines().any(|line| line.trim().trim_start_matches('-') == mode)
+        };
+        let shown =
+            self.screen.until("the modes", |now| says(now, "icanon") && says(now, "echo"))?;
         let lines: Vec<&str> = shown.lines().map(str::trim).collect();
         ensure!(lines.contains(&format!("code={code}").as_str()), "{shown}");
         ensure!(lines.contains(&"icanon") && lines.contains(&"echo"), "{shown}");
