@@ -6,7 +6,7 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -25,6 +25,7 @@ pub struct Terminal {
     child: Child,
     keyboard: File,
     screen: Arc<Mutex<Vec<u8>>>,
+    reader: JoinHandle<()>,
 }
 
 impl Terminal {
@@ -43,14 +44,14 @@ impl Terminal {
         let mut output = File::from(side(&pty.master)?);
         let screen = Arc::new(Mutex::new(Vec::new()));
         let seen = Arc::clone(&screen);
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut bytes = [0; 4096];
             // EIO says that nobody has the program's side open any more.
             while let Ok(count @ 1..) = output.read(&mut bytes) {
                 lock(&seen).extend_from_slice(&bytes[..count]);
             }
         });
-        Ok(Self { what, child, keyboard: pty.master.into(), screen })
+        Ok(Self { what, child, keyboard: pty.master.into(), screen, reader })
     }
 
     /// Its process id.
@@ -70,10 +71,13 @@ impl Terminal {
         self.keyboard.write_all(keys.as_bytes()).with_context(|| format!("type to {}", self.what))
     }
 
-    /// Waits until it ends by itself.
+    /// Waits until it ends by itself, and all that it wrote is there.
     pub fn finish(&mut self, limit: Duration) -> Result<ExitStatus> {
         let what = format!("the end of {}", self.what);
-        wait::until(&what, limit, || Ok(self.child.try_wait()?))
+        wait::until(&what, limit, || {
+            let ended = self.child.try_wait()?;
+            Ok(ended.filter(|_| self.reader.is_finished()))
+        })
     }
 }
 

@@ -64,6 +64,7 @@ pub struct CpuFiles {
     /// v2: everything. v1: throttling.
     stat: Option<KeptFile>,
     clock_ticks: u64,
+    latest: CpuUsage,
 }
 
 impl CpuFiles {
@@ -90,6 +91,7 @@ impl CpuFiles {
             times: open("cpuacct", Some(Version::V1), "cpuacct.stat")?,
             stat: open("cpu", None, "cpu.stat")?,
             clock_ticks: clock_ticks(),
+            latest: CpuUsage::default(),
         };
         let any = files.usage.is_some() || files.times.is_some() || files.stat.is_some();
         Ok(any.then_some(files))
@@ -98,20 +100,32 @@ impl CpuFiles {
     /// Reads the CPU time. On v2 this makes the kernel add up the whole subtree first
     /// (`kernel/cgroup/rstat.c`, `cgroup_base_stat_cputime_show`).
     ///
+    /// `trusting` takes a CPU time that is the same as before for a sign that the rest is as well,
+    /// where that is in other files.
+    ///
     /// # Errors
     ///
     /// [`ReadError::Vanished`] when the cgroup was removed.
-    pub fn read_cpu(&self, buffer: &mut Vec<u8>) -> Result<CpuUsage, ReadError> {
+    pub fn read_cpu(
+        &mut self,
+        trusting: bool,
+        buffer: &mut Vec<u8>,
+    ) -> Result<CpuUsage, ReadError> {
         let mut usage = CpuUsage::default();
-        if let Some(file) = &self.stat {
-            parse_cpu_stat(file.read(buffer)?, &mut usage);
-        }
+        // First, so that the others are no older.
         if let Some(file) = &self.usage {
             usage.usage_nanoseconds = Some(file.read_number(buffer)?);
+            if trusting && usage.usage_nanoseconds == self.latest.usage_nanoseconds {
+                return Ok(self.latest);
+            }
+        }
+        if let Some(file) = &self.stat {
+            parse_cpu_stat(file.read(buffer)?, &mut usage);
         }
         if let Some(file) = &self.times {
             parse_cpuacct_stat(file.read(buffer)?, self.clock_ticks, &mut usage);
         }
+        self.latest = usage;
         Ok(usage)
     }
 
@@ -192,7 +206,7 @@ mod tests {
         fs::write(tree.path().join("cgroup.controllers"), "").unwrap();
         fs::write(tree.path().join("abc/cpu.stat"), V2).unwrap();
         let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
-        let files = CpuFiles::open(&hierarchies, "/abc").unwrap().unwrap();
+        let mut files = CpuFiles::open(&hierarchies, "/abc").unwrap().unwrap();
         let expected = CpuUsage {
             usage_nanoseconds: Some(8_143_296_000),
             user_nanoseconds: Some(5_093_000_000),
@@ -203,7 +217,7 @@ mod tests {
             bursts: Some(2),
             burst_nanoseconds: Some(8000),
         };
-        assert_eq!(files.read_cpu(&mut Vec::new()).unwrap(), expected);
+        assert_eq!(files.read_cpu(true, &mut Vec::new()).unwrap(), expected);
         assert!(CpuFiles::open(&hierarchies, "/gone").unwrap().is_none());
     }
 
@@ -230,7 +244,15 @@ mod tests {
             bursts: Some(4),
             burst_nanoseconds: Some(5),
         };
-        assert_eq!(files.read_cpu(&mut Vec::new()).unwrap(), expected);
+        assert_eq!(files.read_cpu(false, &mut Vec::new()).unwrap(), expected);
+
+        fs::write(tree.path().join("cpu/abc/cpu.stat"), "nr_periods 41\n").unwrap();
+        assert_eq!(files.read_cpu(true, &mut Vec::new()).unwrap(), expected);
+        let periods = |usage: CpuUsage| usage.periods;
+        assert_eq!(files.read_cpu(false, &mut Vec::new()).map(periods).unwrap(), Some(41));
+        fs::write(tree.path().join("cpu/abc/cpu.stat"), "nr_periods 42\n").unwrap();
+        fs::write(tree.path().join("cpuacct/abc/cpuacct.usage"), "221455836094\n").unwrap();
+        assert_eq!(files.read_cpu(true, &mut Vec::new()).map(periods).unwrap(), Some(42));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Everything that is read of one cgroup.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::cgroup::cpu::{CpuFiles, CpuUsage};
 use crate::cgroup::error::ReadError;
@@ -13,6 +13,11 @@ use crate::cgroup::pids::PidsFiles;
 use crate::cgroup::pressure::{PressureFiles, Pressures};
 use crate::cgroup::seldom::{Seldom, SeldomFiles};
 use crate::cgroup::state::{CgroupState, StateFiles};
+
+/// How often a cgroup that does not run is read whole. In between only its CPU time, which shows
+/// that it ran again, and its memory's size are read: what else it has changes when its tasks run,
+/// but for what others do to it (tasks moved, frozen, unfrozen) and for tasks that wait for I/O.
+pub const IDLE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// The open files of one cgroup.
 ///
@@ -30,9 +35,17 @@ pub struct CgroupFiles {
     io: Option<IoFiles>,
     seldom: SeldomFiles,
     io_charged_to: Option<String>,
+    tasks: Option<u64>,
+    last_state: CgroupState,
+    last_pressures: Pressures,
     /// CPU time at the last reading, and whether it was the same at the one before.
     used_nanoseconds: Option<u64>,
     idle: bool,
+    /// Whether what is read now is read whole, and when it will be although it is idle.
+    whole: bool,
+    whole_due: Option<Instant>,
+    ran_since_settings: bool,
+    turn: Duration,
 }
 
 impl CgroupFiles {
@@ -55,8 +68,15 @@ impl CgroupFiles {
             state: StateFiles::open(hierarchies, path)?,
             seldom: SeldomFiles::find(hierarchies, path),
             io_charged_to: charged_to(hierarchies, path),
+            tasks: None,
+            last_state: CgroupState::default(),
+            last_pressures: Pressures::default(),
             used_nanoseconds: None,
             idle: false,
+            whole: true,
+            whole_due: None,
+            ran_since_settings: false,
+            turn: turn(IDLE_INTERVAL, path),
         })
     }
 
@@ -99,6 +119,7 @@ impl CgroupFiles {
     pub fn expire(&mut self) {
         self.idle = false;
         self.used_nanoseconds = None;
+        self.whole_due = None;
         self.seldom.expire();
         if let Some(files) = &mut self.pressure {
             files.expire();
@@ -108,17 +129,26 @@ impl CgroupFiles {
         }
     }
 
-    /// Reads the CPU time; all unknown without a source.
+    /// Reads the CPU time; all unknown without a source. Read it first: it decides what else is
+    /// read, see [`IDLE_INTERVAL`].
     ///
     /// # Errors
     ///
     /// As [`CpuFiles::read_cpu`].
-    pub fn read_cpu(&mut self, buffer: &mut Vec<u8>) -> Result<CpuUsage, ReadError> {
-        let Some(files) = &self.cpu else { return Ok(CpuUsage::default()) };
-        let usage = files.read_cpu(buffer)?;
+    pub fn read_cpu(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Result<CpuUsage, ReadError> {
+        let Some(files) = &mut self.cpu else { return Ok(CpuUsage::default()) };
+        let trusting = self.whole_due.is_some_and(|due| now < due);
+        let usage = files.read_cpu(trusting, buffer)?;
         let used = usage.usage_nanoseconds;
         self.idle = used.is_some() && used == self.used_nanoseconds;
         self.used_nanoseconds = used;
+        self.ran_since_settings |= !self.idle;
+        self.whole = !self.idle || !trusting;
+        if self.whole {
+            // The first time is when all are new; from then on each has its own turn.
+            let wait = if self.whole_due.is_none() { self.turn } else { IDLE_INTERVAL };
+            self.whole_due = Some(now + wait);
+        }
         Ok(usage)
     }
 
@@ -132,24 +162,24 @@ impl CgroupFiles {
         now: Instant,
         buffer: &mut Vec<u8>,
     ) -> Result<Pressures, ReadError> {
-        let files = self.pressure.as_mut();
-        files.map_or_else(|| Ok(Pressures::default()), |files| files.read_pressures(now, buffer))
+        if let Some(files) = self.pressure.as_mut().filter(|_| self.whole) {
+            self.last_pressures = files.read_pressures(now, buffer)?;
+        }
+        Ok(self.last_pressures)
     }
 
-    /// Reads the memory into `out`; all unknown without a source. Read the CPU time before: memory
-    /// of a cgroup that did not run is not read whole.
+    /// Reads the memory into `out`; all unknown without a source.
     ///
     /// # Errors
     ///
     /// As [`MemoryFiles::read_memory`].
     pub fn read_memory(
         &mut self,
-        now: Instant,
         buffer: &mut Vec<u8>,
         out: &mut MemoryUsage,
     ) -> Result<(), ReadError> {
         if let Some(files) = &mut self.memory {
-            return files.read_memory(self.idle, now, buffer, out);
+            return files.read_memory(self.whole, buffer, out);
         }
         *out = MemoryUsage::default();
         Ok(())
@@ -160,8 +190,11 @@ impl CgroupFiles {
     /// # Errors
     ///
     /// As [`PidsFiles::read_pids`].
-    pub fn read_pids(&self, buffer: &mut Vec<u8>) -> Result<Option<u64>, ReadError> {
-        self.pids.as_ref().map(|files| files.read_pids(buffer)).transpose()
+    pub fn read_pids(&mut self, buffer: &mut Vec<u8>) -> Result<Option<u64>, ReadError> {
+        if let Some(files) = self.pids.as_ref().filter(|_| self.whole) {
+            self.tasks = Some(files.read_pids(buffer)?);
+        }
+        Ok(self.tasks)
     }
 
     /// Reads the state; unknown without a source.
@@ -169,9 +202,11 @@ impl CgroupFiles {
     /// # Errors
     ///
     /// As [`StateFiles::read_state`].
-    pub fn read_state(&self, buffer: &mut Vec<u8>) -> Result<CgroupState, ReadError> {
-        let files = self.state.as_ref();
-        files.map_or_else(|| Ok(CgroupState::default()), |files| files.read_state(buffer))
+    pub fn read_state(&mut self, buffer: &mut Vec<u8>) -> Result<CgroupState, ReadError> {
+        if let Some(files) = self.state.as_ref().filter(|_| self.whole) {
+            self.last_state = files.read_state(buffer)?;
+        }
+        Ok(self.last_state)
     }
 
     /// Reads settings, limits and peaks, if that is due; [`CgroupFiles::seldom`] has them.
@@ -180,7 +215,9 @@ impl CgroupFiles {
     ///
     /// As [`SeldomFiles::read_seldom`].
     pub fn read_seldom(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
-        self.seldom.read_seldom(now, buffer).map(|_| ())
+        let is_read = self.seldom.read_seldom(self.ran_since_settings, now, buffer)?;
+        self.ran_since_settings &= !is_read;
+        Ok(())
     }
 
     /// Settings, limits and peaks as they were read last.
@@ -201,6 +238,13 @@ impl CgroupFiles {
         out.devices.clear();
         Ok(false)
     }
+}
+
+/// The part of an interval after which something of the cgroup at a path is read for the second
+/// time: puts the reading of many cgroups on different samples.
+pub(super) fn turn(interval: Duration, path: &str) -> Duration {
+    let sixteenths = path.bytes().fold(0, |sum, byte| (sum + u32::from(byte)) % 16) + 1;
+    interval * sixteenths / 16
 }
 
 #[cfg(test)]
@@ -225,8 +269,8 @@ mod tests {
         let mut buffer = Vec::new();
         let mut memory = MemoryUsage::default();
         let mut io = IoUsage::default();
-        assert_eq!(files.read_cpu(&mut buffer).unwrap().usage_nanoseconds, Some(5000));
-        files.read_memory(now, &mut buffer, &mut memory).unwrap();
+        assert_eq!(files.read_cpu(now, &mut buffer).unwrap().usage_nanoseconds, Some(5000));
+        files.read_memory(&mut buffer, &mut memory).unwrap();
         assert_eq!(memory.usage_bytes, Some(4096));
         assert_eq!(files.read_pids(&mut buffer).unwrap(), None);
         assert_eq!(files.read_state(&mut buffer).unwrap(), CgroupState::default());
@@ -236,7 +280,33 @@ mod tests {
 
         let mut files = CgroupFiles::open(&hierarchies, "/docker/gone").unwrap();
         assert!(files.is_empty());
-        files.read_memory(now, &mut buffer, &mut memory).unwrap();
+        files.read_memory(&mut buffer, &mut memory).unwrap();
         assert_eq!(memory, MemoryUsage::default());
+    }
+    #[test]
+    fn an_idle_cgroup_is_read_whole_when_it_runs_or_after_a_while() {
+        let tree = tempfile::tempdir().unwrap();
+        let directory = tree.path().join("docker/abc");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(tree.path().join("cgroup.controllers"), "cpu pids\n").unwrap();
+        let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
+        let start = Instant::now();
+        let tasks = |files: &mut CgroupFiles, seconds, used: u64, tasks: u64| {
+            fs::write(directory.join("cpu.stat"), format!("usage_usec {used}\n")).unwrap();
+            fs::write(directory.join("pids.current"), format!("{tasks}\n")).unwrap();
+            files.read_cpu(start + Duration::from_secs(seconds), &mut Vec::new()).unwrap();
+            files.read_pids(&mut Vec::new()).unwrap()
+        };
+        fs::write(directory.join("cpu.stat"), "").unwrap();
+        fs::write(directory.join("pids.current"), "").unwrap();
+        let mut files = CgroupFiles::open(&hierarchies, "/docker/abc").unwrap();
+        assert_eq!(tasks(&mut files, 0, 7, 1), Some(1));
+        assert_eq!(tasks(&mut files, 20, 8, 2), Some(2), "it ran");
+        assert_eq!(tasks(&mut files, 21, 8, 3), Some(2), "it did not");
+        assert_eq!(tasks(&mut files, 22, 9, 4), Some(4), "it ran again");
+        assert_eq!(tasks(&mut files, 31, 9, 5), Some(4), "it is taken at its word");
+        assert_eq!(tasks(&mut files, 32, 9, 6), Some(6), "for a while");
+        files.expire();
+        assert_eq!(tasks(&mut files, 33, 9, 7), Some(7), "nothing will be read later");
     }
 }

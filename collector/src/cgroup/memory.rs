@@ -1,7 +1,5 @@
 //! Memory and swap of a cgroup.
 
-use std::time::{Duration, Instant};
-
 use crate::cgroup::error::ReadError;
 use crate::cgroup::file::KeptFile;
 use crate::cgroup::mounts::{Hierarchies, Version};
@@ -12,12 +10,6 @@ use crate::cgroup::walk::below;
 
 /// A longer `memory.stat` is none: the kernel's has 4 KiB at most.
 const MAX_STAT_BYTES: usize = 64 << 10;
-
-/// For how long an idle cgroup is taken at its word.
-///
-/// Where no task ran and not a byte was charged since the last reading, nothing else can have
-/// changed either, but for what the kernel adds up late or takes back and gives again.
-pub const IDLE_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Memory of a cgroup with all its descendants.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -117,7 +109,8 @@ pub struct MemoryFiles {
     failures: Option<KeptFile>,
     stat: Option<KeptFile>,
     latest: MemoryUsage,
-    read_at: Option<Instant>,
+    /// Whether the latest is a whole reading.
+    is_read: bool,
 }
 
 impl MemoryFiles {
@@ -149,13 +142,14 @@ impl MemoryFiles {
             failures: open(Some("memory.failcnt"), None)?,
             stat: open(Some("memory.stat"), Some("memory.stat"))?,
             latest: MemoryUsage::default(),
-            read_at: None,
+            is_read: false,
         };
         Ok((files.usage.is_some() || files.stat.is_some()).then_some(files))
     }
 
-    /// Reads the memory of the cgroup into `out`, which keeps its memory. `idle` says that no task
-    /// of it ran since the last reading: see [`IDLE_INTERVAL`].
+    /// Reads the memory of the cgroup into `out`, which keeps its memory. Unless it is to be
+    /// read `whole`, a size that is the same to the byte stands for everything: where no task ran and
+    /// nothing was charged, nothing else can have changed but for what the kernel adds up late.
     ///
     /// # Errors
     ///
@@ -163,14 +157,13 @@ impl MemoryFiles {
     /// unknown.
     pub fn read_memory(
         &mut self,
-        idle: bool,
-        now: Instant,
+        whole: bool,
         buffer: &mut Vec<u8>,
         out: &mut MemoryUsage,
     ) -> Result<(), ReadError> {
-        let read = self.refresh(idle, now, buffer);
+        let read = self.refresh(whole, buffer);
         if read.is_err() {
-            self.read_at = None;
+            self.is_read = false;
             self.latest.stat.clear();
         }
         out.clone_from(&self.latest);
@@ -179,7 +172,7 @@ impl MemoryFiles {
 
     /// Has the next read go to all files.
     pub fn expire(&mut self) {
-        self.read_at = None;
+        self.is_read = false;
     }
 
     /// The files.
@@ -188,12 +181,11 @@ impl MemoryFiles {
         [usage, swap, peak, events, failures, stat].into_iter().flatten()
     }
 
-    fn refresh(&mut self, idle: bool, now: Instant, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
+    fn refresh(&mut self, whole: bool, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
         let before = self.latest.usage_bytes.take();
         self.latest.usage_bytes = number(self.usage.as_ref(), buffer)?;
         let unchanged = before.is_some() && before == self.latest.usage_bytes;
-        let recent = |at| now.saturating_duration_since(at) < IDLE_INTERVAL;
-        if idle && unchanged && self.read_at.is_some_and(recent) {
+        if !whole && unchanged && self.is_read {
             return Ok(());
         }
         let Self { latest, .. } = self;
@@ -219,7 +211,7 @@ impl MemoryFiles {
             // instants, and shows swap where memory only grew.
             latest.swap_bytes = latest.first_of(["total_swap", "swap"]);
         }
-        self.read_at = Some(now);
+        self.is_read = true;
         Ok(())
     }
 }
@@ -281,7 +273,7 @@ mod tests {
         let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
         let mut files = MemoryFiles::open(&hierarchies, "/docker/abc").unwrap().unwrap();
         let mut usage = MemoryUsage::default();
-        files.read_memory(false, Instant::now(), &mut Vec::new(), &mut usage).unwrap();
+        files.read_memory(true, &mut Vec::new(), &mut usage).unwrap();
         assert!(MemoryFiles::open(&hierarchies, "/docker/gone").unwrap().is_none());
         (usage, tree)
     }
@@ -375,8 +367,7 @@ mod tests {
         let file = |name: &str| tree.path().join("memory/docker/abc").join(name);
         let mut usage = MemoryUsage::default();
         let mut read = |files: &mut MemoryFiles| {
-            let now = Instant::now();
-            let read = files.read_memory(true, now, &mut Vec::new(), &mut usage).is_ok();
+            let read = files.read_memory(true, &mut Vec::new(), &mut usage).is_ok();
             (read, usage.usage_bytes, usage.stat.get("pgfault"))
         };
         assert_eq!(read(&mut files), (true, Some(1), Some(7)));
@@ -392,33 +383,30 @@ mod tests {
         let garbage = "x y\n".repeat(MAX_STAT_BYTES / 4 + 1);
         fs::write(tree.path().join("memory/docker/abc/memory.stat"), garbage).unwrap();
         let mut usage = MemoryUsage::default();
-        let error = files.read_memory(false, Instant::now(), &mut Vec::new(), &mut usage);
+        let error = files.read_memory(true, &mut Vec::new(), &mut usage);
         let error = error.unwrap_err().to_string();
         assert!(error.ends_with("docker/abc/memory.stat: too long for a memory.stat"), "{error}");
     }
 
     #[test]
-    fn an_idle_cgroup_is_read_again_when_it_wakes_changes_or_after_a_while() {
+    fn the_same_size_stands_for_everything_unless_told_otherwise() {
         let (mut files, tree) = small();
         let file = |name: &str| tree.path().join("memory/docker/abc").join(name);
-        let start = Instant::now();
         let mut usage = MemoryUsage::default();
-        let mut faults = |files: &mut MemoryFiles, idle, seconds, written: u64| {
+        let mut faults = |files: &mut MemoryFiles, whole, written: u64| {
             fs::write(file("memory.stat"), format!("pgfault {written}\n")).unwrap();
-            let at = start + Duration::from_secs(seconds);
-            files.read_memory(idle, at, &mut Vec::new(), &mut usage).unwrap();
+            files.read_memory(whole, &mut Vec::new(), &mut usage).unwrap();
             usage.stat.get("pgfault")
         };
-        assert_eq!(faults(&mut files, true, 0, 1), Some(1));
-        assert_eq!(faults(&mut files, true, 9, 2), Some(1));
-        assert_eq!(faults(&mut files, false, 9, 3), Some(3));
-        assert_eq!(faults(&mut files, true, 18, 4), Some(3));
-        assert_eq!(faults(&mut files, true, 19, 5), Some(5));
+        assert_eq!(faults(&mut files, false, 1), Some(1));
+        assert_eq!(faults(&mut files, false, 2), Some(1));
+        assert_eq!(faults(&mut files, true, 3), Some(3));
+        assert_eq!(faults(&mut files, false, 4), Some(3));
         fs::write(file("memory.usage_in_bytes"), "2\n").unwrap();
-        assert_eq!(faults(&mut files, true, 19, 6), Some(6));
-        assert_eq!(faults(&mut files, true, 19, 7), Some(6));
+        assert_eq!(faults(&mut files, false, 5), Some(5));
+        assert_eq!(faults(&mut files, false, 6), Some(5));
         files.expire();
-        assert_eq!(faults(&mut files, true, 19, 8), Some(8));
+        assert_eq!(faults(&mut files, false, 7), Some(7));
     }
 
     proptest! {

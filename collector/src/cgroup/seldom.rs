@@ -10,16 +10,20 @@ use std::{fs, mem};
 
 use crate::cgroup::error::ReadError;
 use crate::cgroup::file::read_once;
+use crate::cgroup::files::turn;
 use crate::cgroup::huge_pages::{HugePages, HugePagesFiles};
 use crate::cgroup::mounts::{Hierarchies, Version};
 use crate::cgroup::text::{named_number, number, words};
 use crate::cgroup::walk::below;
 
-/// How often settings are read; also when a cgroup is first seen and when it ends.
+/// How often settings are read of a cgroup that runs; also when it is first seen and when it ends.
 ///
 /// Opening and closing a file costs ten times as much as reading one that is open, and one that
 /// stays open costs a page of the kernel's memory.
 pub const SELDOM_INTERVAL: Duration = Duration::from_secs(30);
+
+/// How often they are read of a cgroup that did not run since the last time.
+pub const IDLE_SELDOM_INTERVAL: Duration = Duration::from_secs(120);
 
 /// A v1 limit from here on is none. The kernel's greatest is `i64::MAX` rounded down to whole pages
 /// (`include/linux/page_counter.h`, `PAGE_COUNTER_MAX`), and a page has 64 KiB at most.
@@ -116,8 +120,7 @@ pub struct SeldomFiles {
     /// What was read before, to be overwritten once nobody holds it.
     spare: Option<Arc<Seldom>>,
     due: Option<Instant>,
-    /// From 1 to 16: puts the reading of many cgroups on different samples.
-    sixteenths: u32,
+    turn: Duration,
 }
 
 /// The directory of a cgroup in one hierarchy.
@@ -149,11 +152,12 @@ impl SeldomFiles {
             latest: Arc::default(),
             spare: None,
             due: None,
-            sixteenths: path.bytes().fold(0, |sum, byte| (sum + u32::from(byte)) % 16) + 1,
+            turn: turn(SELDOM_INTERVAL, path),
         }
     }
 
-    /// What the files say, read anew if that is due.
+    /// Reads the files anew if that is due, which depends on whether the cgroup `ran` since they were
+    /// read last; whether they were.
     ///
     /// # Errors
     ///
@@ -161,15 +165,17 @@ impl SeldomFiles {
     /// [`ReadError::Vanished`] when the cgroup was removed. What was read before stays then.
     pub fn read_seldom(
         &mut self,
+        ran: bool,
         now: Instant,
         buffer: &mut Vec<u8>,
-    ) -> Result<&Arc<Seldom>, ReadError> {
-        if self.due.is_some_and(|due| now < due) {
-            return Ok(&self.latest);
+    ) -> Result<bool, ReadError> {
+        let grace = if ran { Duration::ZERO } else { IDLE_SELDOM_INTERVAL - SELDOM_INTERVAL };
+        if self.due.is_some_and(|due| now < due + grace) {
+            return Ok(false);
         }
         // The first time is when all are new; from then on each has its own turn.
         let wait = match self.due {
-            None => SELDOM_INTERVAL * self.sixteenths / 16,
+            None => self.turn,
             Some(_) => SELDOM_INTERVAL,
         };
         self.due = Some(now + wait);
@@ -188,7 +194,7 @@ impl SeldomFiles {
         let before = mem::replace(&mut self.latest, spare);
         // The second time shall find all the memory that it needs.
         self.spare = Some(if first { Arc::new(Seldom::clone(&self.latest)) } else { before });
-        faults.0.map_or(Ok(&self.latest), Err)
+        faults.0.map_or(Ok(true), Err)
     }
 
     /// What was read last.

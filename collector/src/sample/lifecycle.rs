@@ -158,7 +158,7 @@ impl Sampler {
         let mut faults = Vec::new();
         if let Some(files) = &mut tracked.files {
             files.expire();
-            if let Some(mut cpu) = read(files.read_cpu(buffer), &mut faults)
+            if let Some(mut cpu) = read(files.read_cpu(now, buffer), &mut faults)
                 && cpu.usage_nanoseconds.is_some()
             {
                 if let Some(earlier) = published.get(&serial) {
@@ -167,7 +167,7 @@ impl Sampler {
                 (usage.cpu, finality.cpu) = (cpu, Finality::Final);
             }
             let mut memory = usage.memory.clone();
-            if read(files.read_memory(now, buffer, &mut memory), &mut faults).is_some()
+            if read(files.read_memory(buffer, &mut memory), &mut faults).is_some()
                 && memory.usage_bytes.is_some()
             {
                 (usage.memory, finality.memory) = (memory, Finality::Final);

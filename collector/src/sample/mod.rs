@@ -267,13 +267,13 @@ impl Sampler {
                 }
             };
         each(&mut |usage, files| {
-            usage.cpu = files.read_cpu(buffer)?;
+            usage.cpu = files.read_cpu(now, buffer)?;
             let last = published.entry(usage.member.serial).or_default();
             usage.cpu.never_below(last);
             *last = usage.cpu;
             Ok(())
         });
-        each(&mut |usage, files| files.read_memory(now, buffer, &mut usage.memory));
+        each(&mut |usage, files| files.read_memory(buffer, &mut usage.memory));
         each(&mut |usage, files| {
             usage.pids = files.read_pids(buffer)?;
             Ok(())

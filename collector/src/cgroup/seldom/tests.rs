@@ -19,7 +19,8 @@ fn files(root: &Path) -> SeldomFiles {
 
 fn read(root: &Path) -> Seldom {
     let mut files = files(root);
-    files.read_seldom(Instant::now(), &mut Vec::new()).unwrap().as_ref().clone()
+    files.read_seldom(true, Instant::now(), &mut Vec::new()).unwrap();
+    files.latest().as_ref().clone()
 }
 
 #[test]
@@ -132,11 +133,14 @@ fn files_are_read_at_first_then_in_turn_and_when_asked_for() {
     write(tree.path(), &[("cgroup.controllers", ""), ("pod/abc/pids.max", "1")]);
     let mut files = files(tree.path());
     let start = Instant::now();
-    let limit_at = |files: &mut SeldomFiles, seconds, written: &str| {
+    let read_at = |files: &mut SeldomFiles, ran, seconds, written: &str| {
         write(tree.path(), &[("pod/abc/pids.max", written)]);
         let at = start + Duration::from_secs(seconds);
-        files.read_seldom(at, &mut Vec::new()).unwrap().pids_limit
+        files.read_seldom(ran, at, &mut Vec::new()).unwrap();
+        files.latest().pids_limit
     };
+    let limit_at =
+        |files: &mut SeldomFiles, seconds, written: &str| read_at(files, true, seconds, written);
     assert_eq!(limit_at(&mut files, 0, "1"), Some(1));
     assert_eq!(limit_at(&mut files, 0, "2"), Some(1));
     assert_eq!(limit_at(&mut files, 30, "3"), Some(3));
@@ -144,6 +148,10 @@ fn files_are_read_at_first_then_in_turn_and_when_asked_for() {
     assert_eq!(limit_at(&mut files, 60, "5"), Some(5));
     files.expire();
     assert_eq!(limit_at(&mut files, 60, "6"), Some(6));
+    assert_eq!(read_at(&mut files, false, 149, "7"), Some(6), "it did not run");
+    assert_eq!(read_at(&mut files, true, 149, "8"), Some(8), "it ran");
+    assert_eq!(read_at(&mut files, false, 268, "9"), Some(8), "it did not run");
+    assert_eq!(read_at(&mut files, false, 269, "9"), Some(9), "for so long nobody is believed");
 }
 
 #[test]
@@ -151,10 +159,10 @@ fn a_removed_cgroup_keeps_what_was_read() {
     let tree = tempfile::tempdir().unwrap();
     write(tree.path(), &[("cgroup.controllers", ""), ("pod/abc/pids.max", "9")]);
     let mut files = files(tree.path());
-    files.read_seldom(Instant::now(), &mut Vec::new()).unwrap();
+    files.read_seldom(true, Instant::now(), &mut Vec::new()).unwrap();
     fs::remove_dir_all(tree.path().join("pod")).unwrap();
     files.expire();
-    let error = files.read_seldom(Instant::now(), &mut Vec::new()).unwrap_err();
+    let error = files.read_seldom(true, Instant::now(), &mut Vec::new()).unwrap_err();
     assert!(matches!(error, ReadError::Vanished));
     assert_eq!(files.latest().pids_limit, Some(9));
 }
@@ -165,7 +173,7 @@ fn one_file_that_cannot_be_read_costs_its_own_number_only() {
     write(tree.path(), &[("cgroup.controllers", ""), ("pod/abc/pids.max", "9")]);
     fs::create_dir(tree.path().join("pod/abc/cpu.weight")).unwrap();
     let mut files = files(tree.path());
-    let error = files.read_seldom(Instant::now(), &mut Vec::new()).unwrap_err();
+    let error = files.read_seldom(true, Instant::now(), &mut Vec::new()).unwrap_err();
     assert!(error.to_string().ends_with("/pod/abc/cpu.weight"), "{error}");
     assert_eq!(files.latest().pids_limit, Some(9));
 }
