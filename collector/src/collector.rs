@@ -23,7 +23,7 @@ use crate::{
     devices::Devices,
     diskstats::Diskstats,
     host::{HostFacts, HostFiles},
-    identity::Names,
+    identity::{Allowed, Names},
     kernel::{self, Kernel, Sockets, Table},
     model::{self, Report},
     network::Namespaces,
@@ -211,7 +211,9 @@ fn start(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<
         Scope::Services => Follow::Services,
         Scope::All => Follow::All,
     };
-    let names = Names::new(common.sockets.clone(), common.labels.clone());
+    let Common { labels, environment, .. } = common.clone();
+    let allowed = Allowed { labels, environment };
+    let names = Names::new(common.sockets.clone(), allowed);
     let unified = hierarchies.unified.clone();
     let socket_ids = socket_ids(&hierarchies);
     let namespaces = Namespaces::new(&common.proc_root);
@@ -237,7 +239,9 @@ fn start(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<
     let receipts = Receipts::new(common.receipts, common.receipt_ttl);
     let books = (BlockBooks::new(diskstats), SegmentBooks::new(&common.proc_root));
     let devices = Devices::new(&common.sys_root);
-    Ok(Sampler::new(registry, kernel, host, devices, books, receipts))
+    let mut sampler = Sampler::new(registry, kernel, host, devices, books, receipts);
+    sampler.memory_stat_interval = common.memory_stat_interval;
+    Ok(sampler)
 }
 
 fn slots<C: Cell>(name: &'static str, table: &Table<C>) -> Slots {

@@ -1,7 +1,7 @@
 //! Everything that is read of one cgroup.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::cgroup::cpu::{CpuFiles, CpuUsage};
 use crate::cgroup::error::ReadError;
@@ -95,6 +95,11 @@ impl CgroupFiles {
         all.filter(|file: &&KeptFile| !file.is_held()).count()
     }
 
+    /// Has the next reading of what is read seldom go to the files: settings were changed.
+    pub fn expire_seldom(&mut self) {
+        self.seldom.expire();
+    }
+
     /// Has the next reads go to the files, whatever their pace: nothing will be read after them.
     pub fn expire(&mut self) {
         self.idle = false;
@@ -137,19 +142,21 @@ impl CgroupFiles {
     }
 
     /// Reads the memory into `out`; all unknown without a source. Read the CPU time before: memory
-    /// of a cgroup that did not run is not read whole.
+    /// of a cgroup that did not run is not read whole, and `memory.stat` not before `stat_interval`
+    /// is over.
     ///
     /// # Errors
     ///
     /// As [`MemoryFiles::read_memory`].
     pub fn read_memory(
         &mut self,
+        stat_interval: Duration,
         now: Instant,
         buffer: &mut Vec<u8>,
         out: &mut MemoryUsage,
     ) -> Result<(), ReadError> {
         if let Some(files) = &mut self.memory {
-            return files.read_memory(self.idle, now, buffer, out);
+            return files.read_memory(self.idle, stat_interval, now, buffer, out);
         }
         *out = MemoryUsage::default();
         Ok(())
@@ -226,7 +233,7 @@ mod tests {
         let mut memory = MemoryUsage::default();
         let mut io = IoUsage::default();
         assert_eq!(files.read_cpu(&mut buffer).unwrap().usage_nanoseconds, Some(5000));
-        files.read_memory(now, &mut buffer, &mut memory).unwrap();
+        files.read_memory(Duration::ZERO, now, &mut buffer, &mut memory).unwrap();
         assert_eq!(memory.usage_bytes, Some(4096));
         assert_eq!(files.read_pids(&mut buffer).unwrap(), None);
         assert_eq!(files.read_state(&mut buffer).unwrap(), CgroupState::default());
@@ -236,7 +243,7 @@ mod tests {
 
         let mut files = CgroupFiles::open(&hierarchies, "/docker/gone").unwrap();
         assert!(files.is_empty());
-        files.read_memory(now, &mut buffer, &mut memory).unwrap();
+        files.read_memory(Duration::ZERO, now, &mut buffer, &mut memory).unwrap();
         assert_eq!(memory, MemoryUsage::default());
     }
 }

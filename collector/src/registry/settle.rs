@@ -22,6 +22,7 @@ impl Registry {
         self.namespace_fault = None;
         // First, because the answers take their time.
         self.name();
+        self.expire_updated();
         self.open_files();
         let host = self.namespaces.host();
         for tracked in self.tracked.values_mut() {
@@ -41,6 +42,16 @@ impl Registry {
             }
         }
         self.close_namespaces();
+    }
+
+    /// Has the settings read anew of those whose daemon told that it changed them.
+    fn expire_updated(&mut self) {
+        for id in self.names.take_updated() {
+            let tracked = self.by_name.get(&id).and_then(|serial| self.tracked.get_mut(serial));
+            if let Some(files) = tracked.and_then(|tracked| tracked.files.as_mut()) {
+                files.expire_seldom();
+            }
+        }
     }
 
     /// Opens the files of those who have none, and reads what is read seldom: most of the files of

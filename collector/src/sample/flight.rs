@@ -29,11 +29,7 @@ struct Flight {
 impl Flights {
     /// Takes out of the usages what is not in flight. `told` is what each device says that it has,
     /// read after what the usages say.
-    pub(super) fn correct(
-        &mut self,
-        usages: &mut [Usage],
-        told: impl Iterator<Item = (u32, u64)>,
-    ) {
+    pub(super) fn correct(&mut self, usages: &mut [Usage], told: impl Iterator<Item = (u32, u64)>) {
         self.in_progress.clear();
         self.in_progress.extend(told);
         for usage in usages {

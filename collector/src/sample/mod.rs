@@ -47,6 +47,8 @@ pub struct Sampler {
     pub registry: Registry,
     /// What the kernel counts for us.
     pub kernel: Kernel,
+    /// How often `memory.stat` is read; 0 is in each sample.
+    pub memory_stat_interval: Duration,
     host: HostFiles,
     devices: Devices,
     counting_since: Timestamp,
@@ -86,6 +88,7 @@ impl Sampler {
         Self {
             registry,
             kernel,
+            memory_stat_interval: Duration::ZERO,
             host,
             devices,
             counting_since: Timestamp::now(),
@@ -291,7 +294,8 @@ impl Sampler {
             *last = usage.cpu;
             Ok(())
         });
-        each(&mut |usage, files| files.read_memory(now, buffer, &mut usage.memory));
+        let pace = self.memory_stat_interval;
+        each(&mut |usage, files| files.read_memory(pace, now, buffer, &mut usage.memory));
         each(&mut |usage, files| {
             usage.pids = files.read_pids(buffer)?;
             Ok(())
