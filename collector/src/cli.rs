@@ -1,15 +1,17 @@
 //! The command line: the one place that says which options exist, and what each may be.
 
 pub mod run;
+mod values;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::builder::{BoolishValueParser, StringValueParser, TypedValueParser, ValueParser};
+use clap::builder::BoolishValueParser;
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
-use crate::identity::{AllowedLabels, Socket};
+use self::values::{duration, interval, keys, socket, window};
+use crate::identity::{AllowedKeys, Socket};
 use crate::logging::LogFormat;
 use crate::output::columns::{self, Choice};
 use crate::output::filter::{self, Filter};
@@ -47,9 +49,9 @@ Examples:
 Templates have placeholders ({{.Name}}), Docker's functions (join, json, lower, pad, split, title,
 truncate, upper), pipelines ({{.Name | upper}}), \\t and \\n. {{json .}} is what Docker's is.
 
-Filters look at id (its beginning), label (KEY or KEY=VALUE), state (running, frozen, ended), or with the
-wildcards * and ? at name, image, runtime, pod and namespace. Of several filters with the same key
-one must fit, but all labels must.";
+Filters look at id (its beginning), label and env (KEY or KEY=VALUE), state (running, frozen, ended), or
+with the wildcards * and ? at name, image, runtime, pod and namespace. Of several filters with the
+same key one must fit, but all labels and variables must.";
 
 const SNAPSHOT_EXAMPLES: &str = "\
 Examples:
@@ -172,8 +174,19 @@ pub struct GlobalArgs {
     /// Labels to publish, by key; a `*` at the end stands for any ending
     #[arg(long, global = true, env = "TARE_LABELS", hide_env_values = true)]
     #[arg(value_name = "KEY[,KEY]...", default_value = "", hide_default_value = true)]
-    #[arg(value_parser = labels())]
-    pub labels: AllowedLabels,
+    #[arg(value_parser = keys())]
+    pub labels: AllowedKeys,
+    /// Environment variables of containers to publish, by name; a `*` at the end stands for any
+    /// ending
+    #[arg(long, global = true, env = "TARE_ENVIRONMENT", hide_env_values = true)]
+    #[arg(value_name = "NAME[,NAME]...", default_value = "", hide_default_value = true)]
+    #[arg(value_parser = keys())]
+    pub environment: AllowedKeys,
+    /// Time between two readings of a container's memory.stat, from 100ms to 1h; 0 reads it for
+    /// each sample. What is derived from it is of that time
+    #[arg(long, global = true, env = "TARE_MEMORY_STAT_INTERVAL", hide_env_values = true)]
+    #[arg(value_name = "DURATION", default_value = "0", value_parser = window)]
+    pub memory_stat_interval: Duration,
     /// Counter slots in the kernel for each of network and block I/O: one for each cgroup (and
     /// device)
     #[arg(long, global = true, env = "TARE_SLOTS", hide_env_values = true)]
@@ -349,70 +362,6 @@ pub enum LogLevel {
     Trace,
 }
 
-fn socket() -> ValueParser {
-    let parse = |text: String| match text.as_str() {
-        "" => Err("give a path, `auto` or `off`"),
-        "auto" => Ok(Socket::Auto),
-        "off" => Ok(Socket::Off),
-        path => Ok(Socket::Path(path.strip_prefix("unix://").unwrap_or(path).into())),
-    };
-    ValueParser::new(StringValueParser::new().try_map(parse))
-}
-
-fn labels() -> ValueParser {
-    let parse = |text: String| {
-        let keys = text.split(',').map(str::trim).filter(|key| !key.is_empty());
-        AllowedLabels::new(keys)
-    };
-    ValueParser::new(StringValueParser::new().map(parse))
-}
-
-fn interval(text: &str) -> Result<Duration, String> {
-    let duration = duration(text)?;
-    if (MIN_INTERVAL..=MAX_INTERVAL).contains(&duration) {
-        Ok(duration)
-    } else {
-        Err("must be from 100ms to 1h".to_owned())
-    }
-}
-
-/// A number and its unit, such as `64MiB`, `1.5GiB`, or bytes without one.
-fn bytes(text: &str) -> Result<u64, String> {
-    let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let scale = match unit {
-        "" | "B" => 1_u64,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err("must be a number of bytes, KiB, MiB or GiB, such as `64MiB`".to_owned()),
-    };
-    let number: f64 = number.parse().map_err(|_| format!("`{number}` is no number"))?;
-    Ok((number * scale as f64) as u64)
-}
-
-fn window(text: &str) -> Result<Duration, String> {
-    if matches!(text.trim(), "0" | "0s") { Ok(Duration::ZERO) } else { interval(text) }
-}
-
-/// A number and its unit, such as `500ms`, `1.5s`, `2m` or `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
-    let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let seconds = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        "" if !number.is_empty() => return Err(format!("needs a unit, such as `{number}s`")),
-        _ => return Err("must be a number with ms, s, m or h, such as `500ms`".to_owned()),
-    };
-    let number: f64 = number.parse().map_err(|_| format!("`{number}` is no number"))?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
@@ -464,27 +413,6 @@ mod tests {
             (["--filter", "imag=x"], "no filter looks at `imag`; did you mean image?"),
         ] {
             assert!(said(&args).contains(remedy), "{}", said(&args));
-        }
-    }
-
-    #[test]
-    fn durations() {
-        for (text, millis) in [("500ms", 500), ("1s", 1_000), ("1.5s", 1_500), ("2m", 120_000)] {
-            assert_eq!(duration(text), Ok(Duration::from_millis(millis)));
-        }
-        for text in ["", "s", "1", "1d", "-1s", "1..5s", "1e3s", "99999999999999999999999h"] {
-            assert!(duration(text).is_err(), "{text}");
-        }
-        assert!(interval("1h").is_ok() && interval("1.001h").is_err());
-    }
-
-    #[test]
-    fn numbers_of_bytes() {
-        for (text, number) in [("0", 0), ("512B", 512), ("1.5KiB", 1536), ("64MiB", 64 << 20)] {
-            assert_eq!(bytes(text), Ok(number));
-        }
-        for text in ["", "MiB", "1MB", "-1", "1 MiB"] {
-            assert!(bytes(text).is_err(), "{text}");
         }
     }
 

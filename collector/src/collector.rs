@@ -3,12 +3,14 @@
 
 use std::{
     io,
+    os::fd::{FromRawFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
 use nix::{
+    fcntl::{FcntlArg, fcntl},
     libc,
     sys::resource::{Resource, getrlimit, setrlimit},
 };
@@ -21,7 +23,7 @@ use crate::{
     devices::Devices,
     diskstats::Diskstats,
     host::{HostFacts, HostFiles},
-    identity::Names,
+    identity::{Allowed, Names},
     kernel::{self, Kernel, Sockets, Table},
     model::{self, Report},
     network::Namespaces,
@@ -34,6 +36,10 @@ use crate::{
 
 /// The first names are worth this wait; later ones arrive when they arrive.
 pub const NAMES_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// Descriptors that the kernel's table has room for from the start: those of about 300 containers,
+/// in 32 KiB.
+const DESCRIPTORS_AT_START: i32 = 4096;
 
 /// Everything that is needed to tell what containers use.
 pub struct Collector {
@@ -135,12 +141,14 @@ impl Collector {
         timed("a sample", || self.sampler.take())
     }
 
-    /// Takes a first and only sample, with the names that are told within `timeout`.
+    /// Takes a first and only sample, with the names that are told within `timeout`. Daemons
+    /// answer while files are read, if the runtime has a thread for them.
     pub async fn only_sample(&mut self, timeout: Duration) -> Arc<Sample> {
+        let begun = Instant::now();
         timed("opening files", || self.sampler.look());
-        self.settle_names_within(timeout).await;
-        self.sampler.registry.name();
-        timed("a sample", || self.sampler.measure())
+        timed("a sample", || self.sampler.measure());
+        self.settle_names_within(timeout.saturating_sub(begun.elapsed())).await;
+        self.sampler.name_last()
     }
 
     /// How the kernel's counter tables are filled.
@@ -189,7 +197,6 @@ impl Collector {
 }
 
 fn start(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<Sampler> {
-    raise_descriptor_limit();
     raise_priority();
     let hierarchies = find_hierarchies(&common.proc_root, common.cgroup_root.as_deref())?;
     if hierarchies.roots().next().is_none() {
@@ -204,7 +211,9 @@ fn start(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<
         Scope::Services => Follow::Services,
         Scope::All => Follow::All,
     };
-    let names = Names::new(common.sockets.clone(), common.labels.clone());
+    let Common { labels, environment, .. } = common.clone();
+    let allowed = Allowed { labels, environment };
+    let names = Names::new(common.sockets.clone(), allowed);
     let unified = hierarchies.unified.clone();
     let socket_ids = socket_ids(&hierarchies);
     let namespaces = Namespaces::new(&common.proc_root);
@@ -230,7 +239,9 @@ fn start(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<
     let receipts = Receipts::new(common.receipts, common.receipt_ttl);
     let books = (BlockBooks::new(diskstats), SegmentBooks::new(&common.proc_root));
     let devices = Devices::new(&common.sys_root);
-    Ok(Sampler::new(registry, kernel, host, devices, books, receipts))
+    let mut sampler = Sampler::new(registry, kernel, host, devices, books, receipts);
+    sampler.memory_stat_interval = common.memory_stat_interval;
+    Ok(sampler)
 }
 
 fn slots<C: Cell>(name: &'static str, table: &Table<C>) -> Slots {
@@ -272,11 +283,18 @@ pub fn give_memory_back() {
     }
 }
 
-/// A container takes about a dozen descriptors, and the usual soft limit is 1,024.
-fn raise_descriptor_limit() {
+/// A container takes about a dozen descriptors, and the usual soft limit is 1,024. Call it before
+/// there are threads: where some share the table of descriptors, the kernel waits some
+/// milliseconds each time it grows (`fs/file.c`, `expand_fdtable`).
+pub fn prepare_descriptors() {
     let raised = getrlimit(Resource::RLIMIT_NOFILE)
         .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
     if let Err(error) = raised {
         tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+    // Where the limit is lower, the table cannot grow so large either.
+    if let Ok(last) = fcntl(io::stdin(), FcntlArg::F_DUPFD_CLOEXEC(DESCRIPTORS_AT_START - 1)) {
+        // SAFETY: the descriptor was made just now and is nobody else's.
+        drop(unsafe { OwnedFd::from_raw_fd(last) });
     }
 }

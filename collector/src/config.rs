@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
 use crate::cli::{self, Cli, LogLevel};
-use crate::identity::{AllowedLabels, Sockets};
+use crate::identity::{AllowedKeys, Sockets};
 use crate::logging::LogFormat;
 use crate::output::columns::{self, Choice};
 use crate::output::filter::Filters;
@@ -58,7 +58,11 @@ pub struct Common {
     /// Where to ask for names.
     pub sockets: Sockets,
     /// Which labels are published.
-    pub labels: AllowedLabels,
+    pub labels: AllowedKeys,
+    /// Which environment variables are.
+    pub environment: AllowedKeys,
+    /// How often `memory.stat` is read; 0 is in each sample.
+    pub memory_stat_interval: Duration,
     /// Counter slots in the kernel for each family.
     pub slots: u32,
     /// How many receipts of ended containers are kept.
@@ -162,6 +166,7 @@ impl From<Cli> for Config {
         let mut common = Common::from(cli.global);
         if let Command::Stats(Stats { table, .. }) = &command {
             table.filters.labels().for_each(|label| common.labels.allow(label));
+            table.filters.variables().for_each(|name| common.environment.allow(name));
         }
         Self { common, command }
     }
@@ -181,6 +186,8 @@ impl From<cli::GlobalArgs> for Common {
                 cri: args.cri_socket,
             },
             labels: args.labels,
+            environment: args.environment,
+            memory_stat_interval: args.memory_stat_interval,
             slots: args.slots,
             receipts: args.receipts as usize,
             receipt_ttl: args.receipt_ttl,
@@ -247,7 +254,9 @@ mod tests {
             proc_root: "/proc".into(),
             sys_root: "/sys".into(),
             sockets: Sockets::default(),
-            labels: AllowedLabels::default(),
+            labels: AllowedKeys::default(),
+            environment: AllowedKeys::default(),
+            memory_stat_interval: Duration::ZERO,
             slots: 4096,
             receipts: 1024,
             receipt_ttl: Duration::from_secs(3600),
@@ -270,8 +279,8 @@ mod tests {
     #[test]
     fn labels() {
         let labels = |text| config(&["--labels", text]).0.labels;
-        assert_eq!(labels("app, team.*"), AllowedLabels::new(["app", "team.*"]));
-        assert_eq!(labels(""), AllowedLabels::default());
+        assert_eq!(labels("app, team.*"), AllowedKeys::new(["app", "team.*"]));
+        assert_eq!(labels(""), AllowedKeys::default());
     }
 
     #[test]
@@ -290,7 +299,9 @@ mod tests {
     #[test]
     fn a_label_to_filter_by_must_be_known() {
         let config = config(&["--filter", "label=tier=front"]);
-        assert_eq!(config.0.labels, AllowedLabels::new(["tier"]));
+        assert_eq!(config.0.labels, AllowedKeys::new(["tier"]));
+        let config = self::config(&["--filter", "env=ZONE=a", "--environment", "AB*"]);
+        assert_eq!(config.0.environment, AllowedKeys::new(["AB*", "ZONE"]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The kernel's own book of what each block device completed: `/proc/diskstats`.
+//! The kernel's own book of what each block device completed and has: `/proc/diskstats`.
 //!
 //! It knows no cgroups, and counts what completes whether or not anybody looks on
 //! (`block/blk-mq.c`, `blk_account_io_completion` and `blk_account_io_done`): what our counters of
@@ -26,6 +26,17 @@ pub struct Completed {
     pub bytes: u64,
 }
 
+/// What one line tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Disk {
+    /// The disk or partition.
+    pub device: Device,
+    /// What it completed.
+    pub completed: Completed,
+    /// Requests that it has now, those included that wait for its driver on some kernels.
+    pub in_progress: u64,
+}
+
 /// `/proc/diskstats`, kept open.
 #[derive(Debug)]
 pub struct Diskstats(Option<KeptFile>);
@@ -45,11 +56,7 @@ impl Diskstats {
     /// # Errors
     ///
     /// If it cannot be read.
-    pub fn read(
-        &self,
-        buffer: &mut Vec<u8>,
-        out: &mut Vec<(Device, Completed)>,
-    ) -> Result<(), ReadError> {
+    pub fn read(&self, buffer: &mut Vec<u8>, out: &mut Vec<Disk>) -> Result<(), ReadError> {
         out.clear();
         if let Some(file) = &self.0 {
             parse_diskstats(file.read_records(buffer, LINE_BYTES_MAX)?, out);
@@ -60,11 +67,11 @@ impl Diskstats {
 
 /// Adds the lines of a `/proc/diskstats` to `out` (`block/genhd.c`, `diskstats_show`). A line of
 /// another form is left out; discards came with Linux 4.18.
-pub fn parse_diskstats(text: &[u8], out: &mut Vec<(Device, Completed)>) {
+pub fn parse_diskstats(text: &[u8], out: &mut Vec<Disk>) {
     out.extend(lines(text).filter_map(parse_line));
 }
 
-fn parse_line(line: &[u8]) -> Option<(Device, Completed)> {
+fn parse_line(line: &[u8]) -> Option<Disk> {
     let mut fields = words(line);
     let mut next = || fields.next().and_then(number);
     let major = u32::try_from(next()?).ok()?;
@@ -73,14 +80,14 @@ fn parse_line(line: &[u8]) -> Option<(Device, Completed)> {
     let mut numbers = fields.map_while(number);
     let [reads, _, read_sectors, _] = take(&mut numbers)?;
     let [writes, _, write_sectors, _] = take(&mut numbers)?;
-    let [_in_flight, _busy, _weighted] = take(&mut numbers)?;
+    let [in_progress, _busy, _weighted] = take(&mut numbers)?;
     let [discards, _, discard_sectors, _] = take(&mut numbers).unwrap_or_default();
     let sectors = read_sectors.checked_add(write_sectors)?.checked_add(discard_sectors)?;
     let completed = Completed {
         ops: reads.checked_add(writes)?.checked_add(discards)?,
         bytes: sectors.checked_mul(SECTOR_BYTES)?,
     };
-    Some((Device { major, minor }, completed))
+    Some(Disk { device: Device { major, minor }, completed, in_progress })
 }
 
 /// The next `N` numbers, if there are so many.
@@ -98,24 +105,28 @@ mod tests {
 
     use super::*;
 
-    fn parse(text: &str) -> Vec<(String, u64, u64)> {
+    fn parse(text: &str) -> Vec<(String, u64, u64, u64)> {
         let mut out = Vec::new();
         parse_diskstats(text.as_bytes(), &mut out);
-        out.into_iter().map(|(device, done)| (device.to_string(), done.ops, done.bytes)).collect()
+        let line = |disk: Disk| {
+            let Completed { ops, bytes } = disk.completed;
+            (disk.device.to_string(), ops, bytes, disk.in_progress)
+        };
+        out.into_iter().map(line).collect()
     }
 
     #[test]
     fn reads_writes_and_discards_are_added_up() {
         let text = "   7       0 loop0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n \
                     254       0 vda 100 7 800 9 20 6 160 9 3 9 9 5 0 40 9 68 9\n";
-        let expected = [("7:0".to_owned(), 0, 0), ("254:0".to_owned(), 125, 1000 * 512)];
+        let expected = [("7:0".to_owned(), 0, 0, 0), ("254:0".to_owned(), 125, 1000 * 512, 3)];
         assert_eq!(parse(text), expected);
     }
 
     #[test]
     fn lines_of_old_kernels_have_no_discards() {
         let text = "8 0 sda 100 7 800 9 20 6 160 9 3 9 9\n8 1 sda1 100 7 800\n8 2\n";
-        assert_eq!(parse(text), [("8:0".to_owned(), 120, 960 * 512)]);
+        assert_eq!(parse(text), [("8:0".to_owned(), 120, 960 * 512, 3)]);
     }
 
     #[test]

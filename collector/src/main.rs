@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::Result;
 use tare::{
+    collector::prepare_descriptors,
     config::{self, Command, Config, Fault},
     daemon::{self, Control},
     doctor,
@@ -32,6 +33,7 @@ fn main() -> ExitCode {
         }
     };
     let logging = Logging::start(config.common.log_level, config.common.log_format);
+    prepare_descriptors();
     match run(&config, Control { arguments, logging }) {
         Ok(code) => code,
         // The reader has seen enough.
@@ -47,7 +49,9 @@ fn run(config: &Config, control: Control) -> Result<ExitCode> {
     let mut out = io::stdout();
     match &config.command {
         Command::Stats(stats) => block_on(stats::run(&config.common, stats))?,
-        Command::Snapshot(snapshot) => block_on(snapshot::run(&config.common, snapshot))?,
+        Command::Snapshot(snapshot) => {
+            block_on_beside(snapshot::run(&config.common, snapshot))?;
+        }
         Command::Top(top) => block_on(top::run(&config.common, top))?,
         Command::Run(run) => block_on(daemon::run(&config.common, run, &control))?,
         Command::Doctor(doctor) => return block_on(doctor::run(&config.common, doctor)),
@@ -60,4 +64,10 @@ fn run(config: &Config, control: Control) -> Result<ExitCode> {
 
 fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
+}
+
+/// The same with a thread beside it, on which daemons are asked for names while files are read.
+fn block_on_beside<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.worker_threads(1).enable_all().build()?.block_on(work)
 }

@@ -18,7 +18,7 @@ use tonic::transport::{Channel, Endpoint};
 use tonic_prost::ProstCodec;
 
 use self::messages::{
-    ContainerConfig, CreateContainerRequest, CreateContainerResponse, Empty, ImageSpec,
+    ContainerConfig, CreateContainerRequest, CreateContainerResponse, Empty, ImageSpec, KeyValue,
     LinuxContainerConfig, LinuxContainerResources, LinuxPodSandboxConfig,
     LinuxSandboxSecurityContext, NamespaceOption, OneId, PodSandboxConfig, RunPodSandboxRequest,
     RunPodSandboxResponse, StopContainerRequest,
@@ -98,9 +98,17 @@ impl Containerd {
         output(command, PATIENCE)
     }
 
-    /// Starts a container that no CRI knows.
+    /// Starts a container that no CRI knows, with `TARE_ZONE=c` in its environment.
     pub fn run_plain(&mut self, id: &str, label: &str, load: &[&str]) -> Result<()> {
-        let args = ["run", "--detach", "--snapshotter=native", "--net-host", "--label", label];
+        let args = [
+            "run",
+            "--detach",
+            "--snapshotter=native",
+            "--net-host",
+            "--env=TARE_ZONE=c",
+            "--label",
+            label,
+        ];
         self.tasks.push(id.to_owned());
         self.client(args.iter().chain(&[self.image.as_str(), id, "/tare-load"]).chain(load))?;
         Ok(())
@@ -122,7 +130,8 @@ impl Containerd {
         Ok(answer.pod_sandbox_id)
     }
 
-    /// Makes a container in a pod, with a limit of memory; its id.
+    /// Makes a container in a pod, with a limit of memory and `TARE_ZONE=a=b` in its environment; its
+    /// id.
     pub fn create(
         &self,
         pod: &str,
@@ -141,6 +150,7 @@ impl Containerd {
                 image: Some(ImageSpec { image: self.image.clone() }),
                 command: vec!["/tare-load".to_owned()],
                 args: load.iter().map(|&word| word.to_owned()).collect(),
+                envs: vec![KeyValue { key: "TARE_ZONE".to_owned(), value: "a=b".to_owned() }],
                 labels: labels.collect(),
                 linux: Some(LinuxContainerConfig { resources }),
             }),

@@ -115,7 +115,7 @@ impl CgroupFiles {
         all.filter(|file: &&KeptFile| !file.is_held()).count()
     }
 
-    /// Has the next reads go to the files, whatever their pace: nothing will be read after them.
+    /// Has the next reads go to the files, whatever their pace.
     pub fn expire(&mut self) {
         self.idle = false;
         self.used_nanoseconds = None;
@@ -168,18 +168,21 @@ impl CgroupFiles {
         Ok(self.last_pressures)
     }
 
-    /// Reads the memory into `out`; all unknown without a source.
+    /// Reads the memory into `out`; all unknown without a source. `memory.stat` is not read before
+    /// `stat_interval` is over.
     ///
     /// # Errors
     ///
     /// As [`MemoryFiles::read_memory`].
     pub fn read_memory(
         &mut self,
+        stat_interval: Duration,
+        now: Instant,
         buffer: &mut Vec<u8>,
         out: &mut MemoryUsage,
     ) -> Result<(), ReadError> {
         if let Some(files) = &mut self.memory {
-            return files.read_memory(self.whole, buffer, out);
+            return files.read_memory(self.whole, stat_interval, now, buffer, out);
         }
         *out = MemoryUsage::default();
         Ok(())
@@ -270,7 +273,7 @@ mod tests {
         let mut memory = MemoryUsage::default();
         let mut io = IoUsage::default();
         assert_eq!(files.read_cpu(now, &mut buffer).unwrap().usage_nanoseconds, Some(5000));
-        files.read_memory(&mut buffer, &mut memory).unwrap();
+        files.read_memory(Duration::ZERO, now, &mut buffer, &mut memory).unwrap();
         assert_eq!(memory.usage_bytes, Some(4096));
         assert_eq!(files.read_pids(&mut buffer).unwrap(), None);
         assert_eq!(files.read_state(&mut buffer).unwrap(), CgroupState::default());
@@ -280,7 +283,7 @@ mod tests {
 
         let mut files = CgroupFiles::open(&hierarchies, "/docker/gone").unwrap();
         assert!(files.is_empty());
-        files.read_memory(&mut buffer, &mut memory).unwrap();
+        files.read_memory(Duration::ZERO, now, &mut buffer, &mut memory).unwrap();
         assert_eq!(memory, MemoryUsage::default());
     }
     #[test]

@@ -1,7 +1,11 @@
 //! Memory and swap of a cgroup.
 
+use std::mem;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
 use crate::cgroup::error::ReadError;
-use crate::cgroup::file::KeptFile;
+use crate::cgroup::file::{KeptFile, read_once};
 use crate::cgroup::mounts::{Hierarchies, Version};
 use crate::cgroup::seldom::V1_UNLIMITED;
 use crate::cgroup::stat_table::StatTable;
@@ -22,6 +26,12 @@ pub struct MemoryUsage {
     pub peak_bytes: Option<u64>,
     /// What happened at its limits.
     pub events: MemoryEvents,
+    /// The part of it that was not in cgroups below it. v2, since Linux 5.2.
+    pub events_local: MemoryEvents,
+    /// When [`MemoryUsage::stat`] was read.
+    pub stat_read_at: Option<Instant>,
+    /// The usage at that time.
+    pub stat_usage_bytes: Option<u64>,
     /// The whole `memory.stat`. Bytes and events; up to about 2 s old, because the kernel puts off
     /// adding up its per-CPU counts (`mm/memcontrol.c`, `mem_cgroup_flush_stats`).
     pub stat: StatTable,
@@ -60,6 +70,9 @@ impl Clone for MemoryUsage {
         self.swap_bytes = source.swap_bytes;
         self.peak_bytes = source.peak_bytes;
         self.events = source.events;
+        self.events_local = source.events_local;
+        self.stat_read_at = source.stat_read_at;
+        self.stat_usage_bytes = source.stat_usage_bytes;
         self.stat.clone_from(&source.stat);
     }
 }
@@ -105,6 +118,8 @@ pub struct MemoryFiles {
     peak: Option<KeptFile>,
     /// v2: `memory.events`. v1: `memory.oom_control`.
     events: Option<KeptFile>,
+    /// v2: where `memory.events.local` is, which is read only when the events have changed.
+    events_local: Option<PathBuf>,
     /// v1 only.
     failures: Option<KeptFile>,
     stat: Option<KeptFile>,
@@ -116,8 +131,8 @@ pub struct MemoryFiles {
 impl MemoryFiles {
     /// Opens the files of the cgroup at a path such as `/docker/abc`; `None` if there are none.
     ///
-    /// v2: `memory.current`, `.swap.current`, `.peak`, `.events`, `.stat`; the root has only the
-    /// last. v1: `memory.usage_in_bytes`, `.max_usage_in_bytes`, `.oom_control`, `.failcnt`,
+    /// v2: `memory.current`, `.swap.current`, `.peak`, `.events`, `.events.local`, `.stat`; the
+    /// root has only the last. v1: `memory.usage_in_bytes`, `.max_usage_in_bytes`, `.oom_control`, `.failcnt`,
     /// `.stat`.
     ///
     /// # Errors
@@ -139,6 +154,8 @@ impl MemoryFiles {
             swap: open(None, Some("memory.swap.current"))?,
             peak: open(Some("memory.max_usage_in_bytes"), Some("memory.peak"))?,
             events: open(Some("memory.oom_control"), Some("memory.events"))?,
+            events_local: (controller.version == Version::V2)
+                .then(|| directory.join("memory.events.local")),
             failures: open(Some("memory.failcnt"), None)?,
             stat: open(Some("memory.stat"), Some("memory.stat"))?,
             latest: MemoryUsage::default(),
@@ -150,6 +167,8 @@ impl MemoryFiles {
     /// Reads the memory of the cgroup into `out`, which keeps its memory. Unless it is to be
     /// read `whole`, a size that is the same to the byte stands for everything: where no task ran and
     /// nothing was charged, nothing else can have changed but for what the kernel adds up late.
+    /// `memory.stat`, the longest of the files, is read no sooner than `stat_interval` after the last
+    /// time.
     ///
     /// # Errors
     ///
@@ -158,13 +177,16 @@ impl MemoryFiles {
     pub fn read_memory(
         &mut self,
         whole: bool,
+        stat_interval: Duration,
+        now: Instant,
         buffer: &mut Vec<u8>,
         out: &mut MemoryUsage,
     ) -> Result<(), ReadError> {
-        let read = self.refresh(whole, buffer);
+        let read = self.refresh(whole, stat_interval, now, buffer);
         if read.is_err() {
-            self.is_read = false;
+            self.expire();
             self.latest.stat.clear();
+            self.latest.stat_usage_bytes = None;
         }
         out.clone_from(&self.latest);
         read
@@ -173,6 +195,7 @@ impl MemoryFiles {
     /// Has the next read go to all files.
     pub fn expire(&mut self) {
         self.is_read = false;
+        self.latest.stat_read_at = None;
     }
 
     /// The files.
@@ -181,30 +204,32 @@ impl MemoryFiles {
         [usage, swap, peak, events, failures, stat].into_iter().flatten()
     }
 
-    fn refresh(&mut self, whole: bool, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
+    fn refresh(
+        &mut self,
+        whole: bool,
+        stat_interval: Duration,
+        now: Instant,
+        buffer: &mut Vec<u8>,
+    ) -> Result<(), ReadError> {
         let before = self.latest.usage_bytes.take();
         self.latest.usage_bytes = number(self.usage.as_ref(), buffer)?;
         let unchanged = before.is_some() && before == self.latest.usage_bytes;
         if !whole && unchanged && self.is_read {
             return Ok(());
         }
+        self.refresh_events(buffer)?;
         let Self { latest, .. } = self;
         (latest.peak_bytes, latest.swap_bytes) = (None, None);
-        latest.events = MemoryEvents::default();
         latest.peak_bytes = number(self.peak.as_ref(), buffer)?;
         latest.swap_bytes = number(self.swap.as_ref(), buffer)?;
-        if let Some(file) = &self.events {
-            latest.events = parse_events(file.read(buffer)?);
-        }
-        if self.version == Version::V1 {
-            latest.events.max = number(self.failures.as_ref(), buffer)?;
-        }
-        if let Some(file) = &self.stat {
+        let fresh = |at| now.saturating_duration_since(at) < stat_interval;
+        if let Some(file) = self.stat.as_ref().filter(|_| !latest.stat_read_at.is_some_and(fresh)) {
             let text = file.read(buffer)?;
             if text.len() > MAX_STAT_BYTES {
                 return Err(file.malformed("too long for a memory.stat"));
             }
             latest.stat.parse_into(text);
+            (latest.stat_read_at, latest.stat_usage_bytes) = (Some(now), latest.usage_bytes);
         }
         if self.version == Version::V1 {
             // The difference between `memory.memsw.usage_in_bytes` and the usage is that of two
@@ -212,6 +237,24 @@ impl MemoryFiles {
             latest.swap_bytes = latest.first_of(["total_swap", "swap"]);
         }
         self.is_read = true;
+        Ok(())
+    }
+
+    fn refresh_events(&mut self, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
+        let before = mem::take(&mut self.latest.events);
+        if let Some(file) = &self.events {
+            self.latest.events = parse_events(file.read(buffer)?);
+        }
+        if self.version == Version::V1 {
+            self.latest.events.max = number(self.failures.as_ref(), buffer)?;
+        }
+        // The local events are a part of the others, so they stand still where those do.
+        if let Some(path) = &self.events_local
+            && (!self.is_read || self.latest.events != before)
+        {
+            let text = read_once(path, buffer)?;
+            self.latest.events_local = text.map(parse_events).unwrap_or_default();
+        }
         Ok(())
     }
 }
@@ -273,7 +316,9 @@ mod tests {
         let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
         let mut files = MemoryFiles::open(&hierarchies, "/docker/abc").unwrap().unwrap();
         let mut usage = MemoryUsage::default();
-        files.read_memory(true, &mut Vec::new(), &mut usage).unwrap();
+        files
+            .read_memory(true, Duration::ZERO, Instant::now(), &mut Vec::new(), &mut usage)
+            .unwrap();
         assert!(MemoryFiles::open(&hierarchies, "/docker/gone").unwrap().is_none());
         (usage, tree)
     }
@@ -311,6 +356,7 @@ mod tests {
             ("memory.swap.current", "8192\n"),
             ("memory.peak", "9000000\n"),
             ("memory.events", "low 0\nhigh 0\nmax 5\noom 1\noom_kill 3\noom_group_kill 0\n"),
+            ("memory.events.local", "low 0\nhigh 0\nmax 4\noom 1\noom_kill 2\n"),
             ("memory.stat", V2_STAT),
         ];
         let (usage, _tree) = read("", &files);
@@ -327,6 +373,8 @@ mod tests {
             under_oom: None,
         };
         assert_eq!(usage.events, events);
+        let local = MemoryEvents { max: Some(4), oom_kill: Some(2), ..events };
+        assert_eq!(usage.events_local, MemoryEvents { oom_group_kill: None, ..local });
         assert_eq!(usage.inactive_file_bytes(), Some(4_153_344));
         assert_eq!(usage.rss_bytes(), Some(1_765_376));
         assert_eq!(usage.cache_bytes(), Some(5_947_392));
@@ -367,7 +415,9 @@ mod tests {
         let file = |name: &str| tree.path().join("memory/docker/abc").join(name);
         let mut usage = MemoryUsage::default();
         let mut read = |files: &mut MemoryFiles| {
-            let read = files.read_memory(true, &mut Vec::new(), &mut usage).is_ok();
+            let now = Instant::now();
+            let read =
+                files.read_memory(true, Duration::ZERO, now, &mut Vec::new(), &mut usage).is_ok();
             (read, usage.usage_bytes, usage.stat.get("pgfault"))
         };
         assert_eq!(read(&mut files), (true, Some(1), Some(7)));
@@ -383,9 +433,59 @@ mod tests {
         let garbage = "x y\n".repeat(MAX_STAT_BYTES / 4 + 1);
         fs::write(tree.path().join("memory/docker/abc/memory.stat"), garbage).unwrap();
         let mut usage = MemoryUsage::default();
-        let error = files.read_memory(true, &mut Vec::new(), &mut usage);
+        let error =
+            files.read_memory(true, Duration::ZERO, Instant::now(), &mut Vec::new(), &mut usage);
         let error = error.unwrap_err().to_string();
         assert!(error.ends_with("docker/abc/memory.stat: too long for a memory.stat"), "{error}");
+    }
+
+    #[test]
+    fn a_long_stat_has_its_own_pace_and_keeps_the_usage_of_its_time() {
+        let (mut files, tree) = small();
+        let file = |name: &str| tree.path().join("memory/docker/abc").join(name);
+        let start = Instant::now();
+        let mut usage = MemoryUsage::default();
+        let mut read = |files: &mut MemoryFiles, seconds, written: u64| {
+            fs::write(file("memory.stat"), format!("pgfault {written}\n")).unwrap();
+            fs::write(file("memory.usage_in_bytes"), format!("{written}\n")).unwrap();
+            let at = start + Duration::from_secs(seconds);
+            let interval = Duration::from_secs(5);
+            files.read_memory(true, interval, at, &mut Vec::new(), &mut usage).unwrap();
+            assert_eq!(usage.usage_bytes, Some(written));
+            assert_eq!(usage.stat.get("pgfault"), usage.stat_usage_bytes);
+            (usage.stat_usage_bytes.unwrap(), usage.stat_read_at.unwrap() - start)
+        };
+        assert_eq!(read(&mut files, 0, 1), (1, Duration::ZERO));
+        assert_eq!(read(&mut files, 4, 2), (1, Duration::ZERO));
+        assert_eq!(read(&mut files, 5, 3), (3, Duration::from_secs(5)));
+        files.expire();
+        assert_eq!(read(&mut files, 6, 4), (4, Duration::from_secs(6)));
+    }
+
+    #[test]
+    fn local_events_are_read_when_events_have_changed() {
+        let events = |kills: u64| format!("oom {kills}\noom_kill {kills}\n");
+        let (one, two) = (events(1), events(2));
+        let files =
+            [("memory.current", "1"), ("memory.events", &one), ("memory.events.local", &one)];
+        let (_, tree) = read("", &files);
+        let file = |name: &str| tree.path().join("docker/abc").join(name);
+        let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
+        let mut files = MemoryFiles::open(&hierarchies, "/docker/abc").unwrap().unwrap();
+        let mut usage = MemoryUsage::default();
+        let mut local = |files: &mut MemoryFiles| {
+            let now = Instant::now();
+            files.read_memory(true, Duration::ZERO, now, &mut Vec::new(), &mut usage).unwrap();
+            usage.events_local.oom_kill
+        };
+        assert_eq!(local(&mut files), Some(1));
+        fs::write(file("memory.events.local"), &two).unwrap();
+        assert_eq!(local(&mut files), Some(1));
+        fs::write(file("memory.events"), &two).unwrap();
+        assert_eq!(local(&mut files), Some(2));
+        fs::remove_file(file("memory.events.local")).unwrap();
+        fs::write(file("memory.events"), events(3)).unwrap();
+        assert_eq!(local(&mut files), None);
     }
 
     #[test]
@@ -395,7 +495,8 @@ mod tests {
         let mut usage = MemoryUsage::default();
         let mut faults = |files: &mut MemoryFiles, whole, written: u64| {
             fs::write(file("memory.stat"), format!("pgfault {written}\n")).unwrap();
-            files.read_memory(whole, &mut Vec::new(), &mut usage).unwrap();
+            let now = Instant::now();
+            files.read_memory(whole, Duration::ZERO, now, &mut Vec::new(), &mut usage).unwrap();
             usage.stat.get("pgfault")
         };
         assert_eq!(faults(&mut files, false, 1), Some(1));

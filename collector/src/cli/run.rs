@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, builder::BoolishValueParser};
 
 use crate::{
-    cli::{bytes, duration, interval},
+    cli::values::{bytes, duration, interval},
     output::{Scope, prometheus::LabelSet},
 };
 

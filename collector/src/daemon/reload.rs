@@ -69,6 +69,8 @@ fn keep_fixed(
         ("podman-socket", common.sockets.podman != old_common.sockets.podman),
         ("cri-socket", common.sockets.cri != old_common.sockets.cri),
         ("labels", common.labels != old_common.labels),
+        ("environment", common.environment != old_common.environment),
+        ("memory-stat-interval", common.memory_stat_interval != old_common.memory_stat_interval),
         ("slots", common.slots != old_common.slots),
         ("log-format", common.log_format != old_common.log_format),
     ];

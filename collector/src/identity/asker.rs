@@ -11,7 +11,7 @@ use tokio::{task, time};
 use super::book::{News, Told};
 use super::disk::Disk;
 use super::names::Shared;
-use super::{AllowedLabels, Details};
+use super::{Allowed, Details};
 
 /// What one call to a daemon may take.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,7 +27,7 @@ pub(super) trait Source: Sized + Send + 'static {
     /// Connects, and lists the containers that run already.
     fn connect(
         socket: &Path,
-        labels: &Arc<AllowedLabels>,
+        allowed: &Arc<Allowed>,
     ) -> impl Future<Output = Result<(Self, Vec<(String, Details)>), String>> + Send;
 
     /// Everything about a container; `None` if the daemon does not know it.
@@ -53,7 +53,7 @@ pub(super) struct Asker {
     /// Whether people named the socket.
     pub(super) chosen: bool,
     pub(super) disk: Disk,
-    pub(super) labels: Arc<AllowedLabels>,
+    pub(super) allowed: Arc<Allowed>,
     /// Told when there are new questions.
     pub(super) asked: Arc<Notify>,
     pub(super) shared: Arc<Shared>,
@@ -92,7 +92,7 @@ impl Asker {
             let reason = no_socket(S::SOCKET, &self.places);
             return Err(Fault { reason, expected: !self.chosen });
         };
-        let (source, listed) = S::connect(socket, &self.labels).await.map_err(Fault::from)?;
+        let (source, listed) = S::connect(socket, &self.allowed).await.map_err(Fault::from)?;
         self.last_fault = None;
         self.shared.update(|book| book.connected(self.desk, listed));
         Ok(source)
@@ -149,8 +149,8 @@ impl Asker {
 
     /// A slow disk must not hold up a sample either.
     async fn read_file(&self, id: String) -> Option<Told> {
-        let (disk, labels) = (self.disk, Arc::clone(&self.labels));
-        task::spawn_blocking(move || disk.read(&id, &labels)).await.ok().flatten()
+        let (disk, allowed) = (self.disk, Arc::clone(&self.allowed));
+        task::spawn_blocking(move || disk.read(&id, &allowed)).await.ok().flatten()
     }
 
     fn answer(&self, id: String, told: Option<Told>) {

@@ -66,6 +66,8 @@ pub(super) struct News {
     pub(super) oom: bool,
     /// Whether there is more to be had by asking.
     pub(super) look: bool,
+    /// Whether others changed its limits or state.
+    pub(super) updated: bool,
 }
 
 /// Everything that the handle and the tasks in the background share.
@@ -75,6 +77,8 @@ pub(super) struct Book {
     /// Ids of `known`, oldest first.
     order: VecDeque<String>,
     desks: Vec<Desk>,
+    /// Ids of those whose settings were changed since somebody asked for that.
+    updated: HashSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -192,7 +196,11 @@ impl Book {
 
     /// Takes over what a daemon tells by itself.
     pub(super) fn hear(&mut self, desk: usize, news: News) {
-        let News { id, details, health, ended, oom, look } = news;
+        let News { id, details, health, ended, oom, look, updated } = news;
+        // More of them at a time are found changed when their turn comes.
+        if updated && self.updated.len() < MAX_WANTED {
+            self.updated.insert(id.clone());
+        }
         match (self.known.get_mut(&id), details) {
             (Some(entry), Some(details)) => entry.rename(&details.name),
             (None, Some(details)) => self.learn(id.clone(), Told { details, ..Told::default() }),
@@ -213,6 +221,11 @@ impl Book {
             desk.pauses.remove(&id);
             desk.want(&id, Instant::now());
         }
+    }
+
+    /// Takes the ids of those whose settings were changed since the last call.
+    pub(super) fn take_updated(&mut self) -> HashSet<String> {
+        std::mem::take(&mut self.updated)
     }
 
     pub(super) fn status(&self, desk: usize) -> &Status {

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use http::uri::PathAndQuery;
 use jiff::Timestamp;
 use prost::Message;
+use serde::Deserialize;
 use tokio::time;
 use tonic::client::Grpc;
 use tonic::transport::{Channel, Endpoint};
@@ -26,7 +27,7 @@ use self::messages::{
 };
 use super::asker::{CALL_TIMEOUT, Source, innermost};
 use super::book::{News, Told};
-use super::{AllowedLabels, Details, End, PodDetails};
+use super::{Allowed, Details, End, PodDetails};
 
 /// What an answer may hold, as the kubelet allows it.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
@@ -38,7 +39,7 @@ const MAX_NAMESPACES: usize = 32;
 pub(super) struct Cri {
     grpc: Grpc<Channel>,
     socket: PathBuf,
-    labels: Arc<AllowedLabels>,
+    allowed: Arc<Allowed>,
 }
 
 impl Source for Cri {
@@ -46,14 +47,14 @@ impl Source for Cri {
 
     async fn connect(
         socket: &Path,
-        labels: &Arc<AllowedLabels>,
+        allowed: &Arc<Allowed>,
     ) -> Result<(Self, Vec<(String, Details)>), String> {
         let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display()))
             .map_err(|error| innermost(socket, &error))?
             .connect_timeout(CALL_TIMEOUT);
         let channel = endpoint.connect().await.map_err(|error| innermost(socket, &error))?;
         let grpc = Grpc::new(channel).max_decoding_message_size(MAX_ANSWER_BYTES);
-        let mut cri = Self { grpc, socket: socket.to_owned(), labels: Arc::clone(labels) };
+        let mut cri = Self { grpc, socket: socket.to_owned(), allowed: Arc::clone(allowed) };
         let listed = cri.list().await.map_err(|status| cri.reason(&status))?;
         Ok((cri, listed))
     }
@@ -86,7 +87,7 @@ impl Cri {
         let mut listed = Vec::new();
         for sandbox in sandboxes.unwrap_or_default().items {
             let metadata = sandbox.metadata.unwrap_or_default();
-            let details = sandbox_details(&metadata, sandbox.labels, &self.labels);
+            let details = sandbox_details(&metadata, sandbox.labels, &self.allowed);
             pods.insert(sandbox.id.clone(), metadata);
             listed.push((sandbox.id, details));
         }
@@ -94,7 +95,7 @@ impl Cri {
             let Container { id, pod_sandbox_id, metadata, image, labels } = container;
             let metadata = metadata.unwrap_or_default();
             let image = image.map(|image| image.image);
-            let mut details = container_details(metadata.name, image, labels, &self.labels);
+            let mut details = container_details(metadata.name, image, labels, &self.allowed);
             if let Some(pod) = pods.get(&pod_sandbox_id) {
                 place(&mut details, pod);
             }
@@ -104,11 +105,17 @@ impl Cri {
     }
 
     async fn container(&mut self, id: &str) -> Result<Option<Told>, Status> {
-        let request = ContainerStatusRequest { container_id: id.to_owned(), verbose: false };
+        // The environment is in what a server tells besides.
+        let verbose = !self.allowed.environment.is_empty();
+        let request = ContainerStatusRequest { container_id: id.to_owned(), verbose };
         let response: Option<ContainerStatusResponse> =
             self.runtime("ContainerStatus", request).await?;
-        let Some(status) = response.and_then(|response| response.status) else { return Ok(None) };
-        let mut told = from_status(status, &self.labels);
+        let ContainerStatusResponse { status, info } = response.unwrap_or_default();
+        let Some(status) = status else { return Ok(None) };
+        let mut told = from_status(status, &self.allowed);
+        if let Some(info) = info.get("info") {
+            told.details.take_environment(environment_of_info(info.as_bytes()), &self.allowed);
+        }
         // The kubelet labels its containers with their pods; others do not.
         if told.details.pod.as_ref().is_none_or(|pod| pod.name.is_none())
             && let Some(pod) = self.pod_of(id).await?
@@ -133,7 +140,7 @@ impl Cri {
         let response = self.sandbox_status(id).await?;
         let Some(status) = response.and_then(|response| response.status) else { return Ok(None) };
         let metadata = status.metadata.unwrap_or_default();
-        let mut details = sandbox_details(&metadata, status.labels, &self.labels);
+        let mut details = sandbox_details(&metadata, status.labels, &self.allowed);
         details.started_at = time_of(status.created_at);
         Ok(Some(Told { details, complete: true, end: None }))
     }
@@ -157,7 +164,7 @@ impl Cri {
             let response: Option<GetContainerResponse> =
                 self.call(CONTAINER, Some(&namespace.name), request).await?;
             if let Some(container) = response.and_then(|response| response.container) {
-                return Ok(from_native(container, &self.labels));
+                return Ok(from_native(container, &self.allowed));
             }
         }
         Ok(None)
@@ -221,7 +228,7 @@ fn is_ignorance(status: &Status) -> bool {
     }
 }
 
-fn from_status(status: ContainerStatus, allowed: &AllowedLabels) -> Told {
+fn from_status(status: ContainerStatus, allowed: &Allowed) -> Told {
     let state = status.state();
     let metadata = status.metadata.unwrap_or_default();
     let image = status.image.map(|image| image.image);
@@ -239,7 +246,7 @@ fn from_status(status: ContainerStatus, allowed: &AllowedLabels) -> Told {
 }
 
 /// `None` for what CRI is just making: it will tell more of it in a moment.
-fn from_native(container: messages::NativeContainer, allowed: &AllowedLabels) -> Option<Told> {
+fn from_native(container: messages::NativeContainer, allowed: &Allowed) -> Option<Told> {
     if container.labels.contains_key("io.cri-containerd.kind") {
         return None;
     }
@@ -251,14 +258,45 @@ fn from_native(container: messages::NativeContainer, allowed: &AllowedLabels) ->
         ..Details::default()
     };
     details.take_labels(container.labels, allowed);
+    if let Some(spec) = container.spec.filter(|_| !allowed.environment.is_empty()) {
+        details.take_environment(environment_of_spec(&spec.value), allowed);
+    }
     Some(Told { details, complete: true, end: None })
+}
+
+/// A container's OCI specification, as far as it is wanted.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Spec {
+    process: Process,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Process {
+    env: Vec<String>,
+}
+
+/// The variables in an OCI specification; none in anything else.
+fn environment_of_spec(json: &[u8]) -> Vec<String> {
+    serde_json::from_slice::<Spec>(json).unwrap_or_default().process.env
+}
+
+/// The variables in what containerd and CRI-O tell besides; its form is theirs to change.
+fn environment_of_info(json: &[u8]) -> Vec<String> {
+    #[derive(Default, Deserialize)]
+    #[serde(default, rename_all = "camelCase")]
+    struct Info {
+        runtime_spec: Spec,
+    }
+    serde_json::from_slice::<Info>(json).unwrap_or_default().runtime_spec.process.env
 }
 
 fn container_details(
     name: String,
     image: Option<String>,
     labels: HashMap<String, String>,
-    allowed: &AllowedLabels,
+    allowed: &Allowed,
 ) -> Details {
     let mut details = Details {
         name,
@@ -275,7 +313,7 @@ fn container_details(
 fn sandbox_details(
     metadata: &PodSandboxMetadata,
     labels: HashMap<String, String>,
-    allowed: &AllowedLabels,
+    allowed: &Allowed,
 ) -> Details {
     let mut details = Details { name: metadata.name.clone(), ..Details::default() };
     details.take_labels(labels, allowed);
@@ -322,13 +360,25 @@ mod tests {
             ]),
             ..ContainerStatus::default()
         };
-        let told = from_status(status, &AllowedLabels::default());
+        let told = from_status(status, &Allowed::default());
         let pod = told.details.pod.unwrap();
         assert_eq!((pod.name.as_deref(), pod.container.as_deref()), (Some("web-0"), Some("app")));
         assert_eq!((told.details.restart_count, told.details.sandbox), (Some(2), Some(false)));
         assert!(told.details.labels.is_empty());
         let end = told.end.unwrap();
         assert_eq!((end.exit_code, end.oom_killed), (Some(137), Some(true)));
+    }
+
+    #[test]
+    fn the_environment_is_in_the_specification() {
+        let spec = r#"{"ociVersion": "1.1.0", "process": {"args": [], "env": ["A=1", "B=2"]}}"#;
+        let info = format!(r#"{{"pid": 7, "runtimeSpec": {spec}}}"#);
+        assert_eq!(environment_of_spec(spec.as_bytes()), ["A=1", "B=2"]);
+        assert_eq!(environment_of_info(info.as_bytes()), ["A=1", "B=2"]);
+        for other in ["", "{}", "null", r#"{"process": 1}"#, r#"{"runtimeSpec": null}"#] {
+            assert!(environment_of_info(other.as_bytes()).is_empty(), "{other}");
+            assert!(environment_of_spec(other.as_bytes()).is_empty(), "{other}");
+        }
     }
 
     #[test]

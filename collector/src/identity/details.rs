@@ -11,8 +11,10 @@ pub struct Details {
     pub name: String,
     /// The image reference it was started from.
     pub image: Option<String>,
-    /// The labels that [`AllowedLabels`] lets through.
+    /// The labels that [`Allowed`] lets through.
     pub labels: BTreeMap<String, String>,
+    /// The environment variables that it lets through, as its first process was given them.
+    pub environment: BTreeMap<String, String>,
     /// Where Docker Compose put it.
     pub compose: Option<Compose>,
     /// Its place in Kubernetes, or in CRI at least.
@@ -72,9 +74,18 @@ pub struct End {
     pub oom_killed: Option<bool>,
 }
 
-/// Which labels are published: whole keys, or their beginnings.
+/// What is published of what people wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AllowedLabels {
+pub struct Allowed {
+    /// Labels.
+    pub labels: AllowedKeys,
+    /// Environment variables.
+    pub environment: AllowedKeys,
+}
+
+/// Which keys are published: whole ones, or their beginnings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AllowedKeys {
     keys: Vec<String>,
     prefixes: Vec<String>,
 }
@@ -97,7 +108,7 @@ impl Health {
     }
 }
 
-impl AllowedLabels {
+impl AllowedKeys {
     /// From keys, of which those that end with `*` are beginnings.
     pub fn new<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Self {
         let mut allowed = Self::default();
@@ -115,6 +126,11 @@ impl AllowedLabels {
         self.keys.push(key.to_owned());
     }
 
+    /// Whether no key is.
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty() && self.prefixes.is_empty()
+    }
+
     fn allows(&self, key: &str) -> bool {
         self.keys.iter().any(|allowed| allowed == key)
             || self.prefixes.iter().any(|prefix| key.starts_with(prefix))
@@ -123,11 +139,8 @@ impl AllowedLabels {
 
 impl Details {
     /// Takes over labels: those that identify to where they belong, and those that are allowed.
-    pub fn take_labels<K, V>(
-        &mut self,
-        labels: impl IntoIterator<Item = (K, V)>,
-        allowed: &AllowedLabels,
-    ) where
+    pub fn take_labels<K, V>(&mut self, labels: impl IntoIterator<Item = (K, V)>, allowed: &Allowed)
+    where
         K: AsRef<str> + Into<String>,
         V: Into<String>,
     {
@@ -154,7 +167,7 @@ impl Details {
             if !value.is_empty() {
                 *slot = Some(value.clone());
             }
-            if allowed.allows(key.as_ref()) {
+            if allowed.labels.allows(key.as_ref()) {
                 self.labels.insert(key.into(), value);
             }
         }
@@ -166,6 +179,22 @@ impl Details {
             self.pod = Some(pod);
         }
     }
+
+    /// Takes over environment variables, each `NAME=VALUE`: those that are allowed. Of several with
+    /// one name the last counts.
+    pub fn take_environment<S: AsRef<str>>(
+        &mut self,
+        variables: impl IntoIterator<Item = S>,
+        allowed: &Allowed,
+    ) {
+        for variable in variables {
+            if let Some((name, value)) = variable.as_ref().split_once('=')
+                && allowed.environment.allows(name)
+            {
+                self.environment.insert(name.to_owned(), value.to_owned());
+            }
+        }
+    }
 }
 
 #[cfg(test)]
@@ -174,7 +203,8 @@ mod tests {
 
     fn with_labels(labels: &[(&str, &str)], allowed: &[&str]) -> Details {
         let mut details = Details::default();
-        details.take_labels(labels.iter().copied(), &AllowedLabels::new(allowed));
+        let labels_of = |keys| Allowed { labels: AllowedKeys::new(keys), ..Allowed::default() };
+        details.take_labels(labels.iter().copied(), &labels_of(allowed));
         details
     }
 
@@ -188,6 +218,21 @@ mod tests {
         assert_eq!(keys(&["app"]), ["app"]);
         assert_eq!(keys(&["app*"]), ["app", "app.kubernetes.io/name"]);
         assert_eq!(keys(&["*"]).len(), 3);
+    }
+
+    #[test]
+    fn variables_are_published_only_if_allowed() {
+        let variables = ["ZONE=a", "TOKEN=s", "ZONE=b=c", "ZONES=x", "odd"];
+        let taken = |keys: &[&str]| {
+            let allowed = Allowed { environment: AllowedKeys::new(keys), ..Allowed::default() };
+            let mut details = Details::default();
+            details.take_environment(variables, &allowed);
+            details.environment.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+        };
+        let none: Vec<String> = taken(&[]);
+        assert!(none.is_empty());
+        assert_eq!(taken(&["ZONE", "odd"]), ["ZONE=b=c"]);
+        assert_eq!(taken(&["ZONE*"]), ["ZONE=b=c", "ZONES=x"]);
     }
 
     #[test]

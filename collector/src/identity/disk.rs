@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::book::Told;
 use super::engine::{bare, time_of};
 use super::names::{Daemon, Group};
-use super::{AllowedLabels, Details, End, Health, PodDetails};
+use super::{Allowed, Details, End, Health, PodDetails};
 
 const DOCKER_CONFIG: &str = "/etc/docker/daemon.json";
 const DOCKER_ROOT: &str = "/var/lib/docker";
@@ -50,7 +50,7 @@ impl Disk {
     }
 
     /// What the files tell about a container. Blocks.
-    pub(super) fn read(self, id: &str, allowed: &AllowedLabels) -> Option<Told> {
+    pub(super) fn read(self, id: &str, allowed: &Allowed) -> Option<Told> {
         match self {
             Self::Nothing => None,
             Self::Docker => {
@@ -99,6 +99,7 @@ struct DockerContainer {
 struct DockerConfig {
     image: Option<String>,
     labels: Option<HashMap<String, String>>,
+    env: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -120,7 +121,7 @@ struct DockerHealth {
 }
 
 /// Docker's own file of a container. The daemon writes it at every change of state.
-fn parse_docker(text: &[u8], allowed: &AllowedLabels) -> Option<Told> {
+fn parse_docker(text: &[u8], allowed: &Allowed) -> Option<Told> {
     let container: DockerContainer = serde_json::from_slice(text).ok()?;
     let DockerContainer { name, restart_count, config, state } = container;
     let mut details = Details {
@@ -133,6 +134,7 @@ fn parse_docker(text: &[u8], allowed: &AllowedLabels) -> Option<Told> {
         ..Details::default()
     };
     details.take_labels(config.labels.unwrap_or_default(), allowed);
+    details.take_environment(config.env.unwrap_or_default(), allowed);
     let over = (state.running == Some(false)).then_some(state.finished_at).flatten();
     let end = over.as_deref().and_then(time_of).map(|at| End {
         at,
@@ -204,7 +206,7 @@ mod tests {
             "State":{"Running":false,"StartedAt":"2026-01-16T13:55:22Z",
             "FinishedAt":"2026-01-16T13:55:23Z","ExitCode":137,"OOMKilled":true,
             "Health":{"Status":"unhealthy"}}}"#;
-        let told = parse_docker(text, &AllowedLabels::default()).unwrap();
+        let told = parse_docker(text, &Allowed::default()).unwrap();
         let details = told.details;
         assert_eq!((details.name.as_str(), details.image.as_deref()), ("web", Some("nginx")));
         assert_eq!((details.restart_count, details.health), (Some(1), Some(Health::Unhealthy)));
@@ -242,7 +244,7 @@ mod tests {
     proptest! {
         #[test]
         fn total(bytes in proptest::collection::vec(any::<u8>(), 0..200), name in "\\PC*") {
-            let _ = parse_docker(&bytes, &AllowedLabels::default());
+            let _ = parse_docker(&bytes, &Allowed::default());
             let _ = parse_podman(&bytes, ID);
             let _ = docker_root(&bytes);
             let _ = parse_log_name(&name, ID);

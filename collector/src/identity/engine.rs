@@ -15,7 +15,7 @@ use tokio::time;
 
 use super::asker::{CALL_TIMEOUT, Source, innermost};
 use super::book::{News, Told};
-use super::{AllowedLabels, Details, End, Health};
+use super::{Allowed, Details, End, Health};
 
 /// Docker's daemon.
 pub(super) struct DockerEngine(Engine);
@@ -28,9 +28,9 @@ impl Source for DockerEngine {
 
     async fn connect(
         socket: &Path,
-        labels: &Arc<AllowedLabels>,
+        allowed: &Arc<Allowed>,
     ) -> Result<(Self, Vec<(String, Details)>), String> {
-        let (engine, listed) = Engine::connect(socket, labels).await?;
+        let (engine, listed) = Engine::connect(socket, allowed).await?;
         Ok((Self(engine), listed))
     }
 
@@ -48,9 +48,9 @@ impl Source for PodmanEngine {
 
     async fn connect(
         socket: &Path,
-        labels: &Arc<AllowedLabels>,
+        allowed: &Arc<Allowed>,
     ) -> Result<(Self, Vec<(String, Details)>), String> {
-        let (engine, mut listed) = Engine::connect(socket, labels).await?;
+        let (engine, mut listed) = Engine::connect(socket, allowed).await?;
         for (_, details) in &mut listed {
             mark_infra(details);
         }
@@ -83,7 +83,7 @@ type Events = Pin<Box<dyn Stream<Item = Result<EventMessage, Error>> + Send>>;
 struct Engine {
     client: Docker,
     socket: PathBuf,
-    labels: Arc<AllowedLabels>,
+    allowed: Arc<Allowed>,
     /// `None` if the daemon keeps no events.
     events: Option<Events>,
 }
@@ -92,7 +92,7 @@ impl Engine {
     /// One call lists all containers that run already.
     async fn connect(
         socket: &Path,
-        labels: &Arc<AllowedLabels>,
+        allowed: &Arc<Allowed>,
     ) -> Result<(Self, Vec<(String, Details)>), String> {
         // The requests carry no API version (the daemon then speaks its own), so any will do.
         let version = bollard::API_DEFAULT_VERSION;
@@ -110,15 +110,16 @@ impl Engine {
             }
             Err(error) => return Err(innermost(socket, &error)),
         };
-        let listed = containers.into_iter().filter_map(|c| from_summary(c, labels)).collect();
+        let listed = containers.into_iter().filter_map(|c| from_summary(c, allowed)).collect();
         let events = Some(events(&client, since));
-        let engine = Self { client, socket: socket.to_owned(), labels: Arc::clone(labels), events };
+        let engine =
+            Self { client, socket: socket.to_owned(), allowed: Arc::clone(allowed), events };
         Ok((engine, listed))
     }
 
     async fn inspect(&mut self, id: &str) -> Result<Option<Told>, String> {
         match call(self.client.inspect_container(id, None)).await {
-            Ok(response) => Ok(from_inspect(response, &self.labels)),
+            Ok(response) => Ok(from_inspect(response, &self.allowed)),
             Err(
                 error @ (Error::DockerResponseServerError { .. } | Error::JsonDataError { .. }),
             ) => {
@@ -134,7 +135,7 @@ impl Engine {
             let Some(events) = &mut self.events else { return std::future::pending().await };
             match events.next().await {
                 Some(Ok(event)) => {
-                    if let Some(news) = from_event(event, &self.labels) {
+                    if let Some(news) = from_event(event, &self.allowed) {
                         return Ok(news);
                     }
                 }
@@ -165,7 +166,7 @@ async fn call<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, E
     time::timeout(CALL_TIMEOUT, request).await.unwrap_or(Err(Error::RequestTimeoutError))
 }
 
-fn from_summary(summary: ContainerSummary, allowed: &AllowedLabels) -> Option<(String, Details)> {
+fn from_summary(summary: ContainerSummary, allowed: &Allowed) -> Option<(String, Details)> {
     let names = summary.names.unwrap_or_default();
     // Legacy links add names with a second slash.
     let own = names.iter().map(|name| bare(name)).find(|name| !name.contains('/'));
@@ -173,10 +174,11 @@ fn from_summary(summary: ContainerSummary, allowed: &AllowedLabels) -> Option<(S
     Some((summary.id?, details(own?, summary.image, labels, allowed)))
 }
 
-fn from_inspect(response: ContainerInspectResponse, allowed: &AllowedLabels) -> Option<Told> {
+fn from_inspect(response: ContainerInspectResponse, allowed: &Allowed) -> Option<Told> {
     let config = response.config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
     let mut details = details(bare(&response.name?), config.image, labels, allowed);
+    details.take_environment(config.env.unwrap_or_default(), allowed);
     let state = response.state.unwrap_or_default();
     details.started_at = state.started_at.as_deref().and_then(time_of);
     details.restart_count = response.restart_count.and_then(|count| count.try_into().ok());
@@ -195,7 +197,7 @@ fn end_of(state: &ContainerState, started_at: Option<Timestamp>) -> Option<End> 
 }
 
 /// What an event tells; `None` if it changes nothing that we know.
-fn from_event(event: EventMessage, allowed: &AllowedLabels) -> Option<News> {
+fn from_event(event: EventMessage, allowed: &Allowed) -> Option<News> {
     let actor = event.actor?;
     let mut attributes = actor.attributes.unwrap_or_default();
     let mut take = |key: &str| attributes.remove(key);
@@ -207,7 +209,10 @@ fn from_event(event: EventMessage, allowed: &AllowedLabels) -> Option<News> {
     match action {
         // The rest of the attributes are the labels.
         "create" => {}
-        "start" | "restart" | "rename" | "update" => news.look = true,
+        "start" | "restart" | "rename" => news.look = true,
+        "update" => (news.look, news.updated) = (true, true),
+        // It need not run for it, so its files would be taken at their word.
+        "pause" | "unpause" => news.updated = true,
         "health_status" => {
             let word = Some(word.to_owned()).filter(|word| !word.is_empty());
             let word = word.or_else(|| take("health_status"));
@@ -230,7 +235,7 @@ fn details(
     name: &str,
     image: Option<String>,
     labels: HashMap<String, String>,
-    allowed: &AllowedLabels,
+    allowed: &Allowed,
 ) -> Details {
     let mut details = Details {
         name: name.to_owned(),
@@ -256,6 +261,7 @@ pub(super) fn bare(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::identity::AllowedKeys;
 
     fn event(action: &str, attributes: &[(&str, &str)]) -> Option<News> {
         let attributes: HashMap<_, _> =
@@ -270,7 +276,7 @@ mod tests {
             time_nano: Some(1_700_000_000_000_000_000),
             ..EventMessage::default()
         };
-        from_event(event, &AllowedLabels::new(["k"]))
+        from_event(event, &Allowed { labels: AllowedKeys::new(["k"]), ..Allowed::default() })
     }
 
     #[test]
@@ -287,6 +293,11 @@ mod tests {
         let news = event("health_status: unhealthy", &[]).unwrap();
         assert_eq!((news.health, news.details), (Some(Health::Unhealthy), None));
         assert!(event("oom", &[]).unwrap().oom);
+        for (action, updated) in
+            [("update", true), ("pause", true), ("unpause", true), ("start", false)]
+        {
+            assert_eq!(event(action, &[]).unwrap().updated, updated, "{action}");
+        }
         assert_eq!(event("exec_start: sh", &[]), None);
     }
 

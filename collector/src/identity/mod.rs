@@ -13,6 +13,6 @@ mod names;
 mod path;
 
 pub use book::{MAX_NAMES, MAX_WANTED, Status};
-pub use details::{AllowedLabels, Compose, Details, End, Health, PodDetails};
+pub use details::{Allowed, AllowedKeys, Compose, Details, End, Health, PodDetails};
 pub use names::{Daemon, Group, Names, Socket, Sockets};
 pub use path::{Identity, Kind, PodRef, Qos, Runtime, classify};

@@ -21,7 +21,7 @@ use super::book::{Book, Status};
 use super::cri::Cri;
 use super::disk::Disk;
 use super::engine::{DockerEngine, PodmanEngine};
-use super::{AllowedLabels, Details, End, Identity, Runtime};
+use super::{Allowed, Details, End, Identity, Runtime};
 
 /// Users whose own daemons are asked.
 const MAX_USERS: usize = 64;
@@ -53,7 +53,7 @@ pub struct Sockets {
 #[derive(Debug)]
 pub struct Names {
     sockets: Sockets,
-    labels: Arc<AllowedLabels>,
+    allowed: Arc<Allowed>,
     shared: Arc<Shared>,
     groups: HashMap<Group, Vec<Desk>>,
 }
@@ -90,10 +90,10 @@ struct Desk {
 
 impl Names {
     /// Whoever is asked, is asked from within a tokio runtime.
-    pub fn new(sockets: Sockets, labels: AllowedLabels) -> Self {
+    pub fn new(sockets: Sockets, allowed: Allowed) -> Self {
         let mut names = Self {
             sockets,
-            labels: Arc::new(labels),
+            allowed: Arc::new(allowed),
             shared: Arc::new(Shared::default()),
             groups: HashMap::new(),
         };
@@ -138,6 +138,11 @@ impl Names {
             }
         }
         end
+    }
+
+    /// Those whose settings were changed, as daemons told since the last call. Never waits.
+    pub fn take_updated(&mut self) -> impl Iterator<Item = String> + use<> {
+        self.shared.book().take_updated().into_iter()
     }
 
     /// How those fare who were asked: one that answers is enough for its group. In a group
@@ -209,7 +214,7 @@ impl Names {
                 places,
                 chosen,
                 disk,
-                labels: Arc::clone(&self.labels),
+                allowed: Arc::clone(&self.allowed),
                 asked: Arc::clone(&asked),
                 shared: Arc::clone(&self.shared),
                 last_fault: None,

@@ -84,6 +84,7 @@ impl Pair<'_> {
                 service: compose.service.clone(),
             }),
             labels: details.map(|details| details.labels.clone()).unwrap_or_default(),
+            environment: details.map(|details| details.environment.clone()).unwrap_or_default(),
             state: if usage.state.frozen == Some(true) { "frozen" } else { "running" }.into(),
             started_at: details.and_then(|details| details.started_at),
             restart_count: details.and_then(|details| details.restart_count),
@@ -96,7 +97,7 @@ impl Pair<'_> {
                 listen_at: usage.startup.listened_at,
             },
             cpu: self.cpu(usage),
-            memory: memory(usage, self.newer.host.memory_bytes),
+            memory: memory(usage, self.newer),
             network: self.network(usage),
             block: block(usage, self.newer, self.since(usage)),
             pids: pids(usage),
@@ -253,7 +254,8 @@ fn pod(usage: &Usage) -> Option<Pod> {
     })
 }
 
-fn memory(member: &Usage, host_bytes: Option<u64>) -> Memory {
+fn memory(member: &Usage, sample: &Sample) -> Memory {
+    let host_bytes = sample.host.memory_bytes;
     let usage = &member.memory;
     let working_set = working_set(usage);
     // No limit, or one above what there is, is the host's memory.
@@ -286,6 +288,8 @@ fn memory(member: &Usage, host_bytes: Option<u64>) -> Memory {
         }),
         under_oom: usage.events.under_oom,
         events: resources::memory_events(member),
+        events_local: resources::local_memory_events(&usage.events_local),
+        stat_at: usage.stat_read_at.map(|at| sample.time_of(at)),
         limits: resources::memory_limits(limits),
         huge_pages: resources::huge_pages(&member.seldom),
         pressure: resources::pressure(member.pressures.memory),
@@ -293,11 +297,13 @@ fn memory(member: &Usage, host_bytes: Option<u64>) -> Memory {
     }
 }
 
-/// `docker stats`: without the inactive part of the page cache, unless that is more than all.
+/// `docker stats`: without the inactive part of the page cache, unless that is more than all. Both
+/// are of the time when `memory.stat` was read.
 pub(super) fn working_set(usage: &MemoryUsage) -> Option<u64> {
     let inactive = usage.inactive_file_bytes();
     let subtract = |all: u64| inactive.and_then(|inactive| all.checked_sub(inactive));
-    usage.usage_bytes.map(|all| subtract(all).filter(|rest| *rest > 0).unwrap_or(all))
+    let all = usage.stat_usage_bytes.or(usage.usage_bytes);
+    all.map(|all| subtract(all).filter(|rest| *rest > 0).unwrap_or(all))
 }
 
 /// Bytes received and sent by a member's own sockets.

@@ -107,6 +107,8 @@ pub struct Container {
     pub compose: Option<Compose>,
     /// The labels that were asked for with `--labels`.
     pub labels: BTreeMap<String, String>,
+    /// The environment variables that were asked for with `--environment`.
+    pub environment: BTreeMap<String, String>,
     /// `running`, `frozen` or `ended`.
     pub state: Word,
     /// When its first process started, as its runtime tells.
@@ -262,12 +264,17 @@ pub struct Memory {
     pub under_oom: Option<bool>,
     /// What happened at the limits.
     pub events: MemoryEvents,
+    /// The part of it that was not in cgroups below its own (v2).
+    pub events_local: MemoryEvents,
     /// The cgroup's own limits.
     pub limits: MemoryLimits,
     /// Huge pages, by size; they are not part of usage.
     pub huge_pages: BTreeMap<String, HugePages>,
     /// Time lost to waiting for memory.
     pub pressure: Option<Pressure>,
+    /// When `stat` was read, and the usage that the working set is a part of: also the time of
+    /// everything that is derived from these.
+    pub stat_at: Option<Timestamp>,
     /// The kernel's `memory.stat`, whole.
     pub stat: BTreeMap<String, u64>,
 }

@@ -169,7 +169,13 @@ pub(super) fn memory_limits(settings: &cgroup::MemorySettings) -> MemoryLimits {
 }
 
 pub(super) fn memory_events(usage: &Usage) -> MemoryEvents {
-    let events = &usage.memory.events;
+    MemoryEvents {
+        memory_and_swap_max: usage.seldom.memory.memory_and_swap_limit_hits,
+        ..local_memory_events(&usage.memory.events)
+    }
+}
+
+pub(super) fn local_memory_events(events: &cgroup::MemoryEvents) -> MemoryEvents {
     MemoryEvents {
         low: events.low,
         high: events.high,
@@ -177,7 +183,7 @@ pub(super) fn memory_events(usage: &Usage) -> MemoryEvents {
         oom: events.oom,
         oom_kill: events.oom_kill,
         oom_group_kill: events.oom_group_kill,
-        memory_and_swap_max: usage.seldom.memory.memory_and_swap_limit_hits,
+        memory_and_swap_max: None,
     }
 }
 

@@ -73,6 +73,7 @@ pub const COLUMNS: &[Column] = columns![
     "pod" Pod "POD" pod "the Kubernetes pod: its name where labels tell it, or else its uid",
     "namespace" Namespace "NAMESPACE" namespace "the Kubernetes namespace, where labels tell it",
     "labels" Labels "LABELS" labels "the runtime's labels",
+    "environment" Environment "ENVIRONMENT" environment "environment variables, as far as --environment asks for them",
     "cgroup" Cgroup "CGROUP" cgroup "the cgroup's path",
     "state" State "STATE" state "running, frozen or ended",
     "started" Started "STARTED" started "when its first process started, as its runtime tells",
@@ -244,7 +245,7 @@ mod tests {
                 "id" | "container" => &fixture::ID[..12],
                 "cgroup" => &container.cgroup,
                 "state" => "running",
-                "labels" => "",
+                "labels" | "environment" => "",
                 "memory" => "-- / --",
                 _ => "--",
             };

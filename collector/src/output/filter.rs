@@ -1,6 +1,6 @@
 //! `--filter KEY=VALUE`. Pure.
 
-use std::mem::discriminant;
+use std::{collections::BTreeMap, mem::discriminant};
 
 use wildmatch::WildMatch;
 
@@ -9,8 +9,8 @@ use crate::output::nearest::did_you_mean;
 use crate::output::text::printable;
 
 /// What a filter can look at.
-pub const KEYS: [&str; 8] =
-    ["id", "image", "label", "name", "namespace", "pod", "runtime", "state"];
+pub const KEYS: [&str; 9] =
+    ["env", "id", "image", "label", "name", "namespace", "pod", "runtime", "state"];
 
 /// What a container can be.
 const STATES: [&str; 3] = ["running", "frozen", "ended"];
@@ -18,6 +18,8 @@ const STATES: [&str; 3] = ["running", "frozen", "ended"];
 /// One condition on a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filter {
+    /// An environment variable, and its value if that matters.
+    Environment(String, Option<String>),
     /// The beginning of its id.
     Id(String),
     /// A pattern of its image reference; in patterns `*` is any text and `?` any character.
@@ -50,13 +52,21 @@ pub fn parse(text: &str) -> Result<Filter, String> {
         return Err(format!("must be KEY=VALUE, with a key of {}", KEYS.join(", ")));
     };
     let pattern = WildMatch::new(value);
+    let pair = || match value.split_once('=') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (value.to_owned(), None),
+    };
     let filter = match key {
+        "env" => {
+            let (name, value) = pair();
+            Filter::Environment(name, value)
+        }
         "id" => Filter::Id(value.to_owned()),
         "image" => Filter::Image(pattern),
-        "label" => match value.split_once('=') {
-            Some((key, value)) => Filter::Label(key.to_owned(), Some(value.to_owned())),
-            None => Filter::Label(value.to_owned(), None),
-        },
+        "label" => {
+            let (key, value) = pair();
+            Filter::Label(key, value)
+        }
         "name" => Filter::Name(pattern),
         "namespace" => Filter::Namespace(pattern),
         "pod" => Filter::Pod(pattern),
@@ -83,10 +93,8 @@ impl Filter {
         match self {
             Self::Id(prefix) => row.id.starts_with(prefix),
             Self::Image(pattern) => like(pattern, row.image.as_deref()),
-            Self::Label(key, value) => row
-                .labels
-                .get(key)
-                .is_some_and(|found| value.as_ref().is_none_or(|value| value == found)),
+            Self::Environment(name, value) => has(&row.environment, name, value.as_ref()),
+            Self::Label(key, value) => has(&row.labels, key, value.as_ref()),
             Self::Name(pattern) => like(pattern, Some(row.name.as_ref().unwrap_or(&row.id))),
             Self::Namespace(pattern) => like(pattern, row.pod_namespace()),
             Self::Pod(pattern) => {
@@ -99,13 +107,18 @@ impl Filter {
     }
 }
 
+/// Whether there is such an entry, with that value if one is given.
+fn has(entries: &BTreeMap<String, String>, key: &str, value: Option<&String>) -> bool {
+    entries.get(key).is_some_and(|found| value.is_none_or(|value| value == found))
+}
+
 impl Filters {
     /// Whether a row is wanted. As with Docker's filters, one of those with the same key suffices;
-    /// of labels, all must be there.
+    /// of labels and environment variables, all must be there.
     pub fn fit(&self, row: &Container) -> bool {
         self.0.iter().all(|filter| {
-            let is_label = matches!(filter, Filter::Label(..));
-            let alike = |other: &&Filter| !is_label && discriminant(*other) == discriminant(filter);
+            let all = matches!(filter, Filter::Label(..) | Filter::Environment(..));
+            let alike = |other: &&Filter| !all && discriminant(*other) == discriminant(filter);
             filter.fits(row) || self.0.iter().filter(alike).any(|other| other.fits(row))
         })
     }
@@ -119,6 +132,14 @@ impl Filters {
     pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|filter| match filter {
             Filter::Label(key, _) => Some(key.as_str()),
+            _ => None,
+        })
+    }
+
+    /// The same of environment variables.
+    pub fn variables(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|filter| match filter {
+            Filter::Environment(name, _) => Some(name.as_str()),
             _ => None,
         })
     }
@@ -150,12 +171,15 @@ mod tests {
         for (key, value) in [("tier", "front"), ("zone", "b")] {
             web.labels.insert(key.to_owned(), value.to_owned());
         }
+        web.environment.insert("ZONE".to_owned(), "a=b".to_owned());
         Filters(texts.iter().map(|text| parse(text).unwrap()).collect()).fit(&web)
     }
 
     #[test]
     fn each_key() {
         for text in [
+            "env=ZONE",
+            "env=ZONE=a=b",
             "id=3f4e",
             "image=*nginx*",
             "label=tier",
@@ -171,6 +195,8 @@ mod tests {
             assert!(fit(&[text]), "{text}");
         }
         for text in [
+            "env=ZON",
+            "env=ZONE=a",
             "id=f4e",
             "image=nginx",
             "label=tie",
@@ -196,7 +222,7 @@ mod tests {
     #[test]
     fn mistakes_are_told_with_a_remedy() {
         let error = |text| parse(text).unwrap_err();
-        assert!(error("web").starts_with("must be KEY=VALUE, with a key of id, image, label"));
+        assert!(error("web").starts_with("must be KEY=VALUE, with a key of env, id, image, label"));
         assert!(
             error("labl=x").starts_with("no filter looks at `labl`; did you mean label?; one of")
         );

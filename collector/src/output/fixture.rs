@@ -40,6 +40,7 @@ pub(crate) fn unknown(kind: Kind, id: &str) -> Container {
         sandbox: None,
         compose: None,
         labels: BTreeMap::new(),
+        environment: BTreeMap::new(),
         state: "running".into(),
         startup: Startup::default(),
         started_at: None,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io::Write as _;
 
 use tabwriter::TabWriter;
+use textwrap::WordSplitter;
 
 /// Spaces between columns, and the least width of one without them: as `docker stats` has them.
 const PADDING: usize = 3;
@@ -37,24 +38,14 @@ pub fn cut(text: &str, width: usize) -> &str {
 /// Breaks a text between words into indented lines of at most `width` characters, and makes it safe
 /// on a terminal. A single longer word stays whole. There is at least one line.
 pub fn wrap(text: &str, indent: usize, width: usize) -> Vec<String> {
-    let mut lines = Vec::new();
-    let mut line = " ".repeat(indent);
-    let mut column = indent;
-    for word in printable(text).split_whitespace() {
-        let length = word.chars().count();
-        if column > indent && column + 1 + length > width {
-            lines.push(std::mem::replace(&mut line, " ".repeat(indent)));
-            column = indent;
-        }
-        if column > indent {
-            line.push(' ');
-            column += 1;
-        }
-        line.push_str(word);
-        column += length;
-    }
-    lines.push(line);
-    lines
+    let indent = " ".repeat(indent);
+    let options = textwrap::Options::new(width)
+        .initial_indent(&indent)
+        .subsequent_indent(&indent)
+        .break_words(false)
+        .word_splitter(WordSplitter::NoHyphenation);
+    let text = printable(text).split_whitespace().collect::<Vec<_>>().join(" ");
+    textwrap::wrap(&text, options).into_iter().map(Cow::into_owned).collect()
 }
 
 /// Lines whose cells are parted by tabs → columns as Docker aligns them.

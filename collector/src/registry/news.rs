@@ -138,7 +138,7 @@ mod tests {
     use super::*;
     use crate::{
         cgroup::find_hierarchies,
-        identity::{AllowedLabels, Names, Socket, Sockets},
+        identity::{Allowed, Names, Socket, Sockets},
         network::Namespaces,
         registry::{Counters, Follow, socket_ids},
     };
@@ -151,7 +151,7 @@ mod tests {
         let ids = socket_ids(&hierarchies);
         let off = || Socket::Off;
         let sockets = Sockets { docker: off(), podman: off(), cri: off() };
-        let names = Names::new(sockets, AllowedLabels::default());
+        let names = Names::new(sockets, Allowed::default());
         let namespaces = Namespaces::new(root);
         let mut registry = Registry::new(hierarchies, ids, Follow::Containers, namespaces, names);
         registry.walk();

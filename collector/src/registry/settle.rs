@@ -1,5 +1,7 @@
 //! What a member needs besides being known: open files, its network namespace, its name.
 
+use std::{num::NonZeroUsize, thread, time::Instant};
+
 use crate::{
     cgroup::{self, CgroupFiles, Hierarchies, ReadError},
     identity::Names,
@@ -7,19 +9,24 @@ use crate::{
     registry::{Registry, Tracked, YOUNG_VISITS, chain, faults::Faults},
 };
 
+/// The most threads that open files. They contend for the kernel's locks of one file system.
+const OPENERS_MAX: usize = 4;
+
+/// Members that are worth a thread: to start one takes about as long as to open one's files.
+const MEMBERS_PER_OPENER: usize = 16;
+
 impl Registry {
-    /// Opens files, joins namespaces and asks for names, for those who need it; closes the
+    /// Asks for names, opens files and joins namespaces, for those who need it; closes the
     /// namespaces that nobody needs.
     pub fn settle(&mut self) {
         self.namespace_fault = None;
+        // First, because the answers take their time.
+        self.name();
+        self.expire_updated();
+        self.open_files();
         let host = self.namespaces.host();
         for tracked in self.tracked.values_mut() {
-            tracked.visits = tracked.visits.saturating_add(1);
             let young = tracked.visits <= YOUNG_VISITS;
-            // The second time, for the directories that were not there the first time.
-            if tracked.files.is_none() || tracked.visits == 2 {
-                open(&self.hierarchies, tracked, &mut self.faults);
-            }
             if let Some(files) = &mut tracked.files
                 && files.io_charged_to().is_some()
                 && let Err(error) = files.reopen_io(&self.hierarchies, &tracked.member.path)
@@ -33,9 +40,46 @@ impl Registry {
                     Err(error) => self.namespace_fault = Some(chain(&error)),
                 }
             }
-            name(tracked, &mut self.names);
         }
         self.close_namespaces();
+    }
+
+    /// Has everything read anew of those whose daemon told that it changed them.
+    fn expire_updated(&mut self) {
+        for id in self.names.take_updated() {
+            let tracked = self.by_name.get(&id).and_then(|serial| self.tracked.get_mut(serial));
+            if let Some(files) = tracked.and_then(|tracked| tracked.files.as_mut()) {
+                files.expire();
+            }
+        }
+    }
+
+    /// Opens the files of those who have none, and reads what is read seldom: most of the files of
+    /// a new member are opened for that.
+    fn open_files(&mut self) {
+        let mut unopened = Vec::new();
+        for tracked in self.tracked.values_mut() {
+            tracked.visits = tracked.visits.saturating_add(1);
+            // The second time, for the directories that were not there the first time.
+            if tracked.files.is_none() || tracked.visits == 2 {
+                unopened.push(tracked);
+            }
+        }
+        let openers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let openers = openers.min(OPENERS_MAX).min(unopened.len() / MEMBERS_PER_OPENER).max(1);
+        let share = unopened.len().div_ceil(openers).max(1);
+        let hierarchies = &self.hierarchies;
+        let mut faults = Vec::new();
+        thread::scope(|scope| {
+            let mut shares = unopened.chunks_mut(share);
+            let own = shares.next();
+            let others: Vec<_> =
+                shares.map(|share| scope.spawn(|| open_and_read(hierarchies, share))).collect();
+            faults = own.map(|share| open_and_read(hierarchies, share)).unwrap_or_default();
+            // A thread that panicked leaves files closed, which are then opened at the next visit.
+            faults.extend(others.into_iter().flat_map(|opener| opener.join().unwrap_or_default()));
+        });
+        faults.iter().for_each(|fault| self.faults.tell(fault));
     }
 
     /// Takes the names that were told since they were asked for.
@@ -56,6 +100,23 @@ pub(super) fn open(hierarchies: &Hierarchies, tracked: &mut Tracked, faults: &mu
         Ok(files) => tracked.files = Some(files),
         Err(error) => faults.tell(&error),
     }
+}
+
+/// Opens the files of members and reads what is read seldom; what could not be opened or read.
+fn open_and_read(hierarchies: &Hierarchies, members: &mut [&mut Tracked]) -> Vec<ReadError> {
+    let mut buffer = Vec::new();
+    let mut faults = Vec::new();
+    for tracked in members {
+        let opened = CgroupFiles::open(hierarchies, &tracked.member.path);
+        let read = opened
+            .and_then(|files| tracked.files.insert(files).read_seldom(Instant::now(), &mut buffer));
+        match read {
+            // Who ended just now is found out by those who look for that.
+            Ok(()) | Err(ReadError::Vanished) => {}
+            Err(fault) => faults.push(fault),
+        }
+    }
+    faults
 }
 
 fn join(

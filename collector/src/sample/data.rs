@@ -115,6 +115,12 @@ impl Default for Sample {
 }
 
 impl Sample {
+    /// When it was at some instant before, for people.
+    pub fn time_of(&self, instant: Instant) -> Timestamp {
+        let age = self.taken_at.saturating_duration_since(instant);
+        self.time.checked_sub(age).unwrap_or(self.time)
+    }
+
     /// What someone had used.
     pub fn usage(&self, serial: Serial) -> Option<&Usage> {
         let at = self.usages.binary_search_by_key(&serial, |usage| usage.member.serial).ok()?;

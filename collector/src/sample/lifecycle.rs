@@ -3,7 +3,11 @@
 //! When a container's last process ends, its files are read at once: its directory may be gone
 //! some milliseconds later. When the directory goes, the kernel's counters are read a last time.
 
-use std::{collections::HashSet, sync::Arc, time::Instant};
+use std::{
+    collections::HashSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
@@ -167,7 +171,8 @@ impl Sampler {
                 (usage.cpu, finality.cpu) = (cpu, Finality::Final);
             }
             let mut memory = usage.memory.clone();
-            if read(files.read_memory(buffer, &mut memory), &mut faults).is_some()
+            if read(files.read_memory(Duration::ZERO, now, buffer, &mut memory), &mut faults)
+                .is_some()
                 && memory.usage_bytes.is_some()
             {
                 (usage.memory, finality.memory) = (memory, Finality::Final);

@@ -5,6 +5,7 @@
 
 mod block;
 mod data;
+mod flight;
 mod ledger;
 mod lifecycle;
 mod receipts;
@@ -20,7 +21,7 @@ use std::{
 use jiff::Timestamp;
 use tare_ebpf::{BlockCell, Cell, Key};
 
-use self::{block::Missed, data::renew, lifecycle::Closing};
+use self::{block::Missed, data::renew, flight::Flights, lifecycle::Closing};
 pub use self::{
     data::{Sample, Usage},
     ledger::Tally,
@@ -46,6 +47,8 @@ pub struct Sampler {
     pub registry: Registry,
     /// What the kernel counts for us.
     pub kernel: Kernel,
+    /// How often `memory.stat` is read; 0 is in each sample.
+    pub memory_stat_interval: Duration,
     host: HostFiles,
     devices: Devices,
     counting_since: Timestamp,
@@ -55,6 +58,7 @@ pub struct Sampler {
     /// What members had done before the kernel side counted, by device.
     before_us: HashMap<Serial, BTreeMap<u32, BlockCell>>,
     missed: Missed,
+    flights: Flights,
     /// Whether the kernel side counts all there is of block I/O.
     pub books: BlockBooks,
     /// The same of TCP segments that are sent again.
@@ -84,6 +88,7 @@ impl Sampler {
         Self {
             registry,
             kernel,
+            memory_stat_interval: Duration::ZERO,
             host,
             devices,
             counting_since: Timestamp::now(),
@@ -91,6 +96,7 @@ impl Sampler {
             published: HashMap::new(),
             before_us: HashMap::new(),
             missed: Missed::default(),
+            flights: Flights::default(),
             books,
             segments,
             receipts,
@@ -135,13 +141,27 @@ impl Sampler {
         sample
     }
 
+    /// The last sample, with the names that were told since it was taken.
+    pub fn name_last(&mut self) -> Arc<Sample> {
+        self.registry.name();
+        let mut sample = self.last.take().unwrap_or_default();
+        // Whoever else holds it keeps it as it was taken.
+        for usage in Arc::get_mut(&mut sample).into_iter().flat_map(|sample| &mut sample.usages) {
+            if let Some(tracked) = self.registry.get(usage.member.serial) {
+                usage.details.clone_from(&tracked.details);
+            }
+        }
+        self.last = Some(Arc::clone(&sample));
+        sample
+    }
+
     fn fill(&mut self, sample: &mut Sample) {
         self.begin(sample);
         self.read_files(sample);
         self.reset_tables(&mut sample.usages);
         self.read_io_before_us(&mut sample.usages);
         self.read_tables(&mut sample.usages);
-        self.reconcile();
+        self.reconcile(&mut sample.usages);
         self.reconcile_segments(&sample.usages);
         self.add_io_before_us(&mut sample.usages);
         self.name_devices(sample);
@@ -187,6 +207,7 @@ impl Sampler {
         self.published.retain(|serial, _| registry.get(*serial).is_some());
         self.before_us.retain(|serial, _| registry.get(*serial).is_some());
         self.missed.retain(|serial| registry.get(serial).is_some());
+        self.flights.retain(|serial| registry.get(serial).is_some());
     }
 
     fn cgroups_with_counts(&self) -> HashSet<(Counters, u64)> {
@@ -273,7 +294,8 @@ impl Sampler {
             *last = usage.cpu;
             Ok(())
         });
-        each(&mut |usage, files| files.read_memory(buffer, &mut usage.memory));
+        let pace = self.memory_stat_interval;
+        each(&mut |usage, files| files.read_memory(pace, now, buffer, &mut usage.memory));
         each(&mut |usage, files| {
             usage.pids = files.read_pids(buffer)?;
             Ok(())

@@ -10,11 +10,11 @@ use super::{
     ledger::{Counted, Counts, Ledger, Tally, Told},
 };
 use crate::{
-    cgroup::{Device, ReadError},
+    cgroup::ReadError,
     devices::{BlockDevice, Devices},
-    diskstats::{Completed, Diskstats},
+    diskstats::{Disk, Diskstats},
     kernel::Table,
-    sample::{Sampler, block::number},
+    sample::{Sampler, Usage, block::number},
 };
 
 /// Between two looks at a new device: a completion takes less from one book to the other.
@@ -27,7 +27,7 @@ pub struct BlockBooks {
     ledger: Ledger,
     /// What slots that were given back had counted.
     released: BTreeMap<u32, Counted>,
-    lines: Vec<(Device, Completed)>,
+    lines: Vec<Disk>,
     proof: Option<Proof>,
 }
 
@@ -69,9 +69,14 @@ impl BlockBooks {
         self.released.entry(device).or_default().add(cell);
     }
 
+    /// Requests that each device had at the last comparison.
+    fn in_progress(&self) -> impl Iterator<Item = (u32, u64)> {
+        self.lines.iter().map(|disk| (number(disk.device), disk.in_progress))
+    }
+
     fn told(&mut self, buffer: &mut Vec<u8>) -> Result<Told, ReadError> {
         self.diskstats.read(buffer, &mut self.lines)?;
-        Ok(self.lines.iter().map(|(device, done)| (number(*device), *done)).collect())
+        Ok(self.lines.iter().map(|disk| (number(disk.device), disk.completed)).collect())
     }
 
     /// Our own book. No system call is made.
@@ -128,12 +133,16 @@ impl BlockBooks {
 }
 
 impl Sampler {
-    /// Compares the sum of the kernel side's counters with the kernel's own.
-    pub(super) fn reconcile(&mut self) {
-        let Self { kernel, registry, books, buffer, devices, .. } = self;
+    /// Compares the sum of the kernel side's counters with the kernel's own, and what is in flight
+    /// with what devices have.
+    pub(super) fn reconcile(&mut self, usages: &mut [Usage]) {
+        let Self { kernel, registry, books, flights, buffer, devices, .. } = self;
         let Some(table) = &kernel.block else { return };
         match books.compare(table, buffer) {
-            Ok(counts) => books.prove(&counts, devices),
+            Ok(counts) => {
+                books.prove(&counts, devices);
+                flights.correct(usages, books.in_progress());
+            }
             Err(fault) => {
                 books.proof = None;
                 registry.tell(&fault);

@@ -41,7 +41,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ("/sources/block/reconciled", "with since expected counted lost lost_bytes covered uncovered"),
     (
         "/containers/*",
-        "kind id name image runtime cgroup cgroup_id pod sandbox compose labels state started_at \
+        "kind id name image runtime cgroup cgroup_id pod sandbox compose labels environment state started_at \
          restart_count health exit_code oom_killed startup cpu memory network block pids tree",
     ),
     (
@@ -59,9 +59,10 @@ const OBJECTS: &[(&str, &str)] = &[
         "/containers/*/memory",
         "usage_bytes working_set_bytes limit_bytes percent rss_bytes cache_bytes swap_bytes \
          mapped_bytes peak_bytes swap_peak_bytes memory_and_swap_peak_bytes oom_kills \
-         last_oom_kill under_oom events limits huge_pages pressure stat",
+         last_oom_kill under_oom events events_local limits huge_pages pressure stat_at stat",
     ),
-    ("/containers/*/memory/events", "low high max oom oom_kill oom_group_kill memory_and_swap_max"),
+    ("/containers/*/memory/events", MEMORY_EVENTS),
+    ("/containers/*/memory/events_local", MEMORY_EVENTS),
     (
         "/containers/*/memory/limits",
         "max_bytes high_bytes low_bytes min_bytes soft_bytes swap_max_bytes swap_high_bytes \
@@ -104,6 +105,8 @@ const OBJECTS: &[(&str, &str)] = &[
     ("/ended/*/finality", "cpu memory pids network_interfaces network_sockets network_tcp block"),
     ("/ended/*/finality/*", "state age_seconds"),
 ];
+
+const MEMORY_EVENTS: &str = "low high max oom oom_kill oom_group_kill memory_and_swap_max";
 
 const PRESSURE: &str = "some_seconds full_seconds some_avg10_percent some_avg60_percent \
      some_avg300_percent full_avg10_percent full_avg60_percent full_avg300_percent";
@@ -158,14 +161,17 @@ fn known_numbers_are_numbers_and_names_are_names() -> Result<()> {
     let labels = ["tare.test=yes", "secret=no"];
     let load =
         labels.iter().fold(Run::load("spin --for 600s"), |load, l| load.option("--label", l));
+    let load = load.option("--env", "TARE_ZONE=a=b").option("--env", "SECRET=no");
     let container = lab.start(load)?;
-    let report = lab.tare.clone().option("--labels", "tare.*").report()?;
+    let tare = lab.tare.clone().option("--labels", "tare.*").option("--environment", "TARE_*");
+    let report = tare.report()?;
     let row = report.row(container.id())?;
     ensure!(row.str("/kind")? == "container" && row.str("/runtime")? == "docker", "{row:?}");
     ensure!(row.str("/name")? == container.name(), "{row:?}");
     ensure!(row.str("/image")?.starts_with(lab.image()), "{row:?}");
     ensure!(row.str("/state")? == "running" && row.get("/pod")?.is_null(), "{row:?}");
     ensure!(row.get("/labels")? == &json!({"tare.test": "yes"}), "{row:?}");
+    ensure!(row.get("/environment")? == &json!({"TARE_ZONE": "a=b"}), "{row:?}");
     ensure!(row.str("/cgroup")?.contains(container.id()), "{row:?}");
     ensure!(row.u64("/cgroup_id")? > 0, "{row:?}");
     for pointer in ["/cpu/usage_seconds", "/cpu/percent"] {

@@ -3,6 +3,7 @@
 
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
@@ -209,16 +210,46 @@ fn what_docker_told_outlives_it_and_is_renewed_when_it_is_back() -> Result<()> {
 }
 
 #[test]
+fn settings_that_docker_changes_show_at_once() -> Result<()> {
+    // Settings are read every 30 s besides.
+    const CHANGES: u64 = 3;
+    const IN_TIME: Duration = Duration::from_secs(20);
+    let lab = Lab::open()?;
+    let mut tare = lab.tare.stream("100ms")?;
+    let limit = |mebibytes: u64| mebibytes << 20;
+    let run = Run::load("serve").option("--memory", &limit(64).to_string());
+    let container = lab.start(run.option("--network", "none"))?;
+    let shows = |row: &Row, bytes| Ok(row.get("/memory/limits/max_bytes")? == &json!(bytes));
+    let row = named_in_time(&mut tare, container.id())?;
+    ensure!(shows(&row, limit(64))?, "the first limit: {row:?}");
+    let begun = Instant::now();
+    for change in 1..=CHANGES {
+        let bytes = limit(64 + change);
+        let (memory, swap) = (format!("--memory={bytes}"), format!("--memory-swap={bytes}"));
+        lab.docker.client(["update", &memory, &swap, container.id()])?;
+        until(&mut tare, container.id(), "the new limit", |row| shows(row, bytes))?;
+    }
+    let took = begun.elapsed();
+    ensure!(took < IN_TIME, "{CHANGES} changes showed after {took:?}");
+    Ok(())
+}
+
+#[test]
 fn podman_tells_names_in_time_and_renames_pods_and_ends() -> Result<()> {
     let lab = Lab::open()?;
     let mut podman = Podman::start(&lab.scratch, &lab.image)?;
     let socket = podman.socket();
     let path = socket.to_str().context("the socket's path is not UTF-8")?;
     let tare = lab.tare.clone().option("--podman-socket", path).option("--labels", "te*");
+    let tare = tare.option("--environment", "TARE_ZONE");
     let mut tare = tare.stream("100ms")?;
     tare.report()?;
     let memory = format!("--memory={LIMIT_BYTES}");
-    let id = podman.run("first", &[&memory, "--label=team=a", "--label=x=y"], &["serve"])?;
+    let id = podman.run(
+        "first",
+        &[&memory, "--label=team=a", "--label=x=y", "--env=TARE_ZONE=a"],
+        &["serve"],
+    )?;
     let row = named_in_time(&mut tare, &id)?;
     ensure_is(&row, "/runtime", json!("podman"))?;
     ensure_is(&row, "/name", json!("first"))?;
@@ -227,6 +258,8 @@ fn podman_tells_names_in_time_and_renames_pods_and_ends() -> Result<()> {
     ensure_is(&row, "/sandbox", json!(false))?;
     ensure_is(&row, "/memory/limit_bytes", json!(LIMIT_BYTES))?;
 
+    let environment = json!({"TARE_ZONE": "a"});
+    until(&mut tare, &id, "its variable", |row| Ok(row.get("/environment")? == &environment))?;
     podman.client(["rename", "first", "second"])?;
     until(&mut tare, &id, "the new name", |row| Ok(row.get("/name")? == "second"))?;
     podman.stop_service();
@@ -248,6 +281,7 @@ fn cri_tells_pods_in_time_and_containerd_tells_the_rest() -> Result<()> {
     let socket = containerd.socket();
     let path = socket.to_str().context("the socket's path is not UTF-8")?;
     let tare = lab.tare.clone().option("--cri-socket", path).option("--labels", "team");
+    let tare = tare.option("--environment", "TARE_ZONE");
     let mut tare = tare.stream("100ms")?;
     tare.report()?;
     let metadata = PodSandboxMetadata {
@@ -274,6 +308,7 @@ fn cri_tells_pods_in_time_and_containerd_tells_the_rest() -> Result<()> {
     ensure_is(&row, "/pod", place)?;
     ensure_is(&row, "/image", json!(containerd.image()))?;
     ensure_is(&row, "/labels", json!({"team": "a"}))?;
+    ensure_is(&row, "/environment", json!({"TARE_ZONE": "a=b"}))?;
     ensure_is(&row, "/sandbox", json!(false))?;
     ensure_is(&row, "/restart_count", json!(2))?;
     ensure_is(&row, "/memory/limit_bytes", json!(LIMIT_BYTES))?;
@@ -287,6 +322,7 @@ fn cri_tells_pods_in_time_and_containerd_tells_the_rest() -> Result<()> {
     containerd.run_plain(plain, "nerdctl/name=plain", &["serve"])?;
     let row = named_in_time(&mut tare, plain)?;
     ensure_is(&row, "/name", json!("plain"))?;
+    ensure_is(&row, "/environment", json!({"TARE_ZONE": "c"}))?;
     ensure_is(&row, "/image", json!(containerd.image()))?;
 
     containerd.stop_container(&id)?;

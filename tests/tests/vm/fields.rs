@@ -44,6 +44,12 @@ const FIELDS: &[(&str, &str, &str, f64)] = &[
     ("/memory/events/oom", "memory.events", "oom", 1.0),
     ("/memory/events/oom_kill", "memory.events", "oom_kill", 1.0),
     ("/memory/events/oom_group_kill", "memory.events", "oom_group_kill", 1.0),
+    ("/memory/events_local/low", "memory.events.local", "low", 1.0),
+    ("/memory/events_local/high", "memory.events.local", "high", 1.0),
+    ("/memory/events_local/max", "memory.events.local", "max", 1.0),
+    ("/memory/events_local/oom", "memory.events.local", "oom", 1.0),
+    ("/memory/events_local/oom_kill", "memory.events.local", "oom_kill", 1.0),
+    ("/memory/events_local/oom_group_kill", "memory.events.local", "oom_group_kill", 1.0),
     ("/memory/oom_kills", "memory.events", "oom_kill", 1.0),
     ("/memory/rss_bytes", "memory.stat", "anon", 1.0),
     ("/memory/cache_bytes", "memory.stat", "file", 1.0),
@@ -72,6 +78,7 @@ const V1_ONLY: &[&str] = &[
     "/memory/limits/soft_bytes",
     "/memory/limits/memory_and_swap_max_bytes",
     "/memory/events/memory_and_swap_max",
+    "/memory/events_local/memory_and_swap_max",
 ];
 
 /// What the files of a cgroup said.

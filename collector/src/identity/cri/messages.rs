@@ -70,6 +70,9 @@ pub(super) struct ContainerStatusRequest {
 pub(super) struct ContainerStatusResponse {
     #[prost(message, optional, tag = "1")]
     pub(super) status: Option<ContainerStatus>,
+    /// Only if asked for with `verbose`.
+    #[prost(map = "string, string", tag = "2")]
+    pub(super) info: HashMap<String, String>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -184,4 +187,13 @@ pub(super) struct NativeContainer {
     pub(super) labels: HashMap<String, String>,
     #[prost(string, tag = "3")]
     pub(super) image: String,
+    #[prost(message, optional, tag = "5")]
+    pub(super) spec: Option<Any>,
+}
+
+/// What `google.protobuf.Any` holds, whatever it is.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Any {
+    #[prost(bytes = "vec", tag = "2")]
+    pub(super) value: Vec<u8>,
 }

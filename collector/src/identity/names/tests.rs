@@ -6,7 +6,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::identity::Kind;
+use crate::identity::{AllowedKeys, Kind};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -14,7 +14,7 @@ const LIST: &str =
     r#"[{"Id":"aaa","Names":["/other/alias","/web"],"Image":"nginx:1","Labels":{"k":"v"}}]"#;
 
 const INSPECT: &str = r#"{"Id":"aaa","Name":"/web","Image":"sha256:0","RestartCount":2,
-    "Config":{"Image":"nginx:1","Labels":{"k":"v","secret":"s"}},
+    "Config":{"Image":"nginx:1","Labels":{"k":"v","secret":"s"},"Env":["ZONE=a","TOKEN=s"]},
     "State":{"StartedAt":"2026-01-16T13:55:22.165243637Z","Health":{"Status":"healthy"}}}"#;
 
 /// An event of a container that nobody has asked about.
@@ -85,7 +85,9 @@ async fn respond(stream: &mut UnixStream, status: &str, length: Option<usize>, b
 fn names(socket: Socket) -> Names {
     let off = || Socket::Off;
     let sockets = Sockets { docker: socket, podman: off(), cri: off() };
-    Names::new(sockets, AllowedLabels::new(["k"]))
+    let allowed =
+        Allowed { labels: AllowedKeys::new(["k"]), environment: AllowedKeys::new(["ZONE"]) };
+    Names::new(sockets, allowed)
 }
 
 fn at(socket: &Path) -> Names {
@@ -181,7 +183,7 @@ async fn a_cri_server_that_hangs_times_out() {
     let _silent = UnixListener::bind(&socket).unwrap();
     let cri = Socket::Path(socket.clone());
     let sockets = Sockets { docker: Socket::Off, podman: Socket::Off, cri };
-    let mut names = Names::new(sockets, AllowedLabels::default());
+    let mut names = Names::new(sockets, Allowed::default());
     let runtime = Runtime::Containerd;
     assert_eq!(names.ask(&Identity { runtime, ..container("aaa") }), None);
     names.settled(SOON).await;

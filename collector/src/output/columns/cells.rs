@@ -1,5 +1,7 @@
 //! What stands in each column.
 
+use std::collections::BTreeMap;
+
 use crate::model::{Container, Ended, Histogram, Pressure};
 use crate::output::row::Row;
 use crate::output::select::is_called;
@@ -46,8 +48,16 @@ pub(super) fn namespace(row: &Row<'_>) -> String {
 }
 
 pub(super) fn labels(row: &Row<'_>) -> String {
-    let labels = row.container.labels.iter().map(|(key, value)| format!("{key}={value}"));
-    labels.collect::<Vec<_>>().join(",")
+    pairs(&row.container.labels)
+}
+
+pub(super) fn environment(row: &Row<'_>) -> String {
+    pairs(&row.container.environment)
+}
+
+fn pairs(entries: &BTreeMap<String, String>) -> String {
+    let pairs = entries.iter().map(|(key, value)| format!("{key}={value}"));
+    pairs.collect::<Vec<_>>().join(",")
 }
 
 pub(super) fn cgroup(row: &Row<'_>) -> String {
