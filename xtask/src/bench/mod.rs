@@ -1,11 +1,20 @@
 //! `cargo xtask bench`: what Tare costs, beside other tools and beside the least that its reads
 //! can cost.
 
+mod effects;
 mod groups;
+mod http;
+mod latency;
 mod machine;
 mod measure;
 mod page;
+mod plan;
+mod program;
+mod pulse;
 mod raw;
+mod sampling;
+mod scrape;
+mod tools;
 
 use std::path::PathBuf;
 
@@ -13,7 +22,9 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 
 use self::machine::Machine;
+use self::plan::Plan;
 use self::raw::Run;
+use self::tools::Built;
 use crate::build::{self, Profile};
 use crate::{cmd, project};
 
@@ -69,8 +80,37 @@ impl Comparison {
         if !cmd::is_root() {
             bail!("the comparison makes cgroups and loads programs into the kernel: it needs root");
         }
-        let tare = build::build(Profile::Release)?;
-        let run = Run { machine: Machine::here(&tare)?, ..Run::default() };
-        run.write(&raw::latest())
+        let built = Built {
+            tare: build::build(Profile::Release)?,
+            probe: build::static_program("tare-bench")?,
+        };
+        let plan = self.plan();
+        let mut run = Run { machine: Machine::here(&built.tare)?, ..Run::default() };
+        let done = latency::run(&built, &plan, &mut run)
+            .and_then(|()| effects::run(&built, &plan, &mut run))
+            .and_then(|()| sampling::run(&built, &plan, &mut run));
+        // What was measured before something failed is worth keeping.
+        run.write(&raw::latest())?;
+        done?;
+        let page = if self.is_whole() {
+            project::root().join(page::FILE)
+        } else {
+            project::target().join("bench/benchmarks.md")
+        };
+        page::write(&run, &page)
+    }
+
+    fn plan(&self) -> Plan {
+        let plan = if self.quick { Plan::quick() } else { Plan::full() };
+        Plan {
+            sizes: if self.sizes.is_empty() { plan.sizes } else { self.sizes.clone() },
+            repeat: self.repeat.unwrap_or(plan.repeat),
+            ..plan
+        }
+    }
+
+    /// Whether the page may stand in the project's documentation.
+    fn is_whole(&self) -> bool {
+        !self.quick && self.sizes.is_empty() && self.repeat.is_none()
     }
 }

@@ -31,7 +31,6 @@ fn text(run: &Run) -> Result<String> {
     Ok(page)
 }
 
-#[allow(clippy::cast_precision_loss)] // Only printed, with one digit.
 fn gib(bytes: u64) -> f64 {
     bytes as f64 / f64::from(1 << 30)
 }
