@@ -1,5 +1,6 @@
 //! Containers that live for a moment and do a known amount of work.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
@@ -30,10 +31,10 @@ pub(super) struct Live {
 }
 
 impl Live {
-    /// One after the other.
+    /// One after the other. Prints what each sent, and by their ids what CPU time each used.
     pub(super) fn run(self) -> Result<Value> {
         let prefix = format!("11fe{:08x}", std::process::id());
-        let (mut times, mut used) = (Vec::new(), 0.0);
+        let (mut times, mut used) = (Vec::new(), BTreeMap::new());
         for n in 0..self.count {
             let id = format!("{prefix}{n:052x}");
             let places: Vec<PathBuf> = self.below.iter().map(|below| below.join(&id)).collect();
@@ -42,15 +43,15 @@ impl Live {
                 fs::create_dir(place).with_context(|| format!("make {}", place.display()))?;
             }
             life(&places)?;
-            used += places.iter().find_map(|place| cpu_seconds(place)).context("no CPU time")?;
+            let seconds = places.iter().find_map(|place| cpu_seconds(place));
+            used.insert(id.clone(), seconds.context("no CPU time")?);
             for place in &places {
                 fs::remove_dir(place).with_context(|| format!("remove {}", place.display()))?;
             }
             times.push(super::nanoseconds(begin.elapsed()));
         }
         let mut found = super::quantiles(times);
-        found["prefix"] = json!(prefix);
-        found["sent_bytes"] = json!(u64::from(self.count) * SENT as u64);
+        found["sent_bytes"] = json!(SENT);
         found["used_seconds"] = json!(used);
         Ok(found)
     }

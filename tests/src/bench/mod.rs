@@ -4,6 +4,7 @@
 //! Each prints one line of JSON, or `ready` and then stays until it is killed.
 
 mod detect;
+mod empty;
 mod floor;
 mod live;
 mod mkdir;
@@ -32,6 +33,8 @@ enum Probe {
     Populate(populate::Populate),
     /// Read files that stay open, and nothing else; prints `ready` once they are open.
     Floor(floor::Floor),
+    /// Have empty BPF programs beside others; prints `ready` once they are attached.
+    Empty(empty::Empty),
     /// Use a little of everything, again and again.
     Work(work::Work),
     /// Send a byte to and fro over TCP and take the time of each round.
@@ -51,6 +54,7 @@ pub fn run(cli: Cli) -> Result<()> {
     let found = match cli.probe {
         Probe::Populate(probe) => return probe.run(),
         Probe::Floor(probe) => return probe.run(),
+        Probe::Empty(probe) => return probe.run(),
         Probe::Work(probe) => return probe.run(),
         Probe::Ping(probe) => probe.run(),
         Probe::Mkdir(probe) => probe.run(),

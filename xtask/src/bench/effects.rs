@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -72,9 +72,17 @@ pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
                 }
             }
             drop(daemon);
-            println!("  round {}, {beside:?}: {found:.0?}", round + 1);
+            println!("  round {}, {beside:?}: {found:.1?}", round + 1);
             into.effects.push(Effect { beside, round, found });
         }
+    }
+    Ok(())
+}
+
+/// Does all of it once, whatever is found.
+pub(crate) fn work(built: &Built) -> Result<()> {
+    for (what, work) in WORKS {
+        work(built).with_context(|| what.to_owned())?;
     }
     Ok(())
 }
@@ -123,12 +131,14 @@ fn connected(client: &mut Command) -> Result<Value> {
     const ATTEMPTS: u32 = 50;
     client.stderr(Stdio::null());
     for _ in 0..ATTEMPTS {
-        if let Ok(found) = ask(client) {
-            return Ok(found);
+        let found = ask(client)?;
+        match found.get("error") {
+            None => return Ok(found),
+            Some(error) if !error.to_string().contains("refused") => bail!("iperf3: {error}"),
+            Some(_) => sleep(Duration::from_millis(50)),
         }
-        sleep(Duration::from_millis(50));
     }
-    ask(client)
+    bail!("the server of iperf3 does not listen")
 }
 
 fn fio(_: &Built) -> Result<Found> {

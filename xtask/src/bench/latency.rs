@@ -35,13 +35,28 @@ pub(crate) struct Lives {
     pub(crate) lived: u64,
     /// Those with a receipt.
     pub(crate) caught: u64,
-    /// What they sent, and what their receipts say they sent.
-    pub(crate) sent_bytes: u64,
-    pub(crate) told_bytes: Option<u64>,
-    /// CPU time, likewise.
-    pub(crate) used_seconds: f64,
-    pub(crate) told_seconds: f64,
+    pub(crate) sent_bytes: Told,
+    pub(crate) used_seconds: Told,
     pub(crate) life: Times,
+}
+
+/// Receipts that tell a number, and how far it is from what was.
+#[derive(Default, Deserialize, Serialize)]
+pub(crate) struct Told {
+    pub(crate) receipts: u64,
+    pub(crate) told: f64,
+    /// The sum for these very containers.
+    pub(crate) truth: f64,
+}
+
+impl Told {
+    fn add(&mut self, told: Option<f64>, truth: f64) {
+        if let Some(told) = told {
+            self.receipts += 1;
+            self.told += told;
+            self.truth += truth;
+        }
+    }
 }
 
 /// From the execution of a program to its end, with one picture of all containers printed.
@@ -74,7 +89,7 @@ pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
         }
     }
     for (what, mut command) in snapshots(built) {
-        match snapshot(&what, &mut command, plan) {
+        match snapshot(&format!("{what}, {OTHERS} cgroups"), &mut command, plan) {
             Ok(found) => into.snapshots.push(found),
             Err(error) => into.missing(Missing::part(&what, &error))?,
         }
@@ -115,33 +130,26 @@ fn lives(
     let wait = if interval == "10s" { 11 } else { 2 };
     pause(std::time::Duration::from_secs(wait))?;
     let ended = http::json(&Daemon::socket()?, "/api/v1/ended")?;
-    let prefix = found["prefix"].as_str().context("no prefix")?;
-    let ended: Vec<&Value> = ended
-        .as_array()
-        .context("no list of those that ended")?
-        .iter()
-        .filter(|one| one["id"].as_str().is_some_and(|id| id.starts_with(prefix)))
-        .collect();
-    let bytes = |one: &&Value| one.pointer("/network/sockets/tx_bytes").and_then(Value::as_u64);
-    let seconds = |one: &&Value| one.pointer("/cpu/usage_seconds").and_then(Value::as_f64);
-    Ok(Lives {
+    let used = found["used_seconds"].as_object().context("no CPU times")?;
+    let sent = found["sent_bytes"].as_f64().context("no bytes")?;
+    let mut lives = Lives {
         tool: tool.to_owned(),
         interval: interval.to_owned(),
         lived: plan.lives.into(),
-        caught: ended.len() as u64,
-        sent_bytes: found["sent_bytes"].as_u64().context("no sum of bytes")?,
-        // No number at all is not the number 0.
-        told_bytes: ended
-            .iter()
-            .map(bytes)
-            .try_fold(None, |sum: Option<u64>, bytes| {
-                bytes.map(|bytes| Some(sum.unwrap_or(0) + bytes))
-            })
-            .flatten(),
-        used_seconds: found["used_seconds"].as_f64().context("no sum of CPU time")?,
-        told_seconds: ended.iter().filter_map(seconds).sum(),
+        caught: 0,
+        sent_bytes: Told::default(),
+        used_seconds: Told::default(),
         life: Times::of(&found)?,
-    })
+    };
+    for one in ended.as_array().context("no list of those that ended")? {
+        let truth = one["id"].as_str().and_then(|id| used.get(id)?.as_f64());
+        let Some(truth) = truth else { continue };
+        let number = |pointer: &str| one.pointer(pointer).and_then(Value::as_f64);
+        lives.caught += 1;
+        lives.sent_bytes.add(number("/network/sockets/tx_bytes"), sent);
+        lives.used_seconds.add(number("/cpu/usage_seconds"), truth);
+    }
+    Ok(lives)
 }
 
 /// One picture, by those who can.
@@ -153,22 +161,17 @@ fn snapshots(built: &Built) -> Vec<(String, Command)> {
         }
         tare
     };
-    let mut all = vec![
+    let cgtop = cmd::find("systemd-cgtop").unwrap_or_else(|| "systemd-cgtop".into());
+    let once = ["--batch", "--iterations=1", "--depth=10"];
+    vec![
         ("tare snapshot --window 0".to_owned(), tare(&["snapshot", "--window", "0"])),
         ("tare snapshot --window 100ms".to_owned(), tare(&["snapshot", "--window", "100ms"])),
-    ];
-    let others = [
-        ("systemd-cgtop", "--batch --iterations=1 --depth=10"),
-        ("podman", "stats --no-stream --all"),
-    ];
-    for (name, args) in others {
-        let program = cmd::find(name).unwrap_or_else(|| name.into());
-        all.push((format!("{name} {args}"), command(program, args.split(' '))));
-    }
-    all
+        ("systemd-cgtop --batch --iterations=1".to_owned(), command(cgtop, once)),
+    ]
 }
 
-fn snapshot(what: &str, command: &mut Command, plan: &Plan) -> Result<Snapshot> {
+/// Runs it again and again.
+pub(crate) fn snapshot(what: &str, command: &mut Command, plan: &Plan) -> Result<Snapshot> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut seconds = Vec::new();
     for _ in 0..plan.snapshots {

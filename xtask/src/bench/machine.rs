@@ -1,5 +1,6 @@
 //! What the numbers stand beside: the machine, its kernel, the versions of what was measured.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::Command;
 use std::{env, fs};
@@ -19,7 +20,8 @@ pub(crate) struct Machine {
     pub(crate) memory_bytes: u64,
     /// Hierarchies of cgroups in which containers live: file system and controllers.
     pub(crate) cgroups: String,
-    pub(crate) tare: String,
+    /// Of everything that was compared, by its own words.
+    pub(crate) versions: BTreeMap<String, String>,
     /// Which commit was built; with `-dirty`, more than that.
     pub(crate) commit: String,
     /// The command that makes such a run.
@@ -41,12 +43,35 @@ impl Machine {
             cpus: std::thread::available_parallelism()?.get(),
             memory_bytes: kibibytes(&meminfo, "MemTotal").unwrap_or_default(),
             cgroups: hierarchies()?,
-            tare: cmd::capture(Command::new(tare).arg("--version"))?.trim().to_owned(),
+            versions: versions(tare),
             commit: cmd::capture(&mut describe).unwrap_or_default().trim().to_owned(),
             command: format!("cargo xtask {}", arguments.join(" ")),
             began: super::measure::unix_seconds(),
         })
     }
+}
+
+/// Programs and the words that make them tell their version.
+const VERSIONED: [(&str, &[&str]); 7] = [
+    ("dockerd", &["--version"]),
+    ("containerd", &["--version"]),
+    ("podman", &["--version"]),
+    ("systemd-cgtop", &["--version"]),
+    ("iperf3", &["--version"]),
+    ("fio", &["--version"]),
+    ("bpftool", &["version"]),
+];
+
+fn versions(tare: &Path) -> BTreeMap<String, String> {
+    let ask = |program: &Path, args: &[&str]| {
+        let text = cmd::capture(Command::new(program).args(args)).ok()?;
+        Some(text.lines().next()?.trim().to_owned())
+    };
+    let others = VERSIONED
+        .iter()
+        .filter_map(|(name, args)| Some(((*name).to_owned(), ask(&cmd::find(name)?, args)?)));
+    let tare = ask(tare, &["--version"]).map(|version| ("tare".to_owned(), version));
+    others.chain(tare).collect()
 }
 
 fn kernel() -> Result<String> {

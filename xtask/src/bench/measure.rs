@@ -154,6 +154,31 @@ fn maps_bytes(pids: &[u32]) -> Option<u64> {
     Some(maps.into_values().sum())
 }
 
+/// Time on a CPU of all processes of these names, except some: of the threads they have now.
+pub(crate) fn run_time_of(names: &[&str], except: &[u32]) -> Result<u64> {
+    let mut sum = 0;
+    for entry in fs::read_dir("/proc").context("cannot read /proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // The kernel cuts names at 15 bytes.
+        let ours = proc_file(pid, "comm").is_some_and(|name| names.contains(&name.trim()));
+        if ours && !except.contains(&pid) {
+            sum += run_time(pid);
+        }
+    }
+    Ok(sum)
+}
+
+/// Of the process's threads, as the scheduler counts; 0 of one that has ended.
+fn run_time(pid: u32) -> u64 {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
+    let time = |thread: fs::DirEntry| -> Option<u64> {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse().ok()
+    };
+    threads.flatten().filter_map(time).sum()
+}
+
 /// The number behind a word at the beginning of a line.
 fn word(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())

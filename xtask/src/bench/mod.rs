@@ -1,6 +1,7 @@
 //! `cargo xtask bench`: what Tare costs, beside other tools and beside the least that its reads
 //! can cost.
 
+mod containers;
 mod effects;
 mod groups;
 mod http;
@@ -10,6 +11,7 @@ mod measure;
 mod page;
 mod plan;
 mod program;
+mod programs;
 mod pulse;
 mod raw;
 mod sampling;
@@ -88,6 +90,8 @@ impl Comparison {
         let mut run = Run { machine: Machine::here(&built.tare)?, ..Run::default() };
         let done = latency::run(&built, &plan, &mut run)
             .and_then(|()| effects::run(&built, &plan, &mut run))
+            .and_then(|()| programs::run(&built, &plan, &mut run))
+            .and_then(|()| containers::run(&built, &plan, &mut run))
             .and_then(|()| sampling::run(&built, &plan, &mut run));
         // What was measured before something failed is worth keeping.
         run.write(&raw::latest())?;

@@ -22,6 +22,8 @@ pub(crate) struct Plan {
     pub(crate) snapshots: u32,
     /// Pairs with and without Tare.
     pub(crate) pairs: usize,
+    /// Numbers of real containers, growing.
+    pub(crate) containers: Vec<usize>,
     pub(crate) quick: bool,
 }
 
@@ -37,6 +39,7 @@ impl Plan {
             lives: 300,
             snapshots: 9,
             pairs: 7,
+            containers: vec![10, 50],
             quick: false,
         }
     }
@@ -52,6 +55,7 @@ impl Plan {
             lives: 100,
             snapshots: 3,
             pairs: 2,
+            containers: vec![10],
             quick: true,
         }
     }

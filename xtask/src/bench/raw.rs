@@ -7,9 +7,11 @@ use anyhow::{Context as _, Error, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::containers::Watching;
 use super::effects::Effect;
 use super::latency::{Detection, Lives, Snapshot};
 use super::machine::Machine;
+use super::programs::PerEvent;
 use super::sampling::Sampling;
 use super::scrape::Scrape;
 use super::tools::Tool;
@@ -25,6 +27,8 @@ pub(crate) struct Run {
     pub(crate) lives: Vec<Lives>,
     pub(crate) snapshots: Vec<Snapshot>,
     pub(crate) effects: Vec<Effect>,
+    pub(crate) programs: Vec<PerEvent>,
+    pub(crate) watching: Vec<Watching>,
     pub(crate) missing: Vec<Missing>,
 }
 
