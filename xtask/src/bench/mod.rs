@@ -88,6 +88,7 @@ impl Comparison {
         };
         let plan = self.plan();
         let mut run = Run { machine: Machine::here(&built.tare)?, ..Run::default() };
+        run.missing.extend(tools::not_compared());
         let done = latency::run(&built, &plan, &mut run)
             .and_then(|()| effects::run(&built, &plan, &mut run))
             .and_then(|()| programs::run(&built, &plan, &mut run))

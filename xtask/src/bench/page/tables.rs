@@ -298,7 +298,7 @@ fn watching(run: &Run) -> Result<String> {
         let of = |tool: Option<&String>| {
             run.watching
                 .iter()
-                .filter(|one| &key(one) == &(engine.clone(), *containers, tool.cloned()))
+                .filter(|one| key(one) == (engine.clone(), *containers, tool.cloned()))
                 .collect::<Vec<_>>()
         };
         let (ours, nothing) = (of(Some(name)), of(None));
