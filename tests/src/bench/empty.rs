@@ -47,12 +47,13 @@ impl Empty {
         }
         if let Some(cgroup) = &self.cgroup {
             let directory = File::open(cgroup).with_context(|| cgroup.display().to_string())?;
+            let directory = OwnedFd::from(directory);
             for (name, direction) in
                 [("empty_ingress", CGROUP_INET_INGRESS), ("empty_egress", CGROUP_INET_EGRESS)]
             {
                 let program = load(CGROUP_SKB, name)?;
-                let target = number(&directory.try_clone()?.into())?;
-                let attr = [pair(number(&program)?, target), pair(direction, 0)];
+                let places = pair(number(&program)?, number(&directory)?);
+                let attr = [places, pair(direction, 0)];
                 held.push(bpf(LINK_CREATE, &attr).with_context(|| format!("attach {name}"))?);
                 held.push(program);
             }

@@ -16,12 +16,14 @@ use super::measure::{Busy, Cpu, Memory, run_time_of};
 use super::plan::{Plan, shuffle};
 use super::program::{Program, command, pause};
 use super::raw::{Missing, Run};
-use super::sampling::SETTLE;
 use super::tools::{Built, Daemon};
 use crate::{cmd, packages};
 
 /// Processes that work for those who ask a daemon.
 const DAEMONS: [&str; 5] = ["dockerd", "containerd", "containerd-shim", "conmon", "podman"];
+
+/// From a tool's start until it is watched: by then it has asked a daemon for all names.
+const SETTLE: Duration = Duration::from_secs(5);
 
 /// Where node-exporter listens.
 const EXPORTER: &str = "127.0.0.1:19753";

@@ -13,7 +13,7 @@ use super::groups::{Groups, hierarchies};
 use super::plan::{Plan, shuffle};
 use super::program::{Program, ask, command, pause, scratch};
 use super::raw::{Missing, Run};
-use super::sampling::SETTLE;
+use super::sampling::{Load, SETTLE, populate};
 use super::tools::{Built, Daemon};
 use crate::packages::{Needed, install};
 
@@ -54,7 +54,8 @@ pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
     if let Err(error) = install(&CALLED) {
         into.missing(Missing::part("iperf3 and fio", &error))?;
     }
-    let _others = Groups::make(OTHERS)?;
+    let others = Groups::make(OTHERS)?;
+    let _processes = populate(built, &others, Load::Idle)?;
     for round in 0..plan.pairs {
         for beside in shuffle(vec![Beside::Nothing, Beside::Payload, Beside::Packets]) {
             let options: Option<&[&str]> = match beside {

@@ -12,7 +12,7 @@ use super::http;
 use super::plan::Plan;
 use super::program::{ask, command, pause};
 use super::raw::{Missing, Run, Times};
-use super::sampling::SETTLE;
+use super::sampling::{Load, SETTLE, populate};
 use super::tools::{Built, Daemon};
 use crate::cmd;
 
@@ -70,6 +70,7 @@ pub(crate) struct Snapshot {
 pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
     println!("How soon Tare knows");
     let groups = Groups::make(OTHERS)?;
+    let _processes = populate(built, &groups, Load::Idle)?;
     for interval in ["1s", "100ms"] {
         match detect(built, plan, &groups, interval) {
             Ok(found) => into.detections.push(found),

@@ -70,10 +70,13 @@ pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
     for &size in &plan.sizes {
         println!("{size} cgroups");
         let groups = Groups::make(size)?;
-        let files = files(built, &groups)?;
-        let scene = Scene { built, groups: &groups, files: &files };
+        let files = {
+            let _processes = populate(built, &groups, Load::Idle)?;
+            files(built, &groups)?
+        };
+        let scene = Scene { built, files: &files };
         for load in plan.loads(size) {
-            let _processes = populate(&scene, load)?;
+            let _processes = populate(built, &groups, load)?;
             if plan.others(size, load) {
                 match scrape::run(&scene, plan, size) {
                     Ok(found) => into.scrapes.extend(found),
@@ -99,12 +102,12 @@ pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
 }
 
 /// A process in each cgroup.
-pub(crate) fn populate(scene: &Scene<'_>, load: Load) -> Result<Program> {
+pub(crate) fn populate(built: &Built, groups: &Groups, load: Load) -> Result<Program> {
     let names = scratch("names")?;
-    fs::write(&names, scene.groups.names().join("\n")).context("cannot write the names")?;
-    let mut populate = command(&scene.built.probe, ["populate", "--names"]);
+    fs::write(&names, groups.names().join("\n")).context("cannot write the names")?;
+    let mut populate = command(&built.probe, ["populate", "--names"]);
     populate.arg(names).args(["--busy-every", load.every()]);
-    for parent in scene.groups.parents() {
+    for parent in groups.parents() {
         populate.arg("--below").arg(parent);
     }
     Program::start_ready("populate", &populate)

@@ -34,7 +34,7 @@ pub(crate) struct Files {
 
 /// Learns from a running Tare which files of the cgroups it keeps open.
 pub(crate) fn files(built: &Built, groups: &Groups) -> Result<Files> {
-    let program = Program::start("files", &Daemon::command(built, &["--bpf", "off"])?, None)?;
+    let program = Daemon::launch(built, &["--bpf", "off"])?;
     pause(WATCH)?;
     let mut all = Vec::new();
     for entry in fs::read_dir(format!("/proc/{}/fd", program.id()))? {
