@@ -23,7 +23,7 @@ use crate::{cmd, packages};
 const DAEMONS: [&str; 5] = ["dockerd", "containerd", "containerd-shim", "conmon", "podman"];
 
 /// From a tool's start until it is watched: by then it has asked a daemon for all names.
-const SETTLE: Duration = Duration::from_secs(5);
+const SETTLE: Duration = Duration::from_secs(4);
 
 /// Where node-exporter listens.
 const EXPORTER: &str = "127.0.0.1:19753";
@@ -78,6 +78,7 @@ fn watch_all(
     into: &mut Run,
 ) -> Result<()> {
     let mut there = 0;
+    let mut tools = vec![None, Some(Tool::Tare), Some(Tool::Own), Some(Tool::Exporter)];
     for &containers in sizes {
         while there < containers {
             if let Err(error) = engine.start() {
@@ -86,8 +87,7 @@ fn watch_all(
             there += 1;
         }
         for round in 0..plan.repeat {
-            for tool in shuffle(vec![None, Some(Tool::Tare), Some(Tool::Own), Some(Tool::Exporter)])
-            {
+            for tool in shuffle(tools.clone()) {
                 let name = tool.map(|tool| tool.name(engine));
                 match watch(built, plan, engine, tool) {
                     Ok(found) => {
@@ -100,6 +100,8 @@ fn watch_all(
                 }
             }
         }
+        // It knows no containers, so more of them change nothing.
+        tools.retain(|tool| !matches!(tool, Some(Tool::Exporter)));
     }
     pictures(built, plan, engine, there, into)
 }

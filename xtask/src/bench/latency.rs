@@ -23,7 +23,9 @@ const OTHERS: usize = 100;
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Detection {
     pub(crate) interval: String,
-    pub(crate) times: Times,
+    /// `None` if nothing was heard of any.
+    pub(crate) times: Option<Times>,
+    /// Those of which nothing was heard within 10 s.
     pub(crate) missed: u64,
 }
 
@@ -112,7 +114,8 @@ fn detect(built: &Built, plan: &Plan, groups: &Groups, interval: &str) -> Result
     let mut detect = probe(built, groups, "detect", plan.detections);
     let found = ask(detect.arg("--socket").arg(Daemon::socket()?))?;
     let missed = found["missed"].as_u64().context("no count of those missed")?;
-    Ok(Detection { interval: interval.to_owned(), times: Times::of(&found)?, missed })
+    let times = (found["count"] != 0).then(|| Times::of(&found)).transpose()?;
+    Ok(Detection { interval: interval.to_owned(), times, missed })
 }
 
 fn lives(

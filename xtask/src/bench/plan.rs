@@ -33,12 +33,12 @@ impl Plan {
         Self {
             sizes: vec![10, 100, 1_000, 10_000],
             repeat: 3,
-            window: Duration::from_secs(4),
+            window: Duration::from_secs(3),
             scrapes: 5,
             detections: 200,
-            lives: 300,
-            snapshots: 9,
-            pairs: 7,
+            lives: 200,
+            snapshots: 7,
+            pairs: 5,
             containers: vec![10, 50],
             quick: false,
         }
@@ -47,14 +47,14 @@ impl Plan {
     /// In less than 5 minutes.
     pub(crate) fn quick() -> Self {
         Self {
-            sizes: vec![100, 1_000],
+            sizes: vec![1_000],
             repeat: 1,
             window: Duration::from_secs(3),
             scrapes: 2,
             detections: 50,
             lives: 100,
             snapshots: 3,
-            pairs: 2,
+            pairs: 1,
             containers: vec![10],
             quick: true,
         }

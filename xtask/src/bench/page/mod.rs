@@ -38,6 +38,12 @@ minutes, fewer rounds). Every single measurement is in `target/bench/latest.json
 /// Writes it, and leaves the remarks that stand there.
 pub(crate) fn write(run: &Run, file: &Path) -> Result<()> {
     let before = fs::read_to_string(file).unwrap_or_default();
+    fs::write(file, text(run, &before)?).with_context(|| format!("cannot write {file:?}"))?;
+    println!("The page: {}", file.display());
+    Ok(())
+}
+
+fn text(run: &Run, before: &str) -> Result<String> {
     let remarks = before.find(REMARKS).map_or("", |start| &before[start..]);
     let mut page = format!("# Benchmarks\n\n{METHOD}\n{}\n", tables::machine(run)?);
     page += &format!("## Aims\n\n{}\n", aims::table(run)?);
@@ -48,8 +54,41 @@ pub(crate) fn write(run: &Run, file: &Path) -> Result<()> {
         }
     }
     page += remarks;
-    let page = page.trim_end().to_owned() + "\n";
-    fs::write(file, page).with_context(|| format!("cannot write {file:?}"))?;
-    println!("The page: {}", file.display());
-    Ok(())
+    Ok(page.trim_end().to_owned() + "\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bench::raw::{Run, Times};
+    use crate::bench::scrape::Scrape;
+
+    fn scraped_in(nanoseconds: u64) -> Run {
+        let times =
+            Times { count: 1, p50_ns: nanoseconds, p99_ns: nanoseconds, max_ns: nanoseconds };
+        let scrape =
+            Scrape { size: 10_000, gzip: false, times, body_bytes: 1, cpu_ns: 1, rss_bytes: None };
+        Run { scrapes: vec![scrape], ..Run::default() }
+    }
+
+    #[test]
+    fn an_aim_is_met_missed_or_not_measured() {
+        let verdict = |run: &Run| {
+            let page = text(run, "").unwrap();
+            let line = page.lines().find(|line| line.starts_with("| `/metrics` of")).unwrap();
+            line.rsplit(" | ").next().unwrap().to_owned()
+        };
+        assert_eq!(verdict(&scraped_in(59_000_000)), "met |");
+        assert_eq!(verdict(&scraped_in(61_000_000)), "**missed** |");
+        assert_eq!(verdict(&Run::default()), "not measured |");
+    }
+
+    #[test]
+    fn remarks_stay_and_tables_are_of_what_was_measured() {
+        let before = "# Old\n\n## Remarks\n\nWhy.\n";
+        let page = text(&scraped_in(1), before).unwrap();
+        assert!(page.ends_with("## Remarks\n\nWhy.\n"), "{page}");
+        assert!(page.contains("## Scrapes") && !page.contains("## What others feel"), "{page}");
+        assert!(!page.contains("# Old"));
+    }
 }

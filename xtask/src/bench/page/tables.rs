@@ -9,7 +9,7 @@ use super::spread::{Spread, or_dash, short};
 use crate::bench::containers::Watching;
 use crate::bench::effects::Beside;
 use crate::bench::latency::Told;
-use crate::bench::raw::Run;
+use crate::bench::raw::{Run, Times};
 use crate::bench::sampling::{Load, Sampling};
 use crate::bench::tools::{Cgtop, Daemon, Floor, Stats, Tool as _};
 
@@ -54,6 +54,9 @@ pub(crate) fn machine(run: &Run) -> Result<String> {
 }
 
 fn samples(run: &Run) -> Result<String> {
+    if run.sampling.is_empty() {
+        return Ok(String::new());
+    }
     let mut table = String::from(
         "µs of CPU time for each cgroup and sample.\n\n\
          | cgroups | load | floor, CPU and memory | floor, all files | `tare run` | of it in user mode | \
@@ -90,6 +93,9 @@ fn user_share<'a>(all: impl Iterator<Item = &'a Sampling>) -> String {
 }
 
 fn others(run: &Run) -> Result<String> {
+    if run.sampling.is_empty() {
+        return Ok(String::new());
+    }
     let tools =
         [Floor::All.name(), Daemon::PLAIN.name(), Daemon::FILES.name(), Stats.name(), Cgtop.name()];
     let mut table = String::from(
@@ -113,6 +119,9 @@ fn others(run: &Run) -> Result<String> {
 }
 
 fn memory(run: &Run) -> Result<String> {
+    if run.sampling.is_empty() {
+        return Ok(String::new());
+    }
     let mut table = String::from(
         "`tare run`, in MiB. What the kernel keeps is mostly pages of files that are open, and the BPF maps, whose size is fixed by \
          `--slots`.\n\n| cgroups | RSS | PSS | kernel | BPF maps of it |\n|---|---|---|---|---|\n",
@@ -170,15 +179,20 @@ fn detections(run: &Run) -> Result<String> {
          | interval | containers | missed | median | p99 | slowest |\n|---|---|---|---|---|---|\n",
     );
     for one in &run.detections {
-        let ms = |ns: u64| short(ns as f64 / 1e6);
-        let (interval, missed, times) = (&one.interval, one.missed, one.times);
+        let ms = |quantile: fn(&Times) -> u64| {
+            let times = one.times.as_ref();
+            times.map_or_else(|| "–".to_owned(), |times| short(quantile(times) as f64 / 1e6))
+        };
+        let heard = one.times.map_or(0, |times| times.count);
         writeln!(
             table,
-            "| {interval} | {} | {missed} | {} | {} | {} |",
-            times.count + missed,
-            ms(times.p50_ns),
-            ms(times.p99_ns),
-            ms(times.max_ns)
+            "| {} | {} | {} | {} | {} | {} |",
+            one.interval,
+            heard + one.missed,
+            one.missed,
+            ms(|times| times.p50_ns),
+            ms(|times| times.p99_ns),
+            ms(|times| times.max_ns),
         )?;
     }
     Ok(table)
