@@ -37,6 +37,8 @@ pub(crate) struct Watching {
     /// `None`: nothing ran but the containers.
     pub(crate) tool: Option<String>,
     pub(crate) seconds: f64,
+    /// Containers that Tare saw: more, if others run on this machine.
+    pub(crate) seen: Option<usize>,
     /// Of the tool's own processes.
     pub(crate) cpu: Cpu,
     /// Time on a CPU of container daemons and their helpers.
@@ -194,11 +196,13 @@ fn watch(built: &Built, plan: &Plan, engine: &dyn Engine, tool: Option<Tool>) ->
     for program in &mut programs {
         program.ensure_running()?;
     }
+    let seen = matches!(tool, Some(Tool::Tare)).then(Daemon::containers).transpose()?;
     Ok(Watching {
         engine: engine.name().to_owned(),
         containers: 0,
         round: 0,
         tool: None,
+        seen,
         seconds: (after.0 - before.0).as_secs_f64(),
         cpu: after.1.since(before.1),
         daemons_ns: after.2.saturating_sub(before.2),

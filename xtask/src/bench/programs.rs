@@ -35,6 +35,9 @@ const PACKETS: [(&str, &str, &str); 2] = [
     ("egress", "empty_egress", "packet sent (`--net-level l3`)"),
 ];
 
+/// Of fewer events a mean says nothing.
+const EVENTS_MIN: u64 = 100;
+
 /// One program in one round.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct PerEvent {
@@ -81,7 +84,7 @@ fn measure(built: &Built, options: &[&str], packets: bool, round: usize) -> Resu
     let found = |name: &str| -> Option<(u64, f64)> {
         let (events, ns) = after.get(name)?;
         let (earlier, earlier_ns) = before.get(name).copied().unwrap_or_default();
-        let events = events.checked_sub(earlier).filter(|events| *events > 0)?;
+        let events = events.checked_sub(earlier).filter(|events| *events >= EVENTS_MIN)?;
         Some((events, (ns - earlier_ns) as f64 / events as f64))
     };
     let names: Vec<(&str, String, &str)> = if packets {

@@ -45,6 +45,13 @@ impl Daemon {
         Self::launch_command(&Self::command(built, options)?)
     }
 
+    /// How many containers the one that runs has in its latest sample.
+    pub(crate) fn containers() -> Result<usize> {
+        let metrics = http::get(&Self::socket()?, "/metrics")?;
+        let count = metrics.lines().find_map(|line| line.strip_prefix("tare_containers "));
+        count.and_then(|count| count.parse().ok()).context("no metric tare_containers")
+    }
+
     /// The same with a command of one's own.
     pub(crate) fn launch_command(command: &Command) -> Result<Program> {
         let socket = Self::socket()?;
@@ -64,14 +71,8 @@ impl Tool for Daemon {
 
     fn start(&self, scene: &Scene<'_>) -> Result<Running> {
         let program = Self::launch(scene.built, self.options)?;
-        let socket = Self::socket()?;
-        let pulse = Pulse::Daemon(socket.clone());
-        let seen = move || {
-            let metrics = http::get(&socket, "/metrics")?;
-            let count = metrics.lines().find_map(|line| line.strip_prefix("tare_containers "));
-            count.and_then(|count| count.parse().ok()).context("no metric tare_containers")
-        };
-        Ok(Running { program, pulse, seen: Box::new(seen) })
+        let pulse = Pulse::Daemon(Self::socket()?);
+        Ok(Running { program, pulse, seen: Box::new(Self::containers) })
     }
 }
 
