@@ -18,10 +18,12 @@ mod sampling;
 mod scrape;
 mod tools;
 
+use std::fs;
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand};
+use nix::sys::resource::{Resource, setrlimit};
 
 use self::machine::Machine;
 use self::plan::Plan;
@@ -86,6 +88,7 @@ impl Comparison {
             tare: build::build(Profile::Release)?,
             probe: build::static_program("tare-bench")?,
         };
+        raise_descriptor_limit()?;
         let plan = self.plan();
         let mut run = Run { machine: Machine::here(&built.tare)?, ..Run::default() };
         run.missing.extend(tools::not_compared());
@@ -118,4 +121,12 @@ impl Comparison {
     fn is_whole(&self) -> bool {
         !self.quick && self.sizes.is_empty() && self.repeat.is_none()
     }
+}
+
+/// As systemd does for its services: ten thousand containers have more files than some shells allow
+/// to be open, and Tare would open them anew for each sample.
+fn raise_descriptor_limit() -> Result<()> {
+    let most = fs::read_to_string("/proc/sys/fs/nr_open").context("cannot read fs.nr_open")?;
+    let most = most.trim().parse().context("fs.nr_open")?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("cannot raise the limit of open files")
 }

@@ -3,12 +3,13 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command};
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
 use super::Engine;
 use super::docker::{archive, warn};
-use crate::bench::program::{command, scratch};
+use crate::bench::program::{command, scratch, until};
 use crate::cmd;
 
 /// A store, and our containers in it; removed on drop.
@@ -18,6 +19,9 @@ pub(super) struct Podman {
     run: PathBuf,
     containers: usize,
 }
+
+/// How long the removal of containers may take.
+const REMOVAL: Duration = Duration::from_secs(10);
 
 const IMAGE: &str = "localhost/tare-bench:latest";
 
@@ -78,8 +82,16 @@ impl Drop for Podman {
             for mount in ours.filter(|mount| Path::new(mount).starts_with(directory)) {
                 warn(cmd::check(&mut command("umount", ["--lazy", mount])));
             }
-            let removed = fs::remove_dir_all(directory);
-            warn(removed.with_context(|| format!("cannot remove {directory:?}")));
+            warn(remove(directory));
         }
     }
+}
+
+/// What cleans up after a container writes a little longer than `podman rm` takes.
+fn remove(directory: &Path) -> Result<()> {
+    let remove = || {
+        let removed = fs::remove_dir_all(directory);
+        Ok(removed.is_ok().then_some(()))
+    };
+    until(&format!("{} to be removed", directory.display()), REMOVAL, remove)
 }
