@@ -32,6 +32,8 @@ const PORT: &str = "15201";
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
 pub(crate) enum Beside {
     Nothing,
+    /// Nothing once more: what chance does.
+    Again,
     /// `tare run`, which counts what programs pass to sockets.
     Payload,
     /// `tare run --net-level l3`, which counts packets.
@@ -57,9 +59,11 @@ pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
     let others = Groups::make(OTHERS)?;
     let _processes = populate(built, &others, Load::Idle)?;
     for round in 0..plan.pairs {
-        for beside in shuffle(vec![Beside::Nothing, Beside::Payload, Beside::Packets]) {
+        for beside in
+            shuffle(vec![Beside::Nothing, Beside::Again, Beside::Payload, Beside::Packets])
+        {
             let options: Option<&[&str]> = match beside {
-                Beside::Nothing => None,
+                Beside::Nothing | Beside::Again => None,
                 Beside::Payload => Some(&[]),
                 Beside::Packets => Some(&["--net-level", "l3"]),
             };

@@ -98,7 +98,9 @@ impl Comparison {
             .and_then(|()| containers::run(&built, &plan, &mut run))
             .and_then(|()| sampling::run(&built, &plan, &mut run));
         // What was measured before something failed is worth keeping.
-        run.write(&raw::latest())?;
+        for file in [raw::latest(), raw::dated(run.machine.began)] {
+            run.write(&file)?;
+        }
         done?;
         let page = if self.is_whole() {
             project::root().join(page::FILE)

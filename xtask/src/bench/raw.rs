@@ -101,3 +101,8 @@ impl Run {
 pub(crate) fn latest() -> PathBuf {
     project::target().join("bench/latest.json")
 }
+
+/// Where it leaves them for good.
+pub(crate) fn dated(began: u64) -> PathBuf {
+    project::target().join(format!("bench/{began}.json"))
+}

@@ -245,8 +245,9 @@ fn snapshots(run: &Run) -> Result<String> {
 fn effects(run: &Run) -> Result<String> {
     let Some(first) = run.effects.first() else { return Ok(String::new()) };
     let mut table = String::from(
-        "The same work with and without Tare, in pairs, while it watches 1,000 cgroups. In percent: the change in one pair.\n\n\
-         | | without | `tare run` | `--net-level l3` |\n|---|---|---|---|\n",
+        "The same work with and without Tare, in pairs, while it watches 1,000 cgroups. In percent: the change in one pair; \
+         without Tare once more, it is what chance does.\n\n\
+         | | without | without, once more | `tare run` | `--net-level l3` |\n|---|---|---|---|---|\n",
     );
     for what in first.found.keys() {
         let without = run.effects.iter().filter(|one| one.beside == Beside::Nothing);
@@ -257,8 +258,9 @@ fn effects(run: &Run) -> Result<String> {
         };
         writeln!(
             table,
-            "| {what} | {} | {} | {} |",
+            "| {what} | {} | {} | {} | {} |",
             or_dash(without),
+            change(Beside::Again),
             change(Beside::Payload),
             change(Beside::Packets)
         )?;
