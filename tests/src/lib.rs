@@ -13,6 +13,7 @@
 //! | `TARE_PROMETHEUS_DIR` | the directory of `prometheus` and `promtool`, if not in `PATH` |
 //! | `TARE_UPDATE_GOLDEN` | `1` writes the golden files anew |
 
+pub mod bench;
 pub mod binaries;
 pub mod block;
 pub mod containerd;

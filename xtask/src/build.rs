@@ -32,9 +32,14 @@ pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
 
 /// Builds the program that makes known loads; static, so that it runs in an empty image.
 pub(crate) fn static_load() -> Result<PathBuf> {
+    static_program("tare-load")
+}
+
+/// Builds a program of the tests; static, likewise.
+pub(crate) fn static_program(name: &str) -> Result<PathBuf> {
     let mut cargo = static_cargo("build")?;
-    cmd::run(cargo.args(["--package", "tare-tests", "--bin", "tare-load"]))?;
-    Ok(static_directory()?.join("tare-load"))
+    cmd::run(cargo.args(["--package", "tare-tests", "--bin", name]))?;
+    Ok(static_directory()?.join(name))
 }
 
 /// Builds `tare` with its kernel side inside; static, for a machine that holds nothing else.

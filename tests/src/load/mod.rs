@@ -24,6 +24,8 @@ use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
 use serde_json::Value;
 
+pub(crate) use units::duration;
+
 /// How often a file that is waited for is looked for.
 const POLL: Duration = Duration::from_millis(5);
 

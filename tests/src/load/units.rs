@@ -29,7 +29,7 @@ pub(super) fn buffer_size(text: &str) -> Result<usize, String> {
 }
 
 /// `5s`, `200ms`, `50us` or `1m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let (number, unit) = split(text);
     let number: u64 = number.parse().map_err(|e| format!("`{number}` is no whole number: {e}"))?;
     match unit {

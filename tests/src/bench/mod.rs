@@ -1,0 +1,103 @@
+//! What the comparison measures with: victims whose time is taken, the processes that live in
+//! cgroups, and the floor, the least that reading files can cost.
+//!
+//! Each prints one line of JSON, or `ready` and then stays until it is killed.
+
+mod detect;
+mod empty;
+mod floor;
+mod live;
+mod mkdir;
+mod ping;
+mod populate;
+mod scrape;
+mod work;
+
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand};
+use serde_json::{Value, json};
+
+/// One thing to measure with.
+#[derive(Debug, Parser)]
+#[command(name = "tare-bench", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    probe: Probe,
+}
+
+#[derive(Debug, Subcommand)]
+enum Probe {
+    /// Have a process in each cgroup; prints `ready` once they are there.
+    Populate(populate::Populate),
+    /// Read files that stay open, and nothing else; prints `ready` once they are open.
+    Floor(floor::Floor),
+    /// Have empty BPF programs beside others; prints `ready` once they are attached.
+    Empty(empty::Empty),
+    /// Use a little of everything, again and again.
+    Work(work::Work),
+    /// Send a byte to and fro over TCP and take the time of each round.
+    Ping(ping::Ping),
+    /// Make and remove cgroups and take the time of each.
+    Mkdir(mkdir::Mkdir),
+    /// Make cgroups and take the time until a subscriber of the daemon hears of each.
+    Detect(detect::Detect),
+    /// Let cgroups live for a moment, each with work of a known amount.
+    Live(live::Live),
+    /// Ask the daemon for a page and take the time of each answer.
+    Scrape(scrape::Scrape),
+}
+
+/// Measures what the command line asks for.
+pub fn run(cli: Cli) -> Result<()> {
+    let found = match cli.probe {
+        Probe::Populate(probe) => return probe.run(),
+        Probe::Floor(probe) => return probe.run(),
+        Probe::Empty(probe) => return probe.run(),
+        Probe::Work(probe) => return probe.run(),
+        Probe::Ping(probe) => probe.run(),
+        Probe::Mkdir(probe) => probe.run(),
+        Probe::Detect(probe) => probe.run(),
+        Probe::Live(probe) => probe.run(),
+        Probe::Scrape(probe) => probe.run(),
+    }?;
+    say(&found.to_string())
+}
+
+fn say(line: &str) -> Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{line}").and_then(|()| out.flush()).context("print what was found")
+}
+
+/// Count, median, 99th percentile and largest of times in nanoseconds; `null` of none.
+fn quantiles(mut times: Vec<u64>) -> Value {
+    times.sort_unstable();
+    let at = |per_thousand: usize| {
+        let last = times.len().checked_sub(1)?;
+        times.get(last * per_thousand / 1000).copied()
+    };
+    json!({
+        "count": times.len(),
+        "p50_ns": at(500),
+        "p99_ns": at(990),
+        "max_ns": at(1000),
+    })
+}
+
+fn nanoseconds(time: std::time::Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quantiles_are_values_that_were_there() {
+        let found = quantiles((1..=1000).rev().collect());
+        assert_eq!(found, json!({"count": 1000, "p50_ns": 500, "p99_ns": 990, "max_ns": 1000}));
+        assert_eq!(quantiles(Vec::new())["p50_ns"], Value::Null);
+        assert_eq!(quantiles(vec![7])["p99_ns"], 7);
+    }
+}

@@ -1,0 +1,16 @@
+//! What `cargo xtask bench` measures with: see `tare_tests::bench`.
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use tare_tests::bench::{Cli, run};
+
+fn main() -> ExitCode {
+    match run(Cli::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("tare-bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

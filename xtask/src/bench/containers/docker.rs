@@ -1,0 +1,82 @@
+//! Docker's containers.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command};
+
+use anyhow::{Context as _, Result};
+
+use super::Engine;
+use crate::bench::program::{command, scratch};
+use crate::cmd;
+use crate::docker::{self, client};
+
+/// A daemon, our image and our containers; what is ours goes on drop.
+pub(super) struct Docker {
+    daemon: docker::Docker,
+    image: String,
+    containers: Vec<String>,
+}
+
+impl Docker {
+    /// With an image that holds `tare-bench` alone.
+    pub(super) fn start(probe: &Path) -> Result<Self> {
+        let daemon = docker::ready()?;
+        let image = format!("tare-bench-{}", process::id());
+        let mut import = client(&daemon.host, &["import", "--change"]);
+        import.arg("ENTRYPOINT [\"/tare-bench\"]").arg(archive(probe)?).arg(&image);
+        cmd::check(&mut import)?;
+        Ok(Self { daemon, image, containers: Vec::new() })
+    }
+}
+
+/// An archive with the program and nothing else.
+pub(super) fn archive(probe: &Path) -> Result<PathBuf> {
+    let root = scratch("image")?;
+    fs::create_dir_all(&root).with_context(|| format!("cannot make {root:?}"))?;
+    let program = root.join("tare-bench");
+    fs::copy(probe, &program).with_context(|| format!("cannot copy to {program:?}"))?;
+    let archive = scratch("image.tar")?;
+    let mut tar = command("tar", ["--create", "--file"]);
+    tar.arg(&archive).arg("--directory").arg(&root).arg("tare-bench");
+    cmd::check(&mut tar)?;
+    Ok(archive)
+}
+
+impl Engine for Docker {
+    fn name(&self) -> &'static str {
+        "docker"
+    }
+
+    fn start(&mut self) -> Result<()> {
+        let name = format!("tare-bench-{}-{}", process::id(), self.containers.len());
+        self.containers.push(name.clone());
+        let run = ["run", "--detach", "--name", &name, &self.image, "work", "--file", "/work"];
+        cmd::check(&mut client(&self.daemon.host, &run))
+    }
+
+    fn stats(&self) -> Command {
+        client(&self.daemon.host, &["stats"])
+    }
+
+    fn socket(&self) -> (&'static str, String) {
+        let socket = self.daemon.host.trim_start_matches("unix://");
+        ("--docker-socket", socket.to_owned())
+    }
+}
+
+impl Drop for Docker {
+    fn drop(&mut self) {
+        if !self.containers.is_empty() {
+            let mut remove = client(&self.daemon.host, &["rm", "--force", "--volumes"]);
+            warn(cmd::check(remove.args(&self.containers)));
+        }
+        warn(cmd::check(&mut client(&self.daemon.host, &["image", "rm", &self.image])));
+    }
+}
+
+pub(super) fn warn(result: Result<()>) {
+    if let Err(error) = result {
+        eprintln!("warning: while containers were removed: {error:#}");
+    }
+}

@@ -1,0 +1,246 @@
+//! What a program uses, as the kernel counts it for the program's own cgroup, and what the whole
+//! machine uses meanwhile.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, Result};
+use nix::unistd::{SysconfVar, sysconf};
+use serde::{Deserialize, Serialize};
+
+use super::groups::hierarchies;
+use super::machine::kibibytes;
+
+/// CPU time, all of it since the cgroup was made.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
+pub(crate) struct Cpu {
+    /// Nanoseconds that its processes ran, exact.
+    pub(crate) total_ns: u64,
+    /// How much of that was in user mode, by the scheduler's ticks: of use over many samples only.
+    pub(crate) user_ns: u64,
+    pub(crate) system_ns: u64,
+}
+
+impl Cpu {
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            total_ns: self.total_ns.saturating_sub(before.total_ns),
+            user_ns: self.user_ns.saturating_sub(before.user_ns),
+            system_ns: self.system_ns.saturating_sub(before.system_ns),
+        }
+    }
+}
+
+/// Memory of a cgroup's processes; unknown where the kernel does not tell.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Memory {
+    pub(crate) rss_bytes: Option<u64>,
+    /// Resident, with what is shared divided by those who share it.
+    pub(crate) pss_bytes: Option<u64>,
+    /// What the kernel keeps for it: open files, BPF maps, page tables.
+    pub(crate) kernel_bytes: Option<u64>,
+    /// How much of that are BPF maps, by what the maps themselves say.
+    pub(crate) maps_bytes: Option<u64>,
+}
+
+/// A cgroup for the processes of one program; removed on drop.
+pub(crate) struct Account {
+    /// Where CPU time is counted.
+    cpu: PathBuf,
+    /// Where memory is counted, if that is elsewhere.
+    memory: PathBuf,
+}
+
+impl Account {
+    pub(crate) fn open(name: &str) -> Result<Self> {
+        let place = |controller: &str| -> Result<PathBuf> {
+            let all = hierarchies()?;
+            let v1 = all.iter().find(|one| {
+                one.controllers.iter().flat_map(|all| all.split(',')).any(|one| one == controller)
+            });
+            let place = v1.or_else(|| all.iter().find(|one| one.controllers.is_none()));
+            let mount = &place.with_context(|| format!("no cgroup counts {controller}"))?.mount;
+            Ok(mount.join(format!("tare-bench-{name}-{}", std::process::id())))
+        };
+        let account = Self { cpu: place("cpuacct")?, memory: place("memory")? };
+        for directory in account.directories() {
+            fs::create_dir(directory).with_context(|| format!("cannot make {directory:?}"))?;
+        }
+        Ok(account)
+    }
+
+    fn directories(&self) -> impl Iterator<Item = &Path> {
+        let memory = (self.memory != self.cpu).then_some(self.memory.as_path());
+        [self.cpu.as_path()].into_iter().chain(memory)
+    }
+
+    /// The files through which a process enters.
+    pub(crate) fn doors(&self) -> impl Iterator<Item = PathBuf> {
+        self.directories().map(|directory| directory.join("cgroup.procs"))
+    }
+
+    pub(crate) fn cpu(&self) -> Result<Cpu> {
+        let read = |name: &str| {
+            let file = self.cpu.join(name);
+            fs::read_to_string(&file).with_context(|| format!("cannot read {file:?}"))
+        };
+        if let Ok(total) = read("cpuacct.usage") {
+            let (stat, tick) = (read("cpuacct.stat")?, tick_ns()?);
+            let total_ns = total.trim().parse().context("cpuacct.usage")?;
+            return Ok(Cpu {
+                total_ns,
+                user_ns: word(&stat, "user").unwrap_or_default() * tick,
+                system_ns: word(&stat, "system").unwrap_or_default() * tick,
+            });
+        }
+        let stat = read("cpu.stat")?;
+        let micros = |name| word(&stat, name).map(|micros| micros * 1000);
+        Ok(Cpu {
+            total_ns: micros("usage_usec").context("no usage_usec in cpu.stat")?,
+            user_ns: micros("user_usec").unwrap_or_default(),
+            system_ns: micros("system_usec").unwrap_or_default(),
+        })
+    }
+
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        let text = fs::read_to_string(self.cpu.join("cgroup.procs")).unwrap_or_default();
+        text.lines().filter_map(|line| line.parse().ok()).collect()
+    }
+
+    pub(crate) fn memory(&self) -> Memory {
+        let pids = self.pids();
+        let sum =
+            |name| pids.iter().map(|pid| kibibytes(&proc_file(*pid, "smaps_rollup")?, name)).sum();
+        let number = |name: &str| {
+            fs::read_to_string(self.memory.join(name)).ok()?.trim().parse::<u64>().ok()
+        };
+        let v2 = || word(&fs::read_to_string(self.memory.join("memory.stat")).ok()?, "kernel");
+        Memory {
+            rss_bytes: sum("Rss"),
+            pss_bytes: sum("Pss"),
+            kernel_bytes: number("memory.kmem.usage_in_bytes").or_else(v2),
+            maps_bytes: maps_bytes(&pids),
+        }
+    }
+}
+
+impl Drop for Account {
+    fn drop(&mut self) {
+        for directory in self.directories() {
+            super::groups::remove(directory);
+        }
+    }
+}
+
+fn proc_file(pid: u32, name: &str) -> Option<String> {
+    fs::read_to_string(format!("/proc/{pid}/{name}")).ok()
+}
+
+/// What BPF maps take that these processes hold, each map once.
+fn maps_bytes(pids: &[u32]) -> Option<u64> {
+    let mut maps = BTreeMap::new();
+    for pid in pids {
+        for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).ok()? {
+            // A descriptor may be closed between the two looks.
+            let Ok(info) = fs::read_to_string(entry.ok()?.path()) else { continue };
+            let value = |name| super::machine::field(&info, name)?.parse::<u64>().ok();
+            if let (Some(id), Some(bytes)) = (value("map_id"), value("memlock")) {
+                maps.insert(id, bytes);
+            }
+        }
+    }
+    Some(maps.into_values().sum())
+}
+
+/// Time on a CPU of all processes of these names, except some: of the threads they have now.
+pub(crate) fn run_time_of(names: &[&str], except: &[u32]) -> Result<u64> {
+    let mut sum = 0;
+    for entry in fs::read_dir("/proc").context("cannot read /proc")? {
+        let name = entry?.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
+        // The kernel cuts names at 15 bytes.
+        let ours = proc_file(pid, "comm").is_some_and(|name| names.contains(&name.trim()));
+        if ours && !except.contains(&pid) {
+            sum += run_time(pid);
+        }
+    }
+    Ok(sum)
+}
+
+/// Of the process's threads, as the scheduler counts; 0 of one that has ended.
+fn run_time(pid: u32) -> u64 {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
+    let time = |thread: fs::DirEntry| -> Option<u64> {
+        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse().ok()
+    };
+    threads.flatten().filter_map(time).sum()
+}
+
+/// The number behind a word at the beginning of a line.
+fn word(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
+}
+
+fn tick_ns() -> Result<u64> {
+    let ticks = sysconf(SysconfVar::CLK_TCK)?.context("no CLK_TCK")?;
+    Ok(1_000_000_000 / u64::try_from(ticks)?)
+}
+
+/// CPU time that all processes, interrupts and the hypervisor took since the machine started.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+pub(crate) struct Busy {
+    pub(crate) busy_ns: u64,
+    /// Not ours: other guests had the CPU.
+    pub(crate) stolen_ns: u64,
+}
+
+impl Busy {
+    pub(crate) fn now() -> Result<Self> {
+        let stat = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
+        Self::parse(&stat, tick_ns()?).context("no line of all CPUs in /proc/stat")
+    }
+
+    fn parse(stat: &str, tick: u64) -> Option<Self> {
+        let line = stat.lines().next()?.strip_prefix("cpu ")?;
+        let ticks: Vec<u64> = line.split_whitespace().map_while(|text| text.parse().ok()).collect();
+        // user nice system idle iowait irq softirq steal
+        let &[user, nice, system, _, _, irq, softirq, steal, ..] = ticks.as_slice() else {
+            return None;
+        };
+        let busy = user + nice + system + irq + softirq;
+        Some(Self { busy_ns: busy * tick, stolen_ns: steal * tick })
+    }
+
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            busy_ns: self.busy_ns.saturating_sub(before.busy_ns),
+            stolen_ns: self.stolen_ns.saturating_sub(before.stolen_ns),
+        }
+    }
+}
+
+/// Now.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn busy_is_neither_idle_nor_waiting() {
+        let busy = Busy::parse("cpu  1 2 3 400 500 6 7 8 0 0\ncpu0 1 2\n", 10).unwrap();
+        assert_eq!((busy.busy_ns, busy.stolen_ns), (190, 80));
+        assert!(Busy::parse("intr 1\n", 10).is_none());
+    }
+
+    #[test]
+    fn words_are_whole() {
+        assert_eq!(word("user_usec 3\nuser 4\n", "user"), Some(4));
+        assert_eq!(word("kernel_stack 1\n", "kernel"), None);
+    }
+}

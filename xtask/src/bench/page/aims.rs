@@ -1,0 +1,97 @@
+//! The aims, and whether this run met them.
+
+use std::fmt::Write as _;
+
+use anyhow::Result;
+
+use super::numbers::{more, over_empty, percent_of_core, ratio, resident};
+use super::spread::{Spread, short};
+use crate::bench::effects::Beside;
+use crate::bench::raw::Run;
+use crate::bench::sampling::Load;
+use crate::bench::tools::{Daemon, Floor};
+
+/// Cgroups of which the large aims speak.
+const MANY: usize = 10_000;
+
+/// Something to reach: at most so much.
+struct Aim {
+    what: String,
+    most: f64,
+    unit: &'static str,
+    /// `None`: not measured in this run.
+    found: Option<Spread>,
+}
+
+/// The table of all aims.
+pub(crate) fn table(run: &Run) -> Result<String> {
+    let mut table = String::from("| aim | at most | measured | |\n|---|---|---|---|\n");
+    for Aim { what, most, unit, found } in aims(run) {
+        let (found, verdict) = match found {
+            Some(found) if found.median <= most => (found.to_string(), "met"),
+            Some(found) => (found.to_string(), "**missed**"),
+            None => ("–".to_owned(), "not measured"),
+        };
+        writeln!(table, "| {what} | {} {unit} | {found} | {verdict} |", short(most))?;
+    }
+    Ok(table)
+}
+
+fn aims(run: &Run) -> Vec<Aim> {
+    let aim = |what: &str, most, unit, found| Aim { what: what.to_owned(), most, unit, found };
+    let floor = |size, load: Load| {
+        let what = format!(
+            "{size} cgroups, {}: `--bpf off`, or else `tare run`, to the floor of CPU and memory",
+            load.name()
+        );
+        let ratio = |tool| ratio(run, tool, Floor::CpuAndMemory, size, load);
+        let found = ratio(Daemon::FILES.name).or_else(|| ratio(Daemon::PLAIN.name));
+        Aim { what, most: 1.15, unit: "×", found }
+    };
+    let loss = |with: f64, without: f64| (1.0 - with / without) * 100.0;
+    let mib = |spread: Option<Spread>| Spread::of(spread.map(|bytes| bytes.median / 1048576.0));
+    vec![
+        floor(1000, Load::Idle),
+        floor(MANY, Load::Idle),
+        floor(1000, Load::All),
+        floor(MANY, Load::All),
+        aim(
+            "10,000 idle cgroups, a sample each second, a scrape each 15 s",
+            3.0,
+            "% of a CPU",
+            with_scrapes(run),
+        ),
+        aim("a send over an empty program", 40.0, "ns", over_empty(run, "sock_send_length")),
+        aim("a receive over an empty program", 40.0, "ns", over_empty(run, "sock_recv_length")),
+        aim("a packet received over an empty program", 30.0, "ns", over_empty(run, "ingress")),
+        aim("a packet sent over an empty program", 30.0, "ns", over_empty(run, "egress")),
+        aim("a block request over empty programs, issue and completion", 60.0, "ns", requests(run)),
+        aim("loss of iperf3", 1.0, "%", more(run, "iperf3, Gbit/s", Beside::Payload, loss)),
+        aim("`/metrics` of 10,000 containers", 60.0, "ms", scrape(run)),
+        aim(
+            "resident memory at 10,000 containers",
+            40.0,
+            "MiB",
+            mib(resident(run, MANY, Load::Idle)),
+        ),
+    ]
+}
+
+fn with_scrapes(run: &Run) -> Option<Spread> {
+    const BETWEEN_SCRAPES: f64 = 15.0;
+    let sampling = percent_of_core(run, Daemon::PLAIN.name, MANY, Load::Idle)?;
+    let scrape = run.scrapes.iter().find(|one| one.size == MANY && !one.gzip)?;
+    let scraping = scrape.cpu_ns as f64 / 1e7 / BETWEEN_SCRAPES;
+    Spread::of([sampling.median + scraping])
+}
+
+fn requests(run: &Run) -> Option<Spread> {
+    let (issue, complete) =
+        (over_empty(run, "block_rq_issue")?, over_empty(run, "block_rq_complete")?);
+    Spread::of([issue.median + complete.median])
+}
+
+fn scrape(run: &Run) -> Option<Spread> {
+    let scrape = run.scrapes.iter().find(|one| one.size == MANY && !one.gzip)?;
+    Spread::of([scrape.times.p50_ns as f64 / 1e6])
+}

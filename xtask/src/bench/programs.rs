@@ -1,0 +1,117 @@
+//! What the programs in the kernel cost for each event, over empty programs at the same places.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::effects::work;
+use super::groups::hierarchies;
+use super::plan::Plan;
+use super::program::{Program, command, pause};
+use super::raw::{Missing, Run};
+use super::tools::{Built, Daemon};
+use crate::cmd;
+
+/// A program of Tare, where it is attached, and what runs it.
+const PROGRAMS: [(&str, &str, &str); 10] = [
+    ("sock_send_length", "sock_send_length", "send on a socket"),
+    ("sock_recv_length", "sock_recv_length", "receive on a socket"),
+    ("inet_sock_set_state", "inet_sock_set_state", "change of a TCP socket's state"),
+    ("block_rq_issue", "block_rq_issue", "request handed to a driver"),
+    ("block_rq_complete", "block_rq_complete", "request completed"),
+    ("cgroup_mkdir", "cgroup_mkdir", "cgroup made"),
+    ("cgroup_rmdir", "cgroup_rmdir", "cgroup removed"),
+    ("cgroup_attach_task", "cgroup_attach_task", "task moved into a cgroup"),
+    ("cgroup_notify_populated", "cgroup_notify_populated", "cgroup's first task, or last"),
+    ("sched_process_exec", "sched_process_exec", "program executed"),
+];
+
+/// Those at each packet: program of Tare, the empty one, what runs them.
+const PACKETS: [(&str, &str, &str); 2] = [
+    ("ingress", "empty_ingress", "packet received (`--net-level l3`)"),
+    ("egress", "empty_egress", "packet sent (`--net-level l3`)"),
+];
+
+/// Of fewer events a mean says nothing.
+const EVENTS_MIN: u64 = 100;
+
+/// One program in one round.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct PerEvent {
+    pub(crate) program: String,
+    pub(crate) runs_at: String,
+    pub(crate) round: usize,
+    pub(crate) events: u64,
+    pub(crate) ns: f64,
+    /// The empty program's, of the same events.
+    pub(crate) empty_ns: f64,
+}
+
+/// Runs both levels under the same work.
+pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
+    println!("Programs in the kernel");
+    for round in 0..plan.repeat {
+        for (options, packets) in [(&[][..], false), (&["--net-level", "l3"], true)] {
+            match measure(built, options, packets, round) {
+                Ok(found) => into.programs.extend(found),
+                Err(error) => into.missing(Missing::part("programs in the kernel", &error))?,
+            }
+        }
+    }
+    Ok(())
+}
+
+fn measure(built: &Built, options: &[&str], packets: bool, round: usize) -> Result<Vec<PerEvent>> {
+    let cgroup2 = hierarchies()?.into_iter().find(|one| one.controllers.is_none());
+    let mount = cgroup2.context("no cgroup2 hierarchy")?.mount;
+    let daemon = Daemon::launch(built, options)?;
+    let mut empty = command(&built.probe, ["empty"]);
+    for (_, tracepoint, _) in PROGRAMS.iter().filter(|_| !packets) {
+        empty.args(["--tracepoint", tracepoint]);
+    }
+    if packets {
+        empty.arg("--cgroup").arg(mount);
+    }
+    let before = counts()?;
+    let beside = Program::start_ready("empty", &empty)?;
+    pause(Duration::from_millis(500))?;
+    work(built)?;
+    let after = counts()?;
+    drop((beside, daemon));
+    let found = |name: &str| -> Option<(u64, f64)> {
+        let (events, ns) = after.get(name)?;
+        let (earlier, earlier_ns) = before.get(name).copied().unwrap_or_default();
+        let events = events.checked_sub(earlier).filter(|events| *events >= EVENTS_MIN)?;
+        Some((events, (ns - earlier_ns) as f64 / events as f64))
+    };
+    let names: Vec<(&str, String, &str)> = if packets {
+        PACKETS.iter().map(|(name, empty, at)| (*name, (*empty).to_owned(), *at)).collect()
+    } else {
+        let numbered = PROGRAMS.iter().enumerate();
+        numbered.map(|(n, (name, _, at))| (*name, format!("empty_{n}"), *at)).collect()
+    };
+    Ok(names
+        .into_iter()
+        .filter_map(|(name, empty, at)| {
+            let ((events, ns), (_, empty_ns)) = (found(name)?, found(&empty)?);
+            println!("  {name}: {ns:.0} ns of {events} events, empty {empty_ns:.0} ns");
+            let (program, runs_at) = (name.to_owned(), at.to_owned());
+            Some(PerEvent { program, runs_at, round, events, ns, empty_ns })
+        })
+        .collect())
+}
+
+/// Runs and nanoseconds of each program that is loaded, by name.
+fn counts() -> Result<BTreeMap<String, (u64, u64)>> {
+    let list = cmd::capture(&mut command("bpftool", ["--json", "prog", "show"]))?;
+    let list: Vec<Value> = serde_json::from_str(&list).context("no JSON from bpftool")?;
+    let one = |program: &Value| -> Option<(String, (u64, u64))> {
+        let name = program["name"].as_str()?.to_owned();
+        let runs = program["run_cnt"].as_u64().unwrap_or_default();
+        Some((name, (runs, program["run_time_ns"].as_u64().unwrap_or_default())))
+    };
+    Ok(list.iter().filter_map(one).collect())
+}

@@ -1,0 +1,56 @@
+//! What it takes to ask the daemon for everything.
+
+use anyhow::{Context as _, Result};
+use serde::{Deserialize, Serialize};
+
+use super::plan::Plan;
+use super::program::{ask, command, pause};
+use super::raw::Times;
+use super::sampling::SETTLE;
+use super::tools::{Daemon, Scene};
+
+/// Answers of one daemon to one kind of question.
+#[derive(Deserialize, Serialize)]
+pub(crate) struct Scrape {
+    pub(crate) size: usize,
+    pub(crate) gzip: bool,
+    pub(crate) times: Times,
+    pub(crate) body_bytes: u64,
+    /// CPU time of the daemon for each answer: what it took beyond sampling.
+    pub(crate) cpu_ns: u64,
+    /// Resident memory of the daemon after the answers.
+    pub(crate) rss_bytes: Option<u64>,
+}
+
+/// Scrapes a daemon that watches the scene, plain and compressed.
+pub(crate) fn run(scene: &Scene<'_>, plan: &Plan, size: usize) -> Result<Vec<Scrape>> {
+    let daemon = Daemon::launch(scene.built, &[])?;
+    pause(SETTLE)?;
+    let cpu = || Ok::<_, anyhow::Error>((std::time::Instant::now(), daemon.account().cpu()?));
+    let (begin, before) = cpu()?;
+    pause(plan.window)?;
+    let (end, after) = cpu()?;
+    let idle = after.since(before).total_ns as f64 / (end - begin).as_secs_f64();
+    let mut all = Vec::new();
+    for gzip in [false, true] {
+        let mut scrape = command(&scene.built.probe, ["scrape", "--socket"]);
+        scrape.arg(Daemon::socket()?).args(["--count", &plan.scrapes.to_string()]);
+        if gzip {
+            scrape.arg("--gzip");
+        }
+        let (begin, before) = cpu()?;
+        let found = ask(&mut scrape)?;
+        let (end, after) = cpu()?;
+        let sampling = idle * (end - begin).as_secs_f64();
+        let more = (after.since(before).total_ns as f64 - sampling).max(0.0);
+        all.push(Scrape {
+            size,
+            gzip,
+            times: Times::of(&found)?,
+            body_bytes: found["body_bytes"].as_u64().context("no size of the body")?,
+            cpu_ns: (more / f64::from(plan.scrapes)) as u64,
+            rss_bytes: daemon.account().memory().rss_bytes,
+        });
+    }
+    Ok(all)
+}

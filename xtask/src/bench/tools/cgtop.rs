@@ -1,0 +1,37 @@
+//! `systemd-cgtop`, which reads CPU time, memory, tasks and block I/O of every cgroup.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+
+use super::{Running, Scene, Tool};
+use crate::bench::program::{Program, command, scratch};
+use crate::bench::pulse::Pulse;
+use crate::cmd;
+
+/// The first cgroup of each list is the root.
+const MARK: &str = "/ ";
+
+/// A list once a second, for ever.
+pub(crate) struct Cgtop;
+
+impl Tool for Cgtop {
+    fn name(&self) -> String {
+        "systemd-cgtop".to_owned()
+    }
+
+    fn start(&self, _: &Scene<'_>) -> Result<Running> {
+        let cgtop = cmd::find("systemd-cgtop").context("no systemd-cgtop on this machine")?;
+        let output = scratch("cgtop.out")?;
+        let mut cgtop = command(cgtop, ["--batch", "--delay=1", "--iterations=0"]);
+        let program = Program::start("cgtop", cgtop.arg("--depth=10"), Some(&output))?;
+        let pulse = Pulse::Output(output.clone(), MARK);
+        let own = format!("tare-bench-{}/", std::process::id());
+        let seen = move || {
+            let text = fs::read_to_string(&output)?;
+            let last = text.rsplit("\n/ ").next().unwrap_or_default();
+            Ok(last.lines().filter(|line| line.contains(&own)).count())
+        };
+        Ok(Running { program, pulse, seen: Box::new(seen) })
+    }
+}
