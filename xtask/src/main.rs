@@ -1,5 +1,6 @@
 //! Builds, runs and tests Tare: `cargo xtask`.
 
+mod bench;
 mod build;
 mod calls;
 mod cmd;
@@ -74,6 +75,8 @@ enum Task {
         #[arg(long, default_value_t = 30)]
         seconds: u32,
     },
+    /// Measure what Tare costs
+    Bench(bench::Bench),
     /// Boot real kernels in a virtual machine and run the tests for them there
     Vm {
         /// Which kernels [default: all]
@@ -113,6 +116,7 @@ fn work(task: Task) -> Result<ExitCode> {
             }
         }
         Task::Fuzz { targets, seconds } => fuzz::run(&targets, seconds)?,
+        Task::Bench(bench) => bench.run()?,
         Task::Vm { series, args } => {
             if !vm::run_alone(&series, &args)? {
                 return Ok(ExitCode::FAILURE);
