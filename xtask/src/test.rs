@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
+use crate::bench::micro;
 use crate::build::{self, Profile};
 use crate::results::{self, Results, Tally};
 use crate::{cmd, docker, ebpf, lint, packages, project, tools, vm};
@@ -23,6 +24,8 @@ pub(crate) enum Step {
     Unit,
     /// Real containers on this kernel, as root
     Live,
+    /// Counts of instructions, beside those that are committed
+    Micro,
     /// Other kernels, in a virtual machine
     Vm,
 }
@@ -34,6 +37,7 @@ impl Step {
             Self::Ebpf => "ebpf",
             Self::Unit => "unit",
             Self::Live => "live",
+            Self::Micro => "micro",
             Self::Vm => "vm",
         }
     }
@@ -44,6 +48,7 @@ impl Step {
             Self::Ebpf => ebpf::build(&tools::ready()?).map(|_| Tally::one_passed()),
             Self::Unit => unit(),
             Self::Live => live(),
+            Self::Micro => micro::run(),
             Self::Vm => vm::run(&[], &[]),
         }
     }

@@ -8,6 +8,7 @@ mod http;
 mod latency;
 mod machine;
 mod measure;
+pub(crate) mod micro;
 mod page;
 mod plan;
 mod program;
@@ -44,6 +45,9 @@ pub(crate) struct Bench {
 
 #[derive(Subcommand)]
 enum BenchCommand {
+    /// Count the instructions of parsers, samples, reports and outputs, and compare them with those
+    /// that are committed
+    Micro(micro::Micro),
     /// Write the page anew from what a run left
     Page {
         /// What the run left
@@ -74,6 +78,7 @@ impl Bench {
                 let run = Run::read(&raw)?;
                 page::write(&run, &project::root().join(page::FILE))
             }
+            Some(BenchCommand::Micro(micro)) => micro.run(),
             None => self.comparison.run(),
         }
     }

@@ -1,0 +1,68 @@
+//! What a report of a hundred containers is written as.
+
+use std::fs;
+use std::hint::black_box;
+
+use anyhow::{Context as _, Result, ensure};
+use tare::model::{Container, Report, Snapshot};
+use tare::output::prometheus::{self, Exposition, Own};
+use tare::output::{json, table};
+
+use crate::{Case, Work, tests};
+
+const CONTAINERS: usize = 100;
+
+pub const CASES: &[Case] = &[
+    ("output/prometheus-text", || exposition(Exposition::Text)),
+    ("output/prometheus-openmetrics", || exposition(Exposition::OpenMetrics)),
+    ("output/json", || {
+        writing(|report, out| {
+            // Memory does not refuse.
+            let _ = json::write(report, out);
+        })
+    }),
+    ("output/table", || {
+        let options = table::Options::default();
+        writing(move |report, _| drop(black_box(table::render(report, &options))))
+    }),
+];
+
+fn exposition(exposition: Exposition) -> Result<Work> {
+    let own = Own::default();
+    let options = prometheus::Options { histograms: true, ..prometheus::Options::default() };
+    writing(move |report, out| {
+        // Memory does not refuse.
+        let _ = prometheus::write(report, &own, &options, exposition, out);
+    })
+}
+
+/// The report, and memory to write to that is large enough after the first time.
+fn writing(mut write: impl FnMut(&Report, &mut Vec<u8>) + 'static) -> Result<Work> {
+    let report = report()?;
+    let mut out = Vec::new();
+    Ok(Box::new(move || {
+        out.clear();
+        write(black_box(&report), &mut out);
+        black_box(&out);
+    }))
+}
+
+/// A saved report of a real host with work of every kind, its containers under one name after the
+/// other until they are enough.
+fn report() -> Result<Report> {
+    let path = tests().join("fixtures/snapshot.json");
+    let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut report = serde_json::from_slice::<Snapshot>(&text)?.report;
+    ensure!(!report.containers.is_empty(), "{} holds no container", path.display());
+    let several = report.containers.iter().cycle().take(CONTAINERS).cloned().enumerate();
+    report.containers = several.map(|(number, container)| renamed(container, number)).collect();
+    Ok(report)
+}
+
+fn renamed(mut container: Container, number: usize) -> Container {
+    let id = format!("{number:08x}{}", container.id.get(8..).unwrap_or_default());
+    container.cgroup = container.cgroup.replace(&container.id, &id);
+    container.name = container.name.map(|name| format!("{name}-{number}"));
+    container.id = id;
+    container
+}

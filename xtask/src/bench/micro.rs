@@ -1,0 +1,141 @@
+//! `cargo xtask bench micro`: how many instructions pieces of Tare's work take, by callgrind, beside
+//! a baseline that is committed. Unlike time, that is the same on a busy machine.
+
+mod baseline;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context as _, Result, bail, ensure};
+use clap::Args;
+
+use self::baseline::{BASELINE, Baseline, Verdict};
+use crate::packages::{self, Needed};
+use crate::results::Tally;
+use crate::{cmd, project};
+
+const NEEDED: [Needed; 1] = [("valgrind", &["valgrind"])];
+
+/// The package and its program, which does one piece of work at a time.
+const PROGRAM: &str = "tare-instructions";
+
+/// Its function that does the work; what is before and after it does not count.
+const MEASURED: &str = "tare_instructions::measured";
+
+/// More than two runs of the same program ever differ, in percent: hashes have other seeds.
+const REPEAT_PERCENT_MAX: f64 = 0.5;
+
+/// Which pieces of work, and what to do with their counts.
+#[derive(Args)]
+pub(crate) struct Micro {
+    /// Make these counts the baseline; each is made twice, and both must agree
+    #[arg(long)]
+    bless: bool,
+}
+
+impl Micro {
+    /// Counts; an error if something takes too many instructions.
+    pub(crate) fn run(self) -> Result<()> {
+        if self.bless {
+            return bless();
+        }
+        let tally = run()?;
+        ensure!(tally.failed == 0, "{} of {}", tally.failed, tally.failed + tally.passed);
+        Ok(())
+    }
+}
+
+/// Counts everything and prints it. What has no place in the baseline, or takes much more than
+/// stands there, has failed.
+pub(crate) fn run() -> Result<Tally> {
+    let counter = Counter::ready()?;
+    let baseline = Baseline::read()?;
+    let here = baseline::machine()?;
+    if baseline.machine != here {
+        println!("the baseline was counted elsewhere, which may explain some percent:");
+        println!("  {}\n  here: {here}", baseline.machine);
+    }
+    let mut tally = Tally::default();
+    println!("{:<32} {:>12} {:>12} {:>8}", "instructions", "baseline", "now", "%");
+    for case in &counter.cases {
+        let mut verdict = baseline.verdict(case, counter.count(case)?);
+        if let Verdict::Worse { .. } = verdict {
+            // Long stops of the machine can make files due that were not.
+            verdict = baseline.verdict(case, counter.count(case)?);
+        }
+        println!("{case:<32} {verdict}");
+        tally.add(if verdict.is_good() { Tally::one_passed() } else { Tally::one_failed() });
+    }
+    for gone in baseline.others(&counter.cases) {
+        println!("{gone:<32} FAILED: only the baseline has it");
+        tally.add(Tally::one_failed());
+    }
+    if tally.failed > 0 {
+        println!("\nIf that is right: cargo xtask bench micro --bless, and commit {BASELINE}");
+    }
+    Ok(tally)
+}
+
+fn bless() -> Result<()> {
+    let counter = Counter::ready()?;
+    let mut baseline = Baseline::new(baseline::machine()?);
+    for case in &counter.cases {
+        let counts = [counter.count(case)?, counter.count(case)?];
+        let percent = baseline::percent(counts[0], counts[1]);
+        println!("{case:<32} {:>12} {:>12} {percent:>+8.3}", counts[0], counts[1]);
+        if percent.abs() > REPEAT_PERCENT_MAX {
+            bail!("two runs of {case} differ by {percent:.3} %: its work is not always the same");
+        }
+        baseline.set(case, counts[0]);
+    }
+    baseline.write()
+}
+
+/// Counts instructions.
+struct Counter {
+    program: PathBuf,
+    /// Where callgrind leaves what it saw, for `callgrind_annotate`.
+    results: PathBuf,
+    cases: Vec<String>,
+}
+
+impl Counter {
+    /// Installs and builds what it takes.
+    fn ready() -> Result<Self> {
+        packages::install(&NEEDED)?;
+        cmd::run(project::cargo().args(["build", "--release", "--package", PROGRAM]))?;
+        let program = project::target().join("release").join(PROGRAM);
+        let results = project::target().join("micro");
+        fs::create_dir_all(&results).with_context(|| format!("cannot make {results:?}"))?;
+        let cases: Vec<String> =
+            cmd::capture(&mut Command::new(&program))?.lines().map(str::to_owned).collect();
+        ensure!(!cases.is_empty(), "{PROGRAM} has no work");
+        Ok(Self { program, results, cases })
+    }
+
+    /// The instructions of one piece of work.
+    fn count(&self, case: &str) -> Result<u64> {
+        let result = self.results.join(format!("{}.out", case.replace('/', "-")));
+        let mut valgrind = Command::new(cmd::find("valgrind").context("no valgrind")?);
+        valgrind
+            .args(["--tool=callgrind", &format!("--toggle-collect={MEASURED}")])
+            .arg(format!("--callgrind-out-file={}", result.display()))
+            .args([self.program.as_os_str(), case.as_ref()])
+            // Nobody's environment is to move the stack or to choose another allocator.
+            .env_clear();
+        cmd::check(&mut valgrind)?;
+        let count = total(&result)?;
+        ensure!(count > 0, "callgrind did not see {MEASURED} of {case}");
+        Ok(count)
+    }
+}
+
+/// The sum of a file of callgrind's: `totals: 123`.
+fn total(file: &Path) -> Result<u64> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {file:?}"))?;
+    let total = text.lines().find_map(|line| line.strip_prefix("totals: "));
+    total
+        .and_then(|total| total.trim().parse().ok())
+        .with_context(|| format!("no total in {file:?}"))
+}
