@@ -66,6 +66,9 @@ fn normalised(mut value: Value, tree: &Path) -> Result<String> {
     for row in rows.iter_mut().filter(|row| !row["cgroup_id"].is_null()) {
         row["cgroup_id"] = json!("INODE");
     }
+    for row in rows.iter_mut().filter(|row| !row["memory"]["stat_at"].is_null()) {
+        row["memory"]["stat_at"] = json!("TIME");
+    }
     // The order of rows is no promise.
     rows.sort_by_key(|row| row["id"].to_string());
     let text = serde_json::to_string_pretty(&value).context("print the report")? + "\n";

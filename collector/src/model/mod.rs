@@ -108,6 +108,7 @@ pub struct Container {
     /// The labels that were asked for with `--labels`.
     pub labels: BTreeMap<String, String>,
     /// The environment variables that were asked for with `--environment`.
+    #[serde(default)]
     pub environment: BTreeMap<String, String>,
     /// `running`, `frozen` or `ended`.
     pub state: Word,

@@ -1,6 +1,11 @@
 //! What a member needs besides being known: open files, its network namespace, its name.
 
-use std::{num::NonZeroUsize, thread, time::Instant};
+use std::{
+    num::NonZeroUsize,
+    sync::{Mutex, PoisonError},
+    thread,
+    time::Instant,
+};
 
 use crate::{
     cgroup::{self, CgroupFiles, Hierarchies, ReadError},
@@ -66,17 +71,15 @@ impl Registry {
             }
         }
         let openers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let openers = openers.min(OPENERS_MAX).min(unopened.len() / MEMBERS_PER_OPENER).max(1);
-        let share = unopened.len().div_ceil(openers).max(1);
-        let hierarchies = &self.hierarchies;
+        let openers = openers.min(OPENERS_MAX).min(unopened.len() / MEMBERS_PER_OPENER);
+        let queue = Mutex::new(unopened.into_iter());
+        let open = || open_and_read(&self.hierarchies, &queue);
         let mut faults = Vec::new();
         thread::scope(|scope| {
-            let mut shares = unopened.chunks_mut(share);
-            let own = shares.next();
-            let others: Vec<_> =
-                shares.map(|share| scope.spawn(|| open_and_read(hierarchies, share))).collect();
-            faults = own.map(|share| open_and_read(hierarchies, share)).unwrap_or_default();
-            // A thread that panicked leaves files closed, which are then opened at the next visit.
+            // Where there can be no more threads, this one does it all.
+            let start = |_| thread::Builder::new().spawn_scoped(scope, open).ok();
+            let others: Vec<_> = (1..openers).filter_map(start).collect();
+            faults = open();
             faults.extend(others.into_iter().flat_map(|opener| opener.join().unwrap_or_default()));
         });
         faults.iter().for_each(|fault| self.faults.tell(fault));
@@ -102,11 +105,17 @@ pub(super) fn open(hierarchies: &Hierarchies, tracked: &mut Tracked, faults: &mu
     }
 }
 
-/// Opens the files of members and reads what is read seldom; what could not be opened or read.
-fn open_and_read(hierarchies: &Hierarchies, members: &mut [&mut Tracked]) -> Vec<ReadError> {
+/// Opens the files of members and reads what is read seldom, until nobody is left; what could not
+/// be opened or read.
+fn open_and_read<'a>(
+    hierarchies: &Hierarchies,
+    queue: &Mutex<impl Iterator<Item = &'a mut Tracked>>,
+) -> Vec<ReadError> {
     let mut buffer = Vec::new();
     let mut faults = Vec::new();
-    for tracked in members {
+    // To take one out is complete in itself, so a panic elsewhere spoils nothing.
+    let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
+    while let Some(tracked) = next() {
         let opened = CgroupFiles::open(hierarchies, &tracked.member.path);
         let read = opened
             .and_then(|files| tracked.files.insert(files).read_seldom(Instant::now(), &mut buffer));

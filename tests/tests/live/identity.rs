@@ -216,6 +216,7 @@ fn settings_that_docker_changes_show_at_once() -> Result<()> {
     const IN_TIME: Duration = Duration::from_secs(20);
     let lab = Lab::open()?;
     let mut tare = lab.tare.stream("100ms")?;
+    tare.report()?;
     let limit = |mebibytes: u64| mebibytes << 20;
     let run = Run::load("serve").option("--memory", &limit(64).to_string());
     let container = lab.start(run.option("--network", "none"))?;
