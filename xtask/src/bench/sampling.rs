@@ -175,9 +175,9 @@ impl Reading {
 }
 
 fn tell(found: &Sampling) {
-    let Sampling { size, load, round, samples, seen, cpu, .. } = found;
+    let Sampling { load, round, samples, seen, cpu, .. } = found;
     let tool = found.tool.as_deref().unwrap_or("nothing");
-    let each = cpu.total_ns as f64 / (*samples).max(1) as f64 / *size as f64 / 1e3;
+    let each = cpu.total_ns as f64 / (*samples).max(1) as f64 / (*seen).max(1) as f64 / 1e3;
     println!(
         "  {} {tool}, round {}: {samples} samples of {seen}, {each:.2} µs per cgroup and sample",
         load.name(),
