@@ -6,6 +6,7 @@ use std::process::Command;
 use std::{env, fs};
 
 use anyhow::Result;
+use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::utsname::uname;
 use serde::{Deserialize, Serialize};
 
@@ -18,6 +19,8 @@ pub(crate) struct Machine {
     pub(crate) cpu: String,
     pub(crate) cpus: usize,
     pub(crate) memory_bytes: u64,
+    /// How many files a process may have open.
+    pub(crate) open_files: u64,
     /// Hierarchies of cgroups in which containers live: file system and controllers.
     pub(crate) cgroups: String,
     /// Of everything that was compared, by its own words.
@@ -42,6 +45,7 @@ impl Machine {
             cpu: field(&cpuinfo, "model name").unwrap_or("unknown").to_owned(),
             cpus: std::thread::available_parallelism()?.get(),
             memory_bytes: kibibytes(&meminfo, "MemTotal").unwrap_or_default(),
+            open_files: getrlimit(Resource::RLIMIT_NOFILE)?.0,
             cgroups: hierarchies()?,
             versions: versions(tare),
             commit: cmd::capture(&mut describe).unwrap_or_default().trim().to_owned(),

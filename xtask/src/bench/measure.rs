@@ -1,7 +1,7 @@
 //! What a program uses, as the kernel counts it for the program's own cgroup, and what the whole
 //! machine uses meanwhile.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -11,7 +11,7 @@ use nix::unistd::{SysconfVar, sysconf};
 use serde::{Deserialize, Serialize};
 
 use super::groups::hierarchies;
-use super::machine::kibibytes;
+use super::machine::{field, kibibytes};
 
 /// CPU time, all of it since the cgroup was made.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
@@ -113,15 +113,15 @@ impl Account {
         let pids = self.pids();
         let sum =
             |name| pids.iter().map(|pid| kibibytes(&proc_file(*pid, "smaps_rollup")?, name)).sum();
-        let number = |name: &str| {
+        let file = |name: &str| {
             fs::read_to_string(self.memory.join(name)).ok()?.trim().parse::<u64>().ok()
         };
         let v2 = || word(&fs::read_to_string(self.memory.join("memory.stat")).ok()?, "kernel");
         Memory {
             rss_bytes: sum("Rss"),
             pss_bytes: sum("Pss"),
-            kernel_bytes: number("memory.kmem.usage_in_bytes").or_else(v2),
-            maps_bytes: maps_bytes(&pids),
+            kernel_bytes: file("memory.kmem.usage_in_bytes").or_else(v2),
+            maps_bytes: Some(maps_bytes(&pids)),
         }
     }
 }
@@ -139,19 +139,27 @@ fn proc_file(pid: u32, name: &str) -> Option<String> {
 }
 
 /// What BPF maps take that these processes hold, each map once.
-fn maps_bytes(pids: &[u32]) -> Option<u64> {
-    let mut maps = BTreeMap::new();
-    for pid in pids {
-        for entry in fs::read_dir(format!("/proc/{pid}/fdinfo")).ok()? {
-            // A descriptor may be closed between the two looks.
-            let Ok(info) = fs::read_to_string(entry.ok()?.path()) else { continue };
-            let value = |name| super::machine::field(&info, name)?.parse::<u64>().ok();
-            if let (Some(id), Some(bytes)) = (value("map_id"), value("memlock")) {
-                maps.insert(id, bytes);
-            }
-        }
-    }
-    Some(maps.into_values().sum())
+fn maps_bytes(pids: &[u32]) -> u64 {
+    let maps: BTreeMap<u64, u64> = descriptors(pids)
+        .filter_map(|info| Some((number(&info, "map_id")?, number(&info, "memlock")?)))
+        .collect();
+    maps.into_values().sum()
+}
+
+/// Ids of the BPF programs that these processes hold, themselves or through links.
+pub(crate) fn program_ids(pids: &[u32]) -> BTreeSet<u64> {
+    descriptors(pids).filter_map(|info| number(&info, "prog_id")).collect()
+}
+
+/// What the kernel tells of each open descriptor.
+fn descriptors(pids: &[u32]) -> impl Iterator<Item = String> {
+    let entries = pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fdinfo")).ok());
+    // A descriptor may be closed between the two looks.
+    entries.flatten().flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok())
+}
+
+fn number(info: &str, name: &str) -> Option<u64> {
+    field(info, name)?.parse().ok()
 }
 
 /// Time on a CPU of all processes of these names, except some: of the threads they have now.

@@ -23,7 +23,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
-use clap::{Args, Subcommand};
+use clap::{Args, Subcommand, ValueEnum};
 use nix::sys::resource::{Resource, setrlimit};
 
 use self::machine::Machine;
@@ -65,10 +65,38 @@ struct Comparison {
     /// How many cgroups the tools have to watch
     #[arg(long, value_name = "N", value_delimiter = ',')]
     sizes: Vec<usize>,
+    /// Measure this part only; may be given several times
+    #[arg(long, value_name = "PART", value_enum)]
+    only: Vec<Part>,
     /// How often each measurement is made
     #[arg(long, value_name = "N")]
     repeat: Option<usize>,
 }
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+enum Part {
+    /// How soon Tare knows of new containers and of short lives
+    Latency,
+    /// What other programs feel of Tare
+    Effects,
+    /// What the programs in the kernel cost for each event
+    Programs,
+    /// Tools on real containers
+    Containers,
+    /// Tools on many cgroups, scrapes and memory
+    Sampling,
+}
+
+type Measure = fn(&Built, &Plan, &mut Run) -> Result<()>;
+
+const PARTS: [(Part, Measure); 5] = [
+    (Part::Latency, latency::run),
+    (Part::Effects, effects::run),
+    (Part::Programs, programs::run),
+    (Part::Containers, containers::run),
+    (Part::Sampling, sampling::run),
+];
 
 impl Bench {
     /// Measures, or writes the page of a run that is over.
@@ -97,11 +125,9 @@ impl Comparison {
         let plan = self.plan();
         let mut run = Run { machine: Machine::here(&built.tare)?, ..Run::default() };
         run.missing.extend(tools::not_compared());
-        let done = latency::run(&built, &plan, &mut run)
-            .and_then(|()| effects::run(&built, &plan, &mut run))
-            .and_then(|()| programs::run(&built, &plan, &mut run))
-            .and_then(|()| containers::run(&built, &plan, &mut run))
-            .and_then(|()| sampling::run(&built, &plan, &mut run));
+        let wanted = |part: &Part| self.only.is_empty() || self.only.contains(part);
+        let mut parts = PARTS.iter().filter(|(part, _)| wanted(part));
+        let done = parts.try_for_each(|(_, measure)| measure(&built, &plan, &mut run));
         // What was measured before something failed is worth keeping.
         for file in [raw::latest(), raw::dated(run.machine.began)] {
             run.write(&file)?;
@@ -126,14 +152,17 @@ impl Comparison {
 
     /// Whether the page may stand in the project's documentation.
     fn is_whole(&self) -> bool {
-        !self.quick && self.sizes.is_empty() && self.repeat.is_none()
+        !self.quick && self.sizes.is_empty() && self.repeat.is_none() && self.only.is_empty()
     }
 }
 
 /// As systemd does for its services: ten thousand containers have more files than some shells allow
-/// to be open, and Tare would open them anew for each sample.
+/// to be open, and Tare opens those anew for each sample that it cannot keep.
 fn raise_descriptor_limit() -> Result<()> {
     let most = fs::read_to_string("/proc/sys/fs/nr_open").context("cannot read fs.nr_open")?;
     let most = most.trim().parse().context("fs.nr_open")?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most).context("cannot raise the limit of open files")
+    if let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, most, most) {
+        eprintln!("warning: cannot raise the limit of open files to {most}: {error}");
+    }
+    Ok(())
 }

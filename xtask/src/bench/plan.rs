@@ -28,10 +28,13 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
+    /// From here on other tools are measured, and loads: of fewer they are within the noise.
+    pub(crate) const MANY: usize = 500;
+
     /// The default: everything, in less than 25 minutes.
     pub(crate) fn full() -> Self {
         Self {
-            sizes: vec![10, 100, 1_000, 10_000],
+            sizes: vec![10, 100, 500, 1_000, 10_000],
             repeat: 3,
             window: Duration::from_secs(3),
             scrapes: 5,
@@ -47,7 +50,7 @@ impl Plan {
     /// In less than 5 minutes.
     pub(crate) fn quick() -> Self {
         Self {
-            sizes: vec![1_000],
+            sizes: vec![500],
             repeat: 1,
             window: Duration::from_secs(3),
             scrapes: 2,
@@ -60,19 +63,18 @@ impl Plan {
         }
     }
 
-    /// Few cgroups cost so little that their load is within the noise.
+    /// All loads where each tool may have all its files open, and else the ends.
     pub(crate) fn loads(&self, size: usize) -> Vec<Load> {
         match size {
-            0..100 => vec![Load::Idle],
-            100..1000 => vec![Load::Idle, Load::All],
-            _ if self.quick => vec![Load::Idle, Load::All],
-            _ => Load::EVERY.to_vec(),
+            0..Self::MANY => vec![Load::Idle],
+            Self::MANY if !self.quick => Load::EVERY.to_vec(),
+            _ => vec![Load::Idle, Load::All],
         }
     }
 
     /// Whether tools are measured that cost much more than the floor.
     pub(crate) fn others(&self, size: usize, load: Load) -> bool {
-        load == Load::Idle && size >= 1000
+        load == Load::Idle && size >= Self::MANY
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the programs in the kernel cost for each event, over empty programs at the same places.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::effects::work;
 use super::groups::hierarchies;
+use super::measure::program_ids;
 use super::plan::Plan;
 use super::program::{Program, command, pause};
 use super::raw::{Missing, Run};
@@ -75,11 +76,13 @@ fn measure(built: &Built, options: &[&str], packets: bool, round: usize) -> Resu
     if packets {
         empty.arg("--cgroup").arg(mount);
     }
-    let before = counts()?;
     let beside = Program::start_ready("empty", &empty)?;
     pause(Duration::from_millis(500))?;
+    // Another Tare on this machine has programs of the same names.
+    let ours = program_ids(&[daemon.account().pids(), beside.account().pids()].concat());
+    let before = counts(&ours)?;
     work(built)?;
-    let after = counts()?;
+    let after = counts(&ours)?;
     drop((beside, daemon));
     let found = |name: &str| -> Option<(u64, f64)> {
         let (events, ns) = after.get(name)?;
@@ -104,8 +107,8 @@ fn measure(built: &Built, options: &[&str], packets: bool, round: usize) -> Resu
         .collect())
 }
 
-/// Runs and nanoseconds of each program that is loaded, by name.
-fn counts() -> Result<BTreeMap<String, (u64, u64)>> {
+/// Runs and nanoseconds of each of these programs, by name.
+fn counts(ids: &BTreeSet<u64>) -> Result<BTreeMap<String, (u64, u64)>> {
     let list = cmd::capture(&mut command("bpftool", ["--json", "prog", "show"]))?;
     let list: Vec<Value> = serde_json::from_str(&list).context("no JSON from bpftool")?;
     let one = |program: &Value| -> Option<(String, (u64, u64))> {
@@ -113,5 +116,6 @@ fn counts() -> Result<BTreeMap<String, (u64, u64)>> {
         let runs = program["run_cnt"].as_u64().unwrap_or_default();
         Some((name, (runs, program["run_time_ns"].as_u64().unwrap_or_default())))
     };
-    Ok(list.iter().filter_map(one).collect())
+    let ours = |program: &&Value| program["id"].as_u64().is_some_and(|id| ids.contains(&id));
+    Ok(list.iter().filter(ours).filter_map(one).collect())
 }

@@ -1,13 +1,13 @@
-//! When a tool samples, so that exactly so many samples lie in the time that is measured.
+//! When a tool samples, so that whole samples lie in the time that is measured.
 //!
-//! All of them sample once a second. A measurement begins and ends half-way between two samples.
+//! All of them sample once a second. A measurement begins half-way between two samples and takes
+//! whole seconds; how many samples there were is asked afterwards, because asking costs.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context as _, Result};
-use nix::time::{ClockId, clock_gettime};
 use serde_json::Value;
 
 use super::http;
@@ -22,61 +22,71 @@ const LIMIT: Duration = Duration::from_secs(20);
 pub(crate) enum Pulse {
     /// It samples at the beginning of each second of the clock.
     Clock,
-    /// Tare's daemon: at its socket it says of when the latest sample is.
-    Daemon(PathBuf),
+    /// Tare's daemon at its socket, which has a history of this container.
+    Daemon(PathBuf, String),
     /// Its output, with a line at each sample that begins so.
     Output(PathBuf, &'static str),
 }
 
+/// The latest sample before a measurement.
+pub(crate) enum Mark {
+    Second(u64),
+    Time(String),
+    Line(u64),
+}
+
 impl Pulse {
-    /// Waits until half a second after a sample; how many samples there were by then.
-    pub(crate) fn between(&self) -> Result<u64> {
-        match self {
+    /// Waits until half a second after a sample.
+    pub(crate) fn between(&self) -> Result<Mark> {
+        let mark = match self {
             Self::Clock => {
                 let now = SystemTime::now().duration_since(UNIX_EPOCH).context("clock")?;
-                let part = Duration::from_nanos(now.subsec_nanos().into());
-                pause((SECOND + HALF - part).min(SECOND + HALF))?;
-                Ok(now.as_secs() + 1)
+                pause(SECOND - Duration::from_nanos(now.subsec_nanos().into()))?;
+                Mark::Second(now.as_secs() + 1)
             }
-            Self::Daemon(socket) => {
-                let before = uptime(socket)?;
-                let sample = until("a sample of the daemon", LIMIT, || {
-                    let now = uptime(socket)?;
-                    Ok((now > before).then_some(now))
-                })?;
-                let age = boottime()?.saturating_sub(Duration::from_secs_f64(sample));
-                pause(HALF.saturating_sub(age))?;
-                Ok(rounded(sample))
+            Self::Daemon(socket, container) => {
+                let latest = || -> Result<_> { Ok(times(socket, container)?.pop()) };
+                let before = latest()?;
+                until("a sample of the daemon", LIMIT, || {
+                    Ok(latest()?.filter(|now| Some(now) != before.as_ref()).map(Mark::Time))
+                })?
             }
             Self::Output(file, mark) => {
-                let count = || -> Result<u64> {
-                    let text = fs::read_to_string(file)?;
-                    Ok(text.lines().filter(|line| line.starts_with(mark)).count() as u64)
-                };
-                let before = count()?;
-                let now = until("a sample in the output", LIMIT, || {
-                    let now = count()?;
-                    Ok((now > before).then_some(now))
-                })?;
-                pause(HALF)?;
-                Ok(now)
+                let before = lines(file, mark)?;
+                until("a sample in the output", LIMIT, || {
+                    let now = lines(file, mark)?;
+                    Ok((now > before).then_some(Mark::Line(now)))
+                })?
             }
+        };
+        pause(HALF)?;
+        Ok(mark)
+    }
+
+    /// How many samples there were since.
+    pub(crate) fn since(&self, mark: &Mark) -> Result<u64> {
+        match (self, mark) {
+            (Self::Daemon(socket, container), Mark::Time(mark)) => {
+                let times = times(socket, container)?;
+                let known = times.iter().position(|time| time == mark);
+                let known = known.context("the daemon's history is too short")?;
+                Ok((times.len() - known - 1) as u64)
+            }
+            (Self::Output(file, begin), Mark::Line(before)) => Ok(lines(file, begin)? - before),
+            (_, Mark::Second(before)) => Ok(super::measure::unix_seconds() - before),
+            _ => anyhow::bail!("a mark of another tool"),
         }
     }
 }
 
-/// Seconds to the nearest whole one: samples come a second apart.
-fn rounded(seconds: f64) -> u64 {
-    seconds.round() as u64
+/// When the samples in the daemon's history were made; to ask makes no report.
+fn times(socket: &Path, container: &str) -> Result<Vec<String>> {
+    let history = http::json(socket, &format!("/api/v1/history?container={container}"))?;
+    let times = history.get("times").and_then(Value::as_array).context("a history has no times")?;
+    Ok(times.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
 
-/// When the latest sample was made, in seconds since the machine started.
-fn uptime(socket: &std::path::Path) -> Result<f64> {
-    let host = http::json(socket, "/api/v1/host")?;
-    host.get("uptime_seconds").and_then(Value::as_f64).context("the host has no uptime")
-}
-
-fn boottime() -> Result<Duration> {
-    let now = clock_gettime(ClockId::CLOCK_BOOTTIME).context("clock_gettime")?;
-    Ok(Duration::from(now))
+fn lines(file: &Path, begin: &str) -> Result<u64> {
+    let text = fs::read_to_string(file).with_context(|| format!("cannot read {file:?}"))?;
+    Ok(text.lines().filter(|line| line.starts_with(begin)).count() as u64)
 }

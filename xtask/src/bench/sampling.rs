@@ -74,7 +74,7 @@ pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
             let _processes = populate(built, &groups, Load::Idle)?;
             files(built, &groups)?
         };
-        let scene = Scene { built, files: &files };
+        let scene = Scene { built, groups: &groups, files: &files };
         for load in plan.loads(size) {
             let _processes = populate(built, &groups, load)?;
             if plan.others(size, load) {
@@ -134,9 +134,14 @@ fn measure(scene: &Scene<'_>, tool: Option<&dyn Tool>, window: Duration) -> Resu
     if running.is_some() {
         pause(SETTLE)?;
     }
+    let mark = running.as_ref().map(|running| running.pulse.between()).transpose()?;
     let before = Reading::take(running.as_ref())?;
-    pause(window.saturating_sub(Duration::from_millis(800)))?;
+    pause(window)?;
     let after = Reading::take(running.as_ref())?;
+    let samples = match running.as_ref().zip(mark) {
+        Some((running, mark)) => running.pulse.since(&mark)?,
+        None => 0,
+    };
     let (seen, memory) = match &running {
         Some(running) => ((running.seen)()?, running.program.account().memory()),
         None => (0, Memory::default()),
@@ -147,7 +152,7 @@ fn measure(scene: &Scene<'_>, tool: Option<&dyn Tool>, window: Duration) -> Resu
         round: 0,
         tool: tool.map(Tool::name),
         seconds: (after.at - before.at).as_secs_f64(),
-        samples: after.samples - before.samples,
+        samples,
         seen,
         cpu: after.cpu.since(before.cpu),
         machine: after.machine.since(before.machine),
@@ -158,23 +163,21 @@ fn measure(scene: &Scene<'_>, tool: Option<&dyn Tool>, window: Duration) -> Resu
 /// Everything that is counted, between two samples.
 struct Reading {
     at: Instant,
-    samples: u64,
     cpu: Cpu,
     machine: Busy,
 }
 
 impl Reading {
     fn take(running: Option<&Running>) -> Result<Self> {
-        let samples = running.map_or(Ok(0), |running| running.pulse.between())?;
         let cpu = running.map_or(Ok(Cpu::default()), |one| one.program.account().cpu())?;
-        Ok(Self { at: Instant::now(), samples, cpu, machine: Busy::now()? })
+        Ok(Self { at: Instant::now(), cpu, machine: Busy::now()? })
     }
 }
 
 fn tell(found: &Sampling) {
-    let Sampling { size, load, round, samples, seen, cpu, .. } = found;
+    let Sampling { load, round, samples, seen, cpu, .. } = found;
     let tool = found.tool.as_deref().unwrap_or("nothing");
-    let each = cpu.total_ns as f64 / (*samples).max(1) as f64 / *size as f64 / 1e3;
+    let each = cpu.total_ns as f64 / (*samples).max(1) as f64 / (*seen).max(1) as f64 / 1e3;
     println!(
         "  {} {tool}, round {}: {samples} samples of {seen}, {each:.2} µs per cgroup and sample",
         load.name(),

@@ -18,9 +18,9 @@ pub(crate) fn rounds<'a>(
     })
 }
 
-/// µs of CPU time for each cgroup and sample.
+/// µs of CPU time for each cgroup that it saw and sample: Tare sees other containers of the machine.
 pub(crate) fn micros(one: &Sampling) -> Option<f64> {
-    let reads = one.samples.checked_mul(one.size as u64).filter(|reads| *reads > 0)?;
+    let reads = one.samples.checked_mul(one.seen as u64).filter(|reads| *reads > 0)?;
     // A tool that did not see them all is not compared.
     (one.seen >= one.size).then_some(one.cpu.total_ns as f64 / reads as f64 / 1e3)
 }

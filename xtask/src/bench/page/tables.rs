@@ -9,6 +9,7 @@ use super::spread::{Spread, or_dash, short};
 use crate::bench::containers::Watching;
 use crate::bench::effects::Beside;
 use crate::bench::latency::Told;
+use crate::bench::plan::Plan;
 use crate::bench::raw::{Run, Times};
 use crate::bench::sampling::{Load, Sampling};
 use crate::bench::tools::{Cgtop, Daemon, Floor, Stats, Tool as _};
@@ -39,6 +40,8 @@ pub(crate) fn machine(run: &Run) -> Result<String> {
     writeln!(table, "| CPUs | {} × {} |", machine.cpus, machine.cpu)?;
     writeln!(table, "| memory | {:.1} GiB |", machine.memory_bytes as f64 / MIB / 1024.0)?;
     writeln!(table, "| cgroups | {} |", machine.cgroups)?;
+    let open_files = short(machine.open_files as f64);
+    writeln!(table, "| files that a process may have open | {open_files} |")?;
     for (name, version) in &machine.versions {
         writeln!(table, "| {name} | {version} |")?;
     }
@@ -103,7 +106,7 @@ fn others(run: &Run) -> Result<String> {
          | cgroups | tool | µs for each cgroup and sample | % of a CPU | RSS, MiB |\n|---|---|---|---|---|\n",
     );
     let sizes = scenes(run).into_iter().filter(|(_, load)| *load == Load::Idle);
-    for (size, load) in sizes.filter(|(size, _)| *size >= 1000) {
+    for (size, load) in sizes.filter(|(size, _)| *size >= Plan::MANY) {
         for tool in &tools {
             let memory = rounds(run, tool, size, load).filter_map(|one| one.memory.rss_bytes);
             writeln!(

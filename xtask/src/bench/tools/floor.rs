@@ -1,7 +1,10 @@
 //! The floor: the reads of Tare and nothing else.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
+use std::fmt::Write as _;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
@@ -32,30 +35,36 @@ pub(crate) struct Files {
     cpu_and_memory: PathBuf,
 }
 
-/// Learns from a running Tare which files of the cgroups it keeps open.
+/// Learns from a running Tare which files of a cgroup it keeps open: for all cgroups, also if Tare
+/// may not have so many files open.
 pub(crate) fn files(built: &Built, groups: &Groups) -> Result<Files> {
     let program = Daemon::launch(built, &["--bpf", "off"])?;
     pause(WATCH)?;
-    let mut all = Vec::new();
+    let mut kinds = BTreeSet::new();
     for entry in fs::read_dir(format!("/proc/{}/fd", program.id()))? {
         // A descriptor may be closed between the two looks.
         let Ok(file) = fs::read_link(entry?.path()) else { continue };
-        if groups.parents().iter().any(|parent| file.starts_with(parent)) {
-            all.push(file.to_str().context("a name is not UTF-8")?.to_owned());
+        let place = file.parent().and_then(Path::parent);
+        let parent = groups.parents().iter().find(|parent| Some(parent.as_path()) == place);
+        if let (Some(parent), Some(name)) = (parent, file.file_name().and_then(OsStr::to_str)) {
+            kinds.insert((parent, name.to_owned()));
         }
     }
-    ensure!(!all.is_empty(), "Tare has no file of the cgroups open");
-    all.sort();
-    let ours = |file: &&String| CPU_AND_MEMORY.iter().any(|name| file.ends_with(name));
-    let cpu_and_memory: Vec<String> = all.iter().filter(ours).cloned().collect();
-    let write = |name: &str, files: &[String]| -> Result<PathBuf> {
-        let list = scratch(name)?;
-        fs::write(&list, files.join("\n")).with_context(|| format!("cannot write {list:?}"))?;
+    ensure!(!kinds.is_empty(), "Tare has no file of the cgroups open");
+    let write = |list: &str, wanted: fn(&str) -> bool| -> Result<PathBuf> {
+        let list = scratch(list)?;
+        let mut text = String::new();
+        for cgroup in groups.names() {
+            for (parent, name) in kinds.iter().filter(|(_, name)| wanted(name)) {
+                writeln!(text, "{}", parent.join(cgroup).join(name).display())?;
+            }
+        }
+        fs::write(&list, text).with_context(|| format!("cannot write {list:?}"))?;
         Ok(list)
     };
     Ok(Files {
-        all: write("files-all", &all)?,
-        cpu_and_memory: write("files-cpu-and-memory", &cpu_and_memory)?,
+        all: write("files-all", |_| true)?,
+        cpu_and_memory: write("files-cpu-and-memory", |name| CPU_AND_MEMORY.contains(&name))?,
     })
 }
 

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 
+use super::groups::Groups;
 use super::program::Program;
 use super::pulse::Pulse;
 use super::raw::Missing;
@@ -27,6 +28,7 @@ pub(crate) struct Built {
 /// What tools are let loose on.
 pub(crate) struct Scene<'a> {
     pub(crate) built: &'a Built,
+    pub(crate) groups: &'a Groups,
     pub(crate) files: &'a Files,
 }
 

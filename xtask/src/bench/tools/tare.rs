@@ -71,7 +71,8 @@ impl Tool for Daemon {
 
     fn start(&self, scene: &Scene<'_>) -> Result<Running> {
         let program = Self::launch(scene.built, self.options)?;
-        let pulse = Pulse::Daemon(Self::socket()?);
+        let one = scene.groups.names().first().context("no cgroups")?;
+        let pulse = Pulse::Daemon(Self::socket()?, one.clone());
         Ok(Running { program, pulse, seen: Box::new(Self::containers) })
     }
 }
