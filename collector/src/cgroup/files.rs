@@ -30,8 +30,9 @@ pub struct CgroupFiles {
     io: Option<IoFiles>,
     seldom: SeldomFiles,
     io_charged_to: Option<String>,
-    /// CPU time at the last reading, and whether it was the same at the one before.
-    used_nanoseconds: Option<u64>,
+    /// The CPU time as it was told last, below which it never falls.
+    told: CpuUsage,
+    /// Whether it was the same at the reading before.
     idle: bool,
 }
 
@@ -55,9 +56,15 @@ impl CgroupFiles {
             state: StateFiles::open(hierarchies, path)?,
             seldom: SeldomFiles::find(hierarchies, path),
             io_charged_to: charged_to(hierarchies, path),
-            used_nanoseconds: None,
+            told: CpuUsage::default(),
             idle: false,
         })
+    }
+
+    /// Takes the place of files of the same cgroup that were opened before: what they told does
+    /// not fall.
+    pub fn succeed(&mut self, former: &Self) {
+        self.told = former.told;
     }
 
     /// The cgroup above that is charged with this one's block I/O, if it is not charged itself.
@@ -98,7 +105,6 @@ impl CgroupFiles {
     /// Has the next reads go to the files, whatever their pace: nothing will be read after them.
     pub fn expire(&mut self) {
         self.idle = false;
-        self.used_nanoseconds = None;
         self.seldom.expire();
         if let Some(files) = &mut self.pressure {
             files.expire();
@@ -108,17 +114,18 @@ impl CgroupFiles {
         }
     }
 
-    /// Reads the CPU time; all unknown without a source.
+    /// Reads the CPU time, which never falls; all unknown without a source.
     ///
     /// # Errors
     ///
     /// As [`CpuFiles::read_cpu`].
     pub fn read_cpu(&mut self, buffer: &mut Vec<u8>) -> Result<CpuUsage, ReadError> {
         let Some(files) = &self.cpu else { return Ok(CpuUsage::default()) };
-        let usage = files.read_cpu(buffer)?;
+        let mut usage = files.read_cpu(buffer)?;
+        usage.never_below(&self.told);
         let used = usage.usage_nanoseconds;
-        self.idle = used.is_some() && used == self.used_nanoseconds;
-        self.used_nanoseconds = used;
+        self.idle = used.is_some() && used == self.told.usage_nanoseconds;
+        self.told = usage;
         Ok(usage)
     }
 
@@ -238,5 +245,25 @@ mod tests {
         assert!(files.is_empty());
         files.read_memory(now, &mut buffer, &mut memory).unwrap();
         assert_eq!(memory, MemoryUsage::default());
+    }
+
+    #[test]
+    fn cpu_time_does_not_fall_even_if_the_files_are_opened_again() {
+        let tree = tempfile::tempdir().unwrap();
+        fs::write(tree.path().join("cgroup.controllers"), "cpu\n").unwrap();
+        let write = |user| {
+            let text = format!("usage_usec 9\nuser_usec {user}\n");
+            fs::write(tree.path().join("cpu.stat"), text).unwrap();
+        };
+        write(5);
+        let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
+        let mut files = CgroupFiles::open(&hierarchies, "/").unwrap();
+        let mut buffer = Vec::new();
+        assert_eq!(files.read_cpu(&mut buffer).unwrap().user_nanoseconds, Some(5000));
+        write(4);
+        assert_eq!(files.read_cpu(&mut buffer).unwrap().user_nanoseconds, Some(5000));
+        let mut anew = CgroupFiles::open(&hierarchies, "/").unwrap();
+        anew.succeed(&files);
+        assert_eq!(anew.read_cpu(&mut buffer).unwrap().user_nanoseconds, Some(5000));
     }
 }

@@ -53,7 +53,12 @@ impl Registry {
 
 pub(super) fn open(hierarchies: &Hierarchies, tracked: &mut Tracked, faults: &mut Faults) {
     match CgroupFiles::open(hierarchies, &tracked.member.path) {
-        Ok(files) => tracked.files = Some(files),
+        Ok(mut files) => {
+            if let Some(former) = &tracked.files {
+                files.succeed(former);
+            }
+            tracked.files = Some(files);
+        }
         Err(error) => faults.tell(&error),
     }
 }
