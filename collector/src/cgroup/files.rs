@@ -38,8 +38,9 @@ pub struct CgroupFiles {
     tasks: Option<u64>,
     last_state: CgroupState,
     last_pressures: Pressures,
-    /// CPU time at the last reading, and whether it was the same at the one before.
-    used_nanoseconds: Option<u64>,
+    /// The CPU time as it was told last, below which it never falls.
+    told: CpuUsage,
+    /// Whether it was the same at the reading before.
     idle: bool,
     /// Whether what is read now is read whole, and when it will be although it is idle.
     whole: bool,
@@ -71,13 +72,19 @@ impl CgroupFiles {
             tasks: None,
             last_state: CgroupState::default(),
             last_pressures: Pressures::default(),
-            used_nanoseconds: None,
+            told: CpuUsage::default(),
             idle: false,
             whole: true,
             whole_due: None,
             ran_since_settings: false,
             turn: turn(IDLE_INTERVAL, path),
         })
+    }
+
+    /// Takes the place of files of the same cgroup that were opened before: what they told does
+    /// not fall.
+    pub fn succeed(&mut self, former: &Self) {
+        self.told = former.told;
     }
 
     /// The cgroup above that is charged with this one's block I/O, if it is not charged itself.
@@ -118,7 +125,6 @@ impl CgroupFiles {
     /// Has the next reads go to the files, whatever their pace.
     pub fn expire(&mut self) {
         self.idle = false;
-        self.used_nanoseconds = None;
         self.whole_due = None;
         self.seldom.expire();
         if let Some(files) = &mut self.pressure {
@@ -129,8 +135,8 @@ impl CgroupFiles {
         }
     }
 
-    /// Reads the CPU time; all unknown without a source. Read it first: it decides what else is
-    /// read, see [`IDLE_INTERVAL`].
+    /// Reads the CPU time, which never falls; all unknown without a source. Read it first: it decides
+    /// what else is read, see [`IDLE_INTERVAL`].
     ///
     /// # Errors
     ///
@@ -138,10 +144,11 @@ impl CgroupFiles {
     pub fn read_cpu(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Result<CpuUsage, ReadError> {
         let Some(files) = &mut self.cpu else { return Ok(CpuUsage::default()) };
         let trusting = self.whole_due.is_some_and(|due| now < due);
-        let usage = files.read_cpu(trusting, buffer)?;
+        let mut usage = files.read_cpu(trusting, buffer)?;
+        usage.never_below(&self.told);
         let used = usage.usage_nanoseconds;
-        self.idle = used.is_some() && used == self.used_nanoseconds;
-        self.used_nanoseconds = used;
+        self.idle = used.is_some() && used == self.told.usage_nanoseconds;
+        self.told = usage;
         self.ran_since_settings |= !self.idle;
         self.whole = !self.idle || !trusting;
         if self.whole {
@@ -286,6 +293,7 @@ mod tests {
         files.read_memory(Duration::ZERO, now, &mut buffer, &mut memory).unwrap();
         assert_eq!(memory, MemoryUsage::default());
     }
+
     #[test]
     fn an_idle_cgroup_is_read_whole_when_it_runs_or_after_a_while() {
         let tree = tempfile::tempdir().unwrap();
@@ -311,5 +319,25 @@ mod tests {
         assert_eq!(tasks(&mut files, 32, 9, 6), Some(6), "for a while");
         files.expire();
         assert_eq!(tasks(&mut files, 33, 9, 7), Some(7), "nothing will be read later");
+    }
+
+    #[test]
+    fn cpu_time_does_not_fall_even_if_the_files_are_opened_again() {
+        let tree = tempfile::tempdir().unwrap();
+        fs::write(tree.path().join("cgroup.controllers"), "cpu\n").unwrap();
+        let write = |user| {
+            let text = format!("usage_usec 9\nuser_usec {user}\n");
+            fs::write(tree.path().join("cpu.stat"), text).unwrap();
+        };
+        write(5);
+        let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
+        let mut files = CgroupFiles::open(&hierarchies, "/").unwrap();
+        let (now, mut buffer) = (Instant::now(), Vec::new());
+        assert_eq!(files.read_cpu(now, &mut buffer).unwrap().user_nanoseconds, Some(5000));
+        write(4);
+        assert_eq!(files.read_cpu(now, &mut buffer).unwrap().user_nanoseconds, Some(5000));
+        let mut anew = CgroupFiles::open(&hierarchies, "/").unwrap();
+        anew.succeed(&files);
+        assert_eq!(anew.read_cpu(now, &mut buffer).unwrap().user_nanoseconds, Some(5000));
     }
 }

@@ -195,16 +195,15 @@ pub fn parse_throttle(text: &[u8], unit: Unit, out: &mut IoUsage) {
         let (Some(name), Some(value)) = (words.next(), words.next().and_then(number)) else {
             continue;
         };
-        let name: &[u8] = match (name, unit) {
-            (b"Read", Unit::Bytes) => b"rbytes",
-            (b"Read", Unit::Operations) => b"rios",
-            (b"Write", Unit::Bytes) => b"wbytes",
-            (b"Write", Unit::Operations) => b"wios",
-            (b"Discard", Unit::Bytes) => b"dbytes",
-            (b"Discard", Unit::Operations) => b"dios",
-            _ => continue,
-        };
-        set_counter(out, device, name, value);
+        match (name, unit) {
+            (b"Read", Unit::Bytes) => out.counters(device).read_bytes = value,
+            (b"Read", Unit::Operations) => out.counters(device).read_ops = value,
+            (b"Write", Unit::Bytes) => out.counters(device).write_bytes = value,
+            (b"Write", Unit::Operations) => out.counters(device).write_ops = value,
+            (b"Discard", Unit::Bytes) => out.counters(device).discard_bytes = Some(value),
+            (b"Discard", Unit::Operations) => out.counters(device).discard_ops = Some(value),
+            _ => {}
+        }
     }
 }
 
@@ -221,6 +220,8 @@ fn set_counter(out: &mut IoUsage, device: Device, name: &[u8], value: u64) {
 }
 
 fn parse_device(word: &[u8]) -> Option<Device> {
+    // Most words are none, and show it at once.
+    word.first().filter(|byte| byte.is_ascii_digit())?;
     let colon = word.iter().position(|byte| *byte == b':')?;
     let part = |digits| u32::try_from(number(digits)?).ok();
     Some(Device { major: part(&word[..colon])?, minor: part(&word[colon + 1..])? })

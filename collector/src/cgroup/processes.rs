@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 
 use crate::cgroup::error::ReadError;
-use crate::cgroup::file::KeptFile;
+use crate::cgroup::file::read_once;
 use crate::cgroup::mounts::Hierarchies;
 use crate::cgroup::text::{lines, number};
 use crate::cgroup::walk::{below, is_leaf};
@@ -60,10 +60,8 @@ fn search(directory: PathBuf, buffer: &mut Vec<u8>) -> Result<Option<u32>, ReadE
 }
 
 fn pid_in(directory: &Path, buffer: &mut Vec<u8>) -> Result<Option<u32>, ReadError> {
-    let Some(file) = KeptFile::open(&directory.join("cgroup.procs"))? else { return Ok(None) };
-    // The first page is enough.
-    match file.read(buffer) {
-        Ok(text) => Ok(parse_first_pid(text)),
+    match read_once(&directory.join("cgroup.procs"), buffer) {
+        Ok(text) => Ok(text.and_then(parse_first_pid)),
         Err(ReadError::Vanished) => Ok(None),
         Err(ReadError::Io { source, .. }) if is_threaded(&source) => Ok(None),
         Err(error) => Err(error),

@@ -3,7 +3,7 @@
 use std::str;
 use std::sync::Arc;
 
-use crate::cgroup::text::named_numbers;
+use crate::cgroup::text::{after_name, named_numbers};
 
 /// The lines `name number` of a file such as `memory.stat`, in the kernel's order.
 ///
@@ -60,16 +60,16 @@ impl StatTable {
         self.values.is_empty()
     }
 
-    /// Overwrites the values if the names are those known.
+    /// Overwrites the values if the lines are those known, and all as the kernel writes them.
     fn update(&mut self, text: &[u8]) -> bool {
-        let mut found = named_numbers(text);
+        let mut rest = text;
         for (known, slot) in self.names.iter().zip(&mut self.values) {
-            match found.next() {
-                Some((name, value)) if name == known.as_bytes() => *slot = value,
-                _ => return false,
+            match rest.strip_prefix(known.as_bytes()).and_then(after_name) {
+                Some((value, after)) => (*slot, rest) = (value, after),
+                None => return false,
             }
         }
-        found.next().is_none()
+        rest.is_empty()
     }
 
     fn learn(&mut self, text: &[u8]) {

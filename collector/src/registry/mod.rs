@@ -128,6 +128,10 @@ pub struct OomKill {
 /// its first process into its namespaces.
 const YOUNG_VISITS: u32 = 5;
 
+/// How many visits there are between two attempts to find a network namespace of its own for who
+/// is not young any more: it may never have one, and each attempt opens a file in every hierarchy.
+const VISITS_BETWEEN_ATTEMPTS: u64 = 16;
+
 /// Everything that is followed.
 pub struct Registry {
     hierarchies: Hierarchies,
@@ -142,7 +146,9 @@ pub struct Registry {
     namespaces: Namespaces,
     /// The namespaces that somebody is in.
     joined: HashSet<NamespaceId>,
-    namespace_fault: Option<String>,
+    /// Why a network namespace could not be told, and when that was, in [`Registry::settles`].
+    namespace_fault: Option<(u64, String)>,
+    settles: u64,
     names: Names,
     next_serial: u64,
     walks: u64,
@@ -171,6 +177,7 @@ impl Registry {
             namespaces,
             joined: HashSet::new(),
             namespace_fault: None,
+            settles: 0,
             names,
             next_serial: 0,
             walks: 0,
@@ -270,7 +277,7 @@ impl Registry {
 
     /// Why network namespaces cannot be told, if they cannot.
     pub fn namespace_fault(&self) -> Option<&str> {
-        self.namespace_fault.as_deref()
+        self.namespace_fault.as_ref().map(|(_, fault)| fault.as_str())
     }
 
     /// The runtimes' names.

@@ -89,7 +89,9 @@ impl Registry {
     pub fn inhabited(&mut self, serial: Serial, pid: u32) {
         let Some(tracked) = self.tracked.get_mut(&serial) else { return };
         if tracked.visits < 2 {
-            open(&self.hierarchies, tracked, &mut self.faults);
+            if let Err(fault) = open(&self.hierarchies, tracked) {
+                self.faults.tell(&fault);
+            }
         }
         // A process that ended by now is no fault, and neither is one that cannot be looked at:
         // the regular visits tell that.
@@ -121,7 +123,9 @@ impl Registry {
     fn arrange(&mut self, serial: Serial, at: Timestamp) {
         if let Some(tracked) = self.tracked.get_mut(&serial) {
             tracked.startup.made_at.get_or_insert(at);
-            open(&self.hierarchies, tracked, &mut self.faults);
+            if let Err(fault) = open(&self.hierarchies, tracked) {
+                self.faults.tell(&fault);
+            }
             name(tracked, &mut self.names);
         }
     }

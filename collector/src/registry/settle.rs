@@ -11,7 +11,7 @@ use crate::{
     cgroup::{self, CgroupFiles, Hierarchies, ReadError},
     identity::Names,
     network::{NamespaceId, Namespaces},
-    registry::{Registry, Tracked, YOUNG_VISITS, chain, faults::Faults},
+    registry::{Registry, Tracked, VISITS_BETWEEN_ATTEMPTS, YOUNG_VISITS, chain, faults::Faults},
 };
 
 /// The most threads that open files. They contend for the kernel's locks of one file system.
@@ -24,7 +24,10 @@ impl Registry {
     /// Asks for names, opens files and joins namespaces, for those who need it; closes the
     /// namespaces that nobody needs.
     pub fn settle(&mut self) {
-        self.namespace_fault = None;
+        self.settles += 1;
+        let now = self.settles;
+        // By then everyone has had another attempt.
+        self.namespace_fault.take_if(|(at, _)| *at + VISITS_BETWEEN_ATTEMPTS <= now);
         // First, because the answers take their time.
         self.name();
         self.expire_updated();
@@ -38,11 +41,14 @@ impl Registry {
             {
                 self.faults.tell(&error);
             }
-            if young || tracked.namespace.is_none() || tracked.namespace == host {
+            let at_home = tracked.namespace.is_some() && tracked.namespace != host;
+            // Each at another visit.
+            let turn = (now + tracked.member.serial.0).is_multiple_of(VISITS_BETWEEN_ATTEMPTS);
+            if young || (turn && !at_home) {
                 match join(&self.hierarchies, &mut self.namespaces, &tracked.member.path) {
                     Ok(Some(namespace)) => tracked.namespace = Some(namespace),
                     Ok(None) | Err(ReadError::Vanished) => {}
-                    Err(error) => self.namespace_fault = Some(chain(&error)),
+                    Err(error) => self.namespace_fault = Some((now, chain(&error))),
                 }
             }
         }
@@ -98,11 +104,16 @@ impl Registry {
     }
 }
 
-pub(super) fn open(hierarchies: &Hierarchies, tracked: &mut Tracked, faults: &mut Faults) {
-    match CgroupFiles::open(hierarchies, &tracked.member.path) {
-        Ok(files) => tracked.files = Some(files),
-        Err(error) => faults.tell(&error),
+/// Opens the files of a member; what those told that it had does not fall.
+pub(super) fn open<'a>(
+    hierarchies: &Hierarchies,
+    tracked: &'a mut Tracked,
+) -> Result<&'a mut CgroupFiles, ReadError> {
+    let mut files = CgroupFiles::open(hierarchies, &tracked.member.path)?;
+    if let Some(former) = &tracked.files {
+        files.succeed(former);
     }
+    Ok(tracked.files.insert(files))
 }
 
 /// Opens the files of members and reads what is read seldom, until nobody is left; what could not
@@ -116,9 +127,8 @@ fn open_and_read<'a>(
     // To take one out is complete in itself, so a panic elsewhere spoils nothing.
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     while let Some(tracked) = next() {
-        let opened = CgroupFiles::open(hierarchies, &tracked.member.path);
-        let read = opened
-            .and_then(|files| tracked.files.insert(files).read_seldom(Instant::now(), &mut buffer));
+        let read = open(hierarchies, tracked)
+            .and_then(|files| files.read_seldom(Instant::now(), &mut buffer));
         match read {
             // Who ended just now is found out by those who look for that.
             Ok(()) | Err(ReadError::Vanished) => {}
@@ -145,5 +155,41 @@ pub(super) fn name(tracked: &mut Tracked, names: &mut Names) {
         && let Some(details) = names.ask(identity)
     {
         tracked.details = Some(details);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path, process};
+
+    use super::*;
+    use crate::{
+        cgroup::find_hierarchies,
+        identity::{Allowed, Socket, Sockets},
+        registry::Follow,
+    };
+
+    #[test]
+    fn who_was_empty_for_long_is_looked_at_again() {
+        let tree = tempfile::tempdir().unwrap();
+        let directory = tree.path().join("docker").join("a".repeat(64));
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(tree.path().join("cgroup.controllers"), "pids\n").unwrap();
+        fs::write(directory.join("cgroup.procs"), "").unwrap();
+        let proc = Path::new("/proc");
+        let hierarchies = find_hierarchies(proc, Some(tree.path())).unwrap();
+        let sockets = Sockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
+        let names = Names::new(sockets, Allowed::default());
+        let namespaces = Namespaces::new(proc);
+        let mut registry = Registry::new(hierarchies, None, Follow::Containers, namespaces, names);
+        registry.walk();
+        let mut settle = || {
+            registry.settle();
+            registry.tracked().all(|tracked| tracked.namespace.is_some())
+        };
+        assert!((0..50).all(|_| !settle()), "nobody is there");
+        fs::write(directory.join("cgroup.procs"), process::id().to_string()).unwrap();
+        let visits = (1..).find(|_| settle()).unwrap_or(u64::MAX);
+        assert!((2..=VISITS_BETWEEN_ATTEMPTS).contains(&visits), "after {visits} visits");
     }
 }

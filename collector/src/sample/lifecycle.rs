@@ -120,7 +120,6 @@ impl Sampler {
         }
         for serial in ending {
             self.registry.part(*serial);
-            self.published.remove(serial);
             self.before_us.remove(serial);
             self.missed.forget(*serial);
         }
@@ -150,7 +149,7 @@ impl Sampler {
 
     /// Reads what can be read of a member whose last process has ended.
     fn read_last(&mut self, serial: Serial, at: Timestamp) -> Option<Receipt> {
-        let Self { registry, kernel, buffer, published, last, .. } = self;
+        let Self { registry, kernel, buffer, last, .. } = self;
         let now = Instant::now();
         let tracked = registry.get_mut(serial)?;
         let mut receipt = last
@@ -162,12 +161,9 @@ impl Sampler {
         let mut faults = Vec::new();
         if let Some(files) = &mut tracked.files {
             files.expire();
-            if let Some(mut cpu) = read(files.read_cpu(now, buffer), &mut faults)
+            if let Some(cpu) = read(files.read_cpu(now, buffer), &mut faults)
                 && cpu.usage_nanoseconds.is_some()
             {
-                if let Some(earlier) = published.get(&serial) {
-                    cpu.never_below(earlier);
-                }
                 (usage.cpu, finality.cpu) = (cpu, Finality::Final);
             }
             let mut memory = usage.memory.clone();

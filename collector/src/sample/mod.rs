@@ -30,7 +30,7 @@ pub use self::{
     segments::SegmentBooks,
 };
 use crate::{
-    cgroup::{CgroupFiles, CpuUsage, ReadError},
+    cgroup::{CgroupFiles, ReadError},
     devices::Devices,
     host::{HostFiles, HostUsage},
     kernel::Kernel,
@@ -53,8 +53,6 @@ pub struct Sampler {
     devices: Devices,
     counting_since: Timestamp,
     buffer: Vec<u8>,
-    /// CPU time as it was published last, below which it never falls.
-    published: HashMap<Serial, CpuUsage>,
     /// What members had done before the kernel side counted, by device.
     before_us: HashMap<Serial, BTreeMap<u32, BlockCell>>,
     missed: Missed,
@@ -93,7 +91,6 @@ impl Sampler {
             devices,
             counting_since: Timestamp::now(),
             buffer: Vec::new(),
-            published: HashMap::new(),
             before_us: HashMap::new(),
             missed: Missed::default(),
             flights: Flights::default(),
@@ -204,7 +201,6 @@ impl Sampler {
         });
         self.registry.prune(|counters, cgroup_id| before.contains(&(counters, cgroup_id)));
         let registry = &self.registry;
-        self.published.retain(|serial, _| registry.get(*serial).is_some());
         self.before_us.retain(|serial, _| registry.get(*serial).is_some());
         self.missed.retain(|serial| registry.get(serial).is_some());
         self.flights.retain(|serial| registry.get(serial).is_some());
@@ -266,7 +262,7 @@ impl Sampler {
     /// Reads family by family: the first read of a family makes the kernel add up its per-CPU
     /// counts for all cgroups, and the others find little left to do.
     fn read_files(&mut self, sample: &mut Sample) {
-        let Self { registry, kernel, host, buffer, published, .. } = self;
+        let Self { registry, kernel, host, buffer, .. } = self;
         let now = sample.taken_at;
         let mut faults = Vec::new();
         let mut vanished = HashSet::new();
@@ -289,9 +285,6 @@ impl Sampler {
             };
         each(&mut |usage, files| {
             usage.cpu = files.read_cpu(now, buffer)?;
-            let last = published.entry(usage.member.serial).or_default();
-            usage.cpu.never_below(last);
-            *last = usage.cpu;
             Ok(())
         });
         let pace = self.memory_stat_interval;
