@@ -271,6 +271,11 @@ pub struct SnapshotArgs {
     #[arg(long, env = "TARE_WINDOW", hide_env_values = true)]
     #[arg(value_name = "DURATION", default_value = "1s", value_parser = window)]
     pub window: Duration,
+    /// Unix socket of a running `tare run`, whose history answers at once: a path, `auto` (that of
+    /// this host, unless options say what else to look at) or `off`
+    #[arg(long, env = "TARE_DAEMON", hide_env_values = true)]
+    #[arg(value_name = "PATH", default_value = "auto", value_parser = socket())]
+    pub daemon: Socket,
     /// How to print it
     #[arg(long, env = "TARE_FORMAT", hide_env_values = true)]
     #[arg(value_enum, default_value_t)]

@@ -25,7 +25,7 @@ use crate::{
     host::{HostFacts, HostFiles},
     identity::{Allowed, Names},
     kernel::{self, Kernel, Sockets, Table},
-    model::{self, Report},
+    model::{self, Extent, Report, Snapshot},
     network::Namespaces,
     output::{Scope, prometheus::Slots},
     registry::{Counters, Follow, Registry, socket_ids},
@@ -66,8 +66,23 @@ pub struct Picture {
 impl Picture {
     /// Makes the report.
     pub fn report(&self) -> Report {
+        self.extract(Extent::WHOLE)
+    }
+
+    /// Makes a report that is not whole.
+    pub fn extract(&self, extent: Extent) -> Report {
         let Self { older, newer, receipts, host, layout, sources } = self;
-        model::report(older.as_deref(), newer, receipts, host, layout, sources.clone())
+        model::report(extent, older.as_deref(), newer, receipts, host, layout, sources.clone())
+    }
+
+    /// The report, and what changed since the sample before.
+    pub fn snapshot(&self) -> Snapshot {
+        let before = self.older.as_ref().map(|older| {
+            let newer = Arc::clone(older);
+            Self { older: None, newer, receipts: Receipts::new(0, Duration::ZERO), ..self.clone() }
+                .report()
+        });
+        Snapshot::new(before.as_ref(), self.report())
     }
 }
 

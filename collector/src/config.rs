@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
 use crate::cli::{self, Cli, LogLevel};
-use crate::identity::{AllowedKeys, Sockets};
+use crate::identity::{AllowedKeys, Socket, Sockets};
 use crate::logging::LogFormat;
 use crate::output::columns::{self, Choice};
 use crate::output::filter::Filters;
@@ -103,6 +103,8 @@ pub struct Snapshot {
     pub names: Vec<String>,
     /// Time between two samples; zero takes one.
     pub window: Duration,
+    /// The daemon to ask first. `Auto` is that of this host, as long as nothing else is asked for.
+    pub daemon: Socket,
     /// How to print it.
     pub format: PlainFormat,
     /// Where to save it.
@@ -153,8 +155,8 @@ impl From<Cli> for Config {
             cli::Command::Stats(args) => Command::Stats(args.into()),
             cli::Command::Run(args) => Command::Run(Box::new((*args).into())),
             cli::Command::Snapshot(args) => {
-                let cli::SnapshotArgs { names, window, format, output, read } = args;
-                Command::Snapshot(Snapshot { names, window, format, output, read })
+                let cli::SnapshotArgs { names, window, daemon, format, output, read } = args;
+                Command::Snapshot(Snapshot { names, window, daemon, format, output, read })
             }
             cli::Command::Doctor(cli::DoctorArgs { format, strict }) => {
                 Command::Doctor(Doctor { format, strict })
@@ -235,7 +237,6 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::identity::Socket;
 
     fn config(args: &[&str]) -> (Common, Stats) {
         let config =

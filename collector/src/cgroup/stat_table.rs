@@ -11,7 +11,7 @@ use crate::cgroup::text::{after_name, named_numbers};
 /// of the table share them.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct StatTable {
-    names: Arc<[Box<str>]>,
+    names: Arc<[Arc<str>]>,
     values: Vec<u64>,
 }
 
@@ -42,12 +42,12 @@ impl StatTable {
 
     /// The value with that name.
     pub fn get(&self, name: &str) -> Option<u64> {
-        self.iter().find(|(found, _)| *found == name).map(|(_, value)| value)
+        self.iter().find(|(found, _)| ***found == *name).map(|(_, value)| value)
     }
 
     /// All names with their values.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, u64)> {
-        self.names.iter().map(AsRef::as_ref).zip(self.values.iter().copied())
+    pub fn iter(&self) -> impl Iterator<Item = (&Arc<str>, u64)> {
+        self.names.iter().zip(self.values.iter().copied())
     }
 
     /// How many there are.

@@ -5,9 +5,13 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, builder::BoolishValueParser};
 
 use crate::{
-    cli::values::{bytes, duration, interval},
+    cli::values::{bytes, duration, interval, socket},
+    identity::Socket,
     output::{Scope, prometheus::LabelSet},
 };
+
+/// Where the daemon and those who ask it meet, unless they are told another place.
+pub const DEFAULT_SOCKET: &str = "/run/tare/tare.sock";
 
 /// Options of `tare run`.
 #[derive(Args, Clone, Debug)]
@@ -21,10 +25,11 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_LISTEN", hide_env_values = true, value_delimiter = ',')]
     #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:9753", value_parser = listen)]
     pub listen: Vec<Listen>,
-    /// Unix socket to serve on as well, for the owner and the group of the process
+    /// Unix socket to serve on as well, for the owner and the group of the process: a path, `off`,
+    /// or `auto` (/run/tare/tare.sock, if that can be)
     #[arg(long, env = "TARE_SOCKET", hide_env_values = true)]
-    #[arg(value_name = "PATH")]
-    pub socket: Option<PathBuf>,
+    #[arg(value_name = "PATH", default_value = "auto", value_parser = socket())]
+    pub socket: Socket,
     /// Chain of certificates for TLS over TCP, in PEM
     #[arg(long, env = "TARE_TLS_CERT", hide_env_values = true)]
     #[arg(value_name = "FILE", requires = "tls_key")]

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     cli::run::{Listen, RunArgs},
+    identity::Socket,
     output::{Scope, prometheus},
 };
 
@@ -22,7 +23,7 @@ pub struct Run {
     /// TCP addresses to serve on.
     pub listen: Vec<SocketAddr>,
     /// Unix socket to serve on.
-    pub socket: Option<PathBuf>,
+    pub socket: Socket,
     /// Certificates and their key, for TLS over TCP.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// Tokens of which one is needed over TCP.

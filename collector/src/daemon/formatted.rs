@@ -16,7 +16,7 @@ use crate::{
     collector::give_memory_back,
     config::Run,
     daemon::shot::Shot,
-    model::Report,
+    model::{Extent, Report, Snapshot},
     output::{
         Scope,
         filter::Filters,
@@ -47,15 +47,16 @@ pub(super) struct Formatted {
 impl Formatted {
     /// The report of a sample.
     pub(super) fn report(&mut self, shot: &Arc<Shot>, scope: Scope) -> Rc<Report> {
-        if self.shot.as_ref().is_none_or(|known| !Arc::ptr_eq(known, shot)) {
-            *self = Self { shot: Some(Arc::clone(shot)), ..Self::default() };
-        }
-        let make = || {
-            let mut report = shot.picture.report();
-            select::narrow(&mut report, scope, &Filters::default());
-            Rc::new(report)
-        };
-        Rc::clone(self.report.get_or_insert_with(make))
+        let make = || Rc::new(extract(shot, scope, Extent::WHOLE));
+        Rc::clone(self.of(shot).report.get_or_insert_with(make))
+    }
+
+    /// A snapshot that looks back to the sample before.
+    pub(super) fn snapshot(shot: &Shot, scope: Scope) -> Snapshot {
+        let mut snapshot = shot.picture.snapshot();
+        select::narrow(&mut snapshot.report, scope, &Filters::default());
+        snapshot.prune();
+        snapshot
     }
 
     /// A body, compressed if that is wanted.
@@ -67,13 +68,30 @@ impl Formatted {
         run: &Run,
         own: impl FnOnce() -> Own,
     ) -> Bytes {
-        let report = self.report(shot, run.scope);
-        let write = || {
+        if let Some(body) = self.of(shot).bodies.get(&(page, gzip)) {
+            return body.clone();
+        }
+        let report = match page {
+            Page::Metrics(_) => Rc::new(extract(shot, run.scope, run.metrics.extent())),
+            // Made of two reports of its own.
+            _ => self.report(shot, run.scope),
+        };
+        let body = {
             let mut options = run.metrics.clone();
             options.histograms &= shot.sampling.histograms;
-            Bytes::from(body(page, &report, &options, own, gzip))
+            let page = Writer { page, shot, scope: run.scope, report: &report, options: &options };
+            Bytes::from(page.body(own, gzip))
         };
-        self.bodies.entry((page, gzip)).or_insert_with(write).clone()
+        self.bodies.insert((page, gzip), body.clone());
+        body
+    }
+
+    /// What was made of this sample, and nothing of another.
+    fn of(&mut self, shot: &Arc<Shot>) -> &mut Self {
+        if self.shot.as_ref().is_none_or(|known| !Arc::ptr_eq(known, shot)) {
+            *self = Self { shot: Some(Arc::clone(shot)), ..Self::default() };
+        }
+        self
     }
 
     /// Forgets everything if it is of an older sample than this one. Between two scrapes nothing is
@@ -86,6 +104,12 @@ impl Formatted {
     }
 }
 
+fn extract(shot: &Shot, scope: Scope, extent: Extent) -> Report {
+    let mut report = shot.picture.extract(extent);
+    select::narrow(&mut report, scope, &Filters::default());
+    report
+}
+
 /// A compact JSON document. Numbers that JSON cannot hold become `null`.
 pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
     let mut out = Vec::new();
@@ -93,39 +117,44 @@ pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
     out
 }
 
-fn body(
+/// A body, and what it is made of.
+struct Writer<'a> {
     page: Page,
-    report: &Report,
-    options: &prometheus::Options,
-    own: impl FnOnce() -> Own,
-    gzip: bool,
-) -> Vec<u8> {
-    let mut plain = Vec::new();
-    if !gzip {
-        tell(write(page, report, options, own, &mut plain));
-        return plain;
-    }
-    // Names and labels repeat: the fastest level already takes most of them out.
-    let mut encoder = GzEncoder::new(plain, Compression::fast());
-    let written = write(page, report, options, own, &mut encoder);
-    tell(written.and_then(|()| encoder.try_finish()));
-    std::mem::take(encoder.get_mut())
+    shot: &'a Shot,
+    scope: Scope,
+    report: &'a Report,
+    options: &'a prometheus::Options,
 }
 
-fn write(
-    page: Page,
-    report: &Report,
-    options: &prometheus::Options,
-    own: impl FnOnce() -> Own,
-    out: &mut impl io::Write,
-) -> io::Result<()> {
-    match page {
-        Page::Metrics(exposition) => prometheus::write(report, &own(), options, exposition, out),
-        Page::Snapshot => json_to(report, out),
-        Page::Containers => json_to(&report.containers, out),
-        Page::Ended => json_to(&report.ended, out),
-        Page::Host => json_to(&report.host, out),
-        Page::Sources => json_to(&report.sources, out),
+impl Writer<'_> {
+    fn body(&self, own: impl FnOnce() -> Own, gzip: bool) -> Vec<u8> {
+        let mut plain = Vec::new();
+        if !gzip {
+            tell(self.write(own, &mut plain));
+            return plain;
+        }
+        // Names and labels repeat: the fastest level already takes most of them out.
+        let mut encoder = GzEncoder::new(plain, Compression::fast());
+        let written = self.write(own, &mut encoder);
+        tell(written.and_then(|()| encoder.try_finish()));
+        std::mem::take(encoder.get_mut())
+    }
+
+    fn write(&self, own: impl FnOnce() -> Own, out: &mut impl io::Write) -> io::Result<()> {
+        let Self { page, shot, scope, report, options } = self;
+        match page {
+            Page::Metrics(exposition) => {
+                prometheus::write(report, &own(), options, *exposition, out)
+            }
+            Page::Snapshot => {
+                let watched_since = own().process.started_at;
+                json_to(&Snapshot { watched_since, ..Formatted::snapshot(shot, *scope) }, out)
+            }
+            Page::Containers => json_to(&report.containers, out),
+            Page::Ended => json_to(&report.ended, out),
+            Page::Host => json_to(&report.host, out),
+            Page::Sources => json_to(&report.sources, out),
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::{
     daemon::ring::Ring,
     identity::Details,
-    model::{POINT_FIELDS, point},
+    model::{Ends, POINT_FIELDS, Point, Window, point},
     registry::{Member, Serial},
     sample::Sample,
 };
@@ -21,10 +21,20 @@ use crate::{
 pub(super) struct History {
     samples_max: usize,
     bytes_max: usize,
-    times: VecDeque<Timestamp>,
-    /// How many samples were forgotten: the number of the oldest one in `times`.
+    moments: VecDeque<Moment>,
+    /// How many samples were forgotten: the number of the oldest one in `moments`.
     forgotten: u64,
     lives: BTreeMap<Serial, Life>,
+}
+
+/// What is kept of a sample but for its containers.
+#[derive(Clone, Copy)]
+struct Moment {
+    time: Timestamp,
+    /// CPU time of all CPUs together, idle or not.
+    system_nanoseconds: Option<u64>,
+    /// Part of it that was used.
+    busy_nanoseconds: Option<u64>,
 }
 
 struct Life {
@@ -69,7 +79,7 @@ impl History {
         let mut history = Self {
             samples_max: 0,
             bytes_max,
-            times: VecDeque::new(),
+            moments: VecDeque::new(),
             forgotten: 0,
             lives: BTreeMap::new(),
         };
@@ -86,13 +96,17 @@ impl History {
     /// Adds a sample; the memory that the history takes.
     pub(super) fn record(&mut self, sample: &Sample) -> usize {
         if self.samples_max == 0 {
-            self.forgotten += self.times.len() as u64;
-            self.times = VecDeque::new();
+            self.forgotten += self.moments.len() as u64;
+            self.moments = VecDeque::new();
             self.lives.clear();
             return 0;
         }
-        let number = self.forgotten + self.times.len() as u64;
-        self.times.push_back(sample.time);
+        let number = self.forgotten + self.moments.len() as u64;
+        self.moments.push_back(Moment {
+            time: sample.time,
+            system_nanoseconds: sample.host.system_nanoseconds,
+            busy_nanoseconds: sample.host.busy_nanoseconds,
+        });
         for usage in &sample.usages {
             let life = self.lives.entry(usage.member.serial).or_insert_with(|| Life {
                 member: Arc::clone(&usage.member),
@@ -110,13 +124,13 @@ impl History {
             }
             life.ring.push(point(usage, sample));
         }
-        while self.times.len() > self.samples_max {
+        while self.moments.len() > self.samples_max {
             self.forget_oldest();
         }
         let mut size = self.size();
-        while size > self.bytes_max && !self.times.is_empty() {
+        while size > self.bytes_max && !self.moments.is_empty() {
             // An eighth at once, because memory is given back in steps.
-            (0..=self.times.len() / 8).for_each(|_| self.forget_oldest());
+            (0..=self.moments.len() / 8).for_each(|_| self.forget_oldest());
             self.lives.values_mut().for_each(|life| life.ring.shrink());
             size = self.size();
         }
@@ -131,7 +145,8 @@ impl History {
             POINT_FIELDS.iter().map(|name| (*name, Vec::new())).collect();
         let mut times: Vec<Timestamp> = Vec::new();
         let skipped = (life.first - self.forgotten) as usize;
-        for (time, row) in self.times.iter().skip(skipped).zip(life.ring.rows()) {
+        let known = self.moments.iter().map(|moment| &moment.time).skip(skipped);
+        for (time, row) in known.zip(life.ring.rows()) {
             if span.from.is_some_and(|from| *time < from) || span.to.is_some_and(|to| *time > to) {
                 continue;
             }
@@ -153,6 +168,27 @@ impl History {
         })
     }
 
+    /// The time between two samples that comes closest to this length and ends with a sample; `None`
+    /// if nothing before that one is known.
+    pub(super) fn window(&self, end: Timestamp, length: Duration) -> Option<Window> {
+        let last = self.moments.iter().rposition(|moment| moment.time <= end)?;
+        let to = self.moments.get(last)?;
+        let off =
+            |moment: &Moment| to.time.duration_since(moment.time).unsigned_abs().abs_diff(length);
+        let earlier = self.moments.iter().enumerate().take(last);
+        let (first, from) = earlier.min_by_key(|(_, moment)| off(moment))?;
+        let grown = |of: fn(&Moment) -> Option<u64>| of(to)?.checked_sub(of(from)?);
+        let numbers = [first, last].map(|at| self.forgotten + at as u64);
+        let ends = |life: &Life| Some((life.member.path.clone(), life.ends(numbers)?));
+        Some(Window {
+            from: from.time,
+            to: to.time,
+            system_nanoseconds: grown(|moment| moment.system_nanoseconds),
+            busy_nanoseconds: grown(|moment| moment.busy_nanoseconds),
+            rows: self.lives.values().filter_map(ends).collect(),
+        })
+    }
+
     fn find(&self, wanted: &str) -> Result<&Life, Missing> {
         let exact = |life: &&Life| life.id() == wanted || life.name() == Some(wanted);
         if let Some(life) = self.lives.values().rev().find(exact) {
@@ -168,7 +204,7 @@ impl History {
     }
 
     fn forget_oldest(&mut self) {
-        if self.times.pop_front().is_none() {
+        if self.moments.pop_front().is_none() {
             return;
         }
         let oldest = self.forgotten;
@@ -185,8 +221,8 @@ impl History {
     fn size(&self) -> usize {
         const ENTRY: usize =
             size_of::<(Serial, Life)>() - size_of::<Ring<{ POINT_FIELDS.len() }>>();
-        let times = self.times.capacity() * size_of::<Timestamp>();
-        self.lives.values().fold(times, |sum, life| sum + ENTRY + life.ring.size())
+        let moments = self.moments.capacity() * size_of::<Moment>();
+        self.lives.values().fold(moments, |sum, life| sum + ENTRY + life.ring.size())
     }
 }
 
@@ -197,6 +233,20 @@ impl Life {
 
     fn name(&self) -> Option<&str> {
         self.details.as_ref().map(|details| details.name.as_str())
+    }
+
+    /// Its rows of two samples; `None` if it was not alive at the second one.
+    fn ends(&self, numbers: [u64; 2]) -> Option<Ends> {
+        let [from, to] = numbers.map(|number| number.checked_sub(self.first));
+        let mut rows = self.ring.rows();
+        let mut next = 0;
+        let mut row = |wanted: u64| -> Option<Point> {
+            let found = rows.nth(usize::try_from(wanted.checked_sub(next)?).ok()?);
+            next = wanted + 1;
+            found
+        };
+        let from = from.and_then(&mut row);
+        Some(Ends { from, to: row(to?)? })
     }
 
     /// The number of the sample of its next row.
@@ -267,6 +317,35 @@ mod tests {
         let span = Span { from: at(5), to: at(15), step: Duration::from_secs(4) };
         let excerpt = history.excerpt("/life-7", span).unwrap();
         assert_eq!(column(&excerpt), [(5, Some(50)), (9, Some(90)), (13, Some(130))]);
+    }
+
+    #[test]
+    fn a_window_begins_where_it_should_or_where_history_does() {
+        let mut history = history(99, usize::MAX);
+        let mut record = |second, lives| {
+            let mut sample = sample(second, lives);
+            sample.host.system_nanoseconds = Some(second as u64);
+            history.record(&sample);
+        };
+        record(1, &[7]);
+        record(2, &[7, 8]);
+        record(3, &[7, 9]);
+        record(4, &[7, 9]);
+        let at = |second| Timestamp::new(second, 0).unwrap();
+        let look = |end, seconds| {
+            let window = history.window(at(end), Duration::from_secs(seconds))?;
+            let number = |point: Point| point[1];
+            let rows = window.rows.into_iter();
+            let rows: Vec<_> =
+                rows.map(|(path, ends)| (path, ends.from.map(number), number(ends.to))).collect();
+            Some((window.from.as_second(), window.system_nanoseconds, rows))
+        };
+        let seven = |from, to| ("/life-7".to_owned(), Some(Some(from)), Some(to));
+        let nine = |to| ("/life-9".to_owned(), None, Some(to));
+        assert_eq!(look(4, 2), Some((2, Some(2), vec![seven(20, 40), nine(40)])));
+        assert_eq!(look(3, 1), Some((2, Some(1), vec![seven(20, 30), nine(30)])));
+        assert_eq!(look(9, 99), Some((1, Some(3), vec![seven(10, 40), nine(40)])));
+        assert_eq!((look(1, 1), look(0, 1)), (None, None));
     }
 
     #[test]

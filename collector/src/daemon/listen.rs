@@ -12,6 +12,8 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
+use crate::{cli::run::DEFAULT_SOCKET, identity::Socket};
+
 /// Owner and group may use the socket: who may connect may read everything.
 const SOCKET_MODE: u32 = 0o660;
 
@@ -24,10 +26,19 @@ pub(super) struct Listeners {
 
 impl Listeners {
     /// Binds all of them.
-    pub(super) fn bind(addresses: &[SocketAddr], socket: Option<&Path>) -> Result<Self> {
+    pub(super) fn bind(addresses: &[SocketAddr], socket: &Socket) -> Result<Self> {
         let tcp = addresses.iter().map(bind_tcp).collect::<Result<_>>()?;
-        let unix = socket.map(bind_unix).transpose()?;
-        Ok(Self { tcp, unix, path: socket.map(Path::to_owned) })
+        let (path, unix) = match socket {
+            Socket::Off => (None, None),
+            Socket::Path(path) => (Some(path.as_path()), Some(bind_unix(path)?)),
+            Socket::Auto => {
+                // Who did not ask for a socket has one where that is possible.
+                let path = Path::new(DEFAULT_SOCKET);
+                let unix = bind_unix(path).inspect_err(|error| tracing::warn!("{error:#}")).ok();
+                (unix.is_some().then_some(path), unix)
+            }
+        };
+        Ok(Self { tcp, unix, path: path.map(Path::to_owned) })
     }
 }
 
@@ -87,15 +98,16 @@ mod tests {
     fn a_dead_socket_is_replaced_and_a_living_one_is_not() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sub/tare.sock");
-        let first = Listeners::bind(&[], Some(&path)).unwrap();
-        let error = Listeners::bind(&[], Some(&path)).err().unwrap().to_string();
+        let socket = Socket::Path(path.clone());
+        let first = Listeners::bind(&[], &socket).unwrap();
+        let error = Listeners::bind(&[], &socket).err().unwrap().to_string();
         assert!(error.contains("already"), "{error}");
         let mode = fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, SOCKET_MODE);
         drop(first);
         assert!(!path.exists());
         drop(UnixListener::bind(&path).unwrap());
-        drop(Listeners::bind(&[], Some(&path)).unwrap());
+        drop(Listeners::bind(&[], &socket).unwrap());
     }
 
     #[test]
@@ -103,7 +115,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("precious");
         fs::write(&path, "x").unwrap();
-        assert!(Listeners::bind(&[], Some(&path)).is_err());
+        assert!(Listeners::bind(&[], &Socket::Path(path.clone())).is_err());
         assert_eq!(fs::read_to_string(&path).unwrap(), "x");
     }
 }

@@ -39,7 +39,7 @@ use tokio::{
 
 use self::{budget::Budget, listen::Listeners, server::Server, settings::Settings, shot::State};
 use crate::{
-    collector::Collector,
+    collector::{Collector, give_memory_back},
     config::{Common, Limits, Run},
     logging::Logging,
     output::prometheus::Sampling,
@@ -54,6 +54,10 @@ pub struct Control {
     pub logging: Logging,
 }
 
+/// After so many samples everybody's files are open and read, and what that took for a moment can be
+/// given back.
+const SETTLED_SAMPLES: u64 = 2;
+
 /// Runs until it is told to end.
 ///
 /// # Errors
@@ -64,7 +68,7 @@ pub async fn run(common: &Common, run: &Run, control: &Control) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let hangup = signal(SignalKind::hangup())?;
     // What is wrong with addresses and files is told before anything is loaded.
-    let listeners = Listeners::bind(&run.listen, run.socket.as_deref())?;
+    let listeners = Listeners::bind(&run.listen, &run.socket)?;
     let settings = watch::Sender::new(Arc::new(Settings::load(run.clone())?));
     let state = Arc::new(State::new(run));
     let server = Server::spawn(listeners, Arc::clone(&state), settings.subscribe())?;
@@ -186,7 +190,11 @@ impl Daemon {
         sampling.history_bytes = history_bytes as u64;
         sampling.budget_level = self.budget.level();
         sampling.histograms = self.budget.has_histograms();
+        let samples = sampling.samples;
         self.state.publish(picture, sampling.clone(), self.interval);
+        if samples == SETTLED_SAMPLES {
+            give_memory_back();
+        }
     }
 }
 

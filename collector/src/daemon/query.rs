@@ -39,12 +39,18 @@ pub(super) fn span(get: impl Fn(&str) -> Option<String>) -> Result<Span, String>
         };
         get(name).map(parse).transpose()
     };
-    let step = get("step").map(|text| {
+    let step = seconds("step", get("step"))?.unwrap_or_default();
+    Ok(Span { from: time("from")?, to: time("to")?, step })
+}
+
+/// Reads a number of seconds, if there is one; what is wrong with it.
+pub(super) fn seconds(name: &str, text: Option<String>) -> Result<Option<Duration>, String> {
+    let parse = |text: String| {
         let seconds = text.strip_suffix('s').unwrap_or(&text).parse().ok();
-        let step = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
-        step.ok_or_else(|| format!("`step` is no number of seconds: {text}"))
-    });
-    Ok(Span { from: time("from")?, to: time("to")?, step: step.transpose()?.unwrap_or_default() })
+        let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+        duration.ok_or_else(|| format!("`{name}` is no number of seconds: {text}"))
+    };
+    text.map(parse).transpose()
 }
 
 fn parse_time(text: &str) -> Option<Timestamp> {

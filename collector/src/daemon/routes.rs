@@ -44,7 +44,7 @@ tare: what every container on this host uses
 
 /metrics                     for Prometheus
 /healthz /readyz             whether it works, whether it is ready
-/api/v1/snapshot             everything, as `tare stats --format json`
+/api/v1/snapshot             everything, as `tare snapshot --format json`; window=
 /api/v1/containers           what is alive; /api/v1/containers/NAME-OR-ID for one
 /api/v1/ended                what ended
 /api/v1/host                 the host
@@ -119,6 +119,9 @@ impl Service {
             }
             "/api/v1/events" => return self.stream(),
             "/api/v1/history" => return self.history(request),
+            "/api/v1/snapshot" if request.uri().query().is_some() => {
+                return self.look_back(request);
+            }
             "/metrics" => Page::Metrics(query::exposition(header_text(request, header::ACCEPT))),
             "/api/v1/snapshot" => Page::Snapshot,
             "/api/v1/containers" => Page::Containers,
@@ -177,11 +180,7 @@ impl Service {
     }
 
     fn history<B>(&self, request: &Request<B>) -> Answer {
-        let query = request.uri().query().unwrap_or_default();
-        let get = |name: &str| {
-            let mut pairs = form_urlencoded::parse(query.as_bytes());
-            pairs.find(|(found, _)| found == name).map(|(_, value)| value.into_owned())
-        };
+        let get = |name: &str| parameter(request, name);
         let Some(container) = get("container") else {
             return failure(StatusCode::BAD_REQUEST, "`container` is missing: a name or an id");
         };
@@ -200,6 +199,24 @@ impl Service {
                 failure(StatusCode::BAD_REQUEST, &message)
             }
         }
+    }
+
+    /// Everything, with rates over a longer time than between two samples.
+    fn look_back<B>(&self, request: &Request<B>) -> Answer {
+        let window = match query::seconds("window", parameter(request, "window")) {
+            Ok(window) => window.unwrap_or_default(),
+            Err(message) => return failure(StatusCode::BAD_REQUEST, &message),
+        };
+        self.with_latest(|shot| {
+            let mut snapshot = Formatted::snapshot(shot, self.settings().run.scope);
+            snapshot.watched_since = Some(self.started_at);
+            let window = self.state.history().window(shot.picture.newer.time, window);
+            // Without a history there is the interval between the last two samples.
+            if let Some(window) = window {
+                snapshot.look_back(&window);
+            }
+            answer(StatusCode::OK, JSON, json(&snapshot).into())
+        })
     }
 
     fn stream(&self) -> Answer {
@@ -242,6 +259,12 @@ impl Service {
 fn closing(mut answer: Answer) -> Answer {
     answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     answer
+}
+
+/// A parameter of the query, decoded.
+fn parameter<B>(request: &Request<B>, name: &str) -> Option<String> {
+    let mut pairs = form_urlencoded::parse(request.uri().query()?.as_bytes());
+    pairs.find(|(found, _)| found == name).map(|(_, value)| value.into_owned())
 }
 
 fn header_text<B>(request: &Request<B>, name: HeaderName) -> &str {

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::Duration,
 };
 
@@ -23,8 +24,24 @@ use crate::{
     sample::{self, Families, Receipt, Receipts, Sample, Usage},
 };
 
+/// How much of a report is wanted.
+#[derive(Clone, Copy, Debug)]
+pub struct Extent {
+    /// Whether it says who shares a network namespace with whom: on a host's own network these are
+    /// as many names as the square of its containers.
+    pub neighbours: bool,
+    /// How many receipts it has at most, the latest.
+    pub ended_max: usize,
+}
+
+impl Extent {
+    /// All there is.
+    pub const WHOLE: Self = Self { neighbours: true, ended_max: usize::MAX };
+}
+
 /// Derives what people read out from a sample and, for rates, one taken before it.
 pub fn report(
+    extent: Extent,
     older: Option<&Sample>,
     newer: &Sample,
     receipts: &Receipts,
@@ -38,7 +55,7 @@ pub fn report(
         system_nanoseconds: older.and_then(|older| {
             newer.host.system_nanoseconds?.checked_sub(older.host.system_nanoseconds?)
         }),
-        members: members(newer),
+        members: extent.neighbours.then(|| members(newer)),
         newer,
     };
     Report {
@@ -52,7 +69,12 @@ pub fn report(
         ),
         sources,
         containers: newer.usages.iter().map(|usage| pair.container(usage)).collect(),
-        ended: receipts.iter().rev().map(|receipt| pair.ended(receipt)).collect(),
+        ended: receipts
+            .iter()
+            .rev()
+            .take(extent.ended_max)
+            .map(|receipt| pair.ended(receipt))
+            .collect(),
     }
 }
 
@@ -60,7 +82,8 @@ struct Pair<'a> {
     before: HashMap<Serial, &'a Usage>,
     /// Time that all CPUs together spent between the samples, as `docker stats` counts it.
     system_nanoseconds: Option<u64>,
-    members: HashMap<NamespaceId, Vec<&'a Usage>>,
+    /// Who is in each network namespace, if that is wanted.
+    members: Option<HashMap<NamespaceId, Vec<&'a Usage>>>,
     newer: &'a Sample,
 }
 
@@ -114,7 +137,7 @@ impl Pair<'_> {
         container.network.interfaces =
             receipt.interfaces.as_deref().map(|devices| interfaces(devices));
         // A namespace that is gone is shared with nobody, and its number may be another's by now.
-        container.network.shared_with = None;
+        (container.network.namespace, container.network.shared_with) = (None, None);
         let Families { cpu, memory, pids, interfaces, sockets, block } = receipt.finality;
         let tcp = match container.network.tcp_events {
             Some(_) => sockets,
@@ -187,8 +210,8 @@ impl Pair<'_> {
     fn network(&self, usage: &Usage) -> Network {
         let namespace = usage.namespace;
         let devices = namespace.and_then(|namespace| self.newer.namespaces.get(&namespace));
-        let shared_with = namespace.map(|namespace| {
-            let others = self.members.get(&namespace).into_iter().flatten();
+        let shared_with = namespace.zip(self.members.as_ref()).map(|(namespace, members)| {
+            let others = members.get(&namespace).into_iter().flatten();
             let others = others.filter(|other| other.member.serial != usage.member.serial);
             others.map(|other| id(other).to_owned()).collect()
         });
@@ -199,6 +222,7 @@ impl Pair<'_> {
                 kernel::Sockets::L3 => packets(cell, self.since(usage)),
             }),
             tcp_events: self.tcp_events(usage),
+            namespace,
             shared_with,
             host_namespace: namespace
                 .zip(self.newer.host_namespace)
@@ -293,7 +317,7 @@ fn memory(member: &Usage, sample: &Sample) -> Memory {
         limits: resources::memory_limits(limits),
         huge_pages: resources::huge_pages(&member.seldom),
         pressure: resources::pressure(member.pressures.memory),
-        stat: usage.stat.iter().map(|(name, value)| (name.to_owned(), value)).collect(),
+        stat: usage.stat.iter().map(|(name, value)| (Arc::clone(name), value)).collect(),
     }
 }
 

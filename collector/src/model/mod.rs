@@ -10,23 +10,25 @@ mod host;
 mod point;
 mod resources;
 mod snapshot;
+mod window;
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::block::{Block, Count, Device, Histogram, Latency};
 pub use self::change::{Change, Delay, changes};
-pub use self::derive::report;
+pub use self::derive::{Extent, report};
 pub use self::host::{
     Disk, Host, HostCpu, HugePages as HostHugePages, NetworkDevice, NumaNode, Pressures,
 };
 pub use self::point::{POINT_FIELDS, point};
 pub use self::resources::{CpuSettings, HugePages, MemoryEvents, MemoryLimits, Pressure, Tree};
 pub use self::snapshot::{SNAPSHOT_VERSION, Snapshot};
+pub use self::window::{Ends, Point, Window};
 /// Counters of one network device.
-pub use crate::network::InterfaceCounters as Interface;
+pub use crate::network::{InterfaceCounters as Interface, NamespaceId};
 pub use crate::sources::{Family, Source, Sources, State};
 
 /// One of a few fixed words, or what a file says in its place.
@@ -277,7 +279,7 @@ pub struct Memory {
     /// everything that is derived from these.
     pub stat_at: Option<Timestamp>,
     /// The kernel's `memory.stat`, whole.
-    pub stat: BTreeMap<String, u64>,
+    pub stat: BTreeMap<Arc<str>, u64>,
 }
 
 /// Network.
@@ -290,6 +292,9 @@ pub struct Network {
     pub sockets: Option<Sockets>,
     /// What became of the TCP connections of the container's own sockets.
     pub tcp_events: Option<TcpEvents>,
+    /// Its network namespace, for who compares rows of one report.
+    #[serde(skip)]
+    pub namespace: Option<NamespaceId>,
     /// Ids of the others in the same network namespace; `None` if unknown.
     pub shared_with: Option<Vec<String>>,
     /// Whether that namespace is the host's.

@@ -3,13 +3,13 @@
 use tare_ebpf::BlockCell;
 
 use crate::{
-    model::{block::is_stacked, derive::working_set},
+    model::{block::is_stacked, derive::working_set, window::Point},
     network::InterfaceCounters,
     sample::{Sample, Usage},
 };
 
 /// What the numbers of [`point`] are.
-pub const POINT_FIELDS: [&str; 9] = [
+pub const POINT_FIELDS: [&str; 14] = [
     "cpu_usage_nanoseconds",
     "memory_working_set_bytes",
     "network_receive_bytes",
@@ -19,10 +19,15 @@ pub const POINT_FIELDS: [&str; 9] = [
     "block_read_bytes",
     "block_write_bytes",
     "pids",
+    "cpu_periods",
+    "cpu_throttled_periods",
+    "cpu_throttled_nanoseconds",
+    "memory_oom_kills",
+    "tcp_retransmits",
 ];
 
-/// A container's numbers in a sample, in the order of [`POINT_FIELDS`]. `None` is unknown.
-pub fn point(usage: &Usage, sample: &Sample) -> [Option<u64>; POINT_FIELDS.len()] {
+/// A container's numbers in a sample.
+pub fn point(usage: &Usage, sample: &Sample) -> Point {
     let devices = usage.namespace.and_then(|namespace| sample.namespaces.get(&namespace));
     let network = |bytes: fn(&InterfaceCounters) -> u64| {
         devices.map(|devices| devices.iter().map(|(_, counters)| bytes(counters)).sum())
@@ -39,6 +44,11 @@ pub fn point(usage: &Usage, sample: &Sample) -> [Option<u64>; POINT_FIELDS.len()
         read,
         written,
         usage.pids,
+        usage.cpu.periods,
+        usage.cpu.throttled_periods,
+        usage.cpu.throttled_nanoseconds,
+        usage.memory.events.oom_kill,
+        usage.net.filter(|_| sample.retransmits).map(|net| net.tcp_events.retransmits),
     ]
 }
 

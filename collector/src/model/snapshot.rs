@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::model::{Change, Report, changes};
@@ -14,6 +15,9 @@ pub const SNAPSHOT_VERSION: u64 = 1;
 pub struct Snapshot {
     /// [`SNAPSHOT_VERSION`].
     pub version: u64,
+    /// Since when the daemon that took it had been watching; `None` if no daemon took it.
+    #[serde(default)]
+    pub watched_since: Option<Timestamp>,
     /// What is known.
     #[serde(flatten)]
     pub report: Report,
@@ -27,7 +31,7 @@ impl Snapshot {
     /// Of one report, or of two that were made one after the other.
     pub fn new(older: Option<&Report>, newer: Report) -> Self {
         let changes = older.map(|older| changes(older, &newer)).unwrap_or_default();
-        Self { version: SNAPSHOT_VERSION, report: newer, changes }
+        Self { version: SNAPSHOT_VERSION, watched_since: None, report: newer, changes }
     }
 
     /// Forgets changes of those who are not in the report any more.

@@ -88,10 +88,10 @@ impl Registry {
     /// network namespace.
     pub fn inhabited(&mut self, serial: Serial, pid: u32) {
         let Some(tracked) = self.tracked.get_mut(&serial) else { return };
-        if tracked.visits < 2 {
-            if let Err(fault) = open(&self.hierarchies, tracked) {
-                self.faults.tell(&fault);
-            }
+        if tracked.visits < 2
+            && let Err(fault) = open(&self.hierarchies, tracked)
+        {
+            self.faults.tell(&fault);
         }
         // A process that ended by now is no fault, and neither is one that cannot be looked at:
         // the regular visits tell that.

@@ -11,7 +11,7 @@ use crate::{
     cgroup::{self, CgroupFiles, Hierarchies, ReadError},
     identity::Names,
     network::{NamespaceId, Namespaces},
-    registry::{Registry, Tracked, VISITS_BETWEEN_ATTEMPTS, YOUNG_VISITS, chain, faults::Faults},
+    registry::{Registry, Tracked, VISITS_BETWEEN_ATTEMPTS, YOUNG_VISITS, chain},
 };
 
 /// The most threads that open files. They contend for the kernel's locks of one file system.

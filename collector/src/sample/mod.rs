@@ -13,7 +13,7 @@ mod reconcile;
 mod segments;
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet, hash_map::Entry},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque, hash_map::Entry},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -41,6 +41,10 @@ use crate::{
 /// repairs what nobody knows to be broken.
 const REPAIR_INTERVAL: Duration = Duration::from_secs(30);
 
+/// Samples to be overwritten that are kept at most. The last one is being read still, and so is the
+/// one before it where rates are made of them on another thread.
+const SPARES_MAX: usize = 2;
+
 /// Takes samples.
 pub struct Sampler {
     /// Who is alive.
@@ -66,9 +70,8 @@ pub struct Sampler {
     /// Members whose last process has ended.
     closing: HashMap<Serial, Closing>,
     last: Option<Arc<Sample>>,
-    /// The sample before it, to be overwritten.
-    spare: Option<Arc<Sample>>,
-    /// The namespaces that the sample being taken has.
+    /// The samples before it, the oldest first: to be overwritten when nobody holds them.
+    spares: VecDeque<Arc<Sample>>,
     lost_events: u64,
     walked: Option<Instant>,
 }
@@ -99,7 +102,7 @@ impl Sampler {
             receipts,
             closing: HashMap::new(),
             last: None,
-            spare: None,
+            spares: VecDeque::new(),
             lost_events: 0,
             walked: None,
         }
@@ -124,17 +127,19 @@ impl Sampler {
 
     /// Takes a sample of those who are known, without looking for others.
     ///
-    /// The sample before the last is overwritten if nobody holds it any more. Then, as long as
+    /// A sample before the last is overwritten if nobody holds it any more. Then, as long as
     /// nobody and nothing new is there, no memory is allocated.
     pub fn measure(&mut self) -> Arc<Sample> {
-        let mut sample = self.spare.take().unwrap_or_default();
-        if Arc::get_mut(&mut sample).is_none() {
-            sample = Arc::default();
-        }
+        let free = self.spares.iter_mut().position(|sample| Arc::get_mut(sample).is_some());
+        let mut sample = free.and_then(|free| self.spares.remove(free)).unwrap_or_default();
         if let Some(sample) = Arc::get_mut(&mut sample) {
             self.fill(sample);
         }
-        self.spare = self.last.replace(Arc::clone(&sample));
+        self.spares.extend(self.last.replace(Arc::clone(&sample)));
+        // Whoever holds an older one for long keeps it to himself.
+        while self.spares.len() > SPARES_MAX {
+            self.spares.pop_front();
+        }
         sample
     }
 

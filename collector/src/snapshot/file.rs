@@ -17,7 +17,7 @@ use tempfile::NamedTempFile;
 use crate::model::{SNAPSHOT_VERSION, Snapshot};
 
 /// The most that a saved snapshot may be, unpacked: some tens of thousands of containers.
-const MAX_BYTES: u64 = 256 * 1024 * 1024;
+pub(super) const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
 /// How a zstd frame begins (RFC 8878, 3.1.1).
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -119,7 +119,7 @@ fn limited(input: &mut dyn Read) -> Result<Vec<u8>> {
 }
 
 /// Total over any bytes.
-fn parse(bytes: Vec<u8>) -> Result<Snapshot> {
+pub(super) fn parse(bytes: Vec<u8>) -> Result<Snapshot> {
     let bytes = if bytes.starts_with(&ZSTD_MAGIC) { unpack(&bytes)? } else { bytes };
     // A newer format may lack what this one needs, so its version is looked at first.
     #[derive(Deserialize)]

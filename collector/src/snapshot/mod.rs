@@ -1,5 +1,6 @@
 //! `tare snapshot`: everything known about this host, or what was saved of one, on one page.
 
+mod ask;
 mod file;
 
 use std::{
@@ -36,13 +37,24 @@ pub async fn run(common: &Common, options: &config::Snapshot) -> Result<()> {
     }
     let mut snapshot = match &options.read {
         Some(path) => file::read(path)?,
-        None => take(common, options).await?,
+        None => look(common, options).await?,
     };
     narrow(&mut snapshot, &options.names)?;
     if let Some(path) = &options.output {
         file::write(path, &snapshot)?;
     }
     timed("printing", || print(&snapshot, options))
+}
+
+/// Asks the daemon, if there is one, or else looks at this host. Whom the daemon does not know may
+/// be found by looking.
+async fn look(common: &Common, options: &config::Snapshot) -> Result<Snapshot> {
+    if let Some(mut snapshot) = ask::snapshot(common, options).await
+        && narrow(&mut snapshot, &options.names).is_ok()
+    {
+        return Ok(snapshot);
+    }
+    take(common, options).await
 }
 
 /// Looks at this host.

@@ -161,6 +161,9 @@ fn rude_clients_do_not_disturb_the_others() -> Result<()> {
         let shown = String::from_utf8_lossy(&request[..request.len().min(40)]);
         ensure!(statuses.contains(&answer.status), "{shown}: {answer:?}");
     }
+    // One never comes to the end of a question.
+    let mut dawdler = http::connect(daemon.socket())?;
+    dawdler.write_all(b"GET /metrics HTTP/1.1\r\nX-Long: ")?;
     // Fifty ask, and nobody takes the answer.
     let mut slow = Vec::new();
     for _ in 0..50 {
@@ -191,9 +194,6 @@ fn rude_clients_do_not_disturb_the_others() -> Result<()> {
         Ok((daemon.metric("tare_http_timeouts_total")? >= 50.0).then_some(()))
     })?;
     drop(slow);
-    // So is who never comes to the end of a question.
-    let mut dawdler = http::connect(daemon.socket())?;
-    dawdler.write_all(b"GET /metrics HTTP/1.1\r\nX-Long: ")?;
     wait::until("a client that sends a byte a second to be cut off", PATIENCE, || {
         std::thread::sleep(Duration::from_secs(1));
         Ok(dawdler.write_all(b"x").is_err().then_some(()))

@@ -3,7 +3,6 @@
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
@@ -143,7 +142,7 @@ fn over_tcp_only_those_with_a_key_get_in_and_tls_is_spoken() -> Result<()> {
 
     fs::write(&tokens, "abracadabra\n")?;
     daemon.signal(Signal::SIGHUP)?;
-    wait::until("the new token", Duration::from_secs(5), || {
+    wait::until("the new token", PATIENCE, || {
         let new = ask(&["--header", "Authorization: Bearer abracadabra"], "/metrics")?;
         Ok((new == 200).then_some(()))
     })?;

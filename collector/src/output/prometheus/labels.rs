@@ -59,15 +59,12 @@ pub(super) fn write_label(out: &mut Vec<u8>, first: &mut bool, name: &str, value
 pub(super) fn network_owners(containers: &[Container]) -> Vec<bool> {
     let mut order: Vec<usize> = (0..containers.len()).collect();
     order.sort_by_key(|index| containers[*index].sandbox != Some(true));
-    let mut taken: HashSet<&str> = HashSet::new();
+    let mut taken = HashSet::new();
     let mut owners = vec![false; containers.len()];
     for index in order {
-        let Container { id, network, .. } = &containers[index];
-        let Some(others) = &network.shared_with else { continue };
-        if network.host_namespace != Some(true) && !taken.contains(id.as_str()) {
-            owners[index] = true;
-            taken.extend(others.iter().map(String::as_str));
-        }
+        let network = &containers[index].network;
+        let Some(namespace) = network.namespace else { continue };
+        owners[index] = network.host_namespace != Some(true) && taken.insert(namespace);
     }
     owners
 }

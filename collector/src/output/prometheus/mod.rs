@@ -31,7 +31,7 @@ use self::{
     samples::Samples,
 };
 use crate::{
-    model::{Container, Report},
+    model::{Container, Extent, Report},
     output::prometheus::labels::network_owners,
 };
 
@@ -46,6 +46,13 @@ pub struct Options {
     pub ended: usize,
     /// Whether histograms are exported: they are most of the lines of a container with block I/O.
     pub histograms: bool,
+}
+
+impl Options {
+    /// What of a report is written.
+    pub fn extent(&self) -> Extent {
+        Extent { neighbours: false, ended_max: self.ended }
+    }
 }
 
 /// The labels that tell containers apart.

@@ -83,6 +83,8 @@ pub struct Process {
     pub resident_bytes: Option<u64>,
     /// File descriptors.
     pub open_fds: Option<u64>,
+    /// System calls that read, and that wrote.
+    pub calls: Option<(u64, u64)>,
     /// When it started.
     pub started_at: Option<Timestamp>,
 }
@@ -219,6 +221,15 @@ pub(super) const FAMILIES: &[Family] = &[
         "process_resident_memory_bytes",
         "Resident memory of Tare.",
         Of::Own(|own, out| out.value(own.process.resident_bytes)),
+    ),
+    counter_of(
+        "tare_system_calls_total",
+        "Calls of Tare to the kernel to read and to write, which are most of all.",
+        Of::Own(|own, out| {
+            let (read, written) = own.process.calls.unzip();
+            out.with(&[("kind", "read")], read);
+            out.with(&[("kind", "write")], written);
+        }),
     ),
     gauge_of(
         "process_open_fds",

@@ -13,8 +13,11 @@ pub(super) const FAMILIES: &[Family] = &[
     ),
     gauge(
         "container_spec_cpu_shares",
-        "Share of CPU time where it is short; only on cgroup v1, where 1024 is usual.",
-        |row, out| out.value(row.cpu.settings.shares),
+        "Share of CPU time where it is short, by cgroup v1's measure; on v2 made of the weight.",
+        |row, out| {
+            let settings = &row.cpu.settings;
+            out.value(settings.shares.or_else(|| settings.weight.and_then(shares)));
+        },
     ),
     gauge("container_spec_memory_limit_bytes", "Limit of memory.", |row, out| {
         out.value(row.memory.limits.max_bytes);
@@ -34,6 +37,26 @@ pub(super) const FAMILIES: &[Family] = &[
     ),
 ];
 
+/// As cAdvisor has it: the weights from 1 to 10,000 stand for 2 to 262,144 shares, in even steps.
+/// `None` for what is no weight.
+fn shares(weight: u64) -> Option<u64> {
+    (1..=10_000).contains(&weight).then(|| 2 + (weight - 1) * 262_142 / 9_999)
+}
+
 fn microseconds(seconds: f64) -> u64 {
     (seconds * 1e6).round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_become_the_shares_that_cadvisor_tells() {
+        for (weight, expected) in
+            [(0, None), (1, Some(2)), (100, Some(2_597)), (10_000, Some(262_144)), (10_001, None)]
+        {
+            assert_eq!(shares(weight), expected, "{weight}");
+        }
+    }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::*;
 use crate::{
-    model::{Compose, Histogram, Kind, Latency, Pod},
+    model::{Compose, Histogram, Kind, Latency, NamespaceId, Pod},
     output::fixture,
 };
 
@@ -57,24 +57,24 @@ fn values_of_labels_are_escaped() {
 
 #[test]
 fn the_devices_of_a_shared_namespace_are_counted_once() {
-    let member = |id: &str, others: &[&str]| {
+    let member = |id: &str, namespace: u64| {
         let mut row = fixture::web();
         (row.id, row.cgroup) = (id.to_owned(), format!("/{id}"));
-        row.network.shared_with = Some(others.iter().map(|&id| id.to_owned()).collect());
+        row.network.namespace = Some(NamespaceId(namespace));
         row
     };
-    let mut sandbox = member("c", &["a", "b"]);
+    let mut sandbox = member("c", 1);
     sandbox.sandbox = Some(true);
-    let mut host = member("e", &[]);
+    let mut host = member("e", 3);
     host.network.host_namespace = Some(true);
     let rows = vec![
-        member("a", &["b", "c"]),
-        member("b", &["a", "c"]),
+        member("a", 1),
+        member("b", 1),
         sandbox,
-        member("d", &[]),
+        member("d", 2),
         host,
-        member("f", &["g"]),
-        member("g", &["f"]),
+        member("f", 4),
+        member("g", 4),
     ];
     assert_eq!(network_owners(&rows), [false, false, true, true, false, true, false]);
     let text = scrape(rows, &Options::default(), Exposition::Text);

@@ -26,7 +26,7 @@ const INDENT: usize = 11;
 pub fn render(snapshot: &Snapshot, chosen: bool) -> Page {
     let mut page = Page::default();
     let report = &snapshot.report;
-    heading(&mut page, report);
+    heading(&mut page, snapshot);
     let (mut anything, sections) = (false, sections(snapshot, chosen));
     for section in &sections {
         anything |= !section.rows.is_empty();
@@ -40,7 +40,8 @@ pub fn render(snapshot: &Snapshot, chosen: bool) -> Page {
     page
 }
 
-fn heading(page: &mut Page, report: &Report) {
+fn heading(page: &mut Page, snapshot: &Snapshot) {
+    let report = &snapshot.report;
     let Host { hostname, kernel, os_name, uptime_seconds, .. } = &report.host;
     let name = hostname.as_deref().unwrap_or("an unnamed host");
     let kernel = kernel.as_ref().map(|kernel| format!("Linux {kernel}"));
@@ -52,7 +53,7 @@ fn heading(page: &mut Page, report: &Report) {
     page.labelled("cpu", INDENT, &processors(&report.host));
     page.labelled("memory", INDENT, &memory(&report.host));
     page.labelled("waiting", INDENT, &waiting(&report.host));
-    page.labelled("shown", INDENT, &shown(report));
+    page.labelled("shown", INDENT, &shown(snapshot));
 }
 
 fn join(parts: impl IntoIterator<Item = Option<String>>) -> String {
@@ -105,7 +106,8 @@ fn waiting(host: &Host) -> String {
     }
 }
 
-fn shown(report: &Report) -> String {
+fn shown(snapshot: &Snapshot) -> String {
+    let Snapshot { report, watched_since, .. } = snapshot;
     let counted = |kind: Kind, one: &str| {
         let count = report.containers.iter().filter(|row| row.kind == kind).count();
         (count > 0).then(|| format!("{count} {one}{}", if count == 1 { "" } else { "s" }))
@@ -117,9 +119,16 @@ fn shown(report: &Report) -> String {
         (others > 0).then(|| format!("{others} of the other cgroups")),
     ]);
     let rows = if rows.is_empty() { "no containers or services".to_owned() } else { rows };
-    match report.interval_seconds {
+    let rates = match report.interval_seconds {
         Some(seconds) => format!("{rows}; rates over {seconds:.1} s"),
         None => format!("{rows}; totals so far, no rates: a single sample"),
+    };
+    match watched_since {
+        Some(since) => {
+            let watched = span(report.time.duration_since(*since).as_secs_f64().max(0.0));
+            format!("{rates}; by the daemon, which has watched for {watched}")
+        }
+        None => rates,
     }
 }
 
