@@ -9,9 +9,9 @@ use tare::cgroup::find_hierarchies;
 use tare::devices::Devices;
 use tare::diskstats::Diskstats;
 use tare::host::{HostFacts, HostFiles};
-use tare::identity::{AllowedLabels, Names, Socket, Sockets};
+use tare::identity::{Allowed, Names, Socket, Sockets};
 use tare::kernel::{self, Kernel, Options};
-use tare::model;
+use tare::model::{self, Extent};
 use tare::network::{InterfaceCounters, NamespaceId, Namespaces};
 use tare::registry::{Follow, Registry};
 use tare::sample::{BlockBooks, Receipts, Sample, Sampler, SegmentBooks};
@@ -75,7 +75,15 @@ fn report() -> Result<Work> {
     let facts = HostFacts::read(&tree.part("proc"), &tree.part("sys"));
     let receipts = Receipts::new(0, Duration::ZERO);
     Ok(Box::new(move || {
-        black_box(model::report(Some(&older), &newer, &receipts, &facts, "v2", Sources::new()));
+        black_box(model::report(
+            Extent::WHOLE,
+            Some(&older),
+            &newer,
+            &receipts,
+            &facts,
+            "v2",
+            Sources::new(),
+        ));
     }))
 }
 
@@ -100,7 +108,7 @@ fn sampler(fixture: &str) -> Result<(Tree, Sampler)> {
     let (cgroup, proc, sys) = (tree.part("cgroup"), tree.part("proc"), tree.part("sys"));
     let hierarchies = find_hierarchies(&proc, Some(&cgroup))?;
     let sockets = Sockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
-    let names = Names::new(sockets, AllowedLabels::default());
+    let names = Names::new(sockets, Allowed::default());
     let namespaces = Namespaces::new(&proc);
     let registry = Registry::new(hierarchies, None, Follow::Containers, namespaces, names);
     let kernel = Kernel::start(&Options {
