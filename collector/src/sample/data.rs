@@ -40,7 +40,7 @@ pub struct Sample {
     pub host_namespace: Option<NamespaceId>,
     /// Devices of each network namespace in use.
     pub namespaces: HashMap<NamespaceId, Arc<Interfaces>>,
-    /// The block devices that the usages name, by [`Key::device`].
+    /// The block devices that the usages name, by [`Key::device`](tare_ebpf::Key::device).
     pub block_devices: BTreeMap<u32, BlockDevice>,
     /// Whether block I/O is charged in a v1 hierarchy.
     pub block_is_v1: bool,
@@ -77,7 +77,7 @@ pub struct Usage {
     pub io: Option<IoUsage>,
     /// Sockets.
     pub net: Option<NetCell>,
-    /// Block requests by device ([`Key::device`]).
+    /// Block requests by device ([`Key::device`](tare_ebpf::Key::device)).
     pub block: Option<BTreeMap<u32, BlockCell>>,
     /// How it came to life.
     pub startup: Startup,
