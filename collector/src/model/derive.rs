@@ -24,11 +24,14 @@ use crate::{
     sample::{self, Families, Receipt, Receipts, Sample, Usage},
 };
 
+/// Of how many others in its network namespace a row has the ids: the host's has as many as the host
+/// has containers on it, and a report would grow with the square of their number.
+pub const NEIGHBOURS_MAX: usize = 64;
+
 /// How much of a report is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
-    /// Whether it says who shares a network namespace with whom: on a host's own network these are
-    /// as many names as the square of its containers.
+    /// Whether it says who shares a network namespace with whom.
     pub neighbours: bool,
     /// How many receipts it has at most, the latest.
     pub ended_max: usize,
@@ -137,7 +140,8 @@ impl Pair<'_> {
         container.network.interfaces =
             receipt.interfaces.as_deref().map(|devices| interfaces(devices));
         // A namespace that is gone is shared with nobody, and its number may be another's by now.
-        (container.network.namespace, container.network.shared_with) = (None, None);
+        container.network.namespace = None;
+        (container.network.shared_with, container.network.shared_with_count) = (None, None);
         let Families { cpu, memory, pids, interfaces, sockets, block } = receipt.finality;
         let tcp = match container.network.tcp_events {
             Some(_) => sockets,
@@ -210,10 +214,12 @@ impl Pair<'_> {
     fn network(&self, usage: &Usage) -> Network {
         let namespace = usage.namespace;
         let devices = namespace.and_then(|namespace| self.newer.namespaces.get(&namespace));
-        let shared_with = namespace.zip(self.members.as_ref()).map(|(namespace, members)| {
-            let others = members.get(&namespace).into_iter().flatten();
-            let others = others.filter(|other| other.member.serial != usage.member.serial);
-            others.map(|other| id(other).to_owned()).collect()
+        let members = namespace.zip(self.members.as_ref());
+        let members =
+            members.map(|(namespace, all)| all.get(&namespace).map_or(&[][..], |all| all));
+        let shared_with = members.map(|members| {
+            let others = members.iter().filter(|other| other.member.serial != usage.member.serial);
+            others.take(NEIGHBOURS_MAX).map(|other| id(other).to_owned()).collect()
         });
         Network {
             interfaces: devices.map(|devices| interfaces(devices)),
@@ -224,6 +230,7 @@ impl Pair<'_> {
             tcp_events: self.tcp_events(usage),
             namespace,
             shared_with,
+            shared_with_count: members.map(|members| members.len().saturating_sub(1)),
             host_namespace: namespace
                 .zip(self.newer.host_namespace)
                 .map(|(namespace, host)| namespace == host),

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::block::{Block, Count, Device, Histogram, Latency};
 pub use self::change::{Change, Delay, changes};
-pub use self::derive::{Extent, report};
+pub use self::derive::{Extent, NEIGHBOURS_MAX, report};
 pub use self::host::{
     Disk, Host, HostCpu, HugePages as HostHugePages, NetworkDevice, NumaNode, Pressures,
 };
@@ -295,8 +295,12 @@ pub struct Network {
     /// Its network namespace, for who compares rows of one report.
     #[serde(skip)]
     pub namespace: Option<NamespaceId>,
-    /// Ids of the others in the same network namespace; `None` if unknown.
+    /// Ids of the others in the same network namespace, [`NEIGHBOURS_MAX`] at most; `None` if
+    /// unknown.
     pub shared_with: Option<Vec<String>>,
+    /// How many others there are.
+    #[serde(default)]
+    pub shared_with_count: Option<usize>,
     /// Whether that namespace is the host's.
     pub host_namespace: Option<bool>,
 }

@@ -69,7 +69,10 @@ const OBJECTS: &[(&str, &str)] = &[
          memory_and_swap_max_bytes",
     ),
     ("/containers/*/memory/pressure", PRESSURE),
-    ("/containers/*/network", "interfaces sockets tcp_events shared_with host_namespace"),
+    (
+        "/containers/*/network",
+        "interfaces sockets tcp_events shared_with shared_with_count host_namespace",
+    ),
     (
         "/containers/*/network/interfaces/*",
         "rx_bytes rx_packets rx_errors rx_dropped tx_bytes tx_packets tx_errors tx_dropped",
