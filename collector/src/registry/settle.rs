@@ -76,6 +76,9 @@ impl Registry {
                 unopened.push(tracked);
             }
         }
+        if unopened.is_empty() {
+            return;
+        }
         let openers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let openers = openers.min(OPENERS_MAX).min(unopened.len() / MEMBERS_PER_OPENER);
         let queue = Mutex::new(unopened.into_iter());

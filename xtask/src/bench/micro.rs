@@ -23,8 +23,9 @@ const PROGRAM: &str = "tare-instructions";
 /// Its function that does the work; what is before and after it does not count.
 const MEASURED: &str = "tare_instructions::measured";
 
-/// More than two runs of the same program ever differ, in percent: hashes have other seeds.
-const REPEAT_PERCENT_MAX: f64 = 0.5;
+/// More than two runs of the same program ever differ, in percent: hashes have other seeds. Most cases
+/// stay within 0.02, those that walk a tree within 2.
+const REPEAT_PERCENT_MAX: f64 = 2.5;
 
 /// Which pieces of work, and what to do with their counts.
 #[derive(Args)]
