@@ -40,8 +40,6 @@ pub struct CgroupFiles {
     last_pressures: Pressures,
     /// The CPU time as it was told last, below which it never falls.
     told: CpuUsage,
-    /// Whether it was the same at the reading before.
-    idle: bool,
     /// Whether what is read now is read whole, and when it will be although it is idle.
     whole: bool,
     whole_due: Option<Instant>,
@@ -73,7 +71,6 @@ impl CgroupFiles {
             last_state: CgroupState::default(),
             last_pressures: Pressures::default(),
             told: CpuUsage::default(),
-            idle: false,
             whole: true,
             whole_due: None,
             ran_since_settings: false,
@@ -124,7 +121,6 @@ impl CgroupFiles {
 
     /// Has the next reads go to the files, whatever their pace.
     pub fn expire(&mut self) {
-        self.idle = false;
         self.whole_due = None;
         self.seldom.expire();
         if let Some(files) = &mut self.pressure {
@@ -147,10 +143,10 @@ impl CgroupFiles {
         let mut usage = files.read_cpu(trusting, buffer)?;
         usage.never_below(&self.told);
         let used = usage.usage_nanoseconds;
-        self.idle = used.is_some() && used == self.told.usage_nanoseconds;
+        let idle = used.is_some() && used == self.told.usage_nanoseconds;
         self.told = usage;
-        self.ran_since_settings |= !self.idle;
-        self.whole = !self.idle || !trusting;
+        self.ran_since_settings |= !idle;
+        self.whole = !idle || !trusting;
         if self.whole {
             // The first time is when all are new; from then on each has its own turn.
             let wait = if self.whole_due.is_none() { self.turn } else { IDLE_INTERVAL };

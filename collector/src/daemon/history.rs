@@ -266,7 +266,7 @@ mod tests {
         sample.usages = lives
             .iter()
             .map(|serial| {
-                let mut usage = Usage::of_nothing(*serial, &format!("/life-{serial}"));
+                let mut usage = Usage::of_path(*serial, &format!("/life-{serial}"));
                 usage.memory.usage_bytes = Some(second as u64 * 10);
                 usage
             })

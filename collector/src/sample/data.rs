@@ -132,9 +132,20 @@ impl Usage {
     /// Someone of whom nothing was read yet.
     pub fn unread(tracked: &Tracked) -> Self {
         Self {
-            member: Arc::clone(&tracked.member),
             details: tracked.details.clone(),
             namespace: tracked.namespace,
+            startup: tracked.startup,
+            oom_kill: tracked.oom_kill.clone(),
+            ..Self::of_nothing(Arc::clone(&tracked.member))
+        }
+    }
+
+    /// Someone of whom nothing is known but who it is.
+    fn of_nothing(member: Arc<Member>) -> Self {
+        Self {
+            member,
+            details: None,
+            namespace: None,
             cpu: CpuUsage::default(),
             memory: MemoryUsage::default(),
             pids: None,
@@ -147,8 +158,8 @@ impl Usage {
             latency: BTreeMap::new(),
             block_is_whole: false,
             block_reason: None,
-            startup: tracked.startup,
-            oom_kill: tracked.oom_kill.clone(),
+            startup: Startup::default(),
+            oom_kill: None,
         }
     }
 
@@ -198,31 +209,13 @@ impl Sample {
 #[cfg(test)]
 impl Usage {
     /// A plain cgroup of which nothing is known.
-    pub(crate) fn of_nothing(serial: u64, path: &str) -> Self {
-        Self {
-            member: Arc::new(Member {
-                serial: Serial(serial),
-                identity: None,
-                path: path.to_owned(),
-                cgroup_id: None,
-                older_than_us: false,
-            }),
-            details: None,
-            namespace: None,
-            cpu: CpuUsage::default(),
-            memory: MemoryUsage::default(),
-            pids: None,
-            pressures: Pressures::default(),
-            state: CgroupState::default(),
-            seldom: Arc::default(),
-            io: None,
-            net: None,
-            block: None,
-            latency: BTreeMap::new(),
-            block_is_whole: false,
-            block_reason: None,
-            startup: Startup::default(),
-            oom_kill: None,
-        }
+    pub(crate) fn of_path(serial: u64, path: &str) -> Self {
+        Self::of_nothing(Arc::new(Member {
+            serial: Serial(serial),
+            identity: None,
+            path: path.to_owned(),
+            cgroup_id: None,
+            older_than_us: false,
+        }))
     }
 }

@@ -72,7 +72,7 @@ mod tests {
     /// What stays in flight of a member's requests.
     fn in_flight(flights: &mut Flights, issued: u64, returned: u64, told: Option<u64>) -> u64 {
         let cell = BlockCell { issued, returned, ..BlockCell::default() };
-        let mut usage = Usage::of_nothing(1, "/a");
+        let mut usage = Usage::of_path(1, "/a");
         usage.block = Some(BTreeMap::from([(DISK, cell)]));
         flights.correct(std::slice::from_mut(&mut usage), told.map(|n| (DISK, n)).into_iter());
         let cell = usage.block.unwrap()[&DISK];
