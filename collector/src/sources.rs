@@ -220,7 +220,7 @@ fn sockets(registry: &Registry, kernel: &Kernel) -> Source {
     if let Some(reason) = &kernel.sockets_reason {
         return Source::degraded(source, format!("{second_best}: {reason}"));
     }
-    match registry.tracked().filter(|tracked| !tracked.has_sockets).count() {
+    match registry.inseparable() {
         0 => Source::on(source),
         lost => Source::degraded(
             source,

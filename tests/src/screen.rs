@@ -88,6 +88,14 @@ impl Screen {
         .with_context(|| format!("the screen shows:\n{}", self.now().unwrap_or_default()))
     }
 
+    /// Waits until the shell runs nothing. What is typed before that may go to a program that ends.
+    pub fn idle(&self) -> Result<()> {
+        let waited = wait::until("the shell to run nothing", PATIENCE, || {
+            Ok(self.children()?.trim().is_empty().then_some(()))
+        });
+        waited.with_context(|| format!("the screen shows:\n{}", self.now().unwrap_or_default()))
+    }
+
     /// Whether a program has taken the window over.
     pub fn is_taken(&self) -> Result<bool> {
         Ok(self.tmux(&["display-message", "-p", "#{alternate_on}"])? == "1")
@@ -95,13 +103,17 @@ impl Screen {
 
     /// The process that the shell runs.
     pub fn child(&self) -> Result<u32> {
-        let shell = self.tmux(&["display-message", "-p", "#{pane_pid}"])?;
-        let children = format!("/proc/{shell}/task/{shell}/children");
-        let children = std::fs::read_to_string(&children).with_context(|| children.clone())?;
+        let children = self.children()?;
         let Some(child) = children.split_whitespace().next() else {
             bail!("the shell runs nothing; the screen shows:\n{}", self.now()?);
         };
         child.parse().with_context(|| format!("a process id: {child}"))
+    }
+
+    fn children(&self) -> Result<String> {
+        let shell = self.tmux(&["display-message", "-p", "#{pane_pid}"])?;
+        let children = format!("/proc/{shell}/task/{shell}/children");
+        std::fs::read_to_string(&children).with_context(|| children.clone())
     }
 
     fn tmux(&self, args: &[&str]) -> Result<String> {

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 
+use crate::cgroups::{Leftovers, mount_points};
 use crate::{cmd, docker, project};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -44,6 +45,7 @@ pub(crate) struct Daemon {
     child: Option<Child>,
     /// Paths outside that were not there before.
     absent: Vec<PathBuf>,
+    _cgroups: Leftovers,
 }
 
 impl Daemon {
@@ -54,7 +56,8 @@ impl Daemon {
             data: project::target().join("docker").join(id.to_string()),
             bridge: None,
             child: None,
-            absent: absent_paths()?,
+            absent: HABITS.map(PathBuf::from).into_iter().filter(|path| !path.exists()).collect(),
+            _cgroups: Leftovers::from_now_on()?,
         };
         fs::create_dir(&daemon.run).with_context(|| format!("cannot make {:?}", daemon.run))?;
         fs::create_dir_all(&daemon.data)
@@ -213,28 +216,6 @@ fn warn(result: Result<()>) {
     }
 }
 
-/// What the daemon will make and nothing else has made before, inner paths first.
-fn absent_paths() -> Result<Vec<PathBuf>> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
-    let cgroups = cgroup_roots(&mounts).into_iter().map(|root| root.join("docker"));
-    let habits = HABITS.iter().map(PathBuf::from);
-    Ok(cgroups.chain(habits).filter(|path| !path.exists()).collect())
-}
-
-fn mount_points(mountinfo: &str) -> Vec<PathBuf> {
-    let fields = mountinfo.lines().filter_map(|line| line.split(' ').nth(4));
-    fields.map(|point| PathBuf::from(point.replace("\\040", " "))).collect()
-}
-
-fn cgroup_roots(mountinfo: &str) -> Vec<PathBuf> {
-    let is_cgroup = |line: &&str| {
-        line.split_once(" - ").is_some_and(|(_, source)| {
-            source.starts_with("cgroup ") || source.starts_with("cgroup2 ")
-        })
-    };
-    mountinfo.lines().filter(is_cgroup).flat_map(mount_points).collect()
-}
-
 fn warn_unless_on_disk(directory: &Path) -> Result<()> {
     let kind = statfs(directory)
         .with_context(|| format!("cannot tell the filesystem of {directory:?}"))?
@@ -293,16 +274,5 @@ mod tests {
     #[test]
     fn a_route_to_all_of_them_leaves_none() {
         assert_eq!(free("tun0\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\n"), None);
-    }
-
-    #[test]
-    fn cgroup_roots_are_those_of_both_versions() {
-        let mountinfo = "\
-            31 24 0:27 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n\
-            32 24 0:28 / /sys/fs/cgroup/unified rw,relatime - cgroup2 cgroup2 rw\n\
-            33 24 0:29 / /mnt/a\\040disk rw - ext4 /dev/vda rw\n";
-        let roots = ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/unified"].map(PathBuf::from);
-        assert_eq!(cgroup_roots(mountinfo), roots);
-        assert_eq!(mount_points(mountinfo)[2], PathBuf::from("/mnt/a disk"));
     }
 }

@@ -3,6 +3,7 @@
 mod bench;
 mod build;
 mod calls;
+mod cgroups;
 mod cmd;
 mod dist;
 mod docker;

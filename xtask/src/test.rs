@@ -10,6 +10,7 @@ use clap::ValueEnum;
 
 use crate::bench::micro;
 use crate::build::{self, Profile};
+use crate::cgroups::Leftovers;
 use crate::results::{self, Results, Tally};
 use crate::{cmd, docker, ebpf, lint, packages, project, tools, vm};
 
@@ -111,6 +112,8 @@ fn live() -> Result<Tally> {
     let load = build::static_load()?;
     cmd::run(live_tests().arg("--no-run"))?;
 
+    // Podman and containerd, which some tests start, leave cgroups as Docker does.
+    let _leftovers = Leftovers::from_now_on()?;
     let docker = docker::ready()?;
     let prometheus = packages::unpacked("prometheus", &["prometheus", "promtool"])?;
     results::with_second_try(|names| {

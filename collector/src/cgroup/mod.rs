@@ -34,7 +34,7 @@ pub use mounts::{
 };
 pub use pids::PidsFiles;
 pub use pressure::{Pressure, PressureFiles, Pressures, Stall, parse_pressure};
-pub use processes::first_pid;
+pub use processes::{first_pid, has_processes};
 pub use seldom::{CpuSettings, MemorySettings, Seldom, SeldomFiles};
 pub use stat_kinds::{StatKind, stat_kind};
 pub use stat_table::StatTable;

@@ -26,14 +26,18 @@ pub const MAX_SEARCHED: usize = 256;
 ///
 /// If a `cgroup.procs` is there but cannot be read.
 pub fn first_pid(hierarchies: &Hierarchies, path: &str) -> Result<Option<u32>, ReadError> {
-    let mut buffer = Vec::new();
-    for root in hierarchies.roots() {
-        let pid = search(below(root, path), &mut buffer)?;
-        if pid.is_some() {
-            return Ok(pid);
-        }
-    }
-    Ok(None)
+    search_all(hierarchies, path, parse_first_pid)
+}
+
+/// Whether a process is in the cgroup at a path or in one of its descendants, be it in the reader's
+/// PID namespace or not. It is looked for as by [`first_pid`].
+///
+/// # Errors
+///
+/// If a `cgroup.procs` is there but cannot be read.
+pub fn has_processes(hierarchies: &Hierarchies, path: &str) -> Result<bool, ReadError> {
+    let any = |text: &[u8]| (!text.is_empty()).then_some(());
+    Ok(search_all(hierarchies, path, any)?.is_some())
 }
 
 /// Finds the first process in the text of a `cgroup.procs`.
@@ -42,15 +46,35 @@ pub fn parse_first_pid(text: &[u8]) -> Option<u32> {
     pids.find(|pid| *pid != 0)
 }
 
-fn search(directory: PathBuf, buffer: &mut Vec<u8>) -> Result<Option<u32>, ReadError> {
+/// The first answer to the text of a `cgroup.procs`.
+fn search_all<T>(
+    hierarchies: &Hierarchies,
+    path: &str,
+    ask: impl Fn(&[u8]) -> Option<T>,
+) -> Result<Option<T>, ReadError> {
+    let mut buffer = Vec::new();
+    for root in hierarchies.roots() {
+        let found = search(below(root, path), &mut buffer, &ask)?;
+        if found.is_some() {
+            return Ok(found);
+        }
+    }
+    Ok(None)
+}
+
+fn search<T>(
+    directory: PathBuf,
+    buffer: &mut Vec<u8>,
+    ask: &impl Fn(&[u8]) -> Option<T>,
+) -> Result<Option<T>, ReadError> {
     let mut level = vec![directory];
     let mut searched = 0;
     while !level.is_empty() {
         for directory in &level {
-            let pid = pid_in(directory, buffer)?;
+            let found = ask_in(directory, buffer, ask)?;
             searched += 1;
-            if pid.is_some() || searched == MAX_SEARCHED {
-                return Ok(pid);
+            if found.is_some() || searched == MAX_SEARCHED {
+                return Ok(found);
             }
         }
         let room = MAX_SEARCHED - searched;
@@ -59,9 +83,13 @@ fn search(directory: PathBuf, buffer: &mut Vec<u8>) -> Result<Option<u32>, ReadE
     Ok(None)
 }
 
-fn pid_in(directory: &Path, buffer: &mut Vec<u8>) -> Result<Option<u32>, ReadError> {
+fn ask_in<T>(
+    directory: &Path,
+    buffer: &mut Vec<u8>,
+    ask: &impl Fn(&[u8]) -> Option<T>,
+) -> Result<Option<T>, ReadError> {
     match read_once(&directory.join("cgroup.procs"), buffer) {
-        Ok(text) => Ok(text.and_then(parse_first_pid)),
+        Ok(text) => Ok(text.and_then(ask)),
         Err(ReadError::Vanished) => Ok(None),
         Err(ReadError::Io { source, .. }) if is_threaded(&source) => Ok(None),
         Err(error) => Err(error),
@@ -128,6 +156,16 @@ mod tests {
         put(tree.path(), "unified/abc", "");
         put(tree.path(), "memory/abc", "12\n13\n");
         assert_eq!(first_pid(&hybrid(tree.path()), "/abc").unwrap(), Some(12));
+    }
+
+    #[test]
+    fn processes_of_other_namespaces_are_processes() {
+        let tree = tempfile::tempdir().unwrap();
+        put(tree.path(), "unified/empty", "");
+        put(tree.path(), "memory/full/inner", "0\n");
+        let hierarchies = hybrid(tree.path());
+        assert!(has_processes(&hierarchies, "/full").unwrap());
+        assert!(!has_processes(&hierarchies, "/empty").unwrap());
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 use self::{faults::Faults, tree::Tree};
 pub use self::{faults::chain, news::Place, tree::socket_ids};
 use crate::{
-    cgroup::{CgroupFiles, Hierarchies, Node, ReadError},
+    cgroup::{self, CgroupFiles, Hierarchies, Node, ReadError},
     identity::{Details, Identity, Kind, Names, classify},
     kernel::SocketIds,
     network::{NamespaceId, Namespaces},
@@ -228,6 +228,16 @@ impl Registry {
     /// The living, oldest acquaintance first.
     pub fn tracked(&self) -> impl Iterator<Item = &Tracked> {
         self.tracked.values()
+    }
+
+    /// How many run processes that the counters of sockets cannot tell apart. An empty cgroup, such
+    /// as engines leave behind in some hierarchies only, hides nothing.
+    pub fn inseparable(&self) -> usize {
+        let inhabited = |tracked: &&Tracked| {
+            // One that cannot be read may hide something.
+            cgroup::has_processes(&self.hierarchies, &tracked.member.path).unwrap_or(true)
+        };
+        self.tracked().filter(|tracked| !tracked.has_sockets).filter(inhabited).count()
     }
 
     /// The same, to be read.

@@ -167,10 +167,46 @@ mod tests {
 
     use super::*;
     use crate::{
-        cgroup::find_hierarchies,
+        cgroup::{LegacyHierarchy, find_hierarchies},
         identity::{Allowed, Socket, Sockets},
+        kernel::SocketIds,
         registry::Follow,
     };
+
+    fn registry(hierarchies: Hierarchies, socket_ids: Option<SocketIds>) -> Registry {
+        let sockets = Sockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
+        let names = Names::new(sockets, Allowed::default());
+        let namespaces = Namespaces::new(Path::new("/proc"));
+        Registry::new(hierarchies, socket_ids, Follow::Containers, namespaces, names)
+    }
+
+    #[test]
+    fn only_who_runs_something_is_missed_in_a_hierarchy() {
+        let tree = tempfile::tempdir().unwrap();
+        let blkio = tree.path().join("blkio");
+        let hierarchies = Hierarchies {
+            unified: Some(tree.path().join("unified")),
+            legacy: vec![LegacyHierarchy {
+                controllers: vec!["blkio".into()],
+                path: blkio.clone(),
+                id: None,
+            }],
+            ..Hierarchies::default()
+        };
+        let container = format!("docker/{}", "a".repeat(64));
+        fs::create_dir_all(tree.path().join("unified")).unwrap();
+        fs::create_dir_all(blkio.join(&container)).unwrap();
+        let processes = blkio.join(&container).join("cgroup.procs");
+        fs::write(&processes, "").unwrap();
+        let mut registry = registry(hierarchies, Some(SocketIds::Unified));
+        registry.walk();
+        assert_eq!((registry.tracked().count(), registry.inseparable()), (1, 0), "it is empty");
+        fs::write(&processes, "4711\n").unwrap();
+        assert_eq!(registry.inseparable(), 1);
+        fs::create_dir_all(tree.path().join("unified").join(&container)).unwrap();
+        registry.walk();
+        assert_eq!((registry.tracked().count(), registry.inseparable()), (1, 0), "it is in both");
+    }
 
     #[test]
     fn who_was_empty_for_long_is_looked_at_again() {
@@ -179,12 +215,8 @@ mod tests {
         fs::create_dir_all(&directory).unwrap();
         fs::write(tree.path().join("cgroup.controllers"), "pids\n").unwrap();
         fs::write(directory.join("cgroup.procs"), "").unwrap();
-        let proc = Path::new("/proc");
-        let hierarchies = find_hierarchies(proc, Some(tree.path())).unwrap();
-        let sockets = Sockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
-        let names = Names::new(sockets, Allowed::default());
-        let namespaces = Namespaces::new(proc);
-        let mut registry = Registry::new(hierarchies, None, Follow::Containers, namespaces, names);
+        let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
+        let mut registry = registry(hierarchies, None);
         registry.walk();
         let mut settle = || {
             registry.settle();

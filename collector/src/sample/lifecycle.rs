@@ -141,7 +141,12 @@ impl Sampler {
         }
     }
 
-    fn keep(&mut self, receipt: Receipt) {
+    fn keep(&mut self, mut receipt: Receipt) {
+        // The kernel told of a kill; its file may have gone before it could be read again.
+        if receipt.usage.oom_kill.is_some() {
+            let kills = &mut receipt.usage.memory.events.oom_kill;
+            *kills = (*kills).max(Some(1));
+        }
         if receipt.usage.member.is_container() {
             self.receipts.keep(receipt);
         }

@@ -91,6 +91,7 @@ fn the_listed_capabilities_are_enough_for_every_family() -> Result<()> {
 #[test]
 fn level_l3_needs_one_more_and_keeps_it_not() -> Result<()> {
     let lab = Lab::open()?;
+    let _container = lab.start(Run::load("sleep --for 600s"))?;
     let all = [&NEEDED[..], &["net_admin"]].concat();
     let tare =
         lab.tare.clone().option("--net-level", "l3").with_capabilities(&all, &lab.scratch)?;

@@ -80,6 +80,7 @@ fn a_container_that_starts_later_is_found() -> Result<()> {
 #[test]
 fn no_program_is_left_in_the_kernel() -> Result<()> {
     let lab = Lab::open()?;
+    let _container = lab.start(Run::load("sleep --for 600s"))?;
     let mut tare = lab.tare.stream("100ms")?;
     tare.report()?.require("network_sockets")?;
     let programs = Programs::held_by(tare.id())?;

@@ -63,6 +63,7 @@ impl Scene {
 
     /// Waits for the shell, on the screen that it had, in the mode that it had.
     fn is_over(&self, code: &str) -> Result<()> {
+        self.screen.idle()?;
         self.screen.given_back()?;
         self.screen.shows("before")?;
         self.screen

@@ -118,7 +118,10 @@ fn an_oom_kill_names_its_victim() -> Result<()> {
     std::fs::write(container.file("memory.max"), "16M")?;
     let mut load = machine.start(&container, "allocate --bytes 64MiB --for 20s", None)?;
     ensure!(load.outcome().is_err(), "64 MiB fit into 16");
-    drop((load, container));
+    drop(load);
+    // A runtime takes some milliseconds to remove what is empty.
+    std::thread::sleep(Duration::from_millis(100));
+    drop(container);
     let report = tare.fresh_with_ended(&[&id])?;
     let row = report.ended(&id).context("no receipt")?;
     ensure!(row.u64("/memory/oom_kills")? >= 1, "{row:?}");

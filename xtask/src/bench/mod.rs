@@ -31,6 +31,7 @@ use self::plan::Plan;
 use self::raw::Run;
 use self::tools::Built;
 use crate::build::{self, Profile};
+use crate::cgroups::Leftovers;
 use crate::{cmd, project};
 
 /// Measures Tare.
@@ -122,6 +123,7 @@ impl Comparison {
             probe: build::static_program("tare-bench")?,
         };
         raise_descriptor_limit()?;
+        let _leftovers = Leftovers::from_now_on()?;
         let plan = self.plan();
         let mut run = Run { machine: Machine::here(&built.tare)?, ..Run::default() };
         run.missing.extend(tools::not_compared());
