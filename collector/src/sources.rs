@@ -184,7 +184,7 @@ fn files(registry: &Registry, controller: &str, v1: &str, v2: &str) -> Source {
 /// Files that do not stay open cost more time, but no numbers.
 fn scarce(unheld: usize) -> String {
     format!(
-        "{unheld} files are opened anew for each sample, because this process may open only {} \
+        "{unheld} files are opened anew for each reading, because this process may open only {} \
          files: raise its limit (ulimit -n, LimitNOFILE)",
         descriptor_limit()
     )

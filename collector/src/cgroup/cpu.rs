@@ -78,21 +78,24 @@ impl CpuFiles {
     ///
     /// If a file is there but cannot be opened.
     pub fn open(hierarchies: &Hierarchies, path: &str) -> Result<Option<Self>, ReadError> {
-        let open = |controller: &str, version: Option<Version>, file: &str| match hierarchies
-            .controller(controller)
-        {
-            Some(c) if version.is_none_or(|version| version == c.version) => {
-                KeptFile::open(&below(c.root, path).join(file))
+        let legacy = hierarchies.controller("cpuacct").filter(|c| c.version == Version::V1);
+        let directory = legacy.map(|controller| below(controller.root, path));
+        let (usage, times) = match &directory {
+            Some(directory) => (
+                KeptFile::open_steady(&directory.join("cpuacct.usage"))?,
+                KeptFile::open(&directory.join("cpuacct.stat"))?,
+            ),
+            None => (None, None),
+        };
+        let stat = match hierarchies.controller("cpu") {
+            Some(c) if c.version == Version::V2 => {
+                KeptFile::open_steady(&below(c.root, path).join("cpu.stat"))?
             }
-            _ => Ok(None),
+            Some(c) => KeptFile::open(&below(c.root, path).join("cpu.stat"))?,
+            None => None,
         };
-        let files = Self {
-            usage: open("cpuacct", Some(Version::V1), "cpuacct.usage")?,
-            times: open("cpuacct", Some(Version::V1), "cpuacct.stat")?,
-            stat: open("cpu", None, "cpu.stat")?,
-            clock_ticks: clock_ticks(),
-            latest: CpuUsage::default(),
-        };
+        let files =
+            Self { usage, times, stat, clock_ticks: clock_ticks(), latest: CpuUsage::default() };
         let any = files.usage.is_some() || files.times.is_some() || files.stat.is_some();
         Ok(any.then_some(files))
     }

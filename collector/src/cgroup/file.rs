@@ -39,9 +39,14 @@ impl KeptFile {
     ///
     /// It stays open unless half of all descriptors are in use; then it is opened for each read.
     pub fn open(path: &Path) -> Result<Option<Self>, ReadError> {
-        let file = open(path)?;
-        let few = |file: &File| descriptor(file) >= descriptor_limit() / 2;
-        Ok(file.map(|file| Self { file: Some(file).filter(|file| !few(file)), path: path.into() }))
+        Self::open_below(descriptor_limit() / 2, path)
+    }
+
+    /// The same for a file that is read in each sample, even if nothing happens: it stays open
+    /// unless seven eighths of all descriptors are in use.
+    pub fn open_steady(path: &Path) -> Result<Option<Self>, ReadError> {
+        let limit = descriptor_limit();
+        Self::open_below(limit - limit / 8, path)
     }
 
     /// The same for a file whose path may mean another one later: it stays open.
@@ -56,6 +61,12 @@ impl KeptFile {
             return Err(ReadError::Io { path: path.into(), source });
         }
         Ok(Some(Self { file: Some(file), path: path.into() }))
+    }
+
+    fn open_below(descriptors_max: u64, path: &Path) -> Result<Option<Self>, ReadError> {
+        let held = |file: &File| descriptor(file) < descriptors_max;
+        let file = open(path)?;
+        Ok(file.map(|file| Self { file: Some(file).filter(held), path: path.into() }))
     }
 
     /// The path that it was opened with.

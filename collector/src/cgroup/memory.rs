@@ -141,16 +141,18 @@ impl MemoryFiles {
     pub fn open(hierarchies: &Hierarchies, path: &str) -> Result<Option<Self>, ReadError> {
         let Some(controller) = hierarchies.controller("memory") else { return Ok(None) };
         let directory = below(controller.root, path);
-        let open = |v1: Option<&str>, v2: Option<&str>| {
+        let of_version = |v1: Option<&str>, v2: Option<&str>| {
             let name = match controller.version {
                 Version::V1 => v1,
                 Version::V2 => v2,
             };
-            name.map_or(Ok(None), |name| KeptFile::open(&directory.join(name)))
+            name.map(|name| directory.join(name))
         };
+        let open = |v1, v2| of_version(v1, v2).map_or(Ok(None), |file| KeptFile::open(&file));
+        let usage = of_version(Some("memory.usage_in_bytes"), Some("memory.current"));
         let files = Self {
             version: controller.version,
-            usage: open(Some("memory.usage_in_bytes"), Some("memory.current"))?,
+            usage: usage.map_or(Ok(None), |file| KeptFile::open_steady(&file))?,
             swap: open(None, Some("memory.swap.current"))?,
             peak: open(Some("memory.max_usage_in_bytes"), Some("memory.peak"))?,
             events: open(Some("memory.oom_control"), Some("memory.events"))?,

@@ -143,3 +143,28 @@ fn a_private_cgroup_namespace_changes_nothing() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn few_descriptors_cost_time_and_no_numbers() -> Result<()> {
+    let lab = Lab::open()?;
+    let container = lab.start(Run::load("serve"))?;
+    container.ready()?;
+    let stats = ["--bpf", "off", "stats", "--no-stream", "--format", "json"];
+    let inner = lab.tare.command(&stats);
+    let mut command = Command::new("prlimit");
+    command.arg("--nofile=48").arg(inner.get_program()).args(inner.get_args());
+    let done = process::run(command, PATIENCE)?;
+    ensure!(done.status.success(), "{}", done.stderr);
+    let report = Report::parse(done.stdout.trim())?;
+    let row = report.row(container.id())?;
+    ensure!(row.f64("/cpu/usage_seconds")? > 0.0, "{row:?}");
+    for pointer in ["/memory/usage_bytes", "/memory/rss_bytes", "/pids/current"] {
+        ensure!(row.u64(pointer)? > 0, "{pointer}: {row:?}");
+    }
+    for family in ["cpu", "memory", "pids"] {
+        let (state, reason) = report.source(family)?;
+        let said = reason.is_some_and(|reason| reason.contains("only 48 files"));
+        ensure!(state == "degraded" && said, "{family} is {state}: {reason:?}");
+    }
+    Ok(())
+}
