@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tare_ebpf::{
-    BlockCell, Cell, Key, LATENCY_BUCKETS, LATENCY_FIRST_NANOSECONDS, Latencies, LatencyCell,
-    Requests,
+    BlockCell, Cell, Key, LATENCY_BUCKETS, LATENCY_FIRST_EXPONENT, Latencies, LatencyCell, Requests,
 };
 
 use crate::{
@@ -209,25 +208,33 @@ fn count(cell: &BlockCell, sample: &Sample, requests: bool) -> Count {
 }
 
 fn latency(usage: &Usage, sample: &Sample) -> Latency {
-    let mut sum = LatencyCell::default();
+    let (mut latencies, mut counted) = (LatencyCell::default(), BlockCell::default());
     for (number, cell) in &usage.latency {
         if !is_stacked(*number, sample) {
-            sum.add(cell);
+            latencies.add(cell);
+            if let Some(cell) = usage.block.as_ref().and_then(|cells| cells.get(number)) {
+                counted.add(cell);
+            }
         }
     }
-    let bounds = (0..LATENCY_BUCKETS - 1).map(|bucket| LATENCY_FIRST_NANOSECONDS << bucket);
+    let exponents = LATENCY_FIRST_EXPONENT..;
     Latency {
-        le_seconds: bounds.map(seconds).collect(),
-        read: histogram(&sum.read),
-        write: histogram(&sum.write),
+        le_seconds: exponents
+            .map(|exponent| 2_f64.powi(exponent))
+            .take(LATENCY_BUCKETS - 1)
+            .collect(),
+        read: histogram(&latencies.read, &counted.read),
+        write: histogram(&latencies.write, &counted.write),
     }
 }
 
-fn histogram(latencies: &Latencies) -> Histogram {
+fn histogram(latencies: &Latencies, counted: &Requests) -> Histogram {
+    let Requests { service_nanoseconds, wait_nanoseconds, .. } = counted;
+    let nanoseconds = [*service_nanoseconds, *wait_nanoseconds, latencies.untimed_nanoseconds];
     Histogram {
         buckets: latencies.buckets.to_vec(),
         count: latencies.buckets.iter().sum(),
-        sum_seconds: seconds(latencies.nanoseconds),
+        sum_seconds: seconds(nanoseconds.into_iter().fold(0, u64::saturating_add)),
     }
 }
 
