@@ -217,12 +217,9 @@ fn latency(usage: &Usage, sample: &Sample) -> Latency {
             }
         }
     }
-    let exponents = LATENCY_FIRST_EXPONENT..;
+    let bounds = (LATENCY_FIRST_EXPONENT..).take(LATENCY_BUCKETS - 1);
     Latency {
-        le_seconds: exponents
-            .map(|exponent| 2_f64.powi(exponent))
-            .take(LATENCY_BUCKETS - 1)
-            .collect(),
+        le_seconds: bounds.map(|exponent| 2_f64.powi(exponent)).collect(),
         read: histogram(&latencies.read, &counted.read),
         write: histogram(&latencies.write, &counted.write),
     }
@@ -378,6 +375,26 @@ mod tests {
         let without = Sample { flight: false, merges: false, ..sample };
         let count = count(&BlockCell::default(), &without, true);
         assert_eq!((count.in_flight, count.read_merges, count.errors), (None, None, Some(0)));
+    }
+
+    #[test]
+    fn latencies_end_at_powers_of_two_and_add_up_with_and_without_stamps() {
+        const DISK: u32 = 8 << 20;
+        let mut usage = Usage::of_path(1, "/a");
+        let mut cell = BlockCell::default();
+        cell.read.service_nanoseconds = 2_000_000_000;
+        cell.read.wait_nanoseconds = 500_000_000;
+        usage.block = Some(BTreeMap::from([(DISK, cell)]));
+        let mut times = LatencyCell::default();
+        times.read.untimed_nanoseconds = 1_000_000_000;
+        times.read.buckets[20] = 2;
+        usage.latency = BTreeMap::from([(DISK, times)]);
+        let latency = latency(&usage, &Sample::empty());
+        assert_eq!((latency.read.count, latency.read.sum_seconds), (2, 3.5));
+        assert_eq!((latency.write.count, latency.write.sum_seconds), (0, 0.0));
+        let bounds = &latency.le_seconds;
+        assert_eq!(bounds.len() + 1, latency.read.buckets.len());
+        assert_eq!((bounds[0], bounds[18], bounds[22]), (1.0 / 262_144.0, 1.0, 16.0));
     }
 
     #[test]
