@@ -28,7 +28,15 @@ impl Key {
     /// How many `u64` a key takes.
     pub const WORDS: usize = core::mem::size_of::<Self>() / core::mem::size_of::<u64>();
 
+    /// Where a hint at this key's slot is, below any power of two. Ids of cgroups that live at the
+    /// same time differ in their low bits first: the kernel counts them up.
+    #[inline(always)]
+    pub const fn hint(&self) -> u32 {
+        self.cgroup_id as u32 ^ self.device.wrapping_mul(0x9e37_79b1) >> MINOR_BITS
+    }
+
     /// The key as it lies in memory.
+    #[inline(always)]
     pub const fn to_words(self) -> [u64; Self::WORDS] {
         let [a, b, c, d] = self.device.to_ne_bytes();
         let [e, f, g, h] = self.used.to_ne_bytes();
@@ -140,11 +148,18 @@ pub struct Requests {
 }
 
 /// Counters of one cgroup on one block device.
+///
+/// The cells of two CPUs may share a line of the cache, 56 bytes at most of the first one's: so
+/// what hardly ever changes comes last.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockCell {
     /// Reads.
     pub read: Requests,
+    /// Requests handed to the driver.
+    pub issued: u64,
+    /// Requests that the driver gave back, done or to be tried again.
+    pub returned: u64,
     /// Writes, with zone appends and write zeroes, as `io.stat` counts them.
     pub write: Requests,
     /// Discards and secure erases.
@@ -157,10 +172,6 @@ pub struct BlockCell {
     pub untimed: u64,
     /// Operations without any stamp (`iostats` off, or bios): in no latency either.
     pub unstamped: u64,
-    /// Requests handed to the driver.
-    pub issued: u64,
-    /// Requests that the driver gave back, done or to be tried again.
-    pub returned: u64,
     /// Bios and requests that were merged into a waiting read.
     pub read_merges: u64,
     /// Bios and requests that were merged into a waiting write.
@@ -176,14 +187,15 @@ pub struct BlockCell {
 pub struct Latencies {
     /// Operations by time, see [`latency_bucket`].
     pub buckets: [u64; LATENCY_BUCKETS],
-    /// All times together.
-    pub nanoseconds: u64,
+    /// Times of operations without the kernel's stamp of the driver's start; those of all others
+    /// are [`Requests::service_nanoseconds`] and [`Requests::wait_nanoseconds`].
+    pub untimed_nanoseconds: u64,
     /// Nothing; room that the verifier wants to see.
     pub reserved: [u64; LATENCY_WORDS - LATENCY_BUCKETS - 1],
 }
 
 /// How many `u64` one histogram takes: a power of two.
-const LATENCY_WORDS: usize = 32;
+pub const LATENCY_WORDS: usize = 32;
 
 /// Latencies of one cgroup on one block device, under the slot of its [`BlockCell`].
 #[repr(C)]
@@ -195,38 +207,34 @@ pub struct LatencyCell {
     pub write: Latencies,
 }
 
-/// Buckets of a latency histogram: 4 µs, twice as much each, up to 16.8 s, and one for the rest.
+/// Buckets of a latency histogram: 2⁻¹⁸ s, twice as much each, up to 16 s, and one for the rest.
 pub const LATENCY_BUCKETS: usize = 24;
 
-/// Upper bound of the first bucket.
-pub const LATENCY_FIRST_NANOSECONDS: u64 = 4_000;
+/// Upper bound of the first bucket is 2 to the power of this, in seconds: 3.8 µs. So all bounds are
+/// exact binary fractions.
+pub const LATENCY_FIRST_EXPONENT: i32 = -18;
 
 /// More CPUs than this share the latency cells of a slot, which are large.
 pub const LATENCY_SHARDS_MAX: u32 = 4;
 
-/// The bucket of a time: bucket `i` holds what took at most `4 µs << i`, and more than the one
+/// The bucket of a time: bucket `i` holds what took at most `2⁻¹⁸ s << i`, and more than the one
 /// before; the last one has no bound.
 ///
-/// Without a comparison on the way out: the verifier of Linux 5.10 and 6.1 follows impossible
-/// branches too, and takes the pointer from it there. The mask keeps it within [`Latencies`].
+/// With as few branches as may be: times differ, and the processor guesses wrong.
 #[inline(always)]
 pub const fn latency_bucket(nanoseconds: u64) -> usize {
-    const REST_MAX: u64 = (1 << (LATENCY_BUCKETS - 1)) - 1;
-    let mut rest = nanoseconds.saturating_sub(1) / LATENCY_FIRST_NANOSECONDS;
-    if rest > REST_MAX {
-        rest = REST_MAX;
-    }
-    // The number of significant bits; BPF has no instruction for it.
-    let mut bits = 0;
-    let mut step = 16;
-    while step > 0 {
-        if rest >> step != 0 {
-            rest >>= step;
-            bits += step;
-        }
-        step /= 2;
-    }
-    (bits + rest as usize) & (LATENCY_WORDS - 1)
+    /// 2⁻¹⁸ s is this many nanoseconds, divided by 512.
+    const FIRST: u64 = 1_953_125;
+    /// Bits of the largest time, in nanoseconds, that is surely in the first two buckets.
+    const BITS: u32 = 12;
+    /// More than the last bound.
+    const MAX: u64 = 1 << (BITS as usize + LATENCY_BUCKETS - 2);
+    let nanoseconds = if nanoseconds < MAX { nanoseconds } else { MAX };
+    // A power of two of nanoseconds lies between two bounds: one of two buckets is left.
+    let lower = ((nanoseconds | ((1 << BITS) - 1)) >> (BITS - 1)) as u32;
+    let lower = lower.ilog2();
+    let is_above = ((FIRST << lower).wrapping_sub(nanoseconds << 9)) >> 63;
+    lower as usize + is_above as usize
 }
 
 /// A table of counters: cells of one type, every field a `u64` that only grows.
@@ -373,6 +381,8 @@ pub struct Layout {
     pub watched_block: u32,
     /// Cells of one slot: a power of two; CPUs share a cell when there are more of them.
     pub shards: u32,
+    /// Hints of a table, a power of two, less one.
+    pub hints_mask: u32,
 }
 
 /// A field that this kernel does not have.
@@ -430,6 +440,7 @@ impl Layout {
         watched_net: event::NO_HIERARCHY,
         watched_block: event::NO_HIERARCHY,
         shards: 1,
+        hints_mask: 0,
     };
 
     /// The bytes that replace the program's global.
@@ -452,7 +463,8 @@ mod tests {
     fn a_bucket_holds_its_upper_bound_and_nothing_above() {
         assert_eq!(latency_bucket(0), 0);
         for bucket in 0..LATENCY_BUCKETS - 1 {
-            let bound = LATENCY_FIRST_NANOSECONDS << bucket;
+            // The last whole nanosecond within the bound.
+            let bound = (1_000_000_000_u64 << bucket) >> -LATENCY_FIRST_EXPONENT;
             assert_eq!((latency_bucket(bound), latency_bucket(bound + 1)), (bucket, bucket + 1));
         }
         assert_eq!(latency_bucket(u64::MAX), LATENCY_BUCKETS - 1);

@@ -28,6 +28,9 @@ static NET_KEYS: Array<Key> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
 static NET_CELLS: Array<NetCell> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
 
 #[map]
+static NET_HINTS: Array<u32> = Array::with_max_entries(SLOTS, 0);
+
+#[map]
 static BLOCK_SLOTS: HashMap<Key, u32> = HashMap::with_max_entries(SLOTS, 0);
 #[map]
 static BLOCK_FREE: Stack<u32> = Stack::with_max_entries(SLOTS, 0);
@@ -35,6 +38,8 @@ static BLOCK_FREE: Stack<u32> = Stack::with_max_entries(SLOTS, 0);
 static BLOCK_KEYS: Array<Key> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
 #[map]
 static BLOCK_CELLS: Array<BlockCell> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
+#[map]
+static BLOCK_HINTS: Array<u32> = Array::with_max_entries(SLOTS, 0);
 /// Has the slots of the block table; of each cell first the reads, then the writes.
 #[map]
 static LATENCY_CELLS: Array<Latencies> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
@@ -45,13 +50,13 @@ static LAST_LOG: Array<u64> = Array::with_max_entries(1, 0);
 /// This CPU's cell of a cgroup's sockets.
 #[inline(always)]
 pub(crate) fn net_cell(key: &Key) -> Option<*mut NetCell> {
-    NET_CELLS.get_ptr_mut(index(slot(&NET_SLOTS, &NET_FREE, &NET_KEYS, key)))
+    NET_CELLS.get_ptr_mut(index(slot(&NET_SLOTS, &NET_FREE, &NET_KEYS, &NET_HINTS, key)))
 }
 
 /// The slot of a cgroup's work on a device.
 #[inline(always)]
 pub(crate) fn block_slot(key: &Key) -> u32 {
-    slot(&BLOCK_SLOTS, &BLOCK_FREE, &BLOCK_KEYS, key)
+    slot(&BLOCK_SLOTS, &BLOCK_FREE, &BLOCK_KEYS, &BLOCK_HINTS, key)
 }
 
 /// This CPU's block counters of a slot.
@@ -122,13 +127,46 @@ fn cpu() -> u32 {
     unsafe { bpf_get_smp_processor_id() }
 }
 
+/// The slot of a key: where the hint says, if the key is there, else as the hash says.
+///
+/// A hint may be of another key or long out of date: what counts is whose the slot is.
 #[inline(always)]
-fn slot(slots: &HashMap<Key, u32>, free: &Stack<u32>, keys: &Array<Key>, key: &Key) -> u32 {
+fn slot(
+    slots: &HashMap<Key, u32>,
+    free: &Stack<u32>,
+    keys: &Array<Key>,
+    hints: &Array<u32>,
+    key: &Key,
+) -> u32 {
+    let hint = hints.get_ptr_mut(key.hint() & layout!(hints_mask));
+    let Some(hint) = hint else { return OVERFLOW_SLOT };
+    // SAFETY: the map gave the pointer; others may write at the same time, a whole hint each.
+    let hinted = unsafe { core::ptr::read_volatile(hint) };
+    let held = held(keys, hinted);
+    if held == key.to_words() {
+        return hinted;
+    }
     // SAFETY: a slot number never changes while its key is in the table.
-    match unsafe { slots.get(key) } {
+    let slot = match unsafe { slots.get(key) } {
         Some(slot) => *slot,
         None => take_slot(slots, free, keys, key),
+    };
+    // Who has the hint keeps it as long as it has the slot: two that are busy at the same time
+    // would write in turn.
+    if held[1] == 0 {
+        // SAFETY: as above.
+        unsafe { core::ptr::write_volatile(hint, slot) };
     }
+    slot
+}
+
+/// Whose a slot is; all zeroes if nobody's.
+#[inline(always)]
+fn held(keys: &Array<Key>, slot: u32) -> [u64; Key::WORDS] {
+    let Some(place) = keys.get_ptr(slot) else { return [0; Key::WORDS] };
+    let words = place.cast::<u64>();
+    // SAFETY: the map gave the pointer, a key is two words.
+    unsafe { [core::ptr::read_volatile(words), core::ptr::read_volatile(words.add(1))] }
 }
 
 #[inline(always)]

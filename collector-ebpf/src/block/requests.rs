@@ -8,16 +8,20 @@ use aya_ebpf::{
     maps::Array,
     programs::BtfTracePointContext,
 };
-use tare_ebpf::{BlockCell, latency_bucket};
+use tare_ebpf::{BlockCell, LATENCY_WORDS, latency_bucket};
 
 use super::{Kind, OP_FLUSH, OP_MASK, request_key};
 use crate::{
     slots::{add, block_cell, block_slot, latencies},
-    typed::{Typed, layout},
+    typed::{Typed, constant, layout},
 };
 
 /// `MQ_RQ_IDLE` of `enum mq_rq_state`, `include/linux/blk-mq.h`: not handed to the driver.
 const STATE_IDLE: u32 = 0;
+
+/// Shows the verifier that a bucket is within its histogram. The compiler knows it is, and would
+/// leave out a mask whose value it sees.
+static BUCKET_MASK: u32 = LATENCY_WORDS as u32 - 1;
 
 /// Requests made before this instant are not followed on their way through the driver, because
 /// their issue may have been missed. 0 until all programs are attached.
@@ -83,13 +87,14 @@ fn add_times(request: Typed, kind: Kind, cell: *mut BlockCell, slot: u32) {
     // SAFETY: takes no argument.
     let now = unsafe { bpf_ktime_get_ns() };
     let requests = kind.requests(cell);
+    let is_timed = made != 0 && started != 0;
     // SAFETY: the caller's cell.
     unsafe {
-        if started == 0 || made == 0 {
-            add(&raw mut (*cell).untimed, 1);
-        } else {
+        if is_timed {
             add(&raw mut (*requests).service_nanoseconds, now.saturating_sub(started));
             add(&raw mut (*requests).wait_nanoseconds, started.saturating_sub(made));
+        } else {
+            add(&raw mut (*cell).untimed, 1);
         }
         if made == 0 {
             add(&raw mut (*cell).unstamped, 1);
@@ -101,11 +106,14 @@ fn add_times(request: Typed, kind: Kind, cell: *mut BlockCell, slot: u32) {
     }
     let Some(latencies) = latencies(slot, kind == Kind::Write) else { return };
     let nanoseconds = now.saturating_sub(made);
+    let bucket = latency_bucket(nanoseconds) & constant(&BUCKET_MASK) as usize;
     // SAFETY: the map gave the cell; a bucket is always below their number.
     unsafe {
         let buckets = (&raw mut (*latencies).buckets).cast::<u64>();
-        add(buckets.add(latency_bucket(nanoseconds)), 1);
-        add(&raw mut (*latencies).nanoseconds, nanoseconds);
+        add(buckets.add(bucket), 1);
+        if !is_timed {
+            add(&raw mut (*latencies).untimed_nanoseconds, nanoseconds);
+        }
     }
 }
 

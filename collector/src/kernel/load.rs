@@ -44,6 +44,11 @@ pub(super) fn latency_shards(shards: u32) -> u32 {
     shards.min(LATENCY_SHARDS_MAX)
 }
 
+/// Hints of a table: twice as many as slots, so that few keys share one.
+fn hints(slots: u32) -> u32 {
+    slots.next_power_of_two() * 2
+}
+
 /// Creates the maps, with the layout frozen in, and drops the object's bytes.
 pub(super) fn load(plan: &Plan, options: &Options, shards: u32) -> Result<Ebpf> {
     // Before Linux 5.11 maps count against this limit; where it cannot be raised they may still
@@ -53,8 +58,10 @@ pub(super) fn load(plan: &Plan, options: &Options, shards: u32) -> Result<Ebpf> 
     {
         tracing::debug!(%error, "cannot raise RLIMIT_MEMLOCK");
     }
+    let hints = hints(options.slots);
     let layout = Layout {
         shards,
+        hints_mask: hints - 1,
         watched_net: options.watched_net.unwrap_or(NO_HIERARCHY),
         watched_block: options.watched_block.unwrap_or(NO_HIERARCHY),
         ..plan.layout
@@ -69,6 +76,9 @@ pub(super) fn load(plan: &Plan, options: &Options, shards: u32) -> Result<Ebpf> 
     }
     for name in ["BLOCK_SLOTS", "BLOCK_FREE", "BLOCK_KEYS"] {
         loader.map_max_entries(name, block);
+    }
+    for (name, slots) in [("NET_HINTS", net), ("BLOCK_HINTS", block)] {
+        loader.map_max_entries(name, if slots == 1 { 1 } else { hints });
     }
     let (firsts, ring) = match plan.lifecycle {
         Ok(_) => (options.slots, RING_BYTES),

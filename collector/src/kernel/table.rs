@@ -24,8 +24,8 @@ const GRACE: Duration = Duration::from_millis(10);
 pub struct Table<C: Cell> {
     keys: Mapping,
     cells: Cells<C>,
-    /// Retired slots, oldest first.
-    leaving: Vec<(Instant, u32)>,
+    /// Retired slots and whose they were, oldest first.
+    leaving: Vec<(Instant, u32, Key)>,
     slot_of: HashMap<MapData, [u64; Key::WORDS], u32>,
     key_of: Array<MapData, [u64; Key::WORDS]>,
     free: Stack<MapData, u32>,
@@ -118,16 +118,14 @@ impl<C: Cell> Table<C> {
     /// [`Table::release`].
     pub fn retire(&mut self, is_gone: impl Fn(Key) -> bool) {
         let mut gone = Vec::new();
-        self.for_each(|slot, key, _| {
-            if is_gone(key) && !self.leaving.iter().any(|(_, leaving)| *leaving == slot) {
+        self.for_each_counted(|slot, key| {
+            if is_gone(key) {
                 gone.push((slot, key));
             }
         });
         for (slot, key) in gone {
-            match self.slot_of.remove(&key.to_words()) {
-                Ok(()) | Err(MapError::KeyNotFound) => {
-                    self.leaving.push((Instant::now(), slot));
-                }
+            match self.forget(slot, key) {
+                Ok(()) => self.leaving.push((Instant::now(), slot, key)),
                 Err(error) => tracing::warn!(%error, slot, "cannot retire a counter slot"),
             }
         }
@@ -135,31 +133,39 @@ impl<C: Cell> Table<C> {
 
     /// Gives back the slots that were retired some time ago; `last` sees each one's final counts.
     pub fn release(&mut self, mut last: impl FnMut(u32, Key, &C)) {
-        let is_over = |(since, _): &(Instant, u32)| since.elapsed() >= GRACE;
+        let is_over = |(since, ..): &(Instant, u32, Key)| since.elapsed() >= GRACE;
         let over = self.leaving.iter().take_while(|leaving| is_over(leaving)).count();
-        for (_, slot) in self.leaving.drain(..over).collect::<Vec<_>>() {
-            let index = slot as usize;
-            let key = self.key(index);
+        for (_, slot, key) in self.leaving.drain(..over) {
             last(slot, key, &self.cells.finish(slot));
-            let freed =
-                self.key_of.set(slot, [0; Key::WORDS], 0).and_then(|()| self.free.push(slot, 0));
-            if let Err(error) = freed {
+            if let Err(error) = self.free.push(slot, 0) {
                 tracing::warn!(%error, slot, "a counter slot is lost");
             }
         }
     }
 
+    /// Takes a slot out of both ways to it: from now on no program begins to count there.
+    fn forget(&mut self, slot: u32, key: Key) -> Result<(), MapError> {
+        match self.slot_of.remove(&key.to_words()) {
+            Ok(()) | Err(MapError::KeyNotFound) => {}
+            Err(error) => return Err(error),
+        }
+        self.key_of.set(slot, [0; Key::WORDS], 0)
+    }
+
     fn for_each_key(&self, mut each: impl FnMut(u32, Key)) {
+        self.for_each_counted(&mut each);
+        for (_, slot, key) in &self.leaving {
+            each(*slot, *key);
+        }
+    }
+
+    fn for_each_counted(&self, mut each: impl FnMut(u32, Key)) {
         for (slot, words) in self.keys.words().chunks_exact(Key::WORDS).enumerate() {
             let key = Key::from_words(std::array::from_fn(|i| words[i].load(Ordering::Relaxed)));
             if key.used != 0 {
                 each(slot as u32, key);
             }
         }
-    }
-
-    fn key(&self, slot: usize) -> Key {
-        Key::from_words(std::array::from_fn(|i| self.keys.load(slot * Key::WORDS + i)))
     }
 }
 

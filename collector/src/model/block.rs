@@ -5,8 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use tare_ebpf::{
-    BlockCell, Cell, Key, LATENCY_BUCKETS, LATENCY_FIRST_NANOSECONDS, Latencies, LatencyCell,
-    Requests,
+    BlockCell, Cell, Key, LATENCY_BUCKETS, LATENCY_FIRST_EXPONENT, Latencies, LatencyCell, Requests,
 };
 
 use crate::{
@@ -209,25 +208,30 @@ fn count(cell: &BlockCell, sample: &Sample, requests: bool) -> Count {
 }
 
 fn latency(usage: &Usage, sample: &Sample) -> Latency {
-    let mut sum = LatencyCell::default();
+    let (mut latencies, mut counted) = (LatencyCell::default(), BlockCell::default());
     for (number, cell) in &usage.latency {
         if !is_stacked(*number, sample) {
-            sum.add(cell);
+            latencies.add(cell);
+            if let Some(cell) = usage.block.as_ref().and_then(|cells| cells.get(number)) {
+                counted.add(cell);
+            }
         }
     }
-    let bounds = (0..LATENCY_BUCKETS - 1).map(|bucket| LATENCY_FIRST_NANOSECONDS << bucket);
+    let bounds = (LATENCY_FIRST_EXPONENT..).take(LATENCY_BUCKETS - 1);
     Latency {
-        le_seconds: bounds.map(seconds).collect(),
-        read: histogram(&sum.read),
-        write: histogram(&sum.write),
+        le_seconds: bounds.map(|exponent| 2_f64.powi(exponent)).collect(),
+        read: histogram(&latencies.read, &counted.read),
+        write: histogram(&latencies.write, &counted.write),
     }
 }
 
-fn histogram(latencies: &Latencies) -> Histogram {
+fn histogram(latencies: &Latencies, counted: &Requests) -> Histogram {
+    let Requests { service_nanoseconds, wait_nanoseconds, .. } = counted;
+    let nanoseconds = [*service_nanoseconds, *wait_nanoseconds, latencies.untimed_nanoseconds];
     Histogram {
         buckets: latencies.buckets.to_vec(),
         count: latencies.buckets.iter().sum(),
-        sum_seconds: seconds(latencies.nanoseconds),
+        sum_seconds: seconds(nanoseconds.into_iter().fold(0, u64::saturating_add)),
     }
 }
 
@@ -371,6 +375,26 @@ mod tests {
         let without = Sample { flight: false, merges: false, ..sample };
         let count = count(&BlockCell::default(), &without, true);
         assert_eq!((count.in_flight, count.read_merges, count.errors), (None, None, Some(0)));
+    }
+
+    #[test]
+    fn latencies_end_at_powers_of_two_and_add_up_with_and_without_stamps() {
+        const DISK: u32 = 8 << 20;
+        let mut usage = Usage::of_path(1, "/a");
+        let mut cell = BlockCell::default();
+        cell.read.service_nanoseconds = 2_000_000_000;
+        cell.read.wait_nanoseconds = 500_000_000;
+        usage.block = Some(BTreeMap::from([(DISK, cell)]));
+        let mut times = LatencyCell::default();
+        times.read.untimed_nanoseconds = 1_000_000_000;
+        times.read.buckets[20] = 2;
+        usage.latency = BTreeMap::from([(DISK, times)]);
+        let latency = latency(&usage, &Sample::empty());
+        assert_eq!((latency.read.count, latency.read.sum_seconds), (2, 3.5));
+        assert_eq!((latency.write.count, latency.write.sum_seconds), (0, 0.0));
+        let bounds = &latency.le_seconds;
+        assert_eq!(bounds.len() + 1, latency.read.buckets.len());
+        assert_eq!((bounds[0], bounds[18], bounds[22]), (1.0 / 262_144.0, 1.0, 16.0));
     }
 
     #[test]

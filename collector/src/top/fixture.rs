@@ -149,7 +149,7 @@ fn busy(row: &mut Container, second: u64) {
     let sda = Device { name: Some("sda".to_owned()), stacked: false, count: row.block.total };
     row.block.devices.insert("8:0".to_owned(), sda);
     row.block.latency = Some(Latency {
-        le_seconds: (0..9).map(|bucket| 0.000_016 * f64::from(1 << bucket)).collect(),
+        le_seconds: (0..9).map(|bucket| 2_f64.powi(bucket - 16)).collect(),
         read: Histogram { buckets: vec![0; 10], count: 0, sum_seconds: 0.0 },
         write: Histogram {
             buckets: vec![0, 0, 5, 50, 30, 10, 0, 4, 0, 1],

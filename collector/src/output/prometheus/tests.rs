@@ -107,7 +107,8 @@ fn a_histogram_is_cumulative_and_absent_when_empty() {
     let mut row = fixture::unknown(Kind::Container, "a");
     let empty = Histogram { buckets: vec![0, 0, 0], count: 0, sum_seconds: 0.0 };
     let read = Histogram { buckets: vec![1, 2, 3], count: 6, sum_seconds: 1.5 };
-    row.block.latency = Some(Latency { le_seconds: vec![0.000_004, 1.0], read, write: empty });
+    row.block.latency =
+        Some(Latency { le_seconds: vec![2_f64.powi(-18), 1.0], read, write: empty });
     let options = Options { histograms: true, ..Options::default() };
     let text = scrape(vec![row.clone()], &options, Exposition::Text);
     let found: Vec<_> = text
@@ -118,7 +119,7 @@ fn a_histogram_is_cumulative_and_absent_when_empty() {
     assert_eq!(
         found,
         [
-            format!("bucket{{{base},le=\"4e-6\"}} 1"),
+            format!("bucket{{{base},le=\"3.814697265625e-6\"}} 1"),
             format!("bucket{{{base},le=\"1.0\"}} 3"),
             format!("bucket{{{base},le=\"+Inf\"}} 6"),
             format!("sum{{{base}}} 1.5"),
