@@ -24,7 +24,7 @@ use std::{io, sync::LazyLock};
 
 use clap::ValueEnum;
 
-pub use self::own::{Own, Process, Sampling, Serving, Slots};
+pub use self::own::{BpfRuns, Own, Process, ProgramRuns, Sampling, Serving, Slots};
 use self::{
     family::{Family, Of},
     labels::Labels,
