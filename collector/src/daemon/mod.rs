@@ -107,7 +107,8 @@ impl Daemon {
         state: Arc<State>,
     ) -> Result<Self> {
         let run = &settings.borrow().run.clone();
-        let collector = Collector::start(common, run.scope)?;
+        let mut collector = Collector::start(common, run.scope)?;
+        collector.sampler.with_pods = true;
         let kernel = &collector.sampler.kernel;
         let windows = Windows::start(run.bpf_stats_interval, &common.proc_root, kernel);
         let sampling = Sampling {

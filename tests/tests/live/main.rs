@@ -9,6 +9,7 @@ mod contract;
 mod daemon;
 mod daemon_control;
 mod daemon_costs;
+mod daemon_parents;
 mod daemon_rights;
 mod daemon_snapshot;
 mod doctor;
