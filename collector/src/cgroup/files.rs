@@ -58,15 +58,32 @@ impl CgroupFiles {
     /// If a file is there but cannot be opened.
     pub fn open(hierarchies: &Hierarchies, path: &str) -> Result<Self, ReadError> {
         // What a receipt cannot do without comes first: the cgroup may be gone at any moment.
+        let files = Self::open_cpu_and_memory(hierarchies, path)?;
         Ok(Self {
-            cpu: CpuFiles::open(hierarchies, path)?,
-            memory: MemoryFiles::open(hierarchies, path)?,
             pids: PidsFiles::open(hierarchies, path)?,
             io: IoFiles::open(hierarchies, path)?,
             pressure: PressureFiles::open(hierarchies, path)?,
             state: StateFiles::open(hierarchies, path)?,
-            seldom: SeldomFiles::find(hierarchies, path),
             io_charged_to: charged_to(hierarchies, path),
+            ..files
+        })
+    }
+
+    /// Opens the files that tell CPU time and memory, and no others; the rest is unknown.
+    ///
+    /// # Errors
+    ///
+    /// As [`CgroupFiles::open`].
+    pub fn open_cpu_and_memory(hierarchies: &Hierarchies, path: &str) -> Result<Self, ReadError> {
+        Ok(Self {
+            cpu: CpuFiles::open(hierarchies, path)?,
+            memory: MemoryFiles::open(hierarchies, path)?,
+            pids: None,
+            io: None,
+            pressure: None,
+            state: None,
+            seldom: SeldomFiles::find(hierarchies, path),
+            io_charged_to: None,
             tasks: None,
             last_state: CgroupState::default(),
             last_pressures: Pressures::default(),

@@ -81,7 +81,7 @@ pub struct RunArgs {
     #[arg(value_name = "BYTES", default_value = "8MiB", value_parser = bytes)]
     pub history_memory: u64,
     /// CPU time that Tare may use, in percent of one CPU, before it gives things up: histograms, the
-    /// history, then the interval grows [default: no limit]
+    /// history, most readings of memory.stat, then the interval grows [default: no limit]
     #[arg(long, env = "TARE_MAX_CPU", hide_env_values = true)]
     #[arg(value_name = "PERCENT", value_parser = percent)]
     pub max_cpu: Option<u32>,
@@ -90,6 +90,11 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_MAX_MEMORY", hide_env_values = true)]
     #[arg(value_name = "BYTES", value_parser = bytes)]
     pub max_memory: Option<u64>,
+    /// How often to count the runs of Tare's BPF programs, for one second each; needs CAP_SYS_ADMIN,
+    /// and keeps it; from 10s to 24h, or 0 for never [default: once, at the start]
+    #[arg(long, env = "TARE_BPF_STATS_INTERVAL", hide_env_values = true)]
+    #[arg(value_name = "DURATION", value_parser = bpf_stats_interval)]
+    pub bpf_stats_interval: Option<Duration>,
 }
 
 /// An address to serve on, or none.
@@ -122,9 +127,27 @@ fn percent(text: &str) -> Result<u32, String> {
     }
 }
 
+/// What counting costs is bounded by how seldom it is done.
+fn bpf_stats_interval(text: &str) -> Result<Duration, String> {
+    let duration = if text.trim() == "0" { Duration::ZERO } else { duration(text)? };
+    let allowed = Duration::from_secs(10)..=Duration::from_secs(24 * 3600);
+    if duration.is_zero() || allowed.contains(&duration) {
+        Ok(duration)
+    } else {
+        Err("must be from 10s to 24h, or 0".to_owned())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn runs_of_programs_are_counted_seldom_or_never() {
+        let seconds = |text| bpf_stats_interval(text).map(|interval| interval.as_secs());
+        assert_eq!((seconds("0"), seconds("0s"), seconds("1m")), (Ok(0), Ok(0), Ok(60)));
+        assert!(seconds("9s").is_err() && seconds("25h").is_err() && seconds("60").is_err());
+    }
 
     #[test]
     fn percents_of_a_cpu() {

@@ -44,6 +44,9 @@ pub struct Run {
     pub history_memory: usize,
     /// What Tare itself may use.
     pub limits: Limits,
+    /// How often the runs of BPF programs are counted for a moment: 0 is never, `None` as often as
+    /// that needs no further right.
+    pub bpf_stats_interval: Option<Duration>,
 }
 
 impl From<RunArgs> for Run {
@@ -69,6 +72,7 @@ impl From<RunArgs> for Run {
             },
             history: args.history,
             limits: Limits { cpu_millionths: args.max_cpu, memory_bytes: args.max_memory },
+            bpf_stats_interval: args.bpf_stats_interval,
             history_memory: usize::try_from(args.history_memory).unwrap_or(usize::MAX),
         }
     }

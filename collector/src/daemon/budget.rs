@@ -1,7 +1,7 @@
 //! What Tare itself may use, and what it gives up to keep to it.
 //!
-//! In this order: histograms; the history; then the interval doubles, and again. What was given up
-//! comes back, one thing at a time, when there has been room for it for a while.
+//! In this order: histograms; the history; nine of ten readings of `memory.stat`, the longest of the
+//! files; then the interval doubles, and again. What was given up comes back, one thing at a time, when there has been room for it for a while.
 
 use std::{
     fmt,
@@ -23,8 +23,12 @@ const NO_HISTOGRAMS: u32 = 1;
 /// From this level on there is no history. Nothing beyond it saves memory.
 const NO_HISTORY: u32 = 2;
 
+/// From this level on `memory.stat` is read once in so many intervals.
+const SELDOM_MEMORY_STAT: u32 = 3;
+const INTERVALS_PER_MEMORY_STAT: u32 = 10;
+
 /// The interval is 64 times as long at most.
-const LEVEL_MAX: u32 = NO_HISTORY + 6;
+const LEVEL_MAX: u32 = SELDOM_MEMORY_STAT + 6;
 
 /// How far Tare is from its limits.
 #[derive(Debug)]
@@ -75,9 +79,18 @@ impl Budget {
         self.level < NO_HISTORY
     }
 
+    /// The time between two readings of `memory.stat` that the limits allow; 0 is in each sample.
+    /// `interval` is the wanted one between samples.
+    pub(super) fn memory_stat_interval(&self, wanted: Duration, interval: Duration) -> Duration {
+        if self.level < SELDOM_MEMORY_STAT {
+            return wanted;
+        }
+        wanted.max(interval.saturating_mul(INTERVALS_PER_MEMORY_STAT).min(MAX_INTERVAL))
+    }
+
     /// The interval that the limits allow.
     pub(super) fn interval(&self, wanted: Duration) -> Duration {
-        let doubled = 1 << self.level.saturating_sub(NO_HISTORY);
+        let doubled = 1 << self.level.saturating_sub(SELDOM_MEMORY_STAT);
         wanted.saturating_mul(doubled).min(wanted.max(MAX_INTERVAL))
     }
 
@@ -159,15 +172,25 @@ mod tests {
         let second = Duration::from_secs(1);
         let given_up = |times| {
             let budget = after(&[(CPU, times)]);
-            (budget.has_histograms(), budget.has_history(), budget.interval(second))
+            let memory_stat = budget.memory_stat_interval(Duration::ZERO, second);
+            let histograms = budget.has_histograms();
+            (histograms, budget.has_history(), memory_stat.as_secs(), budget.interval(second))
         };
-        assert_eq!(given_up(0), (true, true, second));
-        assert_eq!(given_up(1), (false, true, second));
-        assert_eq!(given_up(2), (false, false, second));
-        assert_eq!(given_up(3), (false, false, 2 * second));
-        assert_eq!(given_up(100), (false, false, 64 * second));
-        let hour = MAX_INTERVAL;
-        assert_eq!(after(&[(CPU, 9)]).interval(hour), hour);
+        assert_eq!(given_up(0), (true, true, 0, second));
+        assert_eq!(given_up(1), (false, true, 0, second));
+        assert_eq!(given_up(2), (false, false, 0, second));
+        assert_eq!(given_up(3), (false, false, 10, second));
+        assert_eq!(given_up(4), (false, false, 10, 2 * second));
+        assert_eq!(given_up(100), (false, false, 10, 64 * second));
+        let (hour, budget) = (MAX_INTERVAL, after(&[(CPU, 9)]));
+        assert_eq!((budget.interval(hour), budget.memory_stat_interval(hour, hour)), (hour, hour));
+    }
+
+    #[test]
+    fn whoever_wants_memory_stat_still_less_often_gets_it_so() {
+        let (second, minute) = (Duration::from_secs(1), Duration::from_secs(60));
+        assert_eq!(after(&[(CPU, 9)]).memory_stat_interval(minute, second), minute);
+        assert_eq!(after(&[(CPU, 3), (ROOM, 6)]).memory_stat_interval(second, second), second);
     }
 
     #[test]

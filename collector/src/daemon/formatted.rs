@@ -73,8 +73,11 @@ impl Formatted {
         }
         let report = match page {
             Page::Metrics(_) => Rc::new(extract(shot, run.scope, run.metrics.extent())),
-            // Made of two reports of its own.
-            _ => self.report(shot, run.scope),
+            Page::Containers | Page::Ended => self.report(shot, run.scope),
+            // A snapshot is made of two reports of its own.
+            Page::Host | Page::Sources | Page::Snapshot => {
+                Rc::new(extract(shot, run.scope, Extent::NO_ROWS))
+            }
         };
         let body = {
             let mut options = run.metrics.clone();

@@ -22,6 +22,7 @@ mod server;
 mod settings;
 mod shot;
 mod tls;
+mod windows;
 
 use std::{
     ffi::OsString,
@@ -37,7 +38,10 @@ use tokio::{
     time::{self, MissedTickBehavior},
 };
 
-use self::{budget::Budget, listen::Listeners, server::Server, settings::Settings, shot::State};
+use self::{
+    budget::Budget, listen::Listeners, server::Server, settings::Settings, shot::State,
+    windows::Windows,
+};
 use crate::{
     collector::{Collector, give_memory_back},
     config::{Common, Limits, Run},
@@ -93,6 +97,7 @@ struct Daemon {
     older: Option<Arc<Sample>>,
     sampling: Sampling,
     budget: Budget,
+    windows: Windows,
 }
 
 impl Daemon {
@@ -102,16 +107,20 @@ impl Daemon {
         state: Arc<State>,
     ) -> Result<Self> {
         let run = &settings.borrow().run.clone();
-        let collector = Collector::start(common, run.scope)?;
+        let mut collector = Collector::start(common, run.scope)?;
+        collector.sampler.with_pods = true;
+        let kernel = &collector.sampler.kernel;
+        let windows = Windows::start(run.bpf_stats_interval, &common.proc_root, kernel);
         let sampling = Sampling {
             map_bytes: collector.map_bytes(),
-            capabilities: privileges::keep(privileges::SAMPLING),
+            capabilities: privileges::keep(&privileges::sampling(run)),
             ..Sampling::default()
         };
         tracing::info!("capabilities that are held: {}", sampling.capabilities.join(", "));
         let (common, interval) = (common.clone(), run.interval);
         let budget = Budget::new();
-        Ok(Self { collector, common, settings, state, interval, older: None, sampling, budget })
+        let older = None;
+        Ok(Self { collector, common, settings, state, interval, older, sampling, budget, windows })
     }
 
     async fn work(mut self, control: &Control, mut hangup: Signal) -> Result<()> {
@@ -130,6 +139,11 @@ impl Daemon {
                     self.sample();
                     if self.keep_to_budget() {
                         ticks = self.ticks();
+                    }
+                }
+                () = self.windows.due() => {
+                    if let Err(reason) = self.windows.turn(&self.collector.sampler.kernel) {
+                        tracing::debug!("runs of BPF programs are not counted: {reason}");
                     }
                 }
                 _ = hangup.recv() => {
@@ -156,9 +170,11 @@ impl Daemon {
         changed
     }
 
-    /// Sets the interval and the history to what is wanted, as far as the budget allows.
+    /// Sets the intervals and the history to what is wanted, as far as the budget allows.
     fn pace(&mut self, run: &Run) {
         self.interval = self.budget.interval(run.interval);
+        self.collector.sampler.memory_stat_interval =
+            self.budget.memory_stat_interval(self.common.memory_stat_interval, run.interval);
         let history = if self.budget.has_history() { run.history } else { Duration::ZERO };
         self.state.history().limit(history, self.interval);
     }
@@ -184,12 +200,15 @@ impl Daemon {
         sampling.last_seconds = seconds;
         sampling.seconds += seconds;
         sampling.interval_seconds = self.interval.as_secs_f64();
+        sampling.memory_stat_interval_seconds =
+            self.collector.sampler.memory_stat_interval.as_secs_f64();
         sampling.slots = self.collector.slots();
         sampling.lost_events = self.collector.lost_events();
         sampling.receipts_dropped = picture.receipts.dropped;
         sampling.history_bytes = history_bytes as u64;
         sampling.budget_level = self.budget.level();
         sampling.histograms = self.budget.has_histograms();
+        sampling.bpf_runs = self.windows.seen();
         let samples = sampling.samples;
         self.state.publish(picture, sampling.clone(), self.interval);
         if samples == SETTLED_SAMPLES {

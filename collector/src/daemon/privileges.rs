@@ -3,15 +3,24 @@
 
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 
+use crate::config::Run;
+
 /// What sampling goes on to need: `CAP_BPF` and `CAP_PERFMON` to free counter slots and to load what
 /// a new kind of block device needs, `CAP_SYS_PTRACE` to see the network namespaces of new
 /// containers, `CAP_DAC_READ_SEARCH` to read their files.
-pub(super) const SAMPLING: &[Capability] = &[
+const SAMPLING: &[Capability] = &[
     Capability::CAP_BPF,
     Capability::CAP_PERFMON,
     Capability::CAP_SYS_PTRACE,
     Capability::CAP_DAC_READ_SEARCH,
 ];
+
+/// What sampling needs in this configuration. Nothing but windows of BPF statistics takes as much as
+/// `CAP_SYS_ADMIN`, so these have to be asked for.
+pub(super) fn sampling(run: &Run) -> Vec<Capability> {
+    let windows = run.bpf_stats_interval.is_some_and(|interval| !interval.is_zero());
+    SAMPLING.iter().copied().chain(windows.then_some(Capability::CAP_SYS_ADMIN)).collect()
+}
 
 /// Serving needs none: the sockets are there, and nothing of others is read.
 pub(super) const SERVING: &[Capability] = &[];

@@ -30,10 +30,11 @@ impl Daemon {
         };
         control.logging.set_level(common.log_level);
         self.collector.sampler.receipts.limit(common.receipts, common.receipt_ttl);
+        let Common { log_level, receipts, receipt_ttl, memory_stat_interval, .. } = common;
+        let former = self.common.clone();
+        self.common = Common { log_level, receipts, receipt_ttl, memory_stat_interval, ..former };
         self.pace(&settings.run);
         self.settings.send_replace(settings.into());
-        let Common { log_level, receipts, receipt_ttl, .. } = common;
-        self.common = Common { log_level, receipts, receipt_ttl, ..self.common.clone() };
         tracing::info!("the configuration was read again");
         if !fixed.is_empty() {
             tracing::warn!("changed, but only heeded after a restart: {}", fixed.join(", "));
@@ -54,12 +55,14 @@ fn keep_fixed(
     run.scope = old_run.scope;
     run.max_connections = old_run.max_connections;
     run.history_memory = old_run.history_memory;
+    run.bpf_stats_interval = old_run.bpf_stats_interval;
     let changed = [
         ("listen", wanted.listen != run.listen),
         ("socket", wanted.socket != run.socket),
         ("scope", wanted.scope != run.scope),
         ("max-connections", wanted.max_connections != run.max_connections),
         ("history-memory", wanted.history_memory != run.history_memory),
+        ("bpf-stats-interval", wanted.bpf_stats_interval != run.bpf_stats_interval),
         ("bpf", common.bpf != old_common.bpf),
         ("net-level", common.net_level != old_common.net_level),
         ("cgroup-root", common.cgroup_root != old_common.cgroup_root),
@@ -70,7 +73,6 @@ fn keep_fixed(
         ("cri-socket", common.sockets.cri != old_common.sockets.cri),
         ("labels", common.labels != old_common.labels),
         ("environment", common.environment != old_common.environment),
-        ("memory-stat-interval", common.memory_stat_interval != old_common.memory_stat_interval),
         ("slots", common.slots != old_common.slots),
         ("log-format", common.log_format != old_common.log_format),
     ];

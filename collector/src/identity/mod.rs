@@ -15,4 +15,4 @@ mod path;
 pub use book::{MAX_NAMES, MAX_WANTED, Status};
 pub use details::{Allowed, AllowedKeys, Compose, Details, End, Health, PodDetails};
 pub use names::{Daemon, Group, Names, Socket, Sockets};
-pub use path::{Identity, Kind, PodRef, Qos, Runtime, classify};
+pub use path::{Identity, Kind, PodRef, Qos, Runtime, classify, pod_cgroup};

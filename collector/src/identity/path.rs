@@ -103,6 +103,13 @@ pub fn classify(path: &str) -> Option<Identity> {
     Some(identity)
 }
 
+/// The cgroup of the Kubernetes pod that a container's cgroup is in.
+pub fn pod_cgroup(path: &str) -> Option<&str> {
+    let mut parents = std::iter::successors(Some(path), |path| Some(path.rsplit_once('/')?.0));
+    let is_pod = |path: &&str| path.rsplit('/').next().and_then(pod_uid).is_some();
+    parents.by_ref().skip(1).find(is_pod).filter(|path| path.contains("kubepods"))
+}
+
 fn of_leaf(path: &str) -> Option<Identity> {
     let path = path.strip_prefix('/')?.trim_end_matches('/');
     let (parents, leaf) = path.rsplit_once('/').unwrap_or(("", path));

@@ -12,6 +12,7 @@ mod load;
 mod log;
 mod mapping;
 mod plan;
+mod statistics;
 mod table;
 
 use std::{
@@ -29,6 +30,7 @@ pub use self::{
     facts::{BtfFacts, Facts, SocketIds},
     inventory::{LoadedMap, LoadedProgram},
     plan::Sockets,
+    statistics::{RunStatistics, Runs},
     table::{Cells, Table},
 };
 use crate::{

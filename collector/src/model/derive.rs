@@ -17,7 +17,7 @@ use crate::{
     model::{
         Compose, Connections, Container, Cpu, Ended, Family, Finality, Interface, Kind, Level,
         Memory, Network, OomKill, Packets, Pids, Pod, Report, Sockets, Sources, Startup, TcpEvents,
-        Traffic, block::block, host::host, resources,
+        Traffic, block::block, host::host, parents::parents, resources,
     },
     network::{InterfaceCounters, NamespaceId},
     registry::Serial,
@@ -31,15 +31,24 @@ pub const NEIGHBOURS_MAX: usize = 64;
 /// How much of a report is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
+    /// Whether it has rows of those who are alive.
+    pub containers: bool,
     /// Whether it says who shares a network namespace with whom.
     pub neighbours: bool,
     /// How many receipts it has at most, the latest.
     pub ended_max: usize,
+    /// Whether it has the cgroups above containers.
+    pub parents: bool,
 }
 
 impl Extent {
-    /// All there is.
-    pub const WHOLE: Self = Self { neighbours: true, ended_max: usize::MAX };
+    /// All that is shown.
+    pub const WHOLE: Self =
+        Self { containers: true, neighbours: true, ended_max: usize::MAX, parents: false };
+
+    /// The host and the sources.
+    pub const NO_ROWS: Self =
+        Self { containers: false, neighbours: false, ended_max: 0, parents: false };
 }
 
 /// Derives what people read out from a sample and, for rates, one taken before it.
@@ -53,25 +62,25 @@ pub fn report(
     sources: Sources,
 ) -> Report {
     let elapsed = older.map(|older| newer.taken_at.saturating_duration_since(older.taken_at));
+    let has_rows = extent.containers || extent.ended_max > 0;
+    let usages = if extent.containers { &newer.usages[..] } else { &[] };
     let pair = Pair {
-        before: older.map(usages_by_serial).unwrap_or_default(),
+        before: older.filter(|_| has_rows).map(usages_by_serial).unwrap_or_default(),
         system_nanoseconds: older.and_then(|older| {
             newer.host.system_nanoseconds?.checked_sub(older.host.system_nanoseconds?)
         }),
         members: extent.neighbours.then(|| members(newer)),
         newer,
     };
+    let host_percent = older.and_then(|older| pair.host_percent(older));
+    let host = host(&newer.host, host_percent, facts, cgroup_layout);
     Report {
         time: newer.time,
         interval_seconds: elapsed.map(|elapsed| elapsed.as_secs_f64()),
-        host: host(
-            &newer.host,
-            older.and_then(|older| pair.host_percent(older)),
-            facts,
-            cgroup_layout,
-        ),
+        parents: if extent.parents { parents(&pair, newer, &host) } else { Vec::new() },
+        host,
         sources,
-        containers: newer.usages.iter().map(|usage| pair.container(usage)).collect(),
+        containers: usages.iter().map(|usage| pair.container(usage)).collect(),
         ended: receipts
             .iter()
             .rev()
@@ -81,7 +90,8 @@ pub fn report(
     }
 }
 
-struct Pair<'a> {
+/// What rows are made of.
+pub(super) struct Pair<'a> {
     before: HashMap<Serial, &'a Usage>,
     /// Time that all CPUs together spent between the samples, as `docker stats` counts it.
     system_nanoseconds: Option<u64>,
@@ -91,7 +101,7 @@ struct Pair<'a> {
 }
 
 impl Pair<'_> {
-    fn container(&self, usage: &Usage) -> Container {
+    pub(super) fn container(&self, usage: &Usage) -> Container {
         let member = &usage.member;
         let identity = member.identity.as_ref();
         let details = usage.details.as_deref();
@@ -269,7 +279,8 @@ fn id(usage: &Usage) -> &str {
     usage.member.identity.as_ref().map_or(&usage.member.path, |identity| &identity.id)
 }
 
-fn pod(usage: &Usage) -> Option<Pod> {
+/// The pod that a member belongs to, as its path and its runtime tell.
+pub(super) fn pod(usage: &Usage) -> Option<Pod> {
     let by_path = usage.member.identity.as_ref().and_then(|identity| identity.pod.as_ref());
     let told = usage.details.as_ref().and_then(|details| details.pod.as_ref());
     if by_path.is_none() && told.is_none() {

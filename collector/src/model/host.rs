@@ -181,7 +181,7 @@ fn cpu(times: &CpuTimes, processors: &Processors) -> HostCpu {
 }
 
 fn memory(memory: &HostMemory) -> Memory {
-    let HostMemory { free_bytes, buffers_bytes, cached_bytes, swap_bytes, swap_free_bytes } =
+    let HostMemory { free_bytes, buffers_bytes, cached_bytes, swap_bytes, swap_free_bytes, .. } =
         *memory;
     Memory { free_bytes, buffers_bytes, cached_bytes, swap_bytes, swap_free_bytes }
 }

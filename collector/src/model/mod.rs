@@ -7,6 +7,7 @@ mod block;
 mod change;
 mod derive;
 mod host;
+mod parents;
 mod point;
 mod resources;
 mod snapshot;
@@ -49,6 +50,9 @@ pub struct Report {
     pub containers: Vec<Container>,
     /// Receipts of containers that ended, the latest first.
     pub ended: Vec<Ended>,
+    /// The cgroups above containers, if they are wanted: the root and pods. Only `/metrics` has them.
+    #[serde(skip)]
+    pub parents: Vec<Container>,
 }
 
 /// The last known totals of a container that ended.
@@ -141,6 +145,37 @@ pub struct Container {
 }
 
 impl Container {
+    /// One of which nothing is known but what it is called.
+    pub fn unknown(kind: Kind, id: String) -> Self {
+        Self {
+            kind,
+            id,
+            name: None,
+            image: None,
+            runtime: None,
+            cgroup: String::new(),
+            cgroup_id: None,
+            pod: None,
+            sandbox: None,
+            compose: None,
+            labels: BTreeMap::new(),
+            environment: BTreeMap::new(),
+            state: "running".into(),
+            startup: Startup::default(),
+            started_at: None,
+            restart_count: None,
+            health: None,
+            exit_code: None,
+            oom_killed: None,
+            cpu: Cpu::default(),
+            memory: Memory::default(),
+            network: Network::default(),
+            block: Block::default(),
+            pids: Pids::default(),
+            tree: Tree::default(),
+        }
+    }
+
     /// The name of its Kubernetes pod, or else the pod's uid.
     pub fn pod_name(&self) -> Option<&str> {
         let pod = self.pod.as_ref()?;

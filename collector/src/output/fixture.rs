@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::model::{
-    Block, Container, Cpu, Host, Interface, Kind, Memory, Network, Pids, Report, Startup, Tree,
-};
+use crate::model::{Container, Host, Interface, Kind, Report};
 
 pub(crate) const ID: &str = "3f4e1b2a9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f";
 
@@ -22,39 +20,14 @@ pub(crate) fn report(containers: Vec<Container>) -> Report {
         },
         sources: BTreeMap::new(),
         ended: Vec::new(),
+        parents: Vec::new(),
         containers,
     }
 }
 
 /// A row of which nothing is known but its id.
 pub(crate) fn unknown(kind: Kind, id: &str) -> Container {
-    Container {
-        kind,
-        id: id.to_owned(),
-        name: None,
-        image: None,
-        runtime: None,
-        cgroup: format!("/{id}"),
-        cgroup_id: None,
-        pod: None,
-        sandbox: None,
-        compose: None,
-        labels: BTreeMap::new(),
-        environment: BTreeMap::new(),
-        state: "running".into(),
-        startup: Startup::default(),
-        started_at: None,
-        restart_count: None,
-        health: None,
-        exit_code: None,
-        oom_killed: None,
-        cpu: Cpu::default(),
-        memory: Memory::default(),
-        network: Network::default(),
-        block: Block::default(),
-        pids: Pids::default(),
-        tree: Tree::default(),
-    }
+    Container { cgroup: format!("/{id}"), ..Container::unknown(kind, id.to_owned()) }
 }
 
 /// A container of which everything is known that a table shows.

@@ -225,6 +225,11 @@ impl Registry {
         std::mem::take(&mut self.departed)
     }
 
+    /// Another one whenever somebody was born or has ended.
+    pub fn generation(&self) -> (u64, usize) {
+        (self.next_serial, self.tracked.len())
+    }
+
     /// The living, oldest acquaintance first.
     pub fn tracked(&self) -> impl Iterator<Item = &Tracked> {
         self.tracked.values()

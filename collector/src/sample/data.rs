@@ -50,6 +50,8 @@ pub struct Sample {
     pub merges: bool,
     /// Everyone who was alive.
     pub usages: Vec<Usage>,
+    /// CPU time and memory of the pods around them, if they are wanted.
+    pub pods: Vec<Usage>,
 }
 
 /// What one member had used at that instant. `None` is unknown.
@@ -110,6 +112,7 @@ impl Default for Sample {
             flight: false,
             merges: false,
             usages: Vec::new(),
+            pods: Vec::new(),
         }
     }
 }
@@ -141,7 +144,7 @@ impl Usage {
     }
 
     /// Someone of whom nothing is known but who it is.
-    fn of_nothing(member: Arc<Member>) -> Self {
+    pub(super) fn of_nothing(member: Arc<Member>) -> Self {
         Self {
             member,
             details: None,

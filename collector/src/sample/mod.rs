@@ -8,6 +8,7 @@ mod data;
 mod flight;
 mod ledger;
 mod lifecycle;
+mod pods;
 mod receipts;
 mod reconcile;
 mod segments;
@@ -21,7 +22,7 @@ use std::{
 use jiff::Timestamp;
 use tare_ebpf::{BlockCell, Cell, Key};
 
-use self::{block::Missed, data::renew, flight::Flights, lifecycle::Closing};
+use self::{block::Missed, data::renew, flight::Flights, lifecycle::Closing, pods::Pods};
 pub use self::{
     data::{Sample, Usage},
     ledger::Tally,
@@ -53,6 +54,9 @@ pub struct Sampler {
     pub kernel: Kernel,
     /// How often `memory.stat` is read; 0 is in each sample.
     pub memory_stat_interval: Duration,
+    /// Whether the cgroups of pods are read as well.
+    pub with_pods: bool,
+    pods: Pods,
     host: HostFiles,
     devices: Devices,
     counting_since: Timestamp,
@@ -90,6 +94,8 @@ impl Sampler {
             registry,
             kernel,
             memory_stat_interval: Duration::ZERO,
+            with_pods: false,
+            pods: Pods::default(),
             host,
             devices,
             counting_since: Timestamp::now(),
@@ -121,6 +127,9 @@ impl Sampler {
         self.discover();
         self.discover_devices();
         self.registry.settle();
+        if self.with_pods {
+            self.pods.follow(&mut self.registry);
+        }
         // Before the clock is read, because it may wait.
         self.registry.namespaces_mut().look();
     }
@@ -160,6 +169,7 @@ impl Sampler {
     fn fill(&mut self, sample: &mut Sample) {
         self.begin(sample);
         self.read_files(sample);
+        self.read_pods(sample);
         self.reset_tables(&mut sample.usages);
         self.read_io_before_us(&mut sample.usages);
         self.read_tables(&mut sample.usages);
@@ -329,6 +339,12 @@ impl Sampler {
         for fault in faults {
             registry.tell(&fault);
         }
+    }
+
+    fn read_pods(&mut self, sample: &mut Sample) {
+        let Self { pods, registry, buffer, memory_stat_interval, .. } = self;
+        let faults = pods.read(*memory_stat_interval, sample.taken_at, buffer, &mut sample.pods);
+        faults.iter().for_each(|fault| registry.tell(fault));
     }
 
     /// Sets what the kernel counts to what removed sub-cgroups had counted. Where the kernel counts

@@ -6,7 +6,6 @@ use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use tare_tests::docker::Run;
 use tare_tests::lab::Lab;
 use tare_tests::process::{self, output};
 use tare_tests::tare_daemon::TareDaemon;
@@ -147,25 +146,5 @@ fn over_tcp_only_those_with_a_key_get_in_and_tls_is_spoken() -> Result<()> {
         Ok((new == 200).then_some(()))
     })?;
     ensure!(ask(&["--header", "Authorization: Bearer sesame"], "/metrics")? == 401, "the old one");
-    Ok(())
-}
-
-#[test]
-fn a_budget_that_is_too_small_makes_it_give_things_up_and_go_on() -> Result<()> {
-    let lab = Lab::open()?;
-    let _container = lab.start(Run::load("serve"))?;
-    let daemon = TareDaemon::start(&lab.tare, &["--interval", "100ms", "--max-cpu", "0.01%"])?;
-    ensure!(daemon.metric("tare_budget_level")? < 1.0, "nothing was used up yet");
-    ensure!(daemon.metric("tare_history_bytes")? > 0.0, "there is no history at first");
-    wait::until("a longer interval", PATIENCE, || {
-        let (level, interval) =
-            (daemon.metric("tare_budget_level")?, daemon.metric("tare_sample_interval_seconds")?);
-        Ok((level >= 3.0 && interval > 0.15).then_some(()))
-    })?;
-    ensure!(daemon.metric("tare_history_bytes")? < 1.0, "the history takes memory still");
-    let samples = daemon.metric("tare_samples_total")?;
-    wait::until("a further sample", PATIENCE, || {
-        Ok((daemon.metric("tare_samples_total")? > samples).then_some(()))
-    })?;
     Ok(())
 }

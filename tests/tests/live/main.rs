@@ -8,6 +8,8 @@ mod block;
 mod contract;
 mod daemon;
 mod daemon_control;
+mod daemon_costs;
+mod daemon_parents;
 mod daemon_rights;
 mod daemon_snapshot;
 mod doctor;

@@ -140,6 +140,25 @@ fn a_runtime_below_a_users_manager_is_the_users() {
 }
 
 #[test]
+fn the_cgroup_of_a_pod_is_above_its_containers() {
+    for (pattern, expected) in [
+        ("/kubepods/burstable/pod<uid>/<id>", Some("/kubepods/burstable/pod<uid>")),
+        ("/kubepods/pod<uid>/crio-<id>/inner/cgroups", Some("/kubepods/pod<uid>")),
+        (
+            "/kubepods.slice/kubepods-pod<u_id>.slice/cri-containerd-<id>.scope",
+            Some("/kubepods.slice/kubepods-pod<u_id>.slice"),
+        ),
+        ("/kubepods/burstable/pod<uid>", None),
+        ("/else/pod<uid>/<id>", None),
+        ("/docker/<id>", None),
+        ("", None),
+    ] {
+        let expected = expected.map(real);
+        assert_eq!(pod_cgroup(&real(pattern)), expected.as_deref(), "{pattern}");
+    }
+}
+
+#[test]
 fn services() {
     let table = [
         ("/system.slice/ssh.service", "ssh.service"),

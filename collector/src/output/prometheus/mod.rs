@@ -24,7 +24,7 @@ use std::{io, sync::LazyLock};
 
 use clap::ValueEnum;
 
-pub use self::own::{Own, Process, Sampling, Serving, Slots};
+pub use self::own::{BpfRuns, Own, Process, ProgramRuns, Sampling, Serving, Slots};
 use self::{
     family::{Family, Of},
     labels::Labels,
@@ -51,7 +51,7 @@ pub struct Options {
 impl Options {
     /// What of a report is written.
     pub fn extent(&self) -> Extent {
-        Extent { neighbours: false, ended_max: self.ended }
+        Extent { containers: true, neighbours: false, ended_max: self.ended, parents: true }
     }
 }
 
@@ -96,14 +96,15 @@ pub fn write(
     exposition: Exposition,
     out: &mut impl io::Write,
 ) -> io::Result<()> {
-    let labels = Labels::of(report.containers.iter(), options);
     let owners = network_owners(&report.containers);
     let rows: Vec<Row> = report
         .containers
         .iter()
-        .enumerate()
-        .map(|(index, container)| Row { container, owns_network: owners[index], report })
+        .zip(owners)
+        .chain(report.parents.iter().map(|parent| (parent, false)))
+        .map(|(container, owns_network)| Row { container, owns_network, report })
         .collect();
+    let labels = Labels::of(rows.iter().map(|row| row.container), options);
     let ended = ended::latest(report, options.ended);
     let ended_labels = Labels::of(ended.iter().map(|ended| &ended.container), options);
     let mut samples = Samples::new(exposition, options);
@@ -112,7 +113,10 @@ pub fn write(
         match family.of {
             Of::Container(write) => {
                 samples.stamp(report.time);
-                for (index, row) in rows.iter().enumerate() {
+                // Tare's own are about containers alone.
+                let of_all = family.name.starts_with(CADVISOR);
+                let count = if of_all { rows.len() } else { report.containers.len() };
+                for (index, row) in rows.iter().enumerate().take(count) {
                     samples.label(labels.get(index));
                     write(row, &mut samples);
                 }
@@ -133,6 +137,9 @@ pub fn write(
     }
     Ok(())
 }
+
+/// How the names of cAdvisor's metrics of containers and of cgroups above them begin.
+const CADVISOR: &str = "container_";
 
 /// A container that is alive, and what else its metrics depend on.
 struct Row<'a> {

@@ -1,5 +1,7 @@
 //! What Tare itself is, does and costs.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use jiff::Timestamp;
 
 use crate::output::prometheus::family::{Family, Of, counter_of, gauge_of};
@@ -28,6 +30,8 @@ pub struct Sampling {
     pub seconds: f64,
     /// Time between two samples.
     pub interval_seconds: f64,
+    /// Time between two readings of `memory.stat`; 0 is in each sample.
+    pub memory_stat_interval_seconds: f64,
     /// The kernel's counter tables.
     pub slots: Vec<Slots>,
     /// Events that found no room in the ring.
@@ -44,6 +48,26 @@ pub struct Sampling {
     pub histograms: bool,
     /// Capabilities that sampling holds.
     pub capabilities: Vec<String>,
+    /// What was seen of the programs in the kernel.
+    pub bpf_runs: Option<Arc<BpfRuns>>,
+}
+
+/// Runs of the programs in the kernel while they were counted.
+#[derive(Clone, Debug, Default)]
+pub struct BpfRuns {
+    /// For how long they were.
+    pub seconds: f64,
+    /// Each program by its name.
+    pub programs: BTreeMap<String, ProgramRuns>,
+}
+
+/// Runs of one program.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ProgramRuns {
+    /// How many.
+    pub count: u64,
+    /// How long they took together.
+    pub seconds: f64,
 }
 
 /// One of the kernel's counter tables.
@@ -121,6 +145,11 @@ pub(super) const FAMILIES: &[Family] = &[
         Of::Own(|own, out| out.value(own.sampling.interval_seconds)),
     ),
     gauge_of(
+        "tare_memory_stat_interval_seconds",
+        "Time between two readings of memory.stat, in seconds; 0 if each sample reads it.",
+        Of::Own(|own, out| out.value(own.sampling.memory_stat_interval_seconds)),
+    ),
+    gauge_of(
         "tare_slots_used",
         "Counter slots in the kernel that are in use.",
         Of::Own(|own, out| {
@@ -158,6 +187,30 @@ pub(super) const FAMILIES: &[Family] = &[
         Of::Own(|own, out| out.value(own.sampling.map_bytes)),
     ),
     counter_of(
+        "tare_bpf_stats_seconds_total",
+        "Time for which runs of BPF programs were counted, in seconds: it is to their counters what the time of day is \
+         to others.",
+        Of::Own(|own, out| out.value(own.sampling.bpf_runs.as_ref().map(|runs| runs.seconds))),
+    ),
+    counter_of(
+        "tare_bpf_program_runs_total",
+        "Runs of a BPF program of Tare while they were counted (tare_bpf_stats_seconds_total).",
+        Of::Own(|own, out| {
+            for (name, runs) in own.sampling.bpf_runs.iter().flat_map(|runs| &runs.programs) {
+                out.with(&[("program", name)], runs.count);
+            }
+        }),
+    ),
+    counter_of(
+        "tare_bpf_program_run_seconds_total",
+        "Time that these runs took, in seconds, some 40 ns of the measurement itself in each.",
+        Of::Own(|own, out| {
+            for (name, runs) in own.sampling.bpf_runs.iter().flat_map(|runs| &runs.programs) {
+                out.with(&[("program", name)], runs.seconds);
+            }
+        }),
+    ),
+    counter_of(
         "tare_receipts_dropped_total",
         "Receipts that were dropped before their time because there were too many.",
         Of::Own(|own, out| out.value(own.sampling.receipts_dropped)),
@@ -173,8 +226,8 @@ pub(super) const FAMILIES: &[Family] = &[
     ),
     gauge_of(
         "tare_budget_level",
-        "How much Tare has given up to keep to its budget: 0 is nothing, 1 histograms, 2 the history too, from 3 \
-         on the interval grows.",
+        "How much Tare has given up to keep to its budget: 0 is nothing, 1 histograms, 2 the history too, 3 most \
+         readings of memory.stat too, from 4 on the interval grows.",
         Of::Own(|own, out| out.value(u64::from(own.sampling.budget_level))),
     ),
     gauge_of(

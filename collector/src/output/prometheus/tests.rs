@@ -46,6 +46,24 @@ fn what_is_unknown_is_not_exported() {
 }
 
 #[test]
+fn cgroups_above_containers_are_only_in_the_metrics_of_cadvisor() {
+    let mut report = fixture::report(vec![fixture::unknown(Kind::Container, "kubepods/pod1/3f4e")]);
+    let mut pod = fixture::unknown(Kind::Other, "kubepods/pod1");
+    pod.pod = Some(Pod { name: Some("web-0".to_owned()), ..Pod::default() });
+    pod.cpu.usage_seconds = Some(2.5);
+    report.parents = vec![pod];
+    let options = Options { label_set: LabelSet::Kubelet, ..Options::default() };
+    let mut out = Vec::new();
+    write(&report, &Own::default(), &options, Exposition::Text, &mut out).unwrap();
+    let text = String::from_utf8(out).unwrap();
+    let expected = "container_cpu_usage_seconds_total{container=\"\",id=\"/kubepods/pod1\",image=\"\",\
+        name=\"\",namespace=\"\",pod=\"web-0\",cpu=\"total\"} 2.5";
+    assert_eq!(lines(&text, "container_cpu_usage_seconds_total"), [expected]);
+    assert_eq!(lines(&text, "tare_container_info").len(), 1, "{text}");
+    assert_eq!(lines(&text, "tare_containers"), ["tare_containers 1"]);
+}
+
+#[test]
 fn values_of_labels_are_escaped() {
     let mut row = fixture::unknown(Kind::Container, "a");
     row.name = Some("we\"b\\\n".to_owned());

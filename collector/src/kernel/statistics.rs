@@ -1,0 +1,102 @@
+//! How often our programs run and how long that takes, as the kernel counts it while its statistics
+//! are on. They are off as a rule: they cost every run of every program on the host two looks at a
+//! clock.
+
+use std::{collections::BTreeMap, fs, os::fd::OwnedFd, path::Path, time::Duration};
+
+use aya::{
+    Ebpf,
+    programs::Program,
+    sys::{Stats, enable_stats},
+};
+
+use crate::kernel::{Kernel, NOT_PERMITTED};
+
+/// Runs of a program while the statistics were on, whoever had switched them on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Runs {
+    /// How many.
+    pub count: u64,
+    /// How long they took together, the looks at the clock in part included.
+    pub time: Duration,
+}
+
+/// The kernel's statistics of programs, which are on as long as this is there.
+#[derive(Debug)]
+pub enum RunStatistics {
+    /// On for us, until the descriptor is closed.
+    Ours(#[allow(dead_code)] OwnedFd),
+    /// Switched on for good by somebody else, with the sysctl `kernel.bpf_stats_enabled`.
+    Permanent,
+}
+
+impl RunStatistics {
+    /// Switches the statistics on, if they are not on for good.
+    ///
+    /// # Errors
+    ///
+    /// Before Linux 5.8, and without `CAP_SYS_ADMIN` (`kernel/bpf/syscall.c`, `bpf_enable_stats`).
+    pub fn switch_on(proc_root: &Path) -> Result<Self, String> {
+        if is_permanent(proc_root) {
+            return Ok(Self::Permanent);
+        }
+        enable_stats(Stats::RunTime).map(Self::Ours).map_err(|error| {
+            if error.io_error.kind() == std::io::ErrorKind::PermissionDenied {
+                format!("{NOT_PERMITTED} CAP_SYS_ADMIN")
+            } else {
+                error.to_string()
+            }
+        })
+    }
+
+    /// Whether the statistics are on still.
+    pub fn are_on(&self, proc_root: &Path) -> bool {
+        match self {
+            Self::Ours(_) => true,
+            Self::Permanent => is_permanent(proc_root),
+        }
+    }
+}
+
+impl Kernel {
+    /// What was counted so far of each program that is loaded, by its name in the object.
+    pub fn runs(&self) -> BTreeMap<String, Runs> {
+        let all = self.ebpf.as_ref().into_iter().flat_map(Ebpf::programs);
+        all.filter_map(|(name, program)| Some((name.to_owned(), runs(program)?))).collect()
+    }
+}
+
+/// A descriptor of the program is all that it takes (`bpf_prog_get_info_by_fd`).
+fn runs(program: &Program) -> Option<Runs> {
+    let info = match program {
+        Program::BtfTracePoint(program) => program.info(),
+        Program::CgroupSkb(program) => program.info(),
+        _ => return None,
+    };
+    let info = info.ok()?;
+    Some(Runs { count: info.run_count(), time: info.run_time() })
+}
+
+fn is_permanent(proc_root: &Path) -> bool {
+    let setting = fs::read(proc_root.join("sys/kernel/bpf_stats_enabled"));
+    setting.is_ok_and(|text| text.trim_ascii() == b"1")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_that_are_on_for_good_need_no_right() {
+        let proc = tempfile::tempdir().unwrap();
+        let setting = proc.path().join("sys/kernel/bpf_stats_enabled");
+        assert!(!is_permanent(proc.path()));
+        fs::create_dir_all(setting.parent().unwrap()).unwrap();
+        fs::write(&setting, "1\n").unwrap();
+        let statistics = RunStatistics::switch_on(proc.path()).unwrap();
+        assert!(matches!(statistics, RunStatistics::Permanent));
+        assert!(statistics.are_on(proc.path()));
+        fs::write(&setting, "0\n").unwrap();
+        assert!(!statistics.are_on(proc.path()));
+    }
+}

@@ -1,0 +1,147 @@
+//! The cgroups of pods, of which CPU time and memory are read beside those of their containers: there
+//! is more in them, such as containers that ended before and volumes in memory.
+
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    cgroup::{CgroupFiles, CpuUsage, MemoryUsage, ReadError},
+    identity::pod_cgroup,
+    registry::{Member, Registry, Serial},
+    sample::Usage,
+};
+
+/// The pods of the containers that are alive.
+#[derive(Debug, Default)]
+pub(super) struct Pods {
+    /// The state of the registry that they were found in.
+    found_in: Option<(u64, usize)>,
+    /// In the order of their paths.
+    pods: Vec<Pod>,
+}
+
+#[derive(Debug)]
+struct Pod {
+    member: Arc<Member>,
+    files: CgroupFiles,
+}
+
+impl Pods {
+    /// Opens the files of pods that have a first container, and closes those of pods that have none
+    /// any more.
+    pub(super) fn follow(&mut self, registry: &mut Registry) {
+        let generation = registry.generation();
+        if self.found_in.replace(generation) == Some(generation) {
+            return;
+        }
+        let living = registry.tracked().map(|tracked| &*tracked.member);
+        let containers = living.filter(|member| member.is_container());
+        let paths: BTreeSet<String> =
+            containers.filter_map(|member| pod_cgroup(&member.path)).map(str::to_owned).collect();
+        let mut former = std::mem::take(&mut self.pods).into_iter().peekable();
+        for path in paths {
+            // Both are sorted.
+            while former.next_if(|pod| pod.member.path < path).is_some() {}
+            match former.next_if(|pod| pod.member.path == path) {
+                Some(pod) => self.pods.push(pod),
+                None => match CgroupFiles::open_cpu_and_memory(registry.hierarchies(), &path) {
+                    Ok(files) => self.pods.push(Pod { member: member(path), files }),
+                    Err(fault) => registry.tell(&fault),
+                },
+            }
+        }
+    }
+
+    /// Reads all of them into `usages`, which keeps its memory; what could not be read is unknown.
+    pub(super) fn read(
+        &mut self,
+        memory_stat_interval: Duration,
+        now: Instant,
+        buffer: &mut Vec<u8>,
+        usages: &mut Vec<Usage>,
+    ) -> Vec<ReadError> {
+        let mut faults = Vec::new();
+        usages.truncate(self.pods.len());
+        for (at, Pod { member, files }) in self.pods.iter_mut().enumerate() {
+            if !usages.get(at).is_some_and(|usage| Arc::ptr_eq(&usage.member, member)) {
+                usages.truncate(at);
+                usages.push(Usage::of_nothing(Arc::clone(member)));
+            }
+            let Usage { cpu, memory, .. } = &mut usages[at];
+            let read = files.read_cpu(now, buffer).and_then(|usage| {
+                *cpu = usage;
+                files.read_memory(memory_stat_interval, now, buffer, memory)
+            });
+            if let Err(fault) = read {
+                (*cpu, *memory) = (CpuUsage::default(), MemoryUsage::default());
+                // A pod ends a moment after its last container.
+                if !matches!(fault, ReadError::Vanished) {
+                    faults.push(fault);
+                }
+            }
+        }
+        faults
+    }
+}
+
+/// A cgroup that is nobody of its own.
+fn member(path: String) -> Arc<Member> {
+    let serial = Serial(u64::MAX);
+    Member { serial, identity: None, path, cgroup_id: None, older_than_us: true }.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path};
+
+    use super::*;
+    use crate::{
+        cgroup::find_hierarchies,
+        identity::{Allowed, Names, Socket, Sockets},
+        network::Namespaces,
+        registry::Follow,
+    };
+
+    fn registry(root: &Path) -> Registry {
+        let hierarchies = find_hierarchies(root, Some(root)).unwrap();
+        let off = || Socket::Off;
+        let sockets = Sockets { docker: off(), podman: off(), cri: off() };
+        let names = Names::new(sockets, Allowed::default());
+        Registry::new(hierarchies, None, Follow::Containers, Namespaces::new(root), names)
+    }
+
+    #[test]
+    fn pods_come_and_go_with_their_containers() {
+        let root = tempfile::tempdir().unwrap();
+        let pod =
+            |number: u32| format!("/kubepods/pod8a1c7f0e-5b3d-4c2a-9e6f-0d1b2c3a4f{number:02}");
+        let start = |number: u32, container: u32| {
+            let place = root.path().join(&pod(number)[1..]);
+            fs::create_dir_all(place.join(format!("{container:064x}"))).unwrap();
+            fs::write(place.join("cpu.stat"), format!("usage_usec {number}\n")).unwrap();
+        };
+        fs::write(root.path().join("cgroup.controllers"), "cpu memory\n").unwrap();
+        start(2, 1);
+        start(2, 2);
+        start(3, 3);
+        let (mut registry, mut pods) = (registry(root.path()), Pods::default());
+        let (mut usages, mut buffer) = (Vec::new(), Vec::new());
+        let mut read = |registry: &mut Registry| {
+            registry.walk();
+            pods.follow(registry);
+            let faults = pods.read(Duration::ZERO, Instant::now(), &mut buffer, &mut usages);
+            assert_eq!(faults.len(), 0, "{faults:?}");
+            let read = |usage: &Usage| (usage.member.path.clone(), usage.cpu.usage_nanoseconds);
+            usages.iter().map(read).collect::<Vec<_>>()
+        };
+        let expected = |number: u32| (pod(number), Some(u64::from(number) * 1000));
+        assert_eq!(read(&mut registry), [expected(2), expected(3)]);
+        start(1, 4);
+        assert_eq!(read(&mut registry), [expected(1), expected(2), expected(3)]);
+        fs::remove_dir_all(root.path().join(&pod(2)[1..])).unwrap();
+        assert_eq!(read(&mut registry), [expected(1), expected(3)]);
+    }
+}
