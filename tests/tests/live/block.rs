@@ -351,7 +351,8 @@ fn cgroups_whose_ids_share_their_low_bits_are_told_apart() -> Result<()> {
     }
     let report = stream.fresh()?;
     let sent = |id| report.row(id)?.u64("/network/sockets/tx_bytes");
-    ensure!((sent(first.id())?, sent(second.id())?) == (2 * MIB, 4 * MIB), "{report:?}");
+    let counted = (sent(first.id())?, sent(second.id())?);
+    ensure!(counted == (2 * MIB, 4 * MIB), "{counted:?}");
     drop(first);
     let third = another()?;
     stream.fresh_with(&[third.id()])?;
@@ -359,6 +360,7 @@ fn cgroups_whose_ids_share_their_low_bits_are_told_apart() -> Result<()> {
     load(&second, MIB)?;
     let report = stream.fresh()?;
     let sent = |id| report.row(id)?.u64("/network/sockets/tx_bytes");
-    ensure!((sent(third.id())?, sent(second.id())?) == (MIB, 5 * MIB), "{report:?}");
+    let counted = (sent(third.id())?, sent(second.id())?);
+    ensure!(counted == (MIB, 5 * MIB), "{counted:?}");
     Ok(())
 }
