@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -52,6 +53,15 @@ impl Place {
     #[must_use]
     pub fn id(&self) -> &str {
         &self.id
+    }
+
+    /// The id of its cgroup in cgroup2: the inode of the directory.
+    pub fn unified_id(&self) -> Result<u64> {
+        let mut paths = self.cgroups.iter().map(Cgroup::path);
+        // Files of this name are in cgroup2 only.
+        let path = paths.find(|path| path.join("cgroup.events").exists());
+        let path = path.context("no cgroup2 is mounted")?;
+        Ok(fs::metadata(path).with_context(|| path.display().to_string())?.ino())
     }
 
     /// Runs a program in it, to its end.

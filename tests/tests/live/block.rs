@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use tare_tests::block::{
     LoopDevice, Place, Zram, disk_of, ensure_devices_add_up, ensure_histograms_are_whole, host,
     lost, numbers_of,
@@ -318,5 +318,49 @@ fn sockets_without_a_free_slot_are_unknown() -> Result<()> {
     ensure!(row.get("/network/sockets")?.is_null(), "an unknown number is published: {row:?}");
     let (state, reason) = report.source("network_sockets")?;
     ensure!(state == "degraded" && reason.is_some_and(|r| r.contains("overflow")), "{reason:?}");
+    Ok(())
+}
+
+/// Programs look first where a key's low bits point to: with 64 slots the lowest 7, which these
+/// have in common. Nobody may get what is another's, nor what was another's before.
+#[test]
+fn cgroups_whose_ids_share_their_low_bits_are_told_apart() -> Result<()> {
+    const HINTS: u64 = 128;
+    let lab = Lab::open()?;
+    let first = Place::new()?;
+    let low_bits = first.unified_id()? % HINTS;
+    let another = || {
+        // The kernel counts ids up; others make cgroups as well.
+        for _ in 0..100 * HINTS {
+            let place = Place::new()?;
+            if place.unified_id()? % HINTS == low_bits {
+                return Ok(place);
+            }
+        }
+        bail!("no cgroup got an id with these low bits")
+    };
+    let second = another()?;
+    let mut stream = lab.tare.clone().option("--slots", "64").stream("200ms")?;
+    stream.fresh_with(&[first.id(), second.id()])?.require("network_sockets")?;
+    let load = |place: &Place, bytes: u64| {
+        place.load(&format!("pair --tcp 127.0.0.1:7850 --bytes {bytes}"))
+    };
+    for _ in 0..2 {
+        load(&first, MIB)?;
+        load(&second, 2 * MIB)?;
+    }
+    let report = stream.fresh()?;
+    let sent = |id| report.row(id)?.u64("/network/sockets/tx_bytes");
+    let counted = (sent(first.id())?, sent(second.id())?);
+    ensure!(counted == (2 * MIB, 4 * MIB), "{counted:?}");
+    drop(first);
+    let third = another()?;
+    stream.fresh_with(&[third.id()])?;
+    load(&third, MIB)?;
+    load(&second, MIB)?;
+    let report = stream.fresh()?;
+    let sent = |id| report.row(id)?.u64("/network/sockets/tx_bytes");
+    let counted = (sent(third.id())?, sent(second.id())?);
+    ensure!(counted == (MIB, 5 * MIB), "{counted:?}");
     Ok(())
 }
