@@ -63,6 +63,15 @@ pub struct Picture {
     sources: Sources,
 }
 
+/// What a loop was woken by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Woken {
+    /// It is time for a sample.
+    Tick,
+    /// Somebody was born or ended.
+    News,
+}
+
 impl Picture {
     /// Makes the report.
     pub fn report(&self) -> Report {
@@ -138,14 +147,23 @@ impl Collector {
     ///
     /// If events of the kernel cannot be waited for.
     pub async fn wait(&mut self, ticks: &mut time::Interval) -> Result<()> {
-        loop {
-            tokio::select! {
-                biased;
-                _ = ticks.tick() => return Ok(()),
-                news = self.sampler.news() => {
-                    news.context("cannot wait for events of the kernel")?;
-                    self.sampler.hear();
-                }
+        while self.wait_or_hear(ticks).await? != Woken::Tick {}
+        Ok(())
+    }
+
+    /// Waits for the next tick, or for news, which are heard then.
+    ///
+    /// # Errors
+    ///
+    /// If events of the kernel cannot be waited for.
+    pub async fn wait_or_hear(&mut self, ticks: &mut time::Interval) -> Result<Woken> {
+        tokio::select! {
+            biased;
+            _ = ticks.tick() => Ok(Woken::Tick),
+            news = self.sampler.news() => {
+                news.context("cannot wait for events of the kernel")?;
+                self.sampler.hear();
+                Ok(Woken::News)
             }
         }
     }

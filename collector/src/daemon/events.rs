@@ -1,7 +1,9 @@
-//! Server-sent events: what started, what ended with its receipt, what ran out of memory.
+//! Server-sent events: what was created and started, what ended with its receipt, what ran out of
+//! memory.
 //!
-//! They come of the difference between two samples, at the end of each interval; the times in them
-//! are the kernel's. Nothing is written while nobody listens.
+//! That something was created is told when the kernel tells it. The others come of the difference
+//! between two samples, at the end of each interval; the times in them are the kernel's. Nothing is
+//! written while nobody listens.
 
 use std::{collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
@@ -18,8 +20,9 @@ use tokio::{
 use crate::{
     collector::Picture,
     daemon::{routes::Service, shot::Shot},
-    model::{Container, Ended, Kind},
-    registry::Serial,
+    identity::Kind,
+    model::{self, Container, Ended},
+    registry::{Serial, Tracked},
     sample::Usage,
 };
 
@@ -60,6 +63,25 @@ impl Events {
         }))
     }
 
+    /// A container's cgroup was made. The sampling loop says so as soon as it hears of it: a name,
+    /// numbers and processes come later.
+    pub(super) fn created(&self, tracked: &Tracked) {
+        let Tracked { member, startup, .. } = tracked;
+        if member.older_than_us || self.sender.receiver_count() == 0 {
+            return;
+        }
+        if let Some(identity) = member.identity.as_ref().filter(|id| id.kind == Kind::Container) {
+            let data = json!({
+                "id": identity.id,
+                "runtime": identity.runtime.as_str(),
+                "cgroup": member.path,
+                "pod_uid": identity.pod.as_ref().map(|pod| &pod.uid),
+                "made_at": startup.made_at,
+            });
+            self.send("created", Some(data));
+        }
+    }
+
     fn send(&self, name: &str, data: Option<impl Serialize>) {
         if let Some(data) = data
             && let Ok(data) = serde_json::to_string(&data)
@@ -90,7 +112,7 @@ pub(super) async fn tell(service: Rc<Service>) {
         service.forget_all_but(&shot);
         let now = Known::of(&shot.picture);
         let changes = known.map_or_else(Vec::new, |before| before.changes(&now));
-        if !changes.is_empty() && service.events.sender.receiver_count() > 0 {
+        if !changes.is_empty() && service.state.events.sender.receiver_count() > 0 {
             send(&service, &shot, &changes);
         }
         known = Some(now);
@@ -173,7 +195,7 @@ fn send(service: &Service, shot: &Arc<Shot>, changes: &[Change]) {
     let Picture { newer, receipts, .. } = &shot.picture;
     // Rows come in the order of what they were made of.
     let containers = newer.usages.iter().filter(|usage| usage.member.is_container());
-    let rows = report.containers.iter().filter(|row| row.kind == Kind::Container);
+    let rows = report.containers.iter().filter(|row| row.kind == model::Kind::Container);
     let alive: HashMap<Serial, &Container> = serials(containers).zip(rows).collect();
     let last = receipts.iter().rev().map(|receipt| &receipt.usage);
     let ended: HashMap<Serial, &Ended> = serials(last).zip(&report.ended).collect();
@@ -183,8 +205,8 @@ fn send(service: &Service, shot: &Arc<Shot>, changes: &[Change]) {
     };
     for change in changes {
         match change {
-            Change::Started(serial) => service.events.send("started", row(serial)),
-            Change::Ended(serial) => service.events.send("ended", ended.get(serial).copied()),
+            Change::Started(serial) => service.state.events.send("started", row(serial)),
+            Change::Ended(serial) => service.state.events.send("ended", ended.get(serial).copied()),
             Change::OutOfMemory(serial) => {
                 let data = row(serial).map(|row| {
                     json!({
@@ -194,7 +216,7 @@ fn send(service: &Service, shot: &Arc<Shot>, changes: &[Change]) {
                         "last_oom_kill": row.memory.last_oom_kill,
                     })
                 });
-                service.events.send("oom", data);
+                service.state.events.send("oom", data);
             }
         }
     }

@@ -43,7 +43,7 @@ use self::{
     windows::Windows,
 };
 use crate::{
-    collector::{Collector, give_memory_back},
+    collector::{Collector, Woken, give_memory_back},
     config::{Common, Limits, Run},
     logging::Logging,
     output::prometheus::Sampling,
@@ -98,6 +98,8 @@ struct Daemon {
     sampling: Sampling,
     budget: Budget,
     windows: Windows,
+    /// The number of the first birth that was not told yet.
+    untold: u64,
 }
 
 impl Daemon {
@@ -119,8 +121,18 @@ impl Daemon {
         tracing::info!("capabilities that are held: {}", sampling.capabilities.join(", "));
         let (common, interval) = (common.clone(), run.interval);
         let budget = Budget::new();
-        let older = None;
-        Ok(Self { collector, common, settings, state, interval, older, sampling, budget, windows })
+        Ok(Self {
+            collector,
+            common,
+            settings,
+            state,
+            interval,
+            older: None,
+            sampling,
+            budget,
+            windows,
+            untold: 0,
+        })
     }
 
     async fn work(mut self, control: &Control, mut hangup: Signal) -> Result<()> {
@@ -131,8 +143,11 @@ impl Daemon {
         let mut last = Instant::now();
         loop {
             tokio::select! {
-                tick = self.collector.wait(&mut ticks) => {
-                    tick.context("the sampling loop")?;
+                woken = self.collector.wait_or_hear(&mut ticks) => {
+                    if woken.context("the sampling loop")? == Woken::News {
+                        self.tell_births();
+                        continue;
+                    }
                     let intervals = last.elapsed().as_secs_f64() / self.interval.as_secs_f64();
                     self.sampling.missed += (intervals.round() as u64).saturating_sub(1);
                     last = Instant::now();
@@ -188,11 +203,19 @@ impl Daemon {
         ticks
     }
 
+    /// Tells those who listen whose cgroup was made since the last time.
+    fn tell_births(&mut self) {
+        let registry = &self.collector.sampler.registry;
+        let untold = std::mem::replace(&mut self.untold, registry.generation().0);
+        registry.born_since(untold).for_each(|born| self.state.events.created(born));
+    }
+
     fn sample(&mut self) {
         let started = Instant::now();
         let newer = self.collector.sample();
         let picture = self.collector.picture(self.older.as_ref(), &newer);
         self.older = Some(Arc::clone(&newer));
+        self.tell_births();
         let history_bytes = self.state.history().record(&newer);
         let seconds = started.elapsed().as_secs_f64();
         let sampling = &mut self.sampling;

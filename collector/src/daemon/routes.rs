@@ -14,7 +14,6 @@ use tokio::sync::watch;
 use crate::{
     daemon::{
         answers::{Answer, JSON, answer, failure, stream, text},
-        events::Events,
         formatted::{Formatted, Page, json},
         history::Missing,
         process, query,
@@ -49,7 +48,7 @@ tare: what every container on this host uses
 /api/v1/ended                what ended
 /api/v1/host                 the host
 /api/v1/sources              where numbers come from
-/api/v1/events               started, ended and oom, as they happen
+/api/v1/events               created, started, ended and oom, as they happen
 /api/v1/history?container=   the last minutes of one; from=, to=, step=
 /api/openapi.json            all of this for programs";
 
@@ -57,20 +56,13 @@ tare: what every container on this host uses
 pub(super) struct Service {
     pub(super) state: Arc<State>,
     settings: watch::Receiver<Arc<Settings>>,
-    pub(super) events: Events,
     formatted: RefCell<Formatted>,
     started_at: Timestamp,
 }
 
 impl Service {
     pub(super) fn new(state: Arc<State>, settings: watch::Receiver<Arc<Settings>>) -> Self {
-        Self {
-            state,
-            settings,
-            events: Events::default(),
-            formatted: RefCell::default(),
-            started_at: Timestamp::now(),
-        }
+        Self { state, settings, formatted: RefCell::default(), started_at: Timestamp::now() }
     }
 
     /// What the server goes by now.
@@ -220,7 +212,7 @@ impl Service {
     }
 
     fn stream(&self) -> Answer {
-        match self.events.subscribe() {
+        match self.state.events.subscribe() {
             Some(events) => stream(events),
             None => failure(StatusCode::SERVICE_UNAVAILABLE, "too many streams of events"),
         }

@@ -13,7 +13,7 @@ use tokio::sync::watch;
 use crate::{
     collector::Picture,
     config::Run,
-    daemon::history::History,
+    daemon::{events::Events, history::History},
     output::prometheus::{Sampling, Serving},
 };
 
@@ -40,6 +40,8 @@ pub(super) struct State {
     latest: watch::Sender<Option<Arc<Shot>>>,
     history: Mutex<History>,
     pub(super) counts: Counts,
+    /// Everyone who listens to events.
+    pub(super) events: Events,
 }
 
 impl State {
@@ -48,6 +50,7 @@ impl State {
             latest: watch::Sender::new(None),
             history: Mutex::new(History::new(run.history, run.history_memory, run.interval)),
             counts: Counts { connections_max: run.max_connections.into(), ..Counts::default() },
+            events: Events::default(),
         }
     }
 

@@ -225,7 +225,7 @@ impl Registry {
         std::mem::take(&mut self.departed)
     }
 
-    /// Another one whenever somebody was born or has ended.
+    /// Another one whenever somebody was born, which makes the first number grow, or has ended.
     pub fn generation(&self) -> (u64, usize) {
         (self.next_serial, self.tracked.len())
     }
@@ -245,7 +245,12 @@ impl Registry {
         self.tracked().filter(|tracked| !tracked.has_sockets).filter(inhabited).count()
     }
 
-    /// The same, to be read.
+    /// Those of them that were born since [`Registry::generation`] began with this number.
+    pub fn born_since(&self, serial: u64) -> impl Iterator<Item = &Tracked> {
+        self.tracked.range(Serial(serial)..).map(|(_, tracked)| tracked)
+    }
+
+    /// The same as [`Registry::tracked`], to be read.
     pub fn tracked_mut(&mut self) -> impl Iterator<Item = &mut Tracked> {
         self.tracked.values_mut()
     }

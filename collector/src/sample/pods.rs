@@ -27,12 +27,24 @@ pub(super) struct Pods {
 struct Pod {
     member: Arc<Member>,
     files: CgroupFiles,
+    /// Whether its directories may not all have been there when its files were opened.
+    is_young: bool,
 }
 
 impl Pods {
     /// Opens the files of pods that have a first container, and closes those of pods that have none
     /// any more.
     pub(super) fn follow(&mut self, registry: &mut Registry) {
+        for pod in self.pods.iter_mut().filter(|pod| pod.is_young) {
+            pod.is_young = false;
+            match CgroupFiles::open_cpu_and_memory(registry.hierarchies(), &pod.member.path) {
+                Ok(mut files) => {
+                    files.succeed(&pod.files);
+                    pod.files = files;
+                }
+                Err(fault) => registry.tell(&fault),
+            }
+        }
         let generation = registry.generation();
         if self.found_in.replace(generation) == Some(generation) {
             return;
@@ -48,7 +60,9 @@ impl Pods {
             match former.next_if(|pod| pod.member.path == path) {
                 Some(pod) => self.pods.push(pod),
                 None => match CgroupFiles::open_cpu_and_memory(registry.hierarchies(), &path) {
-                    Ok(files) => self.pods.push(Pod { member: member(path), files }),
+                    Ok(files) => {
+                        self.pods.push(Pod { member: member(path), files, is_young: true });
+                    }
                     Err(fault) => registry.tell(&fault),
                 },
             }
@@ -65,7 +79,7 @@ impl Pods {
     ) -> Vec<ReadError> {
         let mut faults = Vec::new();
         usages.truncate(self.pods.len());
-        for (at, Pod { member, files }) in self.pods.iter_mut().enumerate() {
+        for (at, Pod { member, files, .. }) in self.pods.iter_mut().enumerate() {
             if !usages.get(at).is_some_and(|usage| Arc::ptr_eq(&usage.member, member)) {
                 usages.truncate(at);
                 usages.push(Usage::of_nothing(Arc::clone(member)));
@@ -139,7 +153,12 @@ mod tests {
         };
         let expected = |number: u32| (pod(number), Some(u64::from(number) * 1000));
         assert_eq!(read(&mut registry), [expected(2), expected(3)]);
+        // Its directories are being made still.
         start(1, 4);
+        let file = root.path().join(&pod(1)[1..]).join("cpu.stat");
+        fs::remove_file(&file).unwrap();
+        assert_eq!(read(&mut registry), [(pod(1), None), expected(2), expected(3)]);
+        fs::write(&file, "usage_usec 1\n").unwrap();
         assert_eq!(read(&mut registry), [expected(1), expected(2), expected(3)]);
         fs::remove_dir_all(root.path().join(&pod(2)[1..])).unwrap();
         assert_eq!(read(&mut registry), [expected(1), expected(3)]);

@@ -4,12 +4,13 @@ use std::env;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tare_tests::docker::Run;
+use tare_tests::docker::{Container, Run};
 use tare_tests::http;
 use tare_tests::lab::Lab;
 use tare_tests::process::{self, Process};
@@ -83,11 +84,42 @@ fn listen(daemon: &TareDaemon) -> Result<std::os::unix::net::UnixStream> {
     Ok(stream)
 }
 
+/// What a stream of events has told so far. It is read at once: others may start any number of
+/// containers meanwhile, and who takes nothing is cut off.
+struct Told(Arc<Mutex<String>>);
+
+impl Told {
+    fn by(daemon: &TareDaemon) -> Result<Self> {
+        let mut stream = listen(daemon)?;
+        let told = Arc::new(Mutex::new(String::new()));
+        let text = Arc::clone(&told);
+        std::thread::spawn(move || {
+            let mut part = [0; 16 * 1024];
+            while let Ok(length @ 1..) = stream.read(&mut part) {
+                let piece = String::from_utf8_lossy(&part[..length]);
+                text.lock().unwrap_or_else(PoisonError::into_inner).push_str(&piece);
+            }
+        });
+        Ok(Self(told))
+    }
+
+    /// The events of one name about a container.
+    fn about(&self, container: &Container, name: &str) -> Vec<String> {
+        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let (id, name) =
+            (format!("\"id\":\"{}\"", container.id()), format!("event: {name}\ndata: "));
+        // The last piece may be half an event.
+        let whole = told.rsplit_once("\n\n").map_or("", |(whole, _)| whole);
+        let ours = whole.split("\n\n").filter(|event| event.contains(&id));
+        ours.filter_map(|event| Some(event.split_once(&name)?.1.to_owned())).collect()
+    }
+}
+
 #[test]
 fn events_tell_of_a_container_that_starts_and_ends() -> Result<()> {
     let lab = Lab::open()?;
     let daemon = TareDaemon::start(&lab.tare, &["--interval", "200ms"])?;
-    let mut stream = listen(&daemon)?;
+    let told = Told::by(&daemon)?;
     // What was there before is known to the stream after a sample.
     let samples = daemon.metric("tare_samples_total")?;
     wait::until("two samples", PATIENCE, || {
@@ -95,24 +127,32 @@ fn events_tell_of_a_container_that_starts_and_ends() -> Result<()> {
     })?;
     let container = lab.start(Run::load("spin --for 300ms"))?;
     container.outcome()?;
-    let mut told = String::new();
-    let id = format!("\"id\":\"{}\"", container.id());
-    let has = |told: &str, name: &str| {
-        told.split("\n\n")
-            .any(|event| event.contains(&format!("event: {name}\n")) && event.contains(&id))
-    };
-    let began = Instant::now();
-    while !(has(&told, "started") && has(&told, "ended")) {
-        ensure!(began.elapsed() < PATIENCE, "events so far: {told}");
-        let mut part = [0; 16 * 1024];
-        let length = stream.read(&mut part)?;
-        ensure!(length > 0, "the stream ended: {told}");
-        told += &String::from_utf8_lossy(&part[..length]);
-    }
+    wait::until("its start and its end", PATIENCE, || {
+        let all = ["created", "started", "ended"].map(|name| told.about(&container, name).len());
+        ensure!(all.iter().all(|count| *count <= 1), "told more than once: {all:?}");
+        Ok((all == [1, 1, 1]).then_some(()))
+    })?;
     let receipt = daemon.json(&format!("/api/v1/containers/{}", container.id()))?;
     ensure!(receipt["state"] == "ended" && receipt["ended_at"].is_string(), "{receipt}");
     let used = receipt["cpu"]["usage_seconds"].as_f64();
     ensure!(used.is_some_and(|used| used > 0.0), "{receipt}");
+    Ok(())
+}
+
+#[test]
+fn events_tell_of_a_new_container_long_before_the_next_sample() -> Result<()> {
+    let lab = Lab::open()?;
+    let daemon = TareDaemon::start(&lab.tare, &["--interval", "1h"])?;
+    let told = Told::by(&daemon)?;
+    let container = lab.start(Run::load("spin --for 600s"))?;
+    let data = wait::until("its creation", PATIENCE, || {
+        Ok(told.about(&container, "created").into_iter().next())
+    })?;
+    let data: Value = serde_json::from_str(data.lines().next().context("no data")?)?;
+    ensure!(data["runtime"] == "docker" && data["made_at"].is_string(), "{data}");
+    ensure!(data["cgroup"].as_str().is_some_and(|path| path.contains(container.id())), "{data}");
+    ensure!(told.about(&container, "started").is_empty(), "there was a sample");
+    ensure!(daemon.metric("tare_samples_total")? < 2.0, "there was another sample");
     Ok(())
 }
 
