@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
@@ -324,7 +323,7 @@ fn memory(member: &Usage, sample: &Sample) -> Memory {
         limits: resources::memory_limits(limits),
         huge_pages: resources::huge_pages(&member.seldom),
         pressure: resources::pressure(member.pressures.memory),
-        stat: usage.stat.iter().map(|(name, value)| (Arc::clone(name), value)).collect(),
+        stat: usage.stat.clone(),
     }
 }
 

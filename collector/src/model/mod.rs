@@ -12,7 +12,7 @@ mod resources;
 mod snapshot;
 mod window;
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -27,6 +27,8 @@ pub use self::point::{POINT_FIELDS, point};
 pub use self::resources::{CpuSettings, HugePages, MemoryEvents, MemoryLimits, Pressure, Tree};
 pub use self::snapshot::{SNAPSHOT_VERSION, Snapshot};
 pub use self::window::{Ends, Point, Window};
+/// The kernel's `memory.stat`.
+pub use crate::cgroup::StatTable;
 /// Counters of one network device.
 pub use crate::network::{InterfaceCounters as Interface, NamespaceId};
 pub use crate::sources::{Family, Source, Sources, State};
@@ -279,7 +281,7 @@ pub struct Memory {
     /// everything that is derived from these.
     pub stat_at: Option<Timestamp>,
     /// The kernel's `memory.stat`, whole.
-    pub stat: BTreeMap<Arc<str>, u64>,
+    pub stat: StatTable,
 }
 
 /// Network.
