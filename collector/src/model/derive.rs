@@ -30,6 +30,8 @@ pub const NEIGHBOURS_MAX: usize = 64;
 /// How much of a report is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
+    /// Whether it has rates, which need the sample before.
+    pub rates: bool,
     /// Whether it says who shares a network namespace with whom.
     pub neighbours: bool,
     /// How many receipts it has at most, the latest.
@@ -38,19 +40,41 @@ pub struct Extent {
 
 impl Extent {
     /// All there is.
-    pub const WHOLE: Self = Self { neighbours: true, ended_max: usize::MAX };
+    pub const WHOLE: Self = Self { rates: true, neighbours: true, ended_max: usize::MAX };
+}
+
+/// A report whose containers are made when they are asked for, one after the other: those of
+/// thousands take much memory.
+pub struct Draft<'a> {
+    /// Everything else; it holds no containers.
+    pub frame: Report,
+    pair: Pair<'a>,
+}
+
+impl Draft<'_> {
+    /// Makes the containers of some kinds, in no promised order.
+    pub fn containers(&self, wanted: impl Fn(Kind) -> bool) -> impl Iterator<Item = Container> {
+        let usages = self.pair.newer.usages.iter().filter(move |usage| wanted(kind(usage)));
+        usages.map(|usage| self.pair.container(usage))
+    }
+
+    /// The whole report.
+    pub fn report(self) -> Report {
+        Report { containers: self.containers(|_| true).collect(), ..self.frame }
+    }
 }
 
 /// Derives what people read out from a sample and, for rates, one taken before it.
-pub fn report(
+pub fn draft<'a>(
     extent: Extent,
-    older: Option<&Sample>,
-    newer: &Sample,
+    older: Option<&'a Sample>,
+    newer: &'a Sample,
     receipts: &Receipts,
     facts: &HostFacts,
     cgroup_layout: &'static str,
     sources: Sources,
-) -> Report {
+) -> Draft<'a> {
+    let older = older.filter(|_| extent.rates);
     let elapsed = older.map(|older| newer.taken_at.saturating_duration_since(older.taken_at));
     let pair = Pair {
         before: older.map(usages_by_serial).unwrap_or_default(),
@@ -60,24 +84,17 @@ pub fn report(
         members: extent.neighbours.then(|| members(newer)),
         newer,
     };
-    Report {
+    let host_percent = older.and_then(|older| pair.host_percent(older));
+    let ended = receipts.iter().rev().take(extent.ended_max);
+    let frame = Report {
         time: newer.time,
         interval_seconds: elapsed.map(|elapsed| elapsed.as_secs_f64()),
-        host: host(
-            &newer.host,
-            older.and_then(|older| pair.host_percent(older)),
-            facts,
-            cgroup_layout,
-        ),
+        host: host(&newer.host, host_percent, facts, cgroup_layout),
         sources,
-        containers: newer.usages.iter().map(|usage| pair.container(usage)).collect(),
-        ended: receipts
-            .iter()
-            .rev()
-            .take(extent.ended_max)
-            .map(|receipt| pair.ended(receipt))
-            .collect(),
-    }
+        containers: Vec::new(),
+        ended: ended.map(|receipt| pair.ended(receipt)).collect(),
+    };
+    Draft { frame, pair }
 }
 
 struct Pair<'a> {

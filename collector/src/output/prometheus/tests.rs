@@ -5,13 +5,21 @@ use std::collections::{BTreeMap, HashSet};
 use super::*;
 use crate::{
     model::{Compose, Histogram, Kind, Latency, NamespaceId, Pod},
-    output::fixture,
+    output::{
+        fixture,
+        prometheus::labels::{Place, network_owners},
+    },
 };
 
 fn scrape(containers: Vec<Container>, options: &Options, exposition: Exposition) -> String {
     let mut out = Vec::new();
     let report = fixture::report(containers);
-    write(&report, &Own::default(), options, exposition, &mut out).unwrap();
+    let containers = report.containers.iter();
+    let scrape = Scrape::new(&report, containers, &Own::default(), options, exposition);
+    let pages = Pages::new(scrape.into());
+    let length = pages.length();
+    pages.write(&mut out).unwrap();
+    assert_eq!(out.len(), length);
     String::from_utf8(out).unwrap()
 }
 
@@ -76,7 +84,8 @@ fn the_devices_of_a_shared_namespace_are_counted_once() {
         member("f", 4),
         member("g", 4),
     ];
-    assert_eq!(network_owners(&rows), [false, false, true, true, false, true, false]);
+    let places: Vec<_> = rows.iter().map(Place::of).collect();
+    assert_eq!(network_owners(&places), [false, false, true, true, false, true, false]);
     let text = scrape(rows, &Options::default(), Exposition::Text);
     let found = lines(&text, "container_network_receive_bytes_total");
     let ids: Vec<_> = found.iter().filter(|line| line.contains("eth0")).collect();
@@ -85,7 +94,7 @@ fn the_devices_of_a_shared_namespace_are_counted_once() {
 
 #[test]
 fn a_namespace_that_is_not_known_has_no_owner() {
-    assert_eq!(network_owners(&[fixture::web()]), [false]);
+    assert_eq!(network_owners(&[Place::of(&fixture::web())]), [false]);
 }
 
 #[test]
