@@ -42,6 +42,30 @@ fn families_are_sorted_named_once_and_by_the_rules() {
 }
 
 #[test]
+fn a_long_scrape_is_written_in_pages() {
+    let rows = (0..300).map(|number| fixture::unknown(Kind::Container, &format!("{number:064}")));
+    let report = fixture::report(rows.collect());
+    let own = Own::default();
+    let options = Options::default();
+    let scrape = || {
+        let containers = report.containers.iter();
+        Pages::new(Scrape::new(&report, containers, &own, &options, Exposition::OpenMetrics).into())
+    };
+    let mut whole = Vec::new();
+    scrape().write(&mut whole).unwrap();
+    let (mut pages, mut page, mut lengths) = (scrape(), Vec::new(), Vec::new());
+    let mut rest = whole.as_slice();
+    while pages.next(&mut page) {
+        rest = rest.strip_prefix(page.as_slice()).unwrap();
+        assert_eq!(pages.length(), rest.len());
+        lengths.push(page.len());
+        page.clear();
+    }
+    assert!(lengths.len() > 1 && lengths.iter().all(|length| *length <= Pages::BYTES_MAX));
+    assert!(rest.is_empty() && whole.ends_with(b"# EOF\n"));
+}
+
+#[test]
 fn what_is_unknown_is_not_exported() {
     let text = scrape(
         vec![fixture::unknown(Kind::Container, "3f4e")],
