@@ -60,7 +60,10 @@ impl Draft<'_> {
 
     /// The whole report.
     pub fn report(self) -> Report {
-        Report { containers: self.containers(|_| true).collect(), ..self.frame }
+        // As many as there are usages: room for all is made at once.
+        let usages = self.pair.newer.usages.iter();
+        let containers = usages.map(|usage| self.pair.container(usage)).collect();
+        Report { containers, ..self.frame }
     }
 }
 
