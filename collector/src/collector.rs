@@ -25,7 +25,7 @@ use crate::{
     host::{HostFacts, HostFiles},
     identity::{Allowed, Names},
     kernel::{self, Kernel, Sockets, Table},
-    model::{self, Extent, Report, Snapshot},
+    model::{self, Draft, Extent, Report, Snapshot},
     network::Namespaces,
     output::{Scope, prometheus::Slots},
     registry::{Counters, Follow, Registry, socket_ids},
@@ -75,13 +75,13 @@ pub enum Woken {
 impl Picture {
     /// Makes the report.
     pub fn report(&self) -> Report {
-        self.extract(Extent::WHOLE)
+        self.draft(Extent::WHOLE).report()
     }
 
-    /// Makes a report that is not whole.
-    pub fn extract(&self, extent: Extent) -> Report {
+    /// Makes so much of the report, without its containers.
+    pub fn draft(&self, extent: Extent) -> Draft<'_> {
         let Self { older, newer, receipts, host, layout, sources } = self;
-        model::report(extent, older.as_deref(), newer, receipts, host, layout, sources.clone())
+        model::draft(extent, older.as_deref(), newer, receipts, host, layout, sources.clone())
     }
 
     /// The report, and what changed since the sample before.

@@ -1,10 +1,10 @@
 //! Files that stay open.
 
-use std::fs::File;
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
@@ -28,18 +28,24 @@ const RESERVED_DESCRIPTORS: u64 = 16;
 ///
 /// It holds a descriptor, and with it the memory of a removed cgroup: drop it when the cgroup ended.
 #[derive(Debug)]
-pub struct KeptFile {
-    /// `None` where descriptors are scarce: then each read opens the file anew.
-    file: Option<File>,
-    path: Box<Path>,
+pub struct KeptFile(Source);
+
+#[derive(Debug)]
+enum Source {
+    /// Its path, which takes more memory than all the rest, is the kernel's to remember.
+    Held(File),
+    /// Where descriptors are scarce: each read opens the file anew.
+    Named(Box<Path>),
 }
 
 impl KeptFile {
     /// Opens a file for reading; `None` if it does not exist (or no longer).
     ///
-    /// It stays open unless half of all descriptors are in use; then it is opened for each read.
+    /// It stays open unless three quarters of all descriptors are in use; then it is opened for each
+    /// read. What is left is for network namespaces and connections, which must stay open.
     pub fn open(path: &Path) -> Result<Option<Self>, ReadError> {
-        Self::open_below(descriptor_limit() / 2, path)
+        let limit = descriptor_limit();
+        Self::open_below(limit - limit / 4, path)
     }
 
     /// The same for a file that is read in each sample, even if nothing happens: it stays open
@@ -60,23 +66,28 @@ impl KeptFile {
             let source = io::Error::from_raw_os_error(Errno::EMFILE as i32);
             return Err(ReadError::Io { path: path.into(), source });
         }
-        Ok(Some(Self { file: Some(file), path: path.into() }))
+        Ok(Some(Self(Source::Held(file))))
     }
 
     fn open_below(descriptors_max: u64, path: &Path) -> Result<Option<Self>, ReadError> {
-        let held = |file: &File| descriptor(file) < descriptors_max;
         let file = open(path)?;
-        Ok(file.map(|file| Self { file: Some(file).filter(held), path: path.into() }))
+        Ok(file.map(|file| match descriptor(&file) < descriptors_max {
+            true => Self(Source::Held(file)),
+            false => Self(Source::Named(path.into())),
+        }))
     }
 
-    /// The path that it was opened with.
-    pub fn path(&self) -> &Path {
-        &self.path
+    /// Its path, for people.
+    fn path(&self) -> PathBuf {
+        match &self.0 {
+            Source::Held(file) => path_of(file),
+            Source::Named(path) => path.to_path_buf(),
+        }
     }
 
     /// Whether it stays open between reads.
     pub fn is_held(&self) -> bool {
-        self.file.is_some()
+        matches!(self.0, Source::Held(_))
     }
 
     /// Reads a file that the kernel writes in one piece, as cgroup files with `seq_show` are.
@@ -90,9 +101,9 @@ impl KeptFile {
     /// [`ReadError::Vanished`] when the cgroup was removed, [`ReadError::Malformed`] for more than
     /// [`MAX_FILE_BYTES`].
     pub fn read<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], ReadError> {
-        match &self.file {
-            Some(file) => read_whole(file, &self.path, buffer),
-            None => read_once(&self.path, buffer)?.ok_or(ReadError::Vanished),
+        match &self.0 {
+            Source::Held(file) => read_whole(file, || path_of(file), buffer),
+            Source::Named(path) => read_once(path, buffer)?.ok_or(ReadError::Vanished),
         }
     }
 
@@ -113,17 +124,18 @@ impl KeptFile {
         record_bytes_max: usize,
     ) -> Result<&'b [u8], ReadError> {
         let opened;
-        let file = match &self.file {
-            Some(file) => file,
-            None => {
-                opened = open(&self.path)?.ok_or(ReadError::Vanished)?;
+        let file = match &self.0 {
+            Source::Held(file) => file,
+            Source::Named(path) => {
+                opened = open(path)?.ok_or(ReadError::Vanished)?;
                 &opened
             }
         };
+        let path = || self.path();
         let mut length = 0;
         loop {
-            make_room(&self.path, buffer, length)?;
-            let more = read_at(file, &self.path, &mut buffer[length..], length as u64)?;
+            make_room(path, buffer, length)?;
+            let more = read_at(file, path, &mut buffer[length..], length as u64)?;
             let first = length == 0;
             length += more;
             let fits = length < buffer.len() && length + record_bytes_max < PAGE_BYTES_MIN;
@@ -156,7 +168,7 @@ impl KeptFile {
     }
 
     pub(crate) fn malformed(&self, what: &'static str) -> ReadError {
-        ReadError::Malformed { path: self.path.to_path_buf(), what }
+        ReadError::Malformed { path: self.path(), what }
     }
 }
 
@@ -169,7 +181,7 @@ pub(crate) fn read_once<'b>(
     path: &Path,
     buffer: &'b mut Vec<u8>,
 ) -> Result<Option<&'b [u8]>, ReadError> {
-    open(path)?.map(|file| read_whole(&file, path, buffer)).transpose()
+    open(path)?.map(|file| read_whole(&file, || path.to_owned(), buffer)).transpose()
 }
 
 /// The most files that this process may have open.
@@ -190,9 +202,15 @@ fn descriptor(file: &File) -> u64 {
     u64::try_from(file.as_raw_fd()).unwrap_or(0)
 }
 
+/// What a file was opened as, if the kernel tells.
+fn path_of(file: &File) -> PathBuf {
+    let link = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    fs::read_link(&link).unwrap_or(link)
+}
+
 fn read_whole<'b>(
     file: &File,
-    path: &Path,
+    path: impl Fn() -> PathBuf + Copy,
     buffer: &'b mut Vec<u8>,
 ) -> Result<&'b [u8], ReadError> {
     loop {
@@ -205,23 +223,32 @@ fn read_whole<'b>(
     }
 }
 
-fn read_at(file: &File, path: &Path, buffer: &mut [u8], offset: u64) -> Result<usize, ReadError> {
+fn read_at(
+    file: &File,
+    path: impl Fn() -> PathBuf,
+    buffer: &mut [u8],
+    offset: u64,
+) -> Result<usize, ReadError> {
     loop {
         match file.read_at(buffer, offset) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(ReadError::from_io(path, error)),
+            Err(error) => return Err(ReadError::from_io(&path(), error)),
             Ok(length) => return Ok(length),
         }
     }
 }
 
 /// Makes the buffer longer than `used`.
-fn make_room(path: &Path, buffer: &mut Vec<u8>, used: usize) -> Result<(), ReadError> {
+fn make_room(
+    path: impl Fn() -> PathBuf,
+    buffer: &mut Vec<u8>,
+    used: usize,
+) -> Result<(), ReadError> {
     if buffer.len() > used {
         return Ok(());
     }
     if used >= MAX_FILE_BYTES {
-        return Err(ReadError::Malformed { path: path.into(), what: "file too large" });
+        return Err(ReadError::Malformed { path: path(), what: "file too large" });
     }
     buffer.resize((used * 2).clamp(FIRST_BUFFER_BYTES, MAX_FILE_BYTES), 0);
     Ok(())
@@ -229,8 +256,6 @@ fn make_room(path: &Path, buffer: &mut Vec<u8>, used: usize) -> Result<(), ReadE
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-
     use super::*;
 
     fn kept(content: &[u8]) -> (tempfile::TempDir, KeptFile) {

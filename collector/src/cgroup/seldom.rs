@@ -25,6 +25,9 @@ pub const SELDOM_INTERVAL: Duration = Duration::from_secs(30);
 /// How often they are read of a cgroup that did not run since the last time.
 pub const IDLE_SELDOM_INTERVAL: Duration = Duration::from_secs(120);
 
+/// What the longest name of these files takes, `memory.memsw.max_usage_in_bytes`, and the slash.
+const FILE_NAME_BYTES: usize = 32;
+
 /// A v1 limit from here on is none. The kernel's greatest is `i64::MAX` rounded down to whole pages
 /// (`include/linux/page_counter.h`, `PAGE_COUNTER_MAX`), and a page has 64 KiB at most.
 pub(crate) const V1_UNLIMITED: u64 = i64::MAX as u64 & !0xffff;
@@ -116,6 +119,8 @@ pub struct SeldomFiles {
     pids: Option<Place>,
     unified: Option<Place>,
     huge_pages: Option<HugePagesFiles>,
+    /// A directory further up than the one that is read.
+    above: PathBuf,
     latest: Arc<Seldom>,
     /// What was read before, to be overwritten once nobody holds it.
     spare: Option<Arc<Seldom>>,
@@ -128,9 +133,8 @@ pub struct SeldomFiles {
 struct Place {
     version: Version,
     directory: PathBuf,
-    root: PathBuf,
-    /// A directory further up.
-    above: PathBuf,
+    /// How much of that is the root's.
+    root_bytes: usize,
 }
 
 impl SeldomFiles {
@@ -149,6 +153,7 @@ impl SeldomFiles {
             pids: place("pids"),
             unified: unified.map(|root| Place::new(Version::V2, root, path)),
             huge_pages: HugePagesFiles::new(hierarchies, path),
+            above: PathBuf::new(),
             latest: Arc::default(),
             spare: None,
             due: None,
@@ -216,7 +221,7 @@ impl SeldomFiles {
     fn read_all(&mut self, buffer: &mut Vec<u8>, out: &mut Seldom, faults: &mut Faults) {
         let mut reader = Reader { buffer, faults };
         if let Some(cpu) = &mut self.cpu {
-            reader.cpu(cpu, &mut out.cpu);
+            reader.cpu(cpu, &mut self.above, &mut out.cpu);
         }
         out.per_cpu_nanoseconds.clear();
         if let Some(cpuacct) = &mut self.cpuacct
@@ -238,7 +243,7 @@ impl SeldomFiles {
         if let Some(memory) = &mut self.memory {
             out.memory = match memory.version {
                 Version::V1 => reader.memory_v1(memory),
-                Version::V2 => reader.memory_v2(memory),
+                Version::V2 => reader.memory_v2(memory, &mut self.above),
             };
         }
         if let Some(pids) = &mut self.pids {
@@ -264,15 +269,18 @@ impl SeldomFiles {
 
 impl Place {
     fn new(version: Version, root: &Path, path: &str) -> Self {
-        let directory = below(root, path);
-        Self { version, directory, root: root.to_owned(), above: PathBuf::new() }
+        let found = below(root, path);
+        // What is read is named in the same memory.
+        let mut directory = PathBuf::with_capacity(found.as_os_str().len() + FILE_NAME_BYTES);
+        directory.push(found);
+        Self { version, directory, root_bytes: root.as_os_str().len() }
     }
 
     /// Visits the directories above this one, up to the root.
-    fn upwards(&mut self, mut visit: impl FnMut(&mut PathBuf)) {
-        self.above.clone_from(&self.directory);
-        while self.above != self.root && self.above.pop() {
-            visit(&mut self.above);
+    fn upwards(&self, above: &mut PathBuf, mut visit: impl FnMut(&mut PathBuf)) {
+        above.clone_from(&self.directory);
+        while above.as_os_str().len() > self.root_bytes && above.pop() {
+            visit(above);
         }
     }
 }
@@ -319,7 +327,7 @@ impl Reader<'_> {
         out.push_str(text.unwrap_or_default().trim());
     }
 
-    fn cpu(&mut self, cpu: &mut Place, out: &mut CpuSettings) {
+    fn cpu(&mut self, cpu: &mut Place, above: &mut PathBuf, out: &mut CpuSettings) {
         let Place { version, directory, .. } = cpu;
         (out.quota_microseconds, out.period_microseconds) = self.bandwidth(*version, directory);
         match version {
@@ -335,7 +343,7 @@ impl Reader<'_> {
         let own = out.quota_microseconds.zip(out.period_microseconds);
         out.tightest = own.and_then(|own| tighter(None, own));
         let version = *version;
-        cpu.upwards(|directory| {
+        cpu.upwards(above, |directory| {
             if let (Some(quota), Some(period)) = self.bandwidth(version, directory) {
                 out.tightest = tighter(out.tightest, (quota, period));
             }
@@ -370,7 +378,7 @@ impl Reader<'_> {
         }
     }
 
-    fn memory_v2(&mut self, memory: &mut Place) -> MemorySettings {
+    fn memory_v2(&mut self, memory: &mut Place, above: &mut PathBuf) -> MemorySettings {
         let mut limit = |file| self.limit(&mut memory.directory, file);
         let mut out = MemorySettings {
             max_bytes: limit("memory.max"),
@@ -383,7 +391,7 @@ impl Reader<'_> {
             ..MemorySettings::default()
         };
         out.tightest_max_bytes = out.max_bytes;
-        memory.upwards(|directory| {
+        memory.upwards(above, |directory| {
             let limits = [out.tightest_max_bytes, self.limit(directory, "memory.max")];
             out.tightest_max_bytes = limits.into_iter().flatten().min();
         });

@@ -15,6 +15,8 @@ use hyper::{
 };
 use serde_json::json;
 
+use crate::output::prometheus;
+
 /// The body of any answer.
 pub(super) type AnyBody = UnsyncBoxBody<Bytes, Infallible>;
 
@@ -24,8 +26,12 @@ pub(super) type Answer = Response<AnyBody>;
 pub(super) const JSON: &str = "application/json";
 
 /// An answer with a body that is at hand.
-pub(super) fn answer(status: StatusCode, content_type: &'static str, body: Bytes) -> Answer {
-    let mut answer = Response::new(Pages(body).boxed_unsync());
+pub(super) fn answer(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Pages>,
+) -> Answer {
+    let mut answer = Response::new(body.into().boxed_unsync());
     *answer.status_mut() = status;
     let content_type = HeaderValue::from_static(content_type);
     answer.headers_mut().insert(header::CONTENT_TYPE, content_type);
@@ -53,10 +59,39 @@ pub(super) fn stream(events: impl Stream<Item = Bytes> + Send + 'static) -> Answ
 }
 
 /// A body in parts: a client that reads slowly holds a part of it in buffers, not a copy of all.
-struct Pages(Bytes);
+pub(super) enum Pages {
+    Bytes(Bytes),
+    /// Written as the client takes it.
+    Scrape(prometheus::Pages),
+}
 
 impl Pages {
     const BYTES: usize = 64 * 1024;
+
+    fn length(&self) -> usize {
+        match self {
+            Self::Bytes(bytes) => bytes.len(),
+            Self::Scrape(pages) => pages.length(),
+        }
+    }
+}
+
+impl From<Bytes> for Pages {
+    fn from(bytes: Bytes) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
+impl From<Vec<u8>> for Pages {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+impl From<prometheus::Pages> for Pages {
+    fn from(pages: prometheus::Pages) -> Self {
+        Self::Scrape(pages)
+    }
 }
 
 impl Body for Pages {
@@ -67,16 +102,22 @@ impl Body for Pages {
         mut self: Pin<&mut Self>,
         _: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let length = self.0.len().min(Self::BYTES);
-        let page = (length > 0).then(|| Ok(Frame::data(self.0.split_to(length))));
-        Poll::Ready(page)
+        let page = match &mut *self {
+            Self::Bytes(bytes) => bytes.split_to(bytes.len().min(Self::BYTES)),
+            Self::Scrape(pages) => {
+                let mut page = Vec::with_capacity(prometheus::Pages::BYTES_MAX);
+                pages.next(&mut page);
+                page.into()
+            }
+        };
+        Poll::Ready((!page.is_empty()).then(|| Ok(Frame::data(page))))
     }
 
     fn is_end_stream(&self) -> bool {
-        self.0.is_empty()
+        self.length() == 0
     }
 
     fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.0.len() as u64)
+        SizeHint::with_exact(self.length() as u64)
     }
 }

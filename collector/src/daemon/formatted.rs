@@ -15,12 +15,12 @@ use serde::Serialize;
 use crate::{
     collector::give_memory_back,
     config::Run,
-    daemon::shot::Shot,
+    daemon::{answers::Pages, shot::Shot},
     model::{Extent, Report, Snapshot},
     output::{
         Scope,
         filter::Filters,
-        prometheus::{self, Exposition, Own},
+        prometheus::{self, Exposition, Own, Scrape},
         select,
     },
 };
@@ -41,13 +41,18 @@ pub(super) enum Page {
 pub(super) struct Formatted {
     shot: Option<Arc<Shot>>,
     report: Option<Rc<Report>>,
+    scrapes: HashMap<Exposition, Arc<Scrape>>,
     bodies: HashMap<(Page, bool), Bytes>,
 }
 
 impl Formatted {
     /// The report of a sample.
     pub(super) fn report(&mut self, shot: &Arc<Shot>, scope: Scope) -> Rc<Report> {
-        let make = || Rc::new(extract(shot, scope, Extent::WHOLE));
+        let make = || {
+            let mut report = shot.picture.report();
+            select::narrow(&mut report, scope, &Filters::default());
+            Rc::new(report)
+        };
         Rc::clone(self.of(shot).report.get_or_insert_with(make))
     }
 
@@ -67,26 +72,65 @@ impl Formatted {
         gzip: bool,
         run: &Run,
         own: impl FnOnce() -> Own,
-    ) -> Bytes {
+    ) -> Pages {
         if let Some(body) = self.of(shot).bodies.get(&(page, gzip)) {
-            return body.clone();
+            return body.clone().into();
         }
-        let report = match page {
-            Page::Metrics(_) => Rc::new(extract(shot, run.scope, run.metrics.extent())),
-            Page::Containers | Page::Ended => self.report(shot, run.scope),
-            // A snapshot is made of two reports of its own.
-            Page::Host | Page::Sources | Page::Snapshot => {
-                Rc::new(extract(shot, run.scope, Extent::NO_ROWS))
+        let body = match page {
+            Page::Metrics(exposition) => {
+                let scrape = self.scrape(shot, exposition, run, own);
+                let pages = prometheus::Pages::new(scrape);
+                if !gzip {
+                    return pages.into();
+                }
+                compressed(|out| pages.write(out))
             }
+            _ => self.json(shot, page, gzip, run.scope, own),
         };
-        let body = {
+        let body = Bytes::from(body);
+        self.bodies.insert((page, gzip), body.clone());
+        body.into()
+    }
+
+    /// What a scrape is written of. Containers are derived one after the other, so that a report of
+    /// all of them is never there.
+    fn scrape(
+        &mut self,
+        shot: &Arc<Shot>,
+        exposition: Exposition,
+        run: &Run,
+        own: impl FnOnce() -> Own,
+    ) -> Arc<Scrape> {
+        let make = || {
             let mut options = run.metrics.clone();
             options.histograms &= shot.sampling.histograms;
-            let page = Writer { page, shot, scope: run.scope, report: &report, options: &options };
-            Bytes::from(page.body(own, gzip))
+            let draft = shot.picture.draft(options.extent());
+            let containers = draft.containers(|kind| select::in_scope(kind, run.scope));
+            Arc::new(Scrape::new(&draft.frame, containers, &own(), &options, exposition))
         };
-        self.bodies.insert((page, gzip), body.clone());
-        body
+        Arc::clone(self.of(shot).scrapes.entry(exposition).or_insert_with(make))
+    }
+
+    fn json(
+        &mut self,
+        shot: &Arc<Shot>,
+        page: Page,
+        gzip: bool,
+        scope: Scope,
+        own: impl FnOnce() -> Own,
+    ) -> Vec<u8> {
+        // Made of two reports of its own.
+        if page == Page::Snapshot {
+            let watched_since = own().process.started_at;
+            let snapshot = Snapshot { watched_since, ..Self::snapshot(shot, scope) };
+            return document(&snapshot, gzip);
+        }
+        match page {
+            Page::Containers => document(&self.report(shot, scope).containers, gzip),
+            Page::Ended => document(&self.report(shot, scope).ended, gzip),
+            Page::Host => document(&shot.picture.draft(Extent::FRAME).frame.host, gzip),
+            _ => document(&shot.picture.draft(Extent::FRAME).frame.sources, gzip),
+        }
     }
 
     /// What was made of this sample, and nothing of another.
@@ -107,58 +151,26 @@ impl Formatted {
     }
 }
 
-fn extract(shot: &Shot, scope: Scope, extent: Extent) -> Report {
-    let mut report = shot.picture.extract(extent);
-    select::narrow(&mut report, scope, &Filters::default());
-    report
-}
-
 /// A compact JSON document. Numbers that JSON cannot hold become `null`.
 pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
+    document(value, false)
+}
+
+fn document(value: &impl Serialize, gzip: bool) -> Vec<u8> {
+    if gzip {
+        return compressed(|out| json_to(value, out));
+    }
     let mut out = Vec::new();
     tell(json_to(value, &mut out));
     out
 }
 
-/// A body, and what it is made of.
-struct Writer<'a> {
-    page: Page,
-    shot: &'a Shot,
-    scope: Scope,
-    report: &'a Report,
-    options: &'a prometheus::Options,
-}
-
-impl Writer<'_> {
-    fn body(&self, own: impl FnOnce() -> Own, gzip: bool) -> Vec<u8> {
-        let mut plain = Vec::new();
-        if !gzip {
-            tell(self.write(own, &mut plain));
-            return plain;
-        }
-        // Names and labels repeat: the fastest level already takes most of them out.
-        let mut encoder = GzEncoder::new(plain, Compression::fast());
-        let written = self.write(own, &mut encoder);
-        tell(written.and_then(|()| encoder.try_finish()));
-        std::mem::take(encoder.get_mut())
-    }
-
-    fn write(&self, own: impl FnOnce() -> Own, out: &mut impl io::Write) -> io::Result<()> {
-        let Self { page, shot, scope, report, options } = self;
-        match page {
-            Page::Metrics(exposition) => {
-                prometheus::write(report, &own(), options, *exposition, out)
-            }
-            Page::Snapshot => {
-                let watched_since = own().process.started_at;
-                json_to(&Snapshot { watched_since, ..Formatted::snapshot(shot, *scope) }, out)
-            }
-            Page::Containers => json_to(&report.containers, out),
-            Page::Ended => json_to(&report.ended, out),
-            Page::Host => json_to(&report.host, out),
-            Page::Sources => json_to(&report.sources, out),
-        }
-    }
+fn compressed(write: impl FnOnce(&mut GzEncoder<Vec<u8>>) -> io::Result<()>) -> Vec<u8> {
+    // Names and labels repeat: the fastest level already takes most of them out.
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+    let written = write(&mut encoder);
+    tell(written.and_then(|()| encoder.try_finish()));
+    std::mem::take(encoder.get_mut())
 }
 
 fn json_to(value: &impl Serialize, out: &mut impl io::Write) -> io::Result<()> {

@@ -160,11 +160,11 @@ impl Service {
             let alive =
                 found.as_ref().ok().and_then(|found| report.containers.get(*found.first()?));
             if let Some(container) = alive {
-                return answer(StatusCode::OK, JSON, json(container).into());
+                return answer(StatusCode::OK, JSON, json(container));
             }
             let mut ended = report.ended.iter();
             if let Some(ended) = ended.find(|ended| select::is_called(&ended.container, &name)) {
-                return answer(StatusCode::OK, JSON, json(ended).into());
+                return answer(StatusCode::OK, JSON, json(ended));
             }
             let names = found.err().into_iter().collect();
             failure(StatusCode::NOT_FOUND, &Unknown { names }.to_string())
@@ -182,7 +182,7 @@ impl Service {
         };
         let excerpt = self.state.history().excerpt(&container, span);
         match excerpt {
-            Ok(excerpt) => answer(StatusCode::OK, JSON, json(&excerpt).into()),
+            Ok(excerpt) => answer(StatusCode::OK, JSON, json(&excerpt)),
             Err(Missing::Unknown) => {
                 failure(StatusCode::NOT_FOUND, &format!("no history of `{container}`"))
             }
@@ -207,7 +207,7 @@ impl Service {
             if let Some(window) = window {
                 snapshot.look_back(&window);
             }
-            answer(StatusCode::OK, JSON, json(&snapshot).into())
+            answer(StatusCode::OK, JSON, json(&snapshot))
         })
     }
 

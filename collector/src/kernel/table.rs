@@ -111,7 +111,7 @@ impl<C: Cell> Table<C> {
 
     /// How many slots there are, the overflow's not counted.
     pub fn capacity(&self) -> usize {
-        self.cells.base.len().saturating_sub(1)
+        (self.keys.words().len() / Key::WORDS).saturating_sub(1)
     }
 
     /// Stops counting for the keys that are gone. Their slots keep the counts until
@@ -178,7 +178,7 @@ impl<C: Cell> Cells<C> {
         Ok(Self {
             cells: Mapping::of(map.fd(), words).context("cannot map counters")?,
             shards: shards as usize,
-            base: vec![C::default(); slots as usize],
+            base: Vec::new(),
             _map: map,
         })
     }
@@ -205,9 +205,11 @@ impl<C: Cell> Cells<C> {
     /// The last counts of a slot's key; what comes after them is the next key's.
     pub fn finish(&mut self, slot: u32) -> C {
         let cell = self.of(slot);
-        if let Some(base) = self.base.get_mut(slot as usize) {
-            base.add(&cell);
+        let index = slot as usize;
+        if self.base.len() <= index {
+            self.base.resize(index + 1, C::default());
         }
+        self.base[index].add(&cell);
         cell
     }
 }

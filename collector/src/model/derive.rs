@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::Arc,
     time::Duration,
 };
 
@@ -31,8 +30,8 @@ pub const NEIGHBOURS_MAX: usize = 64;
 /// How much of a report is wanted.
 #[derive(Clone, Copy, Debug)]
 pub struct Extent {
-    /// Whether it has rows of those who are alive.
-    pub containers: bool,
+    /// Whether it has rates, which need the sample before.
+    pub rates: bool,
     /// Whether it says who shares a network namespace with whom.
     pub neighbours: bool,
     /// How many receipts it has at most, the latest.
@@ -44,28 +43,50 @@ pub struct Extent {
 impl Extent {
     /// All that is shown.
     pub const WHOLE: Self =
-        Self { containers: true, neighbours: true, ended_max: usize::MAX, parents: false };
+        Self { rates: true, neighbours: true, ended_max: usize::MAX, parents: false };
 
-    /// The host and the sources.
-    pub const NO_ROWS: Self =
-        Self { containers: false, neighbours: false, ended_max: 0, parents: false };
+    /// What is not about containers.
+    pub const FRAME: Self = Self { rates: true, neighbours: false, ended_max: 0, parents: false };
+}
+
+/// A report whose containers are made when they are asked for, one after the other: those of
+/// thousands take much memory.
+pub struct Draft<'a> {
+    /// Everything else; it holds no containers.
+    pub frame: Report,
+    pair: Pair<'a>,
+}
+
+impl Draft<'_> {
+    /// Makes the containers of some kinds, in no promised order.
+    pub fn containers(&self, wanted: impl Fn(Kind) -> bool) -> impl Iterator<Item = Container> {
+        let usages = self.pair.newer.usages.iter().filter(move |usage| wanted(kind(usage)));
+        usages.map(|usage| self.pair.container(usage))
+    }
+
+    /// The whole report.
+    pub fn report(self) -> Report {
+        // As many as there are usages: room for all is made at once.
+        let usages = self.pair.newer.usages.iter();
+        let containers = usages.map(|usage| self.pair.container(usage)).collect();
+        Report { containers, ..self.frame }
+    }
 }
 
 /// Derives what people read out from a sample and, for rates, one taken before it.
-pub fn report(
+pub fn draft<'a>(
     extent: Extent,
-    older: Option<&Sample>,
-    newer: &Sample,
+    older: Option<&'a Sample>,
+    newer: &'a Sample,
     receipts: &Receipts,
     facts: &HostFacts,
     cgroup_layout: &'static str,
     sources: Sources,
-) -> Report {
+) -> Draft<'a> {
+    let older = older.filter(|_| extent.rates);
     let elapsed = older.map(|older| newer.taken_at.saturating_duration_since(older.taken_at));
-    let has_rows = extent.containers || extent.ended_max > 0;
-    let usages = if extent.containers { &newer.usages[..] } else { &[] };
     let pair = Pair {
-        before: older.filter(|_| has_rows).map(usages_by_serial).unwrap_or_default(),
+        before: older.map(usages_by_serial).unwrap_or_default(),
         system_nanoseconds: older.and_then(|older| {
             newer.host.system_nanoseconds?.checked_sub(older.host.system_nanoseconds?)
         }),
@@ -73,21 +94,18 @@ pub fn report(
         newer,
     };
     let host_percent = older.and_then(|older| pair.host_percent(older));
+    let ended = receipts.iter().rev().take(extent.ended_max);
     let host = host(&newer.host, host_percent, facts, cgroup_layout);
-    Report {
+    let frame = Report {
         time: newer.time,
         interval_seconds: elapsed.map(|elapsed| elapsed.as_secs_f64()),
         parents: if extent.parents { parents(&pair, newer, &host) } else { Vec::new() },
         host,
         sources,
-        containers: usages.iter().map(|usage| pair.container(usage)).collect(),
-        ended: receipts
-            .iter()
-            .rev()
-            .take(extent.ended_max)
-            .map(|receipt| pair.ended(receipt))
-            .collect(),
-    }
+        containers: Vec::new(),
+        ended: ended.map(|receipt| pair.ended(receipt)).collect(),
+    };
+    Draft { frame, pair }
 }
 
 /// What rows are made of.
@@ -335,7 +353,7 @@ fn memory(member: &Usage, sample: &Sample) -> Memory {
         limits: resources::memory_limits(limits),
         huge_pages: resources::huge_pages(&member.seldom),
         pressure: resources::pressure(member.pressures.memory),
-        stat: usage.stat.iter().map(|(name, value)| (Arc::clone(name), value)).collect(),
+        stat: usage.stat.clone(),
     }
 }
 

@@ -13,14 +13,14 @@ mod resources;
 mod snapshot;
 mod window;
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 pub use self::block::{Block, Count, Device, Histogram, Latency};
 pub use self::change::{Change, Delay, changes};
-pub use self::derive::{Extent, NEIGHBOURS_MAX, report};
+pub use self::derive::{Draft, Extent, NEIGHBOURS_MAX, draft};
 pub use self::host::{
     Disk, Host, HostCpu, HugePages as HostHugePages, NetworkDevice, NumaNode, Pressures,
 };
@@ -28,6 +28,8 @@ pub use self::point::{POINT_FIELDS, point};
 pub use self::resources::{CpuSettings, HugePages, MemoryEvents, MemoryLimits, Pressure, Tree};
 pub use self::snapshot::{SNAPSHOT_VERSION, Snapshot};
 pub use self::window::{Ends, Point, Window};
+/// The kernel's `memory.stat`.
+pub use crate::cgroup::StatTable;
 /// Counters of one network device.
 pub use crate::network::{InterfaceCounters as Interface, NamespaceId};
 pub use crate::sources::{Family, Source, Sources, State};
@@ -314,7 +316,7 @@ pub struct Memory {
     /// everything that is derived from these.
     pub stat_at: Option<Timestamp>,
     /// The kernel's `memory.stat`, whole.
-    pub stat: BTreeMap<Arc<str>, u64>,
+    pub stat: StatTable,
 }
 
 /// Network.

@@ -1,6 +1,6 @@
 //! The cgroups above containers: the root, which is the whole host, and those of pods.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use crate::{
     identity::pod_cgroup,
@@ -74,8 +74,7 @@ fn memory(sample: &Sample) -> Memory {
     let usage_bytes = [rss_bytes, cache_bytes].into_iter().sum::<Option<u64>>();
     let inactive = memory.inactive_file_bytes;
     let stat = [("inactive_file", inactive), ("file_mapped", memory.mapped_bytes)];
-    let stat: BTreeMap<_, _> =
-        stat.into_iter().filter_map(|(name, bytes)| Some((name.into(), bytes?))).collect();
+    let stat = stat.into_iter().filter_map(|(name, bytes)| Some((name, bytes?))).collect();
     Memory {
         usage_bytes,
         working_set_bytes: usage_bytes.zip(inactive).map(|(all, part)| all.saturating_sub(part)),
@@ -93,7 +92,7 @@ fn memory(sample: &Sample) -> Memory {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use std::{collections::BTreeMap, time::Duration};
 
     use super::*;
     use crate::{
@@ -105,7 +104,7 @@ mod tests {
 
     fn report(extent: Extent, sample: &Sample) -> Report {
         let (receipts, facts) = (Receipts::new(0, Duration::ZERO), HostFacts::default());
-        crate::model::report(extent, None, sample, &receipts, &facts, "v2", BTreeMap::new())
+        crate::model::draft(extent, None, sample, &receipts, &facts, "v2", BTreeMap::new()).report()
     }
 
     fn parents(sample: &Sample) -> Vec<Container> {
@@ -158,8 +157,11 @@ mod tests {
     fn the_host_is_the_same_without_rows() {
         let host = HostUsage { memory_bytes: Some(7), ..HostUsage::default() };
         let sample = Sample { host, usages: vec![Usage::of_path(1, "/a")], ..Sample::empty() };
-        let report = |extent| report(extent, &sample);
-        let (whole, bare) = (report(Extent::WHOLE), report(Extent::NO_ROWS));
+        let (receipts, facts) = (Receipts::new(0, Duration::ZERO), HostFacts::default());
+        let draft = |extent| {
+            crate::model::draft(extent, None, &sample, &receipts, &facts, "v2", BTreeMap::new())
+        };
+        let (whole, bare) = (draft(Extent::WHOLE).report(), draft(Extent::FRAME).frame);
         assert_eq!((whole.containers.len(), bare.containers.len()), (1, 0));
         assert_eq!((bare.host.memory_bytes, &bare.host), (Some(7), &whole.host));
     }

@@ -60,13 +60,17 @@ pub fn select(report: &mut Report, wanted: &[String]) -> Result<(), Unknown> {
 /// Keeps the rows in `scope` that fit the filters. For formats that show the rows they are given;
 /// a table decides itself, because it shows something else rather than nothing.
 pub fn narrow(report: &mut Report, scope: Scope, filters: &Filters) {
-    let in_scope = |row: &Container| match scope {
-        Scope::Containers => row.kind == Kind::Container,
-        Scope::Services => row.kind == Kind::Service,
-        Scope::All => true,
-    };
-    report.containers.retain(|row| in_scope(row) && filters.fit(row));
+    report.containers.retain(|row| in_scope(row.kind, scope) && filters.fit(row));
     report.ended.retain(|ended| filters.fit(&ended.container));
+}
+
+/// Whether rows of a kind were asked for.
+pub fn in_scope(kind: Kind, scope: Scope) -> bool {
+    match scope {
+        Scope::Containers => kind == Kind::Container,
+        Scope::Services => kind == Kind::Service,
+        Scope::All => true,
+    }
 }
 
 /// Adds why a name may be unknown although its container is there.

@@ -138,7 +138,8 @@ pub struct Registry {
     socket_ids: Option<SocketIds>,
     follow: Follow,
     trees: Vec<Tree>,
-    tracked: BTreeMap<Serial, Tracked>,
+    /// Boxed, because nodes of the map are half empty.
+    tracked: BTreeMap<Serial, Box<Tracked>>,
     by_name: HashMap<String, Serial>,
     wanted: Wanted,
     /// Who ended and was not yet asked for.
@@ -232,7 +233,7 @@ impl Registry {
 
     /// The living, oldest acquaintance first.
     pub fn tracked(&self) -> impl Iterator<Item = &Tracked> {
-        self.tracked.values()
+        self.tracked.values().map(|tracked| &**tracked)
     }
 
     /// How many run processes that the counters of sockets cannot tell apart. An empty cgroup, such
@@ -247,22 +248,22 @@ impl Registry {
 
     /// Those of them that were born since [`Registry::generation`] began with this number.
     pub fn born_since(&self, serial: u64) -> impl Iterator<Item = &Tracked> {
-        self.tracked.range(Serial(serial)..).map(|(_, tracked)| tracked)
+        self.tracked.range(Serial(serial)..).map(|(_, tracked)| &**tracked)
     }
 
     /// The same as [`Registry::tracked`], to be read.
     pub fn tracked_mut(&mut self) -> impl Iterator<Item = &mut Tracked> {
-        self.tracked.values_mut()
+        self.tracked.values_mut().map(|tracked| &mut **tracked)
     }
 
     /// A living member.
     pub fn get(&self, serial: Serial) -> Option<&Tracked> {
-        self.tracked.get(&serial)
+        self.tracked.get(&serial).map(|tracked| &**tracked)
     }
 
     /// A living member.
     pub fn get_mut(&mut self, serial: Serial) -> Option<&mut Tracked> {
-        self.tracked.get_mut(&serial)
+        self.tracked.get_mut(&serial).map(|tracked| &mut **tracked)
     }
 
     /// The owner of a cgroup by its id, if it belongs to a member.
@@ -422,7 +423,7 @@ impl Registry {
             seen: self.walks,
         };
         self.by_name.insert(name, serial);
-        self.tracked.insert(serial, tracked);
+        self.tracked.insert(serial, Box::new(tracked));
         serial
     }
 
@@ -456,7 +457,7 @@ impl Registry {
         for tree in &mut self.trees {
             tree.owners.retain(|_, owner| *owner != serial);
         }
-        Some(tracked)
+        Some(*tracked)
     }
 }
 

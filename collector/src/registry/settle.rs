@@ -69,7 +69,7 @@ impl Registry {
     /// a new member are opened for that.
     fn open_files(&mut self) {
         let mut unopened = Vec::new();
-        for tracked in self.tracked.values_mut() {
+        for tracked in self.tracked.values_mut().map(|tracked| &mut **tracked) {
             tracked.visits = tracked.visits.saturating_add(1);
             // The second time, for the directories that were not there the first time.
             if tracked.files.is_none() || tracked.visits == 2 {

@@ -127,8 +127,7 @@ fn busy(row: &mut Container, second: u64) {
     memory.swap_bytes = Some(0);
     memory.oom_kills = Some(0);
     let stat = [("anon", 600), ("file", 250), ("kernel", 20), ("slab", 12), ("sock", 1)];
-    memory.stat =
-        stat.into_iter().map(|(name, mebibytes)| (name.into(), mebibytes << 20)).collect();
+    memory.stat = stat.into_iter().map(|(name, mebibytes)| (name, mebibytes << 20)).collect();
     let tcp = Traffic { rx_bytes: 5_000, rx_calls: 5, tx_bytes: 70_000, tx_calls: 7 };
     row.network.sockets = Some(Sockets {
         level: Level::Payload,

@@ -5,7 +5,7 @@ use std::hint::black_box;
 
 use anyhow::{Context as _, Result, ensure};
 use tare::model::{Container, Report, Snapshot};
-use tare::output::prometheus::{self, Exposition, Own};
+use tare::output::prometheus::{self, Exposition, Own, Pages, Scrape};
 use tare::output::{json, table};
 
 use crate::{Case, Work, tests};
@@ -32,7 +32,9 @@ fn exposition(exposition: Exposition) -> Result<Work> {
     let options = prometheus::Options { histograms: true, ..prometheus::Options::default() };
     writing(move |report, out| {
         // Memory does not refuse.
-        let _ = prometheus::write(report, &own, &options, exposition, out);
+        let containers = report.containers.iter();
+        let scrape = Scrape::new(report, containers, &own, &options, exposition);
+        let _ = Pages::new(scrape.into()).write(out);
     })
 }
 

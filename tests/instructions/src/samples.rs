@@ -75,15 +75,18 @@ fn report() -> Result<Work> {
     let facts = HostFacts::read(&tree.part("proc"), &tree.part("sys"));
     let receipts = Receipts::new(0, Duration::ZERO);
     Ok(Box::new(move || {
-        black_box(model::report(
-            Extent::WHOLE,
-            Some(&older),
-            &newer,
-            &receipts,
-            &facts,
-            "v2",
-            Sources::new(),
-        ));
+        black_box(
+            model::draft(
+                Extent::WHOLE,
+                Some(&older),
+                &newer,
+                &receipts,
+                &facts,
+                "v2",
+                Sources::new(),
+            )
+            .report(),
+        );
     }))
 }
 

@@ -179,12 +179,26 @@ pub(crate) fn run_time_of(names: &[&str], except: &[u32]) -> Result<u64> {
 
 /// Of the process's threads, as the scheduler counts; 0 of one that has ended.
 fn run_time(pid: u32) -> u64 {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else { return 0 };
-    let time = |thread: fs::DirEntry| -> Option<u64> {
-        let text = fs::read_to_string(thread.path().join("schedstat")).ok()?;
-        text.split(' ').next()?.parse().ok()
+    threads(pid).filter_map(|thread| thread_time(&thread)).sum()
+}
+
+/// Time on a CPU of a process's threads of this name, exact while they sleep.
+pub(crate) fn run_time_of_thread(pid: u32, name: &str) -> Result<u64> {
+    let is_called = |thread: &PathBuf| {
+        fs::read_to_string(thread.join("comm")).is_ok_and(|found| found.trim() == name)
     };
-    threads.flatten().filter_map(time).sum()
+    let times = threads(pid).filter(is_called).filter_map(|thread| thread_time(&thread));
+    times.reduce(|sum, time| sum + time).with_context(|| format!("no thread {name} in {pid}"))
+}
+
+fn threads(pid: u32) -> impl Iterator<Item = PathBuf> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten();
+    threads.flatten().map(|thread| thread.path())
+}
+
+fn thread_time(thread: &Path) -> Option<u64> {
+    let text = fs::read_to_string(thread.join("schedstat")).ok()?;
+    text.split(' ').next()?.parse().ok()
 }
 
 /// The number behind a word at the beginning of a line.
@@ -244,6 +258,18 @@ mod tests {
         let busy = Busy::parse("cpu  1 2 3 400 500 6 7 8 0 0\ncpu0 1 2\n", 10).unwrap();
         assert_eq!((busy.busy_ns, busy.stolen_ns), (190, 80));
         assert!(Busy::parse("intr 1\n", 10).is_none());
+    }
+
+    #[test]
+    fn threads_are_told_apart() {
+        let burn = || {
+            let begin = std::time::Instant::now();
+            while begin.elapsed().as_millis() < 20 {}
+            run_time_of_thread(std::process::id(), "burner").unwrap()
+        };
+        let burner = std::thread::Builder::new().name("burner".to_owned()).spawn(burn).unwrap();
+        assert!(burner.join().unwrap() > 0);
+        assert!(run_time_of_thread(std::process::id(), "nobody").is_err());
     }
 
     #[test]

@@ -1,13 +1,19 @@
 //! What it takes to ask the daemon for everything.
 
+use std::time::Instant;
+
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
+use super::measure::run_time_of_thread;
 use super::plan::Plan;
 use super::program::{ask, command, pause};
 use super::raw::Times;
 use super::sampling::SETTLE;
 use super::tools::{Daemon, Scene};
+
+/// The daemon's thread that answers; the kernel counts the time of each thread by itself.
+const SERVER: &str = "serve";
 
 /// Answers of one daemon to one kind of question.
 #[derive(Deserialize, Serialize)]
@@ -16,7 +22,7 @@ pub(crate) struct Scrape {
     pub(crate) gzip: bool,
     pub(crate) times: Times,
     pub(crate) body_bytes: u64,
-    /// CPU time of the daemon for each answer: what it took beyond sampling.
+    /// CPU time of the daemon's serving thread for each answer, less what it takes when nobody asks.
     pub(crate) cpu_ns: u64,
     /// Resident memory of the daemon after the answers.
     pub(crate) rss_bytes: Option<u64>,
@@ -26,11 +32,11 @@ pub(crate) struct Scrape {
 pub(crate) fn run(scene: &Scene<'_>, plan: &Plan, size: usize) -> Result<Vec<Scrape>> {
     let daemon = Daemon::launch(scene.built, &[])?;
     pause(SETTLE)?;
-    let cpu = || Ok::<_, anyhow::Error>((std::time::Instant::now(), daemon.account().cpu()?));
+    let cpu = || Ok::<_, anyhow::Error>((Instant::now(), run_time_of_thread(daemon.id(), SERVER)?));
     let (begin, before) = cpu()?;
     pause(plan.window)?;
     let (end, after) = cpu()?;
-    let idle = after.since(before).total_ns as f64 / (end - begin).as_secs_f64();
+    let idle = after.saturating_sub(before) as f64 / (end - begin).as_secs_f64();
     let mut all = Vec::new();
     for gzip in [false, true] {
         let mut scrape = command(&scene.built.probe, ["scrape", "--socket"]);
@@ -41,8 +47,8 @@ pub(crate) fn run(scene: &Scene<'_>, plan: &Plan, size: usize) -> Result<Vec<Scr
         let (begin, before) = cpu()?;
         let found = ask(&mut scrape)?;
         let (end, after) = cpu()?;
-        let sampling = idle * (end - begin).as_secs_f64();
-        let more = (after.since(before).total_ns as f64 - sampling).max(0.0);
+        let unasked = idle * (end - begin).as_secs_f64();
+        let more = (after.saturating_sub(before) as f64 - unasked).max(0.0);
         all.push(Scrape {
             size,
             gzip,

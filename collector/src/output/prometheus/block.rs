@@ -2,7 +2,7 @@
 //! sums must not count it twice.
 
 use crate::{
-    model::Count,
+    model::{Container, Count, Device},
     output::prometheus::{
         Row, Samples,
         family::{Family, counter, gauge, histogram},
@@ -60,14 +60,13 @@ pub(super) const FAMILIES: &[Family] = &[
         each(row, out, |count| count.in_flight);
     }),
     counter("container_blkio_device_usage_total", "Bytes by operation.", |row, out| {
-        for (number, device) in row.block.devices.iter().filter(|(_, device)| !device.stacked) {
+        for BlockDevice { path, number, count } in &row.devices {
             let (major, minor) = number.split_once(':').unwrap_or_default();
-            let path = path(device.name.as_deref(), number);
-            let Count { read_bytes, write_bytes, discard_bytes, .. } = device.count;
+            let Count { read_bytes, write_bytes, discard_bytes, .. } = **count;
             for (operation, bytes) in
                 [("Read", read_bytes), ("Write", write_bytes), ("Discard", discard_bytes)]
             {
-                let place = [("device", &*path), ("major", major), ("minor", minor)];
+                let place = [("device", path.as_str()), ("major", major), ("minor", minor)];
                 let [device, major, minor] = place;
                 out.with(&[device, major, minor, ("operation", operation)], bytes);
             }
@@ -113,14 +112,31 @@ pub(super) const FAMILIES: &[Family] = &[
     ),
 ];
 
+/// A device whose I/O no other one counts again.
+pub(super) struct BlockDevice<'a> {
+    path: String,
+    number: &'a str,
+    count: &'a Count,
+}
+
+impl<'a> BlockDevice<'a> {
+    pub(super) fn all_of(container: &'a Container) -> Vec<Self> {
+        let devices = container.block.devices.iter().filter(|(_, device)| !device.stacked);
+        let named = |(number, device): (&'a String, &'a Device)| Self {
+            path: path(device.name.as_deref(), number),
+            number,
+            count: &device.count,
+        };
+        devices.map(named).collect()
+    }
+}
+
 fn each(row: &Row, out: &mut Samples, number: fn(&Count) -> Option<u64>) {
     each_device(row, |device, count| out.with(&[("device", device)], number(count)));
 }
 
 fn each_device(row: &Row, mut write: impl FnMut(&str, &Count)) {
-    for (number, device) in row.block.devices.iter().filter(|(_, device)| !device.stacked) {
-        write(&path(device.name.as_deref(), number), &device.count);
-    }
+    row.devices.iter().for_each(|device| write(&device.path, device.count));
 }
 
 /// A device is called by its path, which may have another name in the container; without a name,

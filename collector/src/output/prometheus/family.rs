@@ -1,8 +1,8 @@
 //! What a family of metrics is called, and whose it is.
 
 use crate::{
-    model::{Ended, Report},
-    output::prometheus::{Own, Row, Samples},
+    model::Ended,
+    output::prometheus::{Frame, Own, Row, Samples},
 };
 
 /// One family of metrics: an entry in a table.
@@ -26,10 +26,13 @@ pub(super) enum Kind {
 }
 
 /// Whom a family's samples are about. The function is called for each of them.
+#[derive(Clone, Copy)]
 pub(super) enum Of {
     Container(fn(&Row, &mut Samples)),
+    /// Of containers that share a network namespace, one only.
+    Network(fn(&Row, &mut Samples)),
     Ended(fn(&Ended, &mut Samples)),
-    Host(fn(&Report, &mut Samples)),
+    Host(fn(&Frame, &mut Samples)),
     Own(fn(&Own, &mut Samples)),
 }
 

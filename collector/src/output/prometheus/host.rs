@@ -56,7 +56,7 @@ pub(super) const FAMILIES: &[Family] = &[
     gauge_of(
         "tare_containers",
         "Containers that are alive, or what stands in for them.",
-        Of::Host(|report, out| out.value(report.containers.len() as u64)),
+        Of::Host(|report, out| out.value(report.container_count as u64)),
     ),
     gauge_of(
         "tare_receipts",

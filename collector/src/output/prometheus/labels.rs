@@ -3,35 +3,30 @@
 use std::{collections::HashSet, ops::Range};
 
 use crate::{
-    model::{Compose, Container, Pod},
+    model::{Compose, Container, NamespaceId, Network, Pod},
     output::prometheus::{LabelSet, Options},
 };
 
-/// The labels of every row, written once: every family uses them.
+/// The labels of every row and the brace before them, written once: every family uses them.
+#[derive(Default)]
 pub(super) struct Labels {
-    text: String,
+    text: Vec<u8>,
     of: Vec<Range<usize>>,
 }
 
 impl Labels {
-    pub(super) fn of<'a>(
-        containers: impl Iterator<Item = &'a Container>,
-        options: &Options,
-    ) -> Self {
-        let mut bytes = Vec::new();
-        let of = containers
-            .map(|container| {
-                let start = bytes.len();
-                write_labels(&mut bytes, container, options);
-                start..bytes.len()
-            })
-            .collect();
-        // Values are text, and escaping puts ASCII between whole characters.
-        Self { text: String::from_utf8(bytes).unwrap_or_default(), of }
+    /// Writes the labels of one more row, whose number this is.
+    pub(super) fn add(&mut self, container: &Container, options: &Options) -> u32 {
+        let start = self.text.len();
+        self.text.push(b'{');
+        write_labels(&mut self.text, container, options);
+        self.of.push(start..self.text.len());
+        (self.of.len() - 1) as u32
     }
 
-    pub(super) fn get(&self, index: usize) -> &str {
-        self.of.get(index).and_then(|range| self.text.get(range.clone())).unwrap_or_default()
+    /// The labels of a row, none of one that was not added.
+    pub(super) fn get(&self, row: u32) -> &[u8] {
+        self.of.get(row as usize).and_then(|range| self.text.get(range.clone())).unwrap_or_default()
     }
 }
 
@@ -42,29 +37,54 @@ pub(super) fn write_label(out: &mut Vec<u8>, first: &mut bool, name: &str, value
     }
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"=\"");
-    for byte in value.bytes() {
-        match byte {
-            b'\\' => out.extend_from_slice(b"\\\\"),
-            b'"' => out.extend_from_slice(b"\\\""),
-            b'\n' => out.extend_from_slice(b"\\n"),
-            byte => out.push(byte),
-        }
+    if value.bytes().all(|byte| !matches!(byte, b'\\' | b'"' | b'\n')) {
+        out.extend_from_slice(value.as_bytes());
+    } else {
+        value.bytes().for_each(|byte| write_escaped(out, byte));
     }
     out.push(b'"');
+}
+
+fn write_escaped(out: &mut Vec<u8>, byte: u8) {
+    match byte {
+        b'\\' => out.extend_from_slice(b"\\\\"),
+        b'"' => out.extend_from_slice(b"\\\""),
+        b'\n' => out.extend_from_slice(b"\\n"),
+        byte => out.push(byte),
+    }
+}
+
+/// What decides whether the devices of its network namespace count as a container's own.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    namespace: Option<NamespaceId>,
+    is_sandbox: bool,
+}
+
+impl Place {
+    pub(super) fn of(container: &Container) -> Self {
+        let Network { namespace, host_namespace, .. } = container.network;
+        let is_sandbox = container.sandbox == Some(true);
+        // What passes through the host's own devices is nobody's.
+        Self { namespace: namespace.filter(|_| host_namespace != Some(true)), is_sandbox }
+    }
+
+    /// Whether they may count as its own.
+    pub(super) fn may_own(self) -> bool {
+        self.namespace.is_some()
+    }
 }
 
 /// For each container, whether the devices of its network namespace count as its own: one in each
 /// namespace, the pod's sandbox or else the first known, and nobody in the host's. `docker run
 /// --network container:…` and pods share a namespace, and sums must count its devices once.
-pub(super) fn network_owners(containers: &[Container]) -> Vec<bool> {
-    let mut order: Vec<usize> = (0..containers.len()).collect();
-    order.sort_by_key(|index| containers[*index].sandbox != Some(true));
+pub(super) fn network_owners(places: &[Place]) -> Vec<bool> {
+    let mut order: Vec<usize> = (0..places.len()).collect();
+    order.sort_by_key(|index| !places[*index].is_sandbox);
     let mut taken = HashSet::new();
-    let mut owners = vec![false; containers.len()];
+    let mut owners = vec![false; places.len()];
     for index in order {
-        let network = &containers[index].network;
-        let Some(namespace) = network.namespace else { continue };
-        owners[index] = network.host_namespace != Some(true) && taken.insert(namespace);
+        owners[index] = places[index].namespace.is_some_and(|namespace| taken.insert(namespace));
     }
     owners
 }

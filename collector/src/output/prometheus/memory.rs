@@ -32,7 +32,7 @@ pub(super) const FAMILIES: &[Family] = &[
         out.value(stat(row, ["total_mapped_file", "file_mapped"]));
     }),
     gauge("container_memory_kernel_usage", "Memory of the kernel, in bytes.", |row, out| {
-        out.value(row.memory.stat.get("kernel").copied());
+        out.value(row.memory.stat.get("kernel"));
     }),
     gauge(
         "container_memory_total_active_file_bytes",
@@ -56,31 +56,31 @@ pub(super) const FAMILIES: &[Family] = &[
     ),
     counter("container_memory_failures_total", "Page faults.", |row, out| {
         // v2 has only the sums over the hierarchy; v1 has both, under names of their own.
-        let own = row.memory.stat.contains_key("total_pgfault");
+        let own = row.memory.stat.get("total_pgfault").is_some();
         for (kind, total) in [("pgfault", "total_pgfault"), ("pgmajfault", "total_pgmajfault")] {
             if own {
                 let labels = [("failure_type", kind), ("scope", "container")];
-                out.with(&labels, row.memory.stat.get(kind).copied());
+                out.with(&labels, row.memory.stat.get(kind));
             }
             let labels = [("failure_type", kind), ("scope", "hierarchy")];
             out.with(&labels, stat(row, [total, kind]));
         }
     }),
     counter("container_memory_pgscan_total", "Pages that reclaim looked at.", |row, out| {
-        out.value(row.memory.stat.get("pgscan").copied());
+        out.value(row.memory.stat.get("pgscan"));
     }),
     counter("container_memory_pgsteal_total", "Pages that reclaim took back.", |row, out| {
-        out.value(row.memory.stat.get("pgsteal").copied());
+        out.value(row.memory.stat.get("pgsteal"));
     }),
     counter(
         "container_memory_workingset_refault_file_total",
         "File pages that were taken back and soon needed again.",
-        |row, out| out.value(row.memory.stat.get("workingset_refault_file").copied()),
+        |row, out| out.value(row.memory.stat.get("workingset_refault_file")),
     ),
     counter(
         "container_memory_workingset_refault_anon_total",
         "Anonymous pages that were taken back and soon needed again.",
-        |row, out| out.value(row.memory.stat.get("workingset_refault_anon").copied()),
+        |row, out| out.value(row.memory.stat.get("workingset_refault_anon")),
     ),
     untyped(
         "container_memory_failcnt",
@@ -120,5 +120,5 @@ pub(super) const FAMILIES: &[Family] = &[
 
 /// The first of these lines of `memory.stat`: v1's sum over the hierarchy, or else v2's.
 fn stat(row: &Row, names: [&str; 2]) -> Option<u64> {
-    names.iter().find_map(|name| row.memory.stat.get(*name).copied())
+    names.iter().find_map(|name| row.memory.stat.get(name))
 }

@@ -10,30 +10,29 @@ mod ended;
 mod family;
 mod host;
 mod labels;
+mod lines;
 mod memory;
 mod network;
 mod own;
 mod process;
 mod samples;
+mod scrape;
 mod sockets;
 mod spec;
 #[cfg(test)]
 mod tests;
 
-use std::{io, sync::LazyLock};
+use std::sync::LazyLock;
 
 use clap::ValueEnum;
+use jiff::Timestamp;
 
-pub use self::own::{BpfRuns, Own, Process, ProgramRuns, Sampling, Serving, Slots};
-use self::{
-    family::{Family, Of},
-    labels::Labels,
-    samples::Samples,
+use self::{block::BlockDevice, family::Family, samples::Samples};
+pub use self::{
+    own::{BpfRuns, Own, Process, ProgramRuns, Sampling, Serving, Slots},
+    scrape::{Pages, Scrape},
 };
-use crate::{
-    model::{Container, Extent, Report},
-    output::prometheus::labels::network_owners,
-};
+use crate::model::{Container, Extent, Report};
 
 /// How a scrape is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -51,7 +50,7 @@ pub struct Options {
 impl Options {
     /// What of a report is written.
     pub fn extent(&self) -> Extent {
-        Extent { containers: true, neighbours: false, ended_max: self.ended, parents: true }
+        Extent { rates: false, neighbours: false, ended_max: self.ended, parents: true }
     }
 }
 
@@ -84,70 +83,28 @@ impl Exposition {
     }
 }
 
-/// Writes a whole scrape, family by family.
-///
-/// # Errors
-///
-/// Those of `out`.
-pub fn write(
-    report: &Report,
-    own: &Own,
-    options: &Options,
-    exposition: Exposition,
-    out: &mut impl io::Write,
-) -> io::Result<()> {
-    let owners = network_owners(&report.containers);
-    let rows: Vec<Row> = report
-        .containers
-        .iter()
-        .zip(owners)
-        .chain(report.parents.iter().map(|parent| (parent, false)))
-        .map(|(container, owns_network)| Row { container, owns_network, report })
-        .collect();
-    let labels = Labels::of(rows.iter().map(|row| row.container), options);
-    let ended = ended::latest(report, options.ended);
-    let ended_labels = Labels::of(ended.iter().map(|ended| &ended.container), options);
-    let mut samples = Samples::new(exposition, options);
-    for family in FAMILIES.iter() {
-        samples.begin(family);
-        match family.of {
-            Of::Container(write) => {
-                samples.stamp(report.time);
-                // Tare's own are about containers alone.
-                let of_all = family.name.starts_with(CADVISOR);
-                let count = if of_all { rows.len() } else { report.containers.len() };
-                for (index, row) in rows.iter().enumerate().take(count) {
-                    samples.label(labels.get(index));
-                    write(row, &mut samples);
-                }
-            }
-            Of::Ended(write) => {
-                for (index, ended) in ended.iter().enumerate() {
-                    samples.label(ended_labels.get(index));
-                    write(ended, &mut samples);
-                }
-            }
-            Of::Host(write) => write(report, &mut samples),
-            Of::Own(write) => write(own, &mut samples),
-        }
-        samples.pass_on(out)?;
-    }
-    if exposition == Exposition::OpenMetrics {
-        out.write_all(b"# EOF\n")?;
-    }
-    Ok(())
-}
-
 /// How the names of cAdvisor's metrics of containers and of cgroups above them begin.
 const CADVISOR: &str = "container_";
 
 /// A container that is alive, and what else its metrics depend on.
 struct Row<'a> {
     container: &'a Container,
-    /// Whether the devices of its network namespace are counted as its own, so that sums over
-    /// containers count every device once.
-    owns_network: bool,
+    time: Timestamp,
+    devices: Vec<BlockDevice<'a>>,
+}
+
+/// A report but for its containers.
+struct Frame<'a> {
     report: &'a Report,
+    container_count: usize,
+}
+
+impl std::ops::Deref for Frame<'_> {
+    type Target = Report;
+
+    fn deref(&self) -> &Report {
+        self.report
+    }
 }
 
 impl std::ops::Deref for Row<'_> {

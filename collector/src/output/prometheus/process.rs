@@ -15,7 +15,7 @@ pub(super) const FAMILIES: &[Family] = &[
         },
     ),
     gauge("container_last_seen", "When the container was last seen alive.", |row, out| {
-        out.value(row.report.time);
+        out.value(row.time);
     }),
     gauge(
         "container_start_time_seconds",

@@ -1,15 +1,13 @@
-//! Lines of a family: its head before the first sample, names, labels, numbers.
-
-use std::io;
+//! Samples: their own labels, their numbers, their times.
 
 use jiff::Timestamp;
 
 use crate::{
     model::Histogram,
     output::prometheus::{
-        Exposition, Options,
-        family::{Family, Kind},
+        Exposition, FAMILIES,
         labels::write_label,
+        lines::{Lines, NOBODY, Suffix},
     },
 };
 
@@ -22,59 +20,60 @@ enum Number {
     Float(f64),
 }
 
-/// Where samples are written.
-pub(super) struct Samples<'a> {
-    /// The family so far.
-    out: Vec<u8>,
+/// Where samples are written, one family beside the other.
+pub(super) struct Samples {
+    families: Vec<Lines>,
     exposition: Exposition,
     histograms: bool,
-    timestamps: bool,
-    /// The family, until its head is written.
-    head: Option<&'static Family>,
-    name: &'static str,
-    /// The labels of whoever the next samples are about.
-    base: &'a str,
-    stamp: Option<Timestamp>,
+    /// The family that the next samples belong to.
+    family: usize,
+    /// The row that they are about.
+    row: u32,
+    /// What they carry at their end.
+    stamp: Vec<u8>,
     integers: itoa::Buffer,
     floats: zmij::Buffer,
 }
 
-impl<'a> Samples<'a> {
-    pub(super) fn new(exposition: Exposition, options: &Options) -> Self {
+impl Samples {
+    pub(super) fn new(exposition: Exposition, histograms: bool) -> Self {
         Self {
-            out: Vec::new(),
+            families: FAMILIES.iter().map(|_| Lines::default()).collect(),
             exposition,
-            histograms: options.histograms,
-            timestamps: options.timestamps,
-            head: None,
-            name: "",
-            base: "",
-            stamp: None,
+            histograms,
+            family: 0,
+            row: NOBODY,
+            stamp: Vec::new(),
             integers: itoa::Buffer::new(),
             floats: zmij::Buffer::new(),
         }
     }
 
-    /// The next samples belong to this family. Its head is written when there is one.
-    pub(super) fn begin(&mut self, family: &'static Family) {
-        (self.head, self.name, self.base, self.stamp) = (Some(family), family.name, "", None);
+    /// The next samples belong to this one of [`FAMILIES`].
+    pub(super) fn begin(&mut self, family: usize) {
+        self.family = family;
     }
 
-    /// Writes the family where it belongs, and keeps the buffer for the next one.
-    pub(super) fn pass_on(&mut self, out: &mut impl io::Write) -> io::Result<()> {
-        out.write_all(&self.out)?;
-        self.out.clear();
-        Ok(())
+    /// The next samples are about the row of this number, or about nobody.
+    pub(super) fn about(&mut self, row: u32) {
+        self.row = row;
     }
 
-    /// The next samples carry this time, if times are wanted.
-    pub(super) fn stamp(&mut self, time: Timestamp) {
-        self.stamp = self.timestamps.then_some(time);
+    /// The next samples carry this time.
+    pub(super) fn stamp(&mut self, time: Option<Timestamp>) {
+        self.stamp = time.map_or_else(Vec::new, |time| {
+            let milliseconds = time.as_millisecond();
+            let text = match self.exposition {
+                Exposition::Text => self.integers.format(milliseconds),
+                Exposition::OpenMetrics => self.floats.format(milliseconds as f64 / 1e3),
+            };
+            [b" ", text.as_bytes()].concat()
+        });
     }
 
-    /// The next samples are about whoever has these labels.
-    pub(super) fn label(&mut self, labels: &'a str) {
-        self.base = labels;
+    /// What was written of each of [`FAMILIES`].
+    pub(super) fn finish(self) -> Vec<Lines> {
+        self.families
     }
 
     /// A sample without labels of its own.
@@ -85,7 +84,7 @@ impl<'a> Samples<'a> {
     /// A sample with labels of its own.
     pub(super) fn with(&mut self, labels: &[(&str, &str)], value: impl Into<Value>) {
         if let Value(Some(number)) = value.into() {
-            self.line("", labels, None, number);
+            self.line(Suffix::None, labels, None, number);
         }
     }
 
@@ -104,81 +103,55 @@ impl<'a> Samples<'a> {
         let mut cumulative: u64 = 0;
         for (bound, bucket) in bounds.zip(&histogram.buckets) {
             cumulative = cumulative.saturating_add(*bucket);
-            self.line("_bucket", labels, Some(bound), Number::Integer(cumulative));
+            self.line(
+                Suffix::Bucket,
+                labels,
+                Some(Number::Float(bound)),
+                Number::Integer(cumulative),
+            );
         }
-        self.line("_sum", labels, None, Number::Float(histogram.sum_seconds));
-        self.line("_count", labels, None, Number::Integer(cumulative));
+        self.line(Suffix::Sum, labels, None, Number::Float(histogram.sum_seconds));
+        self.line(Suffix::Count, labels, None, Number::Integer(cumulative));
     }
 
-    fn line(&mut self, suffix: &str, labels: &[(&str, &str)], bound: Option<f64>, number: Number) {
-        if let Some(family) = self.head.take() {
-            self.write_head(family);
-        }
-        self.text(self.name);
-        self.text(suffix);
-        if !self.base.is_empty() || !labels.is_empty() || bound.is_some() {
-            self.out.push(b'{');
-            self.out.extend_from_slice(self.base.as_bytes());
-            let mut first = self.base.is_empty();
+    fn line(
+        &mut self,
+        suffix: Suffix,
+        labels: &[(&str, &str)],
+        bound: Option<Number>,
+        number: Number,
+    ) {
+        let Self { families, family, row, stamp, integers, floats, .. } = self;
+        let Some(lines) = families.get_mut(*family) else { return };
+        lines.add(*row, suffix, |out| {
+            // The labels of the row come before these.
+            let mut first = *row == NOBODY;
+            if first && !labels.is_empty() {
+                out.push(b'{');
+            }
             for (name, value) in labels {
-                write_label(&mut self.out, &mut first, name, value);
+                write_label(out, &mut first, name, value);
             }
             if let Some(bound) = bound {
-                self.text(if first { "le=\"" } else { ",le=\"" });
-                self.number(Number::Float(bound));
-                self.out.push(b'"');
+                write_label(out, &mut first, "le", text_of(bound, integers, floats));
             }
-            self.out.push(b'}');
-        }
-        self.out.push(b' ');
-        self.number(number);
-        if let Some(stamp) = self.stamp {
-            self.out.push(b' ');
-            let milliseconds = stamp.as_millisecond();
-            match self.exposition {
-                Exposition::Text => self.text_of_integer(milliseconds),
-                Exposition::OpenMetrics => self.number(Number::Float(milliseconds as f64 / 1e3)),
-            }
-        }
-        self.out.push(b'\n');
-    }
-
-    fn write_head(&mut self, family: &Family) {
-        // OpenMetrics calls a counter's family by the name without the ending.
-        let name = match (self.exposition, family.kind) {
-            (Exposition::OpenMetrics, Kind::Counter) => {
-                family.name.strip_suffix("_total").unwrap_or(family.name)
-            }
-            _ => family.name,
-        };
-        for part in ["# HELP ", name, " ", family.help, "\n# TYPE ", name, " "] {
-            self.text(part);
-        }
-        self.text(match (self.exposition, family.kind) {
-            (Exposition::OpenMetrics, Kind::Untyped) => "unknown",
-            (_, kind) => kind.as_str(),
+            out.extend_from_slice(if first { b" " } else { b"} " });
+            out.extend_from_slice(text_of(number, integers, floats).as_bytes());
+            out.extend_from_slice(stamp);
+            out.push(b'\n');
         });
-        self.out.push(b'\n');
     }
+}
 
-    fn number(&mut self, number: Number) {
-        match number {
-            Number::Integer(number) => {
-                self.out.extend_from_slice(self.integers.format(number).as_bytes());
-            }
-            Number::Float(f64::INFINITY) => self.text("+Inf"),
-            Number::Float(number) => {
-                self.out.extend_from_slice(self.floats.format(number).as_bytes());
-            }
-        }
-    }
-
-    fn text_of_integer(&mut self, number: i64) {
-        self.out.extend_from_slice(self.integers.format(number).as_bytes());
-    }
-
-    fn text(&mut self, text: &str) {
-        self.out.extend_from_slice(text.as_bytes());
+fn text_of<'a>(
+    number: Number,
+    integers: &'a mut itoa::Buffer,
+    floats: &'a mut zmij::Buffer,
+) -> &'a str {
+    match number {
+        Number::Integer(number) => integers.format(number),
+        Number::Float(f64::INFINITY) => "+Inf",
+        Number::Float(number) => floats.format(number),
     }
 }
 

@@ -5,13 +5,24 @@ use std::collections::{BTreeMap, HashSet};
 use super::*;
 use crate::{
     model::{Compose, Histogram, Kind, Latency, NamespaceId, Pod},
-    output::fixture,
+    output::{
+        fixture,
+        prometheus::labels::{Place, network_owners},
+    },
 };
 
 fn scrape(containers: Vec<Container>, options: &Options, exposition: Exposition) -> String {
+    scrape_of(&fixture::report(containers), options, exposition)
+}
+
+fn scrape_of(report: &Report, options: &Options, exposition: Exposition) -> String {
     let mut out = Vec::new();
-    let report = fixture::report(containers);
-    write(&report, &Own::default(), options, exposition, &mut out).unwrap();
+    let containers = report.containers.iter();
+    let scrape = Scrape::new(report, containers, &Own::default(), options, exposition);
+    let pages = Pages::new(scrape.into());
+    let length = pages.length();
+    pages.write(&mut out).unwrap();
+    assert_eq!(out.len(), length);
     String::from_utf8(out).unwrap()
 }
 
@@ -34,6 +45,30 @@ fn families_are_sorted_named_once_and_by_the_rules() {
 }
 
 #[test]
+fn a_long_scrape_is_written_in_pages() {
+    let rows = (0..300).map(|number| fixture::unknown(Kind::Container, &format!("{number:064}")));
+    let report = fixture::report(rows.collect());
+    let own = Own::default();
+    let options = Options::default();
+    let scrape = || {
+        let containers = report.containers.iter();
+        Pages::new(Scrape::new(&report, containers, &own, &options, Exposition::OpenMetrics).into())
+    };
+    let mut whole = Vec::new();
+    scrape().write(&mut whole).unwrap();
+    let (mut pages, mut page, mut lengths) = (scrape(), Vec::new(), Vec::new());
+    let mut rest = whole.as_slice();
+    while pages.next(&mut page) {
+        rest = rest.strip_prefix(page.as_slice()).unwrap();
+        assert_eq!(pages.length(), rest.len());
+        lengths.push(page.len());
+        page.clear();
+    }
+    assert!(lengths.len() > 1 && lengths.iter().all(|length| *length <= Pages::BYTES_MAX));
+    assert!(rest.is_empty() && whole.ends_with(b"# EOF\n"));
+}
+
+#[test]
 fn what_is_unknown_is_not_exported() {
     let text = scrape(
         vec![fixture::unknown(Kind::Container, "3f4e")],
@@ -53,9 +88,7 @@ fn cgroups_above_containers_are_only_in_the_metrics_of_cadvisor() {
     pod.cpu.usage_seconds = Some(2.5);
     report.parents = vec![pod];
     let options = Options { label_set: LabelSet::Kubelet, ..Options::default() };
-    let mut out = Vec::new();
-    write(&report, &Own::default(), &options, Exposition::Text, &mut out).unwrap();
-    let text = String::from_utf8(out).unwrap();
+    let text = scrape_of(&report, &options, Exposition::Text);
     let expected = "container_cpu_usage_seconds_total{container=\"\",id=\"/kubepods/pod1\",image=\"\",\
         name=\"\",namespace=\"\",pod=\"web-0\",cpu=\"total\"} 2.5";
     assert_eq!(lines(&text, "container_cpu_usage_seconds_total"), [expected]);
@@ -94,7 +127,8 @@ fn the_devices_of_a_shared_namespace_are_counted_once() {
         member("f", 4),
         member("g", 4),
     ];
-    assert_eq!(network_owners(&rows), [false, false, true, true, false, true, false]);
+    let places: Vec<_> = rows.iter().map(Place::of).collect();
+    assert_eq!(network_owners(&places), [false, false, true, true, false, true, false]);
     let text = scrape(rows, &Options::default(), Exposition::Text);
     let found = lines(&text, "container_network_receive_bytes_total");
     let ids: Vec<_> = found.iter().filter(|line| line.contains("eth0")).collect();
@@ -103,7 +137,7 @@ fn the_devices_of_a_shared_namespace_are_counted_once() {
 
 #[test]
 fn a_namespace_that_is_not_known_has_no_owner() {
-    assert_eq!(network_owners(&[fixture::web()]), [false]);
+    assert_eq!(network_owners(&[Place::of(&fixture::web())]), [false]);
 }
 
 #[test]

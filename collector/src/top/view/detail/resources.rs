@@ -106,9 +106,9 @@ pub(super) fn memory(subject: &Subject<'_>) -> Section {
     }
     let total = [("usage", memory.usage_bytes), ("peak", memory.peak_bytes)];
     let kinds = KINDS.iter().filter_map(|(v2, v1, name)| {
-        let stat = |name: &str| memory.stat.get(name).copied();
+        let stat = |name: &str| memory.stat.get(name);
         // v1 calls its anonymous memory rss, and has `cache`, which v2 has not.
-        let bytes = if memory.stat.contains_key("total_cache") { stat(v1) } else { stat(v2) };
+        let bytes = if memory.stat.get("total_cache").is_some() { stat(v1) } else { stat(v2) };
         Some((*name, Some(bytes?)))
     });
     for (name, bytes) in total.into_iter().chain(kinds).chain([("swap", memory.swap_bytes)]) {
