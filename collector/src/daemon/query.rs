@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use crate::{daemon::history::Span, output::prometheus::Exposition};
 
-/// The format that `Accept` prefers; text unless OpenMetrics is asked for.
+/// The format that `Accept` prefers; text unless another one is asked for.
 pub(super) fn exposition(accept: &str) -> Exposition {
     let weight = |wanted: fn(&Choice) -> bool| {
         choices(accept).filter(wanted).map(|choice| choice.weight).fold(0.0, f64::max)
@@ -15,8 +15,16 @@ pub(super) fn exposition(accept: &str) -> Exposition {
         choice.name == "application/openmetrics-text"
             && choice.version().is_none_or(|version| ["1.0.0", "0.0.1"].contains(&version))
     });
+    let protobuf = weight(|choice| {
+        let is = |name, value| parameter(choice.parameters, name) == Some(value);
+        choice.name == "application/vnd.google.protobuf"
+            && is("proto", "io.prometheus.client.MetricFamily")
+            && is("encoding", "delimited")
+    });
     let text = weight(|choice| choice.name == "text/plain");
-    if open_metrics > 0.0 && open_metrics >= text {
+    if protobuf > 0.0 && protobuf >= open_metrics.max(text) {
+        Exposition::Protobuf
+    } else if open_metrics > 0.0 && open_metrics >= text {
         Exposition::OpenMetrics
     } else {
         Exposition::Text
@@ -101,9 +109,16 @@ mod tests {
                           application/openmetrics-text;version=0.0.1;q=0.75,\
                           text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
         assert_eq!(exposition(prometheus), Exposition::OpenMetrics);
+        let protobuf = "application/vnd.google.protobuf;\
+                        proto=io.prometheus.client.MetricFamily;encoding=delimited";
+        let with_native_histograms = format!("{protobuf},{prometheus}");
+        assert_eq!(exposition(&with_native_histograms), Exposition::Protobuf);
+        assert_eq!(exposition(&format!("{protobuf};q=0.4,text/plain")), Exposition::Text);
         for accept in [
             "",
             "*/*",
+            "application/vnd.google.protobuf;proto=another;encoding=delimited",
+            "application/vnd.google.protobuf",
             "text/plain",
             "application/openmetrics-text;version=2.0.0",
             "application/openmetrics-text;q=0.5, text/plain",

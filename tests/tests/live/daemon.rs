@@ -243,7 +243,7 @@ fn rude_clients_do_not_disturb_the_others() -> Result<()> {
 }
 
 /// A Prometheus that scrapes one daemon each second.
-fn prometheus(lab: &Lab, target: &str, address: &str) -> Result<Process> {
+fn prometheus(lab: &Lab, target: &str, address: &str, options: &[&str]) -> Result<Process> {
     let directory = lab.scratch.subdirectory()?;
     let config = directory.join("prometheus.yml");
     let text = format!(
@@ -255,6 +255,7 @@ fn prometheus(lab: &Lab, target: &str, address: &str) -> Result<Process> {
     prometheus.arg(format!("--config.file={}", config.display()));
     prometheus.arg(format!("--storage.tsdb.path={}", directory.join("data").display()));
     prometheus.arg(format!("--web.listen-address={address}"));
+    prometheus.args(options);
     Process::spawn(prometheus).context("the live tests need prometheus and promtool")
 }
 
@@ -296,7 +297,7 @@ fn prometheus_scrapes_it_and_the_rules_of_kubernetes_mixin_find_values() -> Resu
     std::fs::write(&file, daemon.metrics()?)?;
     let said = promtool(&["check", "metrics"], Some(&file))?;
     ensure!(said.is_empty(), "promtool: {said}");
-    let _prometheus = prometheus(&lab, &target, &address)?;
+    let _prometheus = prometheus(&lab, &target, &address, &[])?;
     let selector = "job=\"cadvisor\", image!=\"\", container!=\"\", container!=\"POD\"";
     let pod = "pod=\"shop-1\", namespace=\"prod\"";
     for query in [
@@ -315,12 +316,58 @@ fn prometheus_scrapes_it_and_the_rules_of_kubernetes_mixin_find_values() -> Resu
         "machine_cpu_cores > 0 and machine_memory_bytes > 0".to_owned(),
         "up == 1 and scrape_samples_scraped > 20".to_owned(),
     ] {
-        let url = format!("http://{address}");
-        wait::until(&query, PATIENCE, || {
-            // Prometheus may still be starting.
-            let values = promtool(&["query", "instant", &url, &query], None);
-            Ok(values.ok().filter(|values| !values.is_empty()))
-        })?;
+        ensure_answered(&address, &query)?;
+    }
+    Ok(())
+}
+
+/// Waits until a Prometheus has values for a query.
+fn ensure_answered(address: &str, query: &str) -> Result<()> {
+    let url = format!("http://{address}");
+    wait::until(query, PATIENCE, || {
+        // Prometheus may still be starting.
+        let values = promtool(&["query", "instant", &url, query], None);
+        Ok(values.ok().filter(|values| !values.is_empty()))
+    })?;
+    Ok(())
+}
+
+#[test]
+fn prometheus_takes_native_histograms_with_the_counts_of_the_classic_ones() -> Result<()> {
+    let lab = Lab::open()?;
+    let data = lab.scratch.subdirectory()?;
+    let gate = lab.gate()?;
+    let load = Run::load("write --bytes 4MiB --block 4KiB --path /data/file --mode direct");
+    let writer = lab.start(load.mount(&data, "/data").behind(&gate).linger())?;
+    let (target, address) = (free_address()?, free_address()?);
+    let daemon = TareDaemon::start(&lab.tare, &["--listen", &target, "--interval", "200ms"])?;
+    gate.open()?;
+    writer.outcome()?;
+    let row = format!("name=\"{}\",operation=\"write\"", writer.name());
+    let counted = |metrics: &str, what: &str| {
+        let name = format!("tare_container_block_latency_seconds_{what}{{");
+        let is_it = |line: &&str| line.starts_with(&name) && line.contains(&row);
+        let lines = metrics.lines().filter(is_it);
+        lines.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok()).next_back()
+    };
+    let count = wait::until("the writes to be counted", PATIENCE, || {
+        let before = counted(&daemon.metrics()?, "count");
+        std::thread::sleep(Duration::from_secs(1));
+        let after = counted(&daemon.metrics()?, "count");
+        Ok(after.filter(|after| *after >= 900.0 && Some(*after) == before))
+    })?;
+    let options = ["--enable-feature=native-histograms"];
+    let _prometheus = prometheus(&lab, &target, &address, &options)?;
+    let histogram = format!("tare_container_block_latency_seconds{{{row}}}");
+    for query in [
+        format!("histogram_count({histogram}) == {count}"),
+        format!("histogram_sum({histogram}) > 0"),
+        // Some operation was in neither the first nor the last bucket.
+        format!("histogram_fraction({}, 16, {histogram}) > 0", 2_f64.powi(-18)),
+        format!("histogram_quantile(0.5, {histogram}) < 1"),
+        "container_cpu_usage_seconds_total > 0 and on() up == 1".to_owned(),
+    ] {
+        ensure_answered(&address, &query)?;
     }
     Ok(())
 }

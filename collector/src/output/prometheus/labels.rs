@@ -4,22 +4,36 @@ use std::{collections::HashSet, ops::Range};
 
 use crate::{
     model::{Compose, Container, NamespaceId, Network, Pod},
-    output::prometheus::{LabelSet, Options},
+    output::prometheus::{Exposition, LabelSet, Options, protobuf::Label},
 };
 
 /// The labels of every row and the brace before them, written once: every family uses them.
-#[derive(Default)]
 pub(super) struct Labels {
+    exposition: Exposition,
     text: Vec<u8>,
     of: Vec<Range<usize>>,
 }
 
 impl Labels {
+    /// Those of nobody, to be written so.
+    pub(super) fn new(exposition: Exposition) -> Self {
+        Self { exposition, text: Vec::new(), of: Vec::new() }
+    }
+
     /// Writes the labels of one more row, whose number this is.
     pub(super) fn add(&mut self, container: &Container, options: &Options) -> u32 {
         let start = self.text.len();
-        self.text.push(b'{');
-        write_labels(&mut self.text, container, options);
+        if self.exposition == Exposition::Protobuf {
+            for_each_label(container, options, |name, value| {
+                Label::new(name, value).write(&mut self.text);
+            });
+        } else {
+            self.text.push(b'{');
+            let mut first = true;
+            for_each_label(container, options, |name, value| {
+                write_label(&mut self.text, &mut first, name, value);
+            });
+        }
         self.of.push(start..self.text.len());
         (self.of.len() - 1) as u32
     }
@@ -89,9 +103,7 @@ pub(super) fn network_owners(places: &[Place]) -> Vec<bool> {
     owners
 }
 
-fn write_labels(out: &mut Vec<u8>, container: &Container, options: &Options) {
-    let mut first = true;
-    let mut write = |name: &str, value: &str| write_label(out, &mut first, name, value);
+fn for_each_label(container: &Container, options: &Options, mut write: impl FnMut(&str, &str)) {
     let pod = |field: fn(&Pod) -> &Option<String>| {
         container.pod.as_ref().and_then(|pod| field(pod).as_deref()).unwrap_or_default()
     };

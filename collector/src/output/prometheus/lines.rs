@@ -1,7 +1,7 @@
 //! The samples of a family without what they have in common: its name, and the labels of whoever
 //! they are about. That is four fifths of a scrape, and it is put before them when they are sent.
 
-use crate::output::prometheus::{family::Family, labels::Labels};
+use crate::output::prometheus::{Exposition, family::Family, labels::Labels, protobuf};
 
 /// The row of samples that are about nobody in particular.
 pub(super) const NOBODY: u32 = u32::MAX;
@@ -29,7 +29,7 @@ impl Suffix {
 }
 
 /// The samples of a family. Of each line there is the number of its row, the suffix, and what comes
-/// after the row's labels, to the line's end.
+/// after the row's labels, to the line's end. In protobuf, a line is a metric.
 #[derive(Default)]
 pub(super) struct Lines {
     bytes: Vec<u8>,
@@ -82,10 +82,14 @@ impl Lines {
     }
 
     /// How long they are when they are written.
-    pub(super) fn length(&self, family: &Family, labels: &Labels) -> usize {
+    pub(super) fn length(&self, exposition: Exposition, family: &Family, labels: &Labels) -> usize {
         let (mut at, mut length) = (0, 0);
         while let Some(Line { row, suffix, rest }) = self.next(&mut at) {
-            length += family.name.len() + suffix.text().len() + labels.get(row).len() + rest.len();
+            let bytes = labels.get(row).len() + rest.len();
+            length += match exposition {
+                Exposition::Protobuf => protobuf::framed_length(bytes),
+                _ => family.name.len() + suffix.text().len() + bytes,
+            };
         }
         length
     }
@@ -94,6 +98,7 @@ impl Lines {
     /// them; whether there are more.
     pub(super) fn write(
         &self,
+        exposition: Exposition,
         family: &Family,
         labels: &Labels,
         at: &mut usize,
@@ -102,8 +107,15 @@ impl Lines {
     ) -> bool {
         while out.len() < bytes {
             let Some(Line { row, suffix, rest }) = self.next(at) else { return false };
-            let parts = [family.name.as_bytes(), suffix.text().as_bytes(), labels.get(row), rest];
-            parts.into_iter().for_each(|part| out.extend_from_slice(part));
+            let labels = labels.get(row);
+            if exposition == Exposition::Protobuf {
+                protobuf::frame(labels.len() + rest.len(), out);
+            } else {
+                out.extend_from_slice(family.name.as_bytes());
+                out.extend_from_slice(suffix.text().as_bytes());
+            }
+            out.extend_from_slice(labels);
+            out.extend_from_slice(rest);
         }
         *at < self.bytes.len()
     }

@@ -15,6 +15,7 @@ mod memory;
 mod network;
 mod own;
 mod process;
+mod protobuf;
 mod samples;
 mod scrape;
 mod sockets;
@@ -71,6 +72,8 @@ pub enum Exposition {
     Text,
     /// OpenMetrics 1.0.0.
     OpenMetrics,
+    /// Messages of `io.prometheus.client`, which alone have native histograms.
+    Protobuf,
 }
 
 impl Exposition {
@@ -79,6 +82,10 @@ impl Exposition {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Protobuf => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; \
+                 encoding=delimited"
+            }
         }
     }
 }

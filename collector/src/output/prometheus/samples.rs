@@ -1,6 +1,7 @@
 //! Samples: their own labels, their numbers, their times.
 
 use jiff::Timestamp;
+use prost::Message as _;
 
 use crate::{
     model::Histogram,
@@ -8,6 +9,7 @@ use crate::{
         Exposition, FAMILIES,
         labels::write_label,
         lines::{Lines, NOBODY, Suffix},
+        protobuf::{self, Label, Metric},
     },
 };
 
@@ -29,7 +31,9 @@ pub(super) struct Samples {
     family: usize,
     /// The row that they are about.
     row: u32,
-    /// What they carry at their end.
+    /// The time that they carry.
+    time: Option<Timestamp>,
+    /// The same as text, with what comes before it.
     stamp: Vec<u8>,
     integers: itoa::Buffer,
     floats: zmij::Buffer,
@@ -43,6 +47,7 @@ impl Samples {
             histograms,
             family: 0,
             row: NOBODY,
+            time: None,
             stamp: Vec::new(),
             integers: itoa::Buffer::new(),
             floats: zmij::Buffer::new(),
@@ -61,11 +66,12 @@ impl Samples {
 
     /// The next samples carry this time.
     pub(super) fn stamp(&mut self, time: Option<Timestamp>) {
+        self.time = time;
         self.stamp = time.map_or_else(Vec::new, |time| {
             let milliseconds = time.as_millisecond();
             let text = match self.exposition {
-                Exposition::Text => self.integers.format(milliseconds),
                 Exposition::OpenMetrics => self.floats.format(milliseconds as f64 / 1e3),
+                Exposition::Text | Exposition::Protobuf => self.integers.format(milliseconds),
             };
             [b" ", text.as_bytes()].concat()
         });
@@ -83,13 +89,17 @@ impl Samples {
 
     /// A sample with labels of its own.
     pub(super) fn with(&mut self, labels: &[(&str, &str)], value: impl Into<Value>) {
-        if let Value(Some(number)) = value.into() {
+        let Value(Some(number)) = value.into() else { return };
+        if self.exposition == Exposition::Protobuf {
+            let Some(family) = FAMILIES.get(self.family) else { return };
+            self.metric(labels, Metric::of_number(family.kind, number.into()));
+        } else {
             self.line(Suffix::None, labels, None, number);
         }
     }
 
-    /// A classic histogram: cumulative buckets, their sum, their count. One in which nothing was
-    /// ever counted is left out.
+    /// A histogram: cumulative buckets, their sum, their count; in protobuf a native one as well. One
+    /// in which nothing was ever counted is left out.
     pub(super) fn histogram(
         &mut self,
         labels: &[(&str, &str)],
@@ -97,6 +107,11 @@ impl Samples {
         histogram: &Histogram,
     ) {
         if !self.histograms || histogram.count == 0 {
+            return;
+        }
+        if self.exposition == Exposition::Protobuf {
+            let histogram = Some(protobuf::Histogram::new(bounds, histogram));
+            self.metric(labels, Metric { histogram, ..Metric::default() });
             return;
         }
         let bounds = bounds.iter().copied().chain([f64::INFINITY]);
@@ -112,6 +127,15 @@ impl Samples {
         }
         self.line(Suffix::Sum, labels, None, Number::Float(histogram.sum_seconds));
         self.line(Suffix::Count, labels, None, Number::Integer(cumulative));
+    }
+
+    fn metric(&mut self, labels: &[(&str, &str)], metric: Metric) {
+        let labels = labels.iter().map(|(name, value)| Label::new(name, value)).collect();
+        let timestamp_ms = self.time.map(Timestamp::as_millisecond);
+        let metric = Metric { labels, timestamp_ms, ..metric };
+        if let Some(lines) = self.families.get_mut(self.family) {
+            lines.add(self.row, Suffix::None, |out| out.extend(metric.encode_to_vec()));
+        }
     }
 
     fn line(
@@ -152,6 +176,15 @@ fn text_of<'a>(
         Number::Integer(number) => integers.format(number),
         Number::Float(f64::INFINITY) => "+Inf",
         Number::Float(number) => floats.format(number),
+    }
+}
+
+impl From<Number> for f64 {
+    fn from(number: Number) -> Self {
+        match number {
+            Number::Integer(number) => number as Self,
+            Number::Float(number) => number,
+        }
     }
 }
 

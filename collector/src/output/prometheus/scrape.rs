@@ -11,6 +11,7 @@ use crate::{
         family::{Family, Kind, Of},
         labels::{Labels, Place, network_owners},
         lines::{Lines, NOBODY},
+        protobuf,
         samples::Samples,
     },
 };
@@ -36,7 +37,7 @@ impl Scrape {
         options: &Options,
         exposition: Exposition,
     ) -> Self {
-        let mut labels = Labels::default();
+        let mut labels = Labels::new(exposition);
         let mut samples = Samples::new(exposition, options.histograms);
         samples.stamp(options.timestamps.then_some(report.time));
         let mut places = Vec::new();
@@ -86,7 +87,8 @@ impl Scrape {
                 lines.retain(|row| owners.get(row as usize) == Some(&true));
             }
             if !lines.is_empty() {
-                length += head(family, exposition).concat().len() + lines.length(family, &labels);
+                let bytes = lines.length(exposition, family, &labels);
+                length += head(family, exposition, bytes).len() + bytes;
             }
         }
         Self { exposition, labels, families, length }
@@ -143,9 +145,14 @@ impl Pages {
             && let Some((family, lines)) = FAMILIES.get(self.family).zip(families.get(self.family))
         {
             if self.at == 0 && !lines.is_empty() {
-                page.extend(head(family, *exposition).concat().bytes());
+                // Text does not tell how long it is.
+                let bytes = match exposition {
+                    Exposition::Protobuf => lines.length(*exposition, family, labels),
+                    Exposition::Text | Exposition::OpenMetrics => 0,
+                };
+                page.extend(head(family, *exposition, bytes));
             }
-            if !lines.write(family, labels, &mut self.at, Self::BYTES, page) {
+            if !lines.write(*exposition, family, labels, &mut self.at, Self::BYTES, page) {
                 (self.family, self.at) = (self.family + 1, 0);
                 if self.family == FAMILIES.len() && *exposition == Exposition::OpenMetrics {
                     page.extend_from_slice(EOF);
@@ -181,8 +188,11 @@ fn write_container(
     }
 }
 
-/// What comes before the first sample of a family.
-fn head(family: &Family, exposition: Exposition) -> [&'static str; 9] {
+/// What comes before the samples of a family, which take so many bytes.
+fn head(family: &Family, exposition: Exposition, bytes: usize) -> Vec<u8> {
+    if exposition == Exposition::Protobuf {
+        return protobuf::head(family, bytes);
+    }
     let Family { name, help, kind, .. } = *family;
     // OpenMetrics calls a counter's family by the name without the ending.
     let name = match (exposition, kind) {
@@ -193,5 +203,5 @@ fn head(family: &Family, exposition: Exposition) -> [&'static str; 9] {
         (Exposition::OpenMetrics, Kind::Untyped) => "unknown",
         (_, kind) => kind.as_str(),
     };
-    ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"]
+    ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"].concat().into_bytes()
 }

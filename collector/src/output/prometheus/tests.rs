@@ -2,12 +2,17 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use prost::Message;
+
 use super::*;
 use crate::{
     model::{Compose, Histogram, Kind, Latency, NamespaceId, Pod},
     output::{
         fixture,
-        prometheus::labels::{Place, network_owners},
+        prometheus::{
+            labels::{Place, network_owners, write_label},
+            protobuf::{Label, Metric},
+        },
     },
 };
 
@@ -16,6 +21,10 @@ fn scrape(containers: Vec<Container>, options: &Options, exposition: Exposition)
 }
 
 fn scrape_of(report: &Report, options: &Options, exposition: Exposition) -> String {
+    String::from_utf8(bytes_of(report, options, exposition)).unwrap()
+}
+
+fn bytes_of(report: &Report, options: &Options, exposition: Exposition) -> Vec<u8> {
     let mut out = Vec::new();
     let containers = report.containers.iter();
     let scrape = Scrape::new(report, containers, &Own::default(), options, exposition);
@@ -23,7 +32,7 @@ fn scrape_of(report: &Report, options: &Options, exposition: Exposition) -> Stri
     let length = pages.length();
     pages.write(&mut out).unwrap();
     assert_eq!(out.len(), length);
-    String::from_utf8(out).unwrap()
+    out
 }
 
 fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
@@ -180,6 +189,96 @@ fn a_histogram_is_cumulative_and_absent_when_empty() {
     );
     let without = scrape(vec![row], &Options::default(), Exposition::Text);
     assert!(!without.contains("latency"));
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct WholeFamily {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(string, tag = "2")]
+    help: String,
+    #[prost(int32, tag = "3")]
+    kind: i32,
+    #[prost(message, repeated, tag = "4")]
+    metrics: Vec<Metric>,
+}
+
+impl WholeFamily {
+    /// The same as text.
+    fn text(&self) -> String {
+        let Self { name, help, kind, .. } = self;
+        let kind = ["counter", "gauge", "summary", "untyped", "histogram"][*kind as usize];
+        let mut text = format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
+        for metric in &self.metrics {
+            let line = |suffix: &str, bound: Option<f64>, number: f64| {
+                let bound = bound.map(|bound| match bound {
+                    f64::INFINITY => Label::new("le", "+Inf"),
+                    bound => Label::new("le", &format!("{bound:?}")),
+                });
+                let (mut labels, mut first) = (Vec::new(), true);
+                for Label { name, value } in metric.labels.iter().chain(&bound) {
+                    write_label(&mut labels, &mut first, name, value);
+                }
+                let labels = String::from_utf8(labels).unwrap();
+                let labels = if first { labels } else { format!("{{{labels}}}") };
+                format!("{name}{suffix}{labels} {number:?}\n")
+            };
+            let number =
+                metric.counter.as_ref().or(metric.gauge.as_ref()).or(metric.untyped.as_ref());
+            if let Some(number) = number {
+                text += &line("", None, number.value.unwrap());
+            }
+            if let Some(histogram) = &metric.histogram {
+                for bucket in &histogram.buckets {
+                    let count = bucket.cumulative_count.unwrap() as f64;
+                    text += &line("_bucket", bucket.upper_bound, count);
+                }
+                text += &line("_sum", None, histogram.sum.unwrap());
+                text += &line("_count", None, histogram.count.unwrap() as f64);
+            }
+        }
+        text
+    }
+}
+
+/// A scrape in which numbers are written in one way.
+fn plain(text: &str) -> String {
+    let number = |line: &str| {
+        let (what, number) = line.rsplit_once(' ')?;
+        Some(format!("{what} {:?}\n", number.parse::<f64>().ok()?))
+    };
+    let plain = |line| number(line).filter(|_| !line.starts_with('#'));
+    text.lines().map(|line| plain(line).unwrap_or_else(|| format!("{line}\n"))).collect()
+}
+
+#[test]
+fn protobuf_says_what_text_says() {
+    let mut row = fixture::web();
+    let read = Histogram { buckets: vec![1, 2, 3], count: 6, sum_seconds: 1.5 };
+    let le_seconds = vec![0.25, 0.5];
+    row.block.latency = Some(Latency { le_seconds, write: read.clone(), read });
+    row.image = Some("a\"b\\c".to_owned());
+    let other = fixture::unknown(Kind::Container, &"b".repeat(200));
+    let mut report = fixture::report(vec![row, other]);
+    report.parents = vec![fixture::unknown(Kind::Other, "pod")];
+    let options = Options { histograms: true, ..Options::default() };
+    let bytes = bytes_of(&report, &options, Exposition::Protobuf);
+    let (mut rest, mut text) = (&bytes[..], String::new());
+    while !rest.is_empty() {
+        text += &WholeFamily::decode_length_delimited(&mut rest).unwrap().text();
+    }
+    assert!(text.contains("container_memory_usage_bytes{"));
+    assert_eq!(text, plain(&scrape_of(&report, &options, Exposition::Text)));
+
+    let stamped = Options { timestamps: true, ..Options::default() };
+    let bytes = bytes_of(&report, &stamped, Exposition::Protobuf);
+    let mut families = Vec::new();
+    let mut rest = &bytes[..];
+    while !rest.is_empty() {
+        families.push(WholeFamily::decode_length_delimited(&mut rest).unwrap());
+    }
+    let seen = families.iter().find(|family| family.name == "container_last_seen").unwrap();
+    assert_eq!(seen.metrics[0].timestamp_ms, Some(0));
 }
 
 #[test]
