@@ -178,7 +178,7 @@ fn detections(run: &Run) -> Result<String> {
         return Ok(String::new());
     }
     let mut table = String::from(
-        "From the first `mkdir` of a container to the message at a subscriber of `/api/v1/events`, in ms. Messages leave with samples.\n\n\
+        "From the first `mkdir` of a container to the message at a subscriber of `/api/v1/events`, in ms. The message leaves when the kernel tells.\n\n\
          | interval | containers | missed | median | p99 | slowest |\n|---|---|---|---|---|---|\n",
     );
     for one in &run.detections {
