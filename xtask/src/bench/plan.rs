@@ -67,7 +67,7 @@ impl Plan {
     pub(crate) fn loads(&self, size: usize) -> Vec<Load> {
         match size {
             0..Self::MANY => vec![Load::Idle],
-            Self::MANY if !self.quick => Load::EVERY.to_vec(),
+            Self::MANY..=1_000 if !self.quick => Load::EVERY.to_vec(),
             _ => vec![Load::Idle, Load::All],
         }
     }
