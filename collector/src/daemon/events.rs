@@ -20,8 +20,7 @@ use tokio::{
 use crate::{
     collector::Picture,
     daemon::{routes::Service, shot::Shot},
-    identity::Kind,
-    model::{self, Container, Ended},
+    model::{Container, Ended, Kind},
     registry::{Serial, Tracked},
     sample::Usage,
 };
@@ -70,7 +69,7 @@ impl Events {
         if member.older_than_us || self.sender.receiver_count() == 0 {
             return;
         }
-        if let Some(identity) = member.identity.as_ref().filter(|id| id.kind == Kind::Container) {
+        if let Some(identity) = member.identity.as_ref().filter(|_| member.is_container()) {
             let data = json!({
                 "id": identity.id,
                 "runtime": identity.runtime.as_str(),
@@ -195,7 +194,7 @@ fn send(service: &Service, shot: &Arc<Shot>, changes: &[Change]) {
     let Picture { newer, receipts, .. } = &shot.picture;
     // Rows come in the order of what they were made of.
     let containers = newer.usages.iter().filter(|usage| usage.member.is_container());
-    let rows = report.containers.iter().filter(|row| row.kind == model::Kind::Container);
+    let rows = report.containers.iter().filter(|row| row.kind == Kind::Container);
     let alive: HashMap<Serial, &Container> = serials(containers).zip(rows).collect();
     let last = receipts.iter().rev().map(|receipt| &receipt.usage);
     let ended: HashMap<Serial, &Ended> = serials(last).zip(&report.ended).collect();

@@ -21,14 +21,11 @@ pub struct Runs {
     pub time: Duration,
 }
 
-/// The kernel's statistics of programs, which are on as long as this is there.
+/// The kernel's statistics of programs, which are on as long as this is there: for us, until the
+/// descriptor is closed, or switched on for good by somebody else, with the sysctl
+/// `kernel.bpf_stats_enabled`.
 #[derive(Debug)]
-pub enum RunStatistics {
-    /// On for us, until the descriptor is closed.
-    Ours(#[allow(dead_code)] OwnedFd),
-    /// Switched on for good by somebody else, with the sysctl `kernel.bpf_stats_enabled`.
-    Permanent,
-}
+pub struct RunStatistics(Option<OwnedFd>);
 
 impl RunStatistics {
     /// Switches the statistics on, if they are not on for good.
@@ -38,9 +35,9 @@ impl RunStatistics {
     /// Before Linux 5.8, and without `CAP_SYS_ADMIN` (`kernel/bpf/syscall.c`, `bpf_enable_stats`).
     pub fn switch_on(proc_root: &Path) -> Result<Self, String> {
         if is_permanent(proc_root) {
-            return Ok(Self::Permanent);
+            return Ok(Self(None));
         }
-        enable_stats(Stats::RunTime).map(Self::Ours).map_err(|error| {
+        enable_stats(Stats::RunTime).map(|ours| Self(Some(ours))).map_err(|error| {
             if error.io_error.kind() == std::io::ErrorKind::PermissionDenied {
                 format!("{NOT_PERMITTED} CAP_SYS_ADMIN")
             } else {
@@ -51,10 +48,7 @@ impl RunStatistics {
 
     /// Whether the statistics are on still.
     pub fn are_on(&self, proc_root: &Path) -> bool {
-        match self {
-            Self::Ours(_) => true,
-            Self::Permanent => is_permanent(proc_root),
-        }
+        self.0.is_some() || is_permanent(proc_root)
     }
 }
 
@@ -94,7 +88,7 @@ mod tests {
         fs::create_dir_all(setting.parent().unwrap()).unwrap();
         fs::write(&setting, "1\n").unwrap();
         let statistics = RunStatistics::switch_on(proc.path()).unwrap();
-        assert!(matches!(statistics, RunStatistics::Permanent));
+        assert!(statistics.0.is_none());
         assert!(statistics.are_on(proc.path()));
         fs::write(&setting, "0\n").unwrap();
         assert!(!statistics.are_on(proc.path()));

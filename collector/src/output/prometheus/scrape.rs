@@ -23,8 +23,8 @@ const EOF: &[u8] = b"# EOF\n";
 pub struct Scrape {
     exposition: Exposition,
     labels: Labels,
-    /// Those of `FAMILIES`.
-    families: Vec<Lines>,
+    /// Of each of `FAMILIES` what comes before its samples, and those.
+    families: Vec<(Vec<u8>, Lines)>,
     length: usize,
 }
 
@@ -75,21 +75,20 @@ impl Scrape {
         Self::finish(exposition, labels, samples.finish(), &network_owners(&places))
     }
 
-    fn finish(
-        exposition: Exposition,
-        labels: Labels,
-        mut families: Vec<Lines>,
-        owners: &[bool],
-    ) -> Self {
+    fn finish(exposition: Exposition, labels: Labels, lines: Vec<Lines>, owners: &[bool]) -> Self {
         let mut length = if exposition == Exposition::OpenMetrics { EOF.len() } else { 0 };
-        for (family, lines) in FAMILIES.iter().zip(&mut families) {
+        let mut families = Vec::with_capacity(lines.len());
+        for (family, mut lines) in FAMILIES.iter().zip(lines) {
             if let Of::Network(_) = family.of {
                 lines.retain(|row| owners.get(row as usize) == Some(&true));
             }
+            let mut before = Vec::new();
             if !lines.is_empty() {
                 let bytes = lines.length(exposition, family, &labels);
-                length += head(family, exposition, bytes).len() + bytes;
+                before = head(family, exposition, bytes);
+                length += before.len() + bytes;
             }
+            families.push((before, lines));
         }
         Self { exposition, labels, families, length }
     }
@@ -142,15 +141,11 @@ impl Pages {
         let Scrape { exposition, labels, families, .. } = &*self.scrape;
         let before = page.len();
         while page.len() < Self::BYTES
-            && let Some((family, lines)) = FAMILIES.get(self.family).zip(families.get(self.family))
+            && let Some((family, (before, lines))) =
+                FAMILIES.get(self.family).zip(families.get(self.family))
         {
-            if self.at == 0 && !lines.is_empty() {
-                // Text does not tell how long it is.
-                let bytes = match exposition {
-                    Exposition::Protobuf => lines.length(*exposition, family, labels),
-                    Exposition::Text | Exposition::OpenMetrics => 0,
-                };
-                page.extend(head(family, *exposition, bytes));
+            if self.at == 0 {
+                page.extend_from_slice(before);
             }
             if !lines.write(*exposition, family, labels, &mut self.at, Self::BYTES, page) {
                 (self.family, self.at) = (self.family + 1, 0);
