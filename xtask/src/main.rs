@@ -1,5 +1,6 @@
 //! Builds, runs and tests Tare: `cargo xtask`.
 
+mod apt;
 mod bench;
 mod build;
 mod calls;

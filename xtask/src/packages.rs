@@ -1,11 +1,13 @@
 //! Debian packages of programs that the tests call and this machine lacks.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail, ensure};
 
+use crate::apt::{Apt, Archive};
 use crate::{cmd, project};
 
 /// A program and the Debian packages that bring it: the first one that exists is installed.
@@ -74,6 +76,22 @@ pub(crate) fn unpacked(package: &str, programs: &[&str]) -> Result<PathBuf> {
         ensure!(directory.join(program).is_file(), "the package {package} has no {program}");
     }
     Ok(directory)
+}
+
+/// cAdvisor: the machine's own, or the last one that Debian has.
+pub(crate) fn cadvisor() -> Result<PathBuf> {
+    const SUITE: &str = "bullseye";
+    const VERSION: &str = "0.38.7";
+    if let Some(found) = cmd::find("cadvisor") {
+        return Ok(found);
+    }
+    let root = project::target().join("packages/cadvisor");
+    let program = root.join("usr/bin/cadvisor");
+    if !program.is_file() {
+        let apt = Apt::open(&BTreeSet::from([(Archive::Main, SUITE)]))?;
+        apt.unpack("cadvisor", VERSION, &root)?;
+    }
+    Ok(program)
 }
 
 fn apt_get(args: &[&str]) -> Result<()> {

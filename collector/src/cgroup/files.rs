@@ -14,10 +14,14 @@ use crate::cgroup::pressure::{PressureFiles, Pressures};
 use crate::cgroup::seldom::{Seldom, SeldomFiles};
 use crate::cgroup::state::{CgroupState, StateFiles};
 
-/// How often a cgroup that does not run is read whole. In between only its CPU time, which shows
+/// How soon a cgroup that does not run is read whole. In between only its CPU time, which shows
 /// that it ran again, and its memory's size are read: what else it has changes when its tasks run,
 /// but for what others do to it (tasks moved, frozen, unfrozen) and for tasks that wait for I/O.
+/// Tasks, state and pressure, which tell of these, keep this pace for as long as it does not run.
 pub const IDLE_INTERVAL: Duration = Duration::from_secs(10);
+
+/// How often the rest is read once nothing had run for [`IDLE_INTERVAL`].
+pub const REST_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The open files of one cgroup.
 ///
@@ -43,8 +47,12 @@ pub struct CgroupFiles {
     /// Whether what is read now is read whole, and when it will be although it is idle.
     whole: bool,
     whole_due: Option<Instant>,
+    /// The same of tasks, state and pressure, which are not put off further.
+    attended: bool,
+    attend_due: Option<Instant>,
     ran_since_settings: bool,
     turn: Duration,
+    attend_turn: Duration,
 }
 
 impl CgroupFiles {
@@ -90,8 +98,11 @@ impl CgroupFiles {
             told: CpuUsage::default(),
             whole: true,
             whole_due: None,
+            attended: true,
+            attend_due: None,
             ran_since_settings: false,
-            turn: turn(IDLE_INTERVAL, path),
+            turn: turn(REST_INTERVAL, path),
+            attend_turn: turn(IDLE_INTERVAL, path),
         })
     }
 
@@ -163,13 +174,23 @@ impl CgroupFiles {
         let idle = used.is_some() && used == self.told.usage_nanoseconds;
         self.told = usage;
         self.ran_since_settings |= !idle;
+        self.plan(now, idle, trusting);
+        Ok(usage)
+    }
+
+    /// What is read besides the CPU time, and when it will be next although the cgroup is idle.
+    fn plan(&mut self, now: Instant, idle: bool, trusting: bool) {
+        // The first time is when all are new; from then on each has its own turn.
+        let is_first = self.whole_due.is_none();
         self.whole = !idle || !trusting;
         if self.whole {
-            // The first time is when all are new; from then on each has its own turn.
-            let wait = if self.whole_due.is_none() { self.turn } else { IDLE_INTERVAL };
-            self.whole_due = Some(now + wait);
+            let wait = if idle { REST_INTERVAL } else { IDLE_INTERVAL };
+            self.whole_due = Some(now + if is_first { self.turn } else { wait });
         }
-        Ok(usage)
+        self.attended = self.whole || self.attend_due.is_none_or(|due| now >= due);
+        if self.attended {
+            self.attend_due = Some(now + if is_first { self.attend_turn } else { IDLE_INTERVAL });
+        }
     }
 
     /// Reads the pressures; all unknown without a source.
@@ -182,7 +203,7 @@ impl CgroupFiles {
         now: Instant,
         buffer: &mut Vec<u8>,
     ) -> Result<Pressures, ReadError> {
-        if let Some(files) = self.pressure.as_mut().filter(|_| self.whole) {
+        if let Some(files) = self.pressure.as_mut().filter(|_| self.attended) {
             self.last_pressures = files.read_pressures(now, buffer)?;
         }
         Ok(self.last_pressures)
@@ -214,7 +235,7 @@ impl CgroupFiles {
     ///
     /// As [`PidsFiles::read_pids`].
     pub fn read_pids(&mut self, buffer: &mut Vec<u8>) -> Result<Option<u64>, ReadError> {
-        if let Some(files) = self.pids.as_ref().filter(|_| self.whole) {
+        if let Some(files) = self.pids.as_ref().filter(|_| self.attended) {
             self.tasks = Some(files.read_pids(buffer)?);
         }
         Ok(self.tasks)
@@ -226,7 +247,7 @@ impl CgroupFiles {
     ///
     /// As [`StateFiles::read_state`].
     pub fn read_state(&mut self, buffer: &mut Vec<u8>) -> Result<CgroupState, ReadError> {
-        if let Some(files) = self.state.as_ref().filter(|_| self.whole) {
+        if let Some(files) = self.state.as_ref().filter(|_| self.attended) {
             self.last_state = files.read_state(buffer)?;
         }
         Ok(self.last_state)
@@ -332,6 +353,37 @@ mod tests {
         assert_eq!(tasks(&mut files, 32, 9, 6), Some(6), "for a while");
         files.expire();
         assert_eq!(tasks(&mut files, 33, 9, 7), Some(7), "nothing will be read later");
+    }
+
+    #[test]
+    fn what_others_may_do_to_an_idle_cgroup_is_read_more_often_than_the_rest() {
+        let tree = tempfile::tempdir().unwrap();
+        let directory = tree.path().join("docker/abc");
+        fs::create_dir_all(&directory).unwrap();
+        fs::write(tree.path().join("cgroup.controllers"), "cpu memory pids\n").unwrap();
+        fs::write(directory.join("cpu.stat"), "usage_usec 7\n").unwrap();
+        fs::write(directory.join("memory.current"), "4096\n").unwrap();
+        let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
+        let start = Instant::now();
+        let read = |files: &mut CgroupFiles, seconds: u64| {
+            fs::write(directory.join("pids.current"), format!("{seconds}\n")).unwrap();
+            fs::write(directory.join("memory.peak"), format!("{seconds}\n")).unwrap();
+            let (now, mut buffer) = (start + Duration::from_secs(seconds), Vec::new());
+            let mut memory = MemoryUsage::default();
+            files.read_cpu(now, &mut buffer).unwrap();
+            files.read_memory(Duration::ZERO, now, &mut buffer, &mut memory).unwrap();
+            (files.read_pids(&mut buffer).unwrap(), memory.peak_bytes)
+        };
+        fs::write(directory.join("pids.current"), "").unwrap();
+        fs::write(directory.join("memory.peak"), "").unwrap();
+        let mut files = CgroupFiles::open(&hierarchies, "/docker/abc").unwrap();
+        assert_eq!(read(&mut files, 1), (Some(1), Some(1)));
+        assert_eq!(read(&mut files, 100), (Some(100), Some(100)), "its turn has come");
+        assert_eq!(read(&mut files, 109), (Some(100), Some(100)));
+        assert_eq!(read(&mut files, 110), (Some(110), Some(100)), "tasks may have been moved");
+        assert_eq!(read(&mut files, 119), (Some(110), Some(100)));
+        assert_eq!(read(&mut files, 121), (Some(121), Some(100)));
+        assert_eq!(read(&mut files, 160), (Some(160), Some(160)), "all of it");
     }
 
     #[test]

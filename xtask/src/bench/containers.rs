@@ -16,7 +16,7 @@ use super::measure::{Busy, Cpu, Memory, run_time_of};
 use super::plan::{Plan, shuffle};
 use super::program::{Program, command, pause};
 use super::raw::{Missing, Run};
-use super::tools::{Built, Daemon};
+use super::tools::{self, Built, Cadvisor, Daemon};
 use crate::{cmd, packages};
 
 /// Processes that work for those who ask a daemon.
@@ -54,6 +54,8 @@ trait Engine {
     fn start(&mut self) -> Result<()>;
     /// Its own live table.
     fn stats(&self) -> Command;
+    /// Addresses in its API that tell at once what each container uses; `None` if nothing serves it.
+    fn stats_urls(&self) -> Option<String>;
     /// The option that makes Tare learn names from it.
     fn socket(&self) -> (&'static str, String);
 }
@@ -81,6 +83,9 @@ fn watch_all(
 ) -> Result<()> {
     let mut there = 0;
     let mut tools = vec![None, Some(Tool::Tare), Some(Tool::Own), Some(Tool::Exporter)];
+    if engine.stats_urls().is_some() {
+        tools.extend([Some(Tool::Api), Some(Tool::Cadvisor)]);
+    }
     for &containers in sizes {
         while there < containers {
             if let Err(error) = engine.start() {
@@ -145,6 +150,10 @@ enum Tool {
     Tare,
     /// The engine's live table.
     Own,
+    /// cAdvisor, where it can ask the engine for names.
+    Cadvisor,
+    /// The engine's API, asked by curl for one container after the other.
+    Api,
     /// node-exporter, which knows no containers: the host alone.
     Exporter,
 }
@@ -154,6 +163,8 @@ impl Tool {
         match self {
             Self::Tare => "tare run".to_owned(),
             Self::Own => format!("{} stats", engine.name()),
+            Self::Cadvisor => tools::Tool::name(&Cadvisor),
+            Self::Api => format!("API of {}, one-shot", engine.name()),
             Self::Exporter => "prometheus-node-exporter".to_owned(),
         }
     }
@@ -167,18 +178,33 @@ impl Tool {
                 Ok(vec![Daemon::launch_command(&tare)?])
             }
             Self::Own => Ok(vec![Program::start("stats", &engine.stats(), None)?]),
+            Self::Cadvisor => {
+                let (_, socket) = engine.socket();
+                Ok(vec![Cadvisor::launch(&["-docker", &format!("unix://{socket}")])?])
+            }
+            Self::Api => {
+                let (_, socket) = engine.socket();
+                let urls = engine.stats_urls().context("nothing serves its API")?;
+                let ask = format!("--unix-socket {socket} {urls}");
+                Ok(vec![each_second(&ask)?])
+            }
             Self::Exporter => {
                 let name = "prometheus-node-exporter";
                 let exporter = packages::unpacked(name, &[name])?.join(name);
                 let address = format!("--web.listen-address={EXPORTER}");
                 let exporter = Program::start("exporter", &command(exporter, [address]), None)?;
-                let curl = cmd::find("curl").context("no curl")?.display().to_string();
-                let ask = format!("while sleep 1; do {curl} -s http://{EXPORTER}/metrics; done");
                 // Who asks is not what is measured.
-                Ok(vec![exporter, Program::start("asking", &command("sh", ["-c", &ask]), None)?])
+                Ok(vec![exporter, each_second(&format!("http://{EXPORTER}/metrics"))?])
             }
         }
     }
+}
+
+/// Asks again and again, as scrapers do.
+fn each_second(what: &str) -> Result<Program> {
+    let curl = cmd::find("curl").context("no curl")?;
+    let ask = format!("while sleep 1; do {} --fail -sS {what}; done", curl.display());
+    Program::start("asking", &command("sh", ["-c", &ask]), None)
 }
 
 fn watch(built: &Built, plan: &Plan, engine: &dyn Engine, tool: Option<Tool>) -> Result<Watching> {

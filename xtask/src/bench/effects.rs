@@ -13,8 +13,8 @@ use super::groups::{Groups, hierarchies};
 use super::plan::{Plan, shuffle};
 use super::program::{Program, ask, command, pause, scratch};
 use super::raw::{Missing, Run};
-use super::sampling::{Load, SETTLE, populate};
-use super::tools::{Built, Daemon};
+use super::sampling::{Load, populate};
+use super::tools::{Built, Daemon, SETTLE};
 use crate::packages::{Needed, install};
 
 /// Cgroups that Tare samples meanwhile.

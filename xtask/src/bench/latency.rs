@@ -12,8 +12,8 @@ use super::http;
 use super::plan::Plan;
 use super::program::{ask, command, pause};
 use super::raw::{Missing, Run, Times};
-use super::sampling::{Load, SETTLE, populate};
-use super::tools::{Built, Daemon};
+use super::sampling::{Load, populate};
+use super::tools::{Built, Daemon, SETTLE};
 use crate::cmd;
 
 /// Cgroups that are there anyway.

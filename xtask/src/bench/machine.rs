@@ -10,7 +10,7 @@ use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::utsname::uname;
 use serde::{Deserialize, Serialize};
 
-use crate::{cmd, project};
+use crate::{cmd, packages, project};
 
 /// The machine, and the run.
 #[derive(Default, Deserialize, Serialize)]
@@ -74,8 +74,10 @@ fn versions(tare: &Path) -> BTreeMap<String, String> {
     let others = VERSIONED
         .iter()
         .filter_map(|(name, args)| Some(((*name).to_owned(), ask(&cmd::find(name)?, args)?)));
-    let tare = ask(tare, &["--version"]).map(|version| ("tare".to_owned(), version));
-    others.chain(tare).collect()
+    let version =
+        |name: &str, program: &Path| Some((name.to_owned(), ask(program, &["--version"])?));
+    let cadvisor = packages::cadvisor().ok().and_then(|program| version("cAdvisor", &program));
+    others.chain(version("tare", tare)).chain(cadvisor).collect()
 }
 
 fn kernel() -> Result<String> {

@@ -46,6 +46,14 @@ impl Times {
     pub(crate) fn of(found: &Value) -> Result<Self> {
         Self::deserialize(found).with_context(|| format!("no times: {found}"))
     }
+
+    /// From times in ascending order; `None` of none.
+    pub(crate) fn of_sorted(times: &[u64]) -> Option<Self> {
+        let last = times.len().checked_sub(1)?;
+        let count = times.len() as u64;
+        let (p50_ns, p99_ns) = (times[last / 2], times[last * 99 / 100]);
+        Some(Self { count, p50_ns, p99_ns, max_ns: times[last] })
+    }
 }
 
 /// What could not be measured, and why.

@@ -13,10 +13,9 @@ use super::plan::{Plan, shuffle};
 use super::program::{Program, command, pause, scratch};
 use super::raw::{Missing, Run};
 use super::scrape;
-use super::tools::{Built, Cgtop, Daemon, Floor, Running, Scene, Stats, Tool, files};
-
-/// From a tool's start until it is measured: first samples cost more than later ones.
-pub(crate) const SETTLE: Duration = Duration::from_secs(2);
+use super::tools::{
+    Built, CADVISOR_MOST, Cadvisor, Cgtop, Daemon, Floor, Running, Scene, Stats, Tool, files,
+};
 
 /// How many of the cgroups' processes use something each second.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
@@ -125,14 +124,17 @@ fn tools(plan: &Plan, size: usize, load: Load) -> Vec<Option<Box<dyn Tool>>> {
         tools.push(Some(Box::new(Daemon::FILES)));
         tools.push(Some(Box::new(Stats)));
         tools.push(Some(Box::new(Cgtop)));
+        if size <= CADVISOR_MOST {
+            tools.push(Some(Box::new(Cadvisor)));
+        }
     }
     tools
 }
 
 fn measure(scene: &Scene<'_>, tool: Option<&dyn Tool>, window: Duration) -> Result<Sampling> {
     let running = tool.map(|tool| tool.start(scene)).transpose()?;
-    if running.is_some() {
-        pause(SETTLE)?;
+    if let Some(tool) = tool {
+        pause(tool.settle())?;
     }
     let mark = running.as_ref().map(|running| running.pulse.between()).transpose()?;
     let before = Reading::take(running.as_ref())?;

@@ -9,8 +9,7 @@ use super::measure::run_time_of_thread;
 use super::plan::Plan;
 use super::program::{ask, command, pause};
 use super::raw::Times;
-use super::sampling::SETTLE;
-use super::tools::{Daemon, Scene};
+use super::tools::{CADVISOR_MOST, Cadvisor, Daemon, SETTLE, Scene};
 
 /// The daemon's thread that answers; the kernel counts the time of each thread by itself.
 const SERVER: &str = "serve";
@@ -18,18 +17,28 @@ const SERVER: &str = "serve";
 /// Answers of one daemon to one kind of question.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Scrape {
+    pub(crate) tool: String,
     pub(crate) size: usize,
     pub(crate) gzip: bool,
     pub(crate) times: Times,
     pub(crate) body_bytes: u64,
-    /// CPU time of the daemon's serving thread for each answer, less what it takes when nobody asks.
+    /// CPU time for each answer, less what is used when nobody asks: of the daemon's thread that
+    /// serves, of others as a whole.
     pub(crate) cpu_ns: u64,
     /// Resident memory of the daemon after the answers.
     pub(crate) rss_bytes: Option<u64>,
 }
 
-/// Scrapes a daemon that watches the scene, plain and compressed.
+/// Scrapes Tare, plain and compressed, and cAdvisor while they watch the scene.
 pub(crate) fn run(scene: &Scene<'_>, plan: &Plan, size: usize) -> Result<Vec<Scrape>> {
+    let mut all = tare(scene, plan, size)?;
+    if size <= CADVISOR_MOST {
+        all.push(Cadvisor::scrape(size, plan.scrapes)?);
+    }
+    Ok(all)
+}
+
+fn tare(scene: &Scene<'_>, plan: &Plan, size: usize) -> Result<Vec<Scrape>> {
     let daemon = Daemon::launch(scene.built, &[])?;
     pause(SETTLE)?;
     let cpu = || Ok::<_, anyhow::Error>((Instant::now(), run_time_of_thread(daemon.id(), SERVER)?));
@@ -50,6 +59,7 @@ pub(crate) fn run(scene: &Scene<'_>, plan: &Plan, size: usize) -> Result<Vec<Scr
         let unasked = idle * (end - begin).as_secs_f64();
         let more = (after.saturating_sub(before) as f64 - unasked).max(0.0);
         all.push(Scrape {
+            tool: Daemon::PLAIN.name.to_owned(),
             size,
             gzip,
             times: Times::of(&found)?,

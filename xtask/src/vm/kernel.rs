@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use super::apt::{Apt, Archive, Suite};
+use crate::apt::{Apt, Archive, Suite};
 use crate::project;
 
 /// A kernel series that Tare promises to work on.

@@ -4,7 +4,6 @@
 //! programs: busybox, `tare`, the loads and the tests. Emulated, since most machines that run
 //! tests are virtual themselves.
 
-mod apt;
 mod boot;
 mod initramfs;
 mod kernel;

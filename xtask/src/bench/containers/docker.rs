@@ -59,6 +59,12 @@ impl Engine for Docker {
         client(&self.daemon.host, &["stats"])
     }
 
+    fn stats_urls(&self) -> Option<String> {
+        // Without `one-shot` it takes two readings, a second or two apart.
+        let url = |name| format!("'http://d/containers/{name}/stats?stream=false&one-shot=true'");
+        Some(self.containers.iter().map(url).collect::<Vec<_>>().join(" "))
+    }
+
     fn socket(&self) -> (&'static str, String) {
         let socket = self.daemon.host.trim_start_matches("unix://");
         ("--docker-socket", socket.to_owned())

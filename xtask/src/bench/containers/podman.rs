@@ -68,6 +68,10 @@ impl Engine for Podman {
     }
 
     /// Nobody serves its socket: Tare reads names from its files.
+    fn stats_urls(&self) -> Option<String> {
+        None
+    }
+
     fn socket(&self) -> (&'static str, String) {
         ("--podman-socket", "off".to_owned())
     }

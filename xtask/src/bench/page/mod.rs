@@ -30,9 +30,10 @@ minutes, fewer rounds). Every single measurement is in `target/bench/latest.json
   256 KiB of memory or gives them back.
 - **The floor** is a program that holds open the very files that a running Tare holds open, and once a second reads each into the same
   buffer: nothing is parsed, kept or written. *CPU and memory* are `cpuacct.usage`, `cpuacct.stat`, `cpu.stat`, memory's usage and
-  `memory.stat`; *all files* adds pressure, tasks, state, events, limits' counters and block I/O. Tare reads `memory.stat` and its
-  like of idle containers every 10 s only, and so can cost less than the floor.
-- A measurement begins and ends half-way between two samples. A tool that did not list all cgroups is not compared.
+  `memory.stat`; *all files* adds pressure, tasks, state, events, limits' counters and block I/O. Of idle
+  containers Tare reads only CPU time and the size of memory each second, tasks, state and pressure every 10 s, the rest every 60 s, and so can
+  cost less than the floor.
+- A measurement begins and ends half-way between two samples, 7 s after Tare's start: the first samples open all files. A tool that did not list all cgroups is not compared.
 ";
 
 /// Writes it, and leaves the remarks that stand there.
@@ -66,8 +67,15 @@ mod tests {
     fn scraped_in(nanoseconds: u64) -> Run {
         let times =
             Times { count: 1, p50_ns: nanoseconds, p99_ns: nanoseconds, max_ns: nanoseconds };
-        let scrape =
-            Scrape { size: 10_000, gzip: false, times, body_bytes: 1, cpu_ns: 1, rss_bytes: None };
+        let scrape = Scrape {
+            tool: "tare run".to_owned(),
+            size: 10_000,
+            gzip: false,
+            times,
+            body_bytes: 1,
+            cpu_ns: 1,
+            rss_bytes: None,
+        };
         Run { scrapes: vec![scrape], ..Run::default() }
     }
 

@@ -12,7 +12,7 @@ use crate::bench::latency::Told;
 use crate::bench::plan::Plan;
 use crate::bench::raw::{Run, Times};
 use crate::bench::sampling::{Load, Sampling};
-use crate::bench::tools::{Cgtop, Daemon, Floor, Stats, Tool as _};
+use crate::bench::tools::{Cadvisor, Cgtop, Daemon, Floor, Stats, Tool};
 
 const MIB: f64 = 1_048_576.0;
 
@@ -99,10 +99,12 @@ fn others(run: &Run) -> Result<String> {
     if run.sampling.is_empty() {
         return Ok(String::new());
     }
-    let tools =
-        [Floor::All.name(), Daemon::PLAIN.name(), Daemon::FILES.name(), Stats.name(), Cgtop.name()];
+    let tools: [&dyn Tool; 6] =
+        [&Floor::All, &Daemon::PLAIN, &Daemon::FILES, &Stats, &Cgtop, &Cadvisor];
+    let tools = tools.map(Tool::name);
     let mut table = String::from(
-        "Idle cgroups. `systemd-cgtop` tells CPU, memory, tasks and block I/O, and opens each file anew.\n\n\
+        "Idle cgroups. `systemd-cgtop` tells CPU, memory, tasks and block I/O, and opens each file anew. cAdvisor tells what Tare tells but for sockets, \
+         latencies, pressure and ends; `-allow_dynamic_housekeeping=false` has it read everyone each second.\n\n\
          | cgroups | tool | µs for each cgroup and sample | % of a CPU | RSS, MiB |\n|---|---|---|---|---|\n",
     );
     let sizes = scenes(run).into_iter().filter(|(_, load)| *load == Load::Idle);
@@ -153,15 +155,16 @@ fn scrapes(run: &Run) -> Result<String> {
         return Ok(String::new());
     }
     let mut table = String::from(
-        "`/metrics` over the unix socket, each of another sample.\n\n\
-         | cgroups | | ms, median | ms, slowest | CPU, ms | body, MiB | RSS after, MiB |\n\
-         |---|---|---|---|---|---|---|\n",
+        "`/metrics`: of Tare over the unix socket, of cAdvisor over TCP; each of another sample.\n\n\
+         | cgroups | tool | | ms, median | ms, slowest | CPU, ms | body, MiB | RSS after, MiB |\n\
+         |---|---|---|---|---|---|---|---|\n",
     );
     for one in &run.scrapes {
         writeln!(
             table,
-            "| {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
             one.size,
+            one.tool,
             if one.gzip { "gzip" } else { "plain" },
             short(one.times.p50_ns as f64 / 1e6),
             short(one.times.max_ns as f64 / 1e6),

@@ -1,10 +1,12 @@
 //! The tools that are compared: how each is started so that it samples once a second.
 
+mod cadvisor;
 mod cgtop;
 mod floor;
 mod tare;
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use anyhow::Result;
 
@@ -12,11 +14,11 @@ use super::groups::Groups;
 use super::program::Program;
 use super::pulse::Pulse;
 use super::raw::Missing;
-use crate::packages;
 
+pub(crate) use self::cadvisor::{Cadvisor, MOST as CADVISOR_MOST};
 pub(crate) use self::cgtop::Cgtop;
 pub(crate) use self::floor::{Files, Floor, files};
-pub(crate) use self::tare::{Daemon, Stats};
+pub(crate) use self::tare::{Daemon, SETTLE, Stats};
 
 /// Programs that are built for the comparison.
 pub(crate) struct Built {
@@ -37,6 +39,11 @@ pub(crate) trait Tool {
     /// What the page calls it.
     fn name(&self) -> String;
 
+    /// From its start until it is measured: first samples cost more than later ones.
+    fn settle(&self) -> Duration {
+        Duration::from_secs(2)
+    }
+
     /// Starts it; an error is why it cannot be measured here.
     fn start(&self, scene: &Scene<'_>) -> Result<Running>;
 }
@@ -51,13 +58,6 @@ pub(crate) struct Running {
 
 /// Tools that should stand beside the others and do not, and why.
 pub(crate) fn not_compared() -> Vec<Missing> {
-    // Debian has no package of it since bookworm; whoever has it sees that it is left out.
-    let cadvisor = match packages::unpacked("cadvisor", &["cadvisor"]) {
-        Ok(directory) => format!("{} is there, but is not started here", directory.display()),
-        Err(_) => "not available: apt has no package of it here".to_owned(),
-    };
-    let netdata = "not compared: Debian's package (1.37) brings a service that starts by itself";
-    [("cAdvisor", cadvisor), ("netdata", netdata.to_owned())]
-        .map(|(what, why)| Missing { what: what.to_owned(), why })
-        .into()
+    let why = "not compared: Debian's package (1.37) brings a service that starts by itself";
+    vec![Missing { what: "netdata".to_owned(), why: why.to_owned() }]
 }

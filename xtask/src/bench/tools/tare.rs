@@ -15,6 +15,9 @@ use crate::bench::pulse::Pulse;
 /// How long it may take until it is ready, with ten thousand containers.
 pub(crate) const START: Duration = Duration::from_secs(60);
 
+/// Tare opens all files in its first sample, and looks more closely at everyone for five more.
+pub(crate) const SETTLE: Duration = Duration::from_secs(7);
+
 /// `tare run`.
 pub(crate) struct Daemon {
     pub(crate) name: &'static str,
@@ -69,6 +72,10 @@ impl Tool for Daemon {
         self.name.to_owned()
     }
 
+    fn settle(&self) -> Duration {
+        SETTLE
+    }
+
     fn start(&self, scene: &Scene<'_>) -> Result<Running> {
         let program = Self::launch(scene.built, self.options)?;
         let one = scene.groups.names().first().context("no cgroups")?;
@@ -83,6 +90,10 @@ pub(crate) struct Stats;
 impl Tool for Stats {
     fn name(&self) -> String {
         "tare stats".to_owned()
+    }
+
+    fn settle(&self) -> Duration {
+        SETTLE
     }
 
     fn start(&self, scene: &Scene<'_>) -> Result<Running> {

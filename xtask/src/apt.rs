@@ -18,32 +18,32 @@ const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// Debian has the same suites in two archives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Archive {
+pub(crate) enum Archive {
     Main,
     Security,
 }
 
 /// A suite and the archive that holds it.
-pub(super) type Suite = (Archive, &'static str);
+pub(crate) type Suite = (Archive, &'static str);
 
 /// Apt on some suites.
-pub(super) struct Apt {
+pub(crate) struct Apt {
     directory: PathBuf,
 }
 
 impl Apt {
     /// Fetches the indices of these suites.
-    pub(super) fn open(suites: &BTreeSet<Suite>) -> Result<Self> {
+    pub(crate) fn open(suites: &BTreeSet<Suite>) -> Result<Self> {
         for program in ["apt-get", "apt-cache", "dpkg-deb"] {
             if cmd::find(program).is_none() {
-                bail!("the kernels are Debian packages, and there is no {program} to get them");
+                bail!("there is no {program} to get Debian packages with");
             }
         }
         ensure!(
             Path::new(KEYRING).is_file(),
             "no {KEYRING}: install the package debian-archive-keyring"
         );
-        let apt = Self { directory: project::target().join("vm/apt") };
+        let apt = Self { directory: project::target().join("apt") };
         for directory in ["lists/partial", "cache/archives/partial"] {
             let directory = apt.directory.join(directory);
             fs::create_dir_all(&directory).with_context(|| format!("cannot make {directory:?}"))?;
@@ -58,7 +58,7 @@ impl Apt {
     }
 
     /// The package with the highest numbers in its name among those that start and end so.
-    pub(super) fn newest(&self, start: &str, end: &str) -> Result<String> {
+    pub(crate) fn newest(&self, start: &str, end: &str) -> Result<String> {
         let pattern = format!("^{}", start.replace('.', "\\."));
         let found =
             cmd::capture(self.call("apt-cache").args(["search", "--names-only", &pattern]))?;
@@ -68,7 +68,7 @@ impl Apt {
     }
 
     /// Fetches a package whose version starts so, checks it, and unpacks it into a directory.
-    pub(super) fn unpack(&self, package: &str, version: &str, into: &Path) -> Result<()> {
+    pub(crate) fn unpack(&self, package: &str, version: &str, into: &Path) -> Result<()> {
         let about =
             cmd::capture(self.call("apt-cache").args(["show", "--no-all-versions", package]))
                 .with_context(|| format!("this machine's mirror has no package {package}"))?;
@@ -121,7 +121,7 @@ struct Mirrors {
 fn mirrors() -> Result<Mirrors> {
     let mut list = Command::new("apt-get");
     let found = cmd::capture(list.args(["indextargets", "--format", "$(REPO_URI) $(LABEL)"]))?;
-    parse_mirrors(&found).context("the machine's apt uses no mirror of Debian to take kernels from")
+    parse_mirrors(&found).context("the machine's apt uses no mirror of Debian")
 }
 
 /// Apt knows the labels once it has the indices; until then the paths have to do.
