@@ -11,6 +11,7 @@
 //! | `TARE_TEST_DIR` | a directory on a disk-backed filesystem; `/var/tmp` if unset |
 //! | `DOCKER_HOST` | the daemon that runs the containers, `unix://PATH` |
 //! | `TARE_PROMETHEUS_DIR` | the directory of `prometheus` and `promtool`, if not in `PATH` |
+//! | `TARE_CADVISOR` | `cadvisor`, if not in `PATH` |
 //! | `TARE_UPDATE_GOLDEN` | `1` writes the golden files anew |
 
 pub mod bench;

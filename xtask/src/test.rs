@@ -116,10 +116,12 @@ fn live() -> Result<Tally> {
     let _leftovers = Leftovers::from_now_on()?;
     let docker = docker::ready()?;
     let prometheus = packages::unpacked("prometheus", &["prometheus", "promtool"])?;
+    let cadvisor = packages::cadvisor()?;
     results::with_second_try(|names| {
         let mut tests = live_tests();
         tests.env("TARE_BIN", &tare).env("TARE_LOAD_BIN", &load);
         tests.env("DOCKER_HOST", &docker.host).env("TARE_PROMETHEUS_DIR", &prometheus);
+        tests.env("TARE_CADVISOR", &cadvisor);
         if !cmd::is_root() {
             tests.env(runner_variable(&host), sudo_runner());
         }
@@ -143,8 +145,8 @@ fn sudo_runner() -> String {
     let kept = env::vars_os()
         .filter_map(|(name, _)| OsString::into_string(name).ok())
         .filter(|name| name.starts_with("CARGO_") || name.starts_with("RUST_"));
-    let own =
-        ["TARE_BIN", "TARE_LOAD_BIN", "DOCKER_HOST", "TARE_PROMETHEUS_DIR"].map(str::to_owned);
+    let own = ["TARE_BIN", "TARE_LOAD_BIN", "DOCKER_HOST", "TARE_PROMETHEUS_DIR", "TARE_CADVISOR"]
+        .map(str::to_owned);
     format!("sudo --preserve-env={}", own.into_iter().chain(kept).collect::<Vec<_>>().join(","))
 }
 

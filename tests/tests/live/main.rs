@@ -5,6 +5,7 @@
 //! ip, tc and tmux. Whatever is missing fails the test.
 
 mod block;
+mod cadvisor;
 mod contract;
 mod daemon;
 mod daemon_control;

@@ -124,9 +124,9 @@ fn tools(plan: &Plan, size: usize, load: Load) -> Vec<Option<Box<dyn Tool>>> {
         tools.push(Some(Box::new(Daemon::FILES)));
         tools.push(Some(Box::new(Stats)));
         tools.push(Some(Box::new(Cgtop)));
-        if size <= CADVISOR_MOST {
-            tools.push(Some(Box::new(Cadvisor)));
-        }
+    }
+    if load != Load::All && (Plan::MANY..=CADVISOR_MOST).contains(&size) {
+        tools.push(Some(Box::new(Cadvisor)));
     }
     tools
 }

@@ -39,22 +39,22 @@ pub(crate) fn table(run: &Run) -> Result<String> {
 
 fn aims(run: &Run) -> Vec<Aim> {
     let aim = |what: &str, most, unit, found| Aim { what: what.to_owned(), most, unit, found };
-    let floor = |size, load: Load| {
-        let what = format!(
-            "{size} cgroups, {}: `--bpf off`, or else `tare run`, to the floor of CPU and memory",
-            load.name()
-        );
-        let ratio = |tool| ratio(run, tool, Floor::CpuAndMemory, size, load);
-        let found = ratio(Daemon::FILES.name).or_else(|| ratio(Daemon::PLAIN.name));
+    let floor = |tool: Daemon, size, load: Load| {
+        let (tool, load_name) = (tool.name, load.name());
+        let what = format!("`{tool}`, {size} cgroups, {load_name}, to the floor of CPU and memory");
+        let found = ratio(run, tool, Floor::CpuAndMemory, size, load);
         Aim { what, most: 1.15, unit: "×", found }
     };
     let loss = |with: f64, without: f64| (1.0 - with / without) * 100.0;
     let mib = |spread: Option<Spread>| Spread::of(spread.map(|bytes| bytes.median / 1048576.0));
     vec![
-        floor(1000, Load::Idle),
-        floor(MANY, Load::Idle),
-        floor(1000, Load::All),
-        floor(MANY, Load::All),
+        floor(Daemon::PLAIN, 1000, Load::Idle),
+        floor(Daemon::PLAIN, 1000, Load::Tenth),
+        floor(Daemon::PLAIN, 1000, Load::All),
+        floor(Daemon::PLAIN, MANY, Load::Idle),
+        floor(Daemon::PLAIN, MANY, Load::All),
+        floor(Daemon::FILES, 1000, Load::Idle),
+        floor(Daemon::FILES, MANY, Load::Idle),
         aim(
             "10,000 idle cgroups, a sample each second, a scrape each 15 s",
             3.0,

@@ -103,19 +103,20 @@ fn others(run: &Run) -> Result<String> {
         [&Floor::All, &Daemon::PLAIN, &Daemon::FILES, &Stats, &Cgtop, &Cadvisor];
     let tools = tools.map(Tool::name);
     let mut table = String::from(
-        "Idle cgroups. `systemd-cgtop` tells CPU, memory, tasks and block I/O, and opens each file anew. cAdvisor tells what Tare tells but for sockets, \
+        "`systemd-cgtop` tells CPU, memory, tasks and block I/O, and opens each file anew. cAdvisor tells what Tare tells but for sockets, \
          latencies, pressure and ends; `-allow_dynamic_housekeeping=false` has it read everyone each second.\n\n\
-         | cgroups | tool | µs for each cgroup and sample | % of a CPU | RSS, MiB |\n|---|---|---|---|---|\n",
+         | cgroups | load | tool | µs for each cgroup and sample | % of a CPU | RSS, MiB |\n|---|---|---|---|---|---|\n",
     );
-    let sizes = scenes(run).into_iter().filter(|(_, load)| *load == Load::Idle);
-    for (size, load) in sizes.filter(|(size, _)| *size >= Plan::MANY) {
+    let compared = |(size, load): &(usize, Load)| *size >= Plan::MANY && *load != Load::All;
+    for (size, load) in scenes(run).into_iter().filter(compared) {
         for tool in &tools {
+            let Some(percent) = percent_of_core(run, tool, size, load) else { continue };
             let memory = rounds(run, tool, size, load).filter_map(|one| one.memory.rss_bytes);
             writeln!(
                 table,
-                "| {size} | {tool} | {} | {} | {} |",
+                "| {size} | {} | {tool} | {} | {percent} | {} |",
+                load.name(),
                 or_dash(cost(run, tool, size, load)),
-                or_dash(percent_of_core(run, tool, size, load)),
                 or_dash(Spread::of(memory.map(|bytes| bytes as f64 / MIB))),
             )?;
         }
