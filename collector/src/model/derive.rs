@@ -19,7 +19,6 @@ use crate::{
         Traffic, block::block, host::host, parents::parents, resources,
     },
     network::{InterfaceCounters, NamespaceId},
-    registry::Serial,
     sample::{self, Families, Receipt, Receipts, Sample, Usage},
 };
 
@@ -86,7 +85,7 @@ pub fn draft<'a>(
     let older = older.filter(|_| extent.rates);
     let elapsed = older.map(|older| newer.taken_at.saturating_duration_since(older.taken_at));
     let pair = Pair {
-        before: older.map(usages_by_serial).unwrap_or_default(),
+        older,
         system_nanoseconds: older.and_then(|older| {
             newer.host.system_nanoseconds?.checked_sub(older.host.system_nanoseconds?)
         }),
@@ -110,7 +109,8 @@ pub fn draft<'a>(
 
 /// What rows are made of.
 pub(super) struct Pair<'a> {
-    before: HashMap<Serial, &'a Usage>,
+    /// The sample before, for rates.
+    older: Option<&'a Sample>,
     /// Time that all CPUs together spent between the samples, as `docker stats` counts it.
     system_nanoseconds: Option<u64>,
     /// Who is in each network namespace, if that is wanted.
@@ -194,7 +194,8 @@ impl Pair<'_> {
 
     fn cpu(&self, usage: &Usage) -> Cpu {
         let now = &usage.cpu;
-        let before = self.before.get(&usage.member.serial).and_then(|u| u.cpu.usage_nanoseconds);
+        let before = self.older.and_then(|older| older.usage(usage.member.serial));
+        let before = before.and_then(|before| before.cpu.usage_nanoseconds);
         let used =
             before.zip(now.usage_nanoseconds).map(|(before, now)| now.saturating_sub(before));
         let settings = &usage.seldom.cpu;
@@ -269,10 +270,6 @@ impl Pair<'_> {
     fn since(&self, usage: &Usage) -> Option<Timestamp> {
         usage.member.older_than_us.then_some(self.newer.counting_since)
     }
-}
-
-fn usages_by_serial(sample: &Sample) -> HashMap<Serial, &Usage> {
-    sample.usages.iter().map(|usage| (usage.member.serial, usage)).collect()
 }
 
 fn members(sample: &Sample) -> HashMap<NamespaceId, Vec<&Usage>> {

@@ -51,15 +51,25 @@ fn scaled(bytes: u64, base: f64, units: &[&str], digits: usize) -> String {
     let mut value = bytes as f64;
     let mut unit = 0;
     let last = units.len() - 1;
-    while unit < last && (value >= base || general(value, digits).contains('e')) {
+    while unit < last && (value >= base || value >= too_long(digits)) {
         value /= base;
         unit += 1;
     }
     format!("{}{}", general(value, digits), units[unit])
 }
 
+/// From here on a number has more digits before the point than it may have at all.
+fn too_long(digits: usize) -> f64 {
+    10_f64.powi(digits as i32) - 0.5
+}
+
 /// C's `%.<digits>g`.
 fn general(value: f64, digits: usize) -> String {
+    if (1.0..too_long(digits)).contains(&value) {
+        // A value that rounds up to the next power of ten has one decimal too many, a zero.
+        let whole = (value as u64).ilog10() as usize + 1;
+        return trimmed(&format!("{value:.*}", digits - whole)).to_owned();
+    }
     let scientific = format!("{value:.*e}", digits - 1);
     let Some((mantissa, exponent)) = scientific.split_once('e') else {
         return scientific; // not a finite number
@@ -170,6 +180,12 @@ mod tests {
             for text in [bytes_size(bytes), human_size(bytes)] {
                 prop_assert!(text.len() <= 8 && !text.contains('e'), "{text}");
             }
+        }
+
+        #[test]
+        fn rounded_once_and_to_so_many_digits(value in 0.0..1100.0, digits in 1_usize..=4) {
+            let rounded: f64 = format!("{value:.*e}", digits - 1).parse().unwrap();
+            prop_assert_eq!(general(value, digits).parse::<f64>().unwrap(), rounded);
         }
     }
 }
