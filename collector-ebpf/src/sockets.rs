@@ -28,6 +28,7 @@ const IPPROTO_UDP: u16 = 17;
 const IPPROTO_UDPLITE: u16 = 136;
 const IPPROTO_MPTCP: u16 = 262;
 const MSG_PEEK: i32 = 2;
+const MSG_ERRQUEUE: i32 = 0x2000;
 
 #[btf_tracepoint(function = "sock_send_length")]
 fn sock_send_length(context: BtfTracePointContext) -> i32 {
@@ -45,8 +46,9 @@ fn sock_send_length(context: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sock_recv_length")]
 fn sock_recv_length(context: BtfTracePointContext) -> i32 {
     let (socket, result) = (Typed::new(context.arg(0)), context.arg::<i32>(1));
-    // What is peeked at stays in the queue and is counted when it is taken.
-    if context.arg::<i32>(2) & MSG_PEEK != 0 {
+    // What is peeked at stays in the queue and is counted when it is taken. The error queue gives back
+    // what was sent.
+    if context.arg::<i32>(2) & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
         return 0;
     }
     if let Some(traffic) = traffic(socket, result) {

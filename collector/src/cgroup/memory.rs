@@ -231,6 +231,9 @@ impl MemoryFiles {
                 return Err(file.malformed("too long for a memory.stat"));
             }
             latest.stat.parse_into(text);
+            if latest.rss_bytes().is_none() {
+                return Err(file.malformed("it has no line of a memory.stat"));
+            }
             (latest.stat_read_at, latest.stat_usage_bytes) = (Some(now), latest.usage_bytes);
         }
         if self.version == Version::V1 {

@@ -20,6 +20,7 @@ use crate::{
 /// The history of all containers that were alive in its time.
 pub(super) struct History {
     samples_max: usize,
+    interval: Duration,
     bytes_max: usize,
     moments: VecDeque<Moment>,
     /// How many samples were forgotten: the number of the oldest one in `moments`.
@@ -78,6 +79,7 @@ impl History {
     pub(super) fn new(age_max: Duration, bytes_max: usize, interval: Duration) -> Self {
         let mut history = Self {
             samples_max: 0,
+            interval,
             bytes_max,
             moments: VecDeque::new(),
             forgotten: 0,
@@ -91,6 +93,7 @@ impl History {
     pub(super) fn limit(&mut self, age_max: Duration, interval: Duration) {
         let samples = age_max.as_nanos() / interval.as_nanos().max(1);
         self.samples_max = usize::try_from(samples).unwrap_or(usize::MAX);
+        self.interval = interval;
     }
 
     /// Adds a sample; the memory that the history takes.
@@ -151,7 +154,8 @@ impl History {
                 continue;
             }
             let since = times.last().map(|last| time.duration_since(*last).unsigned_abs());
-            if since.is_some_and(|since| since < span.step) {
+            // Samples are some milliseconds early or late.
+            if since.is_some_and(|since| since + self.interval / 2 < span.step) {
                 continue;
             }
             times.push(*time);
@@ -268,6 +272,7 @@ mod tests {
             .map(|serial| {
                 let mut usage = Usage::of_path(*serial, &format!("/life-{serial}"));
                 usage.memory.usage_bytes = Some(second as u64 * 10);
+                usage.memory.stat.parse_into(b"anon 0\n");
                 usage
             })
             .collect();

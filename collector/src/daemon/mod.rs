@@ -115,7 +115,7 @@ impl Daemon {
         let windows = Windows::start(run.bpf_stats_interval, &common.proc_root, kernel);
         let sampling = Sampling {
             map_bytes: collector.map_bytes(),
-            capabilities: privileges::keep(&privileges::sampling(run)),
+            capabilities: privileges::keep(&privileges::sampling(common, run)),
             ..Sampling::default()
         };
         tracing::info!("capabilities that are held: {}", sampling.capabilities.join(", "));
@@ -227,6 +227,7 @@ impl Daemon {
             self.collector.sampler.memory_stat_interval.as_secs_f64();
         sampling.slots = self.collector.slots();
         sampling.lost_events = self.collector.lost_events();
+        sampling.receipts = picture.receipts.len() as u64;
         sampling.receipts_dropped = picture.receipts.dropped;
         sampling.history_bytes = history_bytes as u64;
         sampling.budget_level = self.budget.level();

@@ -3,7 +3,10 @@
 
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 
-use crate::config::Run;
+use crate::{
+    cli::Bpf,
+    config::{Common, Run},
+};
 
 /// What sampling goes on to need: `CAP_BPF` and `CAP_PERFMON` to free counter slots and to load what
 /// a new kind of block device needs, `CAP_SYS_PTRACE` to see the network namespaces of new
@@ -17,9 +20,12 @@ const SAMPLING: &[Capability] = &[
 
 /// What sampling needs in this configuration. Nothing but windows of BPF statistics takes as much as
 /// `CAP_SYS_ADMIN`, so these have to be asked for.
-pub(super) fn sampling(run: &Run) -> Vec<Capability> {
+pub(super) fn sampling(common: &Common, run: &Run) -> Vec<Capability> {
+    let is_bpf = |it: &Capability| matches!(it, Capability::CAP_BPF | Capability::CAP_PERFMON);
+    let off = common.bpf == Bpf::Off;
     let windows = run.bpf_stats_interval.is_some_and(|interval| !interval.is_zero());
-    SAMPLING.iter().copied().chain(windows.then_some(Capability::CAP_SYS_ADMIN)).collect()
+    let kept = SAMPLING.iter().filter(|it| !(off && is_bpf(it))).copied();
+    kept.chain((windows && !off).then_some(Capability::CAP_SYS_ADMIN)).collect()
 }
 
 /// Serving needs none: the sockets are there, and nothing of others is read.

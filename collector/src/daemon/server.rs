@@ -21,14 +21,17 @@ use tokio::{
     time,
 };
 
-use crate::daemon::{
-    connection::{Io, Patient},
-    events,
-    listen::Listeners,
-    privileges,
-    routes::Service,
-    settings::Settings,
-    shot::State,
+use crate::{
+    daemon::{
+        connection::{Io, Patient},
+        events,
+        listen::Listeners,
+        privileges,
+        routes::Service,
+        settings::Settings,
+        shot::State,
+    },
+    recurring::is_worth_telling,
 };
 
 /// How long a client may take to send the head of a request, the time between two requests of a
@@ -176,9 +179,10 @@ async fn pause(error: &io::Error) {
 fn open(service: &Service) -> Option<Open> {
     let counts = &service.state.counts;
     if counts.connections.load(Relaxed) >= counts.connections_max {
-        if counts.refused.fetch_add(1, Relaxed) == 0 {
+        let refused = counts.refused.fetch_add(1, Relaxed) + 1;
+        if is_worth_telling(refused) {
             tracing::warn!(
-                "{} connections are open; more are refused (see --max-connections)",
+                "{} connections are open; more are refused, {refused} so far (see --max-connections)",
                 counts.connections_max
             );
         }

@@ -12,6 +12,7 @@ use super::book::{News, Told};
 use super::disk::Disk;
 use super::names::Shared;
 use super::{Allowed, Details};
+use crate::recurring::is_worth_telling;
 
 /// What one call to a daemon may take.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -57,8 +58,8 @@ pub(super) struct Asker {
     /// Told when there are new questions.
     pub(super) asked: Arc<Notify>,
     pub(super) shared: Arc<Shared>,
-    /// The fault that was logged last, so that it is logged once.
-    pub(super) last_fault: Option<String>,
+    /// The fault that was logged last, and how often it came in a row.
+    pub(super) last_fault: Option<(String, u64)>,
 }
 
 /// Why a daemon is away.
@@ -158,13 +159,20 @@ impl Asker {
     }
 
     fn fail<S: Source>(&mut self, fault: Fault) {
-        if self.last_fault.as_ref() != Some(&fault.reason) {
-            if fault.expected {
-                tracing::debug!("no names from {}: {}", S::SOCKET, fault.reason);
-            } else {
-                tracing::warn!("no names from {}: {}", S::SOCKET, fault.reason);
+        let times = match &mut self.last_fault {
+            Some((reason, times)) if *reason == fault.reason => {
+                *times += 1;
+                *times
             }
-            self.last_fault = Some(fault.reason.clone());
+            other => other.insert((fault.reason.clone(), 1)).1,
+        };
+        if fault.expected {
+            if times == 1 {
+                tracing::debug!("no names from {}: {}", S::SOCKET, fault.reason);
+            }
+        } else if is_worth_telling(times) {
+            let so_far = if times > 1 { format!(" ({times} times so far)") } else { String::new() };
+            tracing::warn!("no names from {}: {}{so_far}", S::SOCKET, fault.reason);
         }
         self.shared.update(|book| book.failed(self.desk, fault.reason));
     }

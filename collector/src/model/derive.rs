@@ -355,8 +355,11 @@ fn memory(member: &Usage, sample: &Sample) -> Memory {
 }
 
 /// `docker stats`: without the inactive part of the page cache, unless that is more than all. Both
-/// are of the time when `memory.stat` was read.
+/// are of the time when `memory.stat` was read; if it could not be read, that part is unknown.
 pub(super) fn working_set(usage: &MemoryUsage) -> Option<u64> {
+    if usage.stat.is_empty() {
+        return None;
+    }
     let inactive = usage.inactive_file_bytes();
     let subtract = |all: u64| inactive.and_then(|inactive| all.checked_sub(inactive));
     let all = usage.stat_usage_bytes.or(usage.usage_bytes);

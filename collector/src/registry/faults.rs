@@ -1,12 +1,12 @@
-//! Each recurring fault is told once.
+//! Each recurring fault is told once, and then with a count whenever there were ten times as many.
 
-use std::{collections::HashSet, error::Error};
+use std::{collections::HashMap, error::Error};
 
-use crate::cgroup::ReadError;
+use crate::{cgroup::ReadError, recurring::is_worth_telling};
 
 /// Faults that were told.
 #[derive(Debug, Default)]
-pub struct Faults(HashSet<String>);
+pub struct Faults(HashMap<String, u64>);
 
 impl Faults {
     /// Distinct faults that are told; more are the same disease.
@@ -21,9 +21,14 @@ impl Faults {
 
     /// Tells a fault in words.
     pub fn tell_text(&mut self, text: String) {
-        if self.0.len() < Self::MAX && !self.0.contains(&text) {
+        if let Some(times) = self.0.get_mut(&text) {
+            *times += 1;
+            if is_worth_telling(*times) {
+                tracing::warn!("{text} ({times} times so far)");
+            }
+        } else if self.0.len() < Self::MAX {
             tracing::warn!("{text}");
-            self.0.insert(text);
+            self.0.insert(text, 1);
         }
     }
 }

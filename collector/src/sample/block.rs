@@ -179,7 +179,9 @@ fn without(io: &IoCounters, counted: &BlockCell) -> BlockCell {
 pub(super) struct Missed {
     /// What the overflow had counted in the sample before a member's first one.
     before: HashMap<Serial, [u64; 2]>,
+    /// What it had counted in the last sample, and now.
     last: [u64; 2],
+    now: [u64; 2],
     found: Vec<[bool; 2]>,
 }
 
@@ -187,11 +189,11 @@ pub(super) struct Missed {
 const MISSED: &str = "no counter slot was free: its block I/O is in the overflow; see --slots";
 
 impl Missed {
-    pub(super) fn begin(&mut self, kernel: &Kernel, usages: &[Usage]) {
+    pub(super) fn begin(&mut self, now: [u64; 2], usages: &[Usage]) {
         for usage in usages {
             self.before.entry(usage.member.serial).or_insert(self.last);
         }
-        self.last = [overflow(kernel.net.as_ref()), overflow(kernel.block.as_ref())];
+        self.now = now;
         self.found.clear();
         self.found.resize(usages.len(), [false; 2]);
     }
@@ -207,7 +209,7 @@ impl Missed {
     pub(super) fn strike(&self, usages: &mut [Usage]) {
         for (usage, found) in usages.iter_mut().zip(&self.found) {
             let before = self.before.get(&usage.member.serial).copied().unwrap_or_default();
-            let missed = |family: usize| !found[family] && self.last[family] != before[family];
+            let missed = |family: usize| !found[family] && self.now[family] != before[family];
             if missed(family(Counters::Net)) {
                 usage.net = None;
             }
@@ -216,6 +218,11 @@ impl Missed {
                 set_reason(&mut usage.block_reason, format_args!("{MISSED}"));
             }
         }
+    }
+
+    /// A sample was taken: whoever comes later was not in the overflow until now.
+    pub(super) fn sampled(&mut self) {
+        self.last = self.now;
     }
 
     pub(super) fn forget(&mut self, serial: Serial) {
@@ -234,8 +241,43 @@ fn family(counters: Counters) -> usize {
     }
 }
 
+/// What the overflow of each table has counted.
+pub(super) fn overflows(kernel: &Kernel) -> [u64; 2] {
+    [overflow(kernel.net.as_ref()), overflow(kernel.block.as_ref())]
+}
+
 /// All that the overflow has counted, of whatever unit: only whether it grows matters.
 fn overflow<C: Cell>(table: Option<&Table<C>>) -> u64 {
     let words = |cell: C| cell.words().iter().fold(0_u64, |sum, word| sum.wrapping_add(*word));
     table.map_or(0, |table| words(table.overflow()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_may_be_in_the_overflow_is_unknown_also_if_others_ended_meanwhile() {
+        let usage = |serial| {
+            let net = Some(tare_ebpf::NetCell::default());
+            Usage { net, ..Usage::of_path(serial, "/docker/abc") }
+        };
+        let mut missed = Missed::default();
+        let known = |missed: &mut Missed, overflow, serial, is_found| {
+            let mut usages = [usage(serial)];
+            missed.begin([overflow, 0], &usages);
+            if is_found {
+                missed.found(Counters::Net, 0);
+            }
+            missed.strike(&mut usages);
+            usages[0].net.is_some()
+        };
+        assert!(known(&mut missed, 0, 1, false), "nothing overflowed");
+        missed.sampled();
+        assert!(known(&mut missed, 5, 2, true), "it has a slot and ended between two samples");
+        assert!(!known(&mut missed, 5, 3, false), "born since the sample before");
+        assert!(!known(&mut missed, 5, 1, false));
+        missed.sampled();
+        assert!(known(&mut missed, 5, 4, false), "nothing overflowed since it was born");
+    }
 }

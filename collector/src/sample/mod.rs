@@ -173,6 +173,7 @@ impl Sampler {
         self.reset_tables(&mut sample.usages);
         self.read_io_before_us(&mut sample.usages);
         self.read_tables(&mut sample.usages);
+        self.missed.sampled();
         self.reconcile(&mut sample.usages);
         self.reconcile_segments(&sample.usages);
         self.add_io_before_us(&mut sample.usages);
@@ -369,7 +370,7 @@ impl Sampler {
     /// Sums the kernel's counters by owner. No system call is made.
     fn read_tables(&mut self, usages: &mut [Usage]) {
         let Self { registry, kernel, missed, .. } = self;
-        missed.begin(kernel, usages);
+        missed.begin(block::overflows(kernel), usages);
         // Serials only grow, so the usages are sorted by them.
         let find = |usages: &mut [Usage], counters, key: Key| {
             let owner = registry.owner(counters, key.cgroup_id)?;

@@ -156,6 +156,16 @@ impl Receipts {
         self.kept.iter().map(AsRef::as_ref)
     }
 
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.kept.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.kept.is_empty()
+    }
+
     /// Keeps so many, for so long, from now on.
     pub fn limit(&mut self, count_max: usize, age_max: Duration) {
         (self.count_max, self.age_max) = (count_max, age_max);

@@ -119,6 +119,8 @@ fn busy(row: &mut Container, second: u64) {
     cpu.pressure = Some(Pressure {
         some_seconds: Some(second as f64 * 0.5),
         full_seconds: Some(0.0),
+        some_avg10_percent: Some(48.5),
+        full_avg10_percent: Some(0.0),
         ..Pressure::default()
     });
     let memory = &mut row.memory;

@@ -24,7 +24,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use crossterm::event::{Event, EventStream};
-use futures_util::{FutureExt, StreamExt};
+use futures_util::{StreamExt, future};
 use nix::{
     libc,
     sys::signal::{Signal, kill},
@@ -63,17 +63,26 @@ pub async fn run(common: &Common, top: &Top) -> Result<()> {
             "`tare top` needs a terminal to show itself on; for pipes and files there is `tare stats`"
         );
     }
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut hangup = signal(SignalKind::hangup())?;
+    let mut ending = ENDING.map(|kind| signal(SignalKind::from_raw(kind)));
+    let ending = ending.iter_mut().flatten().map(|signal| Box::pin(signal.recv()));
+    let ending = future::select_all(ending);
     let mut screen = Screen::start(common, top)?;
     tokio::select! {
         done = screen.show_forever() => done,
-        _ = interrupt.recv() => Ok(()),
-        _ = terminate.recv() => Ok(()),
-        _ = hangup.recv() => Ok(()),
+        _ = ending => Ok(()),
     }
 }
+
+/// Signals that end a process, and that may be caught: the terminal is given back.
+const ENDING: [libc::c_int; 7] = [
+    libc::SIGINT,
+    libc::SIGTERM,
+    libc::SIGHUP,
+    libc::SIGQUIT,
+    libc::SIGUSR1,
+    libc::SIGUSR2,
+    libc::SIGALRM,
+];
 
 /// Everything that the loop needs.
 struct Screen {
@@ -143,7 +152,8 @@ impl Screen {
                         if self.obey(&event)? == Go::Away {
                             return Ok(());
                         }
-                        next = events.next().now_or_never();
+                        // With our own waker: the stream keeps the one that it was asked with last.
+                        next = time::timeout(Duration::ZERO, events.next()).await.ok();
                     }
                 }
                 _ = continued.recv() => self.take_terminal()?,
@@ -210,8 +220,10 @@ impl Screen {
     }
 }
 
+/// The first tick comes soon, because only then there are rates and all names.
 fn ticks(interval: Duration) -> Interval {
-    let mut ticks = time::interval_at(time::Instant::now() + interval, interval);
+    const FIRST: Duration = Duration::from_secs(1);
+    let mut ticks = time::interval_at(time::Instant::now() + interval.min(FIRST), interval);
     // A late report is late once; there is no use in making up for it.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks

@@ -12,6 +12,7 @@ mod frame;
 mod receive;
 mod send;
 mod signals;
+mod unheard;
 mod units;
 mod uring;
 
@@ -64,6 +65,8 @@ enum Load {
     Connect(connect::Connect),
     /// Send raw frames of a protocol that nobody takes.
     Frame(frame::Frame),
+    /// Send a datagram that nobody takes, and read the error queue.
+    Unheard(unheard::Unheard),
     /// Send and receive within this one process.
     Pair(flow::Pair),
     /// Burn CPU time; prints `ready` once all threads do.
@@ -106,6 +109,7 @@ impl Load {
             Self::Send(load) => load.apply(),
             Self::Connect(load) => load.apply(),
             Self::Frame(load) => load.apply(),
+            Self::Unheard(load) => load.apply(),
             Self::Pair(load) => load.apply(),
             Self::Spin(load) => load.apply(),
             Self::Allocate(load) => load.apply(),

@@ -164,6 +164,18 @@ fn peeked_bytes_are_not_counted_twice() -> Result<()> {
 }
 
 #[test]
+fn what_the_error_queue_gives_back_was_not_received() -> Result<()> {
+    let lab = Lab::open()?;
+    let idle = lab.start(Run::load("spin --for 0s").linger())?;
+    let (watched, _sender) = watch(&lab, &idle, Run::load("unheard --bytes 1000"))?;
+    let returned = watched.outcomes[1]["returned_bytes"].as_u64();
+    ensure!(returned > Some(0), "nothing came back: {}", watched.outcomes[1]);
+    let got = moved(&watched.before[1], &watched.after[1], "udp")?;
+    ensure!(got == sent(1000), "{got:?}");
+    Ok(())
+}
+
+#[test]
 fn udp_between_two_containers_is_exact() -> Result<()> {
     for (flags, how) in [("", "write"), ("--peek", "sendto")] {
         let lab = Lab::open()?;

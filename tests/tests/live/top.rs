@@ -13,24 +13,30 @@ struct Scene {
     spinner: Container,
     server: Container,
     screen: Screen,
+    interval: &'static str,
     lab: Lab,
 }
 
 impl Scene {
     fn open(environment: &str) -> Result<Self> {
+        Self::open_at(environment, "200ms")
+    }
+
+    fn open_at(environment: &str, interval: &'static str) -> Result<Self> {
         let lab = Lab::open()?;
         let load = Run::load("spin --for 600s").option("--label", "tare.test=spins");
         let spinner = lab.start(load.option("--cpus", "0.2"))?;
         let server = lab.start(Run::load("serve"))?;
         let screen = Screen::open(&lab.scratch, 140, 40)?;
-        let scene = Self { spinner, server, screen, lab };
+        let scene = Self { spinner, server, screen, interval, lab };
         scene.start(environment)?;
         Ok(scene)
     }
 
     /// Runs it in the shell, which has something else on its screen.
     fn start(&self, environment: &str) -> Result<()> {
-        let tare = self.lab.tare.command(&["top", "--interval", "200ms", "--labels", "tare.*"]);
+        let tare =
+            self.lab.tare.command(&["top", "--interval", self.interval, "--labels", "tare.*"]);
         let words = [tare.get_program()].into_iter().chain(tare.get_args());
         let words: Option<Vec<_>> = words.map(|word| word.to_str()).collect();
         let words = words.context("the command is not UTF-8")?.join(" ");
@@ -120,7 +126,8 @@ fn rows_sort_and_open_and_quitting_leaves_nothing_behind() -> Result<()> {
 #[test]
 fn signals_give_the_terminal_back() -> Result<()> {
     let scene = Scene::open("")?;
-    for (index, signal) in [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP].into_iter().enumerate()
+    for (index, signal) in
+        [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT].into_iter().enumerate()
     {
         if index > 0 {
             scene.start("")?;
@@ -131,6 +138,25 @@ fn signals_give_the_terminal_back() -> Result<()> {
         scene.is_over("0").with_context(|| format!("after {signal}"))?;
     }
     Ok(())
+}
+
+#[test]
+fn keys_are_obeyed_at_once_however_long_the_interval_is() -> Result<()> {
+    const INTERVAL: &str = "300s";
+    let scene = Scene::open_at("", INTERVAL)?;
+    let spinner = scene.spinner.name();
+    // Each waits for the screen that the one before has made.
+    for _ in 0..3 {
+        scene.screen.text("/")?;
+        scene.screen.text(spinner)?;
+        scene.screen.until("one row", |now| scene.places(now).is_none())?;
+        scene.screen.key("Enter")?;
+        scene.screen.shows("only with")?;
+        scene.screen.key("Escape")?;
+        scene.both()?;
+    }
+    scene.screen.text("q")?;
+    scene.is_over("0")
 }
 
 #[test]

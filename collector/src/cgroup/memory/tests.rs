@@ -114,7 +114,7 @@ fn no_limit_is_recognised_for_every_page_size() {
 
 /// A v1 cgroup with usage 1 and 7 page faults.
 fn small() -> (MemoryFiles, tempfile::TempDir) {
-    let files = [("memory.usage_in_bytes", "1\n"), ("memory.stat", "pgfault 7\n")];
+    let files = [("memory.usage_in_bytes", "1\n"), ("memory.stat", "rss 0\npgfault 7\n")];
     let (_, tree) = read("memory", &files);
     let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
     (MemoryFiles::open(&hierarchies, "/docker/abc").unwrap().unwrap(), tree)
@@ -136,6 +136,10 @@ fn what_could_not_be_read_is_unknown() {
     assert_eq!(read(&mut files), (false, None, None));
     fs::write(file("memory.usage_in_bytes"), "1").unwrap();
     assert_eq!(read(&mut files), (true, Some(1), Some(7)));
+    for garbage in ["", "\0\u{1}garbage", "pgfault 8\n"] {
+        fs::write(file("memory.stat"), garbage).unwrap();
+        assert_eq!(read(&mut files), (false, Some(1), None), "{garbage:?}");
+    }
 }
 
 #[test]
@@ -157,7 +161,7 @@ fn a_long_stat_has_its_own_pace_and_keeps_the_usage_of_its_time() {
     let start = Instant::now();
     let mut usage = MemoryUsage::default();
     let mut read = |files: &mut MemoryFiles, seconds, written: u64| {
-        fs::write(file("memory.stat"), format!("pgfault {written}\n")).unwrap();
+        fs::write(file("memory.stat"), format!("rss 0\npgfault {written}\n")).unwrap();
         fs::write(file("memory.usage_in_bytes"), format!("{written}\n")).unwrap();
         let at = start + Duration::from_secs(seconds);
         let interval = Duration::from_secs(5);
@@ -204,7 +208,7 @@ fn the_same_size_stands_for_everything_unless_told_otherwise() {
     let file = |name: &str| tree.path().join("memory/docker/abc").join(name);
     let mut usage = MemoryUsage::default();
     let mut faults = |files: &mut MemoryFiles, whole, written: u64| {
-        fs::write(file("memory.stat"), format!("pgfault {written}\n")).unwrap();
+        fs::write(file("memory.stat"), format!("rss 0\npgfault {written}\n")).unwrap();
         let now = Instant::now();
         files.read_memory(whole, Duration::ZERO, now, &mut Vec::new(), &mut usage).unwrap();
         usage.stat.get("pgfault")

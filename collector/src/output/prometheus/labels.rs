@@ -73,6 +73,7 @@ fn write_escaped(out: &mut Vec<u8>, byte: u8) {
 pub(super) struct Place {
     namespace: Option<NamespaceId>,
     is_sandbox: bool,
+    cgroup_id: Option<u64>,
 }
 
 impl Place {
@@ -80,7 +81,8 @@ impl Place {
         let Network { namespace, host_namespace, .. } = container.network;
         let is_sandbox = container.sandbox == Some(true);
         // What passes through the host's own devices is nobody's.
-        Self { namespace: namespace.filter(|_| host_namespace != Some(true)), is_sandbox }
+        let namespace = namespace.filter(|_| host_namespace != Some(true));
+        Self { namespace, is_sandbox, cgroup_id: container.cgroup_id }
     }
 
     /// Whether they may count as its own.
@@ -90,11 +92,17 @@ impl Place {
 }
 
 /// For each container, whether the devices of its network namespace count as its own: one in each
-/// namespace, the pod's sandbox or else the first known, and nobody in the host's. `docker run
-/// --network container:…` and pods share a namespace, and sums must count its devices once.
+/// namespace, the pod's sandbox or else the oldest, and nobody in the host's. `docker run --network
+/// container:…` and pods share a namespace, and sums must count its devices once.
+///
+/// Ids of cgroups grow (`fs/kernfs/dir.c`, `__kernfs_new_node`), and whoever made the namespace was
+/// there before those who joined it.
 pub(super) fn network_owners(places: &[Place]) -> Vec<bool> {
     let mut order: Vec<usize> = (0..places.len()).collect();
-    order.sort_by_key(|index| !places[*index].is_sandbox);
+    order.sort_by_key(|index| {
+        let Place { is_sandbox, cgroup_id, .. } = places[*index];
+        (!is_sandbox, cgroup_id.is_none(), cgroup_id)
+    });
     let mut taken = HashSet::new();
     let mut owners = vec![false; places.len()];
     for index in order {

@@ -38,6 +38,8 @@ pub struct Sampling {
     pub lost_events: Option<u64>,
     /// Kernel memory of the maps.
     pub map_bytes: Option<u64>,
+    /// Receipts that are kept.
+    pub receipts: u64,
     /// Receipts that were dropped before their time.
     pub receipts_dropped: u64,
     /// Memory that the history takes.
@@ -183,7 +185,7 @@ pub(super) const FAMILIES: &[Family] = &[
     ),
     gauge_of(
         "tare_kernel_memory_bytes",
-        "Kernel memory of the counter tables.",
+        "Kernel memory of the BPF maps.",
         Of::Own(|own, out| out.value(own.sampling.map_bytes)),
     ),
     counter_of(
@@ -209,6 +211,11 @@ pub(super) const FAMILIES: &[Family] = &[
                 out.with(&[("program", name)], runs.seconds);
             }
         }),
+    ),
+    gauge_of(
+        "tare_receipts",
+        "Receipts of ended containers that are kept.",
+        Of::Own(|own, out| out.value(own.sampling.receipts)),
     ),
     counter_of(
         "tare_receipts_dropped_total",

@@ -18,6 +18,11 @@ pub(super) const FAMILIES: &[Family] = &[
         out.value(row.time);
     }),
     gauge(
+        "container_health_state",
+        "What the container's health check found: 1 healthy, 0 not or not yet; absent without one.",
+        |row, out| out.value(row.health.as_deref().map(|health| u64::from(health == "healthy"))),
+    ),
+    gauge(
         "container_start_time_seconds",
         "When the container started, in seconds since 1970.",
         |row, out| out.value(row.started_at.or(row.startup.exec_at).or(row.startup.made_at)),

@@ -127,17 +127,11 @@ fn the_devices_of_a_shared_namespace_are_counted_once() {
     sandbox.sandbox = Some(true);
     let mut host = member("e", 3);
     host.network.host_namespace = Some(true);
-    let rows = vec![
-        member("a", 1),
-        member("b", 1),
-        sandbox,
-        member("d", 2),
-        host,
-        member("f", 4),
-        member("g", 4),
-    ];
+    let [mut joined, mut owner] = [member("f", 4), member("g", 4)];
+    (joined.cgroup_id, owner.cgroup_id) = (Some(9), Some(5));
+    let rows = vec![member("a", 1), member("b", 1), sandbox, member("d", 2), host, joined, owner];
     let places: Vec<_> = rows.iter().map(Place::of).collect();
-    assert_eq!(network_owners(&places), [false, false, true, true, false, true, false]);
+    assert_eq!(network_owners(&places), [false, false, true, true, false, false, true]);
     let text = scrape(rows, &Options::default(), Exposition::Text);
     let found = lines(&text, "container_network_receive_bytes_total");
     let ids: Vec<_> = found.iter().filter(|line| line.contains("eth0")).collect();

@@ -60,8 +60,7 @@ pub(super) fn cpu(subject: &Subject<'_>) -> Section {
         ),
     ));
     lines.push(throttling(subject));
-    let before = subject.before.map(|(row, seconds)| (row.cpu.pressure, seconds));
-    lines.extend(pressure(cpu.pressure, before));
+    lines.extend(pressure(cpu.pressure));
     Section { title: "CPU", lines }
 }
 
@@ -118,8 +117,7 @@ pub(super) fn memory(subject: &Subject<'_>) -> Section {
         ]));
     }
     lines.extend(oom(subject));
-    let before = subject.before.map(|(row, seconds)| (row.memory.pressure, seconds));
-    lines.extend(pressure(memory.pressure, before));
+    lines.extend(pressure(memory.pressure));
     Section { title: "Memory (bars: share of the limit)", lines }
 }
 
@@ -146,22 +144,14 @@ pub(super) fn tasks(subject: &Subject<'_>) -> Section {
     Section { title: "Tasks", lines: vec![entry(when, format!("{count} ({limit})"))] }
 }
 
-/// Shares of the interval in which tasks waited, where the kernel tells.
-fn pressure(
-    now: Option<Pressure>,
-    before: Option<(Option<Pressure>, f64)>,
-) -> Option<Line<'static>> {
+/// Shares of the last 10 s in which tasks waited, where the kernel tells. It adds up every 2 s, so no
+/// share of a shorter time can be told.
+fn pressure(now: Option<Pressure>) -> Option<Line<'static>> {
     let now = now?;
-    let before = before.and_then(|(pressure, seconds)| Some((pressure?, seconds)));
-    let share = |of: fn(&Pressure) -> Option<f64>| {
-        let (before, seconds) = before.as_ref()?;
-        let waited = (of(&now)? - of(before)?).max(0.0);
-        (*seconds > 0.0).then(|| waited / seconds * 100.0)
-    };
     let text = format!(
-        "{} some, {} full; in all {} some, {} full",
-        known(share(|pressure| pressure.some_seconds), percent),
-        known(share(|pressure| pressure.full_seconds), percent),
+        "{} some, {} full in 10 s; in all {} some, {} full",
+        known(now.some_avg10_percent, percent),
+        known(now.full_avg10_percent, percent),
         seconds(now.some_seconds),
         seconds(now.full_seconds)
     );
