@@ -318,8 +318,9 @@ fn block_gaps(registry: &Registry, kernel: &Kernel) -> Vec<String> {
     match registry.tracked().filter(above).count() {
         0 => {}
         count => gaps.push(format!(
-            "the kernel charges the I/O of {count} cgroups to one above them, because the io \
-             controller is not enabled for them"
+            "the kernel charges the I/O of {count} {cgroups} to one above, because the io controller \
+             is not enabled there",
+            cgroups = if count == 1 { "cgroup" } else { "cgroups" },
         )),
     }
     if let Err(reason) = &kernel.extras.flight {

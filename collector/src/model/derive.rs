@@ -140,7 +140,7 @@ impl Pair<'_> {
             labels: details.map(|details| details.labels.clone()).unwrap_or_default(),
             environment: details.map(|details| details.environment.clone()).unwrap_or_default(),
             state: if usage.state.frozen == Some(true) { "frozen" } else { "running" }.into(),
-            started_at: details.and_then(|details| details.started_at),
+            started_at: started_at(usage),
             restart_count: details.and_then(|details| details.restart_count),
             health: details.and_then(|details| details.health).map(|health| health.as_str().into()),
             exit_code: None,
@@ -354,6 +354,15 @@ fn memory(member: &Usage, sample: &Sample) -> Memory {
     }
 }
 
+/// When the first process started, as the runtime tells: not what it told of the life before this one,
+/// which it may not have told anew yet.
+fn started_at(usage: &Usage) -> Option<Timestamp> {
+    const SKEW: Duration = Duration::from_secs(1);
+    let told = usage.details.as_deref()?.started_at?;
+    let is_earlier = |made: Timestamp| told.checked_add(SKEW).is_ok_and(|told| told < made);
+    (!usage.startup.made_at.is_some_and(is_earlier)).then_some(told)
+}
+
 /// `docker stats`: without the inactive part of the page cache, unless that is more than all. Both
 /// are of the time when `memory.stat` was read; if it could not be read, that part is unknown.
 pub(super) fn working_set(usage: &MemoryUsage) -> Option<u64> {
@@ -451,4 +460,24 @@ pub(super) fn optional_text(text: &str) -> Option<String> {
 
 pub(super) fn seconds(nanoseconds: u64) -> f64 {
     Duration::from_nanos(nanoseconds).as_secs_f64()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::identity::Details;
+
+    #[test]
+    fn a_start_of_the_life_before_is_not_told() {
+        let at = |second| Timestamp::new(second, 0).unwrap();
+        let mut usage = Usage::of_path(1, "/docker/abc");
+        let details = Details { started_at: Some(at(100)), ..Details::default() };
+        usage.details = Some(Arc::new(details));
+        for (made, expected) in [(None, Some(100)), (Some(99), Some(100)), (Some(300), None)] {
+            usage.startup.made_at = made.map(at);
+            assert_eq!(started_at(&usage), expected.map(at), "{made:?}");
+        }
+    }
 }

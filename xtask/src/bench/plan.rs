@@ -8,7 +8,7 @@ use super::sampling::Load;
 /// How much of everything.
 pub(crate) struct Plan {
     pub(crate) sizes: Vec<usize>,
-    /// Rounds of all tools.
+    /// Rounds of all tools, where that takes minutes.
     pub(crate) repeat: usize,
     /// How long a tool is watched.
     pub(crate) window: Duration,
@@ -35,13 +35,13 @@ impl Plan {
     pub(crate) fn full() -> Self {
         Self {
             sizes: vec![10, 100, 1_000, 10_000],
-            repeat: 3,
+            repeat: 2,
             window: Duration::from_secs(3),
             scrapes: 5,
             detections: 200,
             lives: 150,
             snapshots: 5,
-            pairs: 5,
+            pairs: 3,
             containers: vec![10, 50],
             quick: false,
         }
@@ -61,6 +61,11 @@ impl Plan {
             containers: vec![10],
             quick: true,
         }
+    }
+
+    /// Rounds of so many cgroups.
+    pub(crate) fn rounds(&self, size: usize) -> usize {
+        if size < 10_000 { self.repeat } else { 1 }
     }
 
     /// All loads where each tool may have all its files open, and else the ends.

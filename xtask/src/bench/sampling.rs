@@ -82,7 +82,7 @@ pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
                     Err(error) => into.missing(Missing::part("scrapes", &error))?,
                 }
             }
-            for round in 0..plan.repeat {
+            for round in 0..plan.rounds(size) {
                 for tool in shuffle(tools(plan, size, load)) {
                     let tool = tool.as_deref();
                     match measure(&scene, tool, plan.window) {

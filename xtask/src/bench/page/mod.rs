@@ -25,7 +25,7 @@ minutes, fewer rounds). Every single measurement is in `target/bench/latest.json
 
 - Each tool runs alone in a cgroup of its own, whose CPU time is what it cost, with all its children. Tools follow each other in an order of
   chance; each round has all of them, and ratios are those of one round.
-- Numbers are medians, with the least and the most in brackets. Every measurement is of one machine: compare ratios.
+- Numbers are medians, with the least and the most in brackets; of 10,000 cgroups there is one round. Every measurement is of one machine: compare ratios.
 - The load: cgroups named as Docker names them, in each hierarchy, with a process in each. A busy one burns 20 µs of CPU each second and takes
   256 KiB of memory or gives them back.
 - **The floor** is a program that holds open the very files that a running Tare holds open, and once a second reads each into the same
