@@ -47,7 +47,11 @@ impl Registry {
                 serial
             }
             identity => {
-                self.wanted.walk |= self.wanted.others && identity.is_none() && owner.is_none();
+                // What lies in the root is not a part of it, as it is of a container.
+                let is_apart = owner
+                    .and_then(|owner| self.tracked.get(&owner))
+                    .is_none_or(|owner| owner.member.path == "/");
+                self.wanted.walk |= self.wanted.others && identity.is_none() && is_apart;
                 let Some(owner) = owner else { return };
                 owner
             }
