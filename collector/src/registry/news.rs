@@ -47,11 +47,11 @@ impl Registry {
                 serial
             }
             identity => {
-                // What lies in the root is not a part of it, as it is of a container.
-                let is_apart = owner
+                // A plain cgroup is followed while nothing lies below it, unlike a container.
+                let is_plain = owner
                     .and_then(|owner| self.tracked.get(&owner))
-                    .is_none_or(|owner| owner.member.path == "/");
-                self.wanted.walk |= self.wanted.others && identity.is_none() && is_apart;
+                    .is_none_or(|owner| owner.member.identity.is_none());
+                self.wanted.walk |= self.wanted.others && identity.is_none() && is_plain;
                 let Some(owner) = owner else { return };
                 owner
             }
@@ -141,7 +141,7 @@ impl Registry {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{fs, os::unix::fs::MetadataExt, path::Path};
 
     use super::*;
     use crate::{
@@ -154,6 +154,10 @@ mod tests {
     const ID: &str = "3f4e1b2a9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f";
 
     fn registry(root: &Path) -> Registry {
+        following(Follow::Containers, root)
+    }
+
+    fn following(follow: Follow, root: &Path) -> Registry {
         fs::write(root.join("cgroup.controllers"), "").unwrap();
         let hierarchies = find_hierarchies(root, Some(root)).unwrap();
         let ids = socket_ids(&hierarchies);
@@ -161,7 +165,7 @@ mod tests {
         let sockets = Sockets { docker: off(), podman: off(), cri: off() };
         let names = Names::new(sockets, Allowed::default());
         let namespaces = Namespaces::new(root);
-        let mut registry = Registry::new(hierarchies, ids, Follow::Containers, namespaces, names);
+        let mut registry = Registry::new(hierarchies, ids, follow, namespaces, names);
         registry.walk();
         registry
     }
@@ -210,6 +214,28 @@ mod tests {
         let departed: Vec<_> =
             registry.take_departed().iter().map(|tracked| tracked.member.serial).collect();
         assert_eq!(departed, [first]);
+    }
+
+    #[test]
+    fn what_is_made_in_a_plain_cgroup_is_looked_for_and_in_a_container_it_is_not() {
+        let root = tempfile::tempdir().unwrap();
+        let mut registry = following(Follow::All, root.path());
+        let top = place(fs::metadata(root.path()).unwrap().ino());
+        assert!(registry.owner_of(top).is_some(), "the root is followed while it is empty");
+        registry.walk();
+        assert!(!registry.needs_walk());
+        registry.made(place(100), top.cgroup_id, Some("/plain".to_owned()), Timestamp::now());
+        assert!(registry.needs_walk());
+
+        let root = tempfile::tempdir().unwrap();
+        let directory = root.path().join("docker").join(ID);
+        fs::create_dir_all(&directory).unwrap();
+        let mut registry = following(Follow::All, root.path());
+        let container = fs::metadata(&directory).unwrap().ino();
+        assert!(registry.owner_of(place(container)).is_some());
+        let path = Some(format!("/docker/{ID}/child"));
+        registry.made(place(201), container, path, Timestamp::now());
+        assert!(!registry.needs_walk());
     }
 
     #[test]

@@ -52,7 +52,6 @@ fn aims(run: &Run) -> Vec<Aim> {
         floor(Daemon::PLAIN, 1000, Load::Tenth),
         floor(Daemon::PLAIN, 1000, Load::All),
         floor(Daemon::PLAIN, MANY, Load::Idle),
-        floor(Daemon::PLAIN, MANY, Load::All),
         floor(Daemon::FILES, 1000, Load::Idle),
         floor(Daemon::FILES, MANY, Load::Idle),
         aim(
