@@ -73,8 +73,8 @@ impl Plan {
     pub(crate) fn loads(&self, size: usize) -> Vec<Load> {
         match size {
             0..Self::MANY => vec![Load::Idle],
-            Self::MANY..=1_000 if !self.quick => Load::EVERY.to_vec(),
-            ..=1_000 => vec![Load::Idle, Load::All],
+            Self::MANY..=1_000 if self.quick => vec![Load::Idle, Load::All],
+            Self::MANY..=1_000 => Load::EVERY.to_vec(),
             _ => vec![Load::Idle],
         }
     }
