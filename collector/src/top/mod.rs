@@ -63,9 +63,9 @@ pub async fn run(common: &Common, top: &Top) -> Result<()> {
             "`tare top` needs a terminal to show itself on; for pipes and files there is `tare stats`"
         );
     }
-    let mut ending = ENDING.map(|kind| signal(SignalKind::from_raw(kind)));
-    let ending = ending.iter_mut().flatten().map(|signal| Box::pin(signal.recv()));
-    let ending = future::select_all(ending);
+    let ending = ENDING.map(|kind| signal(SignalKind::from_raw(kind))).into_iter();
+    let mut ending = ending.collect::<io::Result<Vec<_>>>()?;
+    let ending = future::select_all(ending.iter_mut().map(|signal| Box::pin(signal.recv())));
     let mut screen = Screen::start(common, top)?;
     tokio::select! {
         done = screen.show_forever() => done,

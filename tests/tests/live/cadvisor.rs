@@ -111,12 +111,11 @@ impl Cadvisor {
         cadvisor.arg("-docker").arg(format!("unix://{}", lab.docker.socket().display()));
         cadvisor.args(["-housekeeping_interval=1s", "-allow_dynamic_housekeeping=false"]);
         let mut process = Process::spawn(cadvisor).context("the live tests need cAdvisor")?;
-        let cadvisor = |process| Self { address: address.clone(), _process: process };
         wait::until("cAdvisor to answer", PATIENCE, || {
             process.ensure_running()?;
             Ok(ask(&address).ok())
         })?;
-        Ok(cadvisor(process))
+        Ok(Self { address, _process: process })
     }
 
     /// What it says of a container that it read after now.

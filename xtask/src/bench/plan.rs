@@ -8,7 +8,7 @@ use super::sampling::Load;
 /// How much of everything.
 pub(crate) struct Plan {
     pub(crate) sizes: Vec<usize>,
-    /// Rounds of all tools, where that takes minutes.
+    /// Rounds of all tools; see [`Plan::rounds`].
     pub(crate) repeat: usize,
     /// How long a tool is watched.
     pub(crate) window: Duration,

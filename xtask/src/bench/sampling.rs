@@ -77,10 +77,7 @@ pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
         for load in plan.loads(size) {
             let _processes = populate(built, &groups, load)?;
             if plan.others(size, load) {
-                match scrape::run(&scene, plan, size) {
-                    Ok(found) => into.scrapes.extend(found),
-                    Err(error) => into.missing(Missing::part("scrapes", &error))?,
-                }
+                scrape::run(&scene, plan, size, into)?;
             }
             for round in 0..plan.rounds(size) {
                 for tool in shuffle(tools(plan, size, load)) {

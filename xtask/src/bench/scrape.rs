@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::measure::run_time_of_thread;
 use super::plan::Plan;
 use super::program::{ask, command, pause};
-use super::raw::Times;
+use super::raw::{Missing, Run, Times};
 use super::tools::{CADVISOR_MOST, Cadvisor, Daemon, SETTLE, Scene};
 
 /// The daemon's thread that answers; the kernel counts the time of each thread by itself.
@@ -30,12 +30,18 @@ pub(crate) struct Scrape {
 }
 
 /// Scrapes Tare, plain and compressed, and cAdvisor while they watch the scene.
-pub(crate) fn run(scene: &Scene<'_>, plan: &Plan, size: usize) -> Result<Vec<Scrape>> {
-    let mut all = tare(scene, plan, size)?;
-    if size <= CADVISOR_MOST {
-        all.push(Cadvisor::scrape(size, plan.scrapes)?);
+pub(crate) fn run(scene: &Scene<'_>, plan: &Plan, size: usize, into: &mut Run) -> Result<()> {
+    match tare(scene, plan, size) {
+        Ok(found) => into.scrapes.extend(found),
+        Err(error) => into.missing(Missing::part("scrapes", &error))?,
     }
-    Ok(all)
+    if size <= CADVISOR_MOST {
+        match Cadvisor::scrape(size, plan.scrapes) {
+            Ok(found) => into.scrapes.push(found),
+            Err(error) => into.missing(Missing::part("scrapes of cAdvisor", &error))?,
+        }
+    }
+    Ok(())
 }
 
 fn tare(scene: &Scene<'_>, plan: &Plan, size: usize) -> Result<Vec<Scrape>> {
