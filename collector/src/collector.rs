@@ -25,11 +25,11 @@ use crate::{
     host::{HostFacts, HostFiles},
     identity::{Allowed, Names},
     kernel::{self, Kernel, Sockets, Table},
-    model::{self, Draft, Extent, Report, Snapshot},
+    model::{self, ReportBuilder, ReportOptions, Report, Snapshot},
     network::Namespaces,
     output::{Scope, prometheus::Slots},
     registry::{Counters, Follow, Registry, socket_ids},
-    sample::{BlockBooks, Receipts, Sample, Sampler, SegmentBooks},
+    sample::{BlockReconciler, Receipts, Sample, Sampler, SegmentReconciler},
     sources::{Sources, sources},
     timing::{self, timed},
 };
@@ -51,7 +51,7 @@ pub struct Collector {
 /// All that a report is made of, at one instant. It costs little to keep, and the report can be
 /// made of it on another thread, if it is wanted at all.
 #[derive(Clone)]
-pub struct Picture {
+pub struct SamplePair {
     /// The sample before; `None` for the first one.
     pub older: Option<Arc<Sample>>,
     /// The sample.
@@ -69,17 +69,17 @@ pub enum Woken {
     /// It is time for a sample.
     Tick,
     /// Somebody was born or ended.
-    News,
+    Event,
 }
 
-impl Picture {
+impl SamplePair {
     /// Makes the report.
     pub fn report(&self) -> Report {
-        self.draft(Extent::WHOLE).report()
+        self.draft(ReportOptions::WHOLE).report()
     }
 
     /// Makes so much of the report, without its containers.
-    pub fn draft(&self, extent: Extent) -> Draft<'_> {
+    pub fn draft(&self, extent: ReportOptions) -> ReportBuilder<'_> {
         let Self { older, newer, receipts, host, layout, sources } = self;
         model::draft(extent, older.as_deref(), newer, receipts, host, layout, sources.clone())
     }
@@ -147,7 +147,7 @@ impl Collector {
     ///
     /// If events of the kernel cannot be waited for.
     pub async fn wait(&mut self, ticks: &mut time::Interval) -> Result<()> {
-        while self.wait_or_hear(ticks).await? != Woken::Tick {}
+        while self.wait_for_event_or_tick(ticks).await? != Woken::Tick {}
         Ok(())
     }
 
@@ -156,14 +156,14 @@ impl Collector {
     /// # Errors
     ///
     /// If events of the kernel cannot be waited for.
-    pub async fn wait_or_hear(&mut self, ticks: &mut time::Interval) -> Result<Woken> {
+    pub async fn wait_for_event_or_tick(&mut self, ticks: &mut time::Interval) -> Result<Woken> {
         tokio::select! {
             biased;
             _ = ticks.tick() => Ok(Woken::Tick),
-            news = self.sampler.news() => {
+            news = self.sampler.wait_for_events() => {
                 news.context("cannot wait for events of the kernel")?;
-                self.sampler.hear();
-                Ok(Woken::News)
+                self.sampler.drain_events();
+                Ok(Woken::Event)
             }
         }
     }
@@ -210,9 +210,9 @@ impl Collector {
     }
 
     /// The same, before it is made a report of.
-    pub fn picture(&self, older: Option<&Arc<Sample>>, newer: &Arc<Sample>) -> Picture {
+    pub fn picture(&self, older: Option<&Arc<Sample>>, newer: &Arc<Sample>) -> SamplePair {
         let Sampler { registry, receipts, .. } = &self.sampler;
-        Picture {
+        SamplePair {
             older: older.map(Arc::clone),
             newer: Arc::clone(newer),
             receipts: receipts.clone(),
@@ -270,7 +270,7 @@ fn start(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<
     // The kernel's type information took some MiB.
     give_memory_back();
     let receipts = Receipts::new(common.receipts, common.receipt_ttl);
-    let books = (BlockBooks::new(diskstats), SegmentBooks::new(&common.proc_root));
+    let books = (BlockReconciler::new(diskstats), SegmentReconciler::new(&common.proc_root));
     let devices = Devices::new(&common.sys_root);
     let mut sampler = Sampler::new(registry, kernel, host, devices, books, receipts);
     sampler.memory_stat_interval = common.memory_stat_interval;

@@ -10,8 +10,8 @@ use crate::{
     cgroup::{CgroupFiles, Version, file::descriptor_limit},
     identity::{Group, Status},
     kernel::{Bios, Kernel, SocketIds, Sockets, Table},
-    registry::{Registry, Tracked},
-    sample::{Proof, Tally},
+    registry::{Registry, TrackedCgroup},
+    sample::{Reconciliation, Tally},
 };
 
 /// The source of every family.
@@ -144,8 +144,8 @@ impl Source {
 pub fn sources(
     registry: &Registry,
     kernel: &Kernel,
-    blocks: Option<&Proof>,
-    segments: Option<&Proof>,
+    blocks: Option<&Reconciliation>,
+    segments: Option<&Reconciliation>,
 ) -> Sources {
     BTreeMap::from([
         (Family::Cpu, files(registry, "cpuacct", "cpuacct.usage, cpuacct.stat", "cpu.stat")),
@@ -229,7 +229,7 @@ fn sockets(registry: &Registry, kernel: &Kernel) -> Source {
     }
 }
 
-fn tcp(kernel: &Kernel, proof: Option<&Proof>) -> Source {
+fn tcp(kernel: &Kernel, proof: Option<&Reconciliation>) -> Source {
     const RETRANSMITS: &str = "tp_btf/tcp_retransmit_skb";
     const CONNECTIONS: &str = "tp_btf/inet_sock_set_state";
     let unseen = proof.and_then(|proof| losses(proof, "TCP segments sent again"));
@@ -249,7 +249,7 @@ fn tcp(kernel: &Kernel, proof: Option<&Proof>) -> Source {
     Source { reconciled: proof.map(|proof| reconciled(proof, with)), ..found }
 }
 
-fn block(registry: &Registry, kernel: &Kernel, proof: Option<&Proof>) -> Source {
+fn block(registry: &Registry, kernel: &Kernel, proof: Option<&Reconciliation>) -> Source {
     const SOURCE: &str = "tp_btf/block_rq_complete";
     let Some(reason) = &kernel.block_reason else {
         let bios = match &kernel.extras.bios {
@@ -312,7 +312,7 @@ fn block_gaps(registry: &Registry, kernel: &Kernel) -> Vec<String> {
             read.bytes, write.bytes
         ));
     }
-    let above = |tracked: &&Tracked| {
+    let above = |tracked: &&TrackedCgroup| {
         tracked.files.as_ref().is_some_and(|files| files.io_charged_to().is_some())
     };
     match registry.tracked().filter(above).count() {
@@ -336,7 +336,7 @@ fn block_gaps(registry: &Registry, kernel: &Kernel) -> Vec<String> {
 }
 
 /// What happened and no program saw.
-fn losses(proof: &Proof, what: &str) -> Option<String> {
+fn losses(proof: &Reconciliation, what: &str) -> Option<String> {
     let Tally { expected, lost, .. } = proof.total;
     (lost > 0).then(|| {
         let percent = lost as f64 / expected.max(1) as f64 * 100.0;
@@ -347,8 +347,8 @@ fn losses(proof: &Proof, what: &str) -> Option<String> {
     })
 }
 
-fn reconciled(proof: &Proof, with: &'static str) -> Reconciled {
-    let Proof { since, total, covered, uncovered, .. } = proof;
+fn reconciled(proof: &Reconciliation, with: &'static str) -> Reconciled {
+    let Reconciliation { since, total, covered, uncovered, .. } = proof;
     Reconciled {
         with: with.into(),
         since: *since,

@@ -17,7 +17,7 @@ use tare::identity::{Allowed, Names, Socket, Sockets};
 use tare::kernel::{Kernel, Options};
 use tare::network::Namespaces;
 use tare::registry::{Follow, Registry};
-use tare::sample::{BlockBooks, Receipts, Sampler, SegmentBooks};
+use tare::sample::{BlockReconciler, Receipts, Sampler, SegmentReconciler};
 
 /// The system's allocator, which counts what each thread asks for.
 struct Counting;
@@ -133,7 +133,7 @@ fn sampler(cgroup_root: Option<&Path>, follow: Follow) -> Sampler {
     });
     let receipts = Receipts::new(0, Duration::ZERO);
     let host = HostFiles::open(proc).unwrap();
-    let books = (BlockBooks::new(Diskstats::open(proc).unwrap()), SegmentBooks::new(proc));
+    let books = (BlockReconciler::new(Diskstats::open(proc).unwrap()), SegmentReconciler::new(proc));
     Sampler::new(registry, kernel, host, Devices::new(Path::new("/sys")), books, receipts)
 }
 

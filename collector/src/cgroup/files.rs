@@ -11,7 +11,7 @@ use crate::cgroup::memory::{MemoryFiles, MemoryUsage};
 use crate::cgroup::mounts::Hierarchies;
 use crate::cgroup::pids::PidsFiles;
 use crate::cgroup::pressure::{PressureFiles, Pressures};
-use crate::cgroup::seldom::{Seldom, SeldomFiles};
+use crate::cgroup::settings::{Settings, SettingsFiles};
 use crate::cgroup::state::{CgroupState, StateFiles};
 
 /// How soon a cgroup that does not run is read whole. In between only its CPU time, which shows
@@ -37,7 +37,7 @@ pub struct CgroupFiles {
     pids: Option<PidsFiles>,
     state: Option<StateFiles>,
     io: Option<IoFiles>,
-    seldom: SeldomFiles,
+    settings: SettingsFiles,
     io_charged_to: Option<String>,
     tasks: Option<u64>,
     last_state: CgroupState,
@@ -90,7 +90,7 @@ impl CgroupFiles {
             io: None,
             pressure: None,
             state: None,
-            seldom: SeldomFiles::find(hierarchies, path),
+            settings: SettingsFiles::find(hierarchies, path),
             io_charged_to: None,
             tasks: None,
             last_state: CgroupState::default(),
@@ -150,7 +150,7 @@ impl CgroupFiles {
     /// Has the next reads go to the files, whatever their pace.
     pub fn expire(&mut self) {
         self.whole_due = None;
-        self.seldom.expire();
+        self.settings.expire();
         if let Some(files) = &mut self.pressure {
             files.expire();
         }
@@ -253,20 +253,20 @@ impl CgroupFiles {
         Ok(self.last_state)
     }
 
-    /// Reads settings, limits and peaks, if that is due; [`CgroupFiles::seldom`] has them.
+    /// Reads settings, limits and peaks, if that is due; [`CgroupFiles::settings`] has them.
     ///
     /// # Errors
     ///
-    /// As [`SeldomFiles::read_seldom`].
-    pub fn read_seldom(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
-        let is_read = self.seldom.read_seldom(self.ran_since_settings, now, buffer)?;
+    /// As [`SettingsFiles::read_settings`].
+    pub fn read_settings(&mut self, now: Instant, buffer: &mut Vec<u8>) -> Result<(), ReadError> {
+        let is_read = self.settings.read_settings(self.ran_since_settings, now, buffer)?;
         self.ran_since_settings &= !is_read;
         Ok(())
     }
 
     /// Settings, limits and peaks as they were read last.
-    pub fn seldom(&self) -> &Arc<Seldom> {
-        self.seldom.latest()
+    pub fn settings(&self) -> &Arc<Settings> {
+        self.settings.latest()
     }
 
     /// Reads the block I/O into `out`. `false`, and no devices, without a source: the I/O is

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crate::cgroup::error::ReadError;
 use crate::cgroup::file::{KeptFile, read_once};
 use crate::cgroup::mounts::{Hierarchies, Version};
-use crate::cgroup::seldom::V1_UNLIMITED;
+use crate::cgroup::settings::V1_UNLIMITED;
 use crate::cgroup::stat_table::StatTable;
 use crate::cgroup::text::named_numbers;
 use crate::cgroup::walk::below;

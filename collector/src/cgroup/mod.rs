@@ -15,7 +15,7 @@ pub mod mounts;
 pub mod pids;
 pub mod pressure;
 pub mod processes;
-pub mod seldom;
+pub mod settings;
 pub mod stat_kinds;
 pub mod stat_table;
 pub mod state;
@@ -35,7 +35,7 @@ pub use mounts::{
 pub use pids::PidsFiles;
 pub use pressure::{Pressure, PressureFiles, Pressures, Stall, parse_pressure};
 pub use processes::{first_pid, has_processes};
-pub use seldom::{CpuSettings, MemorySettings, Seldom, SeldomFiles};
+pub use settings::{CpuSettings, MemorySettings, Settings, SettingsFiles};
 pub use stat_kinds::{StatKind, stat_kind};
 pub use stat_table::StatTable;
 pub use state::{CgroupState, StateFiles};

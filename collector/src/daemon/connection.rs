@@ -13,7 +13,7 @@ use tokio::{
     time::{self, Sleep},
 };
 
-use crate::daemon::shot::State;
+use crate::daemon::published::State;
 
 /// How long a client may take none of what is written to it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -18,10 +18,10 @@ use tokio::{
 };
 
 use crate::{
-    collector::Picture,
-    daemon::{routes::Service, shot::Shot},
+    collector::SamplePair,
+    daemon::{routes::Service, published::Published},
     model::{Container, Ended, Kind},
-    registry::{Serial, Tracked},
+    registry::{InstanceId, TrackedCgroup},
     sample::Usage,
 };
 
@@ -64,9 +64,9 @@ impl Events {
 
     /// A container's cgroup was made. The sampling loop says so as soon as it hears of it: a name,
     /// numbers and processes come later.
-    pub(super) fn created(&self, tracked: &Tracked) {
-        let Tracked { member, startup, .. } = tracked;
-        if member.older_than_us || self.sender.receiver_count() == 0 {
+    pub(super) fn created(&self, tracked: &TrackedCgroup) {
+        let TrackedCgroup { member, startup, .. } = tracked;
+        if member.preexisting || self.sender.receiver_count() == 0 {
             return;
         }
         if let Some(identity) = member.identity.as_ref().filter(|_| member.is_container()) {
@@ -121,8 +121,8 @@ pub(super) async fn tell(service: Rc<Service>) {
 /// What events are found by.
 #[derive(Debug, Default, PartialEq)]
 struct Known {
-    alive: HashMap<Serial, Seen>,
-    ended: HashMap<Serial, Seen>,
+    alive: HashMap<InstanceId, Seen>,
+    ended: HashMap<InstanceId, Seen>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -133,13 +133,13 @@ struct Seen {
 
 #[derive(Debug, PartialEq)]
 enum Change {
-    Started(Serial),
-    Ended(Serial),
-    OutOfMemory(Serial),
+    Started(InstanceId),
+    Ended(InstanceId),
+    OutOfMemory(InstanceId),
 }
 
 impl Known {
-    fn of(picture: &Picture) -> Self {
+    fn of(picture: &SamplePair) -> Self {
         let seen = |usage: &Usage| {
             let last_oom_kill = usage.oom_kill.as_ref().map(|kill| kill.at);
             let seen = Seen { oom_kills: usage.memory.events.oom_kill, last_oom_kill };
@@ -156,7 +156,7 @@ impl Known {
     /// in the receipts.
     fn changes(&self, now: &Self) -> Vec<Change> {
         let Self { alive, ended } = self;
-        let is_new = |serial: &Serial| !alive.contains_key(serial) && !ended.contains_key(serial);
+        let is_new = |serial: &InstanceId| !alive.contains_key(serial) && !ended.contains_key(serial);
         let mut serials: Vec<_> = now.alive.keys().chain(now.ended.keys()).copied().collect();
         serials.sort_unstable();
         serials.dedup();
@@ -189,15 +189,15 @@ impl Seen {
     }
 }
 
-fn send(service: &Service, shot: &Arc<Shot>, changes: &[Change]) {
+fn send(service: &Service, shot: &Arc<Published>, changes: &[Change]) {
     let report = service.report(shot);
-    let Picture { newer, receipts, .. } = &shot.picture;
+    let SamplePair { newer, receipts, .. } = &shot.picture;
     // Rows come in the order of what they were made of.
     let containers = newer.usages.iter().filter(|usage| usage.member.is_container());
     let rows = report.containers.iter().filter(|row| row.kind == Kind::Container);
-    let alive: HashMap<Serial, &Container> = serials(containers).zip(rows).collect();
+    let alive: HashMap<InstanceId, &Container> = serials(containers).zip(rows).collect();
     let last = receipts.iter().rev().map(|receipt| &receipt.usage);
-    let ended: HashMap<Serial, &Ended> = serials(last).zip(&report.ended).collect();
+    let ended: HashMap<InstanceId, &Ended> = serials(last).zip(&report.ended).collect();
     let row = |serial| {
         let of_ended = || ended.get(serial).map(|ended| &ended.container);
         alive.get(serial).copied().or_else(of_ended)
@@ -221,7 +221,7 @@ fn send(service: &Service, shot: &Arc<Shot>, changes: &[Change]) {
     }
 }
 
-fn serials<'a>(usages: impl Iterator<Item = &'a Usage>) -> impl Iterator<Item = Serial> {
+fn serials<'a>(usages: impl Iterator<Item = &'a Usage>) -> impl Iterator<Item = InstanceId> {
     usages.map(|usage| usage.member.serial)
 }
 
@@ -232,7 +232,7 @@ mod tests {
     fn known(alive: &[(u64, u64)], ended: &[(u64, u64)]) -> Known {
         let seen = |(serial, oom_kills): &(u64, u64)| {
             let seen = Seen { oom_kills: Some(*oom_kills), last_oom_kill: None };
-            (Serial(*serial), seen)
+            (InstanceId(*serial), seen)
         };
         Known { alive: alive.iter().map(seen).collect(), ended: ended.iter().map(seen).collect() }
     }
@@ -243,12 +243,12 @@ mod tests {
         assert_eq!(before.changes(&before), []);
         let now = known(&[(2, 1), (4, 0)], &[(0, 0), (1, 0), (3, 1)]);
         let expected = [
-            Change::Ended(Serial(1)),
-            Change::OutOfMemory(Serial(2)),
-            Change::Started(Serial(3)),
-            Change::OutOfMemory(Serial(3)),
-            Change::Ended(Serial(3)),
-            Change::Started(Serial(4)),
+            Change::Ended(InstanceId(1)),
+            Change::OutOfMemory(InstanceId(2)),
+            Change::Started(InstanceId(3)),
+            Change::OutOfMemory(InstanceId(3)),
+            Change::Ended(InstanceId(3)),
+            Change::Started(InstanceId(4)),
         ];
         assert_eq!(before.changes(&now), expected);
         assert_eq!(now.changes(&now), []);

@@ -15,8 +15,8 @@ use serde::Serialize;
 use crate::{
     collector::give_memory_back,
     config::Run,
-    daemon::{answers::Pages, shot::Shot},
-    model::{Extent, Report, Snapshot},
+    daemon::{answers::Pages, published::Published},
+    model::{ReportOptions, Report, Snapshot},
     output::{
         Scope,
         filter::Filters,
@@ -39,7 +39,7 @@ pub(super) enum Page {
 /// What was made of the latest sample.
 #[derive(Default)]
 pub(super) struct Formatted {
-    shot: Option<Arc<Shot>>,
+    shot: Option<Arc<Published>>,
     report: Option<Rc<Report>>,
     scrapes: HashMap<Exposition, Arc<Scrape>>,
     bodies: HashMap<(Page, bool), Bytes>,
@@ -47,7 +47,7 @@ pub(super) struct Formatted {
 
 impl Formatted {
     /// The report of a sample.
-    pub(super) fn report(&mut self, shot: &Arc<Shot>, scope: Scope) -> Rc<Report> {
+    pub(super) fn report(&mut self, shot: &Arc<Published>, scope: Scope) -> Rc<Report> {
         let make = || {
             let mut report = shot.picture.report();
             select::narrow(&mut report, scope, &Filters::default());
@@ -57,7 +57,7 @@ impl Formatted {
     }
 
     /// A snapshot that looks back to the sample before.
-    pub(super) fn snapshot(shot: &Shot, scope: Scope) -> Snapshot {
+    pub(super) fn snapshot(shot: &Published, scope: Scope) -> Snapshot {
         let mut snapshot = shot.picture.snapshot();
         select::narrow(&mut snapshot.report, scope, &Filters::default());
         snapshot.prune();
@@ -67,7 +67,7 @@ impl Formatted {
     /// A body, compressed if that is wanted.
     pub(super) fn body(
         &mut self,
-        shot: &Arc<Shot>,
+        shot: &Arc<Published>,
         page: Page,
         gzip: bool,
         run: &Run,
@@ -96,7 +96,7 @@ impl Formatted {
     /// all of them is never there.
     fn scrape(
         &mut self,
-        shot: &Arc<Shot>,
+        shot: &Arc<Published>,
         exposition: Exposition,
         run: &Run,
         own: impl FnOnce() -> Own,
@@ -113,7 +113,7 @@ impl Formatted {
 
     fn json(
         &mut self,
-        shot: &Arc<Shot>,
+        shot: &Arc<Published>,
         page: Page,
         gzip: bool,
         scope: Scope,
@@ -128,13 +128,13 @@ impl Formatted {
         match page {
             Page::Containers => document(&self.report(shot, scope).containers, gzip),
             Page::Ended => document(&self.report(shot, scope).ended, gzip),
-            Page::Host => document(&shot.picture.draft(Extent::FRAME).frame.host, gzip),
-            _ => document(&shot.picture.draft(Extent::FRAME).frame.sources, gzip),
+            Page::Host => document(&shot.picture.draft(ReportOptions::FRAME).frame.host, gzip),
+            _ => document(&shot.picture.draft(ReportOptions::FRAME).frame.sources, gzip),
         }
     }
 
     /// What was made of this sample, and nothing of another.
-    fn of(&mut self, shot: &Arc<Shot>) -> &mut Self {
+    fn of(&mut self, shot: &Arc<Published>) -> &mut Self {
         if self.shot.as_ref().is_none_or(|known| !Arc::ptr_eq(known, shot)) {
             *self = Self { shot: Some(Arc::clone(shot)), ..Self::default() };
         }
@@ -143,7 +143,7 @@ impl Formatted {
 
     /// Forgets everything if it is of an older sample than this one. Between two scrapes nothing is
     /// held that only scrapes need.
-    pub(super) fn forget_all_but(&mut self, shot: &Arc<Shot>) {
+    pub(super) fn forget_all_but(&mut self, shot: &Arc<Published>) {
         if self.shot.as_ref().is_some_and(|known| !Arc::ptr_eq(known, shot)) {
             *self = Self::default();
             give_memory_back();

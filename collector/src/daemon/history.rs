@@ -13,7 +13,7 @@ use crate::{
     daemon::ring::Ring,
     identity::Details,
     model::{Ends, POINT_FIELDS, Point, Window, point},
-    registry::{Member, Serial},
+    registry::{Instance, InstanceId},
     sample::Sample,
 };
 
@@ -25,7 +25,7 @@ pub(super) struct History {
     moments: VecDeque<Moment>,
     /// How many samples were forgotten: the number of the oldest one in `moments`.
     forgotten: u64,
-    lives: BTreeMap<Serial, Life>,
+    lives: BTreeMap<InstanceId, Life>,
 }
 
 /// What is kept of a sample but for its containers.
@@ -39,7 +39,7 @@ struct Moment {
 }
 
 struct Life {
-    member: Arc<Member>,
+    member: Arc<Instance>,
     details: Option<Arc<Details>>,
     /// The number of the sample of its first row.
     first: u64,
@@ -224,7 +224,7 @@ impl History {
 
     fn size(&self) -> usize {
         const ENTRY: usize =
-            size_of::<(Serial, Life)>() - size_of::<Ring<{ POINT_FIELDS.len() }>>();
+            size_of::<(InstanceId, Life)>() - size_of::<Ring<{ POINT_FIELDS.len() }>>();
         let moments = self.moments.capacity() * size_of::<Moment>();
         self.lives.values().fold(moments, |sum, life| sum + ENTRY + life.ring.size())
     }

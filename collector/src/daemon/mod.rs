@@ -1,7 +1,7 @@
 //! `tare run`: samples at a steady pace, keeps recent history and receipts, and serves them.
 //!
 //! This thread samples and does nothing else; another one serves. What passes between them is the
-//! latest `Shot`: reports are made and written only where somebody asks.
+//! latest `Published`: reports are made and written only where somebody asks.
 
 mod access;
 mod answers;
@@ -20,7 +20,7 @@ mod ring;
 mod routes;
 mod server;
 mod settings;
-mod shot;
+mod published;
 mod tls;
 mod windows;
 
@@ -39,7 +39,7 @@ use tokio::{
 };
 
 use self::{
-    budget::Budget, listen::Listeners, server::Server, settings::Settings, shot::State,
+    budget::Budget, listen::Listeners, server::Server, settings::Settings, published::State,
     windows::Windows,
 };
 use crate::{
@@ -143,8 +143,8 @@ impl Daemon {
         let mut last = Instant::now();
         loop {
             tokio::select! {
-                woken = self.collector.wait_or_hear(&mut ticks) => {
-                    if woken.context("the sampling loop")? == Woken::News {
+                woken = self.collector.wait_for_event_or_tick(&mut ticks) => {
+                    if woken.context("the sampling loop")? == Woken::Event {
                         self.tell_births();
                         continue;
                     }

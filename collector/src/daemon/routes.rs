@@ -18,7 +18,7 @@ use crate::{
         history::Missing,
         process, query,
         settings::Settings,
-        shot::{Shot, State},
+        published::{Published, State},
     },
     model::Report,
     output::{
@@ -128,7 +128,7 @@ impl Service {
         self.with_latest(|shot| self.page(shot, page, request))
     }
 
-    fn page<B>(&self, shot: &Arc<Shot>, page: Page, request: &Request<B>) -> Answer {
+    fn page<B>(&self, shot: &Arc<Published>, page: Page, request: &Request<B>) -> Answer {
         let gzip = query::accepts_gzip(header_text(request, header::ACCEPT_ENCODING));
         let own = || Own {
             sampling: shot.sampling.clone(),
@@ -228,7 +228,7 @@ impl Service {
         }
     }
 
-    fn with_latest(&self, answer: impl FnOnce(&Arc<Shot>) -> Answer) -> Answer {
+    fn with_latest(&self, answer: impl FnOnce(&Arc<Published>) -> Answer) -> Answer {
         match self.state.latest() {
             Some(shot) => answer(&shot),
             None => failure(StatusCode::SERVICE_UNAVAILABLE, "no sample yet"),
@@ -236,12 +236,12 @@ impl Service {
     }
 
     /// Forgets what was made of older samples than this one.
-    pub(super) fn forget_all_but(&self, shot: &Arc<Shot>) {
+    pub(super) fn forget_all_but(&self, shot: &Arc<Published>) {
         self.formatted.borrow_mut().forget_all_but(shot);
     }
 
     /// The report of a sample, made at most once.
-    pub(super) fn report(&self, shot: &Arc<Shot>) -> Rc<Report> {
+    pub(super) fn report(&self, shot: &Arc<Published>) -> Rc<Report> {
         let scope = self.settings().run.scope;
         self.formatted.borrow_mut().report(shot, scope)
     }

@@ -29,7 +29,7 @@ use crate::{
         privileges,
         routes::Service,
         settings::Settings,
-        shot::State,
+        published::State,
     },
     recurring::is_worth_telling,
 };

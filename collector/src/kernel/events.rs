@@ -1,4 +1,4 @@
-//! What happens to cgroups, told by the kernel in order.
+//! LifecycleEventKind happens to cgroups, told by the kernel in order.
 
 use std::{
     io,
@@ -17,22 +17,22 @@ use crate::kernel::mapping::Mapping;
 
 /// One event of one cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CgroupEvent {
+pub struct LifecycleEvent {
     /// Id of the hierarchy; 0 is cgroup2.
     pub hierarchy: u32,
     /// Inode of the cgroup's directory.
     pub cgroup_id: u64,
     /// `CLOCK_MONOTONIC`.
     pub at_nanoseconds: u64,
-    /// What happened.
-    pub what: What,
+    /// LifecycleEventKind happened.
+    pub kind: LifecycleEventKind,
 }
 
-/// What happened to a cgroup.
+/// LifecycleEventKind happened to a cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
+pub enum LifecycleEventKind {
     /// It was made.
-    Made {
+    Created {
         /// Inode of its parent's directory.
         parent_id: u64,
         /// Below the root of the hierarchy; `None` if too long to be told.
@@ -105,7 +105,7 @@ impl Events {
     }
 
     /// The next event. No system call.
-    pub fn pop(&mut self) -> Option<CgroupEvent> {
+    pub fn pop(&mut self) -> Option<LifecycleEvent> {
         loop {
             let record = self.ring.next()?;
             if let Some(event) = parse(&record) {
@@ -121,24 +121,24 @@ impl Events {
     }
 }
 
-fn parse(record: &[u8]) -> Option<CgroupEvent> {
+fn parse(record: &[u8]) -> Option<LifecycleEvent> {
     let event = Event::from_bytes(record)?;
     let Event { hierarchy, cgroup_id, at_nanoseconds, pid, namespace, .. } = event;
-    let what = match event.kind {
-        event::EVENT_MADE => What::Made {
+    let kind = match event.kind {
+        event::EVENT_MADE => LifecycleEventKind::Created {
             parent_id: event.parent_id,
             path: Made::path(record).and_then(|path| String::from_utf8(path.to_vec()).ok()),
         },
-        event::EVENT_REMOVED => What::Removed,
-        event::EVENT_EMPTIED => What::Emptied,
-        event::EVENT_POPULATED => What::Populated,
-        event::EVENT_ATTACHED => What::Attached { pid },
-        event::EVENT_EXECUTED => What::Executed { pid, namespace },
-        event::EVENT_LISTENING => What::Listening,
-        event::EVENT_OOM_KILL => What::OomKill { pid, command: command(event.command) },
+        event::EVENT_REMOVED => LifecycleEventKind::Removed,
+        event::EVENT_EMPTIED => LifecycleEventKind::Emptied,
+        event::EVENT_POPULATED => LifecycleEventKind::Populated,
+        event::EVENT_ATTACHED => LifecycleEventKind::Attached { pid },
+        event::EVENT_EXECUTED => LifecycleEventKind::Executed { pid, namespace },
+        event::EVENT_LISTENING => LifecycleEventKind::Listening,
+        event::EVENT_OOM_KILL => LifecycleEventKind::OomKill { pid, command: command(event.command) },
         _ => return None,
     };
-    Some(CgroupEvent { hierarchy, cgroup_id, at_nanoseconds, what })
+    Some(LifecycleEvent { hierarchy, cgroup_id, at_nanoseconds, kind })
 }
 
 fn command(words: [u64; 2]) -> String {
@@ -173,25 +173,25 @@ mod tests {
         path[..11].copy_from_slice(b"/docker/abc");
         record.extend(path);
         let told = parse(&record).unwrap();
-        let made = |path: Option<&str>| What::Made { parent_id: 3, path: path.map(str::to_owned) };
-        assert_eq!((told.cgroup_id, told.what), (7, made(Some("/docker/abc"))));
+        let made = |path: Option<&str>| LifecycleEventKind::Created { parent_id: 3, path: path.map(str::to_owned) };
+        assert_eq!((told.cgroup_id, told.kind), (7, made(Some("/docker/abc"))));
 
         let start = record.len() - event::PATH_MAX;
         record[start..].fill(b'x');
-        assert_eq!(parse(&record).unwrap().what, made(None));
+        assert_eq!(parse(&record).unwrap().kind, made(None));
         record.truncate(start);
-        assert_eq!(parse(&record).unwrap().what, made(None));
+        assert_eq!(parse(&record).unwrap().kind, made(None));
     }
 
     #[test]
     fn an_oom_kill_names_its_victim() {
         let mut event = Event { kind: event::EVENT_OOM_KILL, pid: 42, ..Event::default() };
         event.command[0] = u64::from_ne_bytes(*b"java\0\0\0\0");
-        let what = What::OomKill { pid: 42, command: "java".to_owned() };
-        assert_eq!(parse(&bytes(&event)).unwrap().what, what);
+        let what = LifecycleEventKind::OomKill { pid: 42, command: "java".to_owned() };
+        assert_eq!(parse(&bytes(&event)).unwrap().kind, what);
         event.command = [*b"01234567", *b"89abcdef"].map(u64::from_ne_bytes);
-        let what = What::OomKill { pid: 42, command: "0123456789abcdef".to_owned() };
-        assert_eq!(parse(&bytes(&event)).unwrap().what, what);
+        let what = LifecycleEventKind::OomKill { pid: 42, command: "0123456789abcdef".to_owned() };
+        assert_eq!(parse(&bytes(&event)).unwrap().kind, what);
     }
 
     proptest::proptest! {

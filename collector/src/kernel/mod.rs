@@ -26,7 +26,7 @@ use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
 pub use self::{
     block::{Bios, Extras},
-    events::{CgroupEvent, Events, What},
+    events::{LifecycleEvent, Events, LifecycleEventKind},
     facts::{BtfFacts, Facts, SocketIds},
     inventory::{LoadedMap, LoadedProgram},
     plan::Sockets,
@@ -41,7 +41,7 @@ use crate::{
     timing::{self, timed},
 };
 
-/// What the kernel side needs to know of the user's wishes and of the host.
+/// LifecycleEventKind the kernel side needs to know of the user's wishes and of the host.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Why the kernel is to be left alone, if it is.
@@ -62,7 +62,7 @@ pub struct Options {
     pub watched_block: Option<u32>,
 }
 
-/// What runs in the kernel on our behalf. Dropping it detaches and frees everything.
+/// LifecycleEventKind runs in the kernel on our behalf. Dropping it detaches and frees everything.
 pub struct Kernel {
     /// Counters of sockets by cgroup id ([`Options::socket_ids`]).
     pub net: Option<Table<NetCell>>,
@@ -70,7 +70,7 @@ pub struct Kernel {
     pub block: Option<Table<BlockCell>>,
     /// Latencies of block requests, by slot of `block`.
     pub latency: Option<Cells<LatencyCell>>,
-    /// What is counted of block I/O besides completed requests.
+    /// LifecycleEventKind is counted of block I/O besides completed requests.
     pub extras: Extras,
     /// How the socket view is taken, or why it is not.
     pub sockets: Result<Sockets, String>,
@@ -82,11 +82,11 @@ pub struct Kernel {
     pub connections_reason: Option<String>,
     /// Why block requests are not counted.
     pub block_reason: Option<String>,
-    /// What happens to cgroups.
+    /// LifecycleEventKind happens to cgroups.
     pub events: Option<Events>,
     /// Why events are not told, or not all of them.
     pub events_reason: Option<String>,
-    /// What the kernel offers; `None` if it was not looked at.
+    /// LifecycleEventKind the kernel offers; `None` if it was not looked at.
     pub facts: Option<Facts>,
     /// The maps that were made.
     pub maps: Vec<LoadedMap>,

@@ -168,7 +168,7 @@ fn counted(
     Block {
         source: Some("bpf".into()),
         reason: sample.block_is_v1.then(|| WRITEBACK.to_owned()),
-        since: since.filter(|_| !usage.block_is_whole),
+        since: since.filter(|_| !usage.block_has_baseline),
         details_since: since,
         total: total(&devices, count(&BlockCell::default(), sample, true)),
         latency: Some(latency(usage, sample)),

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use tare_ebpf::NetCell;
 
 use crate::{
-    cgroup::{MemoryUsage, Seldom},
+    cgroup::{MemoryUsage, Settings},
     host::HostFacts,
     identity::{self, PodDetails},
     kernel,
@@ -28,7 +28,7 @@ pub const NEIGHBOURS_MAX: usize = 64;
 
 /// How much of a report is wanted.
 #[derive(Clone, Copy, Debug)]
-pub struct Extent {
+pub struct ReportOptions {
     /// Whether it has rates, which need the sample before.
     pub rates: bool,
     /// Whether it says who shares a network namespace with whom.
@@ -39,7 +39,7 @@ pub struct Extent {
     pub parents: bool,
 }
 
-impl Extent {
+impl ReportOptions {
     /// All that is shown.
     pub const WHOLE: Self =
         Self { rates: true, neighbours: true, ended_max: usize::MAX, parents: false };
@@ -50,13 +50,13 @@ impl Extent {
 
 /// A report whose containers are made when they are asked for, one after the other: those of
 /// thousands take much memory.
-pub struct Draft<'a> {
+pub struct ReportBuilder<'a> {
     /// Everything else; it holds no containers.
     pub frame: Report,
     pair: Pair<'a>,
 }
 
-impl Draft<'_> {
+impl ReportBuilder<'_> {
     /// Makes the containers of some kinds, in no promised order.
     pub fn containers(&self, wanted: impl Fn(Kind) -> bool) -> impl Iterator<Item = Container> {
         let usages = self.pair.newer.usages.iter().filter(move |usage| wanted(kind(usage)));
@@ -74,14 +74,14 @@ impl Draft<'_> {
 
 /// Derives what people read out from a sample and, for rates, one taken before it.
 pub fn draft<'a>(
-    extent: Extent,
+    extent: ReportOptions,
     older: Option<&'a Sample>,
     newer: &'a Sample,
     receipts: &Receipts,
     facts: &HostFacts,
     cgroup_layout: &'static str,
     sources: Sources,
-) -> Draft<'a> {
+) -> ReportBuilder<'a> {
     let older = older.filter(|_| extent.rates);
     let elapsed = older.map(|older| newer.taken_at.saturating_duration_since(older.taken_at));
     let pair = Pair {
@@ -104,7 +104,7 @@ pub fn draft<'a>(
         containers: Vec::new(),
         ended: ended.map(|receipt| pair.ended(receipt)).collect(),
     };
-    Draft { frame, pair }
+    ReportBuilder { frame, pair }
 }
 
 /// What rows are made of.
@@ -198,9 +198,9 @@ impl Pair<'_> {
         let before = before.and_then(|before| before.cpu.usage_nanoseconds);
         let used =
             before.zip(now.usage_nanoseconds).map(|(before, now)| now.saturating_sub(before));
-        let settings = &usage.seldom.cpu;
+        let settings = &usage.settings.cpu;
         let per_cpu: Vec<f64> =
-            usage.seldom.per_cpu_nanoseconds.iter().copied().map(seconds).collect();
+            usage.settings.per_cpu_nanoseconds.iter().copied().map(seconds).collect();
         Cpu {
             usage_seconds: now.usage_nanoseconds.map(seconds),
             user_seconds: now.user_nanoseconds.map(seconds),
@@ -268,7 +268,7 @@ impl Pair<'_> {
 
     /// When the kernel began to count for a member that was there before.
     fn since(&self, usage: &Usage) -> Option<Timestamp> {
-        usage.member.older_than_us.then_some(self.newer.counting_since)
+        usage.member.preexisting.then_some(self.newer.counting_since)
     }
 }
 
@@ -316,7 +316,7 @@ fn memory(member: &Usage, sample: &Sample) -> Memory {
     let usage = &member.memory;
     let working_set = working_set(usage);
     // No limit, or one above what there is, is the host's memory.
-    let limits = &member.seldom.memory;
+    let limits = &member.settings.memory;
     let own = [limits.max_bytes, limits.tightest_max_bytes, usage.hierarchical_limit_bytes()];
     let limit = match (own.into_iter().flatten().min(), host_bytes) {
         (Some(limit), Some(host)) => Some(limit.min(host)),
@@ -348,7 +348,7 @@ fn memory(member: &Usage, sample: &Sample) -> Memory {
         events_local: resources::local_memory_events(&usage.events_local),
         stat_at: usage.stat_read_at.map(|at| sample.time_of(at)),
         limits: resources::memory_limits(limits),
-        huge_pages: resources::huge_pages(&member.seldom),
+        huge_pages: resources::huge_pages(&member.settings),
         pressure: resources::pressure(member.pressures.memory),
         stat: usage.stat.clone(),
     }
@@ -386,7 +386,7 @@ pub(super) fn socket_bytes(usage: &Usage, sample: &Sample) -> Option<(u64, u64)>
 
 /// Peaks are read seldom: what was seen since is one too.
 fn pids(usage: &Usage) -> Pids {
-    let Seldom { pids_limit, pids_peak, pids_limit_hits, .. } = *usage.seldom;
+    let Settings { pids_limit, pids_peak, pids_limit_hits, .. } = *usage.settings;
     Pids {
         current: usage.pids,
         peak: pids_peak.map(|peak| peak.max(usage.pids.unwrap_or(0))),

@@ -98,17 +98,17 @@ mod tests {
     use crate::{
         cgroup::CpuUsage,
         host::{CpuTimes, HostFacts, HostMemory, HostUsage},
-        model::{Extent, Report},
+        model::{ReportOptions, Report},
         sample::Receipts,
     };
 
-    fn report(extent: Extent, sample: &Sample) -> Report {
+    fn report(extent: ReportOptions, sample: &Sample) -> Report {
         let (receipts, facts) = (Receipts::new(0, Duration::ZERO), HostFacts::default());
         crate::model::draft(extent, None, sample, &receipts, &facts, "v2", BTreeMap::new()).report()
     }
 
     fn parents(sample: &Sample) -> Vec<Container> {
-        report(Extent { parents: true, ..Extent::WHOLE }, sample).parents
+        report(ReportOptions { parents: true, ..ReportOptions::WHOLE }, sample).parents
     }
 
     #[test]
@@ -161,7 +161,7 @@ mod tests {
         let draft = |extent| {
             crate::model::draft(extent, None, &sample, &receipts, &facts, "v2", BTreeMap::new())
         };
-        let (whole, bare) = (draft(Extent::WHOLE).report(), draft(Extent::FRAME).frame);
+        let (whole, bare) = (draft(ReportOptions::WHOLE).report(), draft(ReportOptions::FRAME).frame);
         assert_eq!((whole.containers.len(), bare.containers.len()), (1, 0));
         assert_eq!((bare.host.memory_bytes, &bare.host), (Some(7), &whole.host));
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    cgroup::{self, Seldom},
+    cgroup::{self, Settings},
     model::derive::{microseconds, optional_text},
     sample::Usage,
 };
@@ -170,7 +170,7 @@ pub(super) fn memory_limits(settings: &cgroup::MemorySettings) -> MemoryLimits {
 
 pub(super) fn memory_events(usage: &Usage) -> MemoryEvents {
     MemoryEvents {
-        memory_and_swap_max: usage.seldom.memory.memory_and_swap_limit_hits,
+        memory_and_swap_max: usage.settings.memory.memory_and_swap_limit_hits,
         ..local_memory_events(&usage.memory.events)
     }
 }
@@ -187,8 +187,8 @@ pub(super) fn local_memory_events(events: &cgroup::MemoryEvents) -> MemoryEvents
     }
 }
 
-pub(super) fn huge_pages(seldom: &Seldom) -> BTreeMap<String, HugePages> {
-    let sizes = seldom.huge_pages.iter().map(|pages| {
+pub(super) fn huge_pages(settings: &Settings) -> BTreeMap<String, HugePages> {
+    let sizes = settings.huge_pages.iter().map(|pages| {
         let cgroup::HugePages { size, usage_bytes, limit_bytes, peak_bytes, limit_hits } = pages;
         let pages = HugePages {
             usage_bytes: *usage_bytes,
@@ -205,7 +205,7 @@ pub(super) fn tree(usage: &Usage) -> Tree {
     Tree {
         populated: usage.state.populated,
         frozen: usage.state.frozen,
-        descendants: usage.seldom.descendants,
-        dying_descendants: usage.seldom.dying_descendants,
+        descendants: usage.settings.descendants,
+        dying_descendants: usage.settings.dying_descendants,
     }
 }

@@ -6,7 +6,7 @@
 //! kernel keeps by cgroup id are summed by owner.
 
 mod faults;
-mod news;
+mod events;
 mod settle;
 mod tree;
 
@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
 use self::{faults::Faults, tree::Tree};
-pub use self::{faults::chain, news::Place, tree::socket_ids};
+pub use self::{faults::chain, events::Place, tree::socket_ids};
 use crate::{
     cgroup::{self, CgroupFiles, Hierarchies, Node, ReadError},
     identity::{Details, Identity, Kind, Names, classify},
@@ -29,7 +29,7 @@ use crate::{
 
 /// One life of a container, service or plain cgroup. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Serial(pub u64);
+pub struct InstanceId(pub u64);
 
 /// Which cgroups are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,9 +53,9 @@ pub enum Counters {
 
 /// Who a cgroup is, fixed for its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Member {
+pub struct Instance {
     /// This life.
-    pub serial: Serial,
+    pub serial: InstanceId,
     /// What its path says; `None` for a plain cgroup.
     pub identity: Option<Identity>,
     /// Path below the roots of the hierarchies.
@@ -63,10 +63,10 @@ pub struct Member {
     /// Id in the cgroup2 hierarchy, if it is there.
     pub cgroup_id: Option<u64>,
     /// Whether it was there before we looked for the first time.
-    pub older_than_us: bool,
+    pub preexisting: bool,
 }
 
-impl Member {
+impl Instance {
     /// Whether it is a container, and not a service or a plain cgroup.
     pub fn is_container(&self) -> bool {
         self.identity.as_ref().is_some_and(|identity| identity.kind == Kind::Container)
@@ -74,9 +74,9 @@ impl Member {
 }
 
 /// A living member and what it takes to read it.
-pub struct Tracked {
+pub struct TrackedCgroup {
     /// Who it is.
-    pub member: Arc<Member>,
+    pub member: Arc<Instance>,
     /// What its runtime told.
     pub details: Option<Arc<Details>>,
     /// Its open files; `None` until they could be opened.
@@ -139,11 +139,11 @@ pub struct Registry {
     follow: Follow,
     trees: Vec<Tree>,
     /// Boxed, because nodes of the map are half empty.
-    tracked: BTreeMap<Serial, Box<Tracked>>,
-    by_name: HashMap<String, Serial>,
+    tracked: BTreeMap<InstanceId, Box<TrackedCgroup>>,
+    by_name: HashMap<String, InstanceId>,
     wanted: Wanted,
     /// Who ended and was not yet asked for.
-    departed: Vec<Tracked>,
+    ended: Vec<TrackedCgroup>,
     namespaces: Namespaces,
     /// The namespaces that somebody is in.
     joined: HashSet<NamespaceId>,
@@ -174,7 +174,7 @@ impl Registry {
             tracked: BTreeMap::new(),
             by_name: HashMap::new(),
             wanted: Wanted::default(),
-            departed: Vec::new(),
+            ended: Vec::new(),
             namespaces,
             joined: HashSet::new(),
             namespace_fault: None,
@@ -196,9 +196,9 @@ impl Registry {
         }
         self.wanted = self.decide();
         for index in 0..self.trees.len() {
-            self.meet(index);
+            self.assign_owners(index);
         }
-        self.bury();
+        self.reap();
         self.first_walk = false;
     }
 
@@ -222,8 +222,8 @@ impl Registry {
 
     /// Takes those that ended since the last call. The counters of their cgroups find no owner any
     /// more.
-    pub fn take_departed(&mut self) -> Vec<Tracked> {
-        std::mem::take(&mut self.departed)
+    pub fn take_ended(&mut self) -> Vec<TrackedCgroup> {
+        std::mem::take(&mut self.ended)
     }
 
     /// Another one whenever somebody was born, which makes the first number grow, or has ended.
@@ -232,14 +232,14 @@ impl Registry {
     }
 
     /// The living, oldest acquaintance first.
-    pub fn tracked(&self) -> impl Iterator<Item = &Tracked> {
+    pub fn tracked(&self) -> impl Iterator<Item = &TrackedCgroup> {
         self.tracked.values().map(|tracked| &**tracked)
     }
 
     /// How many run processes that the counters of sockets cannot tell apart. An empty cgroup, such
     /// as engines leave behind in some hierarchies only, hides nothing.
     pub fn inseparable(&self) -> usize {
-        let inhabited = |tracked: &&Tracked| {
+        let inhabited = |tracked: &&TrackedCgroup| {
             // One that cannot be read may hide something.
             cgroup::has_processes(&self.hierarchies, &tracked.member.path).unwrap_or(true)
         };
@@ -247,27 +247,27 @@ impl Registry {
     }
 
     /// Those of them that were born since [`Registry::generation`] began with this number.
-    pub fn born_since(&self, serial: u64) -> impl Iterator<Item = &Tracked> {
-        self.tracked.range(Serial(serial)..).map(|(_, tracked)| &**tracked)
+    pub fn born_since(&self, serial: u64) -> impl Iterator<Item = &TrackedCgroup> {
+        self.tracked.range(InstanceId(serial)..).map(|(_, tracked)| &**tracked)
     }
 
     /// The same as [`Registry::tracked`], to be read.
-    pub fn tracked_mut(&mut self) -> impl Iterator<Item = &mut Tracked> {
+    pub fn tracked_mut(&mut self) -> impl Iterator<Item = &mut TrackedCgroup> {
         self.tracked.values_mut().map(|tracked| &mut **tracked)
     }
 
     /// A living member.
-    pub fn get(&self, serial: Serial) -> Option<&Tracked> {
+    pub fn get(&self, serial: InstanceId) -> Option<&TrackedCgroup> {
         self.tracked.get(&serial).map(|tracked| &**tracked)
     }
 
     /// A living member.
-    pub fn get_mut(&mut self, serial: Serial) -> Option<&mut Tracked> {
+    pub fn get_mut(&mut self, serial: InstanceId) -> Option<&mut TrackedCgroup> {
         self.tracked.get_mut(&serial).map(|tracked| &mut **tracked)
     }
 
     /// The owner of a cgroup by its id, if it belongs to a member.
-    pub fn owner(&self, counters: Counters, cgroup_id: u64) -> Option<Serial> {
+    pub fn owner(&self, counters: Counters, cgroup_id: u64) -> Option<InstanceId> {
         self.tree(counters)?.owners.get(&cgroup_id).copied()
     }
 
@@ -340,7 +340,7 @@ impl Registry {
     }
 
     /// Goes through a tree from the root down: who is new, who is still there, whose is what.
-    fn meet(&mut self, index: usize) {
+    fn assign_owners(&mut self, index: usize) {
         let wanted = self.wanted;
         let nodes = std::mem::take(&mut self.trees[index].nodes);
         let inner: HashSet<usize> = nodes.iter().filter_map(|node| node.parent).collect();
@@ -352,10 +352,10 @@ impl Registry {
                 (Some(Owner { container: true, .. }), _) => inherited,
                 (_, Some(identity)) if wanted.wants(identity.kind) => {
                     let container = identity.kind == Kind::Container;
-                    Some(Owner { serial: self.greet(index, node, Some(identity)), container })
+                    Some(Owner { serial: self.register(index, node, Some(identity)), container })
                 }
                 (None, None) if wanted.others && !inner.contains(&at) => {
-                    Some(Owner { serial: self.greet(index, node, None), container: false })
+                    Some(Owner { serial: self.register(index, node, None), container: false })
                 }
                 _ => inherited,
             };
@@ -368,7 +368,7 @@ impl Registry {
     }
 
     /// Finds or makes the member whose topmost cgroup in this tree is `node`.
-    fn greet(&mut self, tree: usize, node: &Node, identity: Option<Identity>) -> Serial {
+    fn register(&mut self, tree: usize, node: &Node, identity: Option<Identity>) -> InstanceId {
         let name = match &identity {
             Some(identity) if identity.kind == Kind::Container => &identity.id,
             _ => &node.path,
@@ -385,28 +385,28 @@ impl Registry {
             }
             // The same name in a new directory is a new life.
             let former = tracked.member.serial;
-            self.depart(former);
+            self.retire(former);
         }
-        self.bear(tree, node, name.clone(), identity)
+        self.insert_new(tree, node, name.clone(), identity)
     }
 
-    fn bear(
+    fn insert_new(
         &mut self,
         tree: usize,
         node: &Node,
         name: String,
         identity: Option<Identity>,
-    ) -> Serial {
-        let serial = Serial(self.next_serial);
+    ) -> InstanceId {
+        let serial = InstanceId(self.next_serial);
         self.next_serial += 1;
-        let member = Arc::new(Member {
+        let member = Arc::new(Instance {
             serial,
             identity,
             path: node.path.clone(),
             cgroup_id: self.trees[tree].unified.then_some(node.id),
-            older_than_us: self.first_walk,
+            preexisting: self.first_walk,
         });
-        let tracked = Tracked {
+        let tracked = TrackedCgroup {
             member,
             details: None,
             files: None,
@@ -428,8 +428,8 @@ impl Registry {
     }
 
     /// Lets those go whom a walk that saw everything did not see.
-    fn bury(&mut self) {
-        let unseen: Vec<Serial> = self
+    fn reap(&mut self) {
+        let unseen: Vec<InstanceId> = self
             .tracked
             .iter()
             .filter(|(_, tracked)| tracked.seen != self.walks && self.trees[tracked.tree].complete)
@@ -439,19 +439,19 @@ impl Registry {
             let ended =
                 self.tracked.get(&serial).is_some_and(|t| self.trees[t.tree].is_gone(t.inode));
             match ended {
-                true => self.depart(serial),
+                true => self.retire(serial),
                 // It is there, and not followed any more.
-                false => drop(self.forget(serial)),
+                false => drop(self.remove_entry(serial)),
             }
         }
     }
 
-    fn depart(&mut self, serial: Serial) {
-        let tracked = self.forget(serial);
-        self.departed.extend(tracked);
+    fn retire(&mut self, serial: InstanceId) {
+        let tracked = self.remove_entry(serial);
+        self.ended.extend(tracked);
     }
 
-    fn forget(&mut self, serial: Serial) -> Option<Tracked> {
+    fn remove_entry(&mut self, serial: InstanceId) -> Option<TrackedCgroup> {
         let tracked = self.tracked.remove(&serial)?;
         self.by_name.retain(|_, named| *named != serial);
         for tree in &mut self.trees {
@@ -463,7 +463,7 @@ impl Registry {
 
 #[derive(Clone, Copy)]
 struct Owner {
-    serial: Serial,
+    serial: InstanceId,
     container: bool,
 }
 

@@ -11,7 +11,7 @@ use crate::{
     cgroup::{self, CgroupFiles, Hierarchies, ReadError},
     identity::Names,
     network::{NamespaceId, Namespaces},
-    registry::{Registry, Tracked, VISITS_BETWEEN_ATTEMPTS, YOUNG_VISITS, chain},
+    registry::{Registry, TrackedCgroup, VISITS_BETWEEN_ATTEMPTS, YOUNG_VISITS, chain},
 };
 
 /// The most threads that open files. They contend for the kernel's locks of one file system.
@@ -110,7 +110,7 @@ impl Registry {
 /// Opens the files of a member; what those told that it had does not fall.
 pub(super) fn open<'a>(
     hierarchies: &Hierarchies,
-    tracked: &'a mut Tracked,
+    tracked: &'a mut TrackedCgroup,
 ) -> Result<&'a mut CgroupFiles, ReadError> {
     let mut files = CgroupFiles::open(hierarchies, &tracked.member.path)?;
     if let Some(former) = &tracked.files {
@@ -123,7 +123,7 @@ pub(super) fn open<'a>(
 /// be opened or read.
 fn open_and_read<'a>(
     hierarchies: &Hierarchies,
-    queue: &Mutex<impl Iterator<Item = &'a mut Tracked>>,
+    queue: &Mutex<impl Iterator<Item = &'a mut TrackedCgroup>>,
 ) -> Vec<ReadError> {
     let mut buffer = Vec::new();
     let mut faults = Vec::new();
@@ -131,7 +131,7 @@ fn open_and_read<'a>(
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     while let Some(tracked) = next() {
         let read = open(hierarchies, tracked)
-            .and_then(|files| files.read_seldom(Instant::now(), &mut buffer));
+            .and_then(|files| files.read_settings(Instant::now(), &mut buffer));
         match read {
             // Who ended just now is found out by those who look for that.
             Ok(()) | Err(ReadError::Vanished) => {}
@@ -153,7 +153,7 @@ fn join(
 }
 
 /// Takes over what the runtime told by now, and asks for what is missing.
-pub(super) fn name(tracked: &mut Tracked, names: &mut Names) {
+pub(super) fn name(tracked: &mut TrackedCgroup, names: &mut Names) {
     if let Some(identity) = &tracked.member.identity
         && let Some(details) = names.ask(identity)
     {

@@ -9,7 +9,7 @@ use crate::{
     cgroup::{self, Hierarchies, Node, Version},
     identity::{Kind, classify},
     kernel::SocketIds,
-    registry::{Counters, Serial, faults::Faults},
+    registry::{Counters, InstanceId, faults::Faults},
 };
 
 /// The hierarchy in which containers can be told apart by the ids of their cgroups.
@@ -48,7 +48,7 @@ pub(super) struct Tree {
     pub(super) nodes: Vec<Node>,
     /// Owner of each cgroup that belongs to a member. Those of removed cgroups stay as long as
     /// their owner, because counts may still arrive.
-    pub(super) owners: HashMap<u64, Serial>,
+    pub(super) owners: HashMap<u64, InstanceId>,
     /// Whether the last walk saw everything.
     pub(super) complete: bool,
     /// Whether it is cgroup2.

@@ -11,13 +11,13 @@ use tare_ebpf::{BlockCell, Cell, Key};
 use crate::{
     cgroup::{Device, IoCounters, IoUsage, ReadError, Version},
     kernel::{Kernel, Table},
-    registry::{Counters, Serial, Tracked},
+    registry::{Counters, InstanceId, TrackedCgroup},
     sample::{Sample, Sampler, Usage},
 };
 
 /// Whether the kernel charges a member with its block I/O at all, and why that is unknown or
 /// incomplete.
-pub(super) fn charge(tracked: &Tracked, kernel: &Kernel, reason: &mut Option<String>) -> bool {
+pub(super) fn charge(tracked: &TrackedCgroup, kernel: &Kernel, reason: &mut Option<String>) -> bool {
     let Some(above) = tracked.files.as_ref().and_then(|files| files.io_charged_to()) else {
         reason.clone_from(&kernel.block_reason);
         return true;
@@ -78,17 +78,17 @@ impl Sampler {
 
     /// On v2, what members had done before us stands in `io.stat`: it is read once, at the same
     /// moment as the tables.
-    pub(super) fn read_io_before_us(&mut self, usages: &mut [Usage]) {
-        let Self { registry, kernel, buffer, before_us, .. } = self;
+    pub(super) fn read_io_baseline(&mut self, usages: &mut [Usage]) {
+        let Self { registry, kernel, buffer, baseline, .. } = self;
         let controller = registry.hierarchies().controller("blkio");
         let told = controller.is_some_and(|controller| controller.version == Version::V2);
         if !told || kernel.block.is_none() {
             return;
         }
         let mut faults = Vec::new();
-        for usage in usages.iter_mut().filter(|usage| usage.member.older_than_us) {
+        for usage in usages.iter_mut().filter(|usage| usage.member.preexisting) {
             let serial = usage.member.serial;
-            if usage.block.is_none() || before_us.contains_key(&serial) {
+            if usage.block.is_none() || baseline.contains_key(&serial) {
                 continue;
             }
             let files = registry.get_mut(serial).and_then(|tracked| tracked.files.as_ref());
@@ -108,12 +108,12 @@ impl Sampler {
     /// their numbers would stand still.
     ///
     /// What was submitted and not yet completed at the first sample is counted by both.
-    pub(super) fn add_io_before_us(&mut self, usages: &mut [Usage]) {
-        let Self { before_us, devices, .. } = self;
+    pub(super) fn add_io_baseline(&mut self, usages: &mut [Usage]) {
+        let Self { baseline, devices, .. } = self;
         for usage in usages {
             let Some(cells) = &mut usage.block else { continue };
             if let Some(io) = usage.io.take() {
-                let before = before_us.entry(usage.member.serial).or_default();
+                let before = baseline.entry(usage.member.serial).or_default();
                 for (device, io) in io.devices {
                     let known = devices.get(device);
                     if known.requests || !known.stacked {
@@ -122,8 +122,8 @@ impl Sampler {
                     }
                 }
             }
-            if let Some(before) = before_us.get(&usage.member.serial) {
-                usage.block_is_whole = true;
+            if let Some(before) = baseline.get(&usage.member.serial) {
+                usage.block_has_baseline = true;
                 for (device, cell) in before {
                     cells.entry(*device).or_default().add(cell);
                 }
@@ -176,9 +176,9 @@ fn without(io: &IoCounters, counted: &BlockCell) -> BlockCell {
 /// Who may have been counted as overflow: a member without a slot whose table has overflowed since
 /// just before the member was first seen. Its numbers are unknown then, not 0.
 #[derive(Debug, Default)]
-pub(super) struct Missed {
+pub(super) struct OverflowTracker {
     /// What the overflow had counted in the sample before a member's first one.
-    before: HashMap<Serial, [u64; 2]>,
+    before: HashMap<InstanceId, [u64; 2]>,
     /// What it had counted in the last sample, and now.
     last: [u64; 2],
     now: [u64; 2],
@@ -188,7 +188,7 @@ pub(super) struct Missed {
 /// Why numbers are unknown for want of a slot.
 const MISSED: &str = "no counter slot was free: its block I/O is in the overflow; see --slots";
 
-impl Missed {
+impl OverflowTracker {
     pub(super) fn begin(&mut self, now: [u64; 2], usages: &[Usage]) {
         for usage in usages {
             self.before.entry(usage.member.serial).or_insert(self.last);
@@ -225,11 +225,11 @@ impl Missed {
         self.last = self.now;
     }
 
-    pub(super) fn forget(&mut self, serial: Serial) {
+    pub(super) fn forget(&mut self, serial: InstanceId) {
         self.before.remove(&serial);
     }
 
-    pub(super) fn retain(&mut self, mut alive: impl FnMut(Serial) -> bool) {
+    pub(super) fn retain(&mut self, mut alive: impl FnMut(InstanceId) -> bool) {
         self.before.retain(|serial, _| alive(*serial));
     }
 }
@@ -262,8 +262,8 @@ mod tests {
             let net = Some(tare_ebpf::NetCell::default());
             Usage { net, ..Usage::of_path(serial, "/docker/abc") }
         };
-        let mut missed = Missed::default();
-        let known = |missed: &mut Missed, overflow, serial, is_found| {
+        let mut missed = OverflowTracker::default();
+        let known = |missed: &mut OverflowTracker, overflow, serial, is_found| {
             let mut usages = [usage(serial)];
             missed.begin([overflow, 0], &usages);
             if is_found {

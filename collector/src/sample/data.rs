@@ -10,13 +10,13 @@ use jiff::Timestamp;
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
 use crate::{
-    cgroup::{CgroupState, CpuUsage, IoUsage, MemoryUsage, Pressures, Seldom},
+    cgroup::{CgroupState, CpuUsage, IoUsage, MemoryUsage, Pressures, Settings},
     devices::BlockDevice,
     host::HostUsage,
     identity::Details,
     kernel::Sockets,
     network::{Interfaces, NamespaceId},
-    registry::{Member, OomKill, Serial, Startup, Tracked},
+    registry::{Instance, OomKill, InstanceId, Startup, TrackedCgroup},
 };
 
 /// Everything at one instant.
@@ -58,7 +58,7 @@ pub struct Sample {
 #[derive(Clone, Debug)]
 pub struct Usage {
     /// Who it is.
-    pub member: Arc<Member>,
+    pub member: Arc<Instance>,
     /// What its runtime told.
     pub details: Option<Arc<Details>>,
     /// Its network namespace.
@@ -74,7 +74,7 @@ pub struct Usage {
     /// Whether it lives and whether it is frozen.
     pub state: CgroupState,
     /// Settings, limits and peaks, some seconds old at most.
-    pub seldom: Arc<Seldom>,
+    pub settings: Arc<Settings>,
     /// Block I/O from cgroup files, read only where the kernel side does not count it.
     pub io: Option<IoUsage>,
     /// Sockets.
@@ -89,7 +89,7 @@ pub struct Usage {
     pub latency: BTreeMap<u32, LatencyCell>,
     /// Whether bytes and operations in `block` are those of the cgroup's whole life, though it is
     /// older than us.
-    pub block_is_whole: bool,
+    pub block_has_baseline: bool,
     /// Why block I/O is unknown, if it is.
     pub block_reason: Option<String>,
 }
@@ -125,7 +125,7 @@ impl Sample {
     }
 
     /// What someone had used.
-    pub fn usage(&self, serial: Serial) -> Option<&Usage> {
+    pub fn usage(&self, serial: InstanceId) -> Option<&Usage> {
         let at = self.usages.binary_search_by_key(&serial, |usage| usage.member.serial).ok()?;
         self.usages.get(at)
     }
@@ -133,7 +133,7 @@ impl Sample {
 
 impl Usage {
     /// Someone of whom nothing was read yet.
-    pub fn unread(tracked: &Tracked) -> Self {
+    pub fn unread(tracked: &TrackedCgroup) -> Self {
         Self {
             details: tracked.details.clone(),
             namespace: tracked.namespace,
@@ -144,7 +144,7 @@ impl Usage {
     }
 
     /// Someone of whom nothing is known but who it is.
-    pub(super) fn of_nothing(member: Arc<Member>) -> Self {
+    pub(super) fn of_nothing(member: Arc<Instance>) -> Self {
         Self {
             member,
             details: None,
@@ -154,12 +154,12 @@ impl Usage {
             pids: None,
             pressures: Pressures::default(),
             state: CgroupState::default(),
-            seldom: Arc::default(),
+            settings: Arc::default(),
             io: None,
             net: None,
             block: None,
             latency: BTreeMap::new(),
-            block_is_whole: false,
+            block_has_baseline: false,
             block_reason: None,
             startup: Startup::default(),
             oom_kill: None,
@@ -168,7 +168,7 @@ impl Usage {
 
     /// The same in the memory of an earlier reading, whose [`Usage::memory`], [`Usage::io`] and
     /// what the kernel's tables count are about to be overwritten.
-    fn renew(&mut self, tracked: &Tracked) {
+    fn renew(&mut self, tracked: &TrackedCgroup) {
         self.member.clone_from(&tracked.member);
         self.details.clone_from(&tracked.details);
         self.namespace = tracked.namespace;
@@ -176,7 +176,7 @@ impl Usage {
         self.pids = None;
         self.pressures = Pressures::default();
         self.state = CgroupState::default();
-        self.block_is_whole = false;
+        self.block_has_baseline = false;
         self.startup = tracked.startup;
         if self.oom_kill != tracked.oom_kill {
             self.oom_kill.clone_from(&tracked.oom_kill);
@@ -186,7 +186,7 @@ impl Usage {
 
 /// Makes a list of usages that of the living, and has them unread; those who were there before
 /// keep their memory. Both lists are sorted, since serials only grow.
-pub(super) fn renew<'a>(usages: &mut Vec<Usage>, living: impl Iterator<Item = &'a Tracked>) {
+pub(super) fn renew<'a>(usages: &mut Vec<Usage>, living: impl Iterator<Item = &'a TrackedCgroup>) {
     let mut length = 0;
     for tracked in living {
         let serial = tracked.member.serial;
@@ -213,12 +213,12 @@ impl Sample {
 impl Usage {
     /// A plain cgroup of which nothing is known.
     pub(crate) fn of_path(serial: u64, path: &str) -> Self {
-        Self::of_nothing(Arc::new(Member {
-            serial: Serial(serial),
+        Self::of_nothing(Arc::new(Instance {
+            serial: InstanceId(serial),
             identity: None,
             path: path.to_owned(),
             cgroup_id: None,
-            older_than_us: false,
+            preexisting: false,
         }))
     }
 }

@@ -8,13 +8,13 @@ use std::collections::HashMap;
 
 use tare_ebpf::BlockCell;
 
-use crate::{registry::Serial, sample::Usage};
+use crate::{registry::InstanceId, sample::Usage};
 
 /// What is known of the requests of members on devices, by [`Key::device`](tare_ebpf::Key::device).
 #[derive(Debug, Default)]
 pub(super) struct Flights {
     in_progress: HashMap<u32, u64>,
-    known: HashMap<(Serial, u32), Flight>,
+    known: HashMap<(InstanceId, u32), Flight>,
 }
 
 /// One member's requests on one device.
@@ -43,7 +43,7 @@ impl Flights {
     }
 
     /// Forgets who is gone.
-    pub(super) fn retain(&mut self, mut alive: impl FnMut(Serial) -> bool) {
+    pub(super) fn retain(&mut self, mut alive: impl FnMut(InstanceId) -> bool) {
         self.known.retain(|(serial, _), _| alive(*serial));
     }
 }

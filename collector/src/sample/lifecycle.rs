@@ -14,20 +14,20 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::{
     cgroup::{IoUsage, ReadError},
-    kernel::{CgroupEvent, What},
-    registry::{OomKill, Place, Serial},
+    kernel::{LifecycleEvent, LifecycleEventKind},
+    registry::{OomKill, Place, InstanceId},
     sample::{Finality, Receipt, Sampler, Usage},
 };
 
 /// A member whose last process has ended, until its directory goes.
-pub(super) struct Closing {
+pub(super) struct Draining {
     at: Timestamp,
     receipt: Option<Receipt>,
 }
 
 impl Sampler {
     /// Waits for news; for ever where the kernel tells none.
-    pub async fn news(&mut self) -> std::io::Result<()> {
+    pub async fn wait_for_events(&mut self) -> std::io::Result<()> {
         match &mut self.kernel.events {
             Some(events) => events.wait().await,
             None => std::future::pending().await,
@@ -35,7 +35,7 @@ impl Sampler {
     }
 
     /// Takes over all news that are there.
-    pub fn hear(&mut self) {
+    pub fn drain_events(&mut self) {
         let clock = Clock::read();
         let mut removed = HashSet::new();
         let mut ending = Vec::new();
@@ -43,19 +43,19 @@ impl Sampler {
         while let Some(event) = self.kernel.events.as_mut().and_then(|events| events.pop()) {
             let place = Place { hierarchy: event.hierarchy, cgroup_id: event.cgroup_id };
             let at = clock.time_of(event.at_nanoseconds);
-            if event.what == What::Removed {
+            if event.kind == LifecycleEventKind::Removed {
                 removed.insert(place);
-                if let Some(serial) = self.registry.removed(place) {
-                    self.closing.entry(serial).or_insert(Closing { at, receipt: None });
+                if let Some(serial) = self.registry.cgroup_removed(place) {
+                    self.closing.entry(serial).or_insert(Draining { at, receipt: None });
                     ending.push(serial);
                 }
             } else {
-                emptied.extend(self.hear_one(event, place, at));
+                emptied.extend(self.apply_event(event, place, at));
             }
         }
         self.read_rest(&emptied);
         self.close(&ending);
-        self.close_departed();
+        self.close_ended();
         self.retire(|registry, counters, cgroup_id| {
             let hierarchy = registry.hierarchy(counters);
             hierarchy.is_some_and(|hierarchy| removed.contains(&Place { hierarchy, cgroup_id }))
@@ -65,30 +65,30 @@ impl Sampler {
     }
 
     /// Takes over one event; the member whose last process has ended by it, if any.
-    fn hear_one(&mut self, event: CgroupEvent, place: Place, at: Timestamp) -> Option<Serial> {
+    fn apply_event(&mut self, event: LifecycleEvent, place: Place, at: Timestamp) -> Option<InstanceId> {
         let registry = &mut self.registry;
         let owner = registry.owner_of(place);
-        match (event.what, owner) {
-            (What::Made { parent_id, path }, _) => registry.made(place, parent_id, path, at),
-            (What::Emptied, Some(serial)) if registry.top(place).is_some() => {
+        match (event.kind, owner) {
+            (LifecycleEventKind::Created { parent_id, path }, _) => registry.cgroup_created(place, parent_id, path, at),
+            (LifecycleEventKind::Emptied, Some(serial)) if registry.top(place).is_some() => {
                 let receipt = self.read_last(serial, at);
-                self.closing.insert(serial, Closing { at, receipt });
+                self.closing.insert(serial, Draining { at, receipt });
                 return Some(serial);
             }
-            (What::Populated, Some(serial)) if registry.top(place).is_some() => {
+            (LifecycleEventKind::Populated, Some(serial)) if registry.top(place).is_some() => {
                 self.closing.remove(&serial);
             }
-            (What::Attached { pid }, Some(serial)) => registry.inhabited(serial, pid),
-            (What::Executed { pid, .. }, Some(serial)) => {
-                registry.inhabited(serial, pid);
-                registry.sign_of_life(serial, |startup| {
+            (LifecycleEventKind::Attached { pid }, Some(serial)) => registry.process_seen(serial, pid),
+            (LifecycleEventKind::Executed { pid, .. }, Some(serial)) => {
+                registry.process_seen(serial, pid);
+                registry.record_startup(serial, |startup| {
                     startup.executed_at.get_or_insert(at);
                 });
             }
-            (What::Listening, Some(serial)) => registry.sign_of_life(serial, |startup| {
+            (LifecycleEventKind::Listening, Some(serial)) => registry.record_startup(serial, |startup| {
                 startup.listened_at.get_or_insert(at);
             }),
-            (What::OomKill { pid, command }, Some(serial)) => {
+            (LifecycleEventKind::OomKill { pid, command }, Some(serial)) => {
                 registry.oom_killed(serial, OomKill { at, pid, command });
             }
             _ => {}
@@ -97,17 +97,17 @@ impl Sampler {
     }
 
     /// Ends members whose directories are gone: the kernel's counters are read a last time.
-    fn close(&mut self, ending: &[Serial]) {
+    fn close(&mut self, ending: &[InstanceId]) {
         let mut receipts: Vec<Receipt> = Vec::with_capacity(ending.len());
         for serial in ending {
-            let Some(Closing { at, receipt }) = self.closing.remove(serial) else { continue };
+            let Some(Draining { at, receipt }) = self.closing.remove(serial) else { continue };
             receipts.extend(receipt.or_else(|| self.read_last(*serial, at)));
         }
         receipts.sort_by_key(|receipt| receipt.usage.member.serial);
         let mut usages: Vec<Usage> = receipts.iter().map(|r| r.usage.clone()).collect();
         self.reset_tables(&mut usages);
         self.read_tables(&mut usages);
-        self.add_io_before_us(&mut usages);
+        self.add_io_baseline(&mut usages);
         for (mut receipt, usage) in receipts.into_iter().zip(usages) {
             if usage.net.is_some() {
                 receipt.finality.sockets = Finality::Final;
@@ -119,8 +119,8 @@ impl Sampler {
             self.keep(receipt);
         }
         for serial in ending {
-            self.registry.part(*serial);
-            self.before_us.remove(serial);
+            self.registry.remove(*serial);
+            self.baseline.remove(serial);
             self.missed.forget(*serial);
         }
         if !ending.is_empty() {
@@ -129,8 +129,8 @@ impl Sampler {
     }
 
     /// Receipts of those whose end only a walk noticed: all that is left is the last sample.
-    pub(super) fn close_departed(&mut self) {
-        for tracked in self.registry.take_departed() {
+    pub(super) fn close_ended(&mut self) {
+        for tracked in self.registry.take_ended() {
             let closing = self.closing.remove(&tracked.member.serial);
             let receipt = closing.and_then(|closing| closing.receipt).or_else(|| {
                 Receipt::of_last_sample(&tracked, self.last.as_deref()?, Timestamp::now())
@@ -153,7 +153,7 @@ impl Sampler {
     }
 
     /// Reads what can be read of a member whose last process has ended.
-    fn read_last(&mut self, serial: Serial, at: Timestamp) -> Option<Receipt> {
+    fn read_last(&mut self, serial: InstanceId, at: Timestamp) -> Option<Receipt> {
         let Self { registry, kernel, buffer, last, .. } = self;
         let now = Instant::now();
         let tracked = registry.get_mut(serial)?;
@@ -201,7 +201,7 @@ impl Sampler {
 
     /// Reads what is left of members whose last process has ended, once what cannot wait was read
     /// of all of them: settings take ten times as long.
-    fn read_rest(&mut self, emptied: &[Serial]) {
+    fn read_rest(&mut self, emptied: &[InstanceId]) {
         let Self { registry, buffer, closing, .. } = self;
         let now = Instant::now();
         let mut faults = Vec::new();
@@ -215,8 +215,8 @@ impl Sampler {
             if let Some(state) = read(files.read_state(buffer), &mut faults) {
                 usage.state = state;
             }
-            read(files.read_seldom(now, buffer), &mut faults);
-            usage.seldom.clone_from(files.seldom());
+            read(files.read_settings(now, buffer), &mut faults);
+            usage.settings.clone_from(files.settings());
         }
         for fault in faults {
             registry.tell(&fault);
@@ -228,12 +228,12 @@ impl Sampler {
         let lost = self.kernel.events.as_ref().map_or(0, |events| events.lost());
         if lost != self.lost_events {
             self.lost_events = lost;
-            self.registry.lost_events();
+            self.registry.events_lost();
         }
     }
 }
 
-/// What was read, if anything; faults are collected.
+/// LifecycleEventKind was read, if anything; faults are collected.
 fn read<T>(result: Result<T, ReadError>, faults: &mut Vec<ReadError>) -> Option<T> {
     match result {
         Ok(value) => Some(value),

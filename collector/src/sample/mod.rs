@@ -22,20 +22,20 @@ use std::{
 use jiff::Timestamp;
 use tare_ebpf::{BlockCell, Cell, Key};
 
-use self::{block::Missed, data::renew, flight::Flights, lifecycle::Closing, pods::Pods};
+use self::{block::OverflowTracker, data::renew, flight::Flights, lifecycle::Draining, pods::Pods};
 pub use self::{
     data::{Sample, Usage},
     ledger::Tally,
     receipts::{Families, Finality, Receipt, Receipts},
-    reconcile::{BlockBooks, Proof},
-    segments::SegmentBooks,
+    reconcile::{BlockReconciler, Reconciliation},
+    segments::SegmentReconciler,
 };
 use crate::{
     cgroup::{CgroupFiles, ReadError},
     devices::Devices,
     host::{HostFiles, HostUsage},
     kernel::Kernel,
-    registry::{Counters, Registry, Serial},
+    registry::{Counters, Registry, InstanceId},
 };
 
 /// How often the trees are walked where the kernel tells of births and deaths: the walk only
@@ -62,17 +62,17 @@ pub struct Sampler {
     counting_since: Timestamp,
     buffer: Vec<u8>,
     /// What members had done before the kernel side counted, by device.
-    before_us: HashMap<Serial, BTreeMap<u32, BlockCell>>,
-    missed: Missed,
+    baseline: HashMap<InstanceId, BTreeMap<u32, BlockCell>>,
+    missed: OverflowTracker,
     flights: Flights,
     /// Whether the kernel side counts all there is of block I/O.
-    pub books: BlockBooks,
+    pub books: BlockReconciler,
     /// The same of TCP segments that are sent again.
-    pub segments: SegmentBooks,
+    pub segments: SegmentReconciler,
     /// What ended containers had used.
     pub receipts: Receipts,
     /// Members whose last process has ended.
-    closing: HashMap<Serial, Closing>,
+    closing: HashMap<InstanceId, Draining>,
     last: Option<Arc<Sample>>,
     /// The samples before it, the oldest first: to be overwritten when nobody holds them.
     spares: VecDeque<Arc<Sample>>,
@@ -87,7 +87,7 @@ impl Sampler {
         kernel: Kernel,
         host: HostFiles,
         devices: Devices,
-        (books, segments): (BlockBooks, SegmentBooks),
+        (books, segments): (BlockReconciler, SegmentReconciler),
         receipts: Receipts,
     ) -> Self {
         Self {
@@ -100,8 +100,8 @@ impl Sampler {
             devices,
             counting_since: Timestamp::now(),
             buffer: Vec::new(),
-            before_us: HashMap::new(),
-            missed: Missed::default(),
+            baseline: HashMap::new(),
+            missed: OverflowTracker::default(),
             flights: Flights::default(),
             books,
             segments,
@@ -123,7 +123,7 @@ impl Sampler {
     /// Looks who is there, opens their files and asks for their names.
     pub fn look(&mut self) {
         self.kernel.drain_log();
-        self.hear();
+        self.drain_events();
         self.discover();
         self.discover_devices();
         self.registry.settle();
@@ -171,12 +171,12 @@ impl Sampler {
         self.read_files(sample);
         self.read_pods(sample);
         self.reset_tables(&mut sample.usages);
-        self.read_io_before_us(&mut sample.usages);
+        self.read_io_baseline(&mut sample.usages);
         self.read_tables(&mut sample.usages);
         self.missed.sampled();
         self.reconcile(&mut sample.usages);
         self.reconcile_segments(&sample.usages);
-        self.add_io_before_us(&mut sample.usages);
+        self.add_io_baseline(&mut sample.usages);
         self.name_devices(sample);
         self.read_namespaces(sample);
         self.receipts.expire(sample.taken_at);
@@ -211,13 +211,13 @@ impl Sampler {
         let before: HashSet<_> = self.cgroups_with_counts();
         self.registry.walk();
         self.walked = Some(Instant::now());
-        self.close_departed();
+        self.close_ended();
         self.retire(|registry, counters, cgroup_id| {
             before.contains(&(counters, cgroup_id)) && registry.is_gone(counters, cgroup_id)
         });
         self.registry.prune(|counters, cgroup_id| before.contains(&(counters, cgroup_id)));
         let registry = &self.registry;
-        self.before_us.retain(|serial, _| registry.get(*serial).is_some());
+        self.baseline.retain(|serial, _| registry.get(*serial).is_some());
         self.missed.retain(|serial| registry.get(serial).is_some());
         self.flights.retain(|serial| registry.get(serial).is_some());
     }
@@ -319,9 +319,9 @@ impl Sampler {
         });
         each(&mut |usage, files| {
             // What an older sample had is let go, so that its memory can be used.
-            usage.seldom.clone_from(files.seldom());
-            let read = files.read_seldom(now, buffer);
-            usage.seldom.clone_from(files.seldom());
+            usage.settings.clone_from(files.settings());
+            let read = files.read_settings(now, buffer);
+            usage.settings.clone_from(files.settings());
             // Whoever ended between two families is in this sample as far as it was read.
             if matches!(read, Err(ReadError::Vanished)) { Ok(()) } else { read }
         });

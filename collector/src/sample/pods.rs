@@ -10,7 +10,7 @@ use std::{
 use crate::{
     cgroup::{CgroupFiles, CpuUsage, MemoryUsage, ReadError},
     identity::pod_cgroup,
-    registry::{Member, Registry, Serial},
+    registry::{Instance, Registry, InstanceId},
     sample::Usage,
 };
 
@@ -25,7 +25,7 @@ pub(super) struct Pods {
 
 #[derive(Debug)]
 struct Pod {
-    member: Arc<Member>,
+    member: Arc<Instance>,
     files: CgroupFiles,
     /// Whether its directories may not all have been there when its files were opened.
     is_young: bool,
@@ -102,9 +102,9 @@ impl Pods {
 }
 
 /// A cgroup that is nobody of its own.
-fn member(path: String) -> Arc<Member> {
-    let serial = Serial(u64::MAX);
-    Member { serial, identity: None, path, cgroup_id: None, older_than_us: true }.into()
+fn member(path: String) -> Arc<Instance> {
+    let serial = InstanceId(u64::MAX);
+    Instance { serial, identity: None, path, cgroup_id: None, preexisting: true }.into()
 }
 
 #[cfg(test)]

@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use crate::{
     identity::{End, Names},
     network::Interfaces,
-    registry::Tracked,
+    registry::TrackedCgroup,
     sample::{Sample, Usage},
 };
 
@@ -60,7 +60,7 @@ pub enum Finality {
 
 impl Receipt {
     /// A receipt of someone of whom nothing was ever read.
-    pub fn unread(tracked: &Tracked, at: Timestamp) -> Self {
+    pub fn unread(tracked: &TrackedCgroup, at: Timestamp) -> Self {
         Self {
             usage: Usage::unread(tracked),
             interfaces: None,
@@ -72,7 +72,7 @@ impl Receipt {
     }
 
     /// What the last sample knew of someone who ended since; `None` if it knew nothing.
-    pub fn of_last_sample(tracked: &Tracked, last: &Sample, at: Timestamp) -> Option<Self> {
+    pub fn of_last_sample(tracked: &TrackedCgroup, last: &Sample, at: Timestamp) -> Option<Self> {
         let mut usage = last.usage(tracked.member.serial)?.clone();
         // Events since then know better.
         (usage.startup, usage.oom_kill) = (tracked.startup, tracked.oom_kill.clone());

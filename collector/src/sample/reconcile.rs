@@ -22,18 +22,18 @@ const SETTLE: Duration = Duration::from_millis(1);
 
 /// Compares block requests.
 #[derive(Debug)]
-pub struct BlockBooks {
+pub struct BlockReconciler {
     diskstats: Diskstats,
     ledger: Ledger,
     /// What slots that were given back had counted.
     released: BTreeMap<u32, Counted>,
     lines: Vec<Disk>,
-    proof: Option<Proof>,
+    proof: Option<Reconciliation>,
 }
 
 /// What the comparison proves.
 #[derive(Clone, Debug)]
-pub struct Proof {
+pub struct Reconciliation {
     /// Since when everything is compared.
     pub since: Timestamp,
     /// All devices together.
@@ -47,7 +47,7 @@ pub struct Proof {
     pub losers: Vec<String>,
 }
 
-impl BlockBooks {
+impl BlockReconciler {
     /// Compares with this file.
     pub fn new(diskstats: Diskstats) -> Self {
         Self {
@@ -60,7 +60,7 @@ impl BlockBooks {
     }
 
     /// What the last comparison proved; `None` if nothing could be compared.
-    pub fn proof(&self) -> Option<&Proof> {
+    pub fn proof(&self) -> Option<&Reconciliation> {
         self.proof.as_ref()
     }
 
@@ -108,7 +108,7 @@ impl BlockBooks {
     fn prove(&mut self, counts: &Counts, devices: &mut Devices) {
         let since = self.proof.as_ref().map_or_else(Timestamp::now, |proof| proof.since);
         let total = Tally::default();
-        let mut proof = Proof { since, total, covered: 0, uncovered: 0, losers: Vec::new() };
+        let mut proof = Reconciliation { since, total, covered: 0, uncovered: 0, losers: Vec::new() };
         for key in counts.devices.keys() {
             let BlockDevice { name, stacked, requests } = devices.get(device(*key));
             if *stacked {

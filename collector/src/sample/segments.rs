@@ -22,7 +22,7 @@ use crate::{
         NamespaceId,
         segments::{Rounding, read_resent},
     },
-    sample::{Proof, Sampler, Tally, Usage},
+    sample::{Reconciliation, Sampler, Tally, Usage},
 };
 
 /// How often the kernel's books are read: two files for each namespace.
@@ -30,14 +30,14 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(10);
 
 /// Compares TCP segments that are sent again.
 #[derive(Debug)]
-pub struct SegmentBooks {
+pub struct SegmentReconciler {
     proc_root: PathBuf,
     book: Book,
     /// What slots that were given back had counted.
     released: u64,
     looked: Option<Instant>,
     since: Timestamp,
-    proof: Option<Proof>,
+    proof: Option<Reconciliation>,
 }
 
 /// The kernel's book of all known namespaces, and ours.
@@ -81,7 +81,7 @@ impl Book {
     }
 }
 
-impl SegmentBooks {
+impl SegmentReconciler {
     /// Reads the kernel's books in this `/proc`.
     pub fn new(proc_root: &Path) -> Self {
         Self {
@@ -95,7 +95,7 @@ impl SegmentBooks {
     }
 
     /// What the last comparison proved; `None` before the first.
-    pub fn proof(&self) -> Option<&Proof> {
+    pub fn proof(&self) -> Option<&Reconciliation> {
         self.proof.as_ref()
     }
 
@@ -136,7 +136,7 @@ impl Sampler {
             let covered = segments.book.namespaces.len() as u64;
             let since = segments.since;
             segments.proof =
-                Some(Proof { since, total, covered, uncovered: 0, losers: Vec::new() });
+                Some(Reconciliation { since, total, covered, uncovered: 0, losers: Vec::new() });
         }
         if due {
             segments.looked = Some(Instant::now());

@@ -6,7 +6,7 @@ use tare::cgroup::memory;
 use tare::cgroup::mounts::parse_id;
 use tare::cgroup::pressure::parse_pressure;
 use tare::cgroup::processes::parse_first_pid;
-use tare::cgroup::seldom::parse_cpu_max;
+use tare::cgroup::settings::parse_cpu_max;
 use tare::cgroup::state::{self, parse_freezer};
 use tare::cgroup::{StatTable, parse_mountinfo};
 use tare::diskstats::parse_diskstats;

@@ -11,10 +11,10 @@ use tare::diskstats::Diskstats;
 use tare::host::{HostFacts, HostFiles};
 use tare::identity::{Allowed, Names, Socket, Sockets};
 use tare::kernel::{self, Kernel, Options};
-use tare::model::{self, Extent};
+use tare::model::{self, ReportOptions};
 use tare::network::{InterfaceCounters, NamespaceId, Namespaces};
 use tare::registry::{Follow, Registry};
-use tare::sample::{BlockBooks, Receipts, Sample, Sampler, SegmentBooks};
+use tare::sample::{BlockReconciler, Receipts, Sample, Sampler, SegmentReconciler};
 use tare::sources::Sources;
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
@@ -77,7 +77,7 @@ fn report() -> Result<Work> {
     Ok(Box::new(move || {
         black_box(
             model::draft(
-                Extent::WHOLE,
+                ReportOptions::WHOLE,
                 Some(&older),
                 &newer,
                 &receipts,
@@ -125,7 +125,7 @@ fn sampler(fixture: &str) -> Result<(Tree, Sampler)> {
         watched_block: None,
     });
     let host = HostFiles::open(&proc).context("cannot read the host's usage")?;
-    let books = (BlockBooks::new(Diskstats::open(&proc)?), SegmentBooks::new(&proc));
+    let books = (BlockReconciler::new(Diskstats::open(&proc)?), SegmentReconciler::new(&proc));
     let receipts = Receipts::new(0, Duration::ZERO);
     let devices = Devices::new(&sys);
     Ok((tree, Sampler::new(registry, kernel, host, devices, books, receipts)))

@@ -33,7 +33,7 @@ pub use self::{
     own::{BpfRuns, Own, Process, ProgramRuns, Sampling, Serving, Slots},
     scrape::{Pages, Scrape},
 };
-use crate::model::{Container, Extent, Report};
+use crate::model::{Container, ReportOptions, Report};
 
 /// How a scrape is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -50,8 +50,8 @@ pub struct Options {
 
 impl Options {
     /// What of a report is written.
-    pub fn extent(&self) -> Extent {
-        Extent { rates: false, neighbours: false, ended_max: self.ended, parents: true }
+    pub fn extent(&self) -> ReportOptions {
+        ReportOptions { rates: false, neighbours: false, ended_max: self.ended, parents: true }
     }
 }
 

@@ -22,7 +22,7 @@ enum Step {
     /// The kernel enters one that was seen.
     Entered,
     /// One that our programs miss.
-    Missed,
+    OverflowTracker,
     /// Somebody looks.
     Looked,
 }
@@ -39,7 +39,7 @@ impl Disk {
                 self.under_way -= 1;
                 self.enter();
             }
-            Step::Missed => {
+            Step::OverflowTracker => {
                 self.missed += 1;
                 self.enter();
             }
@@ -104,7 +104,7 @@ fn what_was_before_is_no_loss() {
 fn a_loss_is_told_and_stays() {
     let mut disk = Disk::default();
     let mut ledger = disk.ledger();
-    disk.step(Step::Missed);
+    disk.step(Step::OverflowTracker);
     let lost = Tally { expected: 1, counted: 0, lost: 1, lost_bytes: Some(BLOCK) };
     assert_eq!(disk.look(&mut ledger), lost);
     // Ahead of the kernel's book, which hides it.
@@ -130,8 +130,8 @@ fn a_slot_whose_key_shows_late_is_no_loss() {
 fn what_is_in_the_overflow_may_be_any_devices() {
     let mut disk = Disk::default();
     let mut ledger = disk.ledger();
-    disk.step(Step::Missed);
-    disk.step(Step::Missed);
+    disk.step(Step::OverflowTracker);
+    disk.step(Step::OverflowTracker);
     let mut counts = disk.counts();
     counts.overflow = Counted { ops: 1, bytes: BLOCK, ..Counted::default() };
     ledger.compare(&disk.told(), || counts.clone());
@@ -166,7 +166,7 @@ fn flushes_may_be_missing_in_the_kernels_book() {
     (disk.counted.write.ops, disk.counted.flush_ops) = (1, 1);
     disk.look(&mut ledger);
     assert_eq!(disk.look(&mut ledger).lost, 0);
-    disk.step(Step::Missed);
+    disk.step(Step::OverflowTracker);
     let entry = disk.look(&mut ledger);
     assert_eq!((entry.lost, entry.lost_bytes), (1, Some(BLOCK)), "its bytes prove it");
 }
@@ -185,14 +185,14 @@ fn a_book_that_stands_still_proves_nothing() {
 fn another_device_of_the_same_number_starts_anew() {
     let mut disk = Disk { told: Completed { ops: 50, bytes: 50 * BLOCK }, ..Disk::default() };
     let mut ledger = disk.ledger();
-    disk.step(Step::Missed);
+    disk.step(Step::OverflowTracker);
     disk.look(&mut ledger);
     disk.told = Completed::default();
     assert!(ledger.has_new(&disk.told()));
     assert_eq!(disk.look(&mut ledger).lost, 1);
     let same = (disk.counts(), disk.told());
     ledger.open((&same.0, &same.1), (&same.0, &same.1));
-    disk.step(Step::Missed);
+    disk.step(Step::OverflowTracker);
     let lost = Tally { expected: 2, counted: 0, lost: 2, lost_bytes: Some(2 * BLOCK) };
     assert_eq!(disk.look(&mut ledger), lost);
 }
@@ -201,7 +201,7 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     let step = prop_oneof![
         5 => Just(Step::Seen),
         5 => Just(Step::Entered),
-        1 => Just(Step::Missed),
+        1 => Just(Step::OverflowTracker),
         2 => Just(Step::Looked),
     ];
     prop::collection::vec(step, 0..200)

@@ -6,7 +6,7 @@ use crate::{
     cgroup::Node,
     identity::{Kind, classify},
     registry::{
-        OomKill, Registry, Serial, Startup, Tracked,
+        OomKill, Registry, InstanceId, Startup, TrackedCgroup,
         settle::{name, open},
     },
 };
@@ -23,7 +23,7 @@ pub struct Place {
 impl Registry {
     /// A cgroup was made. Who it is, if that is new; it is also told when a further directory of
     /// a known member was made.
-    pub fn made(&mut self, place: Place, parent_id: u64, path: Option<String>, at: Timestamp) {
+    pub fn cgroup_created(&mut self, place: Place, parent_id: u64, path: Option<String>, at: Timestamp) {
         let Some(index) = self.tree_of(place) else { return };
         let tree = &mut self.trees[index];
         tree.alive.insert(place.cgroup_id);
@@ -42,7 +42,7 @@ impl Registry {
                 self.wanted.walk |= self.wanted.services && identity.kind == Kind::Container;
                 self.wanted.walk |= self.wanted.others;
                 let node = Node { id: place.cgroup_id, path, parent: None };
-                let serial = self.greet(index, &node, Some(identity));
+                let serial = self.register(index, &node, Some(identity));
                 self.arrange(serial, at);
                 serial
             }
@@ -60,8 +60,8 @@ impl Registry {
     }
 
     /// A cgroup was removed. The member that ended with it, which is still known, so that its
-    /// last counts can be read; [`Registry::part`] lets it go.
-    pub fn removed(&mut self, place: Place) -> Option<Serial> {
+    /// last counts can be read; [`Registry::remove`] lets it go.
+    pub fn cgroup_removed(&mut self, place: Place) -> Option<InstanceId> {
         let index = self.tree_of(place)?;
         self.trees[index].alive.remove(&place.cgroup_id);
         let serial = self.top(place)?;
@@ -71,12 +71,12 @@ impl Registry {
     }
 
     /// Lets a member go.
-    pub fn part(&mut self, serial: Serial) -> Option<Tracked> {
-        self.forget(serial)
+    pub fn remove(&mut self, serial: InstanceId) -> Option<TrackedCgroup> {
+        self.remove_entry(serial)
     }
 
     /// The member whose topmost directory this is, in the hierarchy where it was found.
-    pub fn top(&self, place: Place) -> Option<Serial> {
+    pub fn top(&self, place: Place) -> Option<InstanceId> {
         let index = self.tree_of(place)?;
         let serial = *self.trees[index].owners.get(&place.cgroup_id)?;
         let tracked = self.tracked.get(&serial)?;
@@ -84,13 +84,13 @@ impl Registry {
     }
 
     /// The member that a cgroup belongs to.
-    pub fn owner_of(&self, place: Place) -> Option<Serial> {
+    pub fn owner_of(&self, place: Place) -> Option<InstanceId> {
         self.trees[self.tree_of(place)?].owners.get(&place.cgroup_id).copied()
     }
 
     /// A process is in a member: all its directories are there by now, and the process tells its
     /// network namespace.
-    pub fn inhabited(&mut self, serial: Serial, pid: u32) {
+    pub fn process_seen(&mut self, serial: InstanceId, pid: u32) {
         let Some(tracked) = self.tracked.get_mut(&serial) else { return };
         if tracked.visits < 2
             && let Err(fault) = open(&self.hierarchies, tracked)
@@ -105,26 +105,26 @@ impl Registry {
     }
 
     /// A first sign of life; later ones do not count.
-    pub fn sign_of_life(&mut self, serial: Serial, sign: impl FnOnce(&mut Startup)) {
+    pub fn record_startup(&mut self, serial: InstanceId, sign: impl FnOnce(&mut Startup)) {
         if let Some(tracked) = self.tracked.get_mut(&serial) {
             sign(&mut tracked.startup);
         }
     }
 
     /// The kernel kills a process of a member for want of memory.
-    pub fn oom_killed(&mut self, serial: Serial, kill: OomKill) {
+    pub fn oom_killed(&mut self, serial: InstanceId, kill: OomKill) {
         if let Some(tracked) = self.tracked.get_mut(&serial) {
             tracked.oom_kill = Some(kill);
         }
     }
 
     /// Events were lost: only a walk tells what is there.
-    pub fn lost_events(&mut self) {
+    pub fn events_lost(&mut self) {
         self.wanted.walk = true;
     }
 
     /// Prepares a member that was made just now for a short life.
-    fn arrange(&mut self, serial: Serial, at: Timestamp) {
+    fn arrange(&mut self, serial: InstanceId, at: Timestamp) {
         if let Some(tracked) = self.tracked.get_mut(&serial) {
             tracked.startup.made_at.get_or_insert(at);
             if let Err(fault) = open(&self.hierarchies, tracked) {
@@ -179,24 +179,24 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let mut registry = registry(root.path());
         let now = Timestamp::now();
-        registry.made(place(100), 1, Some(format!("/docker/{ID}")), now);
-        registry.made(place(101), 100, Some(format!("/docker/{ID}/child")), now);
+        registry.cgroup_created(place(100), 1, Some(format!("/docker/{ID}")), now);
+        registry.cgroup_created(place(101), 100, Some(format!("/docker/{ID}/child")), now);
         let serial = registry.top(place(100)).unwrap();
         assert_eq!(registry.owner_of(place(101)), Some(serial));
         assert_eq!(registry.top(place(101)), None);
         assert_eq!(registry.get(serial).unwrap().startup.made_at, Some(now));
-        assert!(!registry.get(serial).unwrap().member.older_than_us);
+        assert!(!registry.get(serial).unwrap().member.preexisting);
 
         // A removed sub-cgroup keeps its owner while something is counted of it.
-        assert_eq!(registry.removed(place(101)), None);
+        assert_eq!(registry.cgroup_removed(place(101)), None);
         registry.prune(|_, cgroup_id| cgroup_id == 101);
         assert_eq!(registry.owner(Counters::Net, 101), Some(serial));
         registry.prune(|_, _| false);
         assert_eq!(registry.owner(Counters::Net, 101), None);
         assert_eq!(registry.owner(Counters::Net, 100), Some(serial));
 
-        assert_eq!(registry.removed(place(100)), Some(serial));
-        assert!(registry.part(serial).is_some());
+        assert_eq!(registry.cgroup_removed(place(100)), Some(serial));
+        assert!(registry.remove(serial).is_some());
         assert_eq!(registry.owner(Counters::Net, 100), None);
     }
 
@@ -205,14 +205,14 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let mut registry = registry(root.path());
         let path = Some(format!("/docker/{ID}"));
-        registry.made(place(100), 1, path.clone(), Timestamp::now());
+        registry.cgroup_created(place(100), 1, path.clone(), Timestamp::now());
         let first = registry.top(place(100)).unwrap();
         // The news of its end was lost.
-        registry.made(place(200), 1, path, Timestamp::now());
+        registry.cgroup_created(place(200), 1, path, Timestamp::now());
         let second = registry.top(place(200)).unwrap();
         assert_ne!(first, second);
         let departed: Vec<_> =
-            registry.take_departed().iter().map(|tracked| tracked.member.serial).collect();
+            registry.take_ended().iter().map(|tracked| tracked.member.serial).collect();
         assert_eq!(departed, [first]);
     }
 
@@ -224,7 +224,7 @@ mod tests {
         assert!(registry.owner_of(top).is_some(), "the root is followed while it is empty");
         registry.walk();
         assert!(!registry.needs_walk());
-        registry.made(place(100), top.cgroup_id, Some("/plain".to_owned()), Timestamp::now());
+        registry.cgroup_created(place(100), top.cgroup_id, Some("/plain".to_owned()), Timestamp::now());
         assert!(registry.needs_walk());
 
         let root = tempfile::tempdir().unwrap();
@@ -234,7 +234,7 @@ mod tests {
         let container = fs::metadata(&directory).unwrap().ino();
         assert!(registry.owner_of(place(container)).is_some());
         let path = Some(format!("/docker/{ID}/child"));
-        registry.made(place(201), container, path, Timestamp::now());
+        registry.cgroup_created(place(201), container, path, Timestamp::now());
         assert!(!registry.needs_walk());
     }
 
@@ -243,7 +243,7 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let mut registry = registry(root.path());
         assert!(!registry.needs_walk());
-        registry.made(place(100), 1, None, Timestamp::now());
+        registry.cgroup_created(place(100), 1, None, Timestamp::now());
         assert!(registry.needs_walk());
     }
 }

@@ -11,16 +11,16 @@ use std::{
 use tokio::sync::watch;
 
 use crate::{
-    collector::Picture,
+    collector::SamplePair,
     config::Run,
     daemon::{events::Events, history::History},
     output::prometheus::{Sampling, Serving},
 };
 
 /// The latest sample and how it came about.
-pub(super) struct Shot {
+pub(super) struct Published {
     /// What reports are made of.
-    pub(super) picture: Picture,
+    pub(super) picture: SamplePair,
     /// How the sampling loop fares.
     pub(super) sampling: Sampling,
     /// When the next one is due.
@@ -28,7 +28,7 @@ pub(super) struct Shot {
     taken: Instant,
 }
 
-impl Shot {
+impl Published {
     /// How many intervals ago a new one was due.
     pub(super) fn overdue(&self) -> f64 {
         self.taken.elapsed().as_secs_f64() / self.interval.as_secs_f64().max(f64::MIN_POSITIVE)
@@ -37,7 +37,7 @@ impl Shot {
 
 /// What the sampling loop and the server share.
 pub(super) struct State {
-    latest: watch::Sender<Option<Arc<Shot>>>,
+    latest: watch::Sender<Option<Arc<Published>>>,
     history: Mutex<History>,
     pub(super) counts: Counts,
     /// Everyone who listens to events.
@@ -55,18 +55,18 @@ impl State {
     }
 
     /// Hands over the latest sample.
-    pub(super) fn publish(&self, picture: Picture, sampling: Sampling, interval: Duration) {
-        let shot = Shot { picture, sampling, interval, taken: Instant::now() };
+    pub(super) fn publish(&self, picture: SamplePair, sampling: Sampling, interval: Duration) {
+        let shot = Published { picture, sampling, interval, taken: Instant::now() };
         self.latest.send_replace(Some(Arc::new(shot)));
     }
 
     /// The latest sample; `None` before the first one.
-    pub(super) fn latest(&self) -> Option<Arc<Shot>> {
+    pub(super) fn latest(&self) -> Option<Arc<Published>> {
         self.latest.borrow().clone()
     }
 
     /// Tells when there is a new sample.
-    pub(super) fn watch(&self) -> watch::Receiver<Option<Arc<Shot>>> {
+    pub(super) fn watch(&self) -> watch::Receiver<Option<Arc<Published>>> {
         self.latest.subscribe()
     }
 

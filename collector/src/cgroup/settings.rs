@@ -1,6 +1,6 @@
 //! What seldom changes, or costs too much to be read each time: settings, limits, peaks.
 //!
-//! These files do not stay open: most are read once in [`SELDOM_INTERVAL`].
+//! These files do not stay open: most are read once in [`SETTINGS_INTERVAL`].
 
 use std::path::{Path, PathBuf};
 use std::str;
@@ -20,10 +20,10 @@ use crate::cgroup::walk::below;
 ///
 /// Opening and closing a file costs ten times as much as reading one that is open, and one that
 /// stays open costs a page of the kernel's memory.
-pub const SELDOM_INTERVAL: Duration = Duration::from_secs(30);
+pub const SETTINGS_INTERVAL: Duration = Duration::from_secs(30);
 
 /// How often they are read of a cgroup that did not run since the last time.
-pub const IDLE_SELDOM_INTERVAL: Duration = Duration::from_secs(120);
+pub const IDLE_SETTINGS_INTERVAL: Duration = Duration::from_secs(120);
 
 /// What the longest name of these files takes, `memory.memsw.max_usage_in_bytes`, and the slash.
 const FILE_NAME_BYTES: usize = 32;
@@ -34,7 +34,7 @@ pub(crate) const V1_UNLIMITED: u64 = i64::MAX as u64 & !0xffff;
 
 /// What was read of a cgroup some seconds ago at most. `None` is unknown, and for a limit also none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Seldom {
+pub struct Settings {
     /// Settings of the CPU controllers.
     pub cpu: CpuSettings,
     /// CPU time by CPU, those included that are not there (v1, `cpuacct.usage_percpu`).
@@ -111,7 +111,7 @@ pub struct MemorySettings {
 
 /// Where the seldom read files of one cgroup are, and what they said.
 #[derive(Debug)]
-pub struct SeldomFiles {
+pub struct SettingsFiles {
     cpu: Option<Place>,
     cpuacct: Option<Place>,
     cpuset: Option<Place>,
@@ -121,9 +121,9 @@ pub struct SeldomFiles {
     huge_pages: Option<HugePagesFiles>,
     /// A directory further up than the one that is read.
     above: PathBuf,
-    latest: Arc<Seldom>,
+    latest: Arc<Settings>,
     /// What was read before, to be overwritten once nobody holds it.
-    spare: Option<Arc<Seldom>>,
+    spare: Option<Arc<Settings>>,
     due: Option<Instant>,
     turn: Duration,
 }
@@ -137,7 +137,7 @@ struct Place {
     root_bytes: usize,
 }
 
-impl SeldomFiles {
+impl SettingsFiles {
     /// Finds the directories of the cgroup at a path such as `/docker/abc`.
     pub fn find(hierarchies: &Hierarchies, path: &str) -> Self {
         let place = |name| {
@@ -157,7 +157,7 @@ impl SeldomFiles {
             latest: Arc::default(),
             spare: None,
             due: None,
-            turn: turn(SELDOM_INTERVAL, path),
+            turn: turn(SETTINGS_INTERVAL, path),
         }
     }
 
@@ -168,20 +168,20 @@ impl SeldomFiles {
     ///
     /// The first fault of a file that is there and cannot be read; all others are read.
     /// [`ReadError::Vanished`] when the cgroup was removed. What was read before stays then.
-    pub fn read_seldom(
+    pub fn read_settings(
         &mut self,
         ran: bool,
         now: Instant,
         buffer: &mut Vec<u8>,
     ) -> Result<bool, ReadError> {
-        let grace = if ran { Duration::ZERO } else { IDLE_SELDOM_INTERVAL - SELDOM_INTERVAL };
+        let grace = if ran { Duration::ZERO } else { IDLE_SETTINGS_INTERVAL - SETTINGS_INTERVAL };
         if self.due.is_some_and(|due| now < due + grace) {
             return Ok(false);
         }
         // The first time is when all are new; from then on each has its own turn.
         let wait = match self.due {
             None => self.turn,
-            Some(_) => SELDOM_INTERVAL,
+            Some(_) => SETTINGS_INTERVAL,
         };
         self.due = Some(now + wait);
         let first = self.spare.is_none();
@@ -198,12 +198,12 @@ impl SeldomFiles {
         }
         let before = mem::replace(&mut self.latest, spare);
         // The second time shall find all the memory that it needs.
-        self.spare = Some(if first { Arc::new(Seldom::clone(&self.latest)) } else { before });
+        self.spare = Some(if first { Arc::new(Settings::clone(&self.latest)) } else { before });
         faults.0.map_or(Ok(true), Err)
     }
 
     /// What was read last.
-    pub fn latest(&self) -> &Arc<Seldom> {
+    pub fn latest(&self) -> &Arc<Settings> {
         &self.latest
     }
 
@@ -218,7 +218,7 @@ impl SeldomFiles {
         places.into_iter().flatten().any(|place| fs::metadata(&place.directory).is_ok())
     }
 
-    fn read_all(&mut self, buffer: &mut Vec<u8>, out: &mut Seldom, faults: &mut Faults) {
+    fn read_all(&mut self, buffer: &mut Vec<u8>, out: &mut Settings, faults: &mut Faults) {
         let mut reader = Reader { buffer, faults };
         if let Some(cpu) = &mut self.cpu {
             reader.cpu(cpu, &mut self.above, &mut out.cpu);

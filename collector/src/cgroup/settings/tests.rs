@@ -13,13 +13,13 @@ fn write(root: &Path, files: &[(&str, &str)]) {
     }
 }
 
-fn files(root: &Path) -> SeldomFiles {
-    SeldomFiles::find(&find_hierarchies(Path::new("/proc"), Some(root)).unwrap(), "/pod/abc")
+fn files(root: &Path) -> SettingsFiles {
+    SettingsFiles::find(&find_hierarchies(Path::new("/proc"), Some(root)).unwrap(), "/pod/abc")
 }
 
-fn read(root: &Path) -> Seldom {
+fn read(root: &Path) -> Settings {
     let mut files = files(root);
-    files.read_seldom(true, Instant::now(), &mut Vec::new()).unwrap();
+    files.read_settings(true, Instant::now(), &mut Vec::new()).unwrap();
     files.latest().as_ref().clone()
 }
 
@@ -50,7 +50,7 @@ fn v2_is_read_whole() {
         ("pod/abc/cgroup.stat", "nr_descendants 3\nnr_dying_descendants 1"),
     ];
     write(tree.path(), &all);
-    let expected = Seldom {
+    let expected = Settings {
         cpu: CpuSettings {
             quota_microseconds: Some(50_000),
             period_microseconds: Some(200_000),
@@ -77,7 +77,7 @@ fn v2_is_read_whole() {
         pids_limit_hits: Some(2),
         descendants: Some(3),
         dying_descendants: Some(1),
-        ..Seldom::default()
+        ..Settings::default()
     };
     assert_eq!(read(tree.path()), expected);
 }
@@ -104,7 +104,7 @@ fn v1_is_read_whole() {
         ("pids/pod/abc/pids.max", "max"),
     ];
     write(tree.path(), &all);
-    let expected = Seldom {
+    let expected = Settings {
         cpu: CpuSettings {
             quota_microseconds: Some(150_000),
             period_microseconds: Some(100_000),
@@ -122,7 +122,7 @@ fn v1_is_read_whole() {
             memory_and_swap_limit_hits: Some(6),
             ..MemorySettings::default()
         },
-        ..Seldom::default()
+        ..Settings::default()
     };
     assert_eq!(read(tree.path()), expected);
 }
@@ -133,14 +133,14 @@ fn files_are_read_at_first_then_in_turn_and_when_asked_for() {
     write(tree.path(), &[("cgroup.controllers", ""), ("pod/abc/pids.max", "1")]);
     let mut files = files(tree.path());
     let start = Instant::now();
-    let read_at = |files: &mut SeldomFiles, ran, seconds, written: &str| {
+    let read_at = |files: &mut SettingsFiles, ran, seconds, written: &str| {
         write(tree.path(), &[("pod/abc/pids.max", written)]);
         let at = start + Duration::from_secs(seconds);
-        files.read_seldom(ran, at, &mut Vec::new()).unwrap();
+        files.read_settings(ran, at, &mut Vec::new()).unwrap();
         files.latest().pids_limit
     };
     let limit_at =
-        |files: &mut SeldomFiles, seconds, written: &str| read_at(files, true, seconds, written);
+        |files: &mut SettingsFiles, seconds, written: &str| read_at(files, true, seconds, written);
     assert_eq!(limit_at(&mut files, 0, "1"), Some(1));
     assert_eq!(limit_at(&mut files, 0, "2"), Some(1));
     assert_eq!(limit_at(&mut files, 30, "3"), Some(3));
@@ -159,10 +159,10 @@ fn a_removed_cgroup_keeps_what_was_read() {
     let tree = tempfile::tempdir().unwrap();
     write(tree.path(), &[("cgroup.controllers", ""), ("pod/abc/pids.max", "9")]);
     let mut files = files(tree.path());
-    files.read_seldom(true, Instant::now(), &mut Vec::new()).unwrap();
+    files.read_settings(true, Instant::now(), &mut Vec::new()).unwrap();
     fs::remove_dir_all(tree.path().join("pod")).unwrap();
     files.expire();
-    let error = files.read_seldom(true, Instant::now(), &mut Vec::new()).unwrap_err();
+    let error = files.read_settings(true, Instant::now(), &mut Vec::new()).unwrap_err();
     assert!(matches!(error, ReadError::Vanished));
     assert_eq!(files.latest().pids_limit, Some(9));
 }
@@ -173,7 +173,7 @@ fn one_file_that_cannot_be_read_costs_its_own_number_only() {
     write(tree.path(), &[("cgroup.controllers", ""), ("pod/abc/pids.max", "9")]);
     fs::create_dir(tree.path().join("pod/abc/cpu.weight")).unwrap();
     let mut files = files(tree.path());
-    let error = files.read_seldom(true, Instant::now(), &mut Vec::new()).unwrap_err();
+    let error = files.read_settings(true, Instant::now(), &mut Vec::new()).unwrap_err();
     assert!(error.to_string().ends_with("/pod/abc/cpu.weight"), "{error}");
     assert_eq!(files.latest().pids_limit, Some(9));
 }
