@@ -25,7 +25,7 @@ use crate::{
     host::{HostFacts, HostFiles},
     identity::{Allowed, Names},
     kernel::{self, Kernel, Sockets, Table},
-    model::{self, ReportBuilder, ReportOptions, Report, Snapshot},
+    model::{self, Report, ReportBuilder, ReportOptions, Snapshot},
     network::Namespaces,
     output::{Scope, prometheus::Slots},
     registry::{Counters, Follow, Registry, socket_ids},
@@ -206,11 +206,11 @@ impl Collector {
 
     /// What two samples tell, or one alone.
     pub fn report(&self, older: Option<&Arc<Sample>>, newer: &Arc<Sample>) -> Report {
-        self.picture(older, newer).report()
+        self.pair(older, newer).report()
     }
 
     /// The same, before it is made a report of.
-    pub fn picture(&self, older: Option<&Arc<Sample>>, newer: &Arc<Sample>) -> SamplePair {
+    pub fn pair(&self, older: Option<&Arc<Sample>>, newer: &Arc<Sample>) -> SamplePair {
         let Sampler { registry, receipts, .. } = &self.sampler;
         SamplePair {
             older: older.map(Arc::clone),

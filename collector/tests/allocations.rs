@@ -133,7 +133,8 @@ fn sampler(cgroup_root: Option<&Path>, follow: Follow) -> Sampler {
     });
     let receipts = Receipts::new(0, Duration::ZERO);
     let host = HostFiles::open(proc).unwrap();
-    let books = (BlockReconciler::new(Diskstats::open(proc).unwrap()), SegmentReconciler::new(proc));
+    let books =
+        (BlockReconciler::new(Diskstats::open(proc).unwrap()), SegmentReconciler::new(proc));
     Sampler::new(registry, kernel, host, Devices::new(Path::new("/sys")), books, receipts)
 }
 

@@ -19,7 +19,7 @@ use tokio::{
 
 use crate::{
     collector::SamplePair,
-    daemon::{routes::Service, published::Published},
+    daemon::{published::Published, routes::Service},
     model::{Container, Ended, Kind},
     registry::{InstanceId, TrackedCgroup},
     sample::Usage,
@@ -65,15 +65,15 @@ impl Events {
     /// A container's cgroup was made. The sampling loop says so as soon as it hears of it: a name,
     /// numbers and processes come later.
     pub(super) fn created(&self, tracked: &TrackedCgroup) {
-        let TrackedCgroup { member, startup, .. } = tracked;
-        if member.preexisting || self.sender.receiver_count() == 0 {
+        let TrackedCgroup { instance, startup, .. } = tracked;
+        if instance.preexisting || self.sender.receiver_count() == 0 {
             return;
         }
-        if let Some(identity) = member.identity.as_ref().filter(|_| member.is_container()) {
+        if let Some(identity) = instance.identity.as_ref().filter(|_| instance.is_container()) {
             let data = json!({
                 "id": identity.id,
                 "runtime": identity.runtime.as_str(),
-                "cgroup": member.path,
+                "cgroup": instance.path,
                 "pod_uid": identity.pod.as_ref().map(|pod| &pod.uid),
                 "made_at": startup.made_at,
             });
@@ -109,7 +109,7 @@ pub(super) async fn tell(service: Rc<Service>) {
     while latest.changed().await.is_ok() {
         let Some(shot) = latest.borrow_and_update().clone() else { continue };
         service.forget_all_but(&shot);
-        let now = Known::of(&shot.picture);
+        let now = Known::of(&shot.pair);
         let changes = known.map_or_else(Vec::new, |before| before.changes(&now));
         if !changes.is_empty() && service.state.events.sender.receiver_count() > 0 {
             send(&service, &shot, &changes);
@@ -139,16 +139,16 @@ enum Change {
 }
 
 impl Known {
-    fn of(picture: &SamplePair) -> Self {
+    fn of(pair: &SamplePair) -> Self {
         let seen = |usage: &Usage| {
             let last_oom_kill = usage.oom_kill.as_ref().map(|kill| kill.at);
             let seen = Seen { oom_kills: usage.memory.events.oom_kill, last_oom_kill };
-            (usage.member.serial, seen)
+            (usage.instance.id, seen)
         };
-        let containers = picture.newer.usages.iter().filter(|usage| usage.member.is_container());
+        let containers = pair.newer.usages.iter().filter(|usage| usage.instance.is_container());
         Self {
             alive: containers.map(seen).collect(),
-            ended: picture.receipts.iter().map(|receipt| seen(&receipt.usage)).collect(),
+            ended: pair.receipts.iter().map(|receipt| seen(&receipt.usage)).collect(),
         }
     }
 
@@ -156,24 +156,24 @@ impl Known {
     /// in the receipts.
     fn changes(&self, now: &Self) -> Vec<Change> {
         let Self { alive, ended } = self;
-        let is_new = |serial: &InstanceId| !alive.contains_key(serial) && !ended.contains_key(serial);
-        let mut serials: Vec<_> = now.alive.keys().chain(now.ended.keys()).copied().collect();
-        serials.sort_unstable();
-        serials.dedup();
+        let is_new = |id: &InstanceId| !alive.contains_key(id) && !ended.contains_key(id);
+        let mut ids: Vec<_> = now.alive.keys().chain(now.ended.keys()).copied().collect();
+        ids.sort_unstable();
+        ids.dedup();
         let mut changes = Vec::new();
-        for serial in serials {
-            let before = alive.get(&serial).or_else(|| ended.get(&serial));
-            let seen = now.ended.get(&serial).or_else(|| now.alive.get(&serial));
-            if is_new(&serial) {
-                changes.push(Change::Started(serial));
+        for id in ids {
+            let before = alive.get(&id).or_else(|| ended.get(&id));
+            let seen = now.ended.get(&id).or_else(|| now.alive.get(&id));
+            if is_new(&id) {
+                changes.push(Change::Started(id));
             }
             if let Some(seen) = seen
                 && seen.is_worse_than(before)
             {
-                changes.push(Change::OutOfMemory(serial));
+                changes.push(Change::OutOfMemory(id));
             }
-            if now.ended.contains_key(&serial) && !ended.contains_key(&serial) {
-                changes.push(Change::Ended(serial));
+            if now.ended.contains_key(&id) && !ended.contains_key(&id) {
+                changes.push(Change::Ended(id));
             }
         }
         changes
@@ -191,23 +191,23 @@ impl Seen {
 
 fn send(service: &Service, shot: &Arc<Published>, changes: &[Change]) {
     let report = service.report(shot);
-    let SamplePair { newer, receipts, .. } = &shot.picture;
+    let SamplePair { newer, receipts, .. } = &shot.pair;
     // Rows come in the order of what they were made of.
-    let containers = newer.usages.iter().filter(|usage| usage.member.is_container());
+    let containers = newer.usages.iter().filter(|usage| usage.instance.is_container());
     let rows = report.containers.iter().filter(|row| row.kind == Kind::Container);
-    let alive: HashMap<InstanceId, &Container> = serials(containers).zip(rows).collect();
+    let alive: HashMap<InstanceId, &Container> = ids(containers).zip(rows).collect();
     let last = receipts.iter().rev().map(|receipt| &receipt.usage);
-    let ended: HashMap<InstanceId, &Ended> = serials(last).zip(&report.ended).collect();
-    let row = |serial| {
-        let of_ended = || ended.get(serial).map(|ended| &ended.container);
-        alive.get(serial).copied().or_else(of_ended)
+    let ended: HashMap<InstanceId, &Ended> = ids(last).zip(&report.ended).collect();
+    let row = |id| {
+        let of_ended = || ended.get(id).map(|ended| &ended.container);
+        alive.get(id).copied().or_else(of_ended)
     };
     for change in changes {
         match change {
-            Change::Started(serial) => service.state.events.send("started", row(serial)),
-            Change::Ended(serial) => service.state.events.send("ended", ended.get(serial).copied()),
-            Change::OutOfMemory(serial) => {
-                let data = row(serial).map(|row| {
+            Change::Started(id) => service.state.events.send("started", row(id)),
+            Change::Ended(id) => service.state.events.send("ended", ended.get(id).copied()),
+            Change::OutOfMemory(id) => {
+                let data = row(id).map(|row| {
                     json!({
                         "id": row.id,
                         "name": row.name,
@@ -221,8 +221,8 @@ fn send(service: &Service, shot: &Arc<Published>, changes: &[Change]) {
     }
 }
 
-fn serials<'a>(usages: impl Iterator<Item = &'a Usage>) -> impl Iterator<Item = InstanceId> {
-    usages.map(|usage| usage.member.serial)
+fn ids<'a>(usages: impl Iterator<Item = &'a Usage>) -> impl Iterator<Item = InstanceId> {
+    usages.map(|usage| usage.instance.id)
 }
 
 #[cfg(test)]
@@ -230,9 +230,9 @@ mod tests {
     use super::*;
 
     fn known(alive: &[(u64, u64)], ended: &[(u64, u64)]) -> Known {
-        let seen = |(serial, oom_kills): &(u64, u64)| {
+        let seen = |(id, oom_kills): &(u64, u64)| {
             let seen = Seen { oom_kills: Some(*oom_kills), last_oom_kill: None };
-            (InstanceId(*serial), seen)
+            (InstanceId(*id), seen)
         };
         Known { alive: alive.iter().map(seen).collect(), ended: ended.iter().map(seen).collect() }
     }

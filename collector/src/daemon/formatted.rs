@@ -16,7 +16,7 @@ use crate::{
     collector::give_memory_back,
     config::Run,
     daemon::{answers::Pages, published::Published},
-    model::{ReportOptions, Report, Snapshot},
+    model::{Report, ReportOptions, Snapshot},
     output::{
         Scope,
         filter::Filters,
@@ -49,7 +49,7 @@ impl Formatted {
     /// The report of a sample.
     pub(super) fn report(&mut self, shot: &Arc<Published>, scope: Scope) -> Rc<Report> {
         let make = || {
-            let mut report = shot.picture.report();
+            let mut report = shot.pair.report();
             select::narrow(&mut report, scope, &Filters::default());
             Rc::new(report)
         };
@@ -58,7 +58,7 @@ impl Formatted {
 
     /// A snapshot that looks back to the sample before.
     pub(super) fn snapshot(shot: &Published, scope: Scope) -> Snapshot {
-        let mut snapshot = shot.picture.snapshot();
+        let mut snapshot = shot.pair.snapshot();
         select::narrow(&mut snapshot.report, scope, &Filters::default());
         snapshot.prune();
         snapshot
@@ -104,7 +104,7 @@ impl Formatted {
         let make = || {
             let mut options = run.metrics.clone();
             options.histograms &= shot.sampling.histograms;
-            let draft = shot.picture.draft(options.extent());
+            let draft = shot.pair.draft(options.extent());
             let containers = draft.containers(|kind| select::in_scope(kind, run.scope));
             Arc::new(Scrape::new(&draft.frame, containers, &own(), &options, exposition))
         };
@@ -128,8 +128,8 @@ impl Formatted {
         match page {
             Page::Containers => document(&self.report(shot, scope).containers, gzip),
             Page::Ended => document(&self.report(shot, scope).ended, gzip),
-            Page::Host => document(&shot.picture.draft(ReportOptions::FRAME).frame.host, gzip),
-            _ => document(&shot.picture.draft(ReportOptions::FRAME).frame.sources, gzip),
+            Page::Host => document(&shot.pair.draft(ReportOptions::FRAME).frame.host, gzip),
+            _ => document(&shot.pair.draft(ReportOptions::FRAME).frame.sources, gzip),
         }
     }
 

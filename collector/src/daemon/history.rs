@@ -39,7 +39,7 @@ struct Moment {
 }
 
 struct Life {
-    member: Arc<Instance>,
+    instance: Arc<Instance>,
     details: Option<Arc<Details>>,
     /// The number of the sample of its first row.
     first: u64,
@@ -111,8 +111,8 @@ impl History {
             busy_nanoseconds: sample.host.busy_nanoseconds,
         });
         for usage in &sample.usages {
-            let life = self.lives.entry(usage.member.serial).or_insert_with(|| Life {
-                member: Arc::clone(&usage.member),
+            let life = self.lives.entry(usage.instance.id).or_insert_with(|| Life {
+                instance: Arc::clone(&usage.instance),
                 details: None,
                 first: number,
                 ring: Ring::new(),
@@ -183,7 +183,7 @@ impl History {
         let (first, from) = earlier.min_by_key(|(_, moment)| off(moment))?;
         let grown = |of: fn(&Moment) -> Option<u64>| of(to)?.checked_sub(of(from)?);
         let numbers = [first, last].map(|at| self.forgotten + at as u64);
-        let ends = |life: &Life| Some((life.member.path.clone(), life.ends(numbers)?));
+        let ends = |life: &Life| Some((life.instance.path.clone(), life.ends(numbers)?));
         Some(Window {
             from: from.time,
             to: to.time,
@@ -232,7 +232,7 @@ impl History {
 
 impl Life {
     fn id(&self) -> &str {
-        self.member.identity.as_ref().map_or(&self.member.path, |identity| &identity.id)
+        self.instance.identity.as_ref().map_or(&self.instance.path, |identity| &identity.id)
     }
 
     fn name(&self) -> Option<&str> {
@@ -269,8 +269,8 @@ mod tests {
         sample.time = Timestamp::new(second, 0).unwrap();
         sample.usages = lives
             .iter()
-            .map(|serial| {
-                let mut usage = Usage::of_path(*serial, &format!("/life-{serial}"));
+            .map(|id| {
+                let mut usage = Usage::of_path(*id, &format!("/life-{id}"));
                 usage.memory.usage_bytes = Some(second as u64 * 10);
                 usage.memory.stat.parse_into(b"anon 0\n");
                 usage

@@ -14,13 +14,13 @@ mod listen;
 mod notify;
 mod privileges;
 mod process;
+mod published;
 mod query;
 mod reload;
 mod ring;
 mod routes;
 mod server;
 mod settings;
-mod published;
 mod tls;
 mod windows;
 
@@ -39,7 +39,7 @@ use tokio::{
 };
 
 use self::{
-    budget::Budget, listen::Listeners, server::Server, settings::Settings, published::State,
+    budget::Budget, listen::Listeners, published::State, server::Server, settings::Settings,
     windows::Windows,
 };
 use crate::{
@@ -213,7 +213,7 @@ impl Daemon {
     fn sample(&mut self) {
         let started = Instant::now();
         let newer = self.collector.sample();
-        let picture = self.collector.picture(self.older.as_ref(), &newer);
+        let pair = self.collector.pair(self.older.as_ref(), &newer);
         self.older = Some(Arc::clone(&newer));
         self.tell_births();
         let history_bytes = self.state.history().record(&newer);
@@ -227,14 +227,14 @@ impl Daemon {
             self.collector.sampler.memory_stat_interval.as_secs_f64();
         sampling.slots = self.collector.slots();
         sampling.lost_events = self.collector.lost_events();
-        sampling.receipts = picture.receipts.len() as u64;
-        sampling.receipts_dropped = picture.receipts.dropped;
+        sampling.receipts = pair.receipts.len() as u64;
+        sampling.receipts_dropped = pair.receipts.dropped;
         sampling.history_bytes = history_bytes as u64;
         sampling.budget_level = self.budget.level();
         sampling.histograms = self.budget.has_histograms();
         sampling.bpf_runs = self.windows.seen();
         let samples = sampling.samples;
-        self.state.publish(picture, sampling.clone(), self.interval);
+        self.state.publish(pair, sampling.clone(), self.interval);
         if samples == SETTLED_SAMPLES {
             give_memory_back();
         }

@@ -20,7 +20,7 @@ use crate::{
 /// The latest sample and how it came about.
 pub(super) struct Published {
     /// What reports are made of.
-    pub(super) picture: SamplePair,
+    pub(super) pair: SamplePair,
     /// How the sampling loop fares.
     pub(super) sampling: Sampling,
     /// When the next one is due.
@@ -55,8 +55,8 @@ impl State {
     }
 
     /// Hands over the latest sample.
-    pub(super) fn publish(&self, picture: SamplePair, sampling: Sampling, interval: Duration) {
-        let shot = Published { picture, sampling, interval, taken: Instant::now() };
+    pub(super) fn publish(&self, pair: SamplePair, sampling: Sampling, interval: Duration) {
+        let shot = Published { pair, sampling, interval, taken: Instant::now() };
         self.latest.send_replace(Some(Arc::new(shot)));
     }
 

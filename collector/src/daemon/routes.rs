@@ -16,9 +16,10 @@ use crate::{
         answers::{Answer, JSON, answer, failure, stream, text},
         formatted::{Formatted, Page, json},
         history::Missing,
-        process, query,
-        settings::Settings,
+        process,
         published::{Published, State},
+        query,
+        settings::Settings,
     },
     model::Report,
     output::{
@@ -202,7 +203,7 @@ impl Service {
         self.with_latest(|shot| {
             let mut snapshot = Formatted::snapshot(shot, self.settings().run.scope);
             snapshot.watched_since = Some(self.started_at);
-            let window = self.state.history().window(shot.picture.newer.time, window);
+            let window = self.state.history().window(shot.pair.newer.time, window);
             // Without a history there is the interval between the last two samples.
             if let Some(window) = window {
                 snapshot.look_back(&window);

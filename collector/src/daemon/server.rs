@@ -27,9 +27,9 @@ use crate::{
         events,
         listen::Listeners,
         privileges,
+        published::State,
         routes::Service,
         settings::Settings,
-        published::State,
     },
     recurring::is_worth_telling,
 };

@@ -135,7 +135,9 @@ fn parse(record: &[u8]) -> Option<LifecycleEvent> {
         event::EVENT_ATTACHED => LifecycleEventKind::Attached { pid },
         event::EVENT_EXECUTED => LifecycleEventKind::Executed { pid, namespace },
         event::EVENT_LISTENING => LifecycleEventKind::Listening,
-        event::EVENT_OOM_KILL => LifecycleEventKind::OomKill { pid, command: command(event.command) },
+        event::EVENT_OOM_KILL => {
+            LifecycleEventKind::OomKill { pid, command: command(event.command) }
+        }
         _ => return None,
     };
     Some(LifecycleEvent { hierarchy, cgroup_id, at_nanoseconds, kind })
@@ -173,7 +175,10 @@ mod tests {
         path[..11].copy_from_slice(b"/docker/abc");
         record.extend(path);
         let told = parse(&record).unwrap();
-        let made = |path: Option<&str>| LifecycleEventKind::Created { parent_id: 3, path: path.map(str::to_owned) };
+        let made = |path: Option<&str>| LifecycleEventKind::Created {
+            parent_id: 3,
+            path: path.map(str::to_owned),
+        };
         assert_eq!((told.cgroup_id, told.kind), (7, made(Some("/docker/abc"))));
 
         let start = record.len() - event::PATH_MAX;

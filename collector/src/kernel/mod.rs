@@ -26,7 +26,7 @@ use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
 pub use self::{
     block::{Bios, Extras},
-    events::{LifecycleEvent, Events, LifecycleEventKind},
+    events::{Events, LifecycleEvent, LifecycleEventKind},
     facts::{BtfFacts, Facts, SocketIds},
     inventory::{LoadedMap, LoadedProgram},
     plan::Sockets,

@@ -120,8 +120,8 @@ pub(super) struct Pair<'a> {
 
 impl Pair<'_> {
     pub(super) fn container(&self, usage: &Usage) -> Container {
-        let member = &usage.member;
-        let identity = member.identity.as_ref();
+        let instance = &usage.instance;
+        let identity = instance.identity.as_ref();
         let details = usage.details.as_deref();
         Container {
             kind: kind(usage),
@@ -129,8 +129,8 @@ impl Pair<'_> {
             name: details.map(|details| details.name.clone()),
             image: details.and_then(|details| details.image.clone()),
             runtime: identity.map(|identity| identity.runtime.as_str().into()),
-            cgroup: member.path.clone(),
-            cgroup_id: member.cgroup_id,
+            cgroup: instance.path.clone(),
+            cgroup_id: instance.cgroup_id,
             pod: pod(usage),
             sandbox: details.and_then(|details| details.sandbox),
             compose: details.and_then(|details| details.compose.as_ref()).map(|compose| Compose {
@@ -194,7 +194,7 @@ impl Pair<'_> {
 
     fn cpu(&self, usage: &Usage) -> Cpu {
         let now = &usage.cpu;
-        let before = self.older.and_then(|older| older.usage(usage.member.serial));
+        let before = self.older.and_then(|older| older.usage(usage.instance.id));
         let before = before.and_then(|before| before.cpu.usage_nanoseconds);
         let used =
             before.zip(now.usage_nanoseconds).map(|(before, now)| now.saturating_sub(before));
@@ -247,7 +247,7 @@ impl Pair<'_> {
         let members =
             members.map(|(namespace, all)| all.get(&namespace).map_or(&[][..], |all| all));
         let shared_with = members.map(|members| {
-            let others = members.iter().filter(|other| other.member.serial != usage.member.serial);
+            let others = members.iter().filter(|other| other.instance.id != usage.instance.id);
             others.take(NEIGHBOURS_MAX).map(|other| id(other).to_owned()).collect()
         });
         Network {
@@ -268,7 +268,7 @@ impl Pair<'_> {
 
     /// When the kernel began to count for a member that was there before.
     fn since(&self, usage: &Usage) -> Option<Timestamp> {
-        usage.member.preexisting.then_some(self.newer.counting_since)
+        usage.instance.preexisting.then_some(self.newer.counting_since)
     }
 }
 
@@ -283,7 +283,7 @@ fn members(sample: &Sample) -> HashMap<NamespaceId, Vec<&Usage>> {
 }
 
 fn kind(usage: &Usage) -> Kind {
-    match usage.member.identity.as_ref().map(|identity| identity.kind) {
+    match usage.instance.identity.as_ref().map(|identity| identity.kind) {
         Some(identity::Kind::Container) => Kind::Container,
         Some(identity::Kind::Service) => Kind::Service,
         None => Kind::Other,
@@ -291,12 +291,12 @@ fn kind(usage: &Usage) -> Kind {
 }
 
 fn id(usage: &Usage) -> &str {
-    usage.member.identity.as_ref().map_or(&usage.member.path, |identity| &identity.id)
+    usage.instance.identity.as_ref().map_or(&usage.instance.path, |identity| &identity.id)
 }
 
 /// The pod that a member belongs to, as its path and its runtime tell.
 pub(super) fn pod(usage: &Usage) -> Option<Pod> {
-    let by_path = usage.member.identity.as_ref().and_then(|identity| identity.pod.as_ref());
+    let by_path = usage.instance.identity.as_ref().and_then(|identity| identity.pod.as_ref());
     let told = usage.details.as_ref().and_then(|details| details.pod.as_ref());
     if by_path.is_none() && told.is_none() {
         return None;
@@ -311,12 +311,12 @@ pub(super) fn pod(usage: &Usage) -> Option<Pod> {
     })
 }
 
-fn memory(member: &Usage, sample: &Sample) -> Memory {
+fn memory(instance: &Usage, sample: &Sample) -> Memory {
     let host_bytes = sample.host.memory_bytes;
-    let usage = &member.memory;
+    let usage = &instance.memory;
     let working_set = working_set(usage);
     // No limit, or one above what there is, is the host's memory.
-    let limits = &member.settings.memory;
+    let limits = &instance.settings.memory;
     let own = [limits.max_bytes, limits.tightest_max_bytes, usage.hierarchical_limit_bytes()];
     let limit = match (own.into_iter().flatten().min(), host_bytes) {
         (Some(limit), Some(host)) => Some(limit.min(host)),
@@ -338,18 +338,18 @@ fn memory(member: &Usage, sample: &Sample) -> Memory {
         swap_peak_bytes: limits.swap_peak_bytes.map(|p| p.max(usage.swap_bytes.unwrap_or(0))),
         memory_and_swap_peak_bytes: limits.memory_and_swap_peak_bytes,
         oom_kills: usage.events.oom_kill,
-        last_oom_kill: member.oom_kill.as_ref().map(|kill| OomKill {
+        last_oom_kill: instance.oom_kill.as_ref().map(|kill| OomKill {
             at: kill.at,
             pid: kill.pid,
             command: kill.command.clone(),
         }),
         under_oom: usage.events.under_oom,
-        events: resources::memory_events(member),
+        events: resources::memory_events(instance),
         events_local: resources::local_memory_events(&usage.events_local),
         stat_at: usage.stat_read_at.map(|at| sample.time_of(at)),
         limits: resources::memory_limits(limits),
-        huge_pages: resources::huge_pages(&member.settings),
-        pressure: resources::pressure(member.pressures.memory),
+        huge_pages: resources::huge_pages(&instance.settings),
+        pressure: resources::pressure(instance.pressures.memory),
         stat: usage.stat.clone(),
     }
 }

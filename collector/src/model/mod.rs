@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::block::{Block, Count, Device, Histogram, Latency};
 pub use self::change::{Change, Delay, changes};
-pub use self::derive::{ReportBuilder, ReportOptions, NEIGHBOURS_MAX, draft};
+pub use self::derive::{NEIGHBOURS_MAX, ReportBuilder, ReportOptions, draft};
 pub use self::host::{
     Disk, Host, HostCpu, HugePages as HostHugePages, NetworkDevice, NumaNode, Pressures,
 };

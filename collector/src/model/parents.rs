@@ -18,7 +18,7 @@ const ROOT: &str = "/";
 pub(super) fn parents(pair: &Pair, sample: &Sample, host: &Host) -> Vec<Container> {
     let mut names: HashMap<&str, Pod> = HashMap::new();
     for usage in &sample.usages {
-        if let (Some(cgroup), Some(pod)) = (pod_cgroup(&usage.member.path), pod(usage)) {
+        if let (Some(cgroup), Some(pod)) = (pod_cgroup(&usage.instance.path), pod(usage)) {
             let known = names.entry(cgroup).or_default();
             // Not every container has been named by its runtime yet.
             if known.name.is_none() {
@@ -37,7 +37,7 @@ pub(super) fn parents(pair: &Pair, sample: &Sample, host: &Host) -> Vec<Containe
         row
     });
     // Where there is no other cgroup, the root itself stands in for a container.
-    let is_row = sample.usages.iter().any(|usage| usage.member.path == ROOT);
+    let is_row = sample.usages.iter().any(|usage| usage.instance.path == ROOT);
     let root = (!is_row).then(|| root(sample, host));
     root.into_iter().chain(pods).collect()
 }
@@ -98,7 +98,7 @@ mod tests {
     use crate::{
         cgroup::CpuUsage,
         host::{CpuTimes, HostFacts, HostMemory, HostUsage},
-        model::{ReportOptions, Report},
+        model::{Report, ReportOptions},
         sample::Receipts,
     };
 
@@ -161,7 +161,8 @@ mod tests {
         let draft = |extent| {
             crate::model::draft(extent, None, &sample, &receipts, &facts, "v2", BTreeMap::new())
         };
-        let (whole, bare) = (draft(ReportOptions::WHOLE).report(), draft(ReportOptions::FRAME).frame);
+        let (whole, bare) =
+            (draft(ReportOptions::WHOLE).report(), draft(ReportOptions::FRAME).frame);
         assert_eq!((whole.containers.len(), bare.containers.len()), (1, 0));
         assert_eq!((bare.host.memory_bytes, &bare.host), (Some(7), &whole.host));
     }

@@ -6,7 +6,7 @@ use crate::{
     cgroup::Node,
     identity::{Kind, classify},
     registry::{
-        OomKill, Registry, InstanceId, Startup, TrackedCgroup,
+        InstanceId, OomKill, Registry, Startup, TrackedCgroup,
         settle::{name, open},
     },
 };
@@ -23,7 +23,13 @@ pub struct Place {
 impl Registry {
     /// A cgroup was made. Who it is, if that is new; it is also told when a further directory of
     /// a known member was made.
-    pub fn cgroup_created(&mut self, place: Place, parent_id: u64, path: Option<String>, at: Timestamp) {
+    pub fn cgroup_created(
+        &mut self,
+        place: Place,
+        parent_id: u64,
+        path: Option<String>,
+        at: Timestamp,
+    ) {
         let Some(index) = self.tree_of(place) else { return };
         let tree = &mut self.trees[index];
         tree.alive.insert(place.cgroup_id);
@@ -34,29 +40,29 @@ impl Registry {
         };
         let container = owner
             .and_then(|owner| self.tracked.get(&owner))
-            .is_some_and(|owner| owner.member.is_container());
+            .is_some_and(|owner| owner.instance.is_container());
         let identity = if container { None } else { classify(&path) };
-        let serial = match identity {
+        let id = match identity {
             Some(identity) if self.wanted.wants(identity.kind) => {
                 // The first container changes whom else to follow.
                 self.wanted.walk |= self.wanted.services && identity.kind == Kind::Container;
                 self.wanted.walk |= self.wanted.others;
                 let node = Node { id: place.cgroup_id, path, parent: None };
-                let serial = self.register(index, &node, Some(identity));
-                self.arrange(serial, at);
-                serial
+                let id = self.register(index, &node, Some(identity));
+                self.arrange(id, at);
+                id
             }
             identity => {
                 // A plain cgroup is followed while nothing lies below it, unlike a container.
                 let is_plain = owner
                     .and_then(|owner| self.tracked.get(&owner))
-                    .is_none_or(|owner| owner.member.identity.is_none());
+                    .is_none_or(|owner| owner.instance.identity.is_none());
                 self.wanted.walk |= self.wanted.others && identity.is_none() && is_plain;
                 let Some(owner) = owner else { return };
                 owner
             }
         };
-        self.trees[index].owners.insert(place.cgroup_id, serial);
+        self.trees[index].owners.insert(place.cgroup_id, id);
     }
 
     /// A cgroup was removed. The member that ended with it, which is still known, so that its
@@ -64,23 +70,23 @@ impl Registry {
     pub fn cgroup_removed(&mut self, place: Place) -> Option<InstanceId> {
         let index = self.tree_of(place)?;
         self.trees[index].alive.remove(&place.cgroup_id);
-        let serial = self.top(place)?;
+        let id = self.top(place)?;
         // From here on the name is free for another life.
-        self.by_name.retain(|_, named| *named != serial);
-        Some(serial)
+        self.by_name.retain(|_, named| *named != id);
+        Some(id)
     }
 
     /// Lets a member go.
-    pub fn remove(&mut self, serial: InstanceId) -> Option<TrackedCgroup> {
-        self.remove_entry(serial)
+    pub fn remove(&mut self, id: InstanceId) -> Option<TrackedCgroup> {
+        self.remove_entry(id)
     }
 
     /// The member whose topmost directory this is, in the hierarchy where it was found.
     pub fn top(&self, place: Place) -> Option<InstanceId> {
         let index = self.tree_of(place)?;
-        let serial = *self.trees[index].owners.get(&place.cgroup_id)?;
-        let tracked = self.tracked.get(&serial)?;
-        (tracked.tree == index && tracked.inode == place.cgroup_id).then_some(serial)
+        let id = *self.trees[index].owners.get(&place.cgroup_id)?;
+        let tracked = self.tracked.get(&id)?;
+        (tracked.tree == index && tracked.inode == place.cgroup_id).then_some(id)
     }
 
     /// The member that a cgroup belongs to.
@@ -90,8 +96,8 @@ impl Registry {
 
     /// A process is in a member: all its directories are there by now, and the process tells its
     /// network namespace.
-    pub fn process_seen(&mut self, serial: InstanceId, pid: u32) {
-        let Some(tracked) = self.tracked.get_mut(&serial) else { return };
+    pub fn process_seen(&mut self, id: InstanceId, pid: u32) {
+        let Some(tracked) = self.tracked.get_mut(&id) else { return };
         if tracked.visits < 2
             && let Err(fault) = open(&self.hierarchies, tracked)
         {
@@ -105,15 +111,15 @@ impl Registry {
     }
 
     /// A first sign of life; later ones do not count.
-    pub fn record_startup(&mut self, serial: InstanceId, sign: impl FnOnce(&mut Startup)) {
-        if let Some(tracked) = self.tracked.get_mut(&serial) {
+    pub fn record_startup(&mut self, id: InstanceId, sign: impl FnOnce(&mut Startup)) {
+        if let Some(tracked) = self.tracked.get_mut(&id) {
             sign(&mut tracked.startup);
         }
     }
 
     /// The kernel kills a process of a member for want of memory.
-    pub fn oom_killed(&mut self, serial: InstanceId, kill: OomKill) {
-        if let Some(tracked) = self.tracked.get_mut(&serial) {
+    pub fn oom_killed(&mut self, id: InstanceId, kill: OomKill) {
+        if let Some(tracked) = self.tracked.get_mut(&id) {
             tracked.oom_kill = Some(kill);
         }
     }
@@ -124,8 +130,8 @@ impl Registry {
     }
 
     /// Prepares a member that was made just now for a short life.
-    fn arrange(&mut self, serial: InstanceId, at: Timestamp) {
-        if let Some(tracked) = self.tracked.get_mut(&serial) {
+    fn arrange(&mut self, id: InstanceId, at: Timestamp) {
+        if let Some(tracked) = self.tracked.get_mut(&id) {
             tracked.startup.made_at.get_or_insert(at);
             if let Err(fault) = open(&self.hierarchies, tracked) {
                 self.faults.tell(&fault);
@@ -181,22 +187,22 @@ mod tests {
         let now = Timestamp::now();
         registry.cgroup_created(place(100), 1, Some(format!("/docker/{ID}")), now);
         registry.cgroup_created(place(101), 100, Some(format!("/docker/{ID}/child")), now);
-        let serial = registry.top(place(100)).unwrap();
-        assert_eq!(registry.owner_of(place(101)), Some(serial));
+        let id = registry.top(place(100)).unwrap();
+        assert_eq!(registry.owner_of(place(101)), Some(id));
         assert_eq!(registry.top(place(101)), None);
-        assert_eq!(registry.get(serial).unwrap().startup.made_at, Some(now));
-        assert!(!registry.get(serial).unwrap().member.preexisting);
+        assert_eq!(registry.get(id).unwrap().startup.made_at, Some(now));
+        assert!(!registry.get(id).unwrap().instance.preexisting);
 
         // A removed sub-cgroup keeps its owner while something is counted of it.
         assert_eq!(registry.cgroup_removed(place(101)), None);
         registry.prune(|_, cgroup_id| cgroup_id == 101);
-        assert_eq!(registry.owner(Counters::Net, 101), Some(serial));
+        assert_eq!(registry.owner(Counters::Net, 101), Some(id));
         registry.prune(|_, _| false);
         assert_eq!(registry.owner(Counters::Net, 101), None);
-        assert_eq!(registry.owner(Counters::Net, 100), Some(serial));
+        assert_eq!(registry.owner(Counters::Net, 100), Some(id));
 
-        assert_eq!(registry.cgroup_removed(place(100)), Some(serial));
-        assert!(registry.remove(serial).is_some());
+        assert_eq!(registry.cgroup_removed(place(100)), Some(id));
+        assert!(registry.remove(id).is_some());
         assert_eq!(registry.owner(Counters::Net, 100), None);
     }
 
@@ -212,7 +218,7 @@ mod tests {
         let second = registry.top(place(200)).unwrap();
         assert_ne!(first, second);
         let departed: Vec<_> =
-            registry.take_ended().iter().map(|tracked| tracked.member.serial).collect();
+            registry.take_ended().iter().map(|tracked| tracked.instance.id).collect();
         assert_eq!(departed, [first]);
     }
 
@@ -224,7 +230,12 @@ mod tests {
         assert!(registry.owner_of(top).is_some(), "the root is followed while it is empty");
         registry.walk();
         assert!(!registry.needs_walk());
-        registry.cgroup_created(place(100), top.cgroup_id, Some("/plain".to_owned()), Timestamp::now());
+        registry.cgroup_created(
+            place(100),
+            top.cgroup_id,
+            Some("/plain".to_owned()),
+            Timestamp::now(),
+        );
         assert!(registry.needs_walk());
 
         let root = tempfile::tempdir().unwrap();

@@ -5,8 +5,8 @@
 //! repairs what was lost. Every cgroup below a container belongs to it, so the counters that the
 //! kernel keeps by cgroup id are summed by owner.
 
-mod faults;
 mod events;
+mod faults;
 mod settle;
 mod tree;
 
@@ -18,8 +18,8 @@ use std::{
 use jiff::Timestamp;
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
+pub use self::{events::Place, faults::chain, tree::socket_ids};
 use self::{faults::Faults, tree::Tree};
-pub use self::{faults::chain, events::Place, tree::socket_ids};
 use crate::{
     cgroup::{self, CgroupFiles, Hierarchies, Node, ReadError},
     identity::{Details, Identity, Kind, Names, classify},
@@ -55,7 +55,7 @@ pub enum Counters {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
     /// This life.
-    pub serial: InstanceId,
+    pub id: InstanceId,
     /// What its path says; `None` for a plain cgroup.
     pub identity: Option<Identity>,
     /// Path below the roots of the hierarchies.
@@ -76,7 +76,7 @@ impl Instance {
 /// A living member and what it takes to read it.
 pub struct TrackedCgroup {
     /// Who it is.
-    pub member: Arc<Instance>,
+    pub instance: Arc<Instance>,
     /// What its runtime told.
     pub details: Option<Arc<Details>>,
     /// Its open files; `None` until they could be opened.
@@ -151,7 +151,7 @@ pub struct Registry {
     namespace_fault: Option<(u64, String)>,
     settles: u64,
     names: Names,
-    next_serial: u64,
+    next_id: u64,
     walks: u64,
     first_walk: bool,
     faults: Faults,
@@ -180,7 +180,7 @@ impl Registry {
             namespace_fault: None,
             settles: 0,
             names,
-            next_serial: 0,
+            next_id: 0,
             walks: 0,
             first_walk: false,
             faults: Faults::default(),
@@ -228,7 +228,7 @@ impl Registry {
 
     /// Another one whenever somebody was born, which makes the first number grow, or has ended.
     pub fn generation(&self) -> (u64, usize) {
-        (self.next_serial, self.tracked.len())
+        (self.next_id, self.tracked.len())
     }
 
     /// The living, oldest acquaintance first.
@@ -241,14 +241,14 @@ impl Registry {
     pub fn inseparable(&self) -> usize {
         let inhabited = |tracked: &&TrackedCgroup| {
             // One that cannot be read may hide something.
-            cgroup::has_processes(&self.hierarchies, &tracked.member.path).unwrap_or(true)
+            cgroup::has_processes(&self.hierarchies, &tracked.instance.path).unwrap_or(true)
         };
         self.tracked().filter(|tracked| !tracked.has_sockets).filter(inhabited).count()
     }
 
     /// Those of them that were born since [`Registry::generation`] began with this number.
-    pub fn born_since(&self, serial: u64) -> impl Iterator<Item = &TrackedCgroup> {
-        self.tracked.range(InstanceId(serial)..).map(|(_, tracked)| &**tracked)
+    pub fn born_since(&self, id: u64) -> impl Iterator<Item = &TrackedCgroup> {
+        self.tracked.range(InstanceId(id)..).map(|(_, tracked)| &**tracked)
     }
 
     /// The same as [`Registry::tracked`], to be read.
@@ -257,13 +257,13 @@ impl Registry {
     }
 
     /// A living member.
-    pub fn get(&self, serial: InstanceId) -> Option<&TrackedCgroup> {
-        self.tracked.get(&serial).map(|tracked| &**tracked)
+    pub fn get(&self, id: InstanceId) -> Option<&TrackedCgroup> {
+        self.tracked.get(&id).map(|tracked| &**tracked)
     }
 
     /// A living member.
-    pub fn get_mut(&mut self, serial: InstanceId) -> Option<&mut TrackedCgroup> {
-        self.tracked.get_mut(&serial).map(|tracked| &mut **tracked)
+    pub fn get_mut(&mut self, id: InstanceId) -> Option<&mut TrackedCgroup> {
+        self.tracked.get_mut(&id).map(|tracked| &mut **tracked)
     }
 
     /// The owner of a cgroup by its id, if it belongs to a member.
@@ -352,15 +352,15 @@ impl Registry {
                 (Some(Owner { container: true, .. }), _) => inherited,
                 (_, Some(identity)) if wanted.wants(identity.kind) => {
                     let container = identity.kind == Kind::Container;
-                    Some(Owner { serial: self.register(index, node, Some(identity)), container })
+                    Some(Owner { id: self.register(index, node, Some(identity)), container })
                 }
                 (None, None) if wanted.others && !inner.contains(&at) => {
-                    Some(Owner { serial: self.register(index, node, None), container: false })
+                    Some(Owner { id: self.register(index, node, None), container: false })
                 }
                 _ => inherited,
             };
-            if let Some(Owner { serial, .. }) = owner {
-                self.trees[index].owners.insert(node.id, serial);
+            if let Some(Owner { id, .. }) = owner {
+                self.trees[index].owners.insert(node.id, id);
             }
             owners.push(owner);
         }
@@ -374,17 +374,17 @@ impl Registry {
             _ => &node.path,
         };
         let known = self.by_name.get(name).copied();
-        if let Some(tracked) = known.and_then(|serial| self.tracked.get_mut(&serial)) {
+        if let Some(tracked) = known.and_then(|id| self.tracked.get_mut(&id)) {
             if tracked.tree != tree || tracked.inode == node.id {
                 tracked.seen = self.walks;
                 tracked.has_sockets |= self.trees[tree].has(Counters::Net);
-                if tracked.member.cgroup_id.is_none() && self.trees[tree].unified {
-                    Arc::make_mut(&mut tracked.member).cgroup_id = Some(node.id);
+                if tracked.instance.cgroup_id.is_none() && self.trees[tree].unified {
+                    Arc::make_mut(&mut tracked.instance).cgroup_id = Some(node.id);
                 }
-                return tracked.member.serial;
+                return tracked.instance.id;
             }
             // The same name in a new directory is a new life.
-            let former = tracked.member.serial;
+            let former = tracked.instance.id;
             self.retire(former);
         }
         self.insert_new(tree, node, name.clone(), identity)
@@ -397,17 +397,17 @@ impl Registry {
         name: String,
         identity: Option<Identity>,
     ) -> InstanceId {
-        let serial = InstanceId(self.next_serial);
-        self.next_serial += 1;
-        let member = Arc::new(Instance {
-            serial,
+        let id = InstanceId(self.next_id);
+        self.next_id += 1;
+        let instance = Arc::new(Instance {
+            id,
             identity,
             path: node.path.clone(),
             cgroup_id: self.trees[tree].unified.then_some(node.id),
             preexisting: self.first_walk,
         });
         let tracked = TrackedCgroup {
-            member,
+            instance,
             details: None,
             files: None,
             namespace: None,
@@ -422,9 +422,9 @@ impl Registry {
             visits: 0,
             seen: self.walks,
         };
-        self.by_name.insert(name, serial);
-        self.tracked.insert(serial, Box::new(tracked));
-        serial
+        self.by_name.insert(name, id);
+        self.tracked.insert(id, Box::new(tracked));
+        id
     }
 
     /// Lets those go whom a walk that saw everything did not see.
@@ -433,29 +433,28 @@ impl Registry {
             .tracked
             .iter()
             .filter(|(_, tracked)| tracked.seen != self.walks && self.trees[tracked.tree].complete)
-            .map(|(serial, _)| *serial)
+            .map(|(id, _)| *id)
             .collect();
-        for serial in unseen {
-            let ended =
-                self.tracked.get(&serial).is_some_and(|t| self.trees[t.tree].is_gone(t.inode));
+        for id in unseen {
+            let ended = self.tracked.get(&id).is_some_and(|t| self.trees[t.tree].is_gone(t.inode));
             match ended {
-                true => self.retire(serial),
+                true => self.retire(id),
                 // It is there, and not followed any more.
-                false => drop(self.remove_entry(serial)),
+                false => drop(self.remove_entry(id)),
             }
         }
     }
 
-    fn retire(&mut self, serial: InstanceId) {
-        let tracked = self.remove_entry(serial);
+    fn retire(&mut self, id: InstanceId) {
+        let tracked = self.remove_entry(id);
         self.ended.extend(tracked);
     }
 
-    fn remove_entry(&mut self, serial: InstanceId) -> Option<TrackedCgroup> {
-        let tracked = self.tracked.remove(&serial)?;
-        self.by_name.retain(|_, named| *named != serial);
+    fn remove_entry(&mut self, id: InstanceId) -> Option<TrackedCgroup> {
+        let tracked = self.tracked.remove(&id)?;
+        self.by_name.retain(|_, named| *named != id);
         for tree in &mut self.trees {
-            tree.owners.retain(|_, owner| *owner != serial);
+            tree.owners.retain(|_, owner| *owner != id);
         }
         Some(*tracked)
     }
@@ -463,7 +462,7 @@ impl Registry {
 
 #[derive(Clone, Copy)]
 struct Owner {
-    serial: InstanceId,
+    id: InstanceId,
     container: bool,
 }
 

@@ -37,15 +37,15 @@ impl Registry {
             let young = tracked.visits <= YOUNG_VISITS;
             if let Some(files) = &mut tracked.files
                 && files.io_charged_to().is_some()
-                && let Err(error) = files.reopen_io(&self.hierarchies, &tracked.member.path)
+                && let Err(error) = files.reopen_io(&self.hierarchies, &tracked.instance.path)
             {
                 self.faults.tell(&error);
             }
             let at_home = tracked.namespace.is_some() && tracked.namespace != host;
             // Each at another visit.
-            let turn = (now + tracked.member.serial.0).is_multiple_of(VISITS_BETWEEN_ATTEMPTS);
+            let turn = (now + tracked.instance.id.0).is_multiple_of(VISITS_BETWEEN_ATTEMPTS);
             if young || (turn && !at_home) {
-                match join(&self.hierarchies, &mut self.namespaces, &tracked.member.path) {
+                match join(&self.hierarchies, &mut self.namespaces, &tracked.instance.path) {
                     Ok(Some(namespace)) => tracked.namespace = Some(namespace),
                     Ok(None) | Err(ReadError::Vanished) => {}
                     Err(error) => self.namespace_fault = Some((now, chain(&error))),
@@ -58,7 +58,7 @@ impl Registry {
     /// Has everything read anew of those whose daemon told that it changed them.
     fn expire_updated(&mut self) {
         for id in self.names.take_updated() {
-            let tracked = self.by_name.get(&id).and_then(|serial| self.tracked.get_mut(serial));
+            let tracked = self.by_name.get(&id).and_then(|id| self.tracked.get_mut(id));
             if let Some(files) = tracked.and_then(|tracked| tracked.files.as_mut()) {
                 files.expire();
             }
@@ -112,7 +112,7 @@ pub(super) fn open<'a>(
     hierarchies: &Hierarchies,
     tracked: &'a mut TrackedCgroup,
 ) -> Result<&'a mut CgroupFiles, ReadError> {
-    let mut files = CgroupFiles::open(hierarchies, &tracked.member.path)?;
+    let mut files = CgroupFiles::open(hierarchies, &tracked.instance.path)?;
     if let Some(former) = &tracked.files {
         files.succeed(former);
     }
@@ -154,7 +154,7 @@ fn join(
 
 /// Takes over what the runtime told by now, and asks for what is missing.
 pub(super) fn name(tracked: &mut TrackedCgroup, names: &mut Names) {
-    if let Some(identity) = &tracked.member.identity
+    if let Some(identity) = &tracked.instance.identity
         && let Some(details) = names.ask(identity)
     {
         tracked.details = Some(details);

@@ -17,7 +17,11 @@ use crate::{
 
 /// Whether the kernel charges a member with its block I/O at all, and why that is unknown or
 /// incomplete.
-pub(super) fn charge(tracked: &TrackedCgroup, kernel: &Kernel, reason: &mut Option<String>) -> bool {
+pub(super) fn charge(
+    tracked: &TrackedCgroup,
+    kernel: &Kernel,
+    reason: &mut Option<String>,
+) -> bool {
     let Some(above) = tracked.files.as_ref().and_then(|files| files.io_charged_to()) else {
         reason.clone_from(&kernel.block_reason);
         return true;
@@ -86,12 +90,12 @@ impl Sampler {
             return;
         }
         let mut faults = Vec::new();
-        for usage in usages.iter_mut().filter(|usage| usage.member.preexisting) {
-            let serial = usage.member.serial;
-            if usage.block.is_none() || baseline.contains_key(&serial) {
+        for usage in usages.iter_mut().filter(|usage| usage.instance.preexisting) {
+            let id = usage.instance.id;
+            if usage.block.is_none() || baseline.contains_key(&id) {
                 continue;
             }
-            let files = registry.get_mut(serial).and_then(|tracked| tracked.files.as_ref());
+            let files = registry.get_mut(id).and_then(|tracked| tracked.files.as_ref());
             let mut io = IoUsage::default();
             match files.map(|files| files.read_io(buffer, &mut io)) {
                 Some(Ok(true)) => usage.io = Some(io),
@@ -113,7 +117,7 @@ impl Sampler {
         for usage in usages {
             let Some(cells) = &mut usage.block else { continue };
             if let Some(io) = usage.io.take() {
-                let before = baseline.entry(usage.member.serial).or_default();
+                let before = baseline.entry(usage.instance.id).or_default();
                 for (device, io) in io.devices {
                     let known = devices.get(device);
                     if known.requests || !known.stacked {
@@ -122,7 +126,7 @@ impl Sampler {
                     }
                 }
             }
-            if let Some(before) = baseline.get(&usage.member.serial) {
+            if let Some(before) = baseline.get(&usage.instance.id) {
                 usage.block_has_baseline = true;
                 for (device, cell) in before {
                     cells.entry(*device).or_default().add(cell);
@@ -191,7 +195,7 @@ const MISSED: &str = "no counter slot was free: its block I/O is in the overflow
 impl OverflowTracker {
     pub(super) fn begin(&mut self, now: [u64; 2], usages: &[Usage]) {
         for usage in usages {
-            self.before.entry(usage.member.serial).or_insert(self.last);
+            self.before.entry(usage.instance.id).or_insert(self.last);
         }
         self.now = now;
         self.found.clear();
@@ -208,7 +212,7 @@ impl OverflowTracker {
     /// Makes unknown what may be wrong.
     pub(super) fn strike(&self, usages: &mut [Usage]) {
         for (usage, found) in usages.iter_mut().zip(&self.found) {
-            let before = self.before.get(&usage.member.serial).copied().unwrap_or_default();
+            let before = self.before.get(&usage.instance.id).copied().unwrap_or_default();
             let missed = |family: usize| !found[family] && self.now[family] != before[family];
             if missed(family(Counters::Net)) {
                 usage.net = None;
@@ -225,12 +229,12 @@ impl OverflowTracker {
         self.last = self.now;
     }
 
-    pub(super) fn forget(&mut self, serial: InstanceId) {
-        self.before.remove(&serial);
+    pub(super) fn forget(&mut self, id: InstanceId) {
+        self.before.remove(&id);
     }
 
     pub(super) fn retain(&mut self, mut alive: impl FnMut(InstanceId) -> bool) {
-        self.before.retain(|serial, _| alive(*serial));
+        self.before.retain(|id, _| alive(*id));
     }
 }
 
@@ -258,13 +262,13 @@ mod tests {
 
     #[test]
     fn whoever_may_be_in_the_overflow_is_unknown_also_if_others_ended_meanwhile() {
-        let usage = |serial| {
+        let usage = |id| {
             let net = Some(tare_ebpf::NetCell::default());
-            Usage { net, ..Usage::of_path(serial, "/docker/abc") }
+            Usage { net, ..Usage::of_path(id, "/docker/abc") }
         };
         let mut missed = OverflowTracker::default();
-        let known = |missed: &mut OverflowTracker, overflow, serial, is_found| {
-            let mut usages = [usage(serial)];
+        let known = |missed: &mut OverflowTracker, overflow, id, is_found| {
+            let mut usages = [usage(id)];
             missed.begin([overflow, 0], &usages);
             if is_found {
                 missed.found(Counters::Net, 0);

@@ -16,7 +16,7 @@ use crate::{
     identity::Details,
     kernel::Sockets,
     network::{Interfaces, NamespaceId},
-    registry::{Instance, OomKill, InstanceId, Startup, TrackedCgroup},
+    registry::{Instance, InstanceId, OomKill, Startup, TrackedCgroup},
 };
 
 /// Everything at one instant.
@@ -58,7 +58,7 @@ pub struct Sample {
 #[derive(Clone, Debug)]
 pub struct Usage {
     /// Who it is.
-    pub member: Arc<Instance>,
+    pub instance: Arc<Instance>,
     /// What its runtime told.
     pub details: Option<Arc<Details>>,
     /// Its network namespace.
@@ -125,8 +125,8 @@ impl Sample {
     }
 
     /// What someone had used.
-    pub fn usage(&self, serial: InstanceId) -> Option<&Usage> {
-        let at = self.usages.binary_search_by_key(&serial, |usage| usage.member.serial).ok()?;
+    pub fn usage(&self, id: InstanceId) -> Option<&Usage> {
+        let at = self.usages.binary_search_by_key(&id, |usage| usage.instance.id).ok()?;
         self.usages.get(at)
     }
 }
@@ -139,14 +139,14 @@ impl Usage {
             namespace: tracked.namespace,
             startup: tracked.startup,
             oom_kill: tracked.oom_kill.clone(),
-            ..Self::of_nothing(Arc::clone(&tracked.member))
+            ..Self::of_nothing(Arc::clone(&tracked.instance))
         }
     }
 
     /// Someone of whom nothing is known but who it is.
-    pub(super) fn of_nothing(member: Arc<Instance>) -> Self {
+    pub(super) fn of_nothing(instance: Arc<Instance>) -> Self {
         Self {
-            member,
+            instance,
             details: None,
             namespace: None,
             cpu: CpuUsage::default(),
@@ -169,7 +169,7 @@ impl Usage {
     /// The same in the memory of an earlier reading, whose [`Usage::memory`], [`Usage::io`] and
     /// what the kernel's tables count are about to be overwritten.
     fn renew(&mut self, tracked: &TrackedCgroup) {
-        self.member.clone_from(&tracked.member);
+        self.instance.clone_from(&tracked.instance);
         self.details.clone_from(&tracked.details);
         self.namespace = tracked.namespace;
         self.cpu = CpuUsage::default();
@@ -189,11 +189,11 @@ impl Usage {
 pub(super) fn renew<'a>(usages: &mut Vec<Usage>, living: impl Iterator<Item = &'a TrackedCgroup>) {
     let mut length = 0;
     for tracked in living {
-        let serial = tracked.member.serial;
-        let ended = usages[length..].iter().take_while(|usage| usage.member.serial < serial);
+        let id = tracked.instance.id;
+        let ended = usages[length..].iter().take_while(|usage| usage.instance.id < id);
         usages.drain(length..length + ended.count());
         match usages.get_mut(length) {
-            Some(usage) if usage.member.serial == serial => usage.renew(tracked),
+            Some(usage) if usage.instance.id == id => usage.renew(tracked),
             _ => usages.insert(length, Usage::unread(tracked)),
         }
         length += 1;
@@ -212,9 +212,9 @@ impl Sample {
 #[cfg(test)]
 impl Usage {
     /// A plain cgroup of which nothing is known.
-    pub(crate) fn of_path(serial: u64, path: &str) -> Self {
+    pub(crate) fn of_path(id: u64, path: &str) -> Self {
         Self::of_nothing(Arc::new(Instance {
-            serial: InstanceId(serial),
+            id: InstanceId(id),
             identity: None,
             path: path.to_owned(),
             cgroup_id: None,

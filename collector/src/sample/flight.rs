@@ -35,7 +35,7 @@ impl Flights {
         for usage in usages {
             for (device, cell) in usage.block.iter_mut().flatten() {
                 if let Some(in_progress) = self.in_progress.get(device) {
-                    let flight = self.known.entry((usage.member.serial, *device)).or_default();
+                    let flight = self.known.entry((usage.instance.id, *device)).or_default();
                     flight.correct(cell, *in_progress);
                 }
             }
@@ -44,7 +44,7 @@ impl Flights {
 
     /// Forgets who is gone.
     pub(super) fn retain(&mut self, mut alive: impl FnMut(InstanceId) -> bool) {
-        self.known.retain(|(serial, _), _| alive(*serial));
+        self.known.retain(|(id, _), _| alive(*id));
     }
 }
 

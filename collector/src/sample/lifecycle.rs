@@ -15,7 +15,7 @@ use nix::time::{ClockId, clock_gettime};
 use crate::{
     cgroup::{IoUsage, ReadError},
     kernel::{LifecycleEvent, LifecycleEventKind},
-    registry::{OomKill, Place, InstanceId},
+    registry::{InstanceId, OomKill, Place},
     sample::{Finality, Receipt, Sampler, Usage},
 };
 
@@ -45,9 +45,9 @@ impl Sampler {
             let at = clock.time_of(event.at_nanoseconds);
             if event.kind == LifecycleEventKind::Removed {
                 removed.insert(place);
-                if let Some(serial) = self.registry.cgroup_removed(place) {
-                    self.closing.entry(serial).or_insert(Draining { at, receipt: None });
-                    ending.push(serial);
+                if let Some(id) = self.registry.cgroup_removed(place) {
+                    self.closing.entry(id).or_insert(Draining { at, receipt: None });
+                    ending.push(id);
                 }
             } else {
                 emptied.extend(self.apply_event(event, place, at));
@@ -65,31 +65,38 @@ impl Sampler {
     }
 
     /// Takes over one event; the member whose last process has ended by it, if any.
-    fn apply_event(&mut self, event: LifecycleEvent, place: Place, at: Timestamp) -> Option<InstanceId> {
+    fn apply_event(
+        &mut self,
+        event: LifecycleEvent,
+        place: Place,
+        at: Timestamp,
+    ) -> Option<InstanceId> {
         let registry = &mut self.registry;
         let owner = registry.owner_of(place);
         match (event.kind, owner) {
-            (LifecycleEventKind::Created { parent_id, path }, _) => registry.cgroup_created(place, parent_id, path, at),
-            (LifecycleEventKind::Emptied, Some(serial)) if registry.top(place).is_some() => {
-                let receipt = self.read_last(serial, at);
-                self.closing.insert(serial, Draining { at, receipt });
-                return Some(serial);
+            (LifecycleEventKind::Created { parent_id, path }, _) => {
+                registry.cgroup_created(place, parent_id, path, at)
             }
-            (LifecycleEventKind::Populated, Some(serial)) if registry.top(place).is_some() => {
-                self.closing.remove(&serial);
+            (LifecycleEventKind::Emptied, Some(id)) if registry.top(place).is_some() => {
+                let receipt = self.read_last(id, at);
+                self.closing.insert(id, Draining { at, receipt });
+                return Some(id);
             }
-            (LifecycleEventKind::Attached { pid }, Some(serial)) => registry.process_seen(serial, pid),
-            (LifecycleEventKind::Executed { pid, .. }, Some(serial)) => {
-                registry.process_seen(serial, pid);
-                registry.record_startup(serial, |startup| {
+            (LifecycleEventKind::Populated, Some(id)) if registry.top(place).is_some() => {
+                self.closing.remove(&id);
+            }
+            (LifecycleEventKind::Attached { pid }, Some(id)) => registry.process_seen(id, pid),
+            (LifecycleEventKind::Executed { pid, .. }, Some(id)) => {
+                registry.process_seen(id, pid);
+                registry.record_startup(id, |startup| {
                     startup.executed_at.get_or_insert(at);
                 });
             }
-            (LifecycleEventKind::Listening, Some(serial)) => registry.record_startup(serial, |startup| {
+            (LifecycleEventKind::Listening, Some(id)) => registry.record_startup(id, |startup| {
                 startup.listened_at.get_or_insert(at);
             }),
-            (LifecycleEventKind::OomKill { pid, command }, Some(serial)) => {
-                registry.oom_killed(serial, OomKill { at, pid, command });
+            (LifecycleEventKind::OomKill { pid, command }, Some(id)) => {
+                registry.oom_killed(id, OomKill { at, pid, command });
             }
             _ => {}
         }
@@ -99,11 +106,11 @@ impl Sampler {
     /// Ends members whose directories are gone: the kernel's counters are read a last time.
     fn close(&mut self, ending: &[InstanceId]) {
         let mut receipts: Vec<Receipt> = Vec::with_capacity(ending.len());
-        for serial in ending {
-            let Some(Draining { at, receipt }) = self.closing.remove(serial) else { continue };
-            receipts.extend(receipt.or_else(|| self.read_last(*serial, at)));
+        for id in ending {
+            let Some(Draining { at, receipt }) = self.closing.remove(id) else { continue };
+            receipts.extend(receipt.or_else(|| self.read_last(*id, at)));
         }
-        receipts.sort_by_key(|receipt| receipt.usage.member.serial);
+        receipts.sort_by_key(|receipt| receipt.usage.instance.id);
         let mut usages: Vec<Usage> = receipts.iter().map(|r| r.usage.clone()).collect();
         self.reset_tables(&mut usages);
         self.read_tables(&mut usages);
@@ -118,10 +125,10 @@ impl Sampler {
             receipt.usage = usage;
             self.keep(receipt);
         }
-        for serial in ending {
-            self.registry.remove(*serial);
-            self.baseline.remove(serial);
-            self.missed.forget(*serial);
+        for id in ending {
+            self.registry.remove(*id);
+            self.baseline.remove(id);
+            self.missed.forget(*id);
         }
         if !ending.is_empty() {
             self.registry.close_namespaces();
@@ -131,7 +138,7 @@ impl Sampler {
     /// Receipts of those whose end only a walk noticed: all that is left is the last sample.
     pub(super) fn close_ended(&mut self) {
         for tracked in self.registry.take_ended() {
-            let closing = self.closing.remove(&tracked.member.serial);
+            let closing = self.closing.remove(&tracked.instance.id);
             let receipt = closing.and_then(|closing| closing.receipt).or_else(|| {
                 Receipt::of_last_sample(&tracked, self.last.as_deref()?, Timestamp::now())
             });
@@ -147,16 +154,16 @@ impl Sampler {
             let kills = &mut receipt.usage.memory.events.oom_kill;
             *kills = (*kills).max(Some(1));
         }
-        if receipt.usage.member.is_container() {
+        if receipt.usage.instance.is_container() {
             self.receipts.keep(receipt);
         }
     }
 
     /// Reads what can be read of a member whose last process has ended.
-    fn read_last(&mut self, serial: InstanceId, at: Timestamp) -> Option<Receipt> {
+    fn read_last(&mut self, id: InstanceId, at: Timestamp) -> Option<Receipt> {
         let Self { registry, kernel, buffer, last, .. } = self;
         let now = Instant::now();
-        let tracked = registry.get_mut(serial)?;
+        let tracked = registry.get_mut(id)?;
         let mut receipt = last
             .as_deref()
             .and_then(|last| Receipt::of_last_sample(tracked, last, at))
@@ -205,9 +212,9 @@ impl Sampler {
         let Self { registry, buffer, closing, .. } = self;
         let now = Instant::now();
         let mut faults = Vec::new();
-        for serial in emptied {
-            let receipt = closing.get_mut(serial).and_then(|closing| closing.receipt.as_mut());
-            let files = registry.get_mut(*serial).and_then(|tracked| tracked.files.as_mut());
+        for id in emptied {
+            let receipt = closing.get_mut(id).and_then(|closing| closing.receipt.as_mut());
+            let files = registry.get_mut(*id).and_then(|tracked| tracked.files.as_mut());
             let (Some(Receipt { usage, .. }), Some(files)) = (receipt, files) else { continue };
             if let Some(pressures) = read(files.read_pressures(now, buffer), &mut faults) {
                 usage.pressures = pressures;

@@ -35,7 +35,7 @@ use crate::{
     devices::Devices,
     host::{HostFiles, HostUsage},
     kernel::Kernel,
-    registry::{Counters, Registry, InstanceId},
+    registry::{Counters, InstanceId, Registry},
 };
 
 /// How often the trees are walked where the kernel tells of births and deaths: the walk only
@@ -158,7 +158,7 @@ impl Sampler {
         let mut sample = self.last.take().unwrap_or_default();
         // Whoever else holds it keeps it as it was taken.
         for usage in Arc::get_mut(&mut sample).into_iter().flat_map(|sample| &mut sample.usages) {
-            if let Some(tracked) = self.registry.get(usage.member.serial) {
+            if let Some(tracked) = self.registry.get(usage.instance.id) {
                 usage.details.clone_from(&tracked.details);
             }
         }
@@ -217,9 +217,9 @@ impl Sampler {
         });
         self.registry.prune(|counters, cgroup_id| before.contains(&(counters, cgroup_id)));
         let registry = &self.registry;
-        self.baseline.retain(|serial, _| registry.get(*serial).is_some());
-        self.missed.retain(|serial| registry.get(serial).is_some());
-        self.flights.retain(|serial| registry.get(serial).is_some());
+        self.baseline.retain(|id, _| registry.get(*id).is_some());
+        self.missed.retain(|id| registry.get(id).is_some());
+        self.flights.retain(|id| registry.get(id).is_some());
     }
 
     fn cgroups_with_counts(&self) -> HashSet<(Counters, u64)> {
@@ -293,7 +293,7 @@ impl Sampler {
                     match read(usage, files) {
                         Ok(()) => {}
                         Err(ReadError::Vanished) => {
-                            vanished.insert(usage.member.serial);
+                            vanished.insert(usage.instance.id);
                         }
                         Err(fault) => faults.push(fault),
                     }
@@ -336,7 +336,7 @@ impl Sampler {
             });
         }
         // Who ended while being read is not in this sample; the next walk buries it.
-        sample.usages.retain(|usage| !vanished.contains(&usage.member.serial));
+        sample.usages.retain(|usage| !vanished.contains(&usage.instance.id));
         for fault in faults {
             registry.tell(&fault);
         }
@@ -353,7 +353,7 @@ impl Sampler {
     fn reset_tables(&self, usages: &mut [Usage]) {
         let Self { registry, kernel, .. } = self;
         for usage in usages {
-            if let Some(tracked) = registry.get(usage.member.serial) {
+            if let Some(tracked) = registry.get(usage.instance.id) {
                 let charged = block::charge(tracked, kernel, &mut usage.block_reason);
                 let net = kernel.net.is_some() && tracked.has_sockets;
                 usage.net = net.then_some(tracked.former_net);
@@ -374,7 +374,7 @@ impl Sampler {
         // Serials only grow, so the usages are sorted by them.
         let find = |usages: &mut [Usage], counters, key: Key| {
             let owner = registry.owner(counters, key.cgroup_id)?;
-            usages.binary_search_by_key(&owner, |usage| usage.member.serial).ok()
+            usages.binary_search_by_key(&owner, |usage| usage.instance.id).ok()
         };
         if let Some(net) = &kernel.net {
             net.for_each(|_, key, cell| {

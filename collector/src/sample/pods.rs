@@ -10,7 +10,7 @@ use std::{
 use crate::{
     cgroup::{CgroupFiles, CpuUsage, MemoryUsage, ReadError},
     identity::pod_cgroup,
-    registry::{Instance, Registry, InstanceId},
+    registry::{Instance, InstanceId, Registry},
     sample::Usage,
 };
 
@@ -25,7 +25,7 @@ pub(super) struct Pods {
 
 #[derive(Debug)]
 struct Pod {
-    member: Arc<Instance>,
+    instance: Arc<Instance>,
     files: CgroupFiles,
     /// Whether its directories may not all have been there when its files were opened.
     is_young: bool,
@@ -37,7 +37,7 @@ impl Pods {
     pub(super) fn follow(&mut self, registry: &mut Registry) {
         for pod in self.pods.iter_mut().filter(|pod| pod.is_young) {
             pod.is_young = false;
-            match CgroupFiles::open_cpu_and_memory(registry.hierarchies(), &pod.member.path) {
+            match CgroupFiles::open_cpu_and_memory(registry.hierarchies(), &pod.instance.path) {
                 Ok(mut files) => {
                     files.succeed(&pod.files);
                     pod.files = files;
@@ -49,19 +49,21 @@ impl Pods {
         if self.found_in.replace(generation) == Some(generation) {
             return;
         }
-        let living = registry.tracked().map(|tracked| &*tracked.member);
-        let containers = living.filter(|member| member.is_container());
-        let paths: BTreeSet<String> =
-            containers.filter_map(|member| pod_cgroup(&member.path)).map(str::to_owned).collect();
+        let living = registry.tracked().map(|tracked| &*tracked.instance);
+        let containers = living.filter(|instance| instance.is_container());
+        let paths: BTreeSet<String> = containers
+            .filter_map(|instance| pod_cgroup(&instance.path))
+            .map(str::to_owned)
+            .collect();
         let mut former = std::mem::take(&mut self.pods).into_iter().peekable();
         for path in paths {
             // Both are sorted.
-            while former.next_if(|pod| pod.member.path < path).is_some() {}
-            match former.next_if(|pod| pod.member.path == path) {
+            while former.next_if(|pod| pod.instance.path < path).is_some() {}
+            match former.next_if(|pod| pod.instance.path == path) {
                 Some(pod) => self.pods.push(pod),
                 None => match CgroupFiles::open_cpu_and_memory(registry.hierarchies(), &path) {
                     Ok(files) => {
-                        self.pods.push(Pod { member: member(path), files, is_young: true });
+                        self.pods.push(Pod { instance: instance(path), files, is_young: true });
                     }
                     Err(fault) => registry.tell(&fault),
                 },
@@ -79,10 +81,10 @@ impl Pods {
     ) -> Vec<ReadError> {
         let mut faults = Vec::new();
         usages.truncate(self.pods.len());
-        for (at, Pod { member, files, .. }) in self.pods.iter_mut().enumerate() {
-            if !usages.get(at).is_some_and(|usage| Arc::ptr_eq(&usage.member, member)) {
+        for (at, Pod { instance, files, .. }) in self.pods.iter_mut().enumerate() {
+            if !usages.get(at).is_some_and(|usage| Arc::ptr_eq(&usage.instance, instance)) {
                 usages.truncate(at);
-                usages.push(Usage::of_nothing(Arc::clone(member)));
+                usages.push(Usage::of_nothing(Arc::clone(instance)));
             }
             let Usage { cpu, memory, .. } = &mut usages[at];
             let read = files.read_cpu(now, buffer).and_then(|usage| {
@@ -102,9 +104,9 @@ impl Pods {
 }
 
 /// A cgroup that is nobody of its own.
-fn member(path: String) -> Arc<Instance> {
-    let serial = InstanceId(u64::MAX);
-    Instance { serial, identity: None, path, cgroup_id: None, preexisting: true }.into()
+fn instance(path: String) -> Arc<Instance> {
+    let id = InstanceId(u64::MAX);
+    Instance { id, identity: None, path, cgroup_id: None, preexisting: true }.into()
 }
 
 #[cfg(test)]
@@ -148,7 +150,7 @@ mod tests {
             pods.follow(registry);
             let faults = pods.read(Duration::ZERO, Instant::now(), &mut buffer, &mut usages);
             assert_eq!(faults.len(), 0, "{faults:?}");
-            let read = |usage: &Usage| (usage.member.path.clone(), usage.cpu.usage_nanoseconds);
+            let read = |usage: &Usage| (usage.instance.path.clone(), usage.cpu.usage_nanoseconds);
             usages.iter().map(read).collect::<Vec<_>>()
         };
         let expected = |number: u32| (pod(number), Some(u64::from(number) * 1000));

@@ -73,7 +73,7 @@ impl Receipt {
 
     /// What the last sample knew of someone who ended since; `None` if it knew nothing.
     pub fn of_last_sample(tracked: &TrackedCgroup, last: &Sample, at: Timestamp) -> Option<Self> {
-        let mut usage = last.usage(tracked.member.serial)?.clone();
+        let mut usage = last.usage(tracked.instance.id)?.clone();
         // Events since then know better.
         (usage.startup, usage.oom_kill) = (tracked.startup, tracked.oom_kill.clone());
         usage.details = tracked.details.clone();
@@ -178,7 +178,7 @@ impl Receipts {
     pub fn learn(&mut self, names: &mut Names) {
         let young = |receipt: &&mut Arc<Receipt>| receipt.ended.elapsed() <= TOLD_LATE;
         for receipt in self.kept.iter_mut().rev().take_while(young) {
-            let Some(identity) = &receipt.usage.member.identity else { continue };
+            let Some(identity) = &receipt.usage.instance.identity else { continue };
             let details = if receipt.usage.details.is_none() { names.ask(identity) } else { None };
             let end = if receipt.end.is_none_or(|end| end.oom_killed.is_none()) {
                 names.ask_end(identity, receipt.alive_at(), receipt.ended_at)

@@ -108,7 +108,8 @@ impl BlockReconciler {
     fn prove(&mut self, counts: &Counts, devices: &mut Devices) {
         let since = self.proof.as_ref().map_or_else(Timestamp::now, |proof| proof.since);
         let total = Tally::default();
-        let mut proof = Reconciliation { since, total, covered: 0, uncovered: 0, losers: Vec::new() };
+        let mut proof =
+            Reconciliation { since, total, covered: 0, uncovered: 0, losers: Vec::new() };
         for key in counts.devices.keys() {
             let BlockDevice { name, stacked, requests } = devices.get(device(*key));
             if *stacked {

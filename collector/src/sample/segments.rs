@@ -166,7 +166,7 @@ impl Sampler {
                 continue;
             };
             // The next one may be alive if this one has no process left.
-            if let Ok(Some(pid)) = first_pid(registry.hierarchies(), &usage.member.path) {
+            if let Ok(Some(pid)) = first_pid(registry.hierarchies(), &usage.instance.path) {
                 read(pid, namespace);
                 seen.insert(namespace);
             }

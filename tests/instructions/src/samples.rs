@@ -97,7 +97,7 @@ fn count(sample: &mut Sample) {
     let devices = vec![("eth0".to_owned(), InterfaceCounters::default())];
     let devices = Arc::new(devices);
     for usage in &mut sample.usages {
-        let namespace = NamespaceId(usage.member.serial.0);
+        let namespace = NamespaceId(usage.instance.id.0);
         usage.namespace = Some(namespace);
         sample.namespaces.insert(namespace, Arc::clone(&devices));
         usage.net = Some(NetCell::default());

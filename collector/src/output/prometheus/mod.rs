@@ -33,7 +33,7 @@ pub use self::{
     own::{BpfRuns, Own, Process, ProgramRuns, Sampling, Serving, Slots},
     scrape::{Pages, Scrape},
 };
-use crate::model::{Container, ReportOptions, Report};
+use crate::model::{Container, Report, ReportOptions};
 
 /// How a scrape is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
