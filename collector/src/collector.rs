@@ -2,6 +2,7 @@
 //! become reports.
 
 use std::{
+    collections::BTreeMap,
     io,
     os::fd::{FromRawFd, OwnedFd},
     sync::Arc,
@@ -24,13 +25,14 @@ use crate::{
     diskstats::Diskstats,
     host::{HostFacts, HostFiles},
     identity::{Allowed, Names},
-    kernel::{self, Kernel, Sockets, Table},
+    kernel::{self, Events, Kernel, SocketLevel, Table},
     model::{self, Report, ReportBuilder, ReportOptions, Snapshot},
     network::Namespaces,
     output::{Scope, prometheus::Slots},
+    reason::Reason,
     registry::{Counters, Follow, Registry, socket_ids},
     sample::{BlockReconciler, Receipts, Sample, Sampler, SegmentReconciler},
-    sources::{Sources, sources},
+    sources::{self, Family, Inputs, Source, SourceStatus, Sources},
     timing::{self, timed},
 };
 
@@ -102,7 +104,8 @@ impl Collector {
     ///
     /// If there is nothing to read, or if what `--bpf require` asks for is not there.
     pub fn start(common: &Common, scope: Scope) -> Result<Self> {
-        Self::open(common, scope, (common.bpf == Bpf::Off).then_some("switched off with --bpf off"))
+        let off = Reason::SwitchedOff { option: "--bpf off" };
+        Self::open(common, scope, (common.bpf == Bpf::Off).then_some(off))
     }
 
     /// The same for a single sample. Counters in the kernel start at 0 when they are loaded, so
@@ -115,14 +118,10 @@ impl Collector {
         if common.bpf == Bpf::Require {
             bail!("--bpf require: a single sample uses no BPF; give it a --window");
         }
-        Self::open(
-            common,
-            scope,
-            Some("not loaded for a single sample, in which it would count nothing"),
-        )
+        Self::open(common, scope, Some(Reason::SingleSample))
     }
 
-    fn open(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<Self> {
+    fn open(common: &Common, scope: Scope, no_bpf: Option<Reason>) -> Result<Self> {
         let sampler = timed("starting", || start(common, scope, no_bpf))?;
         let host = timed("reading the host's facts", || {
             HostFacts::read(&common.proc_root, &common.sys_root)
@@ -188,13 +187,13 @@ impl Collector {
     pub fn slots(&self) -> Vec<Slots> {
         let Kernel { net, block, .. } = &self.sampler.kernel;
         let net = net.as_ref().map(|table| slots("network", table));
-        let block = block.as_ref().map(|table| slots("block", table));
+        let block = block.as_ref().ok().map(|block| slots("block", &block.table));
         net.into_iter().chain(block).collect()
     }
 
     /// Events of the kernel that found no room, since the start.
     pub fn lost_events(&self) -> Option<u64> {
-        self.sampler.kernel.events.as_ref().map(kernel::Events::lost)
+        self.sampler.kernel.lifecycle.as_ref().ok().map(Events::lost)
     }
 
     /// Kernel memory of the maps; `None` if there are none or the kernel does not tell.
@@ -222,14 +221,20 @@ impl Collector {
         }
     }
 
-    /// Where each family of numbers comes from now.
+    /// Where each family of numbers comes from now, for reports.
     pub fn sources(&self) -> Sources {
+        let all = self.source_statuses();
+        all.iter().map(|(family, status)| (*family, Source::from(status))).collect()
+    }
+
+    /// The same with typed reasons.
+    pub fn source_statuses(&self) -> BTreeMap<Family, SourceStatus> {
         let Sampler { registry, kernel, books, segments, .. } = &self.sampler;
-        sources(registry, kernel, books.proof(), segments.proof())
+        sources::decide(&Inputs::collect(registry, kernel, books.proof(), segments.proof()))
     }
 }
 
-fn start(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<Sampler> {
+fn start(common: &Common, scope: Scope, no_bpf: Option<Reason>) -> Result<Sampler> {
     raise_priority();
     let hierarchies = find_hierarchies(&common.proc_root, common.cgroup_root.as_deref())?;
     if hierarchies.roots().next().is_none() {
@@ -256,9 +261,9 @@ fn start(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<
         sys_root: common.sys_root.clone(),
         unified,
         socket_ids,
-        sockets: common.net_level.map(|level| match level {
-            NetLevel::Payload => Sockets::Payload,
-            NetLevel::L3 => Sockets::L3,
+        socket_level: common.net_level.map(|level| match level {
+            NetLevel::Payload => SocketLevel::Payload,
+            NetLevel::L3 => SocketLevel::L3,
         }),
         slots: common.slots,
         watched_net: registry.hierarchy(Counters::Net),
@@ -288,8 +293,8 @@ fn slots<C: Cell>(name: &'static str, table: &Table<C>) -> Slots {
 
 /// `--bpf require`: the kernel side must be there, in the way that this kernel allows.
 fn require(kernel: &Kernel) -> Result<()> {
-    let events = kernel.events_reason.as_ref().filter(|_| kernel.events.is_none());
-    match kernel.sockets.as_ref().err().or(kernel.block_reason.as_ref()).or(events) {
+    let Kernel { sockets, block, lifecycle, .. } = kernel;
+    match sockets.as_ref().err().or(block.as_ref().err()).or(lifecycle.as_ref().err()) {
         Some(reason) => bail!("--bpf require: {reason}; `tare doctor` tells more"),
         None => Ok(()),
     }

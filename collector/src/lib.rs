@@ -3,6 +3,7 @@
 //! Data flows down this list; a module imports only from those above it. `ARCHITECTURE.md` tells
 //! what each of them must not know.
 
+pub mod reason;
 pub mod recurring;
 pub mod timing;
 

@@ -16,6 +16,7 @@ use tokio::time::{self, Instant};
 use crate::{
     kernel::{Kernel, RunStatistics, Runs},
     output::prometheus::{BpfRuns, ProgramRuns},
+    reason::Reason,
 };
 
 /// How long a window is open.
@@ -54,8 +55,14 @@ impl Windows {
         };
         if wanted && let Err(reason) = windows.turn(kernel) {
             match interval {
-                Some(_) => tracing::warn!("runs of BPF programs are not counted: {reason}"),
-                None => tracing::debug!("runs of BPF programs are not counted: {reason}"),
+                Some(_) => tracing::warn!(
+                    reason = reason.code(),
+                    "runs of BPF programs are not counted: {reason}"
+                ),
+                None => tracing::debug!(
+                    reason = reason.code(),
+                    "runs of BPF programs are not counted: {reason}"
+                ),
             }
         }
         windows
@@ -74,7 +81,7 @@ impl Windows {
     /// # Errors
     ///
     /// Why none could be opened.
-    pub(super) fn turn(&mut self, kernel: &Kernel) -> Result<(), String> {
+    pub(super) fn turn(&mut self, kernel: &Kernel) -> Result<(), Reason> {
         let now = Instant::now();
         if let Some(Window { statistics, begun, before }) = self.open.take() {
             self.due = Some(begun + self.interval.max(WINDOW));
@@ -152,11 +159,11 @@ mod tests {
     #[test]
     fn without_programs_there_are_no_windows() {
         let options = crate::kernel::Options {
-            off: Some("a test"),
+            off: Some(Reason::SingleSample),
             sys_root: "/sys".into(),
             unified: None,
             socket_ids: None,
-            sockets: None,
+            socket_level: None,
             slots: 16,
             watched_net: None,
             watched_block: None,

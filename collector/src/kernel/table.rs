@@ -9,13 +9,10 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use aya::{
-    Ebpf,
-    maps::{Array, HashMap, Map, MapData, MapError, Stack},
-};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, Stack};
 use tare_ebpf::{Cell, Key, OVERFLOW_SLOT};
 
-use crate::kernel::mapping::Mapping;
+use crate::kernel::{load::Loaded, mapping::Mapping};
 
 /// A program that looked a slot up just before it was retired has finished its addition by then.
 const GRACE: Duration = Duration::from_millis(10);
@@ -67,13 +64,11 @@ pub(super) const LATENCIES: &str = "LATENCY_CELLS";
 impl<C: Cell> Table<C> {
     /// Takes the table's maps out of a loaded object and hands all slots but the overflow's to
     /// the kernel.
-    pub(super) fn open(ebpf: &mut Ebpf, names: &Names, slots: u32, shards: u32) -> Result<Self> {
-        let mut take = |name: &str| {
-            ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
-        };
-        let slot_of = HashMap::try_from(take(names.slots)?)?;
-        let mut free: Stack<MapData, u32> = Stack::try_from(take(names.free)?)?;
-        let Map::Array(keys_data) = take(names.keys)? else {
+    pub(super) fn open(loaded: &mut Loaded, names: &Names) -> Result<Self> {
+        let slots = loaded.slots;
+        let slot_of = HashMap::try_from(loaded.take_map(names.slots)?)?;
+        let mut free: Stack<MapData, u32> = Stack::try_from(loaded.take_map(names.free)?)?;
+        let Map::Array(keys_data) = loaded.take_map(names.keys)? else {
             bail!("{} is not an array", names.keys)
         };
         let keys = Mapping::of(keys_data.fd(), slots as usize * Key::WORDS)
@@ -84,7 +79,7 @@ impl<C: Cell> Table<C> {
         }
         Ok(Self {
             keys,
-            cells: Cells::open(ebpf, names.cells, slots, shards)?,
+            cells: Cells::open(loaded, names.cells, loaded.shards)?,
             leaving: Vec::new(),
             slot_of,
             key_of: Array::try_from(Map::Array(keys_data))?,
@@ -171,10 +166,9 @@ impl<C: Cell> Table<C> {
 
 impl<C: Cell> Cells<C> {
     /// Takes the map of this name out of a loaded object.
-    pub(super) fn open(ebpf: &mut Ebpf, name: &str, slots: u32, shards: u32) -> Result<Self> {
-        let map = ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))?;
-        let Map::Array(map) = map else { bail!("{name} is not an array") };
-        let words = slots as usize * shards as usize * C::WORDS;
+    pub(super) fn open(loaded: &mut Loaded, name: &str, shards: u32) -> Result<Self> {
+        let Map::Array(map) = loaded.take_map(name)? else { bail!("{name} is not an array") };
+        let words = loaded.slots as usize * shards as usize * C::WORDS;
         Ok(Self {
             cells: Mapping::of(map.fd(), words).context("cannot map counters")?,
             shards: shards as usize,

@@ -11,6 +11,7 @@ use tare_ebpf::{
 use crate::{
     cgroup::{IoCounters, IoUsage},
     model::{Pressure, Word, derive::seconds, resources},
+    reason::Reason,
     sample::{Sample, Usage},
 };
 
@@ -129,14 +130,6 @@ pub struct Histogram {
     pub sum_seconds: f64,
 }
 
-/// On v1 there is no cgroup writeback (`include/linux/backing-dev.h`, `inode_cgwb_enabled`).
-const WRITEBACK: &str = "cgroup v1: what the kernel writes back later from the page cache is \
-                         charged to the root, not to the cgroup that wrote it";
-
-/// `block/blk-throttle.h`, `blk_should_throtl`, Linux 6.1.
-const THROTTLED: &str = "blkio.throttle.* says 0, which on most kernels only means that the \
-                         cgroup's I/O has no limit";
-
 /// Derives a container's block I/O.
 pub(super) fn block(usage: &Usage, sample: &Sample, since: Option<Timestamp>) -> Block {
     let mut block = if let Some(cells) = &usage.block {
@@ -147,7 +140,7 @@ pub(super) fn block(usage: &Usage, sample: &Sample, since: Option<Timestamp>) ->
         Block::default()
     };
     if block.source.is_none() {
-        block.reason.clone_from(&usage.block_reason);
+        block.reason = usage.block_reason.as_ref().map(Reason::to_string);
     }
     block.pressure = resources::pressure(usage.pressures.io);
     block
@@ -167,7 +160,7 @@ fn counted(
     let devices = cells.iter().map(device).collect();
     Block {
         source: Some("bpf".into()),
-        reason: sample.block_is_v1.then(|| WRITEBACK.to_owned()),
+        reason: sample.block_is_v1.then(|| Reason::WritebackNotCharged.to_string()),
         since: since.filter(|_| !usage.block_has_baseline),
         details_since: since,
         total: total(&devices, count(&BlockCell::default(), sample, true)),
@@ -245,7 +238,7 @@ fn filed(io: &IoUsage, sample: &Sample) -> Block {
     let none = IoCounters { discard_bytes: Some(0), discard_ops: Some(0), ..IoCounters::default() };
     let total = total(&devices, filed_count(&none));
     if sample.block_is_v1 && total.sectors == Some(0) && total.discard_bytes.unwrap_or(0) == 0 {
-        let reason = Some(THROTTLED.to_owned());
+        let reason = Some(Reason::OnlyThrottledCounted.to_string());
         return Block { source: Some("cgroup".into()), reason, ..Block::default() };
     }
     Block { source: Some("cgroup".into()), total, devices, ..Block::default() }
@@ -405,7 +398,7 @@ mod tests {
         let v1 = Sample { block_is_v1: true, ..sample };
         let unknown = filed(&IoUsage::default(), &v1);
         assert_eq!((unknown.source.as_deref(), unknown.total), (Some("cgroup"), Count::default()));
-        assert_eq!(unknown.reason.as_deref(), Some(THROTTLED));
+        assert_eq!(unknown.reason, Some(Reason::OnlyThrottledCounted.to_string()));
         let counters = IoCounters { read_bytes: 512, ..IoCounters::default() };
         let disk = crate::cgroup::Device { major: 8, minor: 0 };
         let known = filed(&IoUsage { devices: vec![(disk, counters)] }, &v1);

@@ -12,7 +12,7 @@ use crate::{
     cgroup::{MemoryUsage, Settings},
     host::HostFacts,
     identity::{self, PodDetails},
-    kernel,
+    kernel::SocketLevel,
     model::{
         Compose, Connections, Container, Cpu, Ended, Family, Finality, Interface, Kind, Level,
         Memory, Network, OomKill, Packets, Pids, Pod, Report, Sockets, Sources, Startup, TcpEvents,
@@ -253,8 +253,8 @@ impl Pair<'_> {
         Network {
             interfaces: devices.map(|devices| interfaces(devices)),
             sockets: usage.net.as_ref().zip(self.newer.sockets).map(|(cell, way)| match way {
-                kernel::Sockets::Payload => payload(cell, self.since(usage)),
-                kernel::Sockets::L3 => packets(cell, self.since(usage)),
+                SocketLevel::Payload => payload(cell, self.since(usage)),
+                SocketLevel::L3 => packets(cell, self.since(usage)),
             }),
             tcp_events: self.tcp_events(usage),
             namespace,
@@ -378,8 +378,8 @@ pub(super) fn working_set(usage: &MemoryUsage) -> Option<u64> {
 /// Bytes received and sent by a member's own sockets.
 pub(super) fn socket_bytes(usage: &Usage, sample: &Sample) -> Option<(u64, u64)> {
     let sockets = usage.net.as_ref().zip(sample.sockets).map(|(cell, way)| match way {
-        kernel::Sockets::Payload => payload(cell, None),
-        kernel::Sockets::L3 => packets(cell, None),
+        SocketLevel::Payload => payload(cell, None),
+        SocketLevel::L3 => packets(cell, None),
     });
     sockets.map(|sockets| (sockets.rx_bytes, sockets.tx_bytes))
 }

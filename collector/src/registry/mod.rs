@@ -25,6 +25,7 @@ use crate::{
     identity::{Details, Identity, Kind, Names, classify},
     kernel::SocketIds,
     network::{NamespaceId, Namespaces},
+    reason::Reason,
 };
 
 /// One life of a container, service or plain cgroup. Never used twice.
@@ -148,7 +149,7 @@ pub struct Registry {
     /// The namespaces that somebody is in.
     joined: HashSet<NamespaceId>,
     /// Why a network namespace could not be told, and when that was, in [`Registry::settles`].
-    namespace_fault: Option<(u64, String)>,
+    namespace_fault: Option<(u64, Reason)>,
     settles: u64,
     names: Names,
     next_id: u64,
@@ -297,8 +298,8 @@ impl Registry {
     }
 
     /// Why network namespaces cannot be told, if they cannot.
-    pub fn namespace_fault(&self) -> Option<&str> {
-        self.namespace_fault.as_ref().map(|(_, fault)| fault.as_str())
+    pub fn namespace_fault(&self) -> Option<&Reason> {
+        self.namespace_fault.as_ref().map(|(_, reason)| reason)
     }
 
     /// The runtimes' names.

@@ -11,6 +11,7 @@ use crate::{
     cgroup::{self, CgroupFiles, Hierarchies, ReadError},
     identity::Names,
     network::{NamespaceId, Namespaces},
+    reason::Reason,
     registry::{Registry, TrackedCgroup, VISITS_BETWEEN_ATTEMPTS, YOUNG_VISITS, chain},
 };
 
@@ -48,7 +49,10 @@ impl Registry {
                 match join(&self.hierarchies, &mut self.namespaces, &tracked.instance.path) {
                     Ok(Some(namespace)) => tracked.namespace = Some(namespace),
                     Ok(None) | Err(ReadError::Vanished) => {}
-                    Err(error) => self.namespace_fault = Some((now, chain(&error))),
+                    Err(error) => {
+                        let error = chain(&error).into();
+                        self.namespace_fault = Some((now, Reason::NamespaceUnreadable { error }));
+                    }
                 }
             }
         }

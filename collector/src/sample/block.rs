@@ -1,16 +1,14 @@
 //! What a sample knows of block I/O besides the kernel's tables: who is charged, what was done
 //! before us, what found no slot, and what the devices are called.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    fmt::{self, Write as _},
-};
+use std::collections::{BTreeMap, HashMap};
 
 use tare_ebpf::{BlockCell, Cell, Key};
 
 use crate::{
     cgroup::{Device, IoCounters, IoUsage, ReadError, Version},
     kernel::{Kernel, Table},
+    reason::Reason,
     registry::{Counters, InstanceId, TrackedCgroup},
     sample::{Sample, Sampler, Usage},
 };
@@ -20,18 +18,17 @@ use crate::{
 pub(super) fn charge(
     tracked: &TrackedCgroup,
     kernel: &Kernel,
-    reason: &mut Option<String>,
+    reason: &mut Option<Reason>,
 ) -> bool {
     let Some(above) = tracked.files.as_ref().and_then(|files| files.io_charged_to()) else {
-        reason.clone_from(&kernel.block_reason);
+        *reason = kernel.block.as_ref().err().cloned();
         return true;
     };
-    set_reason(
-        reason,
-        format_args!(
-            "the io controller is not enabled for this cgroup: the kernel charges {above}"
-        ),
-    );
+    // The text is made once.
+    let known = |reason: &Reason| matches!(reason, Reason::IoChargedTo { ancestor } if **ancestor == *above);
+    if !reason.as_ref().is_some_and(known) {
+        *reason = Some(Reason::IoChargedTo { ancestor: above.into() });
+    }
     false
 }
 
@@ -44,14 +41,6 @@ pub(super) fn reset<C: Copy + Default>(counts: &mut BTreeMap<u32, C>, former: &B
     for (device, count) in former {
         counts.entry(*device).or_insert(*count);
     }
-}
-
-/// Writes a reason in the memory of the last one.
-fn set_reason(reason: &mut Option<String>, text: fmt::Arguments<'_>) {
-    let reason = reason.get_or_insert_default();
-    reason.clear();
-    // Writing to memory does not fail.
-    let _ = reason.write_fmt(text);
 }
 
 /// A device as the kernel's tables name it.
@@ -75,7 +64,7 @@ impl Sampler {
     pub(super) fn discover_devices(&mut self) {
         let Self { devices, kernel, .. } = self;
         devices.refresh();
-        if kernel.block.is_some() {
+        if kernel.block.is_ok() {
             kernel.count_bios(devices.bio_leaves().map(number));
         }
     }
@@ -86,7 +75,7 @@ impl Sampler {
         let Self { registry, kernel, buffer, baseline, .. } = self;
         let controller = registry.hierarchies().controller("blkio");
         let told = controller.is_some_and(|controller| controller.version == Version::V2);
-        if !told || kernel.block.is_none() {
+        if !told || kernel.block.is_err() {
             return;
         }
         let mut faults = Vec::new();
@@ -190,8 +179,6 @@ pub(super) struct OverflowTracker {
 }
 
 /// Why numbers are unknown for want of a slot.
-const MISSED: &str = "no counter slot was free: its block I/O is in the overflow; see --slots";
-
 impl OverflowTracker {
     pub(super) fn begin(&mut self, now: [u64; 2], usages: &[Usage]) {
         for usage in usages {
@@ -219,7 +206,7 @@ impl OverflowTracker {
             }
             if missed(family(Counters::Block)) && usage.block.is_some() {
                 (usage.block, usage.io) = (None, None);
-                set_reason(&mut usage.block_reason, format_args!("{MISSED}"));
+                usage.block_reason = Some(Reason::InOverflow);
             }
         }
     }
@@ -247,7 +234,8 @@ fn family(counters: Counters) -> usize {
 
 /// What the overflow of each table has counted.
 pub(super) fn overflows(kernel: &Kernel) -> [u64; 2] {
-    [overflow(kernel.net.as_ref()), overflow(kernel.block.as_ref())]
+    let block = kernel.block.as_ref().ok().map(|block| &block.table);
+    [overflow(kernel.net.as_ref()), overflow(block)]
 }
 
 /// All that the overflow has counted, of whatever unit: only whether it grows matters.

@@ -14,8 +14,9 @@ use crate::{
     devices::BlockDevice,
     host::HostUsage,
     identity::Details,
-    kernel::Sockets,
+    kernel::SocketLevel,
     network::{Interfaces, NamespaceId},
+    reason::Reason,
     registry::{Instance, InstanceId, OomKill, Startup, TrackedCgroup},
 };
 
@@ -29,7 +30,7 @@ pub struct Sample {
     /// The host as a whole.
     pub host: HostUsage,
     /// How sockets were counted, if they were.
-    pub sockets: Option<Sockets>,
+    pub sockets: Option<SocketLevel>,
     /// Whether TCP segments that are sent again were counted.
     pub retransmits: bool,
     /// Whether TCP connections were counted.
@@ -91,7 +92,7 @@ pub struct Usage {
     /// older than us.
     pub block_has_baseline: bool,
     /// Why block I/O is unknown, if it is.
-    pub block_reason: Option<String>,
+    pub block_reason: Option<Reason>,
 }
 
 impl Default for Sample {

@@ -14,7 +14,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::{
     cgroup::{IoUsage, ReadError},
-    kernel::{LifecycleEvent, LifecycleEventKind},
+    kernel::{Events, LifecycleEvent, LifecycleEventKind},
     registry::{InstanceId, OomKill, Place},
     sample::{Finality, Receipt, Sampler, Usage},
 };
@@ -28,9 +28,9 @@ pub(super) struct Draining {
 impl Sampler {
     /// Waits for news; for ever where the kernel tells none.
     pub async fn wait_for_events(&mut self) -> std::io::Result<()> {
-        match &mut self.kernel.events {
-            Some(events) => events.wait().await,
-            None => std::future::pending().await,
+        match &mut self.kernel.lifecycle {
+            Ok(events) => events.wait().await,
+            Err(_) => std::future::pending().await,
         }
     }
 
@@ -40,7 +40,7 @@ impl Sampler {
         let mut removed = HashSet::new();
         let mut ending = Vec::new();
         let mut emptied = Vec::new();
-        while let Some(event) = self.kernel.events.as_mut().and_then(|events| events.pop()) {
+        while let Some(event) = self.kernel.lifecycle.as_mut().ok().and_then(Events::pop) {
             let place = Place { hierarchy: event.hierarchy, cgroup_id: event.cgroup_id };
             let at = clock.time_of(event.at_nanoseconds);
             if event.kind == LifecycleEventKind::Removed {
@@ -189,7 +189,7 @@ impl Sampler {
                 (usage.pids, finality.pids) = (Some(pids), Finality::Final);
             }
             let mut io = IoUsage::default();
-            if kernel.block.is_none()
+            if kernel.block.is_err()
                 && read(files.read_io(buffer, &mut io), &mut faults) == Some(true)
             {
                 (usage.io, finality.block) = (Some(io), Finality::Final);
@@ -232,7 +232,7 @@ impl Sampler {
 
     /// Lost events may have been births and deaths: only a walk tells.
     fn notice_lost_events(&mut self) {
-        let lost = self.kernel.events.as_ref().map_or(0, |events| events.lost());
+        let lost = self.kernel.lifecycle.as_ref().map_or(0, Events::lost);
         if lost != self.lost_events {
             self.lost_events = lost;
             self.registry.events_lost();

@@ -34,7 +34,7 @@ use crate::{
     cgroup::{CgroupFiles, ReadError},
     devices::Devices,
     host::{HostFiles, HostUsage},
-    kernel::Kernel,
+    kernel::{BlockPrograms, Kernel},
     registry::{Counters, InstanceId, Registry},
 };
 
@@ -189,20 +189,21 @@ impl Sampler {
         sample.time = Timestamp::now();
         sample.taken_at = Instant::now();
         sample.host = HostUsage::default();
-        sample.sockets = kernel.sockets.as_ref().ok().copied();
-        sample.retransmits = kernel.retransmits_reason.is_none();
-        sample.connections = kernel.connections_reason.is_none();
+        sample.sockets = kernel.sockets.as_ref().ok().map(|sockets| sockets.level);
+        sample.retransmits = kernel.retransmits.is_ok();
+        sample.connections = kernel.connections.is_ok();
         sample.counting_since = self.counting_since;
         sample.host_namespace = registry.namespaces().host();
         sample.block_is_v1 = self.block_is_v1();
-        sample.flight = kernel.extras.flight.is_ok();
-        sample.merges = kernel.extras.merges.is_ok();
+        let block = kernel.block.as_ref().ok();
+        sample.flight = block.is_some_and(|block| block.in_flight.is_ok());
+        sample.merges = block.is_some_and(|block| block.merges.is_ok());
         renew(&mut sample.usages, registry.tracked());
     }
 
     /// Walks the trees, where that is due, and retires the counters of cgroups that are gone.
     fn discover(&mut self) {
-        let told = self.kernel.events.is_some();
+        let told = self.kernel.lifecycle.is_ok();
         let late = self.walked.is_none_or(|walked| walked.elapsed() >= REPAIR_INTERVAL);
         if told && !late && !self.registry.needs_walk() {
             return;
@@ -229,8 +230,8 @@ impl Sampler {
                 cgroups.insert((Counters::Net, key.cgroup_id));
             });
         }
-        if let Some(block) = &self.kernel.block {
-            block.for_each(|_, key, _| {
+        if let Ok(block) = &self.kernel.block {
+            block.table.for_each(|_, key, _| {
                 cgroups.insert((Counters::Block, key.cgroup_id));
             });
         }
@@ -243,15 +244,15 @@ impl Sampler {
         if let Some(net) = net {
             net.retire(|key| is_gone(registry, Counters::Net, key.cgroup_id));
         }
-        if let Some(block) = block {
-            block.retire(|key| is_gone(registry, Counters::Block, key.cgroup_id));
+        if let Ok(block) = block {
+            block.table.retire(|key| is_gone(registry, Counters::Block, key.cgroup_id));
         }
     }
 
     /// Adds what removed sub-cgroups had counted to their owners, and frees the slots.
     fn release(&mut self) {
         let Self { registry, kernel, books, segments, .. } = self;
-        let Kernel { net, block, latency, .. } = kernel;
+        let Kernel { net, block, .. } = kernel;
         if let Some(net) = net {
             net.release(|_, key, cell| {
                 segments.released(cell);
@@ -261,15 +262,15 @@ impl Sampler {
                 }
             });
         }
-        if let Some(block) = block {
-            block.release(|slot, key, cell| {
+        if let Ok(BlockPrograms { table, latency, .. }) = block {
+            table.release(|slot, key, cell| {
                 books.released(key.device, cell);
-                let times = latency.as_mut().map(|latency| latency.finish(slot));
+                let times = latency.finish(slot);
                 let owner = registry.owner(Counters::Block, key.cgroup_id);
                 if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
                     tracked.former_block.entry(key.device).or_default().add(cell);
                     let former = tracked.former_latency.entry(key.device).or_default();
-                    former.add(&times.unwrap_or_default());
+                    former.add(&times);
                 }
             });
         }
@@ -325,7 +326,7 @@ impl Sampler {
             // Whoever ended between two families is in this sample as far as it was read.
             if matches!(read, Err(ReadError::Vanished)) { Ok(()) } else { read }
         });
-        if kernel.block.is_none() {
+        if kernel.block.is_err() {
             each(&mut |usage, files| {
                 let io = usage.io.get_or_insert_default();
                 let read = files.read_io(buffer, io);
@@ -357,7 +358,7 @@ impl Sampler {
                 let charged = block::charge(tracked, kernel, &mut usage.block_reason);
                 let net = kernel.net.is_some() && tracked.has_sockets;
                 usage.net = net.then_some(tracked.former_net);
-                if kernel.block.is_some() && charged {
+                if kernel.block.is_ok() && charged {
                     block::reset(usage.block.get_or_insert_default(), &tracked.former_block);
                 } else {
                     usage.block = None;
@@ -386,17 +387,15 @@ impl Sampler {
                 }
             });
         }
-        if let Some(block) = &kernel.block {
-            block.for_each(|slot, key, cell| {
+        if let Ok(BlockPrograms { table, latency, .. }) = &kernel.block {
+            table.for_each(|slot, key, cell| {
                 if let Some(at) = find(usages, Counters::Block, key)
                     && let Some(devices) = &mut usages[at].block
                 {
                     missed.found(Counters::Block, at);
                     devices.entry(key.device).or_default().add(cell);
-                    if let Some(latency) = &kernel.latency {
-                        let sum = usages[at].latency.entry(key.device).or_default();
-                        sum.add(&latency.of(slot));
-                    }
+                    let sum = usages[at].latency.entry(key.device).or_default();
+                    sum.add(&latency.of(slot));
                 }
             });
         }

@@ -138,8 +138,8 @@ impl Sampler {
     /// with what devices have.
     pub(super) fn reconcile(&mut self, usages: &mut [Usage]) {
         let Self { kernel, registry, books, flights, buffer, devices, .. } = self;
-        let Some(table) = &kernel.block else { return };
-        match books.compare(table, buffer) {
+        let Ok(block) = &kernel.block else { return };
+        match books.compare(&block.table, buffer) {
             Ok(counts) => {
                 books.prove(&counts, devices);
                 flights.correct(usages, books.in_progress());

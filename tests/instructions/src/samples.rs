@@ -10,7 +10,8 @@ use tare::devices::Devices;
 use tare::diskstats::Diskstats;
 use tare::host::{HostFacts, HostFiles};
 use tare::identity::{Allowed, Names, Socket, Sockets};
-use tare::kernel::{self, Kernel, Options};
+use tare::kernel::{Kernel, Options, SocketLevel};
+use tare::reason::Reason;
 use tare::model::{self, ReportOptions};
 use tare::network::{InterfaceCounters, NamespaceId, Namespaces};
 use tare::registry::{Follow, Registry};
@@ -92,7 +93,7 @@ fn report() -> Result<Work> {
 
 /// Gives everyone sockets, a network device and two disks.
 fn count(sample: &mut Sample) {
-    sample.sockets = Some(kernel::Sockets::Payload);
+    sample.sockets = Some(SocketLevel::Payload);
     (sample.connections, sample.retransmits) = (true, true);
     let devices = vec![("eth0".to_owned(), InterfaceCounters::default())];
     let devices = Arc::new(devices);
@@ -115,11 +116,11 @@ fn sampler(fixture: &str) -> Result<(Tree, Sampler)> {
     let namespaces = Namespaces::new(&proc);
     let registry = Registry::new(hierarchies, None, Follow::Containers, namespaces, names);
     let kernel = Kernel::start(&Options {
-        off: Some("not part of this"),
+        off: Some(Reason::SingleSample),
         sys_root: sys.clone(),
         unified: None,
         socket_ids: None,
-        sockets: None,
+        socket_level: None,
         slots: 1,
         watched_net: None,
         watched_block: None,

@@ -31,7 +31,7 @@ fn like_docker_stats() {
     let reason = Some("no BTF at /sys/kernel/btf/vmlinux\x1b[2J".to_owned());
     report.sources.insert(
         Family::Block,
-        Source { source: None, state: State::Off, reason, reconciled: None },
+        Source { reason, ..Source::off("") },
     );
     report.sources.insert(Family::NetworkSockets, Source { state: State::Degraded, ..on.clone() });
     report.sources.insert(Family::Cpu, on);
