@@ -1,8 +1,8 @@
 //! Why something is missing, or second best.
 //!
 //! A [`Reason`] is one cause with what is known about it. Its text for people is its
-//! [`Display`](std::fmt::Display), in one line; [`Reason::remedy`] is what a person can do about it;
-//! [`Reason::code`] is its kind in one of a few fixed words, for metrics, logs and programs.
+//! [`Display`](std::fmt::Display), in one line; [`Reason::remedy`] is what a person can do about
+//! it; [`Reason::code`] is its kind in one of a few fixed words, for metrics, logs and programs.
 
 mod remedy;
 

@@ -61,7 +61,8 @@ async fn examine(common: &Common) -> Diagnosis {
         Ok(mut collector) => {
             collector.sample();
             collector.settle_names().await;
-            // Devices without requests and namespaces of young containers are found the second time.
+            // Devices without requests and namespaces of young containers are found the second
+            // time.
             collector.sample();
             started(common, &collector).await
         }

@@ -121,7 +121,8 @@ impl Events {
             Some(ready) => ready,
             none => {
                 let ring = self.ring.as_fd().try_clone_to_owned()?;
-                // SAFETY: the descriptor belongs to the value that registers it, which closes it last.
+                // SAFETY: the descriptor belongs to the value that registers it, which closes it
+                // last.
                 let ready = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
                 none.insert(ready.map_err(|error| error.into_parts().1)?)
             }

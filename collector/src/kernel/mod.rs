@@ -91,9 +91,8 @@ impl Kernel {
         let plan = plan::plan(&facts, options.socket_level);
         let kernel = match Refusals::of(&plan) {
             Some(refusals) => Self::not_loaded(refusals),
-            None => apply(&plan, options, btf).unwrap_or_else(|error| {
-                Self::not_loaded(Refusals::all(&reason(&error, TRACING)))
-            }),
+            None => apply(&plan, options, btf)
+                .unwrap_or_else(|error| Self::not_loaded(Refusals::all(&reason(&error, TRACING)))),
         };
         give_memory_back();
         Self { facts: Some(facts), ..kernel }

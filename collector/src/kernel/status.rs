@@ -67,10 +67,10 @@ impl Kernel {
                     Bios::Failed(reason) => Err(reason),
                 },
             }),
-            lifecycle: self.lifecycle.as_ref().map(|events| LifecycleStatus {
-                lost: events.lost(),
-                missing: events.missing(),
-            }),
+            lifecycle: self
+                .lifecycle
+                .as_ref()
+                .map(|events| LifecycleStatus { lost: events.lost(), missing: events.missing() }),
         }
     }
 }

@@ -50,10 +50,7 @@ pub const IN_FLIGHT: [&[TracepointSpec]; 2] = [
 
 /// Merges of bios and requests. Of each list the one program that fits.
 pub const MERGES: [&[TracepointSpec]; 3] = [
-    &[
-        same_name("block_bio_backmerge", 1),
-        spec("block_bio_backmerge_3", "block_bio_backmerge", 3),
-    ],
+    &[same_name("block_bio_backmerge", 1), spec("block_bio_backmerge_3", "block_bio_backmerge", 3)],
     &[
         same_name("block_bio_frontmerge", 1),
         spec("block_bio_frontmerge_3", "block_bio_frontmerge", 3),
@@ -90,11 +87,7 @@ pub fn names() -> BTreeSet<&'static str> {
     single.chain(lifecycle).chain(variants).map(|spec| spec.tracepoint).collect()
 }
 
-const fn spec(
-    program: &'static str,
-    tracepoint: &'static str,
-    arguments: usize,
-) -> TracepointSpec {
+const fn spec(program: &'static str, tracepoint: &'static str, arguments: usize) -> TracepointSpec {
     TracepointSpec { program, tracepoint, arguments: Arguments::Exactly(arguments) }
 }
 

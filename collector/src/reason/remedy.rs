@@ -50,9 +50,7 @@ impl Reason {
             Self::SlotsFull { .. } | Self::BlockSlotsFull { .. } | Self::InOverflow => {
                 "raise --slots"
             }
-            Self::OpenFilesLimit { .. } => {
-                "raise the limit of open files (ulimit -n, LimitNOFILE)"
-            }
+            Self::OpenFilesLimit { .. } => "raise the limit of open files (ulimit -n, LimitNOFILE)",
             Self::DaemonNotAsked { .. } => {
                 "leave out --docker-socket off, --podman-socket off and --cri-socket off"
             }

@@ -123,8 +123,7 @@ impl Sampler {
     /// Compares our count with the kernel's of the last look, and looks again where that is due.
     pub(super) fn reconcile_segments(&mut self, usages: &[Usage]) {
         let Self { kernel, segments, .. } = self;
-        let Some(table) = kernel.net.as_ref().filter(|_| kernel.retransmits.is_ok())
-        else {
+        let Some(table) = kernel.net.as_ref().filter(|_| kernel.retransmits.is_ok()) else {
             return;
         };
         let due = segments.looked.is_none_or(|looked| looked.elapsed() >= LOOK_INTERVAL);

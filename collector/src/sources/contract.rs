@@ -72,8 +72,8 @@ pub struct Source {
     pub state: State,
     /// Why it is not [`State::On`], in one line.
     pub reason: Option<String>,
-    /// The kinds of reasons in `reason`, each one of a small fixed set such as `not_permitted`; none
-    /// if it is [`State::On`].
+    /// The kinds of reasons in `reason`, each one of a small fixed set such as `not_permitted`;
+    /// none if it is [`State::On`].
     #[serde(default)]
     pub reason_codes: Vec<Cow<'static, str>>,
     /// The comparison with the kernel's own count; `None` where the kernel has none.

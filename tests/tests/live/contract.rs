@@ -37,7 +37,7 @@ const OBJECTS: &[(&str, &str)] = &[
         "/sources",
         "cpu memory pids network_interfaces network_sockets network_tcp block lifecycle identity",
     ),
-    ("/sources/*", "source state reason reconciled"),
+    ("/sources/*", "source state reason reason_codes reconciled"),
     ("/sources/block/reconciled", "with since expected counted lost lost_bytes covered uncovered"),
     (
         "/containers/*",

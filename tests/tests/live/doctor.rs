@@ -19,7 +19,7 @@ const OBJECTS: &[(&str, &str)] = &[
          block_devices",
     ),
     ("/host", "hostname kernel os_name"),
-    ("/families/*", "source state reason reconciled remedy"),
+    ("/families/*", "source state reason reason_codes reconciled remedy"),
     ("/kernel_side", "object btf btf_reason tracepoints programs maps memory_bytes"),
     ("/kernel_side/programs/*", "kind attached verified_instructions memory_bytes"),
     ("/kernel_side/maps/*", "kind entries key_bytes value_bytes memory_bytes"),

@@ -29,10 +29,7 @@ fn like_docker_stats() {
         reconciled: None,
     };
     let reason = Some("no BTF at /sys/kernel/btf/vmlinux\x1b[2J".to_owned());
-    report.sources.insert(
-        Family::Block,
-        Source { reason, ..Source::off("") },
-    );
+    report.sources.insert(Family::Block, Source { reason, ..Source::off("") });
     report.sources.insert(Family::NetworkSockets, Source { state: State::Degraded, ..on.clone() });
     report.sources.insert(Family::Cpu, on);
     let expected = "\
