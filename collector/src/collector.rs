@@ -25,10 +25,11 @@ use crate::{
     host::{HostFacts, HostFiles},
     identity::{Allowed, Names},
     kernel::{self, Kernel, Sockets, Table},
-    model::{self, Report, ReportBuilder, ReportOptions, Snapshot},
+    model::{Report, Snapshot},
     network::Namespaces,
     output::{Scope, prometheus::Slots},
     registry::{Counters, Follow, Registry, socket_ids},
+    report::{self, ReportBuilder, ReportOptions},
     sample::{BlockReconciler, Receipts, Sample, Sampler, SegmentReconciler},
     sources::{Sources, sources},
     timing::{self, timed},
@@ -81,7 +82,7 @@ impl SamplePair {
     /// Makes so much of the report, without its containers.
     pub fn draft(&self, extent: ReportOptions) -> ReportBuilder<'_> {
         let Self { older, newer, receipts, host, layout, sources } = self;
-        model::draft(extent, older.as_deref(), newer, receipts, host, layout, sources.clone())
+        report::build(extent, older.as_deref(), newer, receipts, host, layout, sources.clone())
     }
 
     /// The report, and what changed since the sample before.

@@ -6,10 +6,12 @@
 
 use std::path::Path;
 
-use crate::cgroup::{
-    Device, KeptFile, ReadError,
+use tare_parsers::{
+    io::Device,
     text::{lines, number, words},
 };
+
+use crate::cgroup::{KeptFile, ReadError};
 
 /// The kernel's unit of length, whatever the device's own is.
 const SECTOR_BYTES: u64 = 512;

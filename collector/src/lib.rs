@@ -3,6 +3,10 @@
 //! Data flows down this list; a module imports only from those above it. `ARCHITECTURE.md` tells
 //! what each of them must not know.
 
+/// The contract: what reports hold.
+pub use tare_model as model;
+
+pub mod clock;
 pub mod recurring;
 pub mod timing;
 
@@ -12,6 +16,8 @@ pub mod cgroup;
 pub mod devices;
 
 pub mod diskstats;
+
+pub mod families;
 
 pub mod host;
 
@@ -25,7 +31,7 @@ pub mod sample;
 
 pub mod sources;
 
-pub mod model;
+pub mod report;
 
 pub mod output;
 

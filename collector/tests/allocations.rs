@@ -161,13 +161,13 @@ fn check(files: &[(&str, &str)], unified: bool) {
         let sample = sampler.measure();
         let usage = &sample.usages[7];
         let number = Some(u64::try_from(number).unwrap());
-        assert_eq!((usage.pids, usage.memory.usage_bytes), (number, number));
-        assert_eq!(usage.io.as_ref().map(|io| io.devices[0].1.read_bytes), number);
+        assert_eq!((usage.readings.pids, usage.readings.memory.usage_bytes), (number, number));
+        assert_eq!(usage.readings.block.as_ref().map(|io| io.devices[0].1.read_bytes), number);
     }
     for number in 14..17 {
         write(tree.path(), files, number);
         for tracked in sampler.registry.tracked_mut() {
-            tracked.files.as_mut().unwrap().expire();
+            tracked.readers.as_mut().unwrap().expire();
         }
         assert_eq!(measure(&mut sampler), (0, CONTAINERS), "with all files due");
     }
@@ -203,7 +203,7 @@ fn a_sample_that_is_still_held_is_not_overwritten() {
     for number in 2..5 {
         write(tree.path(), V2, number);
         let sample = sampler.take();
-        assert_eq!(sample.usages[0].pids, Some(u64::try_from(number).unwrap()));
+        assert_eq!(sample.usages[0].readings.pids, Some(u64::try_from(number).unwrap()));
     }
-    assert_eq!(held.usages[0].pids, Some(1));
+    assert_eq!(held.usages[0].readings.pids, Some(1));
 }

@@ -7,10 +7,11 @@ use std::{
     time::Duration,
 };
 
+use tare_parsers::io::Device;
 use tokio::{net::UnixStream, time::timeout};
 
 use crate::{
-    cgroup::{Device, Hierarchies},
+    cgroup::Hierarchies,
     config::Common,
     devices::Devices,
     doctor::diagnosis::{Cgroups, Check, CountedDevice, Daemon, Hierarchy},

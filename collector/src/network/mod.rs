@@ -18,4 +18,5 @@ mod rtnetlink;
 pub mod segments;
 
 pub use namespaces::{NamespaceId, Namespaces};
-pub use netdev::{InterfaceCounters, Interfaces, parse_net_dev};
+pub use netdev::{Interfaces, parse_net_dev};
+pub use tare_model::Interface as InterfaceCounters;

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::cgroup::error::is_gone;
 use crate::cgroup::{KeptFile, ReadError};
+
 use crate::network::netdev::{Interfaces, LINE_BYTES_MAX, carried, parse_net_dev};
 use crate::network::outside::{Carried, Outside, PeerNumber};
+pub use tare_model::NamespaceId;
 
 /// How long a reading may stand. Drops and errors are each end's own, and a device may be added: of
 /// both the other ends tell nothing.
@@ -18,13 +20,6 @@ pub const READING_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// Fewer than this are read each time: that costs less than to look (`docs/cost.md`).
 const WATCHED_MIN: usize = 3;
-
-/// A network namespace by the inode of `/proc/PID/ns/net`.
-///
-/// The kernel gives the number to another namespace only after this one is gone, which does not
-/// happen while its file is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NamespaceId(pub u64);
 
 /// The network namespaces of the containers that are alive.
 ///
@@ -270,7 +265,7 @@ mod tests {
     use std::process::{self, Command};
 
     use super::*;
-    use crate::network::netdev::InterfaceCounters;
+    use crate::network::InterfaceCounters;
     use crate::network::rtnetlink::Traffic;
 
     const ID: NamespaceId = NamespaceId(4_026_532_000);

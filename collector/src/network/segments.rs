@@ -2,12 +2,10 @@
 
 use std::{fs, path::Path};
 
+use tare_parsers::text::{lines, number, words};
+
 use crate::{
-    cgroup::{
-        ReadError,
-        error::is_gone,
-        text::{lines, number, words},
-    },
+    cgroup::{ReadError, error::is_gone},
     network::namespaces::{NamespaceId, namespace_of},
 };
 

@@ -4,9 +4,10 @@ use jiff::Timestamp;
 
 use crate::{
     cgroup::Node,
+    families::lifecycle::{OomKill, Startup},
     identity::{Kind, classify},
     registry::{
-        InstanceId, OomKill, Registry, Startup, TrackedCgroup,
+        InstanceId, Registry, TrackedCgroup,
         settle::{name, open},
     },
 };

@@ -15,13 +15,16 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
 pub use self::{events::Place, faults::chain, tree::socket_ids};
 use self::{faults::Faults, tree::Tree};
 use crate::{
-    cgroup::{self, CgroupFiles, Hierarchies, Node, ReadError},
+    cgroup::{self, Hierarchies, Node, ReadError},
+    families::{
+        Readers,
+        lifecycle::{OomKill, Startup},
+    },
     identity::{Details, Identity, Kind, Names, classify},
     kernel::SocketIds,
     network::{NamespaceId, Namespaces},
@@ -80,7 +83,7 @@ pub struct TrackedCgroup {
     /// What its runtime told.
     pub details: Option<Arc<Details>>,
     /// Its open files; `None` until they could be opened.
-    pub files: Option<CgroupFiles>,
+    pub readers: Option<Readers>,
     /// The network namespace of its first process.
     pub namespace: Option<NamespaceId>,
     /// Whether the counters of sockets can tell it apart: it is in the hierarchy whose ids they
@@ -100,28 +103,6 @@ pub struct TrackedCgroup {
     inode: u64,
     visits: u32,
     seen: u64,
-}
-
-/// When a member came to life, by the kernel's own events; `None` if that was not seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Startup {
-    /// Its cgroup was made.
-    pub made_at: Option<Timestamp>,
-    /// Its first program was executed.
-    pub executed_at: Option<Timestamp>,
-    /// Its first TCP socket listened.
-    pub listened_at: Option<Timestamp>,
-}
-
-/// A process that the kernel killed for want of memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OomKill {
-    /// When.
-    pub at: Timestamp,
-    /// Its id in the host's namespace.
-    pub pid: u32,
-    /// Its command, 15 bytes at most.
-    pub command: String,
 }
 
 /// Visits for which a member is young: its runtime may still be making its directories and moving
@@ -409,7 +390,7 @@ impl Registry {
         let tracked = TrackedCgroup {
             instance,
             details: None,
-            files: None,
+            readers: None,
             namespace: None,
             has_sockets: self.trees[tree].has(Counters::Net),
             former_net: NetCell::default(),

@@ -13,6 +13,7 @@ use crate::{
     network::Interfaces,
     registry::TrackedCgroup,
     sample::{Sample, Usage},
+    sources::Family,
 };
 
 /// For how long after an end its runtime is asked how it was.
@@ -101,6 +102,19 @@ impl Receipt {
 }
 
 impl<T: Copy> Families<T> {
+    /// Sets the value of a family, if receipts list it.
+    pub fn set(&mut self, family: Family, value: T) {
+        match family {
+            Family::Cpu => self.cpu = value,
+            Family::Memory => self.memory = value,
+            Family::Pids => self.pids = value,
+            Family::NetworkInterfaces => self.interfaces = value,
+            Family::NetworkSockets => self.sockets = value,
+            Family::Block => self.block = value,
+            Family::NetworkTcp | Family::Lifecycle | Family::Identity => {}
+        }
+    }
+
     /// The same for all.
     pub fn all(value: T) -> Self {
         Self {

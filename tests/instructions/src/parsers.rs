@@ -4,13 +4,7 @@ use std::fs;
 use std::hint::black_box;
 
 use anyhow::{Context as _, Result};
-use tare::cgroup::cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat};
-use tare::cgroup::io::{IoUsage, Unit, parse_io_stat, parse_throttle};
-use tare::cgroup::memory;
-use tare::cgroup::pressure::parse_pressure;
-use tare::cgroup::processes::parse_first_pid;
-use tare::cgroup::state;
-use tare::cgroup::{StatTable, parse_mountinfo};
+use tare::cgroup::parse_mountinfo;
 use tare::diskstats::parse_diskstats;
 use tare::host::HostUsage;
 use tare::host::load::{parse_loadavg, parse_uptime};
@@ -19,6 +13,13 @@ use tare::host::stat::parse_stat;
 use tare::identity::classify;
 use tare::network::netdev::parse_net_dev;
 use tare::network::segments::parse_resent;
+use tare_parsers::cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat};
+use tare_parsers::io::{IoUsage, Unit, parse_io_stat, parse_throttle};
+use tare_parsers::memory::parse_memory_events;
+use tare_parsers::pressure::parse_pressure;
+use tare_parsers::procs::parse_first_pid;
+use tare_parsers::stat_table::StatTable;
+use tare_parsers::state::parse_cgroup_events;
 
 use crate::{Case, Work, tests};
 
@@ -39,7 +40,7 @@ const THROTTLE: &str = "fixtures/v1-cgroupfs/cgroup/blkio/docker/\
 
 pub const CASES: &[Case] = &[
     ("parse/cgroup.events", || {
-        on("corpus/cgroup_events/linux-6.12.cgroup.events", |text| keep(state::parse_events(text)))
+        on("corpus/cgroup_events/linux-6.12.cgroup.events", |text| keep(parse_cgroup_events(text)))
     }),
     ("parse/cgroup.path", || {
         Ok(Box::new(|| PATHS.iter().for_each(|path| keep(classify(black_box(path))))))
@@ -69,7 +70,7 @@ pub const CASES: &[Case] = &[
         })
     }),
     ("parse/memory.events", || {
-        on("corpus/memory_events/linux-6.12.memory.events", |text| keep(memory::parse_events(text)))
+        on("corpus/memory_events/linux-6.12.memory.events", |text| keep(parse_memory_events(text)))
     }),
     ("parse/memory.stat-v1", || memory_stat("corpus/stat_table/linux-6.18-v1.memory.stat")),
     ("parse/memory.stat-v2", || memory_stat("corpus/stat_table/linux-6.12.memory.stat")),

@@ -11,9 +11,9 @@ use tare::diskstats::Diskstats;
 use tare::host::{HostFacts, HostFiles};
 use tare::identity::{Allowed, Names, Socket, Sockets};
 use tare::kernel::{self, Kernel, Options};
-use tare::model::{self, ReportOptions};
 use tare::network::{InterfaceCounters, NamespaceId, Namespaces};
 use tare::registry::{Follow, Registry};
+use tare::report::{self, ReportOptions};
 use tare::sample::{BlockReconciler, Receipts, Sample, Sampler, SegmentReconciler};
 use tare::sources::Sources;
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
@@ -59,8 +59,8 @@ fn sample(fixture: &str, before: fn(&mut Sampler)) -> Result<Work> {
 
 /// Has all files read that are not read each time.
 fn expire(sampler: &mut Sampler) {
-    for files in sampler.registry.tracked_mut().filter_map(|tracked| tracked.files.as_mut()) {
-        files.expire();
+    for readers in sampler.registry.tracked_mut().filter_map(|tracked| tracked.readers.as_mut()) {
+        readers.expire();
     }
 }
 
@@ -76,7 +76,7 @@ fn report() -> Result<Work> {
     let receipts = Receipts::new(0, Duration::ZERO);
     Ok(Box::new(move || {
         black_box(
-            model::draft(
+            report::build(
                 ReportOptions::WHOLE,
                 Some(&older),
                 &newer,

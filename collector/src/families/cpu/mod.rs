@@ -1,0 +1,6 @@
+//! CPU time.
+
+mod files;
+mod report;
+
+pub use self::{files::CpuFiles, report::report};

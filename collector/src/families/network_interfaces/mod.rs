@@ -1,0 +1,5 @@
+//! Bytes and packets of a container's network devices: what `docker stats` calls NET I/O.
+
+mod report;
+
+pub use self::report::report;

@@ -1,0 +1,6 @@
+//! Bytes that a cgroup's own sockets carried, right on the host's network and in shared
+//! namespaces too.
+
+mod report;
+
+pub use self::report::{bytes, report};

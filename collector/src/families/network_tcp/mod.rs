@@ -1,0 +1,5 @@
+//! TCP connections and retransmits of a cgroup.
+
+mod report;
+
+pub use self::report::report;
