@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     daemon::ring::Ring,
-    identity::Details,
+    identity::Metadata,
     model::{Ends, POINT_FIELDS, Point, Window, point},
     registry::{Member, Serial},
     sample::Sample,
@@ -40,7 +40,7 @@ struct Moment {
 
 struct Life {
     member: Arc<Member>,
-    details: Option<Arc<Details>>,
+    details: Option<Arc<Metadata>>,
     /// The number of the sample of its first row.
     first: u64,
     ring: Ring<{ POINT_FIELDS.len() }>,

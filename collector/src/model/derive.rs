@@ -11,7 +11,7 @@ use tare_ebpf::NetCell;
 use crate::{
     cgroup::{MemoryUsage, Seldom},
     host::HostFacts,
-    identity::{self, PodDetails},
+    identity::{IdentityKind, PodMetadata},
     kernel,
     model::{
         Compose, Connections, Container, Cpu, Ended, Family, Finality, Interface, Kind, Level,
@@ -284,8 +284,8 @@ fn members(sample: &Sample) -> HashMap<NamespaceId, Vec<&Usage>> {
 
 fn kind(usage: &Usage) -> Kind {
     match usage.member.identity.as_ref().map(|identity| identity.kind) {
-        Some(identity::Kind::Container) => Kind::Container,
-        Some(identity::Kind::Service) => Kind::Service,
+        Some(IdentityKind::Container) => Kind::Container,
+        Some(IdentityKind::Service) => Kind::Service,
         None => Kind::Other,
     }
 }
@@ -301,7 +301,7 @@ pub(super) fn pod(usage: &Usage) -> Option<Pod> {
     if by_path.is_none() && told.is_none() {
         return None;
     }
-    let PodDetails { uid, name, namespace, container } = told.cloned().unwrap_or_default();
+    let PodMetadata { uid, name, namespace, container } = told.cloned().unwrap_or_default();
     Some(Pod {
         uid: by_path.map(|pod| pod.uid.clone()).or(uid),
         qos: by_path.and_then(|pod| pod.qos).map(|qos| qos.as_str().into()),
@@ -467,13 +467,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::identity::Details;
+    use crate::identity::Metadata;
 
     #[test]
     fn a_start_of_the_life_before_is_not_told() {
         let at = |second| Timestamp::new(second, 0).unwrap();
         let mut usage = Usage::of_path(1, "/docker/abc");
-        let details = Details { started_at: Some(at(100)), ..Details::default() };
+        let details = Metadata { started_at: Some(at(100)), ..Metadata::default() };
         usage.details = Some(Arc::new(details));
         for (made, expected) in [(None, Some(100)), (Some(99), Some(100)), (Some(300), None)] {
             usage.startup.made_at = made.map(at);

@@ -22,7 +22,7 @@ use self::{faults::Faults, tree::Tree};
 pub use self::{faults::chain, news::Place, tree::socket_ids};
 use crate::{
     cgroup::{self, CgroupFiles, Hierarchies, Node, ReadError},
-    identity::{Details, Identity, Kind, Names, classify},
+    identity::{Identity, IdentityKind, Metadata, MetadataResolver, classify},
     kernel::SocketIds,
     network::{NamespaceId, Namespaces},
 };
@@ -69,7 +69,7 @@ pub struct Member {
 impl Member {
     /// Whether it is a container, and not a service or a plain cgroup.
     pub fn is_container(&self) -> bool {
-        self.identity.as_ref().is_some_and(|identity| identity.kind == Kind::Container)
+        self.identity.as_ref().is_some_and(|identity| identity.kind == IdentityKind::Container)
     }
 }
 
@@ -78,7 +78,7 @@ pub struct Tracked {
     /// Who it is.
     pub member: Arc<Member>,
     /// What its runtime told.
-    pub details: Option<Arc<Details>>,
+    pub details: Option<Arc<Metadata>>,
     /// Its open files; `None` until they could be opened.
     pub files: Option<CgroupFiles>,
     /// The network namespace of its first process.
@@ -150,7 +150,7 @@ pub struct Registry {
     /// Why a network namespace could not be told, and when that was, in [`Registry::settles`].
     namespace_fault: Option<(u64, String)>,
     settles: u64,
-    names: Names,
+    names: MetadataResolver,
     next_serial: u64,
     walks: u64,
     first_walk: bool,
@@ -164,7 +164,7 @@ impl Registry {
         socket_ids: Option<SocketIds>,
         follow: Follow,
         namespaces: Namespaces,
-        names: Names,
+        names: MetadataResolver,
     ) -> Self {
         Self {
             trees: Tree::all(&hierarchies, socket_ids),
@@ -302,12 +302,12 @@ impl Registry {
     }
 
     /// The runtimes' names.
-    pub fn names(&self) -> &Names {
+    pub fn names(&self) -> &MetadataResolver {
         &self.names
     }
 
     /// The runtimes' names, to ask for more of them.
-    pub fn names_mut(&mut self) -> &mut Names {
+    pub fn names_mut(&mut self) -> &mut MetadataResolver {
         &mut self.names
     }
 
@@ -331,8 +331,8 @@ impl Registry {
                 let there = |kind| {
                     nodes().filter_map(|node| classify(&node.path)).any(|id| id.kind == kind)
                 };
-                let containers = there(Kind::Container);
-                let services = !containers && there(Kind::Service);
+                let containers = there(IdentityKind::Container);
+                let services = !containers && there(IdentityKind::Service);
                 let others = !containers && !services;
                 Wanted { containers: true, services, others, ..nothing }
             }
@@ -351,7 +351,7 @@ impl Registry {
                 // What runs inside a container is the container's, whatever it calls itself.
                 (Some(Owner { container: true, .. }), _) => inherited,
                 (_, Some(identity)) if wanted.wants(identity.kind) => {
-                    let container = identity.kind == Kind::Container;
+                    let container = identity.kind == IdentityKind::Container;
                     Some(Owner { serial: self.greet(index, node, Some(identity)), container })
                 }
                 (None, None) if wanted.others && !inner.contains(&at) => {
@@ -370,7 +370,7 @@ impl Registry {
     /// Finds or makes the member whose topmost cgroup in this tree is `node`.
     fn greet(&mut self, tree: usize, node: &Node, identity: Option<Identity>) -> Serial {
         let name = match &identity {
-            Some(identity) if identity.kind == Kind::Container => &identity.id,
+            Some(identity) if identity.kind == IdentityKind::Container => &identity.id,
             _ => &node.path,
         };
         let known = self.by_name.get(name).copied();
@@ -477,10 +477,10 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn wants(self, kind: Kind) -> bool {
+    fn wants(self, kind: IdentityKind) -> bool {
         match kind {
-            Kind::Container => self.containers,
-            Kind::Service => self.services,
+            IdentityKind::Container => self.containers,
+            IdentityKind::Service => self.services,
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{
 
 use crate::{
     cgroup::{self, CgroupFiles, Hierarchies, ReadError},
-    identity::Names,
+    identity::MetadataResolver,
     network::{NamespaceId, Namespaces},
     registry::{Registry, Tracked, VISITS_BETWEEN_ATTEMPTS, YOUNG_VISITS, chain},
 };
@@ -153,9 +153,9 @@ fn join(
 }
 
 /// Takes over what the runtime told by now, and asks for what is missing.
-pub(super) fn name(tracked: &mut Tracked, names: &mut Names) {
+pub(super) fn name(tracked: &mut Tracked, names: &mut MetadataResolver) {
     if let Some(identity) = &tracked.member.identity
-        && let Some(details) = names.ask(identity)
+        && let Some(details) = names.get(identity)
     {
         tracked.details = Some(details);
     }
@@ -168,14 +168,14 @@ mod tests {
     use super::*;
     use crate::{
         cgroup::{LegacyHierarchy, find_hierarchies},
-        identity::{Allowed, Socket, Sockets},
+        identity::{MetadataFilter, RuntimeSockets, Socket},
         kernel::SocketIds,
         registry::Follow,
     };
 
     fn registry(hierarchies: Hierarchies, socket_ids: Option<SocketIds>) -> Registry {
-        let sockets = Sockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
-        let names = Names::new(sockets, Allowed::default());
+        let sockets = RuntimeSockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
+        let names = MetadataResolver::new(sockets, MetadataFilter::default());
         let namespaces = Namespaces::new(Path::new("/proc"));
         Registry::new(hierarchies, socket_ids, Follow::Containers, namespaces, names)
     }

@@ -13,7 +13,7 @@ use crate::{
     cgroup::{CgroupState, CpuUsage, IoUsage, MemoryUsage, Pressures, Seldom},
     devices::BlockDevice,
     host::HostUsage,
-    identity::Details,
+    identity::Metadata,
     kernel::Sockets,
     network::{Interfaces, NamespaceId},
     registry::{Member, OomKill, Serial, Startup, Tracked},
@@ -60,7 +60,7 @@ pub struct Usage {
     /// Who it is.
     pub member: Arc<Member>,
     /// What its runtime told.
-    pub details: Option<Arc<Details>>,
+    pub details: Option<Arc<Metadata>>,
     /// Its network namespace.
     pub namespace: Option<NamespaceId>,
     /// CPU time.
