@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use clap_complete::Shell;
 
 use self::values::{duration, interval, keys, socket, window};
-use crate::identity::{AllowedKeys, Socket};
+use crate::identity::{KeyFilter, Socket};
 use crate::logging::LogFormat;
 use crate::output::columns::{self, Choice};
 use crate::output::filter::{self, Filter};
@@ -175,13 +175,13 @@ pub struct GlobalArgs {
     #[arg(long, global = true, env = "TARE_LABELS", hide_env_values = true)]
     #[arg(value_name = "KEY[,KEY]...", default_value = "", hide_default_value = true)]
     #[arg(value_parser = keys())]
-    pub labels: AllowedKeys,
+    pub labels: KeyFilter,
     /// Environment variables of containers to publish, by name; a `*` at the end stands for any
     /// ending
     #[arg(long, global = true, env = "TARE_ENVIRONMENT", hide_env_values = true)]
     #[arg(value_name = "NAME[,NAME]...", default_value = "", hide_default_value = true)]
     #[arg(value_parser = keys())]
-    pub environment: AllowedKeys,
+    pub environment: KeyFilter,
     /// Time between two readings of a container's memory.stat, from 100ms to 1h; 0 reads it for
     /// each sample. What is derived from it is of that time
     #[arg(long, global = true, env = "TARE_MEMORY_STAT_INTERVAL", hide_env_values = true)]

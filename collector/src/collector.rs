@@ -23,7 +23,7 @@ use crate::{
     devices::Devices,
     diskstats::Diskstats,
     host::{HostFacts, HostFiles},
-    identity::{Allowed, Names},
+    identity::{MetadataFilter, MetadataResolver},
     kernel::{self, Kernel, Sockets, Table},
     model::{Report, Snapshot},
     network::Namespaces,
@@ -138,7 +138,7 @@ impl Collector {
 
     async fn settle_names_within(&self, timeout: Duration) {
         let begun = Instant::now();
-        self.sampler.registry.names().settled(timeout).await;
+        self.sampler.registry.names().wait_settled(timeout).await;
         timing::log("waiting for names", begun);
     }
 
@@ -246,8 +246,8 @@ fn start(common: &Common, scope: Scope, no_bpf: Option<&'static str>) -> Result<
         Scope::All => Follow::All,
     };
     let Common { labels, environment, .. } = common.clone();
-    let allowed = Allowed { labels, environment };
-    let names = Names::new(common.sockets.clone(), allowed);
+    let allowed = MetadataFilter { labels, environment };
+    let names = MetadataResolver::new(common.sockets.clone(), allowed);
     let unified = hierarchies.unified.clone();
     let socket_ids = socket_ids(&hierarchies);
     let namespaces = Namespaces::new(&common.proc_root);

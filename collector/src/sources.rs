@@ -9,7 +9,7 @@ pub use tare_model::{Family, Reconciled, Source, Sources, State};
 use crate::{
     cgroup::{Version, file::descriptor_limit},
     families::Readers,
-    identity::{Group, Status},
+    identity::{ConnectionStatus, RuntimeGroup},
     kernel::{Bios, Kernel, SocketIds, Sockets, Table},
     registry::{Registry, TrackedCgroup},
     sample::{Reconciliation, Tally},
@@ -250,13 +250,13 @@ fn overflow<C: Cell>(table: Option<&Table<C>>) -> Option<String> {
 /// Which daemons answer, of those that made what is here.
 fn identity(registry: &Registry) -> Source {
     let (mut sources, mut gaps) = (vec!["cgroup path".to_owned()], Vec::new());
-    for (Group { daemon, user }, status) in registry.names().status() {
+    for (RuntimeGroup { api, user }, status) in registry.names().statuses() {
         let whose = user.map(|user| format!(" of user {user}")).unwrap_or_default();
-        let name = format!("{}{whose}", daemon.as_str());
+        let name = format!("{}{whose}", api.as_str());
         match status {
-            Some(Status::Connected) => sources.push(name),
-            Some(Status::Connecting) => gaps.push(format!("{name} has not answered yet")),
-            Some(Status::Failed(reason)) => gaps.push(reason),
+            Some(ConnectionStatus::Connected) => sources.push(name),
+            Some(ConnectionStatus::Connecting) => gaps.push(format!("{name} has not answered yet")),
+            Some(ConnectionStatus::Failed(reason)) => gaps.push(reason),
             None => gaps.push(format!("{name} is not asked")),
         }
     }

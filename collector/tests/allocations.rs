@@ -13,7 +13,7 @@ use tare::cgroup::find_hierarchies;
 use tare::devices::Devices;
 use tare::diskstats::Diskstats;
 use tare::host::HostFiles;
-use tare::identity::{Allowed, Names, Socket, Sockets};
+use tare::identity::{MetadataFilter, MetadataResolver, RuntimeSockets, Socket};
 use tare::kernel::{Kernel, Options};
 use tare::network::Namespaces;
 use tare::registry::{Follow, Registry};
@@ -118,8 +118,8 @@ fn write(root: &Path, files: &[(&str, &str)], number: usize) {
 fn sampler(cgroup_root: Option<&Path>, follow: Follow) -> Sampler {
     let proc = Path::new("/proc");
     let hierarchies = find_hierarchies(proc, cgroup_root).unwrap();
-    let sockets = Sockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
-    let names = Names::new(sockets, Allowed::default());
+    let sockets = RuntimeSockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
+    let names = MetadataResolver::new(sockets, MetadataFilter::default());
     let registry = Registry::new(hierarchies, None, follow, Namespaces::new(proc), names);
     let kernel = Kernel::start(&Options {
         off: Some("not part of this test"),

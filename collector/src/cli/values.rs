@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::builder::{StringValueParser, TypedValueParser, ValueParser};
 
 use crate::cli::{MAX_INTERVAL, MIN_INTERVAL};
-use crate::identity::{AllowedKeys, Socket};
+use crate::identity::{KeyFilter, Socket};
 
 /// A path, `auto` or `off`.
 pub(super) fn socket() -> ValueParser {
@@ -22,7 +22,7 @@ pub(super) fn socket() -> ValueParser {
 pub(super) fn keys() -> ValueParser {
     let parse = |text: String| {
         let keys = text.split(',').map(str::trim).filter(|key| !key.is_empty());
-        AllowedKeys::new(keys)
+        KeyFilter::new(keys)
     };
     ValueParser::new(StringValueParser::new().map(parse))
 }

@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use crate::{
     daemon::ring::Ring,
-    identity::Details,
+    identity::Metadata,
     model::{Ends, POINT_FIELDS, Point, Window},
     registry::{Instance, InstanceId},
     report::point,
@@ -41,7 +41,7 @@ struct Moment {
 
 struct Life {
     instance: Arc<Instance>,
-    details: Option<Arc<Details>>,
+    details: Option<Arc<Metadata>>,
     /// The number of the sample of its first row.
     first: u64,
     ring: Ring<{ POINT_FIELDS.len() }>,

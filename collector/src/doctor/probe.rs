@@ -16,7 +16,7 @@ use crate::{
     devices::Devices,
     doctor::diagnosis::{Cgroups, Check, CountedDevice, Daemon, Hierarchy},
     host::{HostFacts, HostRoot},
-    identity::{Socket, Sockets},
+    identity::{RuntimeSockets, Socket},
     kernel::{Bios, Kernel},
     sources::State,
 };
@@ -81,7 +81,7 @@ pub(super) async fn daemons(common: &Common) -> Vec<Daemon> {
     let root = HostRoot::new(&common.proc_root);
     let mut places: Vec<(&'static str, PathBuf)> =
         SOCKETS.iter().map(|(name, path)| (*name, root.path(path))).collect();
-    let Sockets { docker, podman, cri } = &common.sockets;
+    let RuntimeSockets { docker, podman, cri } = &common.sockets;
     for (socket, names) in
         [(cri, &["containerd", "cri-o"][..]), (podman, &["podman"]), (docker, &["docker"])]
     {

@@ -5,7 +5,7 @@
 use crate::{
     config::{Bpf, Common},
     doctor::{diagnosis::KernelSide, rights::Rights},
-    identity::{Socket, Sockets},
+    identity::{RuntimeSockets, Socket},
     kernel::NOT_PERMITTED,
     sources::{Family, Source, State},
 };
@@ -56,7 +56,7 @@ impl Circumstances<'_> {
     }
 
     fn names(&self) -> &'static str {
-        let Sockets { docker, podman, cri } = &self.common.sockets;
+        let RuntimeSockets { docker, podman, cri } = &self.common.sockets;
         if [docker, podman, cri].contains(&&Socket::Off) {
             return "leave out --docker-socket off, --podman-socket off and --cri-socket off";
         }

@@ -25,7 +25,7 @@ use crate::{
         Readers,
         lifecycle::{OomKill, Startup},
     },
-    identity::{Details, Identity, Kind, Names, classify},
+    identity::{Identity, IdentityKind, Metadata, MetadataResolver, classify},
     kernel::SocketIds,
     network::{NamespaceId, Namespaces},
 };
@@ -72,7 +72,7 @@ pub struct Instance {
 impl Instance {
     /// Whether it is a container, and not a service or a plain cgroup.
     pub fn is_container(&self) -> bool {
-        self.identity.as_ref().is_some_and(|identity| identity.kind == Kind::Container)
+        self.identity.as_ref().is_some_and(|identity| identity.kind == IdentityKind::Container)
     }
 }
 
@@ -81,7 +81,7 @@ pub struct TrackedCgroup {
     /// Who it is.
     pub instance: Arc<Instance>,
     /// What its runtime told.
-    pub details: Option<Arc<Details>>,
+    pub details: Option<Arc<Metadata>>,
     /// Its open files; `None` until they could be opened.
     pub readers: Option<Readers>,
     /// The network namespace of its first process.
@@ -131,7 +131,7 @@ pub struct Registry {
     /// Why a network namespace could not be told, and when that was, in [`Registry::settles`].
     namespace_fault: Option<(u64, String)>,
     settles: u64,
-    names: Names,
+    names: MetadataResolver,
     next_id: u64,
     walks: u64,
     first_walk: bool,
@@ -145,7 +145,7 @@ impl Registry {
         socket_ids: Option<SocketIds>,
         follow: Follow,
         namespaces: Namespaces,
-        names: Names,
+        names: MetadataResolver,
     ) -> Self {
         Self {
             trees: Tree::all(&hierarchies, socket_ids),
@@ -283,12 +283,12 @@ impl Registry {
     }
 
     /// The runtimes' names.
-    pub fn names(&self) -> &Names {
+    pub fn names(&self) -> &MetadataResolver {
         &self.names
     }
 
     /// The runtimes' names, to ask for more of them.
-    pub fn names_mut(&mut self) -> &mut Names {
+    pub fn names_mut(&mut self) -> &mut MetadataResolver {
         &mut self.names
     }
 
@@ -312,8 +312,8 @@ impl Registry {
                 let there = |kind| {
                     nodes().filter_map(|node| classify(&node.path)).any(|id| id.kind == kind)
                 };
-                let containers = there(Kind::Container);
-                let services = !containers && there(Kind::Service);
+                let containers = there(IdentityKind::Container);
+                let services = !containers && there(IdentityKind::Service);
                 let others = !containers && !services;
                 Wanted { containers: true, services, others, ..nothing }
             }
@@ -332,7 +332,7 @@ impl Registry {
                 // What runs inside a container is the container's, whatever it calls itself.
                 (Some(Owner { container: true, .. }), _) => inherited,
                 (_, Some(identity)) if wanted.wants(identity.kind) => {
-                    let container = identity.kind == Kind::Container;
+                    let container = identity.kind == IdentityKind::Container;
                     Some(Owner { id: self.register(index, node, Some(identity)), container })
                 }
                 (None, None) if wanted.others && !inner.contains(&at) => {
@@ -351,7 +351,7 @@ impl Registry {
     /// Finds or makes the member whose topmost cgroup in this tree is `node`.
     fn register(&mut self, tree: usize, node: &Node, identity: Option<Identity>) -> InstanceId {
         let name = match &identity {
-            Some(identity) if identity.kind == Kind::Container => &identity.id,
+            Some(identity) if identity.kind == IdentityKind::Container => &identity.id,
             _ => &node.path,
         };
         let known = self.by_name.get(name).copied();
@@ -457,10 +457,10 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn wants(self, kind: Kind) -> bool {
+    fn wants(self, kind: IdentityKind) -> bool {
         match kind {
-            Kind::Container => self.containers,
-            Kind::Service => self.services,
+            IdentityKind::Container => self.containers,
+            IdentityKind::Service => self.services,
         }
     }
 }

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     cgroup::{self, Hierarchies, ReadError},
     families::{ReadContext, Readers},
-    identity::Names,
+    identity::MetadataResolver,
     network::{NamespaceId, Namespaces},
     registry::{Registry, TrackedCgroup, VISITS_BETWEEN_ATTEMPTS, YOUNG_VISITS, chain},
 };
@@ -155,9 +155,9 @@ fn join(
 }
 
 /// Takes over what the runtime told by now, and asks for what is missing.
-pub(super) fn name(tracked: &mut TrackedCgroup, names: &mut Names) {
+pub(super) fn name(tracked: &mut TrackedCgroup, names: &mut MetadataResolver) {
     if let Some(identity) = &tracked.instance.identity
-        && let Some(details) = names.ask(identity)
+        && let Some(details) = names.get(identity)
     {
         tracked.details = Some(details);
     }
@@ -170,14 +170,14 @@ mod tests {
     use super::*;
     use crate::{
         cgroup::{LegacyHierarchy, find_hierarchies},
-        identity::{Allowed, Socket, Sockets},
+        identity::{MetadataFilter, RuntimeSockets, Socket},
         kernel::SocketIds,
         registry::Follow,
     };
 
     fn registry(hierarchies: Hierarchies, socket_ids: Option<SocketIds>) -> Registry {
-        let sockets = Sockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
-        let names = Names::new(sockets, Allowed::default());
+        let sockets = RuntimeSockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
+        let names = MetadataResolver::new(sockets, MetadataFilter::default());
         let namespaces = Namespaces::new(Path::new("/proc"));
         Registry::new(hierarchies, socket_ids, Follow::Containers, namespaces, names)
     }

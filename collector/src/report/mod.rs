@@ -23,7 +23,7 @@ use crate::{
         network_interfaces, network_sockets, network_tcp, pids, state,
     },
     host::HostFacts,
-    identity::{self, PodDetails},
+    identity::{IdentityKind, PodMetadata},
     network::NamespaceId,
     sample::{self, Families, Receipt, Receipts, Sample, Usage},
 };
@@ -292,8 +292,8 @@ fn members(sample: &Sample) -> HashMap<NamespaceId, Vec<&Usage>> {
 
 fn kind(usage: &Usage) -> Kind {
     match usage.instance.identity.as_ref().map(|identity| identity.kind) {
-        Some(identity::Kind::Container) => Kind::Container,
-        Some(identity::Kind::Service) => Kind::Service,
+        Some(IdentityKind::Container) => Kind::Container,
+        Some(IdentityKind::Service) => Kind::Service,
         None => Kind::Other,
     }
 }
@@ -309,7 +309,7 @@ pub(super) fn pod(usage: &Usage) -> Option<Pod> {
     if by_path.is_none() && told.is_none() {
         return None;
     }
-    let PodDetails { uid, name, namespace, container } = told.cloned().unwrap_or_default();
+    let PodMetadata { uid, name, namespace, container } = told.cloned().unwrap_or_default();
     Some(Pod {
         uid: by_path.map(|pod| pod.uid.clone()).or(uid),
         qos: by_path.and_then(|pod| pod.qos).map(|qos| qos.as_str().into()),
@@ -342,13 +342,13 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::identity::Details;
+    use crate::identity::Metadata;
 
     #[test]
     fn a_start_of_the_life_before_is_not_told() {
         let at = |second| Timestamp::new(second, 0).unwrap();
         let mut usage = Usage::of_path(1, "/docker/abc");
-        let details = Details { started_at: Some(at(100)), ..Details::default() };
+        let details = Metadata { started_at: Some(at(100)), ..Metadata::default() };
         usage.details = Some(Arc::new(details));
         for (made, expected) in [(None, Some(100)), (Some(99), Some(100)), (Some(300), None)] {
             usage.startup.made_at = made.map(at);

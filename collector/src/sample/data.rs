@@ -16,7 +16,7 @@ use crate::{
         lifecycle::{OomKill, Startup},
     },
     host::HostUsage,
-    identity::Details,
+    identity::Metadata,
     kernel::Sockets,
     network::{Interfaces, NamespaceId},
     registry::{Instance, InstanceId, TrackedCgroup},
@@ -57,7 +57,7 @@ pub struct Usage {
     /// Who it is.
     pub instance: Arc<Instance>,
     /// What its runtime told.
-    pub details: Option<Arc<Details>>,
+    pub details: Option<Arc<Metadata>>,
     /// Its network namespace.
     pub namespace: Option<NamespaceId>,
     /// What its files said.

@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::{
         cgroup::find_hierarchies,
-        identity::{Allowed, Names, Socket, Sockets},
+        identity::{MetadataFilter, MetadataResolver, RuntimeSockets, Socket},
         network::Namespaces,
         registry::Follow,
     };
@@ -124,8 +124,8 @@ mod tests {
     fn registry(root: &Path) -> Registry {
         let hierarchies = find_hierarchies(root, Some(root)).unwrap();
         let off = || Socket::Off;
-        let sockets = Sockets { docker: off(), podman: off(), cri: off() };
-        let names = Names::new(sockets, Allowed::default());
+        let sockets = RuntimeSockets { docker: off(), podman: off(), cri: off() };
+        let names = MetadataResolver::new(sockets, MetadataFilter::default());
         Registry::new(hierarchies, None, Follow::Containers, Namespaces::new(root), names)
     }
 

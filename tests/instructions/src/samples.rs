@@ -9,7 +9,7 @@ use tare::cgroup::find_hierarchies;
 use tare::devices::Devices;
 use tare::diskstats::Diskstats;
 use tare::host::{HostFacts, HostFiles};
-use tare::identity::{Allowed, Names, Socket, Sockets};
+use tare::identity::{MetadataFilter, MetadataResolver, RuntimeSockets, Socket};
 use tare::kernel::{self, Kernel, Options};
 use tare::network::{InterfaceCounters, NamespaceId, Namespaces};
 use tare::registry::{Follow, Registry};
@@ -110,8 +110,8 @@ fn sampler(fixture: &str) -> Result<(Tree, Sampler)> {
     let tree = Tree::new(fixture, CONTAINERS)?;
     let (cgroup, proc, sys) = (tree.part("cgroup"), tree.part("proc"), tree.part("sys"));
     let hierarchies = find_hierarchies(&proc, Some(&cgroup))?;
-    let sockets = Sockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
-    let names = Names::new(sockets, Allowed::default());
+    let sockets = RuntimeSockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
+    let names = MetadataResolver::new(sockets, MetadataFilter::default());
     let namespaces = Namespaces::new(&proc);
     let registry = Registry::new(hierarchies, None, Follow::Containers, namespaces, names);
     let kernel = Kernel::start(&Options {
