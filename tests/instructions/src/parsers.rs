@@ -1,28 +1,32 @@
-//! Each parser on a real file, or some, of one kernel.
+//! Each parser, on real files of one kernel.
 
-use std::fs;
-use std::hint::black_box;
+use std::{fs, hint::black_box};
 
 use anyhow::{Context as _, Result};
-use tare::cgroup::cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat};
-use tare::cgroup::io::{IoUsage, Unit, parse_io_stat, parse_throttle};
-use tare::cgroup::memory;
-use tare::cgroup::pressure::parse_pressure;
-use tare::cgroup::processes::parse_first_pid;
-use tare::cgroup::state;
-use tare::cgroup::{StatTable, parse_mountinfo};
-use tare::diskstats::parse_diskstats;
-use tare::host::HostUsage;
-use tare::host::load::{parse_loadavg, parse_uptime};
-use tare::host::memory::parse_meminfo;
-use tare::host::stat::parse_stat;
-use tare::identity::classify;
-use tare::network::netdev::parse_net_dev;
-use tare::network::segments::parse_resent;
+use tare::{
+    cgroup::{
+        StatTable,
+        cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat},
+        io::{IoUsage, Unit, parse_io_stat, parse_throttle},
+        memory, parse_mountinfo,
+        pressure::parse_pressure,
+        processes::parse_first_pid,
+        state,
+    },
+    diskstats::parse_diskstats,
+    host::{
+        HostUsage,
+        load::{parse_loadavg, parse_uptime},
+        memory::parse_meminfo,
+        stat::parse_stat,
+    },
+    identity::classify,
+    network::{netdev::parse_net_dev, segments::parse_resent},
+};
 
 use crate::{Case, Work, tests};
 
-/// The paths of cgroups of which runtimes, kubelet and systemd make the most.
+/// The most frequent forms of cgroup paths of runtimes, kubelet and systemd.
 const PATHS: [&str; 4] = [
     "/docker/60891bae9fd3dc0db73688ed83f48be924c2992a4e1b6d74ab4ad46188f5a3ba",
     "/system.slice/docker-60891bae9fd3dc0db73688ed83f48be924c2992a4e1b6d74ab4ad46188f5a3ba.scope",
@@ -32,7 +36,7 @@ const PATHS: [&str; 4] = [
     "/user.slice/user-1000.slice/user@1000.service/app.slice/dbus.socket",
 ];
 
-/// The corpus has it of a cgroup without a limit of its I/O only, where it is empty.
+/// Not from the corpus, whose file is of a cgroup without I/O limits and so empty.
 const THROTTLE: &str = "fixtures/v1-cgroupfs/cgroup/blkio/docker/\
     60891bae9fd3dc0db73688ed83f48be924c2992a4e1b6d74ab4ad46188f5a3ba/\
     blkio.throttle.io_service_bytes";
@@ -111,7 +115,7 @@ pub const CASES: &[Case] = &[
     }),
 ];
 
-/// The work is not left out for want of a reader.
+/// Keeps the compiler from dropping unused results.
 fn keep<T>(parsed: T) {
     black_box(parsed);
 }
@@ -127,7 +131,7 @@ fn cpu_stat(file: &str) -> Result<Work> {
     on(file, |text| parse_cpu_stat(text, black_box(&mut CpuUsage::default())))
 }
 
-/// The names are known from the time before, as they are in every sample but the first.
+/// Names are known from an earlier reading, as in every sample but the first.
 fn memory_stat(file: &str) -> Result<Work> {
     let mut table = StatTable::default();
     on(file, move |text| table.parse_into(text))

@@ -1,23 +1,25 @@
-//! Captured hosts with as many containers as are wanted.
+//! Copies of captured hosts with a given number of containers.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use crate::tests;
 
-/// The container that is there many times.
+/// The container that is copied.
 const ID: &str = "60891bae9fd3dc0db73688ed83f48be924c2992a4e1b6d74ab4ad46188f5a3ba";
 
-/// A copy of a fixture, gone when it is dropped.
+/// A copy of a fixture; removed on drop.
 pub struct Tree {
     directory: TempDir,
 }
 
 impl Tree {
-    /// The fixture of that name, in which one container is there so many times.
+    /// Copies a fixture, with `containers` copies of one container.
     pub fn new(fixture: &str, containers: usize) -> Result<Self> {
         let directory = tempfile::tempdir().context("cannot make a directory")?;
         let source = tests().join("fixtures").join(fixture);
@@ -55,7 +57,7 @@ fn copy(from: &Path, to: &Path, containers: usize) -> Result<()> {
     Ok(())
 }
 
-/// Another directory with the same files.
+/// A directory with hard links to the same files.
 fn link(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {

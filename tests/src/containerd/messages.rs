@@ -1,4 +1,4 @@
-//! What CRI needs to be told to run a pod, with the field numbers of
+//! The CRI messages needed to run a pod, with the field numbers of
 //! `k8s.io/cri-api/pkg/apis/runtime/v1/api.proto`.
 
 #![allow(missing_docs)]
@@ -10,7 +10,7 @@ use prost::Message;
 #[derive(Clone, PartialEq, Message)]
 pub struct Empty {}
 
-/// Any question that holds nothing but an id.
+/// Any request that contains only an id.
 #[derive(Clone, PartialEq, Message)]
 pub struct OneId {
     #[prost(string, tag = "1")]
