@@ -16,7 +16,7 @@ use crate::{Case, Work, tests};
 
 const CONTAINERS: usize = 100;
 
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     ("output/prometheus-text", || exposition(Exposition::Text)),
     ("output/prometheus-openmetrics", || exposition(Exposition::OpenMetrics)),
     ("output/json", || {

@@ -41,7 +41,7 @@ const THROTTLE: &str = "fixtures/v1-cgroupfs/cgroup/blkio/docker/\
     60891bae9fd3dc0db73688ed83f48be924c2992a4e1b6d74ab4ad46188f5a3ba/\
     blkio.throttle.io_service_bytes";
 
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     ("parse/cgroup.events", || {
         on("corpus/cgroup_events/linux-6.12.cgroup.events", |text| keep(state::parse_events(text)))
     }),
@@ -83,12 +83,12 @@ pub const CASES: &[Case] = &[
     ("parse/proc.diskstats", || {
         let mut lines = Vec::new();
         on("corpus/diskstats/linux-6.12.proc.diskstats", move |text| {
-            parse_diskstats(text, &mut lines)
+            parse_diskstats(text, &mut lines);
         })
     }),
     ("parse/proc.loadavg", || {
         on("corpus/loadavg/linux-6.12.proc.loadavg", |text| {
-            keep((parse_loadavg(text), parse_uptime(text)))
+            keep((parse_loadavg(text), parse_uptime(text)));
         })
     }),
     ("parse/proc.meminfo", || {
@@ -98,7 +98,7 @@ pub const CASES: &[Case] = &[
     }),
     ("parse/proc.mountinfo", || {
         on("corpus/mountinfo/linux-6.12.proc.self.mountinfo", |text| {
-            keep(parse_mountinfo(text, None))
+            keep(parse_mountinfo(text, None));
         })
     }),
     ("parse/proc.net.dev", || {

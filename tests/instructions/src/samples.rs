@@ -22,7 +22,7 @@ const CONTAINERS: usize = 100;
 /// Device numbers as in the kernel: the major number from bit 20 on.
 const DISKS: [u32; 2] = [8 << 20, 8 << 20 | 16];
 
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     ("look/v1", || look("v1-cgroupfs")),
     ("look/v2", || look("v2-systemd")),
     ("sample/hybrid-idle", || sample("hybrid", |_| ())),

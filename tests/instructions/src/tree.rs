@@ -14,13 +14,13 @@ use crate::tests;
 const ID: &str = "60891bae9fd3dc0db73688ed83f48be924c2992a4e1b6d74ab4ad46188f5a3ba";
 
 /// A copy of a fixture; removed on drop.
-pub struct Tree {
+pub(crate) struct Tree {
     directory: TempDir,
 }
 
 impl Tree {
     /// Copies a fixture, with `containers` copies of one container.
-    pub fn new(fixture: &str, containers: usize) -> Result<Self> {
+    pub(crate) fn new(fixture: &str, containers: usize) -> Result<Self> {
         let directory = tempfile::tempdir().context("cannot make a directory")?;
         let source = tests().join("fixtures").join(fixture);
         copy(&source, directory.path(), containers)
@@ -29,7 +29,7 @@ impl Tree {
     }
 
     /// A part of the host: `cgroup`, `proc` or `sys`.
-    pub fn part(&self, name: &str) -> PathBuf {
+    pub(crate) fn part(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 }

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use self::{docker::Docker, podman::Podman};
 use super::{
     latency::snapshot,
-    measure::{Cpu, MachineCpu, Memory, run_time_of},
+    measure::{Cpu, MachineCpu, Memory, ProgramCgroup, run_time_of},
     measurements::{NotMeasured, Run},
     plan::{Plan, shuffle},
     program::{Program, command},
@@ -225,9 +225,9 @@ fn watch(
     let mut programs = tool.map_or(Ok(Vec::new()), |tool| tool.start(binaries, engine))?;
     pause(SETTLE)?;
     let read = |programs: &[Program]| -> Result<_> {
-        let own = programs.first().map(|program| program.cgroup());
-        let ours = own.map_or(Vec::new(), |cgroup| cgroup.pids());
-        let cpu = own.map_or(Ok(Cpu::default()), |cgroup| cgroup.cpu())?;
+        let own = programs.first().map(Program::cgroup);
+        let ours = own.map_or(Vec::new(), ProgramCgroup::pids);
+        let cpu = own.map_or(Ok(Cpu::default()), ProgramCgroup::cpu)?;
         Ok((Instant::now(), cpu, run_time_of(&DAEMONS, &ours)?, MachineCpu::now()?))
     };
     let before = read(&programs)?;

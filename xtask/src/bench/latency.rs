@@ -82,7 +82,7 @@ pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()
         match detect(binaries, plan, &groups, interval) {
             Ok(found) => into.detections.push(found),
             Err(error) => {
-                into.missing(NotMeasured::part(&format!("detection at {interval}"), &error))?
+                into.missing(NotMeasured::part(&format!("detection at {interval}"), &error))?;
             }
         }
     }
@@ -91,7 +91,8 @@ pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()
             match lives(binaries, plan, &groups, (tool, options), interval) {
                 Ok(found) => into.lives.push(found),
                 Err(error) => {
-                    into.missing(NotMeasured::part(&format!("short lives, {tool}"), &error))?
+                    let what = format!("short-lived containers, {tool}");
+                    into.missing(NotMeasured::part(&what, &error))?;
                 }
             }
         }

@@ -82,7 +82,7 @@ impl Plan {
     }
 
     /// Whether the more expensive tools are measured.
-    pub(crate) fn others(&self, size: usize, load: Load) -> bool {
+    pub(crate) fn others(size: usize, load: Load) -> bool {
         load == Load::Idle && size >= Self::MANY
     }
 }

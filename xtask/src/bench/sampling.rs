@@ -82,11 +82,11 @@ pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()
         let setup = Setup { binaries, groups: &groups, files: &files };
         for load in plan.loads(size) {
             let _processes = populate(binaries, &groups, load)?;
-            if plan.others(size, load) {
+            if Plan::others(size, load) {
                 scrape::run(&setup, plan, size, into)?;
             }
             for round in 0..plan.rounds(size) {
-                for tool in shuffle(tools(plan, size, load)) {
+                for tool in shuffle(tools(size, load)) {
                     let tool = tool.as_deref();
                     match measure(&setup, tool, plan.window) {
                         Ok(found) => {
@@ -116,14 +116,14 @@ pub(crate) fn populate(binaries: &Binaries, groups: &TestCgroups, load: Load) ->
 }
 
 /// No tool, floors and `tare run` always; other tools at some sizes and loads.
-fn tools(plan: &Plan, size: usize, load: Load) -> Vec<Option<Box<dyn Tool>>> {
+fn tools(size: usize, load: Load) -> Vec<Option<Box<dyn Tool>>> {
     let mut tools: Vec<Option<Box<dyn Tool>>> = vec![
         None,
         Some(Box::new(Floor::CpuAndMemory)),
         Some(Box::new(Floor::All)),
         Some(Box::new(TareRun::PLAIN)),
     ];
-    if plan.others(size, load) {
+    if Plan::others(size, load) {
         tools.push(Some(Box::new(TareRun::FILES)));
         tools.push(Some(Box::new(TareStats)));
         tools.push(Some(Box::new(Cgtop)));

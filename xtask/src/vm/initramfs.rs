@@ -83,3 +83,33 @@ impl Archive {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read as _;
+
+    use cpio::NewcReader;
+
+    use super::*;
+    use crate::project;
+
+    #[test]
+    fn entries_have_types_permissions_and_contents() {
+        let file = project::target().join("initramfs-of-a-test");
+        let mut archive = Archive(BufWriter::new(File::create(&file).unwrap()));
+        archive.add("bin", ModeFileType::Directory, 0o755, &[]).unwrap();
+        archive.add("init", ModeFileType::Regular, 0o755, b"#!/bin/sh\n").unwrap();
+        archive.finish().unwrap();
+        let bytes = fs::read(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+
+        let directory = NewcReader::new(&bytes[..]).unwrap();
+        assert_eq!((directory.entry().name(), directory.entry().mode()), ("bin", 0o040_755));
+        let mut init = NewcReader::new(directory.finish().unwrap()).unwrap();
+        assert_eq!((init.entry().name(), init.entry().mode()), ("init", 0o100_755));
+        let mut contents = String::new();
+        init.read_to_string(&mut contents).unwrap();
+        assert_eq!(contents, "#!/bin/sh\n");
+        assert!(NewcReader::new(init.finish().unwrap()).unwrap().entry().is_trailer());
+    }
+}
