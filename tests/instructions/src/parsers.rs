@@ -1,7 +1,6 @@
-//! Each parser on a real file, or some, of one kernel.
+//! Each parser, on real files of one kernel.
 
-use std::fs;
-use std::hint::black_box;
+use std::{fs, hint::black_box};
 
 use anyhow::{Context as _, Result};
 use tare::cgroup::parse_mountinfo;
@@ -23,7 +22,7 @@ use tare_parsers::state::parse_cgroup_events;
 
 use crate::{Case, Work, tests};
 
-/// The paths of cgroups of which runtimes, kubelet and systemd make the most.
+/// The most frequent forms of cgroup paths of runtimes, kubelet and systemd.
 const PATHS: [&str; 4] = [
     "/docker/60891bae9fd3dc0db73688ed83f48be924c2992a4e1b6d74ab4ad46188f5a3ba",
     "/system.slice/docker-60891bae9fd3dc0db73688ed83f48be924c2992a4e1b6d74ab4ad46188f5a3ba.scope",
@@ -33,12 +32,12 @@ const PATHS: [&str; 4] = [
     "/user.slice/user-1000.slice/user@1000.service/app.slice/dbus.socket",
 ];
 
-/// The corpus has it of a cgroup without a limit of its I/O only, where it is empty.
+/// Not from the corpus, whose file is of a cgroup without I/O limits and so empty.
 const THROTTLE: &str = "fixtures/v1-cgroupfs/cgroup/blkio/docker/\
     60891bae9fd3dc0db73688ed83f48be924c2992a4e1b6d74ab4ad46188f5a3ba/\
     blkio.throttle.io_service_bytes";
 
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     ("parse/cgroup.events", || {
         on("corpus/cgroup_events/linux-6.12.cgroup.events", |text| keep(parse_cgroup_events(text)))
     }),
@@ -80,12 +79,12 @@ pub const CASES: &[Case] = &[
     ("parse/proc.diskstats", || {
         let mut lines = Vec::new();
         on("corpus/diskstats/linux-6.12.proc.diskstats", move |text| {
-            parse_diskstats(text, &mut lines)
+            parse_diskstats(text, &mut lines);
         })
     }),
     ("parse/proc.loadavg", || {
         on("corpus/loadavg/linux-6.12.proc.loadavg", |text| {
-            keep((parse_loadavg(text), parse_uptime(text)))
+            keep((parse_loadavg(text), parse_uptime(text)));
         })
     }),
     ("parse/proc.meminfo", || {
@@ -95,7 +94,7 @@ pub const CASES: &[Case] = &[
     }),
     ("parse/proc.mountinfo", || {
         on("corpus/mountinfo/linux-6.12.proc.self.mountinfo", |text| {
-            keep(parse_mountinfo(text, None))
+            keep(parse_mountinfo(text, None));
         })
     }),
     ("parse/proc.net.dev", || {
@@ -112,7 +111,7 @@ pub const CASES: &[Case] = &[
     }),
 ];
 
-/// The work is not left out for want of a reader.
+/// Keeps the compiler from dropping unused results.
 fn keep<T>(parsed: T) {
     black_box(parsed);
 }
@@ -128,7 +127,7 @@ fn cpu_stat(file: &str) -> Result<Work> {
     on(file, |text| parse_cpu_stat(text, black_box(&mut CpuUsage::default())))
 }
 
-/// The names are known from the time before, as they are in every sample but the first.
+/// Names are known from an earlier reading, as in every sample but the first.
 fn memory_stat(file: &str) -> Result<Work> {
     let mut table = StatTable::default();
     on(file, move |text| table.parse_into(text))

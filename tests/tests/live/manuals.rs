@@ -1,13 +1,14 @@
-//! What comes with the binary: man pages that render, completions that parse.
+//! Man pages render, and completions parse.
 
-use std::fs;
-use std::process::Command;
+use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use tare_tests::binaries;
-use tare_tests::process::{output, run};
-use tare_tests::tare::Tare;
-use tare_tests::wait::PATIENCE;
+use tare_tests::{
+    binaries,
+    process::{output, run},
+    tare::Tare,
+    wait::PATIENCE,
+};
 
 #[test]
 fn man_pages_render_without_warnings() -> Result<()> {

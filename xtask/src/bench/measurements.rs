@@ -1,20 +1,24 @@
-//! What a run of the comparison leaves: every single measurement, nothing summed up.
+//! All measurements of a run, saved as JSON without aggregation.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Error, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::containers::Watching;
-use super::effects::Effect;
-use super::latency::{Detection, Lives, Snapshot};
-use super::machine::Machine;
-use super::programs::PerEvent;
-use super::sampling::Sampling;
-use super::scrape::Scrape;
-use super::tools::Tool;
+use super::{
+    containers::ContainerMeasurement,
+    effects::Effect,
+    latency::{Detection, ShortLives, Snapshot},
+    machine::Machine,
+    programs::PerEvent,
+    sampling::Sampling,
+    scrape::Scrape,
+    tools::Tool,
+};
 use crate::{cmd, project};
 
 /// All measurements of one run.
@@ -24,15 +28,15 @@ pub(crate) struct Run {
     pub(crate) sampling: Vec<Sampling>,
     pub(crate) scrapes: Vec<Scrape>,
     pub(crate) detections: Vec<Detection>,
-    pub(crate) lives: Vec<Lives>,
+    pub(crate) lives: Vec<ShortLives>,
     pub(crate) snapshots: Vec<Snapshot>,
     pub(crate) effects: Vec<Effect>,
     pub(crate) programs: Vec<PerEvent>,
-    pub(crate) watching: Vec<Watching>,
-    pub(crate) missing: Vec<Missing>,
+    pub(crate) watching: Vec<ContainerMeasurement>,
+    pub(crate) missing: Vec<NotMeasured>,
 }
 
-/// Quantiles of many times.
+/// Quantiles of durations.
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(crate) struct Times {
     pub(crate) count: u64,
@@ -42,12 +46,12 @@ pub(crate) struct Times {
 }
 
 impl Times {
-    /// From what `tare-bench` prints.
+    /// From the output of `tare-bench`.
     pub(crate) fn of(found: &Value) -> Result<Self> {
         Self::deserialize(found).with_context(|| format!("no times: {found}"))
     }
 
-    /// From times in ascending order; `None` of none.
+    /// From durations in ascending order; `None` without any.
     pub(crate) fn of_sorted(times: &[u64]) -> Option<Self> {
         let last = times.len().checked_sub(1)?;
         let count = times.len() as u64;
@@ -58,19 +62,19 @@ impl Times {
 
 /// What could not be measured, and why.
 #[derive(Deserialize, PartialEq, Serialize)]
-pub(crate) struct Missing {
+pub(crate) struct NotMeasured {
     pub(crate) what: String,
     pub(crate) why: String,
 }
 
-impl Missing {
-    /// Something that is no tool.
+impl NotMeasured {
+    /// A part of the benchmark.
     pub(crate) fn part(what: &str, error: &Error) -> Self {
         Self { what: what.to_owned(), why: format!("{error:#}") }
     }
 
     /// A tool at a number of cgroups.
-    pub(crate) fn of(tool: Option<&dyn Tool>, size: usize, error: &Error) -> Self {
+    pub(crate) fn tool(tool: Option<&dyn Tool>, size: usize, error: &Error) -> Self {
         let tool = tool.map_or_else(|| "nothing".to_owned(), Tool::name);
         Self { what: format!("{tool}, {size} cgroups"), why: format!("{error:#}") }
     }
@@ -79,11 +83,11 @@ impl Missing {
 impl Run {
     pub(crate) fn read(file: &Path) -> Result<Self> {
         let text = fs::read(file).with_context(|| format!("cannot read {file:?}"))?;
-        serde_json::from_slice(&text).with_context(|| format!("{file:?} is of no run"))
+        serde_json::from_slice(&text).with_context(|| format!("{file:?} has no measurements"))
     }
 
-    /// Notes, once, what could not be measured; an error if the reason is that all shall end.
-    pub(crate) fn missing(&mut self, missing: Missing) -> Result<()> {
+    /// Records, once, what could not be measured; an error after an interrupt.
+    pub(crate) fn missing(&mut self, missing: NotMeasured) -> Result<()> {
         if cmd::interrupted() {
             bail!("interrupted");
         }
@@ -105,12 +109,12 @@ impl Run {
     }
 }
 
-/// Where a run leaves its measurements, until the next one.
+/// The file of the latest run, which the next one overwrites.
 pub(crate) fn latest() -> PathBuf {
     project::target().join("bench/latest.json")
 }
 
-/// Where it leaves them for good.
+/// The file of a run that is kept.
 pub(crate) fn dated(began: u64) -> PathBuf {
     project::target().join(format!("bench/{began}.json"))
 }

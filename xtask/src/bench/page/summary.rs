@@ -1,42 +1,42 @@
-//! Many measurements of one thing, as the page shows them.
+//! A summary of repeated measurements, as the page shows it.
 
 use std::fmt;
 
-/// Median, least and most.
+/// Median, minimum and maximum.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Spread {
+pub(crate) struct Summary {
     pub(crate) median: f64,
-    least: f64,
-    most: f64,
+    min: f64,
+    max: f64,
 }
 
-impl Spread {
-    /// `None` of nothing.
+impl Summary {
+    /// `None` without values.
     pub(crate) fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
-        let (least, most) = (*values.first()?, *values.last()?);
+        let (min, max) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
         let median = match values.len() % 2 {
             1 => values[middle],
             _ => f64::midpoint(values[middle - 1], values[middle]),
         };
-        Some(Self { median, least, most })
+        Some(Self { median, min, max })
     }
 }
 
-/// `12 (11–14)`.
-impl fmt::Display for Spread {
+/// As `12 (11–14)`.
+impl fmt::Display for Summary {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { median, least, most } = self;
-        if least == most {
+        let Self { median, min, max } = self;
+        if min == max {
             return write!(to, "{}", short(*median));
         }
-        write!(to, "{} ({}–{})", short(*median), short(*least), short(*most))
+        write!(to, "{} ({}–{})", short(*median), short(*min), short(*max))
     }
 }
 
-/// Three digits that count, and thousands apart.
+/// Three significant digits, and thousands separated.
 pub(crate) fn short(value: f64) -> String {
     let digits = match value.abs() {
         100.0.. => 0,
@@ -56,9 +56,9 @@ pub(crate) fn short(value: f64) -> String {
     format!("{sign}{grouped}{part}")
 }
 
-/// A spread, or a dash where nothing was measured.
-pub(crate) fn or_dash(spread: Option<Spread>) -> String {
-    spread.map_or_else(|| "–".to_owned(), |spread| spread.to_string())
+/// A summary, or a dash where nothing was measured.
+pub(crate) fn or_dash(summary: Option<Summary>) -> String {
+    summary.map_or_else(|| "–".to_owned(), |summary| summary.to_string())
 }
 
 #[cfg(test)]
@@ -66,15 +66,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_spread_shows_its_middle_and_its_ends() {
-        assert_eq!(Spread::of([]), None);
-        assert_eq!(Spread::of([3.0, 1.0, 2.0]).unwrap().to_string(), "2.00 (1.00–3.00)");
-        assert_eq!(Spread::of([4.0, 2.0]).unwrap().median, 3.0);
-        assert_eq!(Spread::of([5.0]).unwrap().to_string(), "5.00");
+    fn a_summary_shows_median_minimum_and_maximum() {
+        assert_eq!(Summary::of([]), None);
+        assert_eq!(Summary::of([3.0, 1.0, 2.0]).unwrap().to_string(), "2.00 (1.00–3.00)");
+        assert_eq!(Summary::of([4.0, 2.0]).unwrap().median, 3.0);
+        assert_eq!(Summary::of([5.0]).unwrap().to_string(), "5.00");
     }
 
     #[test]
-    fn numbers_have_three_digits_that_count() {
+    fn numbers_have_three_significant_digits() {
         let shown = [0.123, 12.34, 123.4, 1234.5, 1_234_567.0, -1234.0].map(short);
         assert_eq!(shown, ["0.12", "12.3", "123", "1,234", "1,234,567", "-1,234"]);
     }

@@ -1,64 +1,59 @@
-//! Cgroups that look like containers, many of them, and their end.
+//! Many cgroups that look like containers, and their removal.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process;
-use std::thread::sleep;
-use std::time::Duration;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process,
+    thread::sleep,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::cmd;
+use crate::{
+    cmd,
+    mounts::{self, Mount},
+};
 
-/// Controllers of cgroup v1 whose files tell what a container uses.
+/// Cgroup v1 controllers whose files count what a container uses.
 const CONTROLLERS: [&str; 6] = ["cpu", "cpuacct", "memory", "pids", "blkio", "freezer"];
 
-/// For how long processes that were killed may still be leaving.
+/// How long killed processes may take to leave a cgroup.
 const LEAVING: Duration = Duration::from_secs(20);
 
-/// A hierarchy in which containers have a cgroup.
+/// A cgroup hierarchy with containers.
 pub(crate) struct Hierarchy {
     pub(crate) mount: PathBuf,
-    /// Of cgroup v1; `None` is cgroup2.
+    /// Controllers on cgroup v1; `None` on cgroup2.
     pub(crate) controllers: Option<String>,
 }
 
-/// The hierarchies of this host that tell what containers use.
+/// The hierarchies of this host that count what containers use.
 pub(crate) fn hierarchies() -> Result<Vec<Hierarchy>> {
-    let mounts = fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
-    Ok(parse(&mounts))
+    Ok(counting(mounts::read()?))
 }
 
-fn parse(mountinfo: &str) -> Vec<Hierarchy> {
-    mountinfo
-        .lines()
-        .filter_map(|line| {
-            let (place, source) = line.split_once(" - ")?;
-            let mount = PathBuf::from(place.split(' ').nth(4)?.replace("\\040", " "));
-            let mut source = source.split(' ');
-            match source.next()? {
-                "cgroup2" => Some(Hierarchy { mount, controllers: None }),
-                "cgroup" => {
-                    let options = source.nth(1)?;
-                    let ours = |option: &&str| CONTROLLERS.contains(option);
-                    let ours: Vec<&str> = options.split(',').filter(ours).collect();
-                    let controllers = Some(ours.join(","));
-                    (!ours.is_empty()).then_some(Hierarchy { mount, controllers })
-                }
-                _ => None,
-            }
-        })
-        .collect()
+fn counting(mounts: Vec<Mount>) -> Vec<Hierarchy> {
+    let hierarchy = |Mount { point, filesystem, options }| match filesystem.as_str() {
+        "cgroup2" => Some(Hierarchy { mount: point, controllers: None }),
+        "cgroup" => {
+            let known = options.iter().map(String::as_str).filter(|one| CONTROLLERS.contains(one));
+            let known = known.collect::<Vec<_>>().join(",");
+            (!known.is_empty()).then_some(Hierarchy { mount: point, controllers: Some(known) })
+        }
+        _ => None,
+    };
+    mounts.into_iter().filter_map(hierarchy).collect()
 }
 
-/// A directory of cgroups in each hierarchy; all that is in them goes on drop.
-pub(crate) struct Groups {
+/// A directory of cgroups in each hierarchy; removed on drop.
+pub(crate) struct TestCgroups {
     parents: Vec<PathBuf>,
     names: Vec<String>,
 }
 
-impl Groups {
-    /// Makes so many, named as Docker names containers.
+impl TestCgroups {
+    /// Makes `count` cgroups, named as Docker names containers.
     pub(crate) fn make(count: usize) -> Result<Self> {
         let own = format!("tare-bench-{}", process::id());
         let mounts = hierarchies()?.into_iter().map(|hierarchy| hierarchy.mount);
@@ -85,7 +80,7 @@ impl Groups {
         Ok(())
     }
 
-    /// The directory in each hierarchy that holds them.
+    /// The directory of the cgroups in each hierarchy.
     pub(crate) fn parents(&self) -> &[PathBuf] {
         &self.parents
     }
@@ -95,7 +90,7 @@ impl Groups {
     }
 }
 
-impl Drop for Groups {
+impl Drop for TestCgroups {
     fn drop(&mut self) {
         for parent in &self.parents {
             for name in &self.names {
@@ -106,7 +101,7 @@ impl Drop for Groups {
     }
 }
 
-/// Removes a cgroup; those who were killed may still be leaving it.
+/// Removes a cgroup; retries while killed processes leave it.
 pub(crate) fn remove(path: &Path) {
     const POLL: Duration = Duration::from_millis(20);
     let mut waited = Duration::ZERO;
@@ -128,13 +123,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hierarchies_are_those_that_tell_what_containers_use() {
+    fn hierarchies_are_those_that_count_what_containers_use() {
         let mountinfo = "\
             31 24 0:27 / /sys/fs/cgroup/cpu,cpuacct rw - cgroup cgroup rw,cpu,cpuacct\n\
             32 24 0:28 / /sys/fs/cgroup/systemd rw - cgroup cgroup rw,name=systemd\n\
             33 24 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate\n\
             34 24 0:30 / /proc rw - proc proc rw\n";
-        let found = parse(mountinfo);
+        let found = counting(mounts::parse(mountinfo));
         let found: Vec<_> =
             found.iter().map(|one| (one.mount.to_str(), one.controllers.as_deref())).collect();
         assert_eq!(

@@ -1,25 +1,18 @@
-//! A sample of those who were there before allocates nothing.
+//! A sample of known containers allocates nothing.
 
 #![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-use std::fs;
-use std::path::Path;
-use std::time::Duration;
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    fs,
+    path::Path,
+};
 
-use tare::cgroup::find_hierarchies;
+use tare::{registry::Follow, sample::Sampler};
+use tare_instructions::Roots;
 
-use tare::devices::Devices;
-use tare::diskstats::Diskstats;
-use tare::host::HostFiles;
-use tare::identity::{MetadataFilter, MetadataResolver, RuntimeSockets, Socket};
-use tare::kernel::{Kernel, Options};
-use tare::network::Namespaces;
-use tare::registry::{Follow, Registry};
-use tare::sample::{BlockReconciler, Receipts, Sampler, SegmentReconciler};
-
-/// The system's allocator, which counts what each thread asks for.
+/// The system's allocator with a count of allocations for each thread.
 struct Counting;
 
 thread_local! {
@@ -30,11 +23,11 @@ fn count() {
     ALLOCATIONS.with(|count| count.set(count.get() + 1));
 }
 
-// SAFETY: everything is left to the system's allocator; counting allocates nothing.
+// SAFETY: every call is forwarded to the system's allocator; counting allocates nothing.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count();
-        // SAFETY: the caller's promises are those that `System` asks for.
+        // SAFETY: the caller keeps the contract, which is that of `System`.
         unsafe { System.alloc(layout) }
     }
 
@@ -55,7 +48,7 @@ static ALLOCATOR: Counting = Counting;
 
 const CONTAINERS: usize = 50;
 
-/// A container's files on v2. `@` is another number each time that the files are written.
+/// A container's files on v2. `@` stands for a number that each write changes.
 const V2: &[(&str, &str)] = &[
     ("cpu.stat", "usage_usec @\nuser_usec 5\nsystem_usec 6\nnr_periods 1\nnr_throttled 0\n"),
     ("cpu.max", "50000 100000\n"),
@@ -115,30 +108,12 @@ fn write(root: &Path, files: &[(&str, &str)], number: usize) {
     }
 }
 
-fn sampler(cgroup_root: Option<&Path>, follow: Follow) -> Sampler {
-    let proc = Path::new("/proc");
-    let hierarchies = find_hierarchies(proc, cgroup_root).unwrap();
-    let sockets = RuntimeSockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
-    let names = MetadataResolver::new(sockets, MetadataFilter::default());
-    let registry = Registry::new(hierarchies, None, follow, Namespaces::new(proc), names);
-    let kernel = Kernel::start(&Options {
-        off: Some("not part of this test"),
-        sys_root: "/sys".into(),
-        unified: None,
-        socket_ids: None,
-        sockets: None,
-        slots: 1,
-        watched_net: None,
-        watched_block: None,
-    });
-    let receipts = Receipts::new(0, Duration::ZERO);
-    let host = HostFiles::open(proc).unwrap();
-    let books =
-        (BlockReconciler::new(Diskstats::open(proc).unwrap()), SegmentReconciler::new(proc));
-    Sampler::new(registry, kernel, host, Devices::new(Path::new("/sys")), books, receipts)
+fn sampler(cgroup: Option<&Path>, follow: Follow) -> Sampler {
+    let roots = Roots { cgroup, proc: Path::new("/proc"), sys: Path::new("/sys") };
+    tare_instructions::sampler(roots, follow).unwrap()
 }
 
-/// How often the next sample allocates, and how many are in it.
+/// The allocations of the next sample, and the number of containers in it.
 fn measure(sampler: &mut Sampler) -> (u64, usize) {
     let before = ALLOCATIONS.get();
     let sample = sampler.measure();
@@ -187,7 +162,7 @@ fn v1_allocates_nothing() {
 fn this_host_allocates_nothing() {
     let mut sampler = sampler(None, Follow::All);
     sampler.take();
-    // Others may come and go meanwhile, so the best of some samples counts.
+    // Cgroups may appear meanwhile, so the best of some samples counts.
     let least = (0..20).map(|_| measure(&mut sampler)).min().unwrap();
     assert_eq!(least.0, 0);
     assert!(least.1 > 0, "no cgroup was read");
