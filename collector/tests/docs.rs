@@ -46,6 +46,13 @@ fn the_limits_table_has_the_numbers_of_the_code() {
 }
 
 #[test]
+fn other_documents_repeat_the_default_of_slots() {
+    let slots = default("slots");
+    assert!(read("README.md").contains(&format!(" {} slots by default", grouped(slots.clone()))));
+    assert!(read("docs/cost.md").contains(&format!("With {slots} slots")));
+}
+
+#[test]
 fn the_readme_quotes_the_measurements_of_the_benchmark_page() {
     let measured = read("docs/benchmarks.md");
     let measured: BTreeSet<&str> = measured.split([' ', '|', '\n']).collect();
@@ -53,7 +60,8 @@ fn the_readme_quotes_the_measurements_of_the_benchmark_page() {
     assert!(rows.len() > 3, "{rows:?}");
     for row in rows {
         for cell in &row[1..] {
-            for quoted in cell.split(' ').filter(|word| word.starts_with(|c: char| c.is_numeric())) {
+            for quoted in cell.split(' ').filter(|word| word.starts_with(|c: char| c.is_numeric()))
+            {
                 assert!(measured.contains(quoted), "{quoted} of {row:?} was not measured");
             }
         }
@@ -203,7 +211,8 @@ fn value(constant: &str) -> u64 {
     for path in sources(&root()) {
         if path.to_string_lossy().ends_with(file) {
             let text = fs::read_to_string(&path).expect("a source");
-            let lines = text.lines().filter_map(|line| line.split_once(&start)?.1.split_once(" = "));
+            let lines =
+                text.lines().filter_map(|line| line.split_once(&start)?.1.split_once(" = "));
             found.extend(lines.map(|(_, value)| value.to_owned()));
         }
     }
