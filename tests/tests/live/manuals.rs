@@ -24,7 +24,7 @@ fn man_pages_render_without_warnings() -> Result<()> {
         let done = run(groff, PATIENCE).context("the live tests need groff")?;
         let name = page.file_name().unwrap_or_default().to_string_lossy().into_owned();
         ensure!(done.status.success() && done.stderr.is_empty(), "{name}: {}", done.stderr);
-        ensure!(done.stdout.contains("Tells what every container") || name != "tare.1", "{done:?}");
+        ensure!(done.stdout.contains("Shows what every container") || name != "tare.1", "{done:?}");
         ensure!(done.stdout.contains("--columns") || name != "tare-stats.1", "{done:?}");
         pages.push(name);
     }
