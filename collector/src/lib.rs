@@ -11,11 +11,11 @@ pub mod kernel;
 pub mod cgroup;
 pub mod devices;
 
-pub mod diskstats;
-
 pub mod host;
 
 pub mod network;
+
+pub mod kernel_totals;
 
 pub mod identity;
 

@@ -11,10 +11,10 @@ use std::time::Duration;
 use tare::cgroup::find_hierarchies;
 
 use tare::devices::Devices;
-use tare::diskstats::Diskstats;
 use tare::host::HostFiles;
 use tare::identity::{Allowed, Names, Socket, Sockets};
 use tare::kernel::{Kernel, Options};
+use tare::kernel_totals::Diskstats;
 use tare::network::Namespaces;
 use tare::registry::{Follow, Registry};
 use tare::sample::{BlockReconciler, Receipts, Sampler, SegmentReconciler};

@@ -9,14 +9,14 @@ use tare::cgroup::processes::parse_first_pid;
 use tare::cgroup::settings::parse_cpu_max;
 use tare::cgroup::state::{self, parse_freezer};
 use tare::cgroup::{StatTable, parse_mountinfo};
-use tare::diskstats::parse_diskstats;
 use tare::host::HostUsage;
 use tare::host::load::{parse_loadavg, parse_uptime};
 use tare::host::memory::parse_meminfo;
 use tare::host::stat::parse_stat;
 use tare::identity::classify;
+use tare::kernel_totals::diskstats::parse_diskstats;
+use tare::kernel_totals::retransmits::parse_retransmits;
 use tare::network::netdev::parse_net_dev;
-use tare::network::segments::parse_resent;
 
 /// A parser that takes any bytes.
 pub type Parser = fn(&[u8]);
@@ -39,7 +39,7 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("diskstats", |data| parse_diskstats(data, &mut Vec::new())),
     ("loadavg", |data| ignore((parse_loadavg(data), parse_uptime(data)))),
     ("meminfo", |data| parse_meminfo(data, &mut HostUsage::default())),
-    ("net_snmp", |data| ignore(parse_resent(data, data))),
+    ("net_snmp", |data| ignore(parse_retransmits(data, data))),
     ("pressure", |data| ignore(parse_pressure(data))),
     ("memory_events", |data| ignore(memory::parse_events(data))),
     ("mountinfo", |data| ignore(parse_mountinfo(data, None))),

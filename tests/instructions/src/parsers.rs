@@ -11,14 +11,14 @@ use tare::cgroup::pressure::parse_pressure;
 use tare::cgroup::processes::parse_first_pid;
 use tare::cgroup::state;
 use tare::cgroup::{StatTable, parse_mountinfo};
-use tare::diskstats::parse_diskstats;
 use tare::host::HostUsage;
 use tare::host::load::{parse_loadavg, parse_uptime};
 use tare::host::memory::parse_meminfo;
 use tare::host::stat::parse_stat;
 use tare::identity::classify;
+use tare::kernel_totals::diskstats::parse_diskstats;
+use tare::kernel_totals::retransmits::parse_retransmits;
 use tare::network::netdev::parse_net_dev;
-use tare::network::segments::parse_resent;
 
 use crate::{Case, Work, tests};
 
@@ -102,7 +102,7 @@ pub const CASES: &[Case] = &[
         on("corpus/net_dev/linux-6.12.proc.net.dev", move |text| parse_net_dev(text, &mut devices))
     }),
     ("parse/proc.net.snmp", || {
-        on("corpus/net_snmp/linux-6.12.proc.net.snmp", |text| keep(parse_resent(text, text)))
+        on("corpus/net_snmp/linux-6.12.proc.net.snmp", |text| keep(parse_retransmits(text, text)))
     }),
     ("parse/proc.stat", || {
         on("corpus/proc_stat/linux-6.12.proc.stat", |text| {
