@@ -15,13 +15,13 @@ pub mod kernel;
 pub mod cgroup;
 pub mod devices;
 
-pub mod diskstats;
-
 pub mod families;
 
 pub mod host;
 
 pub mod network;
+
+pub mod kernel_totals;
 
 pub mod identity;
 

@@ -12,7 +12,7 @@ use super::book::{News, Told};
 use super::disk::Disk;
 use super::names::Shared;
 use super::{Metadata, MetadataFilter};
-use crate::recurring::is_worth_telling;
+use crate::recurring::is_worth_logging;
 
 /// What one call to a daemon may take.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -170,7 +170,7 @@ impl Asker {
             if times == 1 {
                 tracing::debug!("no names from {}: {}", S::SOCKET, fault.reason);
             }
-        } else if is_worth_telling(times) {
+        } else if is_worth_logging(times) {
             let so_far = if times > 1 { format!(" ({times} times so far)") } else { String::new() };
             tracing::warn!("no names from {}: {}{so_far}", S::SOCKET, fault.reason);
         }

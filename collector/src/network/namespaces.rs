@@ -86,7 +86,7 @@ impl Namespaces {
     /// # Errors
     ///
     /// Processes of others need `CAP_SYS_PTRACE` (`fs/proc/namespaces.c`, `proc_ns_get_link`).
-    pub fn join(&mut self, pid: u32) -> Result<Option<NamespaceId>, ReadError> {
+    pub fn track(&mut self, pid: u32) -> Result<Option<NamespaceId>, ReadError> {
         let Some(id) = namespace_of(&self.proc_root, pid)? else { return Ok(None) };
         if self.open.contains_key(&id) {
             return Ok(Some(id));
@@ -107,7 +107,7 @@ impl Namespaces {
 
     /// Looks from outside which namespaces carried something. Call it before each round of
     /// [`Namespaces::latest`]; it may wait while someone configures a network device.
-    pub fn look(&mut self) {
+    pub fn dump_links(&mut self) {
         if !self.undescribed && !self.watched {
             self.outside.forget();
             return;
@@ -251,7 +251,7 @@ fn host_namespace(proc_root: &Path) -> Option<NamespaceId> {
 }
 
 /// `None` if the process ended.
-pub(super) fn namespace_of(proc_root: &Path, pid: u32) -> Result<Option<NamespaceId>, ReadError> {
+pub fn namespace_of(proc_root: &Path, pid: u32) -> Result<Option<NamespaceId>, ReadError> {
     let path = proc_root.join(pid.to_string()).join("ns/net");
     match fs::metadata(&path) {
         Ok(metadata) => Ok(Some(NamespaceId(metadata.ino()))),
@@ -321,7 +321,7 @@ mod tests {
     #[test]
     fn a_namespace_is_read_until_nobody_uses_it() {
         let mut namespaces = Namespaces::new(Path::new("/proc"));
-        let id = namespaces.join(process::id()).unwrap().unwrap();
+        let id = namespaces.track(process::id()).unwrap().unwrap();
         let own = fs::read_link("/proc/self/ns/net").unwrap();
         assert_eq!(own.to_str(), Some(format!("net:[{}]", id.0).as_str()));
         let mut buffer = Vec::new();
@@ -340,10 +340,10 @@ mod tests {
     fn the_file_of_an_ended_process_is_still_read() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let mut namespaces = Namespaces::new(Path::new("/proc"));
-        let id = namespaces.join(child.id()).unwrap().unwrap();
+        let id = namespaces.track(child.id()).unwrap().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(namespaces.join(child.id()).unwrap(), None);
+        assert_eq!(namespaces.track(child.id()).unwrap(), None);
         namespaces.read(id, &mut Vec::new()).unwrap();
     }
 

@@ -107,7 +107,7 @@ impl Registry {
         }
         // A process that ended by now is no fault, and neither is one that cannot be looked at:
         // the regular visits tell that.
-        if let Ok(Some(namespace)) = self.namespaces.join(pid) {
+        if let Ok(Some(namespace)) = self.namespaces.track(pid) {
             tracked.namespace = Some(namespace);
         }
     }

@@ -149,7 +149,7 @@ fn join(
     path: &str,
 ) -> Result<Option<NamespaceId>, ReadError> {
     match cgroup::first_pid(hierarchies, path)? {
-        Some(pid) => namespaces.join(pid),
+        Some(pid) => namespaces.track(pid),
         None => Ok(None),
     }
 }

@@ -132,7 +132,7 @@ impl Sampler {
             self.pods.follow(&mut self.registry);
         }
         // Before the clock is read, because it may wait.
-        self.registry.namespaces_mut().look();
+        self.registry.namespaces_mut().dump_links();
     }
 
     /// Takes a sample of those who are known, without looking for others.

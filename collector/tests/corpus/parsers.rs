@@ -1,7 +1,6 @@
 //! Every parser of text that the kernel or a container writes, by the name of its corpus.
 
 use tare::{
-    diskstats::parse_diskstats,
     host::{
         HostUsage,
         load::{parse_loadavg, parse_uptime},
@@ -9,7 +8,8 @@ use tare::{
         stat::parse_stat,
     },
     identity::classify,
-    network::{netdev::parse_net_dev, segments::parse_resent},
+    kernel_totals::{diskstats::parse_diskstats, retransmits::parse_retransmits},
+    network::netdev::parse_net_dev,
 };
 use tare_parsers::{
     cpu::{CpuUsage, parse_cpu_max, parse_cpu_stat, parse_cpuacct_stat},
@@ -43,7 +43,7 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("diskstats", |data| parse_diskstats(data, &mut Vec::new())),
     ("loadavg", |data| ignore((parse_loadavg(data), parse_uptime(data)))),
     ("meminfo", |data| parse_meminfo(data, &mut HostUsage::default())),
-    ("net_snmp", |data| ignore(parse_resent(data, data))),
+    ("net_snmp", |data| ignore(parse_retransmits(data, data))),
     ("pressure", |data| ignore(parse_pressure(data))),
     ("memory_events", |data| ignore(parse_memory_events(data))),
     ("mountinfo", |data| ignore(cgroup_mounts(data).count())),

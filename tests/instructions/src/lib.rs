@@ -6,10 +6,10 @@ use anyhow::{Context as _, Result};
 use tare::{
     cgroup::find_hierarchies,
     devices::Devices,
-    diskstats::Diskstats,
     host::HostFiles,
     identity::{MetadataFilter, MetadataResolver, RuntimeSockets, Socket},
     kernel::{Kernel, Options},
+    kernel_totals::Diskstats,
     network::Namespaces,
     registry::{Follow, Registry},
     sample::{BlockReconciler, Receipts, Sampler, SegmentReconciler},

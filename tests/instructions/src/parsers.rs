@@ -4,14 +4,14 @@ use std::{fs, hint::black_box};
 
 use anyhow::{Context as _, Result};
 use tare::cgroup::parse_mountinfo;
-use tare::diskstats::parse_diskstats;
 use tare::host::HostUsage;
 use tare::host::load::{parse_loadavg, parse_uptime};
 use tare::host::memory::parse_meminfo;
 use tare::host::stat::parse_stat;
 use tare::identity::classify;
+use tare::kernel_totals::diskstats::parse_diskstats;
+use tare::kernel_totals::retransmits::parse_retransmits;
 use tare::network::netdev::parse_net_dev;
-use tare::network::segments::parse_resent;
 use tare_parsers::cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat};
 use tare_parsers::io::{IoUsage, Unit, parse_io_stat, parse_throttle};
 use tare_parsers::memory::parse_memory_events;
@@ -102,7 +102,7 @@ pub(crate) const CASES: &[Case] = &[
         on("corpus/net_dev/linux-6.12.proc.net.dev", move |text| parse_net_dev(text, &mut devices))
     }),
     ("parse/proc.net.snmp", || {
-        on("corpus/net_snmp/linux-6.12.proc.net.snmp", |text| keep(parse_resent(text, text)))
+        on("corpus/net_snmp/linux-6.12.proc.net.snmp", |text| keep(parse_retransmits(text, text)))
     }),
     ("parse/proc.stat", || {
         on("corpus/proc_stat/linux-6.12.proc.stat", |text| {

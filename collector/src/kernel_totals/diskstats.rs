@@ -30,7 +30,7 @@ pub struct Completed {
 
 /// What one line tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Disk {
+pub struct DiskTotals {
     /// The disk or partition.
     pub device: Device,
     /// What it completed.
@@ -58,7 +58,7 @@ impl Diskstats {
     /// # Errors
     ///
     /// If it cannot be read.
-    pub fn read(&self, buffer: &mut Vec<u8>, out: &mut Vec<Disk>) -> Result<(), ReadError> {
+    pub fn read(&self, buffer: &mut Vec<u8>, out: &mut Vec<DiskTotals>) -> Result<(), ReadError> {
         out.clear();
         if let Some(file) = &self.0 {
             parse_diskstats(file.read_records(buffer, LINE_BYTES_MAX)?, out);
@@ -69,11 +69,11 @@ impl Diskstats {
 
 /// Adds the lines of a `/proc/diskstats` to `out` (`block/genhd.c`, `diskstats_show`). A line of
 /// another form is left out; discards came with Linux 4.18.
-pub fn parse_diskstats(text: &[u8], out: &mut Vec<Disk>) {
+pub fn parse_diskstats(text: &[u8], out: &mut Vec<DiskTotals>) {
     out.extend(lines(text).filter_map(parse_line));
 }
 
-fn parse_line(line: &[u8]) -> Option<Disk> {
+fn parse_line(line: &[u8]) -> Option<DiskTotals> {
     let mut fields = words(line);
     let mut next = || fields.next().and_then(number);
     let major = u32::try_from(next()?).ok()?;
@@ -89,7 +89,7 @@ fn parse_line(line: &[u8]) -> Option<Disk> {
         ops: reads.checked_add(writes)?.checked_add(discards)?,
         bytes: sectors.checked_mul(SECTOR_BYTES)?,
     };
-    Some(Disk { device: Device { major, minor }, completed, in_progress })
+    Some(DiskTotals { device: Device { major, minor }, completed, in_progress })
 }
 
 /// The next `N` numbers, if there are so many.
@@ -110,7 +110,7 @@ mod tests {
     fn parse(text: &str) -> Vec<(String, u64, u64, u64)> {
         let mut out = Vec::new();
         parse_diskstats(text.as_bytes(), &mut out);
-        let line = |disk: Disk| {
+        let line = |disk: DiskTotals| {
             let Completed { ops, bytes } = disk.completed;
             (disk.device.to_string(), ops, bytes, disk.in_progress)
         };

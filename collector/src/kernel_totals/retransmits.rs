@@ -6,7 +6,7 @@ use tare_parsers::text::{lines, number, words};
 
 use crate::{
     cgroup::{ReadError, error::is_gone},
-    network::namespaces::{NamespaceId, namespace_of},
+    network::{NamespaceId, namespace_of},
 };
 
 /// Which table is read first, where something may happen between the two.
@@ -28,7 +28,7 @@ pub enum Rounding {
 /// # Errors
 ///
 /// If a table cannot be read.
-pub fn read_resent(
+pub fn read_retransmits(
     proc_root: &Path,
     pid: u32,
     namespace: NamespaceId,
@@ -53,11 +53,11 @@ pub fn read_resent(
     if namespace_of(proc_root, pid)? != Some(namespace) {
         return Ok(None);
     }
-    Ok(snmp.zip(netstat).and_then(|(snmp, netstat)| parse_resent(&snmp, &netstat)))
+    Ok(snmp.zip(netstat).and_then(|(snmp, netstat)| parse_retransmits(&snmp, &netstat)))
 }
 
 /// Reads the texts of `/proc/PID/net/snmp` and `/proc/PID/net/netstat` (`net/ipv4/proc.c`).
-pub fn parse_resent(snmp: &[u8], netstat: &[u8]) -> Option<u64> {
+pub fn parse_retransmits(snmp: &[u8], netstat: &[u8]) -> Option<u64> {
     let all = field(snmp, b"Tcp:", b"RetransSegs")?;
     let opening = field(netstat, b"TcpExt:", b"TCPSynRetrans")?;
     let failed = field(netstat, b"TcpExt:", b"TCPRetransFail")?;
@@ -87,21 +87,21 @@ mod tests {
 
     #[test]
     fn what_the_tracepoint_does_not_tell_is_left_out() {
-        assert_eq!(parse_resent(SNMP, NETSTAT), Some(207));
+        assert_eq!(parse_retransmits(SNMP, NETSTAT), Some(207));
     }
 
     #[test]
     fn a_missing_number_is_unknown() {
-        assert_eq!(parse_resent(b"", NETSTAT), None);
-        assert_eq!(parse_resent(SNMP, b"TcpExt: TCPSynRetrans\nTcpExt: 20\n"), None);
-        assert_eq!(parse_resent(b"Tcp: A RetransSegs\nTcp: 1\n", NETSTAT), None);
+        assert_eq!(parse_retransmits(b"", NETSTAT), None);
+        assert_eq!(parse_retransmits(SNMP, b"TcpExt: TCPSynRetrans\nTcpExt: 20\n"), None);
+        assert_eq!(parse_retransmits(b"Tcp: A RetransSegs\nTcp: 1\n", NETSTAT), None);
     }
 
     #[test]
     fn this_kernel_has_the_tables() {
         let own = namespace_of(Path::new("/proc"), std::process::id()).unwrap().unwrap();
         let read = |pid, namespace| {
-            read_resent(Path::new("/proc"), pid, namespace, Rounding::Down).unwrap()
+            read_retransmits(Path::new("/proc"), pid, namespace, Rounding::Down).unwrap()
         };
         assert!(read(std::process::id(), own).is_some());
         assert_eq!(read(std::process::id(), NamespaceId(1)), None);
@@ -111,12 +111,12 @@ mod tests {
     proptest! {
         #[test]
         fn any_bytes_are_taken(snmp: Vec<u8>, netstat: Vec<u8>) {
-            parse_resent(&snmp, &netstat);
+            parse_retransmits(&snmp, &netstat);
         }
 
         #[test]
         fn any_tables_are_taken(text in "(Tcp:|TcpExt:|RetransSegs|[0-9]{1,21}| |\n)*") {
-            parse_resent(text.as_bytes(), text.as_bytes());
+            parse_retransmits(text.as_bytes(), text.as_bytes());
         }
     }
 }
