@@ -22,17 +22,19 @@ use crate::{
     cgroup::find_hierarchies,
     config::{Bpf, Common, NetLevel},
     devices::Devices,
-    diskstats::Diskstats,
+    families::source::SourceStatus,
     host::{HostFacts, HostFiles},
-    identity::{Allowed, Names},
+    identity::{MetadataFilter, MetadataResolver},
     kernel::{self, Events, Kernel, SocketLevel, Table},
-    model::{self, Report, ReportBuilder, ReportOptions, Snapshot},
+    kernel_totals::Diskstats,
+    model::{Family, Report, Snapshot, Source, Sources},
     network::Namespaces,
     output::{Scope, prometheus::Slots},
     reason::Reason,
     registry::{Counters, Follow, Registry, socket_ids},
+    report::{self, ReportBuilder, ReportOptions},
     sample::{BlockReconciler, Receipts, Sample, Sampler, SegmentReconciler},
-    sources::{self, Family, Inputs, Source, SourceStatus, Sources},
+    sources,
     timing::{self, timed},
 };
 
@@ -83,7 +85,7 @@ impl SamplePair {
     /// Makes so much of the report, without its containers.
     pub fn draft(&self, extent: ReportOptions) -> ReportBuilder<'_> {
         let Self { older, newer, receipts, host, layout, sources } = self;
-        model::draft(extent, older.as_deref(), newer, receipts, host, layout, sources.clone())
+        report::build(extent, older.as_deref(), newer, receipts, host, layout, sources.clone())
     }
 
     /// The report, and what changed since the sample before.
@@ -136,7 +138,7 @@ impl Collector {
 
     async fn settle_names_within(&self, timeout: Duration) {
         let begun = Instant::now();
-        self.sampler.registry.names().settled(timeout).await;
+        self.sampler.registry.names().wait_settled(timeout).await;
         timing::log("waiting for names", begun);
     }
 
@@ -230,7 +232,7 @@ impl Collector {
     /// The same with typed reasons.
     pub fn source_statuses(&self) -> BTreeMap<Family, SourceStatus> {
         let Sampler { registry, kernel, books, segments, .. } = &self.sampler;
-        sources::decide(&Inputs::collect(registry, kernel, books.proof(), segments.proof()))
+        sources::decide(registry, kernel, books.proof(), segments.proof())
     }
 }
 
@@ -250,8 +252,8 @@ fn start(common: &Common, scope: Scope, no_bpf: Option<Reason>) -> Result<Sample
         Scope::All => Follow::All,
     };
     let Common { labels, environment, .. } = common.clone();
-    let allowed = Allowed { labels, environment };
-    let names = Names::new(common.sockets.clone(), allowed);
+    let allowed = MetadataFilter { labels, environment };
+    let names = MetadataResolver::new(common.sockets.clone(), allowed);
     let unified = hierarchies.unified.clone();
     let socket_ids = socket_ids(&hierarchies);
     let namespaces = Namespaces::new(&common.proc_root);

@@ -3,6 +3,10 @@
 //! Data flows down this list; a module imports only from those above it. `ARCHITECTURE.md` tells
 //! what each of them must not know.
 
+/// The contract: what reports hold.
+pub use tare_model as model;
+
+pub mod clock;
 pub mod reason;
 pub mod recurring;
 pub mod timing;
@@ -12,11 +16,13 @@ pub mod kernel;
 pub mod cgroup;
 pub mod devices;
 
-pub mod diskstats;
+pub mod families;
 
 pub mod host;
 
 pub mod network;
+
+pub mod kernel_totals;
 
 pub mod identity;
 
@@ -26,7 +32,7 @@ pub mod sample;
 
 pub mod sources;
 
-pub mod model;
+pub mod report;
 
 pub mod output;
 

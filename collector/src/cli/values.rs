@@ -1,11 +1,11 @@
-//! What the values of options may be.
+//! Parsers of option values.
 
 use std::time::Duration;
 
 use clap::builder::{StringValueParser, TypedValueParser, ValueParser};
 
 use crate::cli::{MAX_INTERVAL, MIN_INTERVAL};
-use crate::identity::{AllowedKeys, Socket};
+use crate::identity::{KeyFilter, Socket};
 
 /// A path, `auto` or `off`.
 pub(super) fn socket() -> ValueParser {
@@ -18,11 +18,11 @@ pub(super) fn socket() -> ValueParser {
     ValueParser::new(StringValueParser::new().try_map(parse))
 }
 
-/// Keys, parted by commas; those that end with `*` are beginnings.
+/// Keys, separated by commas; a `*` at the end of a key matches any ending.
 pub(super) fn keys() -> ValueParser {
     let parse = |text: String| {
         let keys = text.split(',').map(str::trim).filter(|key| !key.is_empty());
-        AllowedKeys::new(keys)
+        KeyFilter::new(keys)
     };
     ValueParser::new(StringValueParser::new().map(parse))
 }
@@ -37,7 +37,7 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A number and its unit, such as `64MiB`, `1.5GiB`, or bytes without one.
+/// A number and its unit, such as `64MiB` or `1.5GiB`; bytes without a unit.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
     let text = text.trim();
     let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
@@ -49,7 +49,7 @@ pub(super) fn bytes(text: &str) -> Result<u64, String> {
         "GiB" => 1 << 30,
         _ => return Err("must be a number of bytes, KiB, MiB or GiB, such as `64MiB`".to_owned()),
     };
-    let number: f64 = number.parse().map_err(|_| format!("`{number}` is no number"))?;
+    let number: f64 = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
     Ok((number * scale as f64) as u64)
 }
 
@@ -71,7 +71,7 @@ pub(super) fn duration(text: &str) -> Result<Duration, String> {
         "" if !number.is_empty() => return Err(format!("needs a unit, such as `{number}s`")),
         _ => return Err("must be a number with ms, s, m or h, such as `500ms`".to_owned()),
     };
-    let number: f64 = number.parse().map_err(|_| format!("`{number}` is no number"))?;
+    let number: f64 = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
     Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
 }
 
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations() {
+    fn a_duration_has_a_unit() {
         for (text, millis) in [("500ms", 500), ("1s", 1_000), ("1.5s", 1_500), ("2m", 120_000)] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)));
         }
@@ -91,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_bytes() {
+    fn a_size_has_a_binary_unit_or_none() {
         for (text, number) in [("0", 0), ("512B", 512), ("1.5KiB", 1536), ("64MiB", 64 << 20)] {
             assert_eq!(bytes(text), Ok(number));
         }

@@ -142,7 +142,7 @@ impl Known {
     fn of(pair: &SamplePair) -> Self {
         let seen = |usage: &Usage| {
             let last_oom_kill = usage.oom_kill.as_ref().map(|kill| kill.at);
-            let seen = Seen { oom_kills: usage.memory.events.oom_kill, last_oom_kill };
+            let seen = Seen { oom_kills: usage.readings.memory.events.oom_kill, last_oom_kill };
             (usage.instance.id, seen)
         };
         let containers = pair.newer.usages.iter().filter(|usage| usage.instance.is_container());

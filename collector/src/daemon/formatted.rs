@@ -16,13 +16,14 @@ use crate::{
     collector::give_memory_back,
     config::Run,
     daemon::{answers::Pages, published::Published},
-    model::{Report, ReportOptions, Snapshot},
+    model::{Report, Snapshot},
     output::{
         Scope,
         filter::Filters,
         prometheus::{self, Exposition, Own, Scrape},
         select,
     },
+    report::ReportOptions,
 };
 
 /// A body that depends on the sample only.

@@ -11,9 +11,10 @@ use serde::Serialize;
 
 use crate::{
     daemon::ring::Ring,
-    identity::Details,
-    model::{Ends, POINT_FIELDS, Point, Window, point},
+    identity::Metadata,
+    model::{Ends, POINT_FIELDS, Point, Window},
     registry::{Instance, InstanceId},
+    report::point,
     sample::Sample,
 };
 
@@ -40,7 +41,7 @@ struct Moment {
 
 struct Life {
     instance: Arc<Instance>,
-    details: Option<Arc<Details>>,
+    details: Option<Arc<Metadata>>,
     /// The number of the sample of its first row.
     first: u64,
     ring: Ring<{ POINT_FIELDS.len() }>,
@@ -271,8 +272,8 @@ mod tests {
             .iter()
             .map(|id| {
                 let mut usage = Usage::of_path(*id, &format!("/life-{id}"));
-                usage.memory.usage_bytes = Some(second as u64 * 10);
-                usage.memory.stat.parse_into(b"anon 0\n");
+                usage.readings.memory.usage_bytes = Some(second as u64 * 10);
+                usage.readings.memory.stat.parse_into(b"anon 0\n");
                 usage
             })
             .collect();

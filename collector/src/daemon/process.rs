@@ -4,7 +4,7 @@ use std::fs;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use crate::{cgroup::cpu::clock_ticks, output::prometheus::Process};
+use crate::{clock::clock_ticks, output::prometheus::Process};
 
 /// Reads what this process uses; what cannot be read is unknown.
 pub(super) fn read() -> Process {

@@ -31,7 +31,7 @@ use crate::{
         routes::Service,
         settings::Settings,
     },
-    recurring::is_worth_telling,
+    recurring::is_worth_logging,
 };
 
 /// How long a client may take to send the head of a request, the time between two requests of a
@@ -180,7 +180,7 @@ fn open(service: &Service) -> Option<Open> {
     let counts = &service.state.counts;
     if counts.connections.load(Relaxed) >= counts.connections_max {
         let refused = counts.refused.fetch_add(1, Relaxed) + 1;
-        if is_worth_telling(refused) {
+        if is_worth_logging(refused) {
             tracing::warn!(
                 "{} connections are open; more are refused, {refused} so far (see --max-connections)",
                 counts.connections_max

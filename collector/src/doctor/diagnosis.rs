@@ -6,10 +6,11 @@ use serde::Serialize;
 
 use crate::{
     doctor::rights::Rights,
+    families::source::SourceStatus,
     host,
     kernel::{Facts, LoadedMap, LoadedProgram},
+    model::{Family, Source, State},
     reason::{Circumstances, Reason},
-    sources::{Family, Source, SourceStatus, State},
 };
 
 /// Everything that was found.

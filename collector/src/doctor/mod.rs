@@ -25,11 +25,12 @@ use crate::{
         diagnosis::{Diagnosis, Finding, KernelSide, Named},
         rights::Rights,
     },
+    families::source::SourceStatus,
     host::HostFacts,
     kernel::Facts,
+    model::{Family, State},
     output::Scope,
     reason::Reason,
-    sources::{Family, SourceStatus, State},
 };
 
 /// Examines the host and prints the findings. The exit code is a failure only with `--strict`, if a

@@ -8,8 +8,8 @@ use crate::{
     config::Common,
     doctor::diagnosis::Check,
     host::HostRoot,
+    model::State,
     reason::{Circumstances, NoPressure, Reason},
-    sources::State,
 };
 
 /// Looks at `/proc/pressure` (Linux 4.20), and for the reason at the kernel's command line and

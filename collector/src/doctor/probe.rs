@@ -7,18 +7,19 @@ use std::{
     time::Duration,
 };
 
+use tare_parsers::io::Device;
 use tokio::{net::UnixStream, time::timeout};
 
 use crate::{
-    cgroup::{Device, Hierarchies},
+    cgroup::Hierarchies,
     config::Common,
     devices::Devices,
     doctor::diagnosis::{Cgroups, Check, CountedDevice, Daemon, Hierarchy},
     host::{HostFacts, HostRoot},
-    identity::{Socket, Sockets},
+    identity::{RuntimeSockets, Socket},
     kernel::{Bios, Kernel},
+    model::State,
     reason::{Circumstances, Reason},
-    sources::State,
 };
 
 /// What a daemon may take to accept a connection.
@@ -72,7 +73,7 @@ pub(super) async fn daemons(common: &Common) -> Vec<Daemon> {
     let root = HostRoot::new(&common.proc_root);
     let mut places: Vec<(&'static str, PathBuf)> =
         SOCKETS.iter().map(|(name, path)| (*name, root.path(path))).collect();
-    let Sockets { docker, podman, cri } = &common.sockets;
+    let RuntimeSockets { docker, podman, cri } = &common.sockets;
     for (socket, names) in
         [(cri, &["containerd", "cri-o"][..]), (podman, &["podman"]), (docker, &["docker"])]
     {

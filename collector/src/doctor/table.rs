@@ -5,11 +5,11 @@ use crate::{
         diagnosis::{Check, Diagnosis, Finding, Hierarchy, KernelSide},
         rights::{CAPABILITIES, Rights},
     },
+    model::State,
     output::{
         text::{printable, wrap},
         units::bytes_size,
     },
-    sources::State,
 };
 
 /// Columns that lines are wrapped at. A single longer word stays whole.

@@ -4,9 +4,10 @@ use jiff::Timestamp;
 
 use crate::{
     cgroup::Node,
-    identity::{Kind, classify},
+    families::lifecycle::{OomKill, Startup},
+    identity::{IdentityKind, classify},
     registry::{
-        InstanceId, OomKill, Registry, Startup, TrackedCgroup,
+        InstanceId, Registry, TrackedCgroup,
         settle::{name, open},
     },
 };
@@ -45,7 +46,8 @@ impl Registry {
         let id = match identity {
             Some(identity) if self.wanted.wants(identity.kind) => {
                 // The first container changes whom else to follow.
-                self.wanted.walk |= self.wanted.services && identity.kind == Kind::Container;
+                self.wanted.walk |=
+                    self.wanted.services && identity.kind == IdentityKind::Container;
                 self.wanted.walk |= self.wanted.others;
                 let node = Node { id: place.cgroup_id, path, parent: None };
                 let id = self.register(index, &node, Some(identity));
@@ -105,7 +107,7 @@ impl Registry {
         }
         // A process that ended by now is no fault, and neither is one that cannot be looked at:
         // the regular visits tell that.
-        if let Ok(Some(namespace)) = self.namespaces.join(pid) {
+        if let Ok(Some(namespace)) = self.namespaces.track(pid) {
             tracked.namespace = Some(namespace);
         }
     }
@@ -152,7 +154,7 @@ mod tests {
     use super::*;
     use crate::{
         cgroup::find_hierarchies,
-        identity::{Allowed, Names, Socket, Sockets},
+        identity::{MetadataFilter, MetadataResolver, RuntimeSockets, Socket},
         network::Namespaces,
         registry::{Counters, Follow, socket_ids},
     };
@@ -168,8 +170,8 @@ mod tests {
         let hierarchies = find_hierarchies(root, Some(root)).unwrap();
         let ids = socket_ids(&hierarchies);
         let off = || Socket::Off;
-        let sockets = Sockets { docker: off(), podman: off(), cri: off() };
-        let names = Names::new(sockets, Allowed::default());
+        let sockets = RuntimeSockets { docker: off(), podman: off(), cri: off() };
+        let names = MetadataResolver::new(sockets, MetadataFilter::default());
         let namespaces = Namespaces::new(root);
         let mut registry = Registry::new(hierarchies, ids, follow, namespaces, names);
         registry.walk();

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, error::Error};
 
-use crate::{cgroup::ReadError, recurring::is_worth_telling};
+use crate::{cgroup::ReadError, recurring::is_worth_logging};
 
 /// Faults that were told.
 #[derive(Debug, Default)]
@@ -23,7 +23,7 @@ impl Faults {
     pub fn tell_text(&mut self, text: String) {
         if let Some(times) = self.0.get_mut(&text) {
             *times += 1;
-            if is_worth_telling(*times) {
+            if is_worth_logging(*times) {
                 tracing::warn!("{text} ({times} times so far)");
             }
         } else if self.0.len() < Self::MAX {

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     cgroup::{self, Hierarchies, Node, Version},
-    identity::{Kind, classify},
+    identity::{IdentityKind, classify},
     kernel::SocketIds,
     registry::{Counters, InstanceId, faults::Faults},
 };
@@ -22,7 +22,7 @@ pub fn socket_ids(hierarchies: &Hierarchies) -> Option<SocketIds> {
         // A tree that cannot be walked holds none that we could follow.
         let walked = cgroup::walk(root, &mut nodes).is_ok();
         let is_container = |node: &Node| classify(&node.path).map(|id| id.kind);
-        walked && nodes.iter().any(|node| is_container(node) == Some(Kind::Container))
+        walked && nodes.iter().any(|node| is_container(node) == Some(IdentityKind::Container))
     };
     match (hierarchies.unified.as_deref(), legacy_memory(hierarchies)) {
         (None, None) => None,

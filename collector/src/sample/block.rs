@@ -1,12 +1,17 @@
 //! What a sample knows of block I/O besides the kernel's tables: who is charged, what was done
 //! before us, what found no slot, and what the devices are called.
 
-use std::collections::{BTreeMap, HashMap};
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Instant,
+};
 
 use tare_ebpf::{BlockCell, Cell, Key};
+use tare_parsers::io::{Device, IoCounters, IoUsage};
 
 use crate::{
-    cgroup::{Device, IoCounters, IoUsage, ReadError, Version},
+    cgroup::{ReadError, Version},
+    families::{ReadContext, Readers, block::BlockContext},
     kernel::{Kernel, Table},
     reason::Reason,
     registry::{Counters, InstanceId, TrackedCgroup},
@@ -20,13 +25,16 @@ pub(super) fn charge(
     kernel: &Kernel,
     reason: &mut Option<Reason>,
 ) -> bool {
-    let Some(above) = tracked.files.as_ref().and_then(|files| files.io_charged_to()) else {
+    let Some(above) = tracked.readers.as_ref().and_then(Readers::block_charged_to) else {
         *reason = kernel.block.as_ref().err().cloned();
         return true;
     };
-    // The text is made once.
-    let known = |reason: &Reason| matches!(reason, Reason::IoChargedTo { ancestor } if **ancestor == *above);
-    if !reason.as_ref().is_some_and(known) {
+    let known = match reason {
+        Some(Reason::IoChargedTo { ancestor }) => **ancestor == *above,
+        _ => false,
+    };
+    // The path is copied once.
+    if !known {
         *reason = Some(Reason::IoChargedTo { ancestor: above.into() });
     }
     false
@@ -78,17 +86,18 @@ impl Sampler {
         if !told || kernel.block.is_err() {
             return;
         }
+        let now = Instant::now();
         let mut faults = Vec::new();
         for usage in usages.iter_mut().filter(|usage| usage.instance.preexisting) {
             let id = usage.instance.id;
             if usage.block.is_none() || baseline.contains_key(&id) {
                 continue;
             }
-            let files = registry.get_mut(id).and_then(|tracked| tracked.files.as_ref());
-            let mut io = IoUsage::default();
-            match files.map(|files| files.read_io(buffer, &mut io)) {
-                Some(Ok(true)) => usage.io = Some(io),
-                None | Some(Ok(false) | Err(ReadError::Vanished)) => {}
+            let readers = registry.get_mut(id).and_then(|tracked| tracked.readers.as_mut());
+            let mut context = ReadContext::new(now, buffer);
+            match readers.map(|readers| readers.read_block(&mut context)) {
+                Some(Ok(io)) => usage.readings.block = io,
+                None | Some(Err(ReadError::Vanished)) => {}
                 Some(Err(fault)) => faults.push(fault),
             }
         }
@@ -105,7 +114,7 @@ impl Sampler {
         let Self { baseline, devices, .. } = self;
         for usage in usages {
             let Some(cells) = &mut usage.block else { continue };
-            if let Some(io) = usage.io.take() {
+            if let Some(io) = usage.readings.block.take() {
                 let before = baseline.entry(usage.instance.id).or_default();
                 for (device, io) in io.devices {
                     let known = devices.get(device);
@@ -126,7 +135,7 @@ impl Sampler {
 
     /// Names the devices of all usages.
     pub(super) fn name_devices(&mut self, sample: &mut Sample) {
-        let Sample { usages, block_devices, .. } = sample;
+        let Sample { usages, block: BlockContext { devices: block_devices, .. }, .. } = sample;
         let all = || {
             let ended = self.receipts.iter().map(|receipt| &receipt.usage);
             usages.iter().chain(ended)
@@ -134,7 +143,8 @@ impl Sampler {
         block_devices.retain(|number, _| all().any(|usage| usage.names(*number)));
         for usage in all() {
             let cells = usage.block.iter().flat_map(|cells| cells.keys().copied());
-            let files = usage.io.iter().flat_map(|io| &io.devices).map(|(device, _)| *device);
+            let files =
+                usage.readings.block.iter().flat_map(|io| &io.devices).map(|(device, _)| *device);
             for number in cells.chain(files.map(number)) {
                 let known = self.devices.get(device(number));
                 if block_devices.get(&number) != Some(known) {
@@ -150,7 +160,7 @@ impl Usage {
     fn names(&self, device: u32) -> bool {
         let counted = self.block.as_ref().is_some_and(|cells| cells.contains_key(&device));
         let told = |io: &IoUsage| io.devices.iter().any(|(told, _)| number(*told) == device);
-        counted || self.io.as_ref().is_some_and(told)
+        counted || self.readings.block.as_ref().is_some_and(told)
     }
 }
 
@@ -205,7 +215,7 @@ impl OverflowTracker {
                 usage.net = None;
             }
             if missed(family(Counters::Block)) && usage.block.is_some() {
-                (usage.block, usage.io) = (None, None);
+                (usage.block, usage.readings.block) = (None, None);
                 usage.block_reason = Some(Reason::InOverflow);
             }
         }

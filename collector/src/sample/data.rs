@@ -10,14 +10,17 @@ use jiff::Timestamp;
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
 use crate::{
-    cgroup::{CgroupState, CpuUsage, IoUsage, MemoryUsage, Pressures, Settings},
-    devices::BlockDevice,
+    families::{
+        Readings,
+        block::BlockContext,
+        lifecycle::{OomKill, Startup},
+    },
     host::HostUsage,
-    identity::Details,
+    identity::Metadata,
     kernel::SocketLevel,
     network::{Interfaces, NamespaceId},
     reason::Reason,
-    registry::{Instance, InstanceId, OomKill, Startup, TrackedCgroup},
+    registry::{Instance, InstanceId, TrackedCgroup},
 };
 
 /// Everything at one instant.
@@ -41,14 +44,8 @@ pub struct Sample {
     pub host_namespace: Option<NamespaceId>,
     /// Devices of each network namespace in use.
     pub namespaces: HashMap<NamespaceId, Arc<Interfaces>>,
-    /// The block devices that the usages name, by [`Key::device`](tare_ebpf::Key::device).
-    pub block_devices: BTreeMap<u32, BlockDevice>,
-    /// Whether block I/O is charged in a v1 hierarchy.
-    pub block_is_v1: bool,
-    /// Whether requests in flight are counted.
-    pub flight: bool,
-    /// Whether merges are counted.
-    pub merges: bool,
+    /// What is known of block I/O besides counters.
+    pub block: BlockContext,
     /// Everyone who was alive.
     pub usages: Vec<Usage>,
     /// CPU time and memory of the pods around them, if they are wanted.
@@ -61,23 +58,11 @@ pub struct Usage {
     /// Who it is.
     pub instance: Arc<Instance>,
     /// What its runtime told.
-    pub details: Option<Arc<Details>>,
+    pub details: Option<Arc<Metadata>>,
     /// Its network namespace.
     pub namespace: Option<NamespaceId>,
-    /// CPU time.
-    pub cpu: CpuUsage,
-    /// Memory and swap.
-    pub memory: MemoryUsage,
-    /// Tasks: threads, not processes.
-    pub pids: Option<u64>,
-    /// Time lost to waiting.
-    pub pressures: Pressures,
-    /// Whether it lives and whether it is frozen.
-    pub state: CgroupState,
-    /// Settings, limits and peaks, some seconds old at most.
-    pub settings: Arc<Settings>,
-    /// Block I/O from cgroup files, read only where the kernel side does not count it.
-    pub io: Option<IoUsage>,
+    /// What its files said.
+    pub readings: Readings,
     /// Sockets.
     pub net: Option<NetCell>,
     /// Block requests by device ([`Key::device`](tare_ebpf::Key::device)).
@@ -108,10 +93,7 @@ impl Default for Sample {
             counting_since: Timestamp::UNIX_EPOCH,
             host_namespace: None,
             namespaces: HashMap::new(),
-            block_devices: BTreeMap::new(),
-            block_is_v1: false,
-            flight: false,
-            merges: false,
+            block: BlockContext::default(),
             usages: Vec::new(),
             pods: Vec::new(),
         }
@@ -150,13 +132,7 @@ impl Usage {
             instance,
             details: None,
             namespace: None,
-            cpu: CpuUsage::default(),
-            memory: MemoryUsage::default(),
-            pids: None,
-            pressures: Pressures::default(),
-            state: CgroupState::default(),
-            settings: Arc::default(),
-            io: None,
+            readings: Readings::default(),
             net: None,
             block: None,
             latency: BTreeMap::new(),
@@ -167,16 +143,18 @@ impl Usage {
         }
     }
 
-    /// The same in the memory of an earlier reading, whose [`Usage::memory`], [`Usage::io`] and
-    /// what the kernel's tables count are about to be overwritten.
+    /// The same in the memory of an earlier sample, whose readings and kernel counts are about to
+    /// be overwritten.
     fn renew(&mut self, tracked: &TrackedCgroup) {
         self.instance.clone_from(&tracked.instance);
         self.details.clone_from(&tracked.details);
         self.namespace = tracked.namespace;
-        self.cpu = CpuUsage::default();
-        self.pids = None;
-        self.pressures = Pressures::default();
-        self.state = CgroupState::default();
+        if let Some(readers) = &tracked.readers {
+            // An older sample must not hold the settings that are about to be overwritten.
+            self.readings.settings.clone_from(readers.settings());
+        } else {
+            self.readings = Readings::default();
+        }
         self.block_has_baseline = false;
         self.startup = tracked.startup;
         if self.oom_kill != tracked.oom_kill {
@@ -206,7 +184,9 @@ pub(super) fn renew<'a>(usages: &mut Vec<Usage>, living: impl Iterator<Item = &'
 impl Sample {
     /// A sample of a host where nothing happens.
     pub(crate) fn empty() -> Self {
-        Self { flight: true, merges: true, retransmits: true, connections: true, ..Self::default() }
+        let block =
+            BlockContext { counts_in_flight: true, counts_merges: true, ..BlockContext::default() };
+        Self { block, retransmits: true, connections: true, ..Self::default() }
     }
 }
 

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use tare_ebpf::BlockCell;
 
-use crate::diskstats::Completed;
+use crate::kernel_totals::Completed;
 
 /// What our programs counted of one device, in all cgroups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -3,19 +3,16 @@
 //! When a container's last process ends, its files are read at once: its directory may be gone
 //! some milliseconds later. When the directory goes, the kernel's counters are read a last time.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::{
-    cgroup::{IoUsage, ReadError},
+    cgroup::ReadError,
+    families::{ReadContext, Readers, lifecycle::OomKill},
     kernel::{Events, LifecycleEvent, LifecycleEventKind},
-    registry::{InstanceId, OomKill, Place},
+    registry::{InstanceId, Place},
     sample::{Finality, Receipt, Sampler, Usage},
 };
 
@@ -151,7 +148,7 @@ impl Sampler {
     fn keep(&mut self, mut receipt: Receipt) {
         // The kernel told of a kill; its file may have gone before it could be read again.
         if receipt.usage.oom_kill.is_some() {
-            let kills = &mut receipt.usage.memory.events.oom_kill;
+            let kills = &mut receipt.usage.readings.memory.events.oom_kill;
             *kills = (*kills).max(Some(1));
         }
         if receipt.usage.instance.is_container() {
@@ -171,28 +168,15 @@ impl Sampler {
         let Receipt { usage, finality, interfaces, .. } = &mut receipt;
         let namespace = tracked.namespace;
         let mut faults = Vec::new();
-        if let Some(files) = &mut tracked.files {
-            files.expire();
-            if let Some(cpu) = read(files.read_cpu(now, buffer), &mut faults)
-                && cpu.usage_nanoseconds.is_some()
-            {
-                (usage.cpu, finality.cpu) = (cpu, Finality::Final);
-            }
-            let mut memory = usage.memory.clone();
-            if read(files.read_memory(Duration::ZERO, now, buffer, &mut memory), &mut faults)
-                .is_some()
-                && memory.usage_bytes.is_some()
-            {
-                (usage.memory, finality.memory) = (memory, Finality::Final);
-            }
-            if let Some(Some(pids)) = read(files.read_pids(buffer), &mut faults) {
-                (usage.pids, finality.pids) = (Some(pids), Finality::Final);
-            }
-            let mut io = IoUsage::default();
-            if kernel.block.is_err()
-                && read(files.read_io(buffer, &mut io), &mut faults) == Some(true)
-            {
-                (usage.io, finality.block) = (Some(io), Finality::Final);
+        if let Some(readers) = &mut tracked.readers {
+            readers.expire();
+            let mut context =
+                ReadContext { reads_block: kernel.block.is_err(), ..ReadContext::new(now, buffer) };
+            for (family, step) in &Readers::FINAL_STEPS[..Readers::URGENT_STEPS] {
+                let read = read(step(readers, &mut context, &mut usage.readings), &mut faults);
+                if let (Some(true), Some(family)) = (read, family) {
+                    finality.set(*family, Finality::Final);
+                }
             }
         }
         if let Some(namespace) = namespace
@@ -210,20 +194,15 @@ impl Sampler {
     /// of all of them: settings take ten times as long.
     fn read_rest(&mut self, emptied: &[InstanceId]) {
         let Self { registry, buffer, closing, .. } = self;
-        let now = Instant::now();
+        let mut context = ReadContext::new(Instant::now(), buffer);
         let mut faults = Vec::new();
         for id in emptied {
             let receipt = closing.get_mut(id).and_then(|closing| closing.receipt.as_mut());
-            let files = registry.get_mut(*id).and_then(|tracked| tracked.files.as_mut());
-            let (Some(Receipt { usage, .. }), Some(files)) = (receipt, files) else { continue };
-            if let Some(pressures) = read(files.read_pressures(now, buffer), &mut faults) {
-                usage.pressures = pressures;
+            let readers = registry.get_mut(*id).and_then(|tracked| tracked.readers.as_mut());
+            let (Some(Receipt { usage, .. }), Some(readers)) = (receipt, readers) else { continue };
+            for (_, step) in &Readers::FINAL_STEPS[Readers::URGENT_STEPS..] {
+                read(step(readers, &mut context, &mut usage.readings), &mut faults);
             }
-            if let Some(state) = read(files.read_state(buffer), &mut faults) {
-                usage.state = state;
-            }
-            read(files.read_settings(now, buffer), &mut faults);
-            usage.settings.clone_from(files.settings());
         }
         for fault in faults {
             registry.tell(&fault);

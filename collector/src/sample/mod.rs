@@ -31,8 +31,9 @@ pub use self::{
     segments::SegmentReconciler,
 };
 use crate::{
-    cgroup::{CgroupFiles, ReadError},
+    cgroup::ReadError,
     devices::Devices,
+    families::{ReadContext, Readers},
     host::{HostFiles, HostUsage},
     kernel::{BlockPrograms, Kernel},
     registry::{Counters, InstanceId, Registry},
@@ -131,7 +132,7 @@ impl Sampler {
             self.pods.follow(&mut self.registry);
         }
         // Before the clock is read, because it may wait.
-        self.registry.namespaces_mut().look();
+        self.registry.namespaces_mut().dump_links();
     }
 
     /// Takes a sample of those who are known, without looking for others.
@@ -194,10 +195,10 @@ impl Sampler {
         sample.connections = kernel.connections.is_ok();
         sample.counting_since = self.counting_since;
         sample.host_namespace = registry.namespaces().host();
-        sample.block_is_v1 = self.block_is_v1();
+        sample.block.is_v1 = self.block_is_v1();
         let block = kernel.block.as_ref().ok();
-        sample.flight = block.is_some_and(|block| block.in_flight.is_ok());
-        sample.merges = block.is_some_and(|block| block.merges.is_ok());
+        sample.block.counts_in_flight = block.is_some_and(|block| block.in_flight.is_ok());
+        sample.block.counts_merges = block.is_some_and(|block| block.merges.is_ok());
         renew(&mut sample.usages, registry.tracked());
     }
 
@@ -276,67 +277,31 @@ impl Sampler {
         }
     }
 
-    /// Reads family by family: the first read of a family makes the kernel add up its per-CPU
-    /// counts for all cgroups, and the others find little left to do.
+    /// Reads the files of all cgroups, family by family.
     fn read_files(&mut self, sample: &mut Sample) {
-        let Self { registry, kernel, host, buffer, .. } = self;
-        let now = sample.taken_at;
+        let Self { registry, kernel, host, buffer, memory_stat_interval, .. } = self;
         let mut faults = Vec::new();
         let mut vanished = HashSet::new();
         match host.read_host(buffer) {
             Ok(usage) => sample.host = usage,
             Err(fault) => faults.push(fault),
         }
-        let mut each =
-            |read: &mut dyn FnMut(&mut Usage, &mut CgroupFiles) -> Result<(), ReadError>| {
-                for (usage, tracked) in sample.usages.iter_mut().zip(registry.tracked_mut()) {
-                    let Some(files) = &mut tracked.files else { continue };
-                    match read(usage, files) {
-                        Ok(()) => {}
-                        Err(ReadError::Vanished) => {
-                            vanished.insert(usage.instance.id);
-                        }
-                        Err(fault) => faults.push(fault),
-                    }
+        let mut context = ReadContext {
+            memory_stat_interval: *memory_stat_interval,
+            reads_block: kernel.block.is_err(),
+            ..ReadContext::new(sample.taken_at, buffer)
+        };
+        for step in Readers::STEPS {
+            for (usage, tracked) in sample.usages.iter_mut().zip(registry.tracked_mut()) {
+                let Some(readers) = &mut tracked.readers else { continue };
+                match step(readers, &mut context, &mut usage.readings) {
+                    Ok(()) => {}
+                    Err(ReadError::Vanished) => drop(vanished.insert(usage.instance.id)),
+                    Err(fault) => faults.push(fault),
                 }
-            };
-        each(&mut |usage, files| {
-            usage.cpu = files.read_cpu(now, buffer)?;
-            Ok(())
-        });
-        let pace = self.memory_stat_interval;
-        each(&mut |usage, files| files.read_memory(pace, now, buffer, &mut usage.memory));
-        each(&mut |usage, files| {
-            usage.pids = files.read_pids(buffer)?;
-            Ok(())
-        });
-        each(&mut |usage, files| {
-            usage.state = files.read_state(buffer)?;
-            Ok(())
-        });
-        each(&mut |usage, files| {
-            usage.pressures = files.read_pressures(now, buffer)?;
-            Ok(())
-        });
-        each(&mut |usage, files| {
-            // What an older sample had is let go, so that its memory can be used.
-            usage.settings.clone_from(files.settings());
-            let read = files.read_settings(now, buffer);
-            usage.settings.clone_from(files.settings());
-            // Whoever ended between two families is in this sample as far as it was read.
-            if matches!(read, Err(ReadError::Vanished)) { Ok(()) } else { read }
-        });
-        if kernel.block.is_err() {
-            each(&mut |usage, files| {
-                let io = usage.io.get_or_insert_default();
-                let read = files.read_io(buffer, io);
-                if !matches!(read, Ok(true)) {
-                    usage.io = None;
-                }
-                read.map(|_| ())
-            });
+            }
         }
-        // Who ended while being read is not in this sample; the next walk buries it.
+        // A cgroup that was removed meanwhile is not in this sample; the next walk reaps it.
         sample.usages.retain(|usage| !vanished.contains(&usage.instance.id));
         for fault in faults {
             registry.tell(&fault);

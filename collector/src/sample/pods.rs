@@ -8,7 +8,8 @@ use std::{
 };
 
 use crate::{
-    cgroup::{CgroupFiles, CpuUsage, MemoryUsage, ReadError},
+    cgroup::ReadError,
+    families::{ReadContext, Readers, Readings},
     identity::pod_cgroup,
     registry::{Instance, InstanceId, Registry},
     sample::Usage,
@@ -26,7 +27,7 @@ pub(super) struct Pods {
 #[derive(Debug)]
 struct Pod {
     instance: Arc<Instance>,
-    files: CgroupFiles,
+    readers: Readers,
     /// Whether its directories may not all have been there when its files were opened.
     is_young: bool,
 }
@@ -37,10 +38,10 @@ impl Pods {
     pub(super) fn follow(&mut self, registry: &mut Registry) {
         for pod in self.pods.iter_mut().filter(|pod| pod.is_young) {
             pod.is_young = false;
-            match CgroupFiles::open_cpu_and_memory(registry.hierarchies(), &pod.instance.path) {
-                Ok(mut files) => {
-                    files.succeed(&pod.files);
-                    pod.files = files;
+            match Readers::open_cpu_and_memory(registry.hierarchies(), &pod.instance.path) {
+                Ok(mut readers) => {
+                    readers.succeed(&pod.readers);
+                    pod.readers = readers;
                 }
                 Err(fault) => registry.tell(&fault),
             }
@@ -61,9 +62,9 @@ impl Pods {
             while former.next_if(|pod| pod.instance.path < path).is_some() {}
             match former.next_if(|pod| pod.instance.path == path) {
                 Some(pod) => self.pods.push(pod),
-                None => match CgroupFiles::open_cpu_and_memory(registry.hierarchies(), &path) {
-                    Ok(files) => {
-                        self.pods.push(Pod { instance: instance(path), files, is_young: true });
+                None => match Readers::open_cpu_and_memory(registry.hierarchies(), &path) {
+                    Ok(readers) => {
+                        self.pods.push(Pod { instance: instance(path), readers, is_young: true });
                     }
                     Err(fault) => registry.tell(&fault),
                 },
@@ -80,19 +81,18 @@ impl Pods {
         usages: &mut Vec<Usage>,
     ) -> Vec<ReadError> {
         let mut faults = Vec::new();
+        let mut context = ReadContext { memory_stat_interval, ..ReadContext::new(now, buffer) };
         usages.truncate(self.pods.len());
-        for (at, Pod { instance, files, .. }) in self.pods.iter_mut().enumerate() {
+        for (at, Pod { instance, readers, .. }) in self.pods.iter_mut().enumerate() {
             if !usages.get(at).is_some_and(|usage| Arc::ptr_eq(&usage.instance, instance)) {
                 usages.truncate(at);
                 usages.push(Usage::of_nothing(Arc::clone(instance)));
             }
-            let Usage { cpu, memory, .. } = &mut usages[at];
-            let read = files.read_cpu(now, buffer).and_then(|usage| {
-                *cpu = usage;
-                files.read_memory(memory_stat_interval, now, buffer, memory)
-            });
+            let readings = &mut usages[at].readings;
+            let read =
+                Readers::STEPS.iter().try_for_each(|step| step(readers, &mut context, readings));
             if let Err(fault) = read {
-                (*cpu, *memory) = (CpuUsage::default(), MemoryUsage::default());
+                *readings = Readings::default();
                 // A pod ends a moment after its last container.
                 if !matches!(fault, ReadError::Vanished) {
                     faults.push(fault);
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
     use crate::{
         cgroup::find_hierarchies,
-        identity::{Allowed, Names, Socket, Sockets},
+        identity::{MetadataFilter, MetadataResolver, RuntimeSockets, Socket},
         network::Namespaces,
         registry::Follow,
     };
@@ -124,8 +124,8 @@ mod tests {
     fn registry(root: &Path) -> Registry {
         let hierarchies = find_hierarchies(root, Some(root)).unwrap();
         let off = || Socket::Off;
-        let sockets = Sockets { docker: off(), podman: off(), cri: off() };
-        let names = Names::new(sockets, Allowed::default());
+        let sockets = RuntimeSockets { docker: off(), podman: off(), cri: off() };
+        let names = MetadataResolver::new(sockets, MetadataFilter::default());
         Registry::new(hierarchies, None, Follow::Containers, Namespaces::new(root), names)
     }
 
@@ -150,7 +150,8 @@ mod tests {
             pods.follow(registry);
             let faults = pods.read(Duration::ZERO, Instant::now(), &mut buffer, &mut usages);
             assert_eq!(faults.len(), 0, "{faults:?}");
-            let read = |usage: &Usage| (usage.instance.path.clone(), usage.cpu.usage_nanoseconds);
+            let read =
+                |usage: &Usage| (usage.instance.path.clone(), usage.readings.cpu.usage_nanoseconds);
             usages.iter().map(read).collect::<Vec<_>>()
         };
         let expected = |number: u32| (pod(number), Some(u64::from(number) * 1000));

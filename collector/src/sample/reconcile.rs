@@ -12,8 +12,8 @@ use super::{
 use crate::{
     cgroup::ReadError,
     devices::{BlockDevice, Devices},
-    diskstats::{Disk, Diskstats},
     kernel::Table,
+    kernel_totals::{DiskTotals, Diskstats},
     sample::{Sampler, Usage, block::number},
 };
 
@@ -27,7 +27,7 @@ pub struct BlockReconciler {
     ledger: Ledger,
     /// What slots that were given back had counted.
     released: BTreeMap<u32, Counted>,
-    lines: Vec<Disk>,
+    lines: Vec<DiskTotals>,
     proof: Option<Reconciliation>,
 }
 

@@ -18,10 +18,8 @@ use tare_ebpf::{Cell, NetCell};
 use crate::{
     cgroup::{ReadError, first_pid},
     kernel::Table,
-    network::{
-        NamespaceId,
-        segments::{Rounding, read_resent},
-    },
+    kernel_totals::{Rounding, read_retransmits},
+    network::NamespaceId,
     sample::{Reconciliation, Sampler, Tally, Usage},
 };
 
@@ -115,7 +113,7 @@ impl SegmentReconciler {
     fn told(&self, pid: u32, namespace: NamespaceId) -> Result<Option<u64>, ReadError> {
         let known = self.book.namespaces.contains_key(&namespace);
         let rounding = if known { Rounding::Down } else { Rounding::Up };
-        read_resent(&self.proc_root, pid, namespace, rounding)
+        read_retransmits(&self.proc_root, pid, namespace, rounding)
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::{net::UnixStream, task, time};
 use crate::{
     cli::run::DEFAULT_SOCKET,
     config::{self, Bpf, Common},
-    identity::{AllowedKeys, Socket},
+    identity::{KeyFilter, Socket},
     model::Snapshot,
     snapshot::file,
 };
@@ -51,8 +51,8 @@ fn socket(common: &Common, options: &config::Snapshot) -> Option<PathBuf> {
         && common.sys_root == Path::new("/sys")
         && common.bpf == Bpf::Auto
         && common.net_level.is_none()
-        && common.labels == AllowedKeys::default()
-        && common.environment == AllowedKeys::default();
+        && common.labels == KeyFilter::default()
+        && common.environment == KeyFilter::default();
     match &options.daemon {
         Socket::Off => None,
         Socket::Path(path) => Some(path.clone()),
