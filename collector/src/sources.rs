@@ -12,7 +12,7 @@ use crate::{
     identity::{ConnectionStatus, RuntimeGroup},
     kernel::{Bios, Kernel, SocketIds, Sockets, Table},
     registry::{Registry, TrackedCgroup},
-    sample::{Reconciliation, Tally},
+    sample::{ReconciledCounts, Reconciliation},
 };
 
 /// Tells the source of every family as it is now.
@@ -212,7 +212,7 @@ fn block_gaps(registry: &Registry, kernel: &Kernel) -> Vec<String> {
 
 /// What happened and no program saw.
 fn losses(proof: &Reconciliation, what: &str) -> Option<String> {
-    let Tally { expected, lost, .. } = proof.total;
+    let ReconciledCounts { expected, lost, .. } = proof.total;
     (lost > 0).then(|| {
         let percent = lost as f64 / expected.max(1) as f64 * 100.0;
         format!(

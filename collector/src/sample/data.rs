@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
 use crate::{
+    cgroup::Version,
     families::{
         Readings,
         block::BlockContext,
@@ -17,9 +18,9 @@ use crate::{
     },
     host::HostUsage,
     identity::Metadata,
-    kernel::Sockets,
+    kernel::{Kernel, Sockets},
     network::{Interfaces, NamespaceId},
-    registry::{Instance, InstanceId, TrackedCgroup},
+    registry::{Instance, InstanceId, Registry, TrackedCgroup},
 };
 
 /// Everything at one instant.
@@ -100,6 +101,28 @@ impl Default for Sample {
 }
 
 impl Sample {
+    /// Sets what no reader sets, and makes a place for every instance that is alive.
+    pub(super) fn start(
+        &mut self,
+        registry: &Registry,
+        kernel: &Kernel,
+        counting_since: Timestamp,
+    ) {
+        self.time = Timestamp::now();
+        self.taken_at = Instant::now();
+        self.host = HostUsage::default();
+        self.sockets = kernel.sockets.as_ref().ok().copied();
+        self.retransmits = kernel.retransmits_reason.is_none();
+        self.connections = kernel.connections_reason.is_none();
+        self.counting_since = counting_since;
+        self.host_namespace = registry.namespaces().host();
+        let block = registry.hierarchies().controller("blkio");
+        self.block.is_v1 = block.is_some_and(|controller| controller.version == Version::V1);
+        self.block.counts_in_flight = kernel.extras.flight.is_ok();
+        self.block.counts_merges = kernel.extras.merges.is_ok();
+        renew(&mut self.usages, registry.tracked());
+    }
+
     /// When it was at some instant before, for people.
     pub fn time_of(&self, instant: Instant) -> Timestamp {
         let age = self.taken_at.saturating_duration_since(instant);
@@ -164,7 +187,7 @@ impl Usage {
 
 /// Makes a list of usages that of the living, and has them unread; those who were there before
 /// keep their memory. Both lists are sorted, since serials only grow.
-pub(super) fn renew<'a>(usages: &mut Vec<Usage>, living: impl Iterator<Item = &'a TrackedCgroup>) {
+fn renew<'a>(usages: &mut Vec<Usage>, living: impl Iterator<Item = &'a TrackedCgroup>) {
     let mut length = 0;
     for tracked in living {
         let id = tracked.instance.id;
