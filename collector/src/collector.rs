@@ -33,7 +33,7 @@ use crate::{
     reason::Reason,
     registry::{Counters, Follow, Registry, socket_ids},
     report::{self, ReportBuilder, ReportOptions},
-    sample::{BlockReconciler, Receipts, Sample, Sampler, SegmentReconciler},
+    sample::{BlockReconciler, Receipts, Reconcilers, RetransmitReconciler, Sample, Sampler},
     sources,
     timing::{self, timed},
 };
@@ -231,8 +231,9 @@ impl Collector {
 
     /// The same with typed reasons.
     pub fn source_statuses(&self) -> BTreeMap<Family, SourceStatus> {
-        let Sampler { registry, kernel, books, segments, .. } = &self.sampler;
-        sources::decide(registry, kernel, books.proof(), segments.proof())
+        let Sampler { registry, kernel, reconcilers, .. } = &self.sampler;
+        let Reconcilers { block, retransmits } = reconcilers;
+        sources::decide(registry, kernel, block.result(), retransmits.result())
     }
 }
 
@@ -277,9 +278,12 @@ fn start(common: &Common, scope: Scope, no_bpf: Option<Reason>) -> Result<Sample
     // The kernel's type information took some MiB.
     give_memory_back();
     let receipts = Receipts::new(common.receipts, common.receipt_ttl);
-    let books = (BlockReconciler::new(diskstats), SegmentReconciler::new(&common.proc_root));
+    let reconcilers = Reconcilers {
+        block: BlockReconciler::new(diskstats),
+        retransmits: RetransmitReconciler::new(&common.proc_root),
+    };
     let devices = Devices::new(&common.sys_root);
-    let mut sampler = Sampler::new(registry, kernel, host, devices, books, receipts);
+    let mut sampler = Sampler::new(registry, kernel, host, devices, reconcilers, receipts);
     sampler.memory_stat_interval = common.memory_stat_interval;
     Ok(sampler)
 }

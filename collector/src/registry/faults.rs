@@ -13,14 +13,14 @@ impl Faults {
     const MAX: usize = 256;
 
     /// Tells an error; that a cgroup vanished is none.
-    pub fn tell(&mut self, fault: &ReadError) {
+    pub fn report(&mut self, fault: &ReadError) {
         if !matches!(fault, ReadError::Vanished) {
-            self.tell_text(chain(fault));
+            self.report_text(chain(fault));
         }
     }
 
     /// Tells a fault in words.
-    pub fn tell_text(&mut self, text: String) {
+    pub fn report_text(&mut self, text: String) {
         if let Some(times) = self.0.get_mut(&text) {
             *times += 1;
             if is_worth_logging(*times) {

@@ -17,7 +17,7 @@ use std::{
 
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
-pub use self::{events::Place, faults::chain, tree::socket_ids};
+pub use self::{events::CgroupKey, faults::chain, tree::socket_ids};
 use self::{faults::Faults, tree::Tree};
 use crate::{
     cgroup::{self, Hierarchies, Node, ReadError},
@@ -91,11 +91,11 @@ pub struct TrackedCgroup {
     /// carry.
     pub has_sockets: bool,
     /// What its removed sub-cgroups had counted.
-    pub former_net: NetCell,
+    pub removed_net: NetCell,
     /// The same, by device.
-    pub former_block: BTreeMap<u32, BlockCell>,
+    pub removed_block: BTreeMap<u32, BlockCell>,
     /// The same, as latencies.
-    pub former_latency: BTreeMap<u32, LatencyCell>,
+    pub removed_latency: BTreeMap<u32, LatencyCell>,
     /// How it came to life.
     pub startup: Startup,
     /// The last process that the kernel killed for want of memory.
@@ -294,8 +294,8 @@ impl Registry {
     }
 
     /// Tells a fault, once.
-    pub fn tell(&mut self, fault: &ReadError) {
-        self.faults.tell(fault);
+    pub fn report(&mut self, fault: &ReadError) {
+        self.faults.report(fault);
     }
 
     fn tree(&self, counters: Counters) -> Option<&Tree> {
@@ -394,9 +394,9 @@ impl Registry {
             readers: None,
             namespace: None,
             has_sockets: self.trees[tree].has(Counters::Net),
-            former_net: NetCell::default(),
-            former_block: BTreeMap::new(),
-            former_latency: BTreeMap::new(),
+            removed_net: NetCell::default(),
+            removed_block: BTreeMap::new(),
+            removed_latency: BTreeMap::new(),
             startup: Startup::default(),
             oom_kill: None,
             tree,

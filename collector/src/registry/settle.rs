@@ -41,7 +41,7 @@ impl Registry {
                 && files.block_charged_to().is_some()
                 && let Err(error) = files.reopen_block(&self.hierarchies, &tracked.instance.path)
             {
-                self.faults.tell(&error);
+                self.faults.report(&error);
             }
             let at_home = tracked.namespace.is_some() && tracked.namespace != host;
             // Each at another visit.
@@ -96,7 +96,7 @@ impl Registry {
             faults = open();
             faults.extend(others.into_iter().flat_map(|opener| opener.join().unwrap_or_default()));
         });
-        faults.iter().for_each(|fault| self.faults.tell(fault));
+        faults.iter().for_each(|fault| self.faults.report(fault));
     }
 
     /// Takes the names that were told since they were asked for.

@@ -119,15 +119,15 @@ impl Tree {
         match cgroup::walk(&self.root, &mut self.nodes) {
             Err(error) => {
                 self.nodes.clear();
-                faults.tell(&error);
+                faults.report(&error);
             }
             Ok(walk) => {
                 for failure in &walk.failures {
-                    faults.tell(failure);
+                    faults.report(failure);
                 }
                 let cut = walk.too_many || walk.too_deep;
                 if cut {
-                    faults.tell_text(format!(
+                    faults.report_text(format!(
                         "{}: not every cgroup is followed, only {} and {} levels of them",
                         self.root.display(),
                         cgroup::walk::MAX_CGROUPS,

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
 use crate::{
+    cgroup::Version,
     families::{
         Readings,
         block::BlockContext,
@@ -17,10 +18,10 @@ use crate::{
     },
     host::HostUsage,
     identity::Metadata,
-    kernel::SocketLevel,
+    kernel::{Kernel, SocketLevel},
     network::{Interfaces, NamespaceId},
     reason::Reason,
-    registry::{Instance, InstanceId, TrackedCgroup},
+    registry::{Instance, InstanceId, Registry, TrackedCgroup},
 };
 
 /// Everything at one instant.
@@ -101,6 +102,29 @@ impl Default for Sample {
 }
 
 impl Sample {
+    /// Sets what no reader sets, and makes a place for every instance that is alive.
+    pub(super) fn start(
+        &mut self,
+        registry: &Registry,
+        kernel: &Kernel,
+        counting_since: Timestamp,
+    ) {
+        self.time = Timestamp::now();
+        self.taken_at = Instant::now();
+        self.host = HostUsage::default();
+        self.sockets = kernel.sockets.as_ref().ok().map(|sockets| sockets.level);
+        self.retransmits = kernel.retransmits.is_ok();
+        self.connections = kernel.connections.is_ok();
+        self.counting_since = counting_since;
+        self.host_namespace = registry.namespaces().host();
+        let controller = registry.hierarchies().controller("blkio");
+        self.block.is_v1 = controller.is_some_and(|found| found.version == Version::V1);
+        let block = kernel.block.as_ref().ok();
+        self.block.counts_in_flight = block.is_some_and(|block| block.in_flight.is_ok());
+        self.block.counts_merges = block.is_some_and(|block| block.merges.is_ok());
+        renew(&mut self.usages, registry.tracked());
+    }
+
     /// When it was at some instant before, for people.
     pub fn time_of(&self, instant: Instant) -> Timestamp {
         let age = self.taken_at.saturating_duration_since(instant);
@@ -165,7 +189,7 @@ impl Usage {
 
 /// Makes a list of usages that of the living, and has them unread; those who were there before
 /// keep their memory. Both lists are sorted, since serials only grow.
-pub(super) fn renew<'a>(usages: &mut Vec<Usage>, living: impl Iterator<Item = &'a TrackedCgroup>) {
+fn renew<'a>(usages: &mut Vec<Usage>, living: impl Iterator<Item = &'a TrackedCgroup>) {
     let mut length = 0;
     for tracked in living {
         let id = tracked.instance.id;

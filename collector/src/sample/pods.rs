@@ -1,11 +1,7 @@
-//! The cgroups of pods, of which CPU time and memory are read beside those of their containers: there
-//! is more in them, such as containers that ended before and volumes in memory.
+//! The cgroups of pods. They hold more than their containers that are alive, such as containers
+//! that ended before and volumes in memory, so their CPU time and memory are read, too.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     cgroup::ReadError,
@@ -43,7 +39,7 @@ impl Pods {
                     readers.succeed(&pod.readers);
                     pod.readers = readers;
                 }
-                Err(fault) => registry.tell(&fault),
+                Err(error) => registry.report(&error),
             }
         }
         let generation = registry.generation();
@@ -66,7 +62,7 @@ impl Pods {
                     Ok(readers) => {
                         self.pods.push(Pod { instance: instance(path), readers, is_young: true });
                     }
-                    Err(fault) => registry.tell(&fault),
+                    Err(error) => registry.report(&error),
                 },
             }
         }
@@ -75,13 +71,10 @@ impl Pods {
     /// Reads all of them into `usages`, which keeps its memory; what could not be read is unknown.
     pub(super) fn read(
         &mut self,
-        memory_stat_interval: Duration,
-        now: Instant,
-        buffer: &mut Vec<u8>,
+        context: &mut ReadContext<'_>,
         usages: &mut Vec<Usage>,
     ) -> Vec<ReadError> {
-        let mut faults = Vec::new();
-        let mut context = ReadContext { memory_stat_interval, ..ReadContext::new(now, buffer) };
+        let mut errors = Vec::new();
         usages.truncate(self.pods.len());
         for (at, Pod { instance, readers, .. }) in self.pods.iter_mut().enumerate() {
             if !usages.get(at).is_some_and(|usage| Arc::ptr_eq(&usage.instance, instance)) {
@@ -89,17 +82,16 @@ impl Pods {
                 usages.push(Usage::of_nothing(Arc::clone(instance)));
             }
             let readings = &mut usages[at].readings;
-            let read =
-                Readers::STEPS.iter().try_for_each(|step| step(readers, &mut context, readings));
-            if let Err(fault) = read {
+            let read = Readers::STEPS.iter().try_for_each(|step| step(readers, context, readings));
+            if let Err(error) = read {
                 *readings = Readings::default();
                 // A pod ends a moment after its last container.
-                if !matches!(fault, ReadError::Vanished) {
-                    faults.push(fault);
+                if !matches!(error, ReadError::Vanished) {
+                    errors.push(error);
                 }
             }
         }
-        faults
+        errors
     }
 }
 
@@ -111,7 +103,7 @@ fn instance(path: String) -> Arc<Instance> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{fs, path::Path, time::Instant};
 
     use super::*;
     use crate::{
@@ -148,8 +140,9 @@ mod tests {
         let mut read = |registry: &mut Registry| {
             registry.walk();
             pods.follow(registry);
-            let faults = pods.read(Duration::ZERO, Instant::now(), &mut buffer, &mut usages);
-            assert_eq!(faults.len(), 0, "{faults:?}");
+            let mut context = ReadContext::new(Instant::now(), &mut buffer);
+            let errors = pods.read(&mut context, &mut usages);
+            assert_eq!(errors.len(), 0, "{errors:?}");
             let read =
                 |usage: &Usage| (usage.instance.path.clone(), usage.readings.cpu.usage_nanoseconds);
             usages.iter().map(read).collect::<Vec<_>>()

@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// For how long after an end its runtime is asked how it was.
-const TOLD_LATE: Duration = Duration::from_secs(10);
+const LATE_METADATA: Duration = Duration::from_secs(10);
 
 /// The last known totals of an ended container.
 #[derive(Clone, Debug)]
@@ -189,8 +189,8 @@ impl Receipts {
     }
 
     /// Takes over names, and how containers ended, which became known only after the end.
-    pub fn learn(&mut self, names: &mut MetadataResolver) {
-        let young = |receipt: &&mut Arc<Receipt>| receipt.ended.elapsed() <= TOLD_LATE;
+    pub fn add_late_metadata(&mut self, names: &mut MetadataResolver) {
+        let young = |receipt: &&mut Arc<Receipt>| receipt.ended.elapsed() <= LATE_METADATA;
         for receipt in self.kept.iter_mut().rev().take_while(young) {
             let Some(identity) = &receipt.usage.instance.identity else { continue };
             let details = if receipt.usage.details.is_none() { names.get(identity) } else { None };

@@ -13,7 +13,7 @@ use tare::{
     network::Namespaces,
     reason::Reason,
     registry::{Follow, Registry},
-    sample::{BlockReconciler, Receipts, Sampler, SegmentReconciler},
+    sample::{BlockReconciler, Receipts, Reconcilers, RetransmitReconciler, Sampler},
 };
 
 /// Where a sampler reads.
@@ -45,7 +45,10 @@ pub fn sampler(roots: Roots<'_>, follow: Follow) -> Result<Sampler> {
         watched_block: None,
     });
     let host = HostFiles::open(proc).context("cannot read the host's usage")?;
-    let reconcilers = (BlockReconciler::new(Diskstats::open(proc)?), SegmentReconciler::new(proc));
+    let reconcilers = Reconcilers {
+        block: BlockReconciler::new(Diskstats::open(proc)?),
+        retransmits: RetransmitReconciler::new(proc),
+    };
     let receipts = Receipts::new(0, Duration::ZERO);
     Ok(Sampler::new(registry, kernel, host, Devices::new(sys), reconcilers, receipts))
 }
