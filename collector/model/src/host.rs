@@ -44,7 +44,7 @@ pub struct Host {
     pub cpu: HostCpu,
     /// Where its memory is.
     pub memory: HostMemory,
-    /// What its tasks wait for.
+    /// Time that its tasks lost to waiting.
     pub pressure: Pressures,
     /// Its NUMA nodes.
     pub numa_nodes: Vec<NumaNode>,
@@ -100,7 +100,7 @@ pub struct HostMemory {
     pub swap_free_bytes: Option<u64>,
 }
 
-/// What the host's tasks wait for; `None` where the kernel does not tell.
+/// Time that the host's tasks lost to waiting; `None` where the kernel does not account for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Pressures {
@@ -117,11 +117,11 @@ pub struct Pressures {
 pub struct Disk {
     /// Its name, such as `nvme0n1`.
     pub name: String,
-    /// What it holds.
+    /// Its size.
     pub size_bytes: u64,
-    /// What its maker calls it; virtual devices have none.
+    /// The manufacturer's name of it; virtual devices have none.
     pub model: Option<String>,
-    /// Whether it says that it turns. Virtual disks say so too, because nobody told them.
+    /// Whether it reports rotating media. Virtual disks often do, too.
     pub rotational: Option<bool>,
     /// Its I/O scheduler; `None` for devices without requests.
     pub scheduler: Option<String>,
@@ -160,6 +160,6 @@ pub struct HugePages {
     pub size_bytes: u64,
     /// How many there are.
     pub total: Option<u64>,
-    /// How many nobody uses.
+    /// How many are free.
     pub free: Option<u64>,
 }

@@ -8,7 +8,7 @@ use crate::{
     host::{CpuTimes, HostFacts, HostMemory, HostUsage, Processors},
 };
 
-/// What is known of the host at an instant.
+/// The host's part of a report.
 pub(super) fn host(
     usage: &HostUsage,
     cpu_percent: Option<f64>,
