@@ -1,5 +1,7 @@
 //! The documents say what the code does: limits, quoted measurements, options and links.
 
+#![allow(clippy::expect_used)]
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
