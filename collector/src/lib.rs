@@ -34,6 +34,10 @@ pub mod sources;
 
 pub mod report;
 
+pub mod telemetry;
+
+mod exposition;
+
 pub mod output;
 
 pub mod logging;

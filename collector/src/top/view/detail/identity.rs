@@ -1,16 +1,16 @@
-//! Who it is, how it came to life, what happened to it, and what is not known of it.
+//! The identity of the container, its start, its events, and what is unknown about it.
 
 use jiff::Timestamp;
 use ratatui::text::Line;
 
-use super::{Section, Subject, entry, wrapped};
+use super::section::{Section, Subject, entry, wrapped};
 use crate::{
     model::{Family, State as Health},
     output::{
         columns::cells::{UNKNOWN, known},
         table::family_name,
     },
-    top::view,
+    top::view::events::event_line,
 };
 
 /// Labels that are shown at most.
@@ -41,15 +41,15 @@ pub(super) fn identity(subject: &Subject<'_>) -> Section {
         lines.extend(wrapped(&format!("{name}={value}"), subject));
     }
     let hidden = row.labels.len().saturating_sub(LABELS_MAX);
-    lines.extend((hidden > 0).then(|| Line::from(format!("… and {hidden} labels more"))));
+    lines.extend((hidden > 0).then(|| Line::from(format!("… and {hidden} more labels"))));
     Section { title: "Identity", lines }
 }
 
-/// When it was made, and how long its first program and its first listening socket took.
+/// When the cgroup was created, and the time from then to the first exec and the first listening socket.
 fn startup(subject: &Subject<'_>) -> Vec<Line<'static>> {
     let startup = &subject.row.startup;
     let mut lines = Vec::new();
-    let mut tell = |name: &str, at: Option<Timestamp>| {
+    let mut add = |name: &str, at: Option<Timestamp>| {
         let Some(at) = at else { return };
         let since = startup.made_at.filter(|made| *made != at);
         let took = since.map_or_else(String::new, |made| {
@@ -58,25 +58,26 @@ fn startup(subject: &Subject<'_>) -> Vec<Line<'static>> {
         });
         lines.push(entry(name, format!("{at:.3}{took}")));
     };
-    tell("made", startup.made_at);
-    tell("started", subject.row.started_at);
-    tell("first program", startup.exec_at);
-    tell("listening", startup.listen_at);
-    tell("ended", subject.ended.map(|ended| ended.ended_at));
+    add("made", startup.made_at);
+    add("started", subject.row.started_at);
+    add("first program", startup.exec_at);
+    add("listening", startup.listen_at);
+    add("ended", subject.ended.map(|ended| ended.ended_at));
     lines
 }
 
 pub(super) fn events(subject: &Subject<'_>) -> Section {
     let all = subject.state.events.latest();
     let own = all.filter(|event| event.cgroup == subject.row.cgroup);
-    let told = own.map(|event| view::told(event, subject.report, subject.theme));
-    let mut lines: Vec<_> = told.collect();
-    // As below the list, the newest is at the bottom.
+    let lines = own.map(|event| event_line(event, subject.report, subject.theme));
+    let mut lines: Vec<_> = lines.collect();
+    // The newest is last, as below the list.
     lines.reverse();
     Section { title: "Events", lines }
 }
 
-/// The families that are not whole, with the reason; for who ended, how sure the totals are.
+/// Families whose source is off or degraded, with the reason. For an ended container also how final its
+/// totals are.
 pub(super) fn unknown(subject: &Subject<'_>) -> Section {
     let mut lines = Vec::new();
     if let Some(ended) = subject.ended {
@@ -98,7 +99,7 @@ pub(super) fn unknown(subject: &Subject<'_>) -> Section {
     Section { title: "What is unknown or second best, and why", lines }
 }
 
-/// A family's name, as short as its column.
+/// The name of a family, short enough for a label.
 fn short(family: Family) -> &'static str {
     match family {
         Family::NetworkInterfaces => "net devices",
