@@ -3,22 +3,27 @@
 use std::{fs, hint::black_box};
 
 use anyhow::{Context as _, Result};
-use tare::cgroup::parse_mountinfo;
-use tare::host::HostUsage;
-use tare::host::load::{parse_loadavg, parse_uptime};
-use tare::host::memory::parse_meminfo;
-use tare::host::stat::parse_stat;
-use tare::identity::classify;
-use tare::kernel_totals::diskstats::parse_diskstats;
-use tare::kernel_totals::retransmits::parse_retransmits;
-use tare::network::netdev::parse_net_dev;
-use tare_parsers::cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat};
-use tare_parsers::io::{IoUsage, Unit, parse_io_stat, parse_throttle};
-use tare_parsers::memory::parse_memory_events;
-use tare_parsers::pressure::parse_pressure;
-use tare_parsers::procs::parse_first_pid;
-use tare_parsers::stat_table::StatTable;
-use tare_parsers::state::parse_cgroup_events;
+use tare::{
+    cgroup::parse_mountinfo,
+    host::{
+        HostUsage,
+        load::{parse_loadavg, parse_uptime},
+        memory::parse_meminfo,
+        stat::parse_stat,
+    },
+    identity::classify,
+    kernel_totals::{diskstats::parse_diskstats, retransmits::parse_retransmits},
+    network::netdev::parse_net_dev,
+};
+use tare_parsers::{
+    cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat},
+    io::{IoUsage, Unit, parse_io_stat, parse_throttle},
+    memory::parse_memory_events,
+    pressure::parse_pressure,
+    procs::parse_first_pid,
+    stat_table::StatTable,
+    state::parse_cgroup_events,
+};
 
 use crate::{Case, Work, tests};
 
