@@ -63,7 +63,7 @@ impl Registry {
 
     /// Expires what was read of instances that their runtime says it has changed.
     fn expire_updated(&mut self) {
-        for id in self.names.take_updated() {
+        for id in self.names.take_changed_settings() {
             let tracked = self.by_name.get(&id).and_then(|id| self.tracked.get_mut(id));
             if let Some(files) = tracked.and_then(|tracked| tracked.readers.as_mut()) {
                 files.expire();
