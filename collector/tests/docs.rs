@@ -22,8 +22,11 @@ fn the_limits_table_has_the_numbers_of_the_code() {
         ("ring of kernel events", ring()),
         ("cgroups in one walk", number("MAX_CGROUPS")),
         ("levels of cgroups in one walk", number("cgroup/walk.rs MAX_DEPTH")),
-        ("containers whose metadata is kept", number("MAX_NAMES")),
-        ("containers waiting for an answer of one runtime", number("MAX_WANTED")),
+        ("containers whose metadata is kept", number("identity/cache.rs MAX_CONTAINERS")),
+        (
+            "containers waiting for an answer of one runtime",
+            number("identity/queue.rs MAX_PENDING"),
+        ),
         ("a saved snapshot, unpacked", size("snapshot/file.rs MAX_BYTES")),
         ("a template", bytes("MAX_TEMPLATE_BYTES")),
         ("a cell that a template makes", bytes("MAX_CELL_BYTES")),

@@ -3,16 +3,16 @@
 //! Knows nothing of counters. A path is classified without any I/O. Names, images and labels are
 //! requested in the background, so a sample never waits for a runtime.
 //!
-//! From the bottom up: [`path`], [`metadata`], [`filter`], [`sockets`] are plain data; [`client`]
-//! is the trait of a runtime's API, which [`docker`] and [`cri`] implement; [`state_files`] reads
-//! what a runtime left on disk; [`cache`] and [`queue`] hold results and requests, [`state`] both;
-//! a [`worker`] serves one socket; [`resolver`] is what the rest of Tare calls.
+//! From the bottom up: `path`, `filter`, `metadata` and `sockets` are plain data; `client` is the
+//! trait of a runtime's API, which `docker` and `cri` implement; `state_files` reads what a runtime
+//! left on disk; `cache` and `queue` hold results and requests, `state` both; a `worker` serves one
+//! socket; `resolver` is what the rest of Tare calls.
 
 mod path;
 
-mod metadata;
-
 mod filter;
+
+mod metadata;
 
 mod sockets;
 
