@@ -5,6 +5,10 @@
 
 mod convert;
 mod grpc;
+
+// Generated: see `tests/protobuf`. Of the published crates, k8s-cri and containerd-client run `protoc`
+// at build time and need tonic.
+#[allow(dead_code, unreachable_pub, clippy::doc_markdown)]
 mod messages;
 
 use std::{
@@ -18,10 +22,16 @@ use prost::Message;
 use self::{
     grpc::{GrpcClient, GrpcError},
     messages::{
-        ContainerFilter, ContainerStatusRequest, ContainerStatusResponse, Empty,
-        GetContainerRequest, GetContainerResponse, ListContainersRequest, ListContainersResponse,
-        ListNamespacesResponse, ListPodSandboxResponse, PodSandboxMetadata,
-        PodSandboxStatusRequest, PodSandboxStatusResponse,
+        containerd::services::{
+            containers::v1::{GetContainerRequest, GetContainerResponse},
+            namespaces::v1::{ListNamespacesRequest, ListNamespacesResponse},
+        },
+        runtime::v1::{
+            ContainerFilter, ContainerStatusRequest, ContainerStatusResponse,
+            ListContainersRequest, ListContainersResponse, ListPodSandboxRequest,
+            ListPodSandboxResponse, PodSandboxMetadata, PodSandboxStatusRequest,
+            PodSandboxStatusResponse,
+        },
     },
 };
 use super::{
@@ -74,7 +84,7 @@ impl CriClient {
     /// Lists all containers and sandboxes, in two calls.
     async fn list(&mut self) -> Result<Vec<(String, Metadata)>, GrpcError> {
         let sandboxes: Option<ListPodSandboxResponse> =
-            self.call_cri("ListPodSandbox", &Empty {}).await?;
+            self.call_cri("ListPodSandbox", &ListPodSandboxRequest {}).await?;
         let containers: Option<ListContainersResponse> =
             self.call_cri("ListContainers", &ListContainersRequest::default()).await?;
         let mut pods = HashMap::new();
@@ -144,7 +154,7 @@ impl CriClient {
         &mut self,
         id: &str,
     ) -> Result<Option<PodSandboxStatusResponse>, GrpcError> {
-        let request = PodSandboxStatusRequest { pod_sandbox_id: id.to_owned(), verbose: false };
+        let request = PodSandboxStatusRequest { pod_sandbox_id: id.to_owned() };
         self.call_cri("PodSandboxStatus", &request).await
     }
 
@@ -152,7 +162,8 @@ impl CriClient {
     async fn container_outside_cri(&mut self, id: &str) -> Result<Option<Inspection>, GrpcError> {
         const LIST: &str = "/containerd.services.namespaces.v1.Namespaces/List";
         const GET: &str = "/containerd.services.containers.v1.Containers/Get";
-        let response: Option<ListNamespacesResponse> = self.call(LIST, None, &Empty {}).await?;
+        let response: Option<ListNamespacesResponse> =
+            self.call(LIST, None, &ListNamespacesRequest {}).await?;
         for namespace in response.unwrap_or_default().namespaces.iter().take(MAX_NAMESPACES) {
             let header = Some(("containerd-namespace", namespace.name.as_str()));
             let request = GetContainerRequest { id: id.to_owned() };

@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::messages::{ContainerState, ContainerStatus, NativeContainer, PodSandboxMetadata};
+use super::messages::{
+    containerd::services::containers::v1::Container,
+    runtime::v1::{ContainerState, ContainerStatus, PodSandboxMetadata},
+};
 use crate::identity::{
     client::Inspection,
     filter::MetadataFilter,
@@ -64,7 +67,8 @@ pub(super) fn status(status: ContainerStatus, filter: &MetadataFilter) -> Inspec
     let mut metadata = container(id.name, image, status.labels, filter);
     metadata.started_at = time(status.started_at);
     metadata.restart_count = Some(id.attempt.into());
-    let exited_at = if state == ContainerState::Exited { time(status.finished_at) } else { None };
+    let exited_at =
+        if state == ContainerState::ContainerExited { time(status.finished_at) } else { None };
     let exit_status = exited_at.map(|exited_at| ExitStatus {
         exited_at,
         exit_code: Some(status.exit_code.into()),
@@ -75,7 +79,7 @@ pub(super) fn status(status: ContainerStatus, filter: &MetadataFilter) -> Inspec
 
 /// A container of containerd's own API; `None` for one of CRI, which will know more in a moment.
 pub(super) fn container_outside_cri(
-    container: NativeContainer,
+    container: Container,
     filter: &MetadataFilter,
 ) -> Option<Inspection> {
     if container.labels.contains_key("io.cri-containerd.kind") {
@@ -131,13 +135,13 @@ fn environment_of_spec(json: &[u8]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::messages::ContainerMetadata, *};
+    use super::{super::messages::runtime::v1::ContainerMetadata, *};
 
     #[test]
     fn a_status_becomes_metadata_and_an_exit_status() {
         let message = ContainerStatus {
             metadata: Some(ContainerMetadata { name: "app".to_owned(), attempt: 2 }),
-            state: ContainerState::Exited.into(),
+            state: ContainerState::ContainerExited.into(),
             started_at: 1_700_000_000_000_000_000,
             finished_at: 1_700_000_001_000_000_000,
             exit_code: 137,
