@@ -8,12 +8,14 @@ pub use tare_model as model;
 
 pub mod clock;
 pub mod recurring;
+mod small_files;
 pub mod timing;
 
 pub mod kernel;
 
 pub mod cgroup;
 pub mod devices;
+pub mod parsers;
 
 pub mod families;
 
