@@ -11,11 +11,9 @@ use std::{
 };
 
 use nix::sys::statfs::{self, FsType};
+use tare_parsers::io::Device;
 
-use crate::{
-    cgroup::Device,
-    small_files::{read_number, read_text},
-};
+use crate::small_files::{read_number, read_text};
 
 /// A block device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

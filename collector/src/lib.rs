@@ -15,7 +15,6 @@ pub mod kernel;
 
 pub mod cgroup;
 pub mod devices;
-pub mod parsers;
 
 pub mod families;
 

@@ -1,6 +1,6 @@
 //! `/proc/loadavg` and `/proc/uptime`.
 
-use tare_parsers::{
+use crate::{
     pressure::hundredths,
     text::{number, words},
 };

@@ -9,22 +9,23 @@ mod root;
 
 use std::{path::Path, time::Instant};
 
+use tare_parsers::{
+    loadavg::{parse_loadavg, parse_uptime},
+    meminfo::parse_meminfo,
+    pressure::Pressures,
+    proc_stat::parse_stat,
+};
+pub use tare_parsers::{meminfo::HostMemory, proc_stat::CpuTimes};
+
 pub use self::{
     cpus::Processors,
-    disks::Disk,
     facts::{HostFacts, Identity},
-    network_devices::NetworkDevice,
-    numa::{HugePages, NumaNode},
     root::HostRoot,
 };
-pub use crate::parsers::{meminfo::HostMemory, proc_stat::CpuTimes};
 use crate::{
-    cgroup::{KeptFile, PressureFiles, Pressures, ReadError, cpu::clock_ticks},
-    parsers::{
-        loadavg::{parse_loadavg, parse_uptime},
-        meminfo::parse_meminfo,
-        proc_stat::parse_stat,
-    },
+    cgroup::{KeptFile, ReadError},
+    clock::clock_ticks,
+    families::{cadence::PRESSURE_INTERVAL, pressure::PressureFiles},
 };
 
 /// Usage of the host at one instant. `None` is unknown.
@@ -61,6 +62,8 @@ pub struct HostFiles {
     loadavg: Option<KeptFile>,
     uptime: Option<KeptFile>,
     pressure: Option<PressureFiles>,
+    pressures: Pressures,
+    pressures_read_at: Option<Instant>,
     clock_ticks: u64,
     /// The CPU times of the last reading.
     published: CpuTimes,
@@ -80,6 +83,8 @@ impl HostFiles {
             loadavg: open("loadavg")?,
             uptime: open("uptime")?,
             pressure: PressureFiles::open_host(proc_root),
+            pressures: Pressures::default(),
+            pressures_read_at: None,
             clock_ticks: clock_ticks(),
             published: CpuTimes::default(),
         })
@@ -111,8 +116,12 @@ impl HostFiles {
         if let Some(file) = &self.uptime {
             usage.uptime_hundredths = parse_uptime(file.read(buffer)?);
         }
-        if let Some(files) = &mut self.pressure {
-            usage.pressures = files.read_pressures(Instant::now(), buffer)?;
+        if let Some(files) = &self.pressure {
+            if self.pressures_read_at.is_none_or(|at| at.elapsed() >= PRESSURE_INTERVAL) {
+                self.pressures = files.read_all(buffer)?;
+                self.pressures_read_at = Some(Instant::now());
+            }
+            usage.pressures = self.pressures;
         }
         Ok(usage)
     }

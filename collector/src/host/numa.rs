@@ -74,7 +74,8 @@ mod tests {
             read_numa_nodes(sys.path()),
             [node(2, "0-3", Some(1 << 20)), node(10, "", None)]
         );
-        let pages = |size_bytes, total, free| HostHugePages { size_bytes, total: Some(total), free };
+        let pages =
+            |size_bytes, total, free| HostHugePages { size_bytes, total: Some(total), free };
         assert_eq!(
             read_huge_pages(sys.path()),
             [pages(2 << 20, 8, Some(3)), pages(1 << 30, 1, None)]

@@ -5,10 +5,9 @@
 
 use std::path::Path;
 
-use crate::{
-    cgroup::{KeptFile, ReadError},
-    parsers::diskstats::{DiskTotals, parse_diskstats},
-};
+use tare_parsers::diskstats::{DiskTotals, parse_diskstats};
+
+use crate::cgroup::{KeptFile, ReadError};
 
 /// A line has a name of at most 31 bytes and 20 numbers (`block/genhd.c`, `diskstats_show`).
 const LINE_BYTES_MAX: usize = 512;

@@ -3,8 +3,9 @@
 mod diskstats;
 mod retransmits;
 
+pub use tare_parsers::diskstats::{Completed, DiskTotals};
+
 pub use self::{
     diskstats::Diskstats,
     retransmits::{Rounding, read_retransmits},
 };
-pub use crate::parsers::diskstats::{Completed, DiskTotals};

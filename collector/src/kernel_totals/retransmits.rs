@@ -2,12 +2,11 @@
 
 use std::{fs, path::Path};
 
-use tare_parsers::text::{lines, number, words};
+use tare_parsers::net_snmp::parse_retransmits;
 
 use crate::{
     cgroup::{ReadError, error::is_gone},
     network::{NamespaceId, namespace_of},
-    parsers::net_snmp::parse_retransmits,
 };
 
 /// In which direction the count may be wrong, because the two files are not read at once.

@@ -7,33 +7,32 @@
 
 use std::{fs::File, os::fd::AsRawFd as _};
 
-use crate::{
-    network::route_socket::{Completeness, RouteSocket},
-    parsers::rtnetlink::{
-        LinkCounters, NLM_F_DUMP, RTM_GETLINK, RTM_GETNSID, RTM_GETSTATS, getlink_body,
-        getnsid_body, getstats_body, parse_link_counters, parse_nsid, parse_veth_peer,
-    },
+use tare_parsers::rtnetlink::{
+    LinkCounters, NLM_F_DUMP, RTM_GETLINK, RTM_GETNSID, RTM_GETSTATS, getlink_body, getnsid_body,
+    getstats_body, parse_link_counters, parse_nsid, parse_veth_peer,
 };
+
+use crate::network::route_socket::{Completeness, RouteSocket};
 
 /// The nsid of a network namespace: the number by which our own namespace refers to it
 /// (`net/core/net_namespace.c`). It does not change while both exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Nsid(i32);
+pub(super) struct Nsid(i32);
 
 /// The sum over all veth pairs between our own network namespace and another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PeerCounters {
+pub(super) struct PeerCounters {
     /// How many pairs there are.
-    pub pairs: usize,
+    pub(super) pairs: usize,
     /// Their counters, from the view of the other namespace.
-    pub counters: LinkCounters,
+    pub(super) counters: LinkCounters,
 }
 
 /// The links of our own network namespace.
 ///
 /// After an error of netlink no link is known until the next dump.
 #[derive(Debug, Default)]
-pub struct HostLinks {
+pub(super) struct HostLinks {
     socket: Option<RouteSocket>,
     /// The counters of each link at the last dump, sorted by index.
     counters: Vec<(u32, LinkCounters)>,
@@ -49,7 +48,7 @@ impl HostLinks {
     /// last [`HostLinks::dump_peers`].
     ///
     /// It allocates only when there are more links than ever before.
-    pub fn dump_counters(&mut self) -> bool {
+    pub(super) fn dump_counters(&mut self) -> bool {
         self.counters.clear();
         let Self { socket, counters, .. } = self;
         let dumped = with_socket(socket, |socket| {
@@ -65,7 +64,7 @@ impl HostLinks {
     }
 
     /// Dumps all links to learn which are veth devices and in which namespaces their peers are.
-    pub fn dump_peers(&mut self) {
+    pub(super) fn dump_peers(&mut self) {
         self.peers.clear();
         let Self { socket, peers, .. } = self;
         let dumped = with_socket(socket, |socket| {
@@ -88,13 +87,13 @@ impl HostLinks {
     }
 
     /// Forgets all counters, so that none is known until the next dump.
-    pub fn forget_counters(&mut self) {
+    pub(super) fn forget_counters(&mut self) {
         self.counters.clear();
     }
 
     /// The nsid of a namespace, from its open `/proc/PID/ns/net`. `None` if it has none. Then no
     /// link of the last [`HostLinks::dump_peers`] has its peer there.
-    pub fn nsid(&mut self, namespace: &File) -> Option<Nsid> {
+    pub(super) fn nsid(&mut self, namespace: &File) -> Option<Nsid> {
         let descriptor = u32::try_from(namespace.as_raw_fd()).ok()?;
         let mut nsid = None;
         let socket = self.socket.as_mut()?;
@@ -105,13 +104,13 @@ impl HostLinks {
     }
 
     /// Whether a namespace has veth devices whose peers are here.
-    pub fn has_peers_in(&self, nsid: Nsid) -> bool {
+    pub(super) fn has_peers_in(&self, nsid: Nsid) -> bool {
         !self.peers_in(nsid).is_empty()
     }
 
     /// The counters of all veth pairs into a namespace at the last dump. `None` if there are no
     /// pairs, or the counters of one are unknown.
-    pub fn peer_counters(&self, nsid: Nsid) -> Option<PeerCounters> {
+    pub(super) fn peer_counters(&self, nsid: Nsid) -> Option<PeerCounters> {
         let peers = self.peers_in(nsid);
         let mut sum = LinkCounters::default();
         for (_, index) in peers {

@@ -16,5 +16,7 @@ mod host_links;
 mod namespaces;
 mod route_socket;
 
-pub use self::namespaces::{NamespaceId, Namespaces, namespace_of};
-pub use crate::parsers::net_dev::{InterfaceCounters, Interfaces};
+pub use tare_model::NamespaceId;
+pub use tare_parsers::net_dev::{InterfaceCounters, Interfaces};
+
+pub use self::namespaces::{Namespaces, namespace_of};

@@ -9,13 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tare_model::NamespaceId;
+use tare_parsers::{
+    net_dev::{Interfaces, parse_net_dev},
+    rtnetlink::LinkCounters,
+};
+
 use crate::{
     cgroup::{KeptFile, ReadError, error::is_gone},
     network::host_links::{HostLinks, Nsid, PeerCounters},
-    parsers::{
-        net_dev::{Interfaces, parse_net_dev},
-        rtnetlink::LinkCounters,
-    },
 };
 
 /// The longest time that a reading is reused. The host's links show neither drops and errors of
@@ -28,13 +30,6 @@ const NAMESPACES_MIN: usize = 3;
 /// A line has a name of at most 15 bytes and 16 padded numbers (`net/core/net-procfs.c`,
 /// `dev_seq_printf_stats`). The kernel writes the two header lines as one record.
 const LINE_BYTES_MAX: usize = 512;
-
-/// A network namespace, identified by the inode number of `/proc/PID/ns/net`.
-///
-/// The kernel reuses the number only after the namespace is gone. A namespace stays while its
-/// `/proc/PID/net/dev` is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NamespaceId(pub u64);
 
 /// The network namespaces of running containers.
 ///
@@ -298,8 +293,9 @@ pub fn namespace_of(proc_root: &Path, pid: u32) -> Result<Option<NamespaceId>, R
 mod tests {
     use std::process::{self, Command};
 
+    use tare_parsers::net_dev::InterfaceCounters;
+
     use super::*;
-    use crate::parsers::net_dev::InterfaceCounters;
 
     const ID: NamespaceId = NamespaceId(4_026_532_000);
 

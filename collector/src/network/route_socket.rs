@@ -9,8 +9,7 @@ use nix::{
         send, socket,
     },
 };
-
-use crate::parsers::rtnetlink::{Message, Role, messages, write_request};
+use tare_parsers::rtnetlink::{Message, Role, messages, write_request};
 
 /// The longest datagram of a dump (`net/netlink/af_netlink.c`, `netlink_dump`). Only messages about
 /// virtual functions are longer, which are not requested.
@@ -18,7 +17,7 @@ const BUFFER_BYTES: usize = 32 << 10;
 
 /// An open socket of rtnetlink with its buffers. Requests allocate nothing.
 #[derive(Debug)]
-pub struct RouteSocket {
+pub(super) struct RouteSocket {
     socket: OwnedFd,
     sequence: u32,
     request: Vec<u8>,
@@ -28,7 +27,7 @@ pub struct RouteSocket {
 /// Whether the set of links changed during a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
-pub enum Completeness {
+pub(super) enum Completeness {
     /// It did not change.
     Consistent,
     /// It changed: links may be missing or returned twice.
@@ -41,7 +40,7 @@ impl RouteSocket {
     /// # Errors
     ///
     /// If a seccomp filter forbids netlink sockets, or too many files are open.
-    pub fn open() -> nix::Result<Self> {
+    pub(super) fn open() -> nix::Result<Self> {
         let (family, flags) = (AddressFamily::Netlink, SockFlag::SOCK_CLOEXEC);
         let socket = socket(family, SockType::Raw, flags, SockProtocol::NetlinkRoute)?;
         // A socket that is connected to the kernel receives from the kernel only.
@@ -59,7 +58,7 @@ impl RouteSocket {
     ///
     /// If the kernel refuses the request or is short of memory. `on_message` may then have been
     /// called for a part of the answer.
-    pub fn request(
+    pub(super) fn request(
         &mut self,
         kind: u16,
         flags: u16,
@@ -102,10 +101,11 @@ fn receive<'b>(socket: &OwnedFd, buffer: &'b mut [u8]) -> nix::Result<&'b [u8]> 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use crate::parsers::rtnetlink::{
+    use tare_parsers::rtnetlink::{
         NLM_F_DUMP, RTM_GETNSID, RTM_GETSTATS, getnsid_body, getstats_body, parse_link_counters,
     };
+
+    use super::*;
 
     #[test]
     fn a_dump_returns_every_link_of_this_namespace() {
