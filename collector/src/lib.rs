@@ -9,6 +9,7 @@ pub use tare_model as model;
 pub mod clock;
 pub mod reason;
 pub mod recurring;
+mod small_files;
 pub mod timing;
 
 pub mod kernel;

@@ -212,7 +212,7 @@ impl Pair<'_> {
             settings: &usage.readings.settings,
             pressure: usage.readings.pressure.memory,
             oom_kill: usage.oom_kill.as_ref(),
-            host_bytes: self.newer.host.memory_bytes,
+            host_bytes: self.newer.host.memory.total_bytes,
         };
         memory::report(inputs, |at| self.newer.time_of(at))
     }

@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn the_host_is_the_same_without_rows() {
-        let host = HostUsage { memory_bytes: Some(7), ..HostUsage::default() };
+        let memory = HostMemory { total_bytes: Some(7), ..HostMemory::default() };
+        let host = HostUsage { memory, ..HostUsage::default() };
         let sample = Sample { host, usages: vec![Usage::of_path(1, "/a")], ..Sample::empty() };
         let (receipts, facts) = (Receipts::new(0, Duration::ZERO), HostFacts::default());
         let draft = |extent| build(extent, None, &sample, &receipts, &facts, "v2", BTreeMap::new());

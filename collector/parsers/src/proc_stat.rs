@@ -1,13 +1,27 @@
-//! CPU time of the host.
+//! `/proc/stat`.
 
-use tare_parsers::{
+use crate::{
     cpu::ticks_to_nanoseconds,
     text::{lines, number, words},
 };
 
-use crate::host::HostUsage;
+/// CPU times, CPU count and boot time of the host. `None` is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ProcStat {
+    /// CPU time of all CPUs since boot, idle included: the sum of the first seven numbers of the
+    /// `cpu` line. Guest time is part of user time there. It equals Docker's `system_cpu_usage`.
+    pub system_nanoseconds: Option<u64>,
+    /// The same sum without idle and iowait.
+    pub busy_nanoseconds: Option<u64>,
+    /// CPU time of all CPUs since boot by mode.
+    pub cpu: CpuTimes,
+    /// CPUs that are online.
+    pub online_cpus: Option<u32>,
+    /// Boot time in seconds since 1970, by the wall clock at the time of the read.
+    pub boot_time_seconds: Option<u64>,
+}
 
-/// CPU time of all CPUs since boot by what it was spent on; `None` is unknown.
+/// CPU time of all CPUs since boot by mode. `None` is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct CpuTimes {
@@ -22,13 +36,15 @@ pub struct CpuTimes {
     pub iowait_nanoseconds: Option<u64>,
     pub irq_nanoseconds: Option<u64>,
     pub softirq_nanoseconds: Option<u64>,
-    /// Taken by the hypervisor for others.
+    /// Taken by the hypervisor for other virtual machines.
     pub steal_nanoseconds: Option<u64>,
 }
 
 impl CpuTimes {
-    /// Raises what fell below an earlier reading, as idle and iowait do when the kernel corrects
-    /// its guess of who waited (`kernel/time/tick-sched.c`, `get_cpu_iowait_time_us`).
+    /// Raises times that are lower than in an earlier reading.
+    ///
+    /// Idle and iowait fall when the kernel moves time from one to the other
+    /// (`kernel/time/tick-sched.c`, `get_cpu_iowait_time_us`).
     pub fn never_below(&mut self, earlier: &Self) {
         let earlier = *earlier;
         for (now, earlier) in self.fields().into_iter().zip({ earlier }.fields()) {
@@ -36,7 +52,7 @@ impl CpuTimes {
         }
     }
 
-    /// In the order of `/proc/stat`.
+    /// The fields in the order of the `cpu` line.
     fn fields(&mut self) -> [&mut Option<u64>; 8] {
         [
             &mut self.user_nanoseconds,
@@ -51,9 +67,10 @@ impl CpuTimes {
     }
 }
 
-/// Reads CPU time, the number of CPUs and the time of boot from a `/proc/stat`
-/// (`fs/proc/stat.c`, `show_stat`).
-pub fn parse_stat(text: &[u8], clock_ticks: u64, usage: &mut HostUsage) {
+/// Parses `/proc/stat` (`fs/proc/stat.c`, `show_stat`). `clock_ticks` is `sysconf(_SC_CLK_TCK)`,
+/// the unit of its CPU times.
+pub fn parse_stat(text: &[u8], clock_ticks: u64) -> ProcStat {
+    let mut stat = ProcStat::default();
     let mut cpus = 0;
     let mut lines = lines(text);
     // The lines of the CPUs come first.
@@ -65,18 +82,19 @@ pub fn parse_stat(text: &[u8], clock_ticks: u64, usage: &mut HostUsage) {
         }
         let time = |ticks| ticks_to_nanoseconds(ticks, clock_ticks);
         let (all, busy) = sums_of_ticks(line).unzip();
-        (usage.system_nanoseconds, usage.busy_nanoseconds) = (all.map(time), busy.map(time));
-        for (field, word) in usage.cpu.fields().into_iter().zip(words(line)) {
+        (stat.system_nanoseconds, stat.busy_nanoseconds) = (all.map(time), busy.map(time));
+        for (field, word) in stat.cpu.fields().into_iter().zip(words(line)) {
             *field = number(word).map(time);
         }
     }
-    usage.online_cpus = Some(cpus).filter(|cpus| *cpus > 0);
+    stat.online_cpus = Some(cpus).filter(|cpus| *cpus > 0);
     let boot = lines.find_map(|line| line.strip_prefix(b"btime "));
-    usage.boot_time_seconds = boot.and_then(number);
+    stat.boot_time_seconds = boot.and_then(number);
+    stat
 }
 
-/// User, nice, system, idle, iowait, irq and softirq, as Docker adds them up; and the same without
-/// idle and iowait.
+/// The sum of user, nice, system, idle, iowait, irq and softirq, as Docker adds them up, and the
+/// same without idle and iowait.
 fn sums_of_ticks(fields: &[u8]) -> Option<(u64, u64)> {
     const IDLE: usize = 3;
     const IOWAIT: usize = 4;
@@ -101,24 +119,22 @@ mod tests {
 
     #[test]
     fn system_time_is_the_first_seven_fields() {
-        let mut usage = HostUsage::default();
-        parse_stat(STAT, 100, &mut usage);
+        let stat = parse_stat(STAT, 100);
         let ticks = 16961 + 4816 + 137_145 + 318 + 55;
-        assert_eq!(usage.system_nanoseconds, Some(ticks * 10_000_000));
-        assert_eq!(usage.busy_nanoseconds, Some((16961 + 4816 + 55) * 10_000_000));
-        assert_eq!(usage.online_cpus, Some(2));
-        assert_eq!(usage.boot_time_seconds, Some(1_795_251_155));
-        assert_eq!(usage.cpu.iowait_nanoseconds, Some(3_180_000_000));
-        assert_eq!(usage.cpu.steal_nanoseconds, Some(220_000_000));
+        assert_eq!(stat.system_nanoseconds, Some(ticks * 10_000_000));
+        assert_eq!(stat.busy_nanoseconds, Some((16961 + 4816 + 55) * 10_000_000));
+        assert_eq!(stat.online_cpus, Some(2));
+        assert_eq!(stat.boot_time_seconds, Some(1_795_251_155));
+        assert_eq!(stat.cpu.iowait_nanoseconds, Some(3_180_000_000));
+        assert_eq!(stat.cpu.steal_nanoseconds, Some(220_000_000));
     }
 
     #[test]
     fn a_line_that_is_too_short_is_unknown() {
-        let mut usage = HostUsage::default();
-        parse_stat(b"cpu  1 2 3\nintr 1\ncpu0 1\n", 100, &mut usage);
-        assert_eq!((usage.system_nanoseconds, usage.online_cpus), (None, None));
-        assert_eq!(usage.cpu.system_nanoseconds, Some(30_000_000));
-        assert_eq!((usage.cpu.idle_nanoseconds, usage.boot_time_seconds), (None, None));
+        let stat = parse_stat(b"cpu  1 2 3\nintr 1\ncpu0 1\n", 100);
+        assert_eq!((stat.system_nanoseconds, stat.online_cpus), (None, None));
+        assert_eq!(stat.cpu.system_nanoseconds, Some(30_000_000));
+        assert_eq!((stat.cpu.idle_nanoseconds, stat.boot_time_seconds), (None, None));
     }
 
     #[test]
@@ -135,10 +151,9 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_taken(text: Vec<u8>, ticks: u64) {
-            let mut usage = HostUsage::default();
-            parse_stat(&text, ticks, &mut usage);
-            parse_stat(format!("cpu  {ticks} {ticks} 1 1 1 1 1\n").as_bytes(), 1, &mut usage);
+        fn any_bytes_are_accepted(text: Vec<u8>, ticks: u64) {
+            parse_stat(&text, ticks);
+            parse_stat(format!("cpu  {ticks} {ticks} 1 1 1 1 1\n").as_bytes(), 1);
         }
     }
 }

@@ -1,19 +1,22 @@
-//! Load averages and uptime.
+//! `/proc/loadavg` and `/proc/uptime`.
 
-use tare_parsers::{
+use crate::{
     pressure::hundredths,
     text::{number, words},
 };
 
-/// Reads the three averages of a `/proc/loadavg`, which have two decimals (`fs/proc/loadavg.c`).
+/// Parses the load averages over 1, 5 and 15 minutes in `/proc/loadavg`, in hundredths of tasks.
+///
+/// The kernel prints two decimals (`fs/proc/loadavg.c`, `loadavg_proc_show`). `None` if one of the
+/// three is missing or has another form.
 pub fn parse_loadavg(text: &[u8]) -> Option<[u64; 3]> {
     let mut averages = words(text).map(hundredths);
     let mut next = || averages.next().flatten();
     Some([next()?, next()?, next()?])
 }
 
-/// Reads the first number of a `/proc/uptime`, in hundredths of seconds since boot, sleep included
-/// (`fs/proc/uptime.c`).
+/// Parses the uptime in `/proc/uptime`, in hundredths of seconds since boot, suspend included
+/// (`fs/proc/uptime.c`, `uptime_proc_show`).
 pub fn parse_uptime(text: &[u8]) -> Option<u64> {
     let (whole, [point, tenths, hundredths]) = words(text).next()?.split_last_chunk()?;
     let decimals = number(&[*tenths, *hundredths]).filter(|_| *point == b'.')?;
@@ -44,7 +47,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_bytes_are_taken(text: Vec<u8>, value: u64) {
+        fn any_bytes_are_accepted(text: Vec<u8>, value: u64) {
             parse_loadavg(&text);
             parse_uptime(&text);
             parse_uptime(format!("{value}.00").as_bytes());

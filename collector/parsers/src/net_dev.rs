@@ -1,26 +1,43 @@
-//! The table of network devices in `/proc/PID/net/dev`.
+//! `/proc/PID/net/dev`.
 
 use std::str;
 
-use tare_model::Interface as InterfaceCounters;
+use serde::{Deserialize, Serialize};
 
-use crate::network::rtnetlink::Traffic;
-use tare_parsers::text::{lines, number, words};
+use crate::text::{lines, number, words};
 
-/// A line has a name of at most 15 bytes and 16 numbers, each wide and with a space
-/// (`net/core/net-procfs.c`, `dev_seq_printf_stats`), and the two lines of the head are written as
-/// one record.
-pub const LINE_BYTES_MAX: usize = 512;
-
-/// The devices of a namespace by name, without `lo`.
+/// The counters of the network devices of a namespace by name, without `lo`.
 pub type Interfaces = Vec<(String, InterfaceCounters)>;
 
-/// The numbers of a line up to the last one that is used.
+/// How many numbers of a line are parsed.
 const FIELDS: usize = 12;
 
-/// Reads the text of a `/proc/PID/net/dev` into `out`, which keeps its memory.
+/// Counters of a network device since it was made, from the view of its namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct InterfaceCounters {
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Packets received.
+    pub rx_packets: u64,
+    /// Bad packets received.
+    pub rx_errors: u64,
+    /// Packets dropped on receipt, including `rx_missed_errors` (`net/core/net-procfs.c`,
+    /// `dev_seq_printf_stats`).
+    pub rx_dropped: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// Packets sent.
+    pub tx_packets: u64,
+    /// Failures to send.
+    pub tx_errors: u64,
+    /// Packets dropped before they were sent.
+    pub tx_dropped: u64,
+}
+
+/// Parses `/proc/PID/net/dev` into `out`, whose memory is reused. `lo` is left out.
 ///
-/// `lo` is left out. The name ends at the colon, and old kernels leave no space behind it.
+/// A name ends at the colon. There may be no space after it.
 pub fn parse_net_dev(text: &[u8], out: &mut Interfaces) {
     let mut length = 0;
     for (name, counters) in lines(text).filter_map(parse_line).filter(|(name, _)| *name != "lo") {
@@ -37,17 +54,6 @@ pub fn parse_net_dev(text: &[u8], out: &mut Interfaces) {
         length += 1;
     }
     out.truncate(length);
-}
-
-/// What these devices carried together.
-pub fn carried(interfaces: &[(String, InterfaceCounters)]) -> Traffic {
-    let each = interfaces.iter().map(|(_, counters)| Traffic {
-        rx_bytes: counters.rx_bytes,
-        rx_packets: counters.rx_packets,
-        tx_bytes: counters.tx_bytes,
-        tx_packets: counters.tx_packets,
-    });
-    each.fold(Traffic::default(), Traffic::plus)
 }
 
 fn parse_line(line: &[u8]) -> Option<(&str, InterfaceCounters)> {
@@ -142,12 +148,12 @@ Inter-|   Receive                                                |  Transmit
 
     proptest! {
         #[test]
-        fn any_bytes_are_taken(text: Vec<u8>) {
+        fn any_bytes_are_accepted(text: Vec<u8>) {
             parse_net_dev(&text, &mut vec![("eth0".to_owned(), InterfaceCounters::default())]);
         }
 
         #[test]
-        fn any_numbers_are_taken(text in "([a-z]{0,3}:| |[0-9]{1,21}|\n|\\|)*") {
+        fn any_numbers_are_accepted(text in "([a-z]{0,3}:| |[0-9]{1,21}|\n|\\|)*") {
             parse(&text);
         }
     }

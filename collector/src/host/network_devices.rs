@@ -1,58 +1,62 @@
-//! Network devices of the host.
+//! Network devices of the host and what they are.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, path::Path};
 
 use tare_model::NetworkDevice;
 
-use crate::host::facts::{names, number, text};
+use crate::small_files::{entry_names, read_number, read_text};
 
-/// More network devices than this are not listed.
-const MAX_DEVICES: usize = 4096;
+/// Network devices beyond this number are not listed.
+const DEVICES_MAX: usize = 4096;
 
-/// The network devices of a `/sys` by name. `/sys` shows those of the network namespace that it
-/// was mounted in.
+/// Reads the network devices of a `/sys` by name, without `lo` and veth devices whose peer is in
+/// another network namespace. `/sys` shows the devices of the network namespace in which it was
+/// mounted.
 pub(super) fn read(sys_root: &Path) -> BTreeMap<String, NetworkDevice> {
     let root = sys_root.join("class/net");
-    let listed = names(&root).filter(|name| !is_left_out(&root.join(name))).take(MAX_DEVICES);
+    let listed = entry_names(&root).filter(|name| !is_left_out(&root.join(name))).take(DEVICES_MAX);
     listed.map(|name| (name.clone(), device(&root.join(name)))).collect()
 }
 
-fn device(place: &Path) -> NetworkDevice {
+fn device(directory: &Path) -> NetworkDevice {
     const MEGABIT: u64 = 1_000_000;
-    // Asked for its speed, a device that is down answers with an error, a virtual one with -1.
-    let megabits = number(&place.join("speed")).filter(|speed| *speed != u64::from(u32::MAX));
+    // Reading `speed` fails for a device that is down, and gives -1 for a virtual one.
+    let megabits =
+        read_number(&directory.join("speed")).filter(|speed| *speed != u64::from(u32::MAX));
     NetworkDevice {
-        mac: text(&place.join("address")),
-        mtu_bytes: number(&place.join("mtu")),
+        mac: read_text(&directory.join("address")),
+        mtu_bytes: read_number(&directory.join("mtu")),
         speed_bits_per_second: megabits.and_then(|speed| speed.checked_mul(MEGABIT)),
-        state: text(&place.join("operstate")),
-        physical: place.join("device").exists(),
+        state: read_text(&directory.join("operstate")),
+        physical: directory.join("device").exists(),
     }
 }
 
-/// The loopback device, and devices that stand for another one which is not here: the ends of a
-/// veth pair that leads into a container.
-fn is_left_out(place: &Path) -> bool {
+/// Whether a device is the loopback, or is linked to a device of another network namespace, as a
+/// veth device whose peer is in a container.
+fn is_left_out(directory: &Path) -> bool {
     const LOOPBACK: u64 = 772; // ARPHRD_LOOPBACK
-    if number(&place.join("type")) == Some(LOOPBACK) {
+    if read_number(&directory.join("type")) == Some(LOOPBACK) {
         return true;
     }
-    let (own, other) = (number(&place.join("ifindex")), number(&place.join("iflink")));
-    own != other && other.is_some() && !stands_on_another(place)
+    let (own, other) =
+        (read_number(&directory.join("ifindex")), read_number(&directory.join("iflink")));
+    own != other && other.is_some() && !has_lower_device(directory)
 }
 
-/// Whether a device stands on one of the same namespace, as a VLAN does.
-fn stands_on_another(place: &Path) -> bool {
-    let mut entries = fs::read_dir(place).into_iter().flatten().flatten();
-    entries.any(|entry| entry.file_name().to_string_lossy().starts_with("lower_"))
+/// Whether a device has a lower device in the same namespace, as a VLAN does.
+fn has_lower_device(directory: &Path) -> bool {
+    entry_names(directory).any(|name| name.starts_with("lower_"))
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]
-    fn ends_of_pairs_and_the_loopback_are_left_out() {
+    fn the_loopback_and_veths_with_a_peer_elsewhere_are_left_out() {
         let sys = tempfile::tempdir().unwrap();
         let file = |name: &str, text: &str| {
             let path = sys.path().join("class/net").join(name);

@@ -1,8 +1,8 @@
-//! What it costs to tell what the devices of many network namespaces carried, as in `docs/cost.md`.
+//! The time to read the counters of the devices of many network namespaces, for `docs/cost.md`.
 //!
-//! `interface_cost NAMESPACES BUSY ROUNDS` makes so many namespaces, each with a veth pair to our
-//! own, and lets so many of them send a packet before each round. It needs root and `ip`;
-//! everything that it makes goes when it ends.
+//! `cargo bench -p tare --bench interface_cost -- NAMESPACES BUSY ROUNDS` creates `NAMESPACES`
+//! network namespaces with a veth pair to our own, and `BUSY` of them send a packet before each
+//! round. It needs root and `ip`. The namespaces are gone when it ends.
 
 use std::io::ErrorKind;
 use std::net::UdpSocket;
@@ -18,10 +18,10 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::gettid;
 use tare::network::{NamespaceId, Namespaces};
 
-/// Rounds before those that are measured: the pairs are described, and readings settle.
+/// Rounds before those that are measured: the peers become known, and readings settle.
 const FIRST_ROUNDS: usize = 4;
 
-/// Between rounds, so that packets are counted.
+/// Pause before each round, so that packets are counted.
 const PAUSE: Duration = Duration::from_millis(20);
 
 fn main() -> Result<()> {
@@ -30,13 +30,13 @@ fn main() -> Result<()> {
     let (mut ids, mut senders) = (Vec::new(), Vec::new());
     for number in 0..namespaces {
         let ((sender, send), (ready, joined)) = (channel(), channel());
-        thread::spawn(move || live(number, &ready, &send));
+        thread::spawn(move || send_packets(number, &ready, &send));
         let thread = joined.recv().context("a thread ended")??;
         ids.push(all.track(thread)?.context("a namespace ended")?);
         senders.push(sender);
-        let outer = outer_end(number);
-        be_silent(&outer)?;
-        ip(&format!("link set {outer} up"))?;
+        let peer = peer_name(number);
+        disable_ipv6(&peer)?;
+        ip(&format!("link set {peer} up"))?;
     }
     let (mut read, mut latest) = (Vec::new(), Vec::new());
     for round in 0..FIRST_ROUNDS + 2 * rounds {
@@ -44,7 +44,7 @@ fn main() -> Result<()> {
             sender.send(()).context("a namespace ended")?;
         }
         thread::sleep(PAUSE);
-        // In turns, for the second would find warm caches.
+        // Alternately: the second of two readings would find warm caches.
         if round < FIRST_ROUNDS {
             sample(&mut all, &ids)?;
         } else if round % 2 == 0 {
@@ -54,8 +54,8 @@ fn main() -> Result<()> {
         }
     }
     println!("{namespaces} namespaces, {busy} busy: medians of {rounds} rounds");
-    println!("all read:          {:>8.1} µs", median_microseconds(read));
-    println!("the changed ones:  {:>8.1} µs", median_microseconds(latest));
+    println!("all read:       {:>8.1} µs", median_microseconds(read));
+    println!("changed read:   {:>8.1} µs", median_microseconds(latest));
     Ok(())
 }
 
@@ -65,15 +65,19 @@ fn median_microseconds(mut times: Vec<Duration>) -> f64 {
 }
 
 fn arguments() -> Result<[usize; 3]> {
-    let words: Vec<String> = env::args().skip(1).collect();
+    // Cargo adds `--bench`.
+    let words: Vec<String> = env::args().skip(1).filter(|word| word != "--bench").collect();
     let numbers: Result<Vec<usize>, _> = words.iter().map(|word| word.parse()).collect();
     let numbers = numbers.ok().and_then(|numbers| <[usize; 3]>::try_from(numbers).ok());
-    let numbers = numbers.context("give the numbers of NAMESPACES, BUSY and ROUNDS")?;
-    ensure!(numbers[1] <= numbers[0] && numbers[2] > 0, "too many are busy, or there is no round");
+    let numbers = numbers.context("usage: interface_cost NAMESPACES BUSY ROUNDS")?;
+    ensure!(
+        numbers[1] <= numbers[0] && numbers[2] > 0,
+        "BUSY must not exceed NAMESPACES, and ROUNDS must not be 0"
+    );
     Ok(numbers)
 }
 
-/// Every namespace's own table.
+/// Reads the table of every namespace.
 fn read_all(all: &Namespaces, ids: &[NamespaceId]) -> Result<Duration> {
     let mut buffer = vec![0; 1 << 16];
     let started = Instant::now();
@@ -83,7 +87,7 @@ fn read_all(all: &Namespaces, ids: &[NamespaceId]) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
-/// What `tare` does for network devices in a sample.
+/// Reads the counters as a sample does.
 fn sample(all: &mut Namespaces, ids: &[NamespaceId]) -> Result<Duration> {
     let mut buffer = vec![0; 1 << 16];
     let started = Instant::now();
@@ -94,9 +98,9 @@ fn sample(all: &mut Namespaces, ids: &[NamespaceId]) -> Result<Duration> {
     Ok(started.elapsed())
 }
 
-/// A thread in a network namespace of its own, which sends a packet when it is told to.
-fn live(number: usize, ready: &Sender<Result<u32>>, send: &Receiver<()>) {
-    let socket = match arrange(number) {
+/// Runs in a thread with its own network namespace, and sends a packet on each message of `send`.
+fn send_packets(number: usize, ready: &Sender<Result<u32>>, send: &Receiver<()>) {
+    let socket = match create_namespace(number) {
         Ok(socket) => socket,
         Err(error) => return drop(ready.send(Err(error))),
     };
@@ -111,11 +115,11 @@ fn live(number: usize, ready: &Sender<Result<u32>>, send: &Receiver<()>) {
     }
 }
 
-fn arrange(number: usize) -> Result<UdpSocket> {
+fn create_namespace(number: usize) -> Result<UdpSocket> {
     unshare(CloneFlags::CLONE_NEWNET).context("a network namespace")?;
-    be_silent("default")?;
-    let (outer, own) = (outer_end(number), process::id());
-    ip(&format!("link add eth0 type veth peer name {outer} netns {own}"))?;
+    disable_ipv6("default")?;
+    let (peer, own) = (peer_name(number), process::id());
+    ip(&format!("link add eth0 type veth peer name {peer} netns {own}"))?;
     ip("link set eth0 up")?;
     ip("address add 192.0.2.1/24 brd + dev eth0")?;
     let socket = UdpSocket::bind("0.0.0.0:0").context("a socket")?;
@@ -124,12 +128,12 @@ fn arrange(number: usize) -> Result<UdpSocket> {
     Ok(socket)
 }
 
-fn outer_end(number: usize) -> String {
+fn peer_name(number: usize) -> String {
     format!("t{}.{number}", process::id())
 }
 
-/// Keeps the kernel from sending over IPv6 by itself, which would be traffic too.
-fn be_silent(device: &str) -> Result<()> {
+/// Keeps the kernel from sending IPv6 packets of its own.
+fn disable_ipv6(device: &str) -> Result<()> {
     match fs::write(format!("/proc/sys/net/ipv6/conf/{device}/disable_ipv6"), "1") {
         Err(error) if error.kind() != ErrorKind::NotFound => Err(error).context("IPv6"),
         _ => Ok(()),
