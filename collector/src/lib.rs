@@ -1,8 +1,9 @@
 //! Tare: what every container on a Linux host uses, at a cost that nobody notices.
 //!
-//! Data flows down this list; a module imports only from those above it. `ARCHITECTURE.md` tells
+//! Data flows down this list: a module imports only from modules above it. `ARCHITECTURE.md` says
 //! what each of them must not know.
 
+pub mod process;
 pub mod recurring;
 pub mod timing;
 
@@ -46,5 +47,11 @@ pub mod snapshot;
 pub mod stats;
 
 pub mod top;
+
+mod published;
+
+mod server;
+
+mod faces;
 
 pub mod daemon;

@@ -29,7 +29,7 @@ use crate::{
     },
     host::HostFacts,
     kernel::Facts,
-    output::Scope,
+    registry::Follow,
     sources::{Family, Source, Sources, State},
 };
 
@@ -58,7 +58,7 @@ async fn examine(common: &Common) -> Diagnosis {
     // To fail for want of BPF is of no use to someone who asks why there is none.
     let bpf = if common.bpf == Bpf::Require { Bpf::Auto } else { common.bpf };
     let common = &Common { bpf, ..common.clone() };
-    match Collector::start(common, Scope::Containers) {
+    match Collector::start(common, Follow::ContainersOrFallback) {
         Ok(mut collector) => {
             collector.sample();
             collector.settle_names().await;

@@ -38,6 +38,7 @@ use crate::{
         log::Log,
         plan::{Lifecycle, Plan},
     },
+    process,
     timing::{self, timed},
 };
 
@@ -111,7 +112,8 @@ impl Kernel {
             apply(&plan, options, btf)
                 .unwrap_or_else(|error| Self::idle(&Plan::nothing(&reason(&error, TRACING))))
         };
-        give_memory_back();
+        // The kernel's type information took megabytes.
+        process::release_free_memory();
         Self { facts: Some(facts), ..kernel }
     }
 
@@ -141,16 +143,6 @@ impl Kernel {
             log: None,
             ebpf: None,
         }
-    }
-}
-
-/// The kernel's type information takes megabytes and is needed at the start only; glibc would keep
-/// them for later.
-fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: frees what is not in use, which is memory-safe at any time.
-    unsafe {
-        nix::libc::malloc_trim(0);
     }
 }
 

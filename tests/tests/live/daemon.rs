@@ -86,10 +86,10 @@ fn listen(daemon: &TareDaemon) -> Result<std::os::unix::net::UnixStream> {
 
 /// What a stream of events has told so far. It is read at once: others may start any number of
 /// containers meanwhile, and who takes nothing is cut off.
-struct Told(Arc<Mutex<String>>);
+pub(crate) struct Told(Arc<Mutex<String>>);
 
 impl Told {
-    fn by(daemon: &TareDaemon) -> Result<Self> {
+    pub(crate) fn by(daemon: &TareDaemon) -> Result<Self> {
         let mut stream = listen(daemon)?;
         let told = Arc::new(Mutex::new(String::new()));
         let text = Arc::clone(&told);
@@ -104,7 +104,7 @@ impl Told {
     }
 
     /// The events of one name about a container.
-    fn about(&self, container: &Container, name: &str) -> Vec<String> {
+    pub(crate) fn about(&self, container: &Container, name: &str) -> Vec<String> {
         let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (id, name) =
             (format!("\"id\":\"{}\"", container.id()), format!("event: {name}\ndata: "));
