@@ -90,9 +90,12 @@ pub struct Router {
     paths: Vec<(ListenerGroup, &'static str, usize)>,
     index: Vec<(&'static str, &'static str)>,
     tables: HashMap<ListenerGroup, matchit::Router<Vec<usize>>>,
-    sampled: Vec<Box<dyn Fn(&Arc<Published>) -> bool>>,
-    receipts_published: Vec<Box<dyn Fn(&Latest)>>,
+    sampled: Vec<OnSample>,
+    receipts_published: Vec<OnReceipts>,
 }
+
+type OnSample = Box<dyn Fn(&Arc<Published>) -> bool>;
+type OnReceipts = Box<dyn Fn(&Latest)>;
 
 impl Router {
     /// Adds a face.
