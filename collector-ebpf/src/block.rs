@@ -1,6 +1,6 @@
 //! Block I/O, charged to the cgroup that the kernel charges.
 //!
-//! Which disk an I/O is for and whose it is, for the programs below.
+//! This file finds the disk and the cgroup of an I/O, for the programs in its modules.
 
 mod bios;
 mod merges;
@@ -28,7 +28,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// Of a request's `cmd_flags` or a bio's `bi_opf`; nothing for what moves no data of a user.
+    /// By a request's `cmd_flags` or a bio's `bi_opf`; `None` if it moves no data of a user.
     #[inline(always)]
     fn of(flags: u32) -> Option<Self> {
         let operation = flags & OP_MASK;
@@ -46,7 +46,7 @@ impl Kind {
         }
     }
 
-    /// Where a cell counts I/O of this kind.
+    /// The counters of a cell for I/O of this kind.
     #[inline(always)]
     fn requests(self, cell: *mut BlockCell) -> *mut Requests {
         // SAFETY: only addresses are taken.
@@ -60,8 +60,8 @@ impl Kind {
     }
 }
 
-/// Whose request it is and on which disk. A request only merges bios of one blkcg
-/// (`block/blk-merge.c`), so its first bio tells.
+/// The cgroup and the disk of a request. A request has only bios of one blkcg
+/// (`block/blk-merge.c`), so the first one is enough.
 #[inline(always)]
 fn request_key(request: Typed) -> Key {
     let disk = if layout!(request_disk) != ABSENT {

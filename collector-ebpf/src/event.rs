@@ -1,4 +1,4 @@
-//! What happens to cgroups, as small fixed records in the order in which it happened.
+//! Events of cgroups: small records of fixed size, in the order in which the events happened.
 
 /// One event.
 #[repr(C)]
@@ -6,25 +6,26 @@
 pub struct Event {
     /// One of the `EVENT_` constants.
     pub kind: u32,
-    /// `cgroup_root.hierarchy_id` (0 is cgroup2), so that `cgroup_id` is unique.
+    /// `cgroup_root.hierarchy_id` (0 is cgroup2). With it `cgroup_id` is unique.
     pub hierarchy: u32,
     /// Inode of the cgroup's directory.
     pub cgroup_id: u64,
     /// Inode of its parent's directory ([`EVENT_MADE`]).
     pub parent_id: u64,
-    /// `CLOCK_MONOTONIC`.
+    /// `CLOCK_MONOTONIC` (`bpf_ktime_get_ns`).
     pub at_nanoseconds: u64,
-    /// Process that it is about, 0 if none.
+    /// The process that it is about, 0 if there is none.
     pub pid: u32,
-    /// Inode of that process's network namespace, 0 if not told.
+    /// Inode of that process's network namespace ([`EVENT_EXECUTED`]), 0 if unknown.
     pub namespace: u32,
-    /// That process's command ([`EVENT_OOM_KILL`]), ended by a NUL, in memory order.
+    /// That process's command (`task_struct.comm`, [`EVENT_OOM_KILL`]), ended by a NUL, in memory
+    /// order.
     pub command: [u64; 2],
 }
 
 impl Event {
-    /// Writes the record word by word: what the compiler makes of a plain copy calls `memset`,
-    /// and a program may not call functions.
+    /// Writes the record word by word: the compiler would turn a plain copy into a call of
+    /// `memset`, and a program may not call functions.
     ///
     /// # Safety
     ///
@@ -52,34 +53,35 @@ impl Event {
 pub struct Made {
     /// The event.
     pub event: Event,
-    /// Path below the root of the hierarchy; without a NUL it was longer.
+    /// Path below the root of the hierarchy. It has no NUL if the path is longer.
     pub path: [u8; PATH_MAX],
 }
 
-/// Room for a path: twice what Kubernetes makes of its longest names.
+/// Bytes for a path: twice the length of Kubernetes' longest names.
 pub const PATH_MAX: usize = 512;
 
-/// A cgroup was made.
+/// A cgroup was created (`cgroup_mkdir`, `kernel/cgroup/cgroup.c`).
 pub const EVENT_MADE: u32 = 1;
-/// A cgroup was removed.
+/// A cgroup was removed (`cgroup_rmdir`); its files are gone already.
 pub const EVENT_REMOVED: u32 = 2;
-/// The last task of a cgroup and its descendants ended or left.
+/// The last task of a cgroup and its descendants ended or left (`cgroup_notify_populated`).
 pub const EVENT_EMPTIED: u32 = 3;
-/// A first task is in a cgroup that had none.
+/// A cgroup that had no task has one again (`cgroup_notify_populated`).
 pub const EVENT_POPULATED: u32 = 4;
-/// A task was moved into a cgroup for the first time.
+/// A task was moved into a cgroup for the first time (`cgroup_attach_task`). A task that is created
+/// in a cgroup (`CLONE_INTO_CGROUP`) is not moved.
 pub const EVENT_ATTACHED: u32 = 5;
-/// The first program was executed in a cgroup.
+/// The first program was executed in a cgroup (`sched_process_exec`, `fs/exec.c`).
 pub const EVENT_EXECUTED: u32 = 6;
-/// The first TCP socket of a cgroup listens.
+/// The first TCP socket of a cgroup listens (`inet_sock_set_state`, `net/ipv4/af_inet.c`).
 pub const EVENT_LISTENING: u32 = 7;
-/// The kernel chose a process to kill for want of memory.
+/// The kernel chose a process to kill because memory is short (`mark_victim`, `mm/oom_kill.c`).
 pub const EVENT_OOM_KILL: u32 = 8;
 
-/// Bytes of the ring buffer: about 3,500 events, or 400 cgroups made at once.
+/// Bytes of the ring buffer (Linux 5.8): about 3,500 events, or 400 cgroups created at once.
 pub const RING_BYTES: u32 = 1024 * 1024;
 
-/// A hierarchy that is not watched ([`crate::Layout`]).
+/// No hierarchy is watched ([`crate::Layout`]).
 pub const NO_HIERARCHY: u32 = u32::MAX;
 
 impl Event {
@@ -97,7 +99,7 @@ impl Made {
     /// The path in a record of [`EVENT_MADE`]; `None` if it was longer than [`PATH_MAX`].
     pub fn path(bytes: &[u8]) -> Option<&[u8]> {
         let path = bytes.get(core::mem::size_of::<Event>()..core::mem::size_of::<Self>())?;
-        // The kernel side leaves a mark behind the longest path that fits.
+        // A program writes a mark behind the longest path that fits.
         let end = path.iter().position(|byte| *byte == 0)?;
         path.get(..end).filter(|path| path.len() < PATH_MAX - 1 && !path.is_empty())
     }

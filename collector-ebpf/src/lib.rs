@@ -1,18 +1,18 @@
 //! The layout that the kernel side and user space share: keys, counter cells, field offsets.
 //!
-//! Every type here is plain data made of integers without padding, so that both sides may look at
-//! the same memory.
+//! Every type here is plain data: integers without padding, so that both sides can use the same
+//! memory.
 
 #![cfg_attr(target_arch = "bpf", no_std)]
 
 pub mod event;
 
-/// What one slot counts for. A slot that nobody uses is all zeroes.
+/// The key of a slot: what its cell counts for. A free slot is all zeroes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Key {
-    /// Inode of the cgroup's directory: `kn->id` (`include/linux/cgroup.h`, Linux 5.10).
-    /// 0 stands for work that no cgroup can be charged with.
+    /// Inode of the cgroup's directory: `kn->id` (`include/linux/cgroup.h`, Linux 5.10), unique in
+    /// its hierarchy. 0 is work that is charged to no cgroup.
     pub cgroup_id: u64,
     /// `major << 20 | minor` of the block device (`dev_t` of `include/linux/kdev_t.h`); 0 in the
     /// network table.
@@ -28,8 +28,8 @@ impl Key {
     /// How many `u64` a key takes.
     pub const WORDS: usize = core::mem::size_of::<Self>() / core::mem::size_of::<u64>();
 
-    /// Where a hint at this key's slot is, below any power of two. Ids of cgroups that live at the
-    /// same time differ in their low bits first: the kernel counts them up.
+    /// Index of this key's hint, to be masked to a power of two. Ids of cgroups that exist at the
+    /// same time differ in their low bits first, because the kernel numbers them upwards.
     #[inline(always)]
     pub const fn hint(&self) -> u32 {
         self.cgroup_id as u32 ^ self.device.wrapping_mul(0x9e37_79b1) >> MINOR_BITS
@@ -73,10 +73,11 @@ impl Key {
 
 const MINOR_BITS: u32 = 20;
 
-/// Slot that takes what finds no slot of its own.
+/// The slot that counts for all keys that find no free slot.
 pub const OVERFLOW_SLOT: u32 = 0;
 
-/// Bytes that programs handed to and got from sockets, and how many calls it took.
+/// Bytes that processes received and sent at their sockets, and the number of calls
+/// (`sock_recv_length`, `sock_send_length` of `net/socket.c`, Linux 6.3).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -87,7 +88,7 @@ pub struct Traffic {
     pub tx_calls: u64,
 }
 
-/// IP packets and their bytes, IP header included.
+/// IP packets and their bytes, IP header included (`cgroup_skb`, Linux 4.10).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
@@ -112,28 +113,28 @@ pub struct NetCell {
     pub wire: Packets,
     /// Packets over loopback.
     pub loopback: Packets,
-    /// What became of TCP connections.
+    /// Events of TCP connections.
     pub tcp_events: TcpEvents,
 }
 
-/// What became of the TCP connections of one cgroup's sockets.
+/// Events of the TCP connections of one cgroup's sockets.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct TcpEvents {
-    /// Segments sent again, SYNs included.
+    /// Segments sent again, SYNs included (`tcp_retransmit_skb`, `net/ipv4/tcp_output.c`).
     pub retransmits: u64,
-    /// Connections established that were asked for here.
+    /// Established connections that were opened from here.
     pub opened: u64,
-    /// Connections established that were asked for by the other side.
+    /// Established connections that were opened from the other side.
     pub accepted: u64,
-    /// Established connections that ended, in whatever way.
+    /// Established connections that ended, in any way.
     pub closed: u64,
-    /// Connections asked for here that never came about.
+    /// Connections that were opened from here and never established.
     pub failed: u64,
 }
 
-/// Completed requests of one kind. Where a device takes bios as they are and makes no requests of
-/// them, submitted bios.
+/// Completed requests of one kind (`block_rq_complete`, `block/blk-mq.c`). On a device that makes
+/// no requests of its bios, submitted bios (`block_bio_queue`, `block/blk-core.c`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Requests {
@@ -141,16 +142,16 @@ pub struct Requests {
     pub bytes: u64,
     /// Requests that completed.
     pub ops: u64,
-    /// Time from the driver's start of the request to its completion.
+    /// Time from the driver's start of the request (`request.io_start_time_ns`) to its completion.
     pub service_nanoseconds: u64,
-    /// Time from the request's allocation to the driver's start.
+    /// Time from the request's allocation (`request.start_time_ns`) to the driver's start.
     pub wait_nanoseconds: u64,
 }
 
 /// Counters of one cgroup on one block device.
 ///
-/// The cells of two CPUs may share a line of the cache, 56 bytes at most of the first one's: so
-/// what hardly ever changes comes last.
+/// The cells of two CPUs may share a cache line, of the first cell at most 56 bytes. So the fields
+/// that seldom change come last.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BlockCell {
@@ -158,39 +159,41 @@ pub struct BlockCell {
     pub read: Requests,
     /// Requests handed to the driver.
     pub issued: u64,
-    /// Requests that the driver gave back, done or to be tried again.
+    /// Requests that the driver gave back, completed or to be tried again.
     pub returned: u64,
-    /// Writes, with zone appends and write zeroes, as `io.stat` counts them.
+    /// Writes, with zone appends and write zeroes, as `io.stat` counts them
+    /// (`block/blk-cgroup.c`).
     pub write: Requests,
     /// Discards and secure erases.
     pub discard: Requests,
-    /// Writes that asked for the device's cache to be flushed first; most carry no data.
+    /// Writes that asked for a flush of the device's cache first; most carry no data.
     pub flush_ops: u64,
-    /// Operations that ended with an error; they are in no other counter.
+    /// Operations that ended with an error. No other counter has them.
     pub errors: u64,
-    /// Operations without the kernel's stamp of the driver's start: in neither service nor wait.
+    /// Operations without the kernel's stamp of the driver's start: they have no service and wait
+    /// time.
     pub untimed: u64,
-    /// Operations without any stamp (`iostats` off, or bios): in no latency either.
+    /// Operations without any stamp (`iostats` off, or bios): they have no latency either.
     pub unstamped: u64,
     /// Bios and requests that were merged into a waiting read.
     pub read_merges: u64,
     /// Bios and requests that were merged into a waiting write.
     pub write_merges: u64,
-    /// Requests that completed and are in no other counter, such as those for zones or the driver's
-    /// own: the kernel's statistics may have them.
+    /// Completed requests that no other counter has, such as those for zones or the driver's own.
+    /// The kernel's statistics may have them.
     pub others: u64,
 }
 
-/// How many operations took how long.
+/// A histogram of the time that operations took.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Latencies {
-    /// Operations by time, see [`latency_bucket`].
+    /// Number of operations by [`latency_bucket`].
     pub buckets: [u64; LATENCY_BUCKETS],
-    /// Times of operations without the kernel's stamp of the driver's start; those of all others
-    /// are [`Requests::service_nanoseconds`] and [`Requests::wait_nanoseconds`].
+    /// Time of operations without the kernel's stamp of the driver's start. The time of all others
+    /// is [`Requests::service_nanoseconds`] and [`Requests::wait_nanoseconds`].
     pub untimed_nanoseconds: u64,
-    /// Nothing; room that the verifier wants to see.
+    /// Unused. The verifier wants a bucket that is masked to a power of two to be within the cell.
     pub reserved: [u64; LATENCY_WORDS - LATENCY_BUCKETS - 1],
 }
 
@@ -207,37 +210,38 @@ pub struct LatencyCell {
     pub write: Latencies,
 }
 
-/// Buckets of a latency histogram: 2⁻¹⁸ s, twice as much each, up to 16 s, and one for the rest.
+/// Number of buckets of a latency histogram: bounds from 2⁻¹⁸ s, each twice the one before, to 16
+/// s, and one bucket without a bound.
 pub const LATENCY_BUCKETS: usize = 24;
 
-/// Upper bound of the first bucket is 2 to the power of this, in seconds: 3.8 µs. So all bounds are
-/// exact binary fractions.
+/// The upper bound of the first bucket is 2 to the power of this, in seconds: 3.8 µs. So all bounds
+/// are exact binary fractions.
 pub const LATENCY_FIRST_EXPONENT: i32 = -18;
 
 /// More CPUs than this share the latency cells of a slot, which are large.
 pub const LATENCY_SHARDS_MAX: u32 = 4;
 
-/// The bucket of a time: bucket `i` holds what took at most `2⁻¹⁸ s << i`, and more than the one
-/// before; the last one has no bound.
+/// The bucket of a time. Bucket `i` has the times up to `2⁻¹⁸ s << i` that the bucket before does
+/// not have; the last one has no bound.
 ///
-/// With as few branches as may be: times differ, and the processor guesses wrong.
+/// It has few branches, because times vary and the processor would predict them wrong.
 #[inline(always)]
 pub const fn latency_bucket(nanoseconds: u64) -> usize {
     /// 2⁻¹⁸ s is this many nanoseconds, divided by 512.
     const FIRST: u64 = 1_953_125;
-    /// Bits of the largest time, in nanoseconds, that is surely in the first two buckets.
+    /// Bits of the largest time, in nanoseconds, that is in one of the first two buckets.
     const BITS: u32 = 12;
     /// More than the last bound.
     const MAX: u64 = 1 << (BITS as usize + LATENCY_BUCKETS - 2);
     let nanoseconds = if nanoseconds < MAX { nanoseconds } else { MAX };
-    // A power of two of nanoseconds lies between two bounds: one of two buckets is left.
+    // Each power of two of nanoseconds lies between two bounds, so two buckets are left.
     let lower = ((nanoseconds | ((1 << BITS) - 1)) >> (BITS - 1)) as u32;
     let lower = lower.ilog2();
     let is_above = ((FIRST << lower).wrapping_sub(nanoseconds << 9)) >> 63;
     lower as usize + is_above as usize
 }
 
-/// A table of counters: cells of one type, every field a `u64` that only grows.
+/// A cell of a counter table: every field is a `u64` that only grows.
 ///
 /// # Safety
 ///
@@ -275,10 +279,12 @@ unsafe impl Cell for BlockCell {}
 // SAFETY: as above.
 unsafe impl Cell for LatencyCell {}
 
-/// What user space learned from the running kernel's BTF before it loads the programs.
+/// Offsets and numbers that user space takes from the running kernel's BTF before it loads the
+/// programs.
 ///
-/// The verifier sees these as constants of a frozen map, prunes what they rule out, and checks
-/// every offset against the type it belongs to: a wrong one is refused, never read.
+/// The verifier sees them as constants of a frozen map (Linux 5.5). It prunes the branches that
+/// they exclude and checks each offset against the type that it belongs to: a wrong offset is
+/// refused and never read.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layout {
@@ -288,15 +294,18 @@ pub struct Layout {
     pub sock_protocol: u32,
     /// `sock.__sk_common.skc_state`.
     pub sock_state: u32,
-    /// `sock.sk_cgrp_data.cgroup`: the socket's cgroup in cgroup2, whatever else is mounted.
+    /// `sock.sk_cgrp_data.cgroup`: the socket's cgroup in cgroup2, also if v1 hierarchies are
+    /// mounted.
     pub sock_cgroup: u32,
-    /// `tcp_skb_cb.tcp_gso_segs` in `sk_buff.cb`: the segments that a packet will be cut into.
+    /// `tcp_skb_cb.tcp_gso_segs` in `sk_buff.cb`: the number of segments that a packet will be cut
+    /// into.
     pub skb_tcp_segments: u32,
-    /// Arguments of `tcp_retransmit_skb`; with a third one, it tells failures too.
+    /// Number of arguments of `tcp_retransmit_skb`. With a third one it also fires for segments
+    /// that could not be sent.
     pub retransmit_arguments: u32,
     /// `task_struct.cgroups`.
     pub task_cgroups: u32,
-    /// `css_set.subsys[memory_cgrp_id]`; [`ABSENT`] where cgroup2 tells callers apart.
+    /// `css_set.subsys[memory_cgrp_id]`; [`ABSENT`] if sockets are counted by cgroup2.
     pub css_set_memory: u32,
     /// `cgroup_subsys_state.cgroup`.
     pub css_cgroup: u32,
@@ -310,7 +319,8 @@ pub struct Layout {
     pub request_start_time: u32,
     /// `request.io_start_time_ns`.
     pub request_io_start_time: u32,
-    /// `request.rq_disk`; [`ABSENT`] where the disk hangs on the queue (`request_queue.disk`).
+    /// `request.rq_disk` (Linux 5.10); [`ABSENT`] where the queue has the disk
+    /// (`request_queue.disk`, Linux 6.1).
     pub request_disk: u32,
     /// `request.q`.
     pub request_queue: u32,
@@ -330,7 +340,8 @@ pub struct Layout {
     pub bio_size: u32,
     /// `bio.bi_status`.
     pub bio_status: u32,
-    /// `bio.bi_disk`; [`ABSENT`] where the disk hangs on the device (`block_device.bd_disk`).
+    /// `bio.bi_disk` (Linux 5.10); [`ABSENT`] where the device has the disk
+    /// (`block_device.bd_disk`, Linux 6.1).
     pub bio_disk: u32,
     /// `bio.bi_bdev`, or [`ABSENT`].
     pub bio_device: u32,
@@ -354,7 +365,7 @@ pub struct Layout {
     pub cgroup_kn: u32,
     /// `kernfs_node.id`.
     pub kn_id: u32,
-    /// Value of `REQ_OP_ZONE_APPEND`, which has moved between kernels.
+    /// Value of `REQ_OP_ZONE_APPEND`: 21 in Linux 5.10, 7 in 6.1 (`include/linux/blk_types.h`).
     pub op_zone_append: u32,
     /// `cgroup.root`.
     pub cgroup_root: u32,
@@ -379,9 +390,9 @@ pub struct Layout {
     pub watched_net: u32,
     /// The same for block requests.
     pub watched_block: u32,
-    /// Cells of one slot: a power of two; CPUs share a cell when there are more of them.
+    /// Cells of one slot, a power of two. More CPUs than that share cells.
     pub shards: u32,
-    /// Hints of a table, a power of two, less one.
+    /// Number of a table's hints, which is a power of two, less one.
     pub hints_mask: u32,
 }
 
@@ -389,7 +400,7 @@ pub struct Layout {
 pub const ABSENT: u32 = u32::MAX;
 
 impl Layout {
-    /// Nothing known.
+    /// Nothing is known.
     pub const UNKNOWN: Self = Self {
         sock_family: ABSENT,
         sock_protocol: ABSENT,

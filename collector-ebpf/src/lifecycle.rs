@@ -1,7 +1,7 @@
-//! Births, first signs of life and deaths of cgroups.
+//! Events of cgroups: created, first used, emptied, removed.
 //!
-//! These tracepoints fire under `cgroup_mutex` or `css_set_lock` (`kernel/cgroup/cgroup.c`): the
-//! programs copy a few words and leave.
+//! The tracepoints of cgroups fire under `cgroup_mutex` or `css_set_lock`
+//! (`kernel/cgroup/cgroup.c`), so the programs only copy a few words.
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -34,8 +34,8 @@ static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 #[map]
 static EVENTS_LOST: Array<u64> = Array::with_max_entries(1, BPF_F_MMAPABLE);
 
-/// What has already been told of the cgroups that were made since the programs run; the size is
-/// set by user space.
+/// Which first events were already sent of the cgroups that were created since the start. User
+/// space sets the size.
 #[map]
 static FIRSTS: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
 
@@ -51,17 +51,17 @@ fn cgroup_mkdir(context: BtfTracePointContext) -> i32 {
     let Some(hierarchy) = watched(cgroup) else { return 0 };
     let id = id(cgroup);
     if hierarchy == layout!(watched_net) {
-        // Without room in the table the firsts of this cgroup stay unknown.
+        // If the table is full, the first events of this cgroup stay unknown.
         let _ = FIRSTS.insert(id, 0u32, 0);
     }
     let parent = cgroup.follow(layout!(cgroup_parent_css)).follow(layout!(css_cgroup));
     let event = Event { parent_id: self::id(parent), ..event(EVENT_MADE, hierarchy, id) };
     let Some(mut entry) = EVENTS.reserve::<Made>(0) else {
-        lose();
+        count_lost();
         return 0;
     };
     let made = entry.as_mut_ptr();
-    // SAFETY: the record is reserved and as large as its type; the path is a kernel string.
+    // SAFETY: the record is reserved and as large as its type, and the path is a kernel string.
     unsafe {
         event.write_to(&raw mut (*made).event);
         let path = &mut (*made).path;
@@ -81,7 +81,7 @@ fn cgroup_rmdir(context: BtfTracePointContext) -> i32 {
         if hierarchy == layout!(watched_net) {
             let _ = FIRSTS.remove(id);
         }
-        tell(event(EVENT_REMOVED, hierarchy, id));
+        send(event(EVENT_REMOVED, hierarchy, id));
     }
     0
 }
@@ -92,7 +92,7 @@ fn cgroup_notify_populated(context: BtfTracePointContext) -> i32 {
     if let Some(hierarchy) = watched(cgroup) {
         let populated = context.arg::<i32>(2) != 0;
         let kind = if populated { EVENT_POPULATED } else { EVENT_EMPTIED };
-        tell(event(kind, hierarchy, id(cgroup)));
+        send(event(kind, hierarchy, id(cgroup)));
     }
     0
 }
@@ -106,7 +106,7 @@ fn cgroup_attach_task(context: BtfTracePointContext) -> i32 {
     {
         let task = Typed::new(context.arg(2));
         let pid = task.load(layout!(task_tgid));
-        tell(Event { pid, ..event(EVENT_ATTACHED, hierarchy, id(cgroup)) });
+        send(Event { pid, ..event(EVENT_ATTACHED, hierarchy, id(cgroup)) });
     }
     0
 }
@@ -117,7 +117,7 @@ fn sched_process_exec(context: BtfTracePointContext) -> i32 {
     if is_first(id, EXECUTED) {
         let task = Typed::new(context.arg(0));
         let net = task.follow(layout!(task_nsproxy)).follow(layout!(nsproxy_net));
-        tell(Event {
+        send(Event {
             pid: task.load(layout!(task_tgid)),
             namespace: net.load(layout!(net_inum)),
             ..event(EVENT_EXECUTED, layout!(watched_net), id)
@@ -126,7 +126,7 @@ fn sched_process_exec(context: BtfTracePointContext) -> i32 {
     0
 }
 
-/// `listen(2)` runs in its caller, so the current cgroup is the one that becomes ready.
+/// `listen(2)` runs in its caller, so the current cgroup is the one that listens.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn first_listen(context: BtfTracePointContext) -> i32 {
     if context.arg::<i32>(2) != TCP_LISTEN {
@@ -135,12 +135,12 @@ fn first_listen(context: BtfTracePointContext) -> i32 {
     let id = caller();
     if is_first(id, LISTENING) {
         let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-        tell(Event { pid, ..event(EVENT_LISTENING, layout!(watched_net), id) });
+        send(Event { pid, ..event(EVENT_LISTENING, layout!(watched_net), id) });
     }
     0
 }
 
-/// The victim is seldom the current task: the one that asked for memory is.
+/// The current task is the one that asked for memory, which is seldom the victim.
 #[btf_tracepoint(function = "mark_victim")]
 fn mark_victim(context: BtfTracePointContext) -> i32 {
     let task = Typed::new(context.arg(0));
@@ -150,9 +150,9 @@ fn mark_victim(context: BtfTracePointContext) -> i32 {
     } else {
         css_set.follow(layout!(css_set_memory)).follow(layout!(css_cgroup))
     };
-    // SAFETY: reads as many bytes as the field has. Without a name the kill is told all the same.
+    // SAFETY: reads as many bytes as the field has. A kill without a command is reported too.
     let command = unsafe { bpf_probe_read_kernel(task.at(layout!(task_comm)).cast()) };
-    tell(Event {
+    send(Event {
         pid: task.load(layout!(task_tgid)),
         command: command.unwrap_or([0, 0]),
         ..event(EVENT_OOM_KILL, layout!(watched_net), id(cgroup))
@@ -160,7 +160,7 @@ fn mark_victim(context: BtfTracePointContext) -> i32 {
     0
 }
 
-/// The cgroup's hierarchy, if somebody wants to hear of it.
+/// The cgroup's hierarchy, if it is watched.
 #[inline(always)]
 fn watched(cgroup: Typed) -> Option<u32> {
     let root = cgroup.follow(layout!(cgroup_root));
@@ -189,34 +189,34 @@ fn event(kind: u32, hierarchy: u32, cgroup_id: u64) -> Event {
 }
 
 /// Whether this is the first time that `what` happens in a cgroup that is in the table. Two CPUs
-/// may both be first; the reader takes the earlier one.
+/// may both be first; the reader takes the earlier event.
 #[inline(always)]
 fn is_first(cgroup_id: u64, what: u32) -> bool {
-    let Some(told) = FIRSTS.get_ptr_mut(cgroup_id) else { return false };
+    let Some(sent) = FIRSTS.get_ptr_mut(cgroup_id) else { return false };
     // SAFETY: the map gave the pointer.
     unsafe {
-        if *told & what != 0 {
+        if *sent & what != 0 {
             return false;
         }
-        *told |= what;
+        *sent |= what;
     }
     true
 }
 
 #[inline(always)]
-fn tell(event: Event) {
+fn send(event: Event) {
     match EVENTS.reserve::<Event>(0) {
         Some(mut entry) => {
             // SAFETY: the record is reserved, as large as its type, and aligned to 8 bytes.
             unsafe { event.write_to(entry.as_mut_ptr()) };
             entry.submit(0);
         }
-        None => lose(),
+        None => count_lost(),
     }
 }
 
 #[inline(always)]
-fn lose() {
+fn count_lost() {
     if let Some(lost) = EVENTS_LOST.get_ptr_mut(0) {
         add(lost, 1);
     }

@@ -1,6 +1,6 @@
-//! The kernel side of Tare: programs that count, and decide nothing.
+//! The kernel side of Tare: programs that count and decide nothing.
 //!
-//! An empty program on any other target, so that the workspace builds everywhere.
+//! On any other target it is an empty program, so that the workspace builds everywhere.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(target_arch = "bpf", allow(internal_features))]
 #![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]

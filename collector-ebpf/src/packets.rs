@@ -1,6 +1,7 @@
-//! IP packets of each cgroup's sockets, for kernels without the socket tracepoints.
+//! IP packets of each cgroup's sockets (`cgroup_skb`, Linux 4.10), for kernels without the
+//! tracepoints of `sockets.rs`.
 //!
-//! These programs sit in the data path: they count, and let every packet pass.
+//! These programs are in the data path: they count, and let every packet pass.
 
 use aya_ebpf::{
     helpers::generated::bpf_skb_cgroup_id, macros::cgroup_skb, programs::SkBuffContext,

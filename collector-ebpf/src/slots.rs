@@ -1,8 +1,7 @@
-//! Finding the cell to count in: key → slot → this CPU's cell.
+//! Finds the cell to count in: key → slot → this CPU's cell.
 //!
-//! A key that is new takes a slot from the free list by itself, so that nothing is missed before
-//! user space has heard of the cgroup. The memory is all there from the start: no allocation
-//! happens here, and nothing is ever evicted.
+//! A program gives a new key a free slot, so nothing is missed before user space knows the cgroup.
+//! All memory is allocated at the start, and no key is ever evicted.
 
 use aya_ebpf::{
     bindings::{BPF_F_MMAPABLE, BPF_NOEXIST},
@@ -15,7 +14,7 @@ use tare_ebpf::{BlockCell, Key, LATENCY_SHARDS_MAX, Latencies, NetCell, OVERFLOW
 
 use crate::typed::layout;
 
-// User space sets the real sizes before it loads the object.
+// User space sets the sizes before it loads the object.
 const SLOTS: u32 = 1;
 
 #[map]
@@ -40,7 +39,7 @@ static BLOCK_KEYS: Array<Key> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
 static BLOCK_CELLS: Array<BlockCell> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
 #[map]
 static BLOCK_HINTS: Array<u32> = Array::with_max_entries(SLOTS, 0);
-/// Has the slots of the block table; of each cell first the reads, then the writes.
+/// By slot of the block table. Each cell has first the reads, then the writes.
 #[map]
 static LATENCY_CELLS: Array<Latencies> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
 
@@ -53,7 +52,7 @@ pub(crate) fn net_cell(key: &Key) -> Option<*mut NetCell> {
     NET_CELLS.get_ptr_mut(index(slot(&NET_SLOTS, &NET_FREE, &NET_KEYS, &NET_HINTS, key)))
 }
 
-/// The slot of a cgroup's work on a device.
+/// The slot of a cgroup's I/O on a device.
 #[inline(always)]
 pub(crate) fn block_slot(key: &Key) -> u32 {
     slot(&BLOCK_SLOTS, &BLOCK_FREE, &BLOCK_KEYS, &BLOCK_HINTS, key)
@@ -67,8 +66,8 @@ pub(crate) fn block_cell(slot: u32) -> Option<*mut BlockCell> {
 
 /// This CPU's latencies of reads or writes of a slot of the block table.
 ///
-/// One half of a cell: with both in reach, the compiler makes the choice by arithmetic on the
-/// pointer, of which the verifier of Linux 5.10 and 6.1 loses the alignment.
+/// It returns one half of a cell. With both halves in reach the compiler chooses by arithmetic on
+/// the pointer, and the verifier of Linux 5.10 and 6.1 loses the alignment.
 #[inline(always)]
 pub(crate) fn latencies(slot: u32, write: bool) -> Option<*mut Latencies> {
     let shards = layout!(shards);
@@ -79,7 +78,7 @@ pub(crate) fn latencies(slot: u32, write: bool) -> Option<*mut Latencies> {
 
 /// Adds to a counter that other CPUs and interrupts add to as well.
 ///
-/// The BPF target has no fetching add before Linux 5.12; this one fetches nothing.
+/// An add that fetches the old value needs Linux 5.12; this one does not fetch.
 #[inline(always)]
 pub(crate) fn add(counter: *mut u64, value: u64) {
     use core::intrinsics::{AtomicOrdering, atomic_xadd};
@@ -87,10 +86,10 @@ pub(crate) fn add(counter: *mut u64, value: u64) {
     unsafe { atomic_xadd::<u64, u64, { AtomicOrdering::Relaxed }>(counter, value) };
 }
 
-/// Says whose work is counted in the overflow slot.
+/// Logs which key is counted in the overflow slot.
 ///
-/// In line, although it hardly ever happens: a program must consist of one function, or a load
-/// through a null pointer stops a machine with Linux 5.10 (`xtask/src/calls.rs`).
+/// It is inlined although it seldom runs: a program must consist of one function, or a load through
+/// a null pointer stops a machine with Linux 5.10 (`xtask/src/calls.rs`).
 #[cold]
 #[inline(always)]
 fn log_overflow(cgroup_id: u64, device: u32) {
@@ -99,13 +98,13 @@ fn log_overflow(cgroup_id: u64, device: u32) {
     }
 }
 
-/// Whether a diagnostic may be logged now: one a second, whoever asks.
+/// Whether a diagnostic may be logged now: one each second, of all programs together.
 #[inline(always)]
 fn may_log() -> bool {
     // SAFETY: takes no argument.
     let now = unsafe { bpf_ktime_get_ns() };
     let Some(last) = LAST_LOG.get_ptr_mut(0) else { return false };
-    // SAFETY: a pointer that the map gave. A lost race costs one line more.
+    // SAFETY: a pointer that the map gave. After a race there is one line more.
     unsafe {
         if now.wrapping_sub(core::ptr::read_volatile(last)) < 1_000_000_000 {
             return false;
@@ -127,9 +126,9 @@ fn cpu() -> u32 {
     unsafe { bpf_get_smp_processor_id() }
 }
 
-/// The slot of a key: where the hint says, if the key is there, else as the hash says.
+/// The slot of a key: the one of the hint if it has this key, else the one of the hash.
 ///
-/// A hint may be of another key or long out of date: what counts is whose the slot is.
+/// A hint may be another key's or out of date, so the key of the slot decides.
 #[inline(always)]
 fn slot(
     slots: &HashMap<Key, u32>,
@@ -140,19 +139,19 @@ fn slot(
 ) -> u32 {
     let hint = hints.get_ptr_mut(key.hint() & layout!(hints_mask));
     let Some(hint) = hint else { return OVERFLOW_SLOT };
-    // SAFETY: the map gave the pointer; others may write at the same time, a whole hint each.
+    // SAFETY: the map gave the pointer. Other CPUs may write at the same time, a whole hint each.
     let hinted = unsafe { core::ptr::read_volatile(hint) };
     let held = held(keys, hinted);
     if held == key.to_words() {
         return hinted;
     }
-    // SAFETY: a slot number never changes while its key is in the table.
+    // SAFETY: the slot of a key never changes while the key is in the table.
     let slot = match unsafe { slots.get(key) } {
         Some(slot) => *slot,
         None => take_slot(slots, free, keys, key),
     };
-    // Who has the hint keeps it as long as it has the slot: two that are busy at the same time
-    // would write in turn.
+    // The hint is overwritten only if its slot is free: two busy keys with the same hint would
+    // overwrite it in turn.
     if held[1] == 0 {
         // SAFETY: as above.
         unsafe { core::ptr::write_volatile(hint, slot) };
@@ -160,12 +159,12 @@ fn slot(
     slot
 }
 
-/// Whose a slot is; all zeroes if nobody's.
+/// The key of a slot; all zeroes if it is free.
 #[inline(always)]
 fn held(keys: &Array<Key>, slot: u32) -> [u64; Key::WORDS] {
     let Some(place) = keys.get_ptr(slot) else { return [0; Key::WORDS] };
     let words = place.cast::<u64>();
-    // SAFETY: the map gave the pointer, a key is two words.
+    // SAFETY: the map gave the pointer, and a key is two words.
     unsafe { [core::ptr::read_volatile(words), core::ptr::read_volatile(words.add(1))] }
 }
 
@@ -177,12 +176,12 @@ fn take_slot(slots: &HashMap<Key, u32>, free: &Stack<u32>, keys: &Array<Key>, ke
     };
     if slots.insert(key, slot, BPF_NOEXIST as u64).is_ok() {
         if let Some(place) = keys.get_ptr_mut(slot) {
-            // SAFETY: the slot is ours alone until user space gives it back.
+            // SAFETY: no other key has the slot until user space frees it.
             unsafe { *place = *key };
         }
         return slot;
     }
-    // Another CPU was first with this key, or the table is being changed under our feet.
+    // Another CPU was first with this key, or user space is changing the table.
     let _ = free.push(slot, 0);
     // SAFETY: as in `slot`.
     unsafe { slots.get(key) }.copied().unwrap_or(OVERFLOW_SLOT)

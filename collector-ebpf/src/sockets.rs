@@ -1,13 +1,14 @@
-//! What each cgroup's programs send and receive, counted where the call returns.
+//! What each cgroup's processes send and receive, counted when the call returns.
 //!
-//! `trace_sock_send_length` and `trace_sock_recv_length` (`net/socket.c`, upstream 6.3) fire in
-//! the caller's context, so the current cgroup is the one that uses the socket, whoever made it.
+//! `trace_sock_send_length` and `trace_sock_recv_length` (`net/socket.c`, Linux 6.3) fire in the
+//! caller's context. So the current cgroup is the one that uses the socket, not the one that
+//! created it.
 //!
-//! What is counted is what the call returned. So a call that moved nothing is a call of 0 bytes,
-//! and `recv` with `MSG_TRUNC` counts the whole datagram that it took from the queue, as it
-//! returns, and without it the part that fitted. Not told by the kernel, and not counted, is what
-//! `splice` takes out of a socket (`tcp_splice_read`), what `TCP_ZEROCOPY_RECEIVE` maps and what
-//! io_uring's zero-copy receive hands over: level `l3` sees those.
+//! The number of bytes is what the call returned. A call that moved nothing counts as a call of 0
+//! bytes. `recv` with `MSG_TRUNC` counts the whole datagram that it took from the queue, without it
+//! the part that fitted. The tracepoints do not fire, and nothing is counted, for `splice` out of a
+//! socket (`tcp_splice_read`), `TCP_ZEROCOPY_RECEIVE` and io_uring's zero-copy receive: level `l3`
+//! counts those.
 
 use aya_ebpf::{
     helpers::{bpf_get_current_cgroup_id, generated::bpf_get_current_task_btf},
@@ -46,8 +47,8 @@ fn sock_send_length(context: BtfTracePointContext) -> i32 {
 #[btf_tracepoint(function = "sock_recv_length")]
 fn sock_recv_length(context: BtfTracePointContext) -> i32 {
     let (socket, result) = (Typed::new(context.arg(0)), context.arg::<i32>(1));
-    // What is peeked at stays in the queue and is counted when it is taken. The error queue gives back
-    // what was sent.
+    // Peeked data stays in the queue and is counted when it is taken. The error queue returns data
+    // that was sent.
     if context.arg::<i32>(2) & (MSG_PEEK | MSG_ERRQUEUE) != 0 {
         return 0;
     }
@@ -61,7 +62,7 @@ fn sock_recv_length(context: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Where to count a call on this socket; nothing for a failed call or a socket that is not IP.
+/// The counters for a call on this socket; `None` for a failed call or a socket that is not IP.
 #[inline(always)]
 fn traffic(socket: Typed, result: i32) -> Option<*mut Traffic> {
     if result < 0 {
@@ -83,8 +84,8 @@ fn traffic(socket: Typed, result: i32) -> Option<*mut Traffic> {
     })
 }
 
-/// Id of the caller's cgroup: in cgroup2, or in the memory controller's v1 hierarchy on hosts
-/// whose containers are not in cgroup2.
+/// Id of the caller's cgroup: in cgroup2, or in the memory controller's v1 hierarchy if containers
+/// are not in cgroup2. `bpf_get_current_task_btf` needs Linux 5.11.
 #[inline(always)]
 pub(crate) fn caller() -> u64 {
     if layout!(css_set_memory) == ABSENT {

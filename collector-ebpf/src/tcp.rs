@@ -1,8 +1,8 @@
-//! What becomes of each cgroup's TCP connections.
+//! Events of each cgroup's TCP connections.
 //!
-//! Both tracepoints fire wherever the packet or the timer happens to be handled, so the cgroup is
-//! the socket's own: that of the process which made it, or of the listener that it came from
-//! (`cgroup_sk_alloc`, `cgroup_sk_clone`, `kernel/cgroup/cgroup.c`).
+//! Both tracepoints fire in the context that handles the packet or the timer, not in the process.
+//! So the cgroup is the socket's own: that of the process that created it, or of the listener that
+//! accepted it (`cgroup_sk_alloc`, `cgroup_sk_clone`, `kernel/cgroup/cgroup.c`).
 
 use core::mem::offset_of;
 
@@ -25,12 +25,12 @@ const CLOSE: i32 = 7;
 const LISTEN: i32 = 10;
 const NEW_SYN_RECV: i32 = 12;
 
-/// Third argument of `tcp_retransmit_skb`, where it has one: the packet was sent.
+/// Third argument of `tcp_retransmit_skb`, if it has one: the packet was sent.
 const SENT: i32 = 0;
 
-/// A socket is born closed and dies closed (`inet_csk_destroy_sock` insists), TIME_WAIT being a
-/// small thing of its own that outlives it (`tcp_time_wait`), so each connection passes through
-/// one of the first two and one of the last two.
+/// A socket begins and ends in CLOSE (`inet_csk_destroy_sock` checks it). TIME_WAIT is an object of
+/// its own that outlives the socket (`tcp_time_wait`). So each connection makes one of the first
+/// two transitions below, and one that ends it.
 ///
 /// A connection that is opened from both sides at once goes SYN_SENT, SYN_RECV, ESTABLISHED, and
 /// counts as accepted.
@@ -41,7 +41,7 @@ fn inet_sock_set_state(context: BtfTracePointContext) -> i32 {
     if new != ESTABLISHED && new != CLOSE {
         return 0;
     }
-    // SCTP and MPTCP tell their states here as well; the latter's flows are TCP sockets.
+    // SCTP and MPTCP report their states here as well; the flows of MPTCP are TCP sockets.
     if socket.load::<u16>(layout!(sock_protocol)) != IPPROTO_TCP {
         return 0;
     }
@@ -57,9 +57,9 @@ fn inet_sock_set_state(context: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Segments sent again, as `TcpRetransSegs` counts them. Where the tracepoint tells failures too,
-/// it has a third argument for them (there in Linux 6.18); before, it fired for what was sent only
-/// (`__tcp_retransmit_skb`, `net/ipv4/tcp_output.c`).
+/// Segments sent again, as `TcpRetransSegs` counts them. If the tracepoint has a third argument
+/// (Linux 6.18), it also fires for segments that could not be sent; without, only for those that
+/// were sent (`__tcp_retransmit_skb`, `net/ipv4/tcp_output.c`).
 #[btf_tracepoint(function = "tcp_retransmit_skb")]
 fn tcp_retransmit_skb(context: BtfTracePointContext) -> i32 {
     if layout!(retransmit_arguments) > 2 && context.arg::<i32>(2) != SENT {
@@ -67,7 +67,8 @@ fn tcp_retransmit_skb(context: BtfTracePointContext) -> i32 {
     }
     let (socket, packet) = (Typed::new(context.arg(0)), Typed::new(context.arg(1)));
     let state = i32::from(socket.load::<u8>(layout!(sock_state)));
-    // These are smaller than a socket and have no cgroup (`include/net/sock.h`, `sk_fullsock`).
+    // Objects in these states are smaller than a socket and have no cgroup (`include/net/sock.h`,
+    // `sk_fullsock`).
     if state == TIME_WAIT || state == NEW_SYN_RECV {
         return 0;
     }

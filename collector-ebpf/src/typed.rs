@@ -5,7 +5,8 @@ use tare_ebpf::Layout;
 #[unsafe(no_mangle)]
 pub(crate) static LAYOUT: Layout = Layout::UNKNOWN;
 
-/// Reads one field of the layout; volatile, because user space replaces the value at load.
+/// Reads one field of the layout. The read is volatile, because user space replaces the value
+/// before the load.
 macro_rules! layout {
     ($field:ident) => {
         $crate::typed::constant(&$crate::typed::LAYOUT.$field)
@@ -19,9 +20,9 @@ pub(crate) fn constant(value: &'static u32) -> u32 {
     unsafe { core::ptr::read_volatile(value) }
 }
 
-/// A pointer whose pointee the verifier knows by type.
+/// A pointer to a kernel object whose type the verifier knows.
 ///
-/// A load through a null or dangling one yields 0 (`BPF_PROBE_MEM`, Linux 5.5).
+/// A load through a null or dangling one gives 0 (`BPF_PROBE_MEM`, Linux 5.5).
 #[derive(Clone, Copy)]
 #[repr(transparent)]
 pub(crate) struct Typed(*const u8);

@@ -32,7 +32,7 @@ fn main() -> Result<()> {
         let ((sender, send), (ready, joined)) = (channel(), channel());
         thread::spawn(move || live(number, &ready, &send));
         let thread = joined.recv().context("a thread ended")??;
-        ids.push(all.join(thread)?.context("a namespace ended")?);
+        ids.push(all.track(thread)?.context("a namespace ended")?);
         senders.push(sender);
         let outer = outer_end(number);
         be_silent(&outer)?;
@@ -87,7 +87,7 @@ fn read_all(all: &Namespaces, ids: &[NamespaceId]) -> Result<Duration> {
 fn sample(all: &mut Namespaces, ids: &[NamespaceId]) -> Result<Duration> {
     let mut buffer = vec![0; 1 << 16];
     let started = Instant::now();
-    all.look();
+    all.dump_links();
     for id in ids {
         all.latest(*id, &mut buffer)?;
     }

@@ -2,6 +2,7 @@
 //! become reports.
 
 use std::{
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,16 +15,19 @@ use crate::{
     cgroup::find_hierarchies,
     config::{Bpf, Common, NetLevel},
     devices::Devices,
-    diskstats::Diskstats,
+    families::source::SourceStatus,
     host::{HostFacts, HostFiles},
-    identity::{Allowed, Names},
-    kernel::{self, Kernel, Sockets, Table},
-    model::{self, Report, ReportBuilder, ReportOptions, Snapshot},
+    identity::{MetadataFilter, MetadataResolver},
+    kernel::{self, Events, Kernel, SocketLevel, Table},
+    kernel_totals::Diskstats,
+    model::{Family, Report, Snapshot, Source, Sources},
     network::Namespaces,
     output::{Scope, prometheus::Slots},
+    reason::Reason,
     registry::{Counters, Follow, Registry, socket_ids},
-    sample::{BlockReconciler, Receipts, Sample, Sampler, SegmentReconciler},
-    sources::{Sources, sources},
+    report::{self, ReportBuilder, ReportOptions},
+    sample::{BlockReconciler, Receipts, Reconcilers, RetransmitReconciler, Sample, Sampler},
+    sources,
     timing::{self, timed},
 };
 
@@ -70,7 +74,7 @@ impl SamplePair {
     /// Makes a report up to its rows, which are made one by one on demand.
     pub fn builder(&self, options: ReportOptions) -> ReportBuilder<'_> {
         let Self { older, newer, receipts, host, layout, sources } = self;
-        model::draft(options, older.as_deref(), newer, receipts, host, layout, sources.clone())
+        report::build(options, older.as_deref(), newer, receipts, host, layout, sources.clone())
     }
 
     /// The report, and what changed since the sample before.
@@ -91,11 +95,8 @@ impl Collector {
     ///
     /// If there is nothing to read, or if what `--bpf require` asks for is not there.
     pub fn start(common: &Common, follow: Follow) -> Result<Self> {
-        Self::open(
-            common,
-            follow,
-            (common.bpf == Bpf::Off).then_some("switched off with --bpf off"),
-        )
+        let off = Reason::SwitchedOff { option: "--bpf off" };
+        Self::open(common, follow, (common.bpf == Bpf::Off).then_some(off))
     }
 
     /// The same for a single sample, without BPF: counters in the kernel start at 0 when they are
@@ -108,14 +109,10 @@ impl Collector {
         if common.bpf == Bpf::Require {
             bail!("--bpf require: a single sample uses no BPF; give it a --window");
         }
-        Self::open(
-            common,
-            follow,
-            Some("not loaded for a single sample, in which it would count nothing"),
-        )
+        Self::open(common, follow, Some(Reason::SingleSample))
     }
 
-    fn open(common: &Common, follow: Follow, no_bpf: Option<&'static str>) -> Result<Self> {
+    fn open(common: &Common, follow: Follow, no_bpf: Option<Reason>) -> Result<Self> {
         let sampler = timed("starting", || start(common, follow, no_bpf))?;
         let host = timed("reading the host's facts", || {
             HostFacts::read(&common.proc_root, &common.sys_root)
@@ -130,7 +127,7 @@ impl Collector {
 
     async fn settle_names_within(&self, timeout: Duration) {
         let begun = Instant::now();
-        self.sampler.registry.names().settled(timeout).await;
+        self.sampler.registry.names().wait_settled(timeout).await;
         timing::log("waiting for names", begun);
     }
 
@@ -181,13 +178,13 @@ impl Collector {
     pub fn slots(&self) -> Vec<Slots> {
         let Kernel { net, block, .. } = &self.sampler.kernel;
         let net = net.as_ref().map(|table| slots("network", table));
-        let block = block.as_ref().map(|table| slots("block", table));
+        let block = block.as_ref().ok().map(|block| slots("block", &block.table));
         net.into_iter().chain(block).collect()
     }
 
     /// Events of the kernel that were lost since the start, because the ring was full.
     pub fn lost_events(&self) -> Option<u64> {
-        self.sampler.kernel.events.as_ref().map(kernel::Events::lost)
+        self.sampler.kernel.lifecycle.as_ref().ok().map(Events::lost)
     }
 
     /// Kernel memory of the maps in bytes; `None` if there are none or the kernel does not say.
@@ -215,14 +212,21 @@ impl Collector {
         }
     }
 
-    /// Where each family of numbers comes from at present.
+    /// Where each family of numbers comes from at present, for reports.
     pub fn sources(&self) -> Sources {
-        let Sampler { registry, kernel, books, segments, .. } = &self.sampler;
-        sources(registry, kernel, books.proof(), segments.proof())
+        let all = self.source_statuses();
+        all.iter().map(|(family, status)| (*family, Source::from(status))).collect()
+    }
+
+    /// The same with typed reasons.
+    pub fn source_statuses(&self) -> BTreeMap<Family, SourceStatus> {
+        let Sampler { registry, kernel, reconcilers, .. } = &self.sampler;
+        let Reconcilers { block, retransmits } = reconcilers;
+        sources::decide(registry, kernel, block.result(), retransmits.result())
     }
 }
 
-fn start(common: &Common, follow: Follow, no_bpf: Option<&'static str>) -> Result<Sampler> {
+fn start(common: &Common, follow: Follow, no_bpf: Option<Reason>) -> Result<Sampler> {
     let hierarchies = find_hierarchies(&common.proc_root, common.cgroup_root.as_deref())?;
     if hierarchies.roots().next().is_none() {
         bail!(
@@ -232,8 +236,8 @@ fn start(common: &Common, follow: Follow, no_bpf: Option<&'static str>) -> Resul
     let host = HostFiles::open(&common.proc_root).context("cannot read the host's usage")?;
     let diskstats = Diskstats::open(&common.proc_root).context("cannot read the disks' usage")?;
     let Common { labels, environment, .. } = common.clone();
-    let allowed = Allowed { labels, environment };
-    let names = Names::new(common.sockets.clone(), allowed);
+    let allowed = MetadataFilter { labels, environment };
+    let names = MetadataResolver::new(common.sockets.clone(), allowed);
     let unified = hierarchies.unified.clone();
     let socket_ids = socket_ids(&hierarchies);
     let namespaces = Namespaces::new(&common.proc_root);
@@ -243,9 +247,9 @@ fn start(common: &Common, follow: Follow, no_bpf: Option<&'static str>) -> Resul
         sys_root: common.sys_root.clone(),
         unified,
         socket_ids,
-        sockets: common.net_level.map(|level| match level {
-            NetLevel::Payload => Sockets::Payload,
-            NetLevel::L3 => Sockets::L3,
+        socket_level: common.net_level.map(|level| match level {
+            NetLevel::Payload => SocketLevel::Payload,
+            NetLevel::L3 => SocketLevel::L3,
         }),
         slots: common.slots,
         watched_net: registry.hierarchy(Counters::Net),
@@ -255,9 +259,12 @@ fn start(common: &Common, follow: Follow, no_bpf: Option<&'static str>) -> Resul
         require(&kernel)?;
     }
     let receipts = Receipts::new(common.receipts, common.receipt_ttl);
-    let books = (BlockReconciler::new(diskstats), SegmentReconciler::new(&common.proc_root));
+    let reconcilers = Reconcilers {
+        block: BlockReconciler::new(diskstats),
+        retransmits: RetransmitReconciler::new(&common.proc_root),
+    };
     let devices = Devices::new(&common.sys_root);
-    let mut sampler = Sampler::new(registry, kernel, host, devices, books, receipts);
+    let mut sampler = Sampler::new(registry, kernel, host, devices, reconcilers, receipts);
     sampler.memory_stat_interval = common.memory_stat_interval;
     Ok(sampler)
 }
@@ -284,8 +291,8 @@ fn slots<C: Cell>(name: &'static str, table: &Table<C>) -> Slots {
 
 /// Refuses to start without the kernel side (`--bpf require`).
 fn require(kernel: &Kernel) -> Result<()> {
-    let events = kernel.events_reason.as_ref().filter(|_| kernel.events.is_none());
-    match kernel.sockets.as_ref().err().or(kernel.block_reason.as_ref()).or(events) {
+    let Kernel { sockets, block, lifecycle, .. } = kernel;
+    match sockets.as_ref().err().or(block.as_ref().err()).or(lifecycle.as_ref().err()) {
         Some(reason) => bail!("--bpf require: {reason}; `tare doctor` says more"),
         None => Ok(()),
     }

@@ -10,7 +10,7 @@ use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
 use crate::cli::{self, Cli, LogLevel};
-use crate::identity::{AllowedKeys, Socket, Sockets};
+use crate::identity::{KeyFilter, RuntimeSockets, Socket};
 use crate::logging::LogFormat;
 use crate::output::columns::{self, Choice};
 use crate::output::filter::Filters;
@@ -56,11 +56,11 @@ pub struct Common {
     /// The host's `/sys`.
     pub sys_root: PathBuf,
     /// Sockets of the runtimes that know names.
-    pub sockets: Sockets,
+    pub sockets: RuntimeSockets,
     /// The labels to publish.
-    pub labels: AllowedKeys,
+    pub labels: KeyFilter,
     /// The environment variables of containers to publish.
-    pub environment: AllowedKeys,
+    pub environment: KeyFilter,
     /// Time between two readings of `memory.stat`; 0 reads it for each sample.
     pub memory_stat_interval: Duration,
     /// Counter slots in the kernel, for each of network and block I/O.
@@ -182,7 +182,7 @@ impl From<cli::GlobalArgs> for Common {
             cgroup_root: args.cgroup_root,
             proc_root: args.proc_root,
             sys_root: args.sys_root,
-            sockets: Sockets {
+            sockets: RuntimeSockets {
                 docker: args.docker_socket,
                 podman: args.podman_socket,
                 cri: args.cri_socket,
@@ -254,9 +254,9 @@ mod tests {
             cgroup_root: None,
             proc_root: "/proc".into(),
             sys_root: "/sys".into(),
-            sockets: Sockets::default(),
-            labels: AllowedKeys::default(),
-            environment: AllowedKeys::default(),
+            sockets: RuntimeSockets::default(),
+            labels: KeyFilter::default(),
+            environment: KeyFilter::default(),
             memory_stat_interval: Duration::ZERO,
             slots: 4096,
             receipts: 1024,
@@ -280,8 +280,8 @@ mod tests {
     #[test]
     fn labels() {
         let labels = |text| config(&["--labels", text]).0.labels;
-        assert_eq!(labels("app, team.*"), AllowedKeys::new(["app", "team.*"]));
-        assert_eq!(labels(""), AllowedKeys::default());
+        assert_eq!(labels("app, team.*"), KeyFilter::new(["app", "team.*"]));
+        assert_eq!(labels(""), KeyFilter::default());
     }
 
     #[test]
@@ -300,9 +300,9 @@ mod tests {
     #[test]
     fn a_label_to_filter_by_must_be_known() {
         let config = config(&["--filter", "label=tier=front"]);
-        assert_eq!(config.0.labels, AllowedKeys::new(["tier"]));
+        assert_eq!(config.0.labels, KeyFilter::new(["tier"]));
         let config = self::config(&["--filter", "env=ZONE=a", "--environment", "AB*"]);
-        assert_eq!(config.0.environment, AllowedKeys::new(["AB*", "ZONE"]));
+        assert_eq!(config.0.environment, KeyFilter::new(["AB*", "ZONE"]));
     }
 
     #[test]
@@ -313,7 +313,7 @@ mod tests {
         assert_eq!(socket("/a/b"), Socket::Path("/a/b".into()));
         assert_eq!(socket("unix:///a/b"), Socket::Path("/a/b".into()));
         let (common, _) = config(&["--podman-socket", "/p", "--cri-socket", "/c"]);
-        let expected = Sockets {
+        let expected = RuntimeSockets {
             docker: Socket::Auto,
             podman: Socket::Path("/p".into()),
             cri: Socket::Path("/c".into()),

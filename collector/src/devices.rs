@@ -12,7 +12,7 @@ use std::{
 
 use nix::sys::statfs::{self, FsType};
 
-use crate::cgroup::Device;
+use tare_parsers::io::Device;
 
 /// One block device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

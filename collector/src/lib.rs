@@ -3,7 +3,12 @@
 //! Data flows down this list: a module imports only from modules above it. `ARCHITECTURE.md` says
 //! what each of them must not know.
 
+/// The contract: what reports hold.
+pub use tare_model as model;
+
+pub mod clock;
 pub mod process;
+pub mod reason;
 pub mod recurring;
 pub mod timing;
 
@@ -12,11 +17,13 @@ pub mod kernel;
 pub mod cgroup;
 pub mod devices;
 
-pub mod diskstats;
+pub mod families;
 
 pub mod host;
 
 pub mod network;
+
+pub mod kernel_totals;
 
 pub mod identity;
 
@@ -26,7 +33,7 @@ pub mod sample;
 
 pub mod sources;
 
-pub mod model;
+pub mod report;
 
 pub mod output;
 

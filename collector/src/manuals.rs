@@ -1,4 +1,4 @@
-//! Completions and man pages, from the one definition of the command line.
+//! Shell completions and man pages, generated from [`Cli`].
 
 use std::io::{self, Write};
 use std::path::Path;
@@ -9,14 +9,14 @@ use clap_complete::Shell;
 
 use crate::cli::Cli;
 
-/// Writes a script that makes a shell complete the command line.
+/// Writes the completion script of a shell.
 ///
 /// # Errors
 ///
 /// If `out` cannot be written.
 pub fn completions(shell: Shell, out: &mut impl Write) -> io::Result<()> {
     let mut command = Cli::command();
-    // The generator panics where writing fails.
+    // The generator panics if it cannot write, so it writes to memory.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut command, "tare", &mut script);
     out.write_all(&script)
@@ -26,7 +26,7 @@ pub fn completions(shell: Shell, out: &mut impl Write) -> io::Result<()> {
 ///
 /// # Errors
 ///
-/// If the directory is not there or cannot be written.
+/// If the directory does not exist or cannot be written.
 pub fn man_pages(directory: &Path) -> Result<()> {
     clap_mangen::generate_to(Cli::command(), directory)
         .with_context(|| format!("cannot write man pages to {}", directory.display()))

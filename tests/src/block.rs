@@ -1,23 +1,25 @@
-//! What tests of block I/O stand on: a cgroup to do it in, devices to do it on, and what must hold
-//! of the numbers whatever the host is.
+//! Tools for tests of block I/O: a cgroup, devices, and checks that hold on every host.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::Value;
 
-use crate::binaries;
-use crate::process::{self, Finished, output};
-use crate::report::{Report, Row};
-use crate::scratch::{Cgroup, Scratch, unique_name};
-use crate::wait::PATIENCE;
+use crate::{
+    binaries,
+    process::{self, Finished, output},
+    report::{Report, Row},
+    scratch::{Cgroup, Scratch, unique_name},
+    wait::PATIENCE,
+};
 
-/// A container's cgroup without a container: its directories have a Docker container's name, so
-/// that `tare` takes it for one.
+/// A cgroup without a container, named like a Docker container's, so that `tare` lists it.
 #[derive(Debug)]
 pub struct Place {
     id: String,
@@ -25,7 +27,7 @@ pub struct Place {
 }
 
 impl Place {
-    /// Makes it in every hierarchy that counts block I/O or tells who is there.
+    /// Makes it in every hierarchy that counts block I/O or that `tare` walks.
     pub fn new() -> Result<Self> {
         let roots = hierarchies()?;
         ensure!(!roots.is_empty(), "no cgroup hierarchy is mounted");
@@ -75,7 +77,7 @@ impl Place {
         process::run(command, PATIENCE)
     }
 
-    /// Puts a known load on the machine from within it.
+    /// Runs a known load in it.
     pub fn load(&self, args: &str) -> Result<()> {
         let done = self.run(&binaries::load()?, args)?;
         ensure!(done.status.success(), "tare-load {args}: {}", done.stderr.trim());
@@ -135,10 +137,9 @@ fn parse_io_stat(line: &str) -> Option<(String, IoStat)> {
     Some((device.to_owned(), stat))
 }
 
-/// What grew on a device between two rows is what grew in `io.stat`, to the byte and the
-/// operation. `io.stat` counts bios when they are submitted and `tare` requests when they complete,
-/// so a bio that was merged is an operation there, and a merge and no operation here; nothing may
-/// be under way at either end.
+/// Checks that a device's growth between two rows equals that of `io.stat`, to the byte and the
+/// operation. `io.stat` counts submitted bios, `tare` completed requests: a merged bio is an
+/// operation there, and a merge and no operation here. Nothing may be in flight at either end.
 pub fn ensure_agrees_with_io_stat(
     device: &str,
     rows: (&Row, &Row),
@@ -176,8 +177,8 @@ pub fn ensure_devices_add_up(row: &Row) -> Result<()> {
     Ok(())
 }
 
-/// Every operation is in one bucket, and the times add up. For a row that was counted from its
-/// birth, on devices whose requests the kernel stamps.
+/// Checks that every operation is in one bucket, and that the times add up. Only for a row that was
+/// counted from its start, on devices whose requests the kernel stamps.
 pub fn ensure_histograms_are_whole(row: &Row) -> Result<()> {
     let bounds = row.get("/block/latency/le_seconds")?.as_array().context("le_seconds")?.len();
     for kind in ["read", "write"] {
@@ -190,7 +191,7 @@ pub fn ensure_histograms_are_whole(row: &Row) -> Result<()> {
         let all = histogram["sum_seconds"].as_f64().context("sum_seconds")?;
         let parts = row.f64(&format!("/block/{kind}_service_seconds"))?
             + row.f64(&format!("/block/{kind}_wait_seconds"))?;
-        // Operations that never were with the driver have only the sum.
+        // Operations that never reached the driver are only in the sum.
         ensure!(all > parts - 1e-6, "{kind}: {all} s in all, {parts} s of service and wait");
         let untimed = row.u64("/block/untimed_ops")?;
         ensure!(untimed > 0 || (all - parts).abs() < 1e-6, "{kind}: {all} s, parts {parts} s");
@@ -198,7 +199,7 @@ pub fn ensure_histograms_are_whole(row: &Row) -> Result<()> {
     Ok(())
 }
 
-/// Requests for which the kernel of this machine ran no program, as Tare says.
+/// Requests for which this machine's kernel ran no program, as Tare reports.
 #[derive(Clone, Copy, Debug)]
 #[allow(missing_docs)]
 pub struct Lost {
@@ -282,7 +283,7 @@ pub fn disk_of(path: &Path) -> Result<String> {
     Ok(fs::read_to_string(&file).with_context(|| file.display().to_string())?.trim().to_owned())
 }
 
-/// A zram device of its own; removed on drop.
+/// A new zram device; removed on drop.
 #[derive(Debug)]
 pub struct Zram(u32);
 

@@ -1,20 +1,18 @@
-//! containerd with a state of its own, driven through its CRI as the kubelet does, and through its
-//! own client.
+//! containerd with private state, used through CRI, as the kubelet does, and through `ctr`.
 
 mod messages;
 
-use std::ffi::OsStr;
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::{ffi::OsStr, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 use http::uri::PathAndQuery;
 use prost::Message;
 use tokio::runtime::Runtime;
-use tonic::Request;
-use tonic::client::Grpc;
-use tonic::transport::{Channel, Endpoint};
+use tonic::{
+    Request,
+    client::Grpc,
+    transport::{Channel, Endpoint},
+};
 use tonic_prost::ProstCodec;
 
 use self::messages::{
@@ -24,11 +22,13 @@ use self::messages::{
     RunPodSandboxResponse, StopContainerRequest,
 };
 pub use self::messages::{ContainerMetadata, PodSandboxMetadata};
-use crate::daemon::{Daemon, RunDir, unmount_below};
-use crate::docker::Image;
-use crate::process::output;
-use crate::scratch::Scratch;
-use crate::wait::PATIENCE;
+use crate::{
+    daemon::{Daemon, RunDir, unmount_below},
+    docker::Image,
+    process::output,
+    scratch::Scratch,
+    wait::PATIENCE,
+};
 
 /// `NamespaceMode::NODE`: the host's network, so that no plugin is needed to make another.
 const NODE: i32 = 2;
@@ -46,7 +46,7 @@ pub struct Containerd {
 }
 
 impl Containerd {
-    /// Starts it with Docker's image, which pods take to hold their namespaces, too.
+    /// Starts it and imports Docker's image, which is also the pods' pause image.
     pub fn start(scratch: &Scratch, image: &Image) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (run, root) = (RunDir::new()?, scratch.subdirectory()?);
@@ -98,7 +98,7 @@ impl Containerd {
         output(command, PATIENCE)
     }
 
-    /// Starts a container that no CRI knows, with `TARE_ZONE=c` in its environment.
+    /// Starts a container outside CRI, with `TARE_ZONE=c` in its environment.
     pub fn run_plain(&mut self, id: &str, label: &str, load: &[&str]) -> Result<()> {
         let args = [
             "run",
@@ -130,8 +130,8 @@ impl Containerd {
         Ok(answer.pod_sandbox_id)
     }
 
-    /// Makes a container in a pod, with a limit of memory and `TARE_ZONE=a=b` in its environment; its
-    /// id.
+    /// Makes a container in a pod, with a limit of memory and `TARE_ZONE=a=b` in its environment;
+    /// its id.
     pub fn create(
         &self,
         pod: &str,

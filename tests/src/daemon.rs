@@ -1,25 +1,30 @@
-//! Runtimes of a test's own: daemons in private directories, gone without a trace at the end.
+//! Container daemons that a test starts: in private directories, with complete cleanup.
 
-use std::fs::{self, File};
-use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::{
+    fs::{self, File},
+    os::unix::{net::UnixStream, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, bail};
-use nix::mount::{MntFlags, umount2};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::{
+    mount::{MntFlags, umount2},
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 use tempfile::TempDir;
 
-use crate::scratch::unique_name;
-use crate::wait::{self, PATIENCE};
+use crate::{
+    scratch::unique_name,
+    wait::{self, PATIENCE},
+};
 
 /// Lines of a log that a failed start shows.
 const LOG_LINES: usize = 10;
 
-/// A private directory with a short path, because those of sockets are limited. What is mounted
-/// below it is unmounted on drop.
+/// A private directory with a short path, because paths of sockets are limited. Mounts below it are
+/// removed on drop.
 #[derive(Debug)]
 pub struct RunDir(TempDir);
 

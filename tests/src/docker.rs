@@ -1,16 +1,20 @@
-//! Docker through its own client: one image, many containers, all gone at the end.
+//! Docker through its client: one image, many containers, all removed at the end.
 
-use std::ffi::OsStr;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
-use crate::process::output;
-use crate::scratch::{Scratch, unique_name};
-use crate::wait::{self, PATIENCE};
+use crate::{
+    process::output,
+    scratch::{Scratch, unique_name},
+    wait::{self, PATIENCE},
+};
 
 const DEFAULT_SOCKET: &str = "/var/run/docker.sock";
 /// Where a gate's directory is mounted in a container, and the file in it.
@@ -58,13 +62,13 @@ impl Docker {
         output(command, PATIENCE)
     }
 
-    /// What `docker inspect` knows of a container at a place in Go's template language.
+    /// A value of `docker inspect`, by a Go template.
     pub fn inspect(&self, container: &str, template: &str) -> Result<String> {
         self.client(["container", "inspect", "--format", template, container])
     }
 }
 
-/// An image that holds nothing but the load binary; removed on drop.
+/// An image that contains only the load binary; removed on drop.
 #[derive(Debug)]
 pub struct Image {
     docker: Docker,
@@ -118,7 +122,7 @@ impl Drop for Image {
     }
 }
 
-/// A signal to containers: their loads begin when it opens, so that a test can look before.
+/// A signal to containers: their loads begin when it opens, after a test's first reading.
 #[derive(Debug)]
 pub struct Gate(PathBuf);
 
@@ -143,14 +147,14 @@ pub struct Run {
 }
 
 impl Run {
-    /// Runs `tare-load LOAD…`, words parted by spaces.
+    /// Runs `tare-load LOAD…`, words separated by spaces.
     #[must_use]
     pub fn load(load: &str) -> Self {
         let load = load.split_whitespace().map(str::to_owned).collect();
         Self { options: Vec::new(), load }
     }
 
-    /// Stays after the load, so that it can still be looked at.
+    /// Keeps the container running after the load.
     #[must_use]
     pub fn linger(mut self) -> Self {
         self.load.push("--linger".into());
@@ -181,7 +185,7 @@ impl Run {
     /// Starts it.
     pub fn start(self, image: &Image) -> Result<Container> {
         let docker = image.docker.clone();
-        // The guard comes first: a container that cannot start exists nevertheless.
+        // The guard comes first: a container that fails to start exists and must be removed.
         let mut container = Container { docker, name: unique_name(), id: String::new() };
         let mut args = vec!["run".to_owned(), "--detach".into(), "--name".into()];
         args.push(container.name.clone());
@@ -233,7 +237,7 @@ impl Container {
         self.line("ready", |line| (line == "ready").then_some(()))
     }
 
-    /// Waits until the load is done; what it says that it did.
+    /// Waits until the load is done; its report.
     pub fn outcome(&self) -> Result<Value> {
         self.line("done", |line| {
             serde_json::from_str(line).ok().filter(|value: &Value| value.is_object())
@@ -243,7 +247,7 @@ impl Container {
     fn line<T>(&self, what: &str, find: impl Fn(&str) -> Option<T>) -> Result<T> {
         let what = format!("{} to be {what}", self.name);
         wait::until(&what, PATIENCE, || {
-            // State first: what it printed before its end is then in the log.
+            // State first: if it has ended, the log is complete.
             let state = self.docker.inspect(&self.id, "{{.State.Running}} {{.State.ExitCode}}")?;
             let log = self.docker.client(["logs", &self.id])?;
             if let Some(found) = log.lines().find_map(&find) {
@@ -264,7 +268,7 @@ impl Container {
         Ok(crate::process::run(command, PATIENCE)?.stderr)
     }
 
-    /// Calls it by another name.
+    /// Renames it.
     pub fn rename(&mut self) -> Result<()> {
         let name = unique_name();
         self.docker.client(["rename", &self.id, &name])?;

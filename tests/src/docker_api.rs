@@ -1,43 +1,23 @@
-//! Docker's own numbers, straight from its socket, and its own formulas.
+//! Docker's own numbers, from its API, and its own formulas.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
-use std::time::Duration;
-
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 
-use crate::docker::{Container, Docker};
+use crate::{
+    docker::{Container, Docker},
+    http,
+};
 
-const TIMEOUT: Duration = Duration::from_secs(10);
-
-/// One answer of Docker's stats API.
+/// One response of Docker's stats API.
 #[derive(Debug)]
 pub struct DockerStats(Value);
 
 /// Asks the daemon for one sample of a container.
 pub fn docker_stats(docker: &Docker, container: &Container) -> Result<DockerStats> {
     let path = format!("/containers/{}/stats?stream=false&one-shot=true", container.id());
-    get(docker, &path).map(DockerStats)
-}
-
-/// One HTTP/1.0 request, which the daemon answers unchunked and ends by closing.
-fn get(docker: &Docker, path: &str) -> Result<Value> {
-    let socket = docker.socket();
-    let mut stream =
-        UnixStream::connect(socket).with_context(|| format!("connect to {}", socket.display()))?;
-    stream.set_read_timeout(Some(TIMEOUT)).context("SO_RCVTIMEO")?;
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: docker\r\n\r\n").context("ask the daemon")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).with_context(|| format!("the daemon's answer to {path}"))?;
-    let Some((head, body)) = answer.split_once("\r\n\r\n") else {
-        bail!("the daemon's answer to {path} has no end of its header: {answer}");
-    };
-    let status = head.lines().next().unwrap_or_default();
-    if status.split(' ').nth(1) != Some("200") {
-        bail!("GET {path}: {status}: {}", body.trim());
-    }
-    serde_json::from_str(body).with_context(|| format!("GET {path}: {body}"))
+    let answer = http::get(docker.socket(), &path, &[])?;
+    ensure!(answer.status == 200, "{path}: {}: {}", answer.status, answer.text()?.trim());
+    answer.json().map(DockerStats)
 }
 
 impl DockerStats {

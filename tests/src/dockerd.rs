@@ -1,16 +1,16 @@
-//! A Docker daemon of a test's own, which may be stopped while its containers go on.
+//! A private Docker daemon, which can be stopped while its containers run on.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use crate::daemon::{Daemon, RunDir, unmount_below};
-use crate::docker::Docker;
-use crate::scratch::Scratch;
+use crate::{
+    daemon::{Daemon, RunDir, unmount_below},
+    docker::Docker,
+    scratch::Scratch,
+};
 
-/// The daemon, with neither a network nor a rule in the firewall.
+/// The daemon, without network and firewall rules.
 #[derive(Debug)]
 pub struct Dockerd {
     daemon: Option<Daemon>,
@@ -29,13 +29,13 @@ impl Dockerd {
         Ok(dockerd)
     }
 
-    /// The daemon, as its client sees it.
+    /// The daemon's client.
     #[must_use]
     pub fn docker(&self) -> Docker {
         Docker::at(self.run.join("docker.sock"))
     }
 
-    /// Where it keeps everything.
+    /// Its data directory.
     #[must_use]
     pub fn root(&self) -> &PathBuf {
         &self.root
@@ -54,7 +54,7 @@ impl Dockerd {
         Ok(())
     }
 
-    /// Stops the daemon; containers go on.
+    /// Stops the daemon; containers run on.
     pub fn stop_daemon(&mut self) {
         self.daemon = None;
     }

@@ -1,7 +1,6 @@
-//! What `tare doctor --format json` said.
+//! The output of `tare doctor --format json`.
 
-use std::collections::BTreeSet;
-use std::fmt;
+use std::{collections::BTreeSet, fmt};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -25,7 +24,7 @@ pub const FAMILIES: [&str; 9] = [
 pub struct Diagnosis(Value);
 
 impl Diagnosis {
-    /// Runs the doctor, who must not fail.
+    /// Runs the doctor, which must succeed.
     pub fn of(tare: &Tare) -> Result<Self> {
         let done = tare.run(&["doctor", "--format", "json"])?;
         ensure!(done.status.success(), "tare doctor: {}: {}", done.status, done.stderr.trim());
@@ -68,7 +67,7 @@ impl Diagnosis {
         })
     }
 
-    /// `on`, `degraded` or `off`; whoever is not on must say why.
+    /// `on`, `degraded` or `off`; an error if one that is not `on` has no reason.
     pub fn state(&self, family: &str) -> Result<&str> {
         let state = self.str(&format!("/families/{family}/state"))?;
         if state != "on" {
@@ -87,7 +86,7 @@ impl Diagnosis {
 
 impl fmt::Debug for Diagnosis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As JSON, which is how people know it.
+        // As JSON, the form in which it is documented.
         fmt::Display::fmt(&self.0, f)
     }
 }

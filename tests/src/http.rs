@@ -1,36 +1,36 @@
-//! Just enough of HTTP over a unix socket to ask a daemon, and to be rude to it.
+//! A blocking HTTP client for daemons that listen at a unix socket.
+//!
+//! Requests that no proper client sends (half a head, garbage) go through [`connect`] and
+//! [`send`].
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    path::Path,
+};
 
 use anyhow::{Context as _, Result, ensure};
+use http::{HeaderMap, Request, header};
+use http_body_util::{BodyExt as _, Empty};
+use hyper::{body::Bytes, client::conn::http1};
+use hyper_util::rt::TokioIo;
 use serde_json::Value;
+use tokio::{runtime, time::timeout};
 
 use crate::wait::PATIENCE;
 
-/// What a daemon answered.
+/// A complete response.
 #[derive(Debug)]
 pub struct Answer {
     /// The status code.
     pub status: u16,
-    /// The head, as it came.
-    pub head: String,
-    /// The body.
+    /// The headers.
+    pub headers: HeaderMap,
+    /// The body, as it was sent: a compressed one stays compressed.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// Reads a whole response.
-    pub fn parse(bytes: &[u8]) -> Result<Self> {
-        let end = bytes.windows(4).position(|window| window == b"\r\n\r\n");
-        let end = end.with_context(|| format!("no head in {}", String::from_utf8_lossy(bytes)))?;
-        let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
-        let status = head.split(' ').nth(1).and_then(|code| code.parse().ok());
-        let status = status.with_context(|| format!("no status in {head}"))?;
-        Ok(Self { status, head, body: bytes[end + 4..].to_vec() })
-    }
-
     /// The body as text.
     pub fn text(&self) -> Result<&str> {
         std::str::from_utf8(&self.body).context("the body is no text")
@@ -44,11 +44,32 @@ impl Answer {
     /// A header's value.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.head.lines().skip(1).find_map(|line| {
-            let (found, value) = line.split_once(':')?;
-            found.eq_ignore_ascii_case(name).then(|| value.trim())
-        })
+        self.headers.get(name)?.to_str().ok()
     }
+}
+
+/// Gets a path, with further headers (name and value).
+pub fn get(socket: &Path, path: &str, headers: &[(&str, &str)]) -> Result<Answer> {
+    let mut request = Request::get(path).header(header::HOST, "localhost");
+    for (name, value) in headers {
+        request = request.header(*name, *value);
+    }
+    let request = request.body(Empty::<Bytes>::new()).with_context(|| format!("GET {path}"))?;
+    let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+    let exchange = runtime.block_on(async { timeout(PATIENCE, exchange(socket, request)).await });
+    exchange
+        .with_context(|| format!("GET {path}: no answer within {PATIENCE:?}"))?
+        .with_context(|| format!("GET {path} at {}", socket.display()))
+}
+
+async fn exchange(socket: &Path, request: Request<Empty<Bytes>>) -> Result<Answer> {
+    let stream = tokio::net::UnixStream::connect(socket).await.context("connect")?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    // Ends when the response is complete and `sender` is dropped.
+    tokio::spawn(connection);
+    let (head, body) = sender.send_request(request).await?.into_parts();
+    let body = body.collect().await.context("read the body")?.to_bytes().into();
+    Ok(Answer { status: head.status.as_u16(), headers: head.headers, body })
 }
 
 /// Opens a connection.
@@ -60,23 +81,15 @@ pub fn connect(socket: &Path) -> Result<UnixStream> {
     Ok(stream)
 }
 
-/// Asks for a path, with further headers (`Name: value`).
-pub fn get(socket: &Path, path: &str, headers: &[&str]) -> Result<Answer> {
-    let headers: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-    send(
-        socket,
-        format!("GET {path} HTTP/1.1\r\nHost: tare\r\nConnection: close\r\n{headers}\r\n")
-            .as_bytes(),
-    )
-}
-
-/// Sends these bytes and reads what comes until the other side closes.
-pub fn send(socket: &Path, request: &[u8]) -> Result<Answer> {
+/// Sends these bytes, reads until the other side closes, and returns the status code.
+pub fn send(socket: &Path, request: &[u8]) -> Result<u16> {
     let mut stream = connect(socket)?;
-    // A daemon that has heard enough closes before everything is written.
+    // The daemon may reject a request and close before all of it is written.
     let written = stream.write_all(request);
     let mut bytes = Vec::new();
     let read = stream.read_to_end(&mut bytes);
     ensure!(!bytes.is_empty(), "no answer: {written:?}, {read:?}");
-    Answer::parse(&bytes)
+    let text = String::from_utf8_lossy(&bytes);
+    let status = text.split(' ').nth(1).and_then(|code| code.parse().ok());
+    status.with_context(|| format!("no status in {text}"))
 }

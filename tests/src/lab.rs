@@ -5,13 +5,16 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use anyhow::{Context as _, Result, ensure};
 use nix::unistd::geteuid;
 
-use crate::binaries;
-use crate::docker::{Container, Docker, Gate, Image, Run};
-use crate::docker_api::{DockerStats, docker_stats};
-use crate::scratch::Scratch;
-use crate::tare::Tare;
+use crate::{
+    binaries,
+    docker::{Container, Docker, Gate, Image, Run},
+    docker_api::{DockerStats, docker_stats},
+    scratch::Scratch,
+    tare::Tare,
+};
 
-/// Everything that a live test needs; whatever is missing is an error, never a skipped test.
+/// Everything that a live test needs. If something is missing, that is an error: tests are never
+/// skipped.
 #[derive(Debug)]
 pub struct Lab {
     /// `tare` with the options that make it see the lab's containers.
@@ -22,12 +25,12 @@ pub struct Lab {
     pub image: Image,
     /// A directory on a disk.
     pub scratch: Scratch,
-    /// Tests measure the machine that they run on, so one at a time has it.
+    /// Tests measure the machine, so one runs at a time.
     _turn: MutexGuard<'static, ()>,
 }
 
 impl Lab {
-    /// Opens the lab when the others are done with it.
+    /// Opens the lab; waits until other tests have closed it.
     pub fn open() -> Result<Self> {
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,7 +60,7 @@ impl Lab {
         self.image.name()
     }
 
-    /// What Docker itself says of a container now.
+    /// Docker's own statistics of a container.
     pub fn docker_stats(&self, container: &Container) -> Result<DockerStats> {
         docker_stats(&self.docker, container)
     }

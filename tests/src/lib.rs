@@ -1,8 +1,8 @@
-//! What the whole-binary tests of Tare stand on: known loads, and a harness that runs them in
-//! real containers and asks `tare` what it saw.
+//! The harness of the whole-binary tests: known loads, real containers to run them in, and the
+//! reports of `tare`.
 //!
-//! Everything that the harness makes carries the test's process id in its name and is removed on
-//! drop, also when the test panics; nothing else on the machine is touched.
+//! Everything that the harness makes has the test's process id in its name and is removed on drop,
+//! also when the test panics. Nothing else on the machine is changed.
 //!
 //! | variable | meaning |
 //! |---|---|
@@ -12,7 +12,7 @@
 //! | `DOCKER_HOST` | the daemon that runs the containers, `unix://PATH` |
 //! | `TARE_PROMETHEUS_DIR` | the directory of `prometheus` and `promtool`, if not in `PATH` |
 //! | `TARE_CADVISOR` | `cadvisor`, if not in `PATH` |
-//! | `TARE_UPDATE_GOLDEN` | `1` writes the golden files anew |
+//! | `TARE_UPDATE_GOLDEN` | `1` rewrites the golden files |
 
 pub mod bench;
 pub mod binaries;

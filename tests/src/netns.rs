@@ -1,14 +1,14 @@
-//! The network of a container from outside and from inside, for tests that arrange it.
+//! The network of a container, from outside and from inside.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::docker::Container;
-use crate::process::output;
-use crate::wait::PATIENCE;
+use crate::{docker::Container, process::output, wait::PATIENCE};
 
 /// The network namespace of a running container.
 #[derive(Clone, Debug)]
@@ -24,14 +24,14 @@ impl Netns {
         Ok(Self { pid })
     }
 
-    /// Runs `PROGRAM ARGS…` of the host in it; arguments are parted by spaces.
+    /// Runs `PROGRAM ARGS…` of the host in it; arguments are separated by spaces.
     pub fn run(&self, command: &str) -> Result<String> {
         let mut nsenter = Command::new("nsenter");
         nsenter.args(["--net", "--target", &self.pid]).args(command.split_whitespace());
         output(nsenter, PATIENCE)
     }
 
-    /// Inode that names it.
+    /// Its inode number.
     pub fn inode(&self) -> Result<String> {
         let link = PathBuf::from("/proc").join(&self.pid).join("ns/net");
         let link = fs::read_link(&link).with_context(|| link.display().to_string())?;
@@ -77,7 +77,7 @@ impl Netns {
     }
 }
 
-/// Lets two containers know each other's addresses, so that no ARP is needed between them.
+/// Enters two containers into each other's neighbour tables, so that no ARP is needed.
 pub fn introduce(a: &Container, b: &Container) -> Result<()> {
     for (from, to) in [(a, b), (b, a)] {
         let (mac, address) = (Netns::of(to)?.mac("eth0")?, to.address()?);

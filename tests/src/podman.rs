@@ -1,18 +1,18 @@
-//! Podman with a store and a socket of its own.
+//! Podman with a private store and socket.
 
-use std::ffi::OsStr;
-use std::path::PathBuf;
-use std::process::Command;
+use std::{ffi::OsStr, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 
-use crate::daemon::{Daemon, RunDir, unmount_below};
-use crate::docker::Image;
-use crate::process::output;
-use crate::scratch::Scratch;
-use crate::wait::PATIENCE;
+use crate::{
+    daemon::{Daemon, RunDir, unmount_below},
+    docker::Image,
+    process::output,
+    scratch::Scratch,
+    wait::PATIENCE,
+};
 
-/// A store, and the service that answers for it; containers are removed on drop.
+/// A store and its API service; containers are removed on drop.
 #[derive(Debug)]
 pub struct Podman {
     service: Option<Daemon>,
@@ -49,7 +49,7 @@ impl Podman {
         Ok(())
     }
 
-    /// Stops the service; containers go on.
+    /// Stops the service; containers run on.
     pub fn stop_service(&mut self) {
         self.service = None;
     }
@@ -70,7 +70,7 @@ impl Podman {
     /// Starts a container without a network that runs `tare-load LOAD…`; its id.
     pub fn run(&self, name: &str, options: &[&str], load: &[&str]) -> Result<String> {
         let args = ["run", "--detach", "--network=none", "--name", name];
-        // Podman's own default limits are above what some hosts allow.
+        // Podman's default limits exceed what some hosts allow.
         let limits = ["--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096"];
         let image = [self.image.as_str()];
         let args = args.iter().chain(&limits).chain(options).chain(&image).chain(load);
@@ -82,7 +82,7 @@ impl Podman {
         command.env_remove("CONTAINER_HOST");
         command.arg("--root").arg(&self.root).arg("--runroot").arg(self.run.join("run"));
         command.arg("--tmpdir").arg(self.run.join("tmp"));
-        // crun refuses hybrid hosts, and not all have systemd or can stack overlays.
+        // crun refuses hybrid hosts, and not all hosts have systemd or nested overlays.
         command.args(["--runtime=runc", "--cgroup-manager=cgroupfs", "--storage-driver=vfs"]);
         command.arg("--events-backend=file");
         command

@@ -1,14 +1,18 @@
-//! A child process whose output is read as it comes and which never outlives the test.
+//! A child process: its output is read continuously, and it never outlives the test.
 
-use std::io::{BufRead as _, BufReader, Read as _};
-use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::{
+    io::{BufRead as _, BufReader, Read as _},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
 
 use crate::wait;
 
@@ -21,12 +25,12 @@ pub struct Process {
     errors: Option<JoinHandle<String>>,
 }
 
-/// What a child left behind.
+/// The result of a child.
 #[derive(Debug)]
 pub struct Finished {
     /// How it ended.
     pub status: ExitStatus,
-    /// Its standard output, as far as it was not read line by line before.
+    /// Its standard output, without the lines that were read before.
     pub stdout: String,
     /// Its standard error, all of it.
     pub stderr: String,
@@ -74,7 +78,7 @@ impl Process {
         }
     }
 
-    /// Drops the lines that have come and not been read.
+    /// Drops lines that were printed and not read.
     pub fn skip_lines(&mut self) {
         while !matches!(
             self.lines.try_recv(),
@@ -82,7 +86,7 @@ impl Process {
         ) {}
     }
 
-    /// Fails, with what it said, if it has ended.
+    /// An error, with its standard error, if it has ended.
     pub fn ensure_running(&mut self) -> Result<()> {
         if let Some(status) = self.child.try_wait()? {
             let errors = self.errors.take().and_then(|thread| thread.join().ok());
@@ -103,7 +107,7 @@ impl Process {
         let status = wait::until(&what, limit, || Ok(self.child.try_wait()?))?;
         let stdout = self.lines.iter().fold(String::new(), |all, line| all + &line + "\n");
         let errors = self.errors.take().context("its errors were read before")?;
-        let stderr = errors.join().map_err(|_| anyhow!("the thread that reads errors died"))?;
+        let stderr = errors.join().map_err(|_| anyhow!("the thread that reads errors panicked"))?;
         Ok(Finished { status, stdout, stderr })
     }
 }

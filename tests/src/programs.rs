@@ -1,26 +1,25 @@
 //! BPF programs that a process holds, and whether they outlive it.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::process::Command;
+use std::{collections::BTreeSet, fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 
-use crate::process::run;
-use crate::wait::{self, PATIENCE};
+use crate::{
+    process::run,
+    wait::{self, PATIENCE},
+};
 
 /// Ids of the BPF programs of one process.
 #[derive(Clone, Debug)]
 pub struct Programs(BTreeSet<u32>);
 
 impl Programs {
-    /// Those that a process holds, itself or through its links; there must be some, and the kernel
-    /// must know them.
+    /// Those that a process holds, directly or through links. An error if there are none.
     pub fn held_by(pid: u32) -> Result<Self> {
         let dir = format!("/proc/{pid}/fdinfo");
         let mut ids = BTreeSet::new();
         for entry in fs::read_dir(&dir).with_context(|| dir.clone())? {
-            // A descriptor may be closed between the two looks.
+            // A descriptor may be closed before its file is read.
             let Ok(info) = fs::read_to_string(entry?.path()) else { continue };
             let id = info.lines().find_map(|line| line.strip_prefix("prog_id:"));
             ids.extend(id.and_then(|id| id.trim().parse::<u32>().ok()));

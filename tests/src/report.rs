@@ -1,4 +1,4 @@
-//! What `tare` printed as JSON, with getters that say what they missed.
+//! The JSON that `tare` printed, with getters that name what is missing.
 
 use std::fmt;
 
@@ -49,7 +49,7 @@ impl Report {
         Ok((state, source["reason"].as_str()))
     }
 
-    /// What came of comparing a family with the kernel's own count.
+    /// The result of comparing a family with the kernel's own count.
     pub fn reconciled(&self, family: &str) -> Result<Reconciled> {
         let books = &self.0["sources"][family]["reconciled"];
         let number = |key: &str| {
@@ -66,8 +66,8 @@ impl Report {
         })
     }
 
-    /// Fails unless the family works in full, or does so but for events for which this machine's
-    /// kernel ran no program, which is no fault of the family's.
+    /// Checks that the family works in full, except for events for which this machine's kernel ran
+    /// no program.
     pub fn require(&self, family: &str) -> Result<()> {
         let unseen = |reason: &str| {
             reason.ends_with("were not seen by the kernel's programs") && !reason.contains(';')
@@ -82,7 +82,7 @@ impl Report {
     }
 }
 
-/// The kernel's own count of all that happened beside that of `tare`.
+/// The kernel's own count and that of `tare`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Reconciled {
@@ -137,14 +137,14 @@ impl Row {
 
 impl fmt::Debug for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As JSON, which is how people know it.
+        // As JSON, the form in which it is documented.
         fmt::Display::fmt(&self.0, f)
     }
 }
 
 impl fmt::Debug for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // As JSON, which is how people know it.
+        // As JSON, the form in which it is documented.
         fmt::Display::fmt(&self.0, f)
     }
 }

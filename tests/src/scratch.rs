@@ -1,9 +1,11 @@
-//! Things of the machine that a test borrows: a directory on a disk, a cgroup.
+//! Resources of a test, removed at its end: a directory on a disk, a cgroup.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    sync::atomic::{AtomicU32, Ordering},
+};
 
 use anyhow::{Context as _, Result, bail};
 use nix::sys::statfs::{FsType, OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
@@ -12,7 +14,7 @@ use tempfile::TempDir;
 /// `RAMFS_MAGIC` of `linux/magic.h`.
 const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
 
-/// A name that no other test and no other test run uses at the same time.
+/// A name that is unique among concurrent tests and test runs.
 #[must_use]
 pub fn unique_name() -> String {
     static NEXT: AtomicU32 = AtomicU32::new(0);
@@ -69,7 +71,7 @@ impl Cgroup {
         Self::named(&parent.join(unique_name()))
     }
 
-    /// Makes the one at `path`, which must not be there.
+    /// Makes the one at `path`, which must not exist.
     pub fn named(path: &Path) -> Result<Self> {
         fs::create_dir(path).with_context(|| format!("make the cgroup {}", path.display()))?;
         Ok(Self(path.to_owned()))
@@ -91,7 +93,7 @@ impl Cgroup {
 
 impl Drop for Cgroup {
     fn drop(&mut self) {
-        // A process that has just been killed may still be leaving.
+        // A killed process leaves its cgroup a moment later.
         for _ in 0..50 {
             if remove_tree(&self.0).is_ok() {
                 return;

@@ -1,17 +1,19 @@
-//! A real terminal emulator, tmux, with a shell in it: what a person would type and see.
+//! A real terminal emulator, tmux, with a shell.
 
 use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::process::output;
-use crate::scratch::Scratch;
-use crate::wait::{self, PATIENCE};
+use crate::{
+    process::output,
+    scratch::Scratch,
+    wait::{self, PATIENCE},
+};
 
-/// What the shell says when it waits for a command.
+/// The shell's prompt.
 const PROMPT: &str = "ready>";
 
-/// A window of a tmux server of its own; both end on drop.
+/// A window of a private tmux server; both end on drop.
 #[derive(Debug)]
 pub struct Screen {
     socket: String,
@@ -70,15 +72,15 @@ impl Screen {
         self.until(&format!("“{text}”"), |now| now.contains(text)).map(drop)
     }
 
-    /// Waits until what it shows is as it should be; that.
+    /// Waits until its contents satisfy a condition; the contents.
     pub fn until(&self, what: &str, is_right: impl Fn(&str) -> bool) -> Result<String> {
         let waited =
             wait::until(what, PATIENCE, || Ok(Some(self.now()?).filter(|now| is_right(now))));
         waited.with_context(|| format!("the screen shows:\n{}", self.now().unwrap_or_default()))
     }
 
-    /// Waits until no program has taken the window over: the shell's screen is back, with its
-    /// cursor, and no mouse is asked for.
+    /// Waits until no full-screen program has the window: the shell's screen and cursor are back,
+    /// and mouse events are off.
     pub fn given_back(&self) -> Result<()> {
         let format = "#{alternate_on} #{cursor_flag} #{mouse_any_flag}";
         wait::until("the terminal to be given back", PATIENCE, || {
@@ -88,7 +90,7 @@ impl Screen {
         .with_context(|| format!("the screen shows:\n{}", self.now().unwrap_or_default()))
     }
 
-    /// Waits until the shell runs nothing. What is typed before that may go to a program that ends.
+    /// Waits until the shell runs no program: an ending program could read what is typed.
     pub fn idle(&self) -> Result<()> {
         let waited = wait::until("the shell to run nothing", PATIENCE, || {
             Ok(self.children()?.trim().is_empty().then_some(()))
@@ -96,7 +98,7 @@ impl Screen {
         waited.with_context(|| format!("the screen shows:\n{}", self.now().unwrap_or_default()))
     }
 
-    /// Whether a program has taken the window over.
+    /// Whether a full-screen program has the window.
     pub fn is_taken(&self) -> Result<bool> {
         Ok(self.tmux(&["display-message", "-p", "#{alternate_on}"])? == "1")
     }

@@ -1,19 +1,22 @@
 //! Running `tare`: once, as another user, or as a stream of reports.
 
-use std::fs;
-use std::os::unix::fs::MetadataExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs,
+    os::unix::{fs::MetadataExt as _, process::CommandExt as _},
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::signal::Signal;
 
-use crate::docker::Docker;
-use crate::process::{self, Finished, Process};
-use crate::report::Report;
-use crate::scratch::Scratch;
-use crate::wait::PATIENCE;
+use crate::{
+    docker::Docker,
+    process::{self, Finished, Process},
+    report::Report,
+    scratch::Scratch,
+    wait::PATIENCE,
+};
 
 /// User and group `nobody` of every Linux system.
 const NOBODY: u32 = 65534;
@@ -26,7 +29,7 @@ pub struct Tare {
     options: Vec<String>,
     environment: Vec<(String, String)>,
     unprivileged: bool,
-    /// Who it runs as with capabilities alone, if it does.
+    /// Runs as `nobody` with these capabilities, if set.
     capable: Option<Capable>,
 }
 
@@ -161,12 +164,12 @@ impl Stream {
     /// A report whose sample was taken after this call.
     pub fn fresh(&mut self) -> Result<Report> {
         self.0.skip_lines();
-        // The first one may have been under way.
+        // The first one may have been sampled before this call.
         self.report()?;
         self.report()
     }
 
-    /// A fresh report that knows all of these containers by their full ids.
+    /// A fresh report with rows of all these containers, by full id.
     pub fn fresh_with(&mut self, ids: &[&str]) -> Result<Report> {
         for _ in 0..50 {
             let report = self.fresh()?;
@@ -194,7 +197,7 @@ impl Stream {
         bail!("{missing} of {} ended containers have no receipt in {report:?}", ids.len())
     }
 
-    /// Ends it as Ctrl-C does.
+    /// Ends it with SIGINT, like Ctrl-C.
     pub fn interrupt(self) -> Result<Finished> {
         self.0.signal(Signal::SIGINT)?;
         self.0.finish(PATIENCE)

@@ -1,18 +1,22 @@
-//! A running `tare run`, asked over its unix socket.
+//! A running `tare run`, and requests over its unix socket.
 
-use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::http::{self, Answer};
-use crate::process::{Finished, Process};
-use crate::tare::Tare;
-use crate::wait::{self, PATIENCE};
+use crate::{
+    http::{self, Answer},
+    process::{Finished, Process},
+    tare::Tare,
+    wait::{self, PATIENCE},
+};
 
 /// A daemon that is ready; killed on drop.
 #[derive(Debug)]
@@ -35,10 +39,10 @@ impl TareDaemon {
         Ok(daemon)
     }
 
-    /// Starts it and does not wait.
+    /// Starts it without waiting.
     pub fn spawn(tare: &Tare, args: &[&str]) -> Result<Self> {
         let directory = tempfile::tempdir().context("make a directory")?;
-        // It may run as somebody else.
+        // It may run as another user.
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o777))?;
         let socket = directory.path().join("tare.sock");
         let path = socket.to_str().context("the socket's path is not UTF-8")?;
@@ -63,12 +67,12 @@ impl TareDaemon {
         &self.socket
     }
 
-    /// Asks for a path.
+    /// Gets a path.
     pub fn get(&self, path: &str) -> Result<Answer> {
         http::get(&self.socket, path, &[])
     }
 
-    /// A JSON document that must be there.
+    /// A JSON document; an error unless the status is 200.
     pub fn json(&self, path: &str) -> Result<Value> {
         let answer = self.get(path)?;
         ensure!(answer.status == 200, "{path}: {answer:?}");
@@ -95,7 +99,7 @@ impl TareDaemon {
         self.process.signal(signal)
     }
 
-    /// Ends it as an init system does.
+    /// Ends it with SIGTERM, like an init system.
     pub fn terminate(self) -> Result<Finished> {
         self.process.signal(Signal::SIGTERM)?;
         self.process.finish(PATIENCE)

@@ -1,21 +1,27 @@
-//! A child process on a terminal of its own.
+//! A child process on a new terminal.
 
-use std::fs::File;
-use std::io::{self, Read as _, Write as _};
-use std::os::fd::{AsRawFd as _, OwnedFd};
-use std::os::unix::process::CommandExt as _;
-use std::process::{Child, Command, ExitStatus};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::{
+    fs::File,
+    io::{self, Read as _, Write as _},
+    os::{
+        fd::{AsRawFd as _, OwnedFd},
+        unix::process::CommandExt as _,
+    },
+    process::{Child, Command, ExitStatus},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
-use nix::libc;
-use nix::pty::{Winsize, openpty};
+use nix::{
+    libc,
+    pty::{Winsize, openpty},
+};
 
 use crate::wait;
 
-/// What a terminal sends to its program when somebody presses Ctrl-C.
+/// The character of Ctrl-C.
 pub const CTRL_C: &str = "\x03";
 
 /// A program that runs on a terminal; killed on drop.
@@ -46,7 +52,7 @@ impl Terminal {
         let seen = Arc::clone(&screen);
         let reader = thread::spawn(move || {
             let mut bytes = [0; 4096];
-            // EIO says that nobody has the program's side open any more.
+            // EIO: no process has the program's side open.
             while let Ok(count @ 1..) = output.read(&mut bytes) {
                 lock(&seen).extend_from_slice(&bytes[..count]);
             }

@@ -1,17 +1,19 @@
 //! Waiting with a deadline, so that no test hangs.
 
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 
-/// For whatever a quiet machine does in a second or two.
+/// A limit for what takes a quiet machine a second or two.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often a condition is looked at.
+/// Interval between two calls.
 const POLL: Duration = Duration::from_millis(20);
 
-/// Asks until there is an answer; fails with `what` when there is none after `limit`.
+/// Calls `ask` until it returns a value; an error that names `what` after the limit.
 pub fn until<T>(
     what: &str,
     limit: Duration,
@@ -23,7 +25,7 @@ pub fn until<T>(
             return Ok(answer);
         }
         if Instant::now() >= end {
-            bail!("waited {limit:?} in vain: {what}");
+            bail!("waited {limit:?} for {what}");
         }
         sleep(POLL);
     }

@@ -1,21 +1,25 @@
-//! Ring 2: the shipped binary on captured trees, against golden files.
+//! Ring 2: the binary on captured trees, compared with golden files.
 //!
-//! `TARE_UPDATE_GOLDEN=1` writes the golden files anew; a missing one fails the test.
+//! `TARE_UPDATE_GOLDEN=1` rewrites the golden files; a missing one fails the test.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use serde_json::{Value, json};
-use tare_tests::binaries;
-use tare_tests::doctor::Diagnosis;
-use tare_tests::report::Report;
-use tare_tests::scratch::Scratch;
-use tare_tests::tare::Tare;
-use tare_tests::tare_daemon::TareDaemon;
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    binaries,
+    doctor::Diagnosis,
+    report::Report,
+    scratch::Scratch,
+    tare::Tare,
+    tare_daemon::TareDaemon,
+    wait::{self, PATIENCE},
+};
 
-/// What every tree holds: two Docker containers with the same memory and limits.
+/// Every tree has two Docker containers with the same memory and limits.
 /// Full id, usage, working set, limit, pids.
 const CONTAINERS: [(&str, u64, u64, u64, u64); 2] = [
     (
@@ -42,7 +46,7 @@ fn tests_directory() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// `tare` that looks at a tree instead of this host.
+/// `tare` with the roots of a tree.
 fn tare(tree: &Path) -> Result<Tare> {
     let mut tare = Tare::at(binaries::tare()?);
     for (option, part) in
@@ -56,7 +60,7 @@ fn tare(tree: &Path) -> Result<Tare> {
     Ok(off.into_iter().fold(tare, |tare, option| tare.option(option, "off")))
 }
 
-/// Takes out what differs between two runs or two checkouts.
+/// Removes what differs between two runs or two checkouts.
 fn normalised(mut value: Value, tree: &Path) -> Result<String> {
     value["time"] = json!("TIME");
     if !value["interval_seconds"].is_null() {
@@ -69,13 +73,13 @@ fn normalised(mut value: Value, tree: &Path) -> Result<String> {
     for row in rows.iter_mut().filter(|row| !row["memory"]["stat_at"].is_null()) {
         row["memory"]["stat_at"] = json!("TIME");
     }
-    // The order of rows is no promise.
+    // The order of rows is not specified.
     rows.sort_by_key(|row| row["id"].to_string());
     let text = serde_json::to_string_pretty(&value).context("print the report")? + "\n";
     Ok(text.replace(tree.to_str().context("the fixture's path is not UTF-8")?, "FIXTURE"))
 }
 
-/// What must hold whatever the golden file says.
+/// Checks that do not depend on the golden file.
 fn ensure_facts(report: &Report, layout: &str, cgroup_of: impl Fn(&str) -> String) -> Result<()> {
     let host = &report.value()["host"];
     ensure!(host["cgroup_layout"] == layout, "the layout is {}", host["cgroup_layout"]);
@@ -186,7 +190,7 @@ fn docker_and_kubernetes_on_v2_with_systemd() -> Result<()> {
     Ok(())
 }
 
-/// What the page of `tare snapshot` is for a tree, or for a saved snapshot.
+/// The page of `tare snapshot` for a tree, or for a saved snapshot.
 fn page(tare: &Tare, args: &[&str]) -> Result<String> {
     let done = tare.run(&[&["snapshot"], args].concat())?;
     ensure!(done.status.success() && done.stderr.is_empty(), "{done:?}");
@@ -255,7 +259,7 @@ fn a_snapshot_of_a_tree_is_saved_and_read_back() -> Result<()> {
 }
 
 #[test]
-fn what_is_no_snapshot_is_refused() -> Result<()> {
+fn a_file_that_is_no_snapshot_is_rejected() -> Result<()> {
     let scratch = Scratch::new()?;
     let tare = Tare::at(binaries::tare()?);
     let file = scratch.path().join("a file");
@@ -323,7 +327,7 @@ fn a_cgroup2_without_controllers_says_so() -> Result<()> {
     Ok(())
 }
 
-/// Takes out of a scrape what differs between two runs or two checkouts.
+/// Removes from a scrape what differs between two runs or two checkouts.
 fn normalised_metrics(text: &str, tree: &Path) -> Result<String> {
     const CHANGING: [&str; 7] = [
         "process_",
@@ -340,7 +344,7 @@ fn normalised_metrics(text: &str, tree: &Path) -> Result<String> {
         }
         _ => format!("{line}\n"),
     };
-    // What is held differs between users.
+    // Descriptors and memory differ between users.
     let lines = text.lines().filter(|line| !line.contains("tare_capability_info"));
     let text: String = lines.map(line).collect();
     Ok(text.replace(tree.to_str().context("the fixture's path is not UTF-8")?, "FIXTURE"))
@@ -351,8 +355,9 @@ fn report_of(snapshot: &Value) -> Result<Value> {
     ensure!(snapshot["version"] == 1 && snapshot["watched_since"].is_string(), "{snapshot}");
     let changes = snapshot["changes"].as_object().context("no changes")?;
     let rows = snapshot["containers"].as_array().context("no containers")?;
-    let told = |row: &Value| row["cgroup"].as_str().is_some_and(|path| changes.contains_key(path));
-    ensure!(rows.iter().all(told) && rows.len() == changes.len(), "{snapshot}");
+    let has_changes =
+        |row: &Value| row["cgroup"].as_str().is_some_and(|path| changes.contains_key(path));
+    ensure!(rows.iter().all(has_changes) && rows.len() == changes.len(), "{snapshot}");
     let mut report = snapshot.clone();
     let keys = report.as_object_mut().context("no object")?;
     for key in ["version", "watched_since", "changes"] {
@@ -385,7 +390,7 @@ fn check_daemon(name: &str, label_set: &str) -> Result<()> {
     Ok(())
 }
 
-/// What the API says of itself must be there. Events have no end, and are left out.
+/// Every path in the API's index exists. Events are left out: their stream has no end.
 fn ensure_described(daemon: &TareDaemon) -> Result<()> {
     let api = daemon.json("/api/openapi.json")?;
     let paths = api["paths"].as_object().context("no paths")?;

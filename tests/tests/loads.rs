@@ -1,13 +1,14 @@
-//! The loads do what they say: every measurement stands on them.
+//! The loads do what they report: all measurements depend on that.
 
-use std::process::Command;
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tare_tests::process::{Finished, Process, run};
-use tare_tests::scratch::Scratch;
+use tare_tests::{
+    process::{Finished, Process, run},
+    scratch::Scratch,
+};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -52,7 +53,7 @@ fn free_address(host: &str) -> Result<String> {
     Ok(if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") })
 }
 
-/// What the listener and the sender of one transfer say.
+/// The reports of listener and sender of one transfer.
 fn transfer(host: &str, listen: &str, send: &str) -> Result<(Value, Value)> {
     let addr = free_address(host)?;
     let mut listener = Process::spawn(load(&format!("listen --addr {addr} {listen}")))?;
@@ -92,8 +93,8 @@ fn datagrams_arrive_to_the_byte() -> Result<()> {
 }
 
 #[test]
-fn peeking_is_reported_apart() -> Result<()> {
-    // A look at a stream may come before all of what is then read has arrived.
+fn peeked_bytes_are_reported_separately() -> Result<()> {
+    // Data may arrive between a peek and the read after it.
     for (proto, peeked_min) in [("tcp", 1), ("udp", 50_000)] {
         let listen = format!("--proto {proto} --bytes 50000 --peek");
         let send = format!("--proto {proto} --bytes 50000");
@@ -105,7 +106,7 @@ fn peeking_is_reported_apart() -> Result<()> {
 }
 
 #[test]
-fn a_listener_fails_when_another_sum_arrives() -> Result<()> {
+fn a_listener_fails_if_the_sum_differs() -> Result<()> {
     let short = transfer("127.0.0.1", "--proto tcp --bytes 1000", "--proto tcp --bytes 999");
     let error = format!("{:#}", short.err().context("999 of 1000 bytes passed")?);
     ensure!(error.contains("999 bytes instead of 1000"), "{error}");
@@ -113,7 +114,7 @@ fn a_listener_fails_when_another_sum_arrives() -> Result<()> {
 }
 
 #[test]
-fn pairs_talk_to_themselves() -> Result<()> {
+fn pairs_send_to_themselves() -> Result<()> {
     for over in ["--unix", "--tcp 127.0.0.1:0", "--tcp [::1]:0", "--udp [::1]:0"] {
         let done = outcome(&run(load(&format!("pair {over} --bytes 123456")), LIMIT)?)?;
         ensure!(done["bytes"] == 123_456 && done["received_bytes"] == 123_456, "{over}: {done}");
@@ -122,7 +123,7 @@ fn pairs_talk_to_themselves() -> Result<()> {
 }
 
 #[test]
-fn compute_loads_use_what_they_say() -> Result<()> {
+fn compute_loads_use_what_they_report() -> Result<()> {
     let done = outcome(&run(load("spin --for 300ms --threads 2"), LIMIT)?)?;
     // Two threads on at least one CPU.
     ensure!(done["cpu_seconds"].as_f64().is_some_and(|s| (0.05..0.9).contains(&s)), "{done}");
@@ -142,7 +143,7 @@ fn loads_wait_for_their_gate_and_end_on_sigterm() -> Result<()> {
     ensure!(waiting.next_line(Duration::from_millis(200)).is_err(), "it did not wait");
     std::fs::write(&gate, "")?;
     waiting.next_line(LIMIT)?;
-    // Between the line and the wait for the signal lie some instructions.
+    // It prints the line shortly before it waits for the signal.
     std::thread::sleep(Duration::from_millis(100));
     waiting.signal(Signal::SIGTERM)?;
     ensure!(waiting.finish(LIMIT)?.status.code() == Some(0), "done, then ended");

@@ -1,16 +1,19 @@
-//! Ring 2: the shipped binary on trees that no kernel makes: garbage in a file, and more cgroups
-//! than descriptors.
+//! Ring 2: the binary on artificial trees: garbage in a file, and more cgroups than descriptors.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tare_tests::binaries;
-use tare_tests::process::{Finished, run};
-use tare_tests::report::Report;
-use tare_tests::wait::PATIENCE;
+use tare_tests::{
+    binaries,
+    process::{Finished, run},
+    report::Report,
+    wait::PATIENCE,
+};
 use tempfile::TempDir;
 
 /// A container of the fixture `v2-cgroupfs`, with 256 MiB of memory.
@@ -20,7 +23,7 @@ fn fixture() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/v2-cgroupfs")
 }
 
-/// A tree of containers that are copies of that one.
+/// A tree with copies of that container.
 fn tree(ids: &[String]) -> Result<TempDir> {
     let tree = tempfile::tempdir()?;
     fs::write(tree.path().join("cgroup.controllers"), "cpu io memory pids\n")?;
@@ -36,7 +39,7 @@ fn tree(ids: &[String]) -> Result<TempDir> {
     Ok(tree)
 }
 
-/// One report of a tree, by a shell that limits itself first.
+/// One report of a tree, with limits set by a shell.
 fn report(tree: &TempDir, limit: &str) -> Result<(Report, Finished)> {
     let mut command = Command::new("/bin/sh");
     command.args(["-c", &format!("{limit} exec \"$0\" \"$@\"")]).arg(binaries::tare()?);
@@ -49,7 +52,7 @@ fn report(tree: &TempDir, limit: &str) -> Result<(Report, Finished)> {
     Ok((Report::parse(done.stdout.trim())?, done))
 }
 
-/// Without the time at which it was read.
+/// A report without its time.
 fn timeless(value: &Value) -> Value {
     let mut value = value.clone();
     if let Some(fields) = value.as_object_mut() {
@@ -63,11 +66,11 @@ fn ids(count: usize) -> Vec<String> {
 }
 
 #[test]
-fn a_garbage_file_is_refused_by_its_path() -> Result<()> {
+fn a_file_with_garbage_is_reported_with_its_path() -> Result<()> {
     let ids = ids(2);
     let tree = tree(&ids)?;
     let file = tree.path().join("docker").join(&ids[0]).join("memory.stat");
-    // Lines that would be fields, more than any kernel has, and bytes that are no text.
+    // Valid fields, more of them than any kernel has, and bytes that are no text.
     let mut garbage: Vec<u8> =
         (0..8192).flat_map(|n| format!("field{n} {n}\n").into_bytes()).collect();
     garbage.extend([0xff, 0, b'\n']);
@@ -77,7 +80,7 @@ fn a_garbage_file_is_refused_by_its_path() -> Result<()> {
     let path = file.to_str().context("the path is not UTF-8")?;
     ensure!(done.stderr.contains(path), "stderr does not name {path}: {}", done.stderr);
     ensure!(done.stderr.contains("too long for a memory.stat"), "{}", done.stderr);
-    ensure!(done.stderr.matches(path).count() == 1, "told more than once: {}", done.stderr);
+    ensure!(done.stderr.matches(path).count() == 1, "reported more than once: {}", done.stderr);
     let row = report.row(&ids[0])?;
     ensure!(row.get("/memory/stat")?.as_object().is_some_and(|stat| stat.is_empty()), "{row:?}");
     ensure!(row.get("/memory/rss_bytes")?.is_null(), "{row:?}");

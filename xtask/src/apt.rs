@@ -1,32 +1,34 @@
-//! Packages of other Debian suites, through an apt of our own.
+//! Packages of other Debian suites.
 //!
-//! It takes them from the mirror that the machine's apt uses, and has its own sources, lists and
-//! cache, so that the machine's apt stays as it is. Apt checks what it fetches against the
-//! signed index of the suite; here every package is checked again against the sum in that index.
+//! They come from the mirror that the machine's apt uses. Sources, lists and cache are separate,
+//! so the machine's own apt is not changed. Apt verifies the signature of each suite's index; the
+//! package is then checked against the SHA-256 in that index.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::{cmd, project};
 
-/// Where Debian's package `debian-archive-keyring` puts the keys of all its suites.
+/// The keys of all Debian suites, from the package `debian-archive-keyring`.
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Debian has the same suites in two archives.
+/// Debian's archives.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Archive {
     Main,
     Security,
 }
 
-/// A suite and the archive that holds it.
+/// A suite and its archive.
 pub(crate) type Suite = (Archive, &'static str);
 
-/// Apt on some suites.
+/// Apt, limited to some suites.
 pub(crate) struct Apt {
     directory: PathBuf,
 }
@@ -57,7 +59,7 @@ impl Apt {
         Ok(apt)
     }
 
-    /// The package with the highest numbers in its name among those that start and end so.
+    /// The package with the highest version in its name, among names with this start and end.
     pub(crate) fn newest(&self, start: &str, end: &str) -> Result<String> {
         let pattern = format!("^{}", start.replace('.', "\\."));
         let found =
@@ -67,7 +69,8 @@ impl Apt {
             .with_context(|| format!("this machine's mirror has no package {start}…{end}"))
     }
 
-    /// Fetches a package whose version starts so, checks it, and unpacks it into a directory.
+    /// Fetches a package, checks it and unpacks it into a directory. An error if its version does
+    /// not start with `version`.
     pub(crate) fn unpack(&self, package: &str, version: &str, into: &Path) -> Result<()> {
         let about =
             cmd::capture(self.call("apt-cache").args(["show", "--no-all-versions", package]))
@@ -91,7 +94,7 @@ impl Apt {
         fs::remove_file(&file).with_context(|| format!("cannot remove {file:?}"))
     }
 
-    /// A command of apt that knows nothing but our suites.
+    /// An apt command that knows these suites only.
     fn call(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         let directory = self.directory.display();
@@ -102,7 +105,7 @@ impl Apt {
             format!("Dir::Cache={directory}/cache"),
             "Acquire::Languages=none".to_owned(),
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
-            // The user that apt would rather be cannot write here.
+            // Apt's default, the user `_apt`, cannot write here.
             "APT::Sandbox::User=root".to_owned(),
             "APT::Update::Error-Mode=any".to_owned(),
         ] {
@@ -112,7 +115,7 @@ impl Apt {
     }
 }
 
-/// The archives that the machine's own apt uses.
+/// The addresses of the archives that the machine's apt uses.
 struct Mirrors {
     main: String,
     security: Option<String>,
@@ -124,7 +127,7 @@ fn mirrors() -> Result<Mirrors> {
     parse_mirrors(&found).context("the machine's apt uses no mirror of Debian")
 }
 
-/// Apt knows the labels once it has the indices; until then the paths have to do.
+/// By label, or by path while apt has no indices and so no labels.
 fn parse_mirrors(targets: &str) -> Option<Mirrors> {
     let find = |label: &str, path: &str| {
         targets.lines().find_map(|line| {
@@ -169,7 +172,7 @@ fn field<'a>(about: &'a str, name: &str) -> Option<&'a str> {
 fn only_file(directory: &Path) -> Result<PathBuf> {
     let mut files = fs::read_dir(directory)?;
     let file = files.next().with_context(|| format!("{directory:?} is empty"))??;
-    // What a broken run left behind must not be taken for the package.
+    // An interrupted run may have left another package.
     if files.next().is_some() {
         fs::remove_dir_all(directory)?;
         bail!("{directory:?} held more than one package and is removed; please try again");
@@ -192,7 +195,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_package_is_found_by_number_and_not_by_letter() {
+    fn the_newest_package_is_found_by_numbers_and_not_by_letters() {
         let names = [
             "linux-image-6.12.95+deb12-cloud-amd64",
             "linux-image-6.12.107+deb12-cloud-amd64-unsigned",
@@ -205,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn mirrors_are_known_by_label_or_by_path() {
+    fn mirrors_are_found_by_label_or_by_path() {
         let fresh = "http://mirror.test/pub/debian/ \nhttp://mirror.test/debian-security/ \n";
         let found = parse_mirrors(fresh).unwrap();
         assert_eq!(found.main, "http://mirror.test/pub/debian");

@@ -1,48 +1,96 @@
-//! Builds `tare` with its kernel side inside, and programs that run where no library is.
+//! Builds `tare` with the BPF object embedded, and static programs for tests.
 
-use std::path::PathBuf;
-use std::process::Command;
+use std::{path::PathBuf, process::Command, thread};
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 
 use crate::{cmd, ebpf, project, tools};
 
-/// How `tare` is compiled.
+/// How `tare` is compiled: a profile of `Cargo.toml`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Profile {
     Debug,
+    /// Optimised, and compiled in half the time of `Release`.
+    Quick,
+    /// What is released, tested and measured.
     Release,
 }
 
-/// Builds the BPF object, then the binary around it, and returns where the binary is.
-pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
-    ebpf::build(&tools::ready()?)?;
-    let mut cargo = project::cargo();
-    cargo.args(["build", "--package", "tare"]);
-    if profile == Profile::Release {
-        cargo.arg("--release");
+impl Profile {
+    /// Its name for cargo.
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "dev",
+            Self::Quick => "quick",
+            Self::Release => "release",
+        }
     }
-    cmd::run(&mut cargo)?;
-    let directory = match profile {
-        Profile::Debug => "debug",
-        Profile::Release => "release",
-    };
-    Ok(project::target().join(directory).join("tare"))
+
+    /// Its directory in the target directory.
+    const fn directory(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Quick | Self::Release => self.name(),
+        }
+    }
 }
 
-/// Builds the program that makes known loads; static, so that it runs in an empty image.
+/// Builds the BPF object, then `tare`, and returns the path of the binary.
+pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
+    if ebpf::object().exists() {
+        ebpf::build(&tools::ready()?)?;
+    } else {
+        build_object_and_dependencies(profile)?;
+    }
+    let mut cargo = project::cargo();
+    cmd::run(cargo.args(["build", "--package", "tare", "--profile", profile.name()]))?;
+    Ok(project::target().join(profile.directory()).join("tare"))
+}
+
+/// The first build: the tools of the BPF object take a minute, and `tare` needs the object. Its
+/// dependencies do not, and are compiled at the same time.
+fn build_object_and_dependencies(profile: Profile) -> Result<()> {
+    let dependencies = dependencies()?;
+    eprintln!("Building {} dependencies of tare at the same time", dependencies.len());
+    let mut cargo = project::cargo();
+    cargo.args(["build", "--lib", "--quiet", "--profile", profile.name()]);
+    for dependency in dependencies {
+        cargo.args(["--package", &dependency]);
+    }
+    thread::scope(|scope| {
+        let dependencies = scope.spawn(move || cmd::run(&mut cargo));
+        ebpf::build(&tools::ready()?)?;
+        dependencies.join().map_err(|_| anyhow!("the build of the dependencies panicked"))?
+    })
+}
+
+/// The crates that `tare` depends on directly, as `name@version`.
+fn dependencies() -> Result<Vec<String>> {
+    let mut tree = project::cargo();
+    tree.args(["tree", "--package", "tare", "--edges", "normal", "--depth", "1"]);
+    let tree = cmd::capture(tree.args(["--prefix", "none", "--format", "{p}"]))?;
+    Ok(tree.lines().filter_map(registry_package).collect())
+}
+
+/// `name@version` for `name vVERSION`; nothing for crates of the workspace, whose path follows.
+fn registry_package(line: &str) -> Option<String> {
+    let (name, version) = line.split_once(" v")?;
+    (!version.contains(' ')).then(|| format!("{name}@{version}"))
+}
+
+/// Builds `tare-load`, statically linked: it runs in an empty image.
 pub(crate) fn static_load() -> Result<PathBuf> {
     static_program("tare-load")
 }
 
-/// Builds a program of the tests; static, likewise.
+/// Builds a program of the tests, statically linked.
 pub(crate) fn static_program(name: &str) -> Result<PathBuf> {
     let mut cargo = static_cargo("build")?;
     cmd::run(cargo.args(["--package", "tare-tests", "--bin", name]))?;
     Ok(static_directory()?.join(name))
 }
 
-/// Builds `tare` with its kernel side inside; static, for a machine that holds nothing else.
+/// Builds `tare`, statically linked, for a virtual machine without libraries.
 pub(crate) fn static_tare() -> Result<PathBuf> {
     ebpf::build(&tools::ready()?)?;
     let mut cargo = static_cargo("build")?;
@@ -50,12 +98,12 @@ pub(crate) fn static_tare() -> Result<PathBuf> {
     Ok(static_directory()?.join("tare"))
 }
 
-/// A cargo command on static programs for this machine's kind.
+/// A cargo command for statically linked programs.
 pub(crate) fn static_cargo(subcommand: &str) -> Result<Command> {
     let mut cargo = project::cargo();
     cargo
         .args([subcommand, "--release"])
-        // With a target named, the flags are not for build scripts and macros.
+        // With an explicit target, the flags do not apply to build scripts and macros.
         .args(["--target", &project::rustc_says("host")?, "--target-dir"])
         .arg(static_target())
         .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
@@ -68,4 +116,18 @@ fn static_directory() -> Result<PathBuf> {
 
 fn static_target() -> PathBuf {
     project::target().join("static")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dependencies_are_crates_of_the_registry() {
+        assert_eq!(registry_package("nix v0.31.3"), Some("nix@0.31.3".to_owned()));
+        assert_eq!(registry_package("tare-ebpf v0.1.0 (/home/me/tare/collector-ebpf)"), None);
+        let found = dependencies().unwrap();
+        assert!(found.iter().any(|one| one.starts_with("tokio@")), "{found:?}");
+        assert!(!found.iter().any(|one| one.starts_with("tare")), "{found:?}");
+    }
 }

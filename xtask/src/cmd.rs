@@ -1,29 +1,38 @@
-//! Runs other programs. Every failure names the whole command.
+//! Runs other programs. Every error names the whole command.
 //!
-//! The program at work gets its own process group, so that an interrupt ends it and everything it
-//! started, while this process lives on to clean up.
+//! A program gets its own process group: an interrupt ends it and its children, while this process
+//! continues and cleans up.
 
-use std::ffi::OsStr;
-use std::io::{self, BufRead as _, BufReader, IsTerminal as _};
-use std::ops::ControlFlow;
-use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::time::{Duration, Instant};
-use std::{env, fs, thread};
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    io::{self, BufRead as _, BufReader, IsTerminal as _},
+    ops::ControlFlow,
+    os::unix::process::CommandExt as _,
+    path::PathBuf,
+    process::{Child, ChildStdout, Command, ExitStatus, Stdio},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use nix::sys::signal::{Signal, killpg};
-use nix::unistd::{Pid, Uid};
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::{Pid, Uid},
+};
 
 static INTERRUPTED: AtomicBool = AtomicBool::new(false);
 
-/// Process group of the program at work; 0 when there is none of its own.
-static RUNNING: AtomicI32 = AtomicI32::new(0);
+/// Process groups of the running programs.
+static RUNNING: Mutex<Vec<Pid>> = Mutex::new(Vec::new());
 
-/// Makes Ctrl-C and the signals of a CI system end the program at work and not this process.
+/// Makes SIGINT, SIGTERM and SIGHUP end the running program, not this process.
 pub(crate) fn catch_interrupts() -> Result<()> {
     ctrlc::set_handler(|| {
         INTERRUPTED.store(true, Ordering::SeqCst);
@@ -36,15 +45,18 @@ pub(crate) fn interrupted() -> bool {
     INTERRUPTED.load(Ordering::SeqCst)
 }
 
+fn running() -> MutexGuard<'static, Vec<Pid>> {
+    RUNNING.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn end_running() {
-    let group = RUNNING.load(Ordering::SeqCst);
-    if group > 0 {
-        // It may have ended by itself just now.
-        let _ = killpg(Pid::from_raw(group), Signal::SIGTERM);
+    for group in running().iter() {
+        // It may have ended already.
+        let _ = killpg(*group, Signal::SIGTERM);
     }
 }
 
-/// Runs a program with its output passed through; anything but success is an error.
+/// Runs a program with its output passed through; an error unless it succeeds.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let mut child = spawn(command)?;
     let status = finish(command, &mut child)?;
@@ -54,9 +66,9 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program with its output passed through, and shows each line of its standard output to
-/// `look` as well.
-pub(crate) fn run_and_look(
+/// Runs a program with its output passed through, and calls `look` with each line of its standard
+/// output.
+pub(crate) fn run_with_lines(
     command: &mut Command,
     mut look: impl FnMut(&str),
 ) -> Result<ExitStatus> {
@@ -75,9 +87,10 @@ pub(crate) fn run_and_look(
     finish(command, &mut child)
 }
 
-/// Runs a program and shows each line of its output to `look`, which may end it. How it ends is
-/// no matter; that it does not within the limit is an error.
-pub(crate) fn run_and_watch(
+/// Runs a program and calls `look` with each line of its standard output until that returns
+/// `Break`, which ends the program. Its exit status is ignored; running longer than the limit is an
+/// error.
+pub(crate) fn run_until(
     command: &mut Command,
     limit: Duration,
     mut look: impl FnMut(&str) -> ControlFlow<()>,
@@ -96,13 +109,13 @@ pub(crate) fn run_and_watch(
             }
         }
     };
-    // It may have ended by itself just now.
+    // It may have ended already.
     let _ = child.kill();
     finish(command, &mut child)?;
     result
 }
 
-/// The lines of a program's output as they come.
+/// The lines of a program's output, as they are written.
 fn lines(output: ChildStdout) -> Receiver<String> {
     let (sender, lines) = channel();
     thread::spawn(move || {
@@ -119,7 +132,7 @@ fn lines(output: ChildStdout) -> Receiver<String> {
     lines
 }
 
-/// What a program prints; anything but success is an error.
+/// A program's standard output; an error unless it succeeds.
 pub(crate) fn capture(command: &mut Command) -> Result<String> {
     command.stdin(Stdio::null()).stderr(Stdio::inherit());
     let output = command.output().with_context(|| format!("failed to start {command:?}"))?;
@@ -129,12 +142,12 @@ pub(crate) fn capture(command: &mut Command) -> Result<String> {
     String::from_utf8(output.stdout).with_context(|| format!("not UTF-8: output of {command:?}"))
 }
 
-/// Whether a program can be started and succeeds; what it prints is dropped.
+/// Whether a program starts and succeeds; its output is discarded.
 pub(crate) fn succeeds(command: &mut Command) -> bool {
     check(command).is_ok()
 }
 
-/// Runs a short program to its end whatever was interrupted; the error holds what it printed.
+/// Runs a short program, even after an interrupt; the error contains its standard error.
 pub(crate) fn check(command: &mut Command) -> Result<()> {
     if own_group() {
         command.process_group(0);
@@ -158,7 +171,7 @@ fn spawn(command: &mut Command) -> Result<Child> {
     }
     let child = command.spawn().with_context(|| format!("failed to start {command:?}"))?;
     if own_group {
-        RUNNING.store(child.id().cast_signed(), Ordering::SeqCst);
+        running().push(group(&child));
     }
     if interrupted() {
         end_running();
@@ -168,14 +181,19 @@ fn spawn(command: &mut Command) -> Result<Child> {
 
 fn finish(command: &Command, child: &mut Child) -> Result<ExitStatus> {
     let status = child.wait().with_context(|| format!("failed to wait for {command:?}"));
-    RUNNING.store(0, Ordering::SeqCst);
+    running().retain(|one| *one != group(child));
     if interrupted() {
         bail!("interrupted: {command:?}");
     }
     status
 }
 
-/// sudo asks for a password on the terminal, and only the terminal's own group may read there.
+fn group(child: &Child) -> Pid {
+    Pid::from_raw(child.id().cast_signed())
+}
+
+/// Not with sudo on a terminal: it asks for a password there, and only the terminal's foreground
+/// group may read it.
 fn own_group() -> bool {
     is_root() || !io::stdin().is_terminal()
 }
@@ -184,8 +202,8 @@ pub(crate) fn is_root() -> bool {
     Uid::effective().is_root()
 }
 
-/// A command that runs as root: through sudo, with these environment variables kept, when this
-/// process does not.
+/// A command that runs as root. If this process does not, through sudo, which keeps these
+/// environment variables.
 pub(crate) fn as_root(program: impl AsRef<OsStr>, keep: &[&str]) -> Command {
     if is_root() {
         return Command::new(program);
@@ -198,7 +216,7 @@ pub(crate) fn as_root(program: impl AsRef<OsStr>, keep: &[&str]) -> Command {
     sudo
 }
 
-/// Where a program is: in `PATH`, or where system programs are when `PATH` lacks that.
+/// The path of a program, from `PATH` and the directories of system programs.
 pub(crate) fn find(program: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH").unwrap_or_default();
     let system = ["/usr/local/sbin", "/usr/sbin", "/sbin"].map(PathBuf::from);

@@ -1,22 +1,26 @@
-//! What is handed out: the binary, its man pages and completions, packed with a checksum.
+//! The release archive: binary, man pages, completions and a checksum.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 
-use crate::build::{self, Profile};
-use crate::{cmd, project};
+use crate::{
+    build::{self, Profile},
+    cmd, project,
+};
 
-/// Shells, and the names under which they look for completions.
+/// Shells, and the file names that they expect for completions.
 const COMPLETIONS: [(&str, &str); 3] =
     [("bash", "tare.bash"), ("zsh", "_tare"), ("fish", "tare.fish")];
 
-/// What goes along as it is.
-const PAPERS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"];
+/// Files that are copied unchanged.
+const DOCUMENTS: [&str; 4] = ["README.md", "CHANGELOG.md", "LICENSE-APACHE", "LICENSE-MIT"];
 
-/// Builds everything into `target/dist` and returns where the archive is.
+/// Builds everything into `target/dist` and returns the path of the archive.
 pub(crate) fn run() -> Result<PathBuf> {
     let built = build::build(Profile::Release)?;
     let name = format!("tare-{}-{}", env!("CARGO_PKG_VERSION"), project::rustc_says("host")?);
@@ -37,14 +41,14 @@ pub(crate) fn run() -> Result<PathBuf> {
         let script = cmd::capture(Command::new(&tare).args(["completions", shell]))?;
         write(&completions.join(file), &script)?;
     }
-    for paper in PAPERS {
+    for paper in DOCUMENTS {
         let from = project::root().join(paper);
         fs::copy(&from, content.join(paper)).with_context(|| format!("cannot copy {from:?}"))?;
     }
     pack(&dist, &name)
 }
 
-/// Packs the directory `name` and writes its checksum beside the archive.
+/// Packs the directory `name` and writes a checksum file next to the archive.
 fn pack(dist: &Path, name: &str) -> Result<PathBuf> {
     let archive = format!("{name}.tar.gz");
     let mut tar = Command::new("tar");

@@ -1,17 +1,18 @@
-//! The Docker daemon that the root tests run their containers in.
+//! The Docker daemon for tests and benchmarks.
 
-use std::env;
-use std::process::Command;
+use std::{env, process::Command};
 
 use anyhow::Result;
 
-use crate::cmd;
-use crate::dockerd::Daemon;
-use crate::packages::{Needed, install};
+use crate::{
+    cmd,
+    dockerd::Daemon,
+    packages::{Needed, install},
+};
 
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
-/// What the root tests call, whoever runs the daemon.
+/// Programs that the live tests call.
 const CLIENT: [Needed; 12] = [
     ("docker", &["docker-cli", "docker.io"]),
     ("ip", &["iproute2"]),
@@ -27,17 +28,17 @@ const CLIENT: [Needed; 12] = [
     ("setpriv", &["util-linux"]),
 ];
 
-/// What an own daemon needs beyond that.
+/// Programs for a daemon of our own.
 const DAEMON: [Needed; 2] = [("dockerd", &["docker.io"]), ("iptables", &["iptables"])];
 
-/// A daemon that answers: the host's, or an own one that ends with this value.
+/// A daemon that answers: the host's, or our own, which is stopped on drop.
 pub(crate) struct Docker {
     /// For `DOCKER_HOST`.
     pub(crate) host: String,
     _own: Option<Daemon>,
 }
 
-/// Finds or starts a daemon.
+/// Finds or starts one.
 pub(crate) fn ready() -> Result<Docker> {
     install(&CLIENT)?;
     if let Some(host) = running() {
@@ -53,16 +54,17 @@ pub(crate) fn ready() -> Result<Docker> {
     Ok(Docker { host: own.host(), _own: Some(own) })
 }
 
-/// A daemon of this host that answers already.
+/// A daemon that is already running on this host.
 fn running() -> Option<String> {
-    let asked = env::var("DOCKER_HOST").ok().filter(|host| {
+    let configured = env::var("DOCKER_HOST").ok().filter(|host| {
         let local = host.starts_with("unix://");
         if !local {
-            eprintln!("DOCKER_HOST={host} is not used: the tests need a daemon of this host");
+            eprintln!("DOCKER_HOST={host} is ignored: the tests need a daemon on this host");
         }
         local
     });
-    let host = asked.into_iter().chain([DEFAULT_HOST.to_owned()]).find(|host| answers(host))?;
+    let host =
+        configured.into_iter().chain([DEFAULT_HOST.to_owned()]).find(|host| answers(host))?;
     println!("Docker daemon of this host: {host}");
     Some(host)
 }
@@ -71,7 +73,7 @@ pub(crate) fn answers(host: &str) -> bool {
     cmd::succeeds(&mut client(host, &["version"]))
 }
 
-/// A call of the Docker client as root, who may always use the daemon's socket.
+/// A command of the Docker client, as root: root may always use the daemon's socket.
 pub(crate) fn client(host: &str, args: &[&str]) -> Command {
     let mut docker = cmd::as_root("docker", &[]);
     docker.args(["--host", host]).args(args);

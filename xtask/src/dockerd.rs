@@ -1,21 +1,22 @@
-//! A Docker daemon of our own, and its end without a trace.
+//! A Docker daemon of our own, with complete cleanup.
 //!
-//! It has a private directory, socket and bridge, and leaves the host's firewall and routing
-//! alone: containers reach each other over the bridge, which is all that the tests need.
+//! It has a private directory, socket and bridge, and changes neither firewall nor routing:
+//! containers reach each other over the bridge, and the tests need no more.
 
-use std::fs::{self, File};
-use std::net::Ipv4Addr;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{self, Child, Stdio};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    fs::{self, File},
+    net::Ipv4Addr,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{self, Child, Stdio},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 
-use crate::cgroups::{Leftovers, mount_points};
-use crate::{cmd, docker, project};
+use crate::{cgroups::CgroupCleanup, cmd, docker, mounts, project, wait};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
@@ -24,8 +25,8 @@ const POLL: Duration = Duration::from_millis(100);
 /// Lines of the daemon's log that a failed start shows.
 const LOG_LINES: usize = 20;
 
-/// What `dockerd` and its `containerd` make outside their own directories; inner ones first.
-const HABITS: [&str; 7] = [
+/// Paths that `dockerd` and its `containerd` create outside their directories; inner ones first.
+const OUTSIDE_PATHS: [&str; 7] = [
     "/etc/docker/key.json",
     "/etc/docker",
     "/opt/containerd/bin",
@@ -35,17 +36,17 @@ const HABITS: [&str; 7] = [
     "/run/docker",
 ];
 
-/// A running daemon. Dropping it stops it and removes everything that came with it.
+/// A running daemon; on drop it is stopped and everything it created is removed.
 pub(crate) struct Daemon {
-    /// Socket, pid file, log and the state of a run. In `/tmp`: socket paths are short.
+    /// Socket, pid file, log and runtime state. In `/tmp`, because socket paths must be short.
     run: PathBuf,
     /// Images and layers, on a disk, so that block I/O is real.
     data: PathBuf,
     bridge: Option<String>,
     child: Option<Child>,
-    /// Paths outside that were not there before.
+    /// Those of `OUTSIDE_PATHS` that did not exist before.
     absent: Vec<PathBuf>,
-    _cgroups: Leftovers,
+    _cgroups: CgroupCleanup,
 }
 
 impl Daemon {
@@ -56,8 +57,12 @@ impl Daemon {
             data: project::target().join("docker").join(id.to_string()),
             bridge: None,
             child: None,
-            absent: HABITS.map(PathBuf::from).into_iter().filter(|path| !path.exists()).collect(),
-            _cgroups: Leftovers::from_now_on()?,
+            absent: OUTSIDE_PATHS
+                .map(PathBuf::from)
+                .into_iter()
+                .filter(|path| !path.exists())
+                .collect(),
+            _cgroups: CgroupCleanup::begin()?,
         };
         fs::create_dir(&daemon.run).with_context(|| format!("cannot make {:?}", daemon.run))?;
         fs::create_dir_all(&daemon.data)
@@ -95,7 +100,7 @@ impl Daemon {
         dockerd.args(["--iptables=false", "--ip6tables=false", "--ip-masq=false"]);
         dockerd.args(["--ip-forward=false", "--bridge"]).args(&self.bridge);
         dockerd.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        // Ctrl-C must not reach it: we stop it ourselves, after its containers.
+        // Ctrl-C must not reach it: its containers are stopped first.
         dockerd.process_group(0);
         let child = dockerd.spawn().with_context(|| format!("failed to start {dockerd:?}"))?;
         self.child = Some(child);
@@ -103,17 +108,12 @@ impl Daemon {
     }
 
     fn wait_for_answer(&mut self) -> Result<()> {
-        let started = Instant::now();
-        while !docker::answers(&self.host()) {
-            if cmd::interrupted() {
-                bail!("interrupted while the Docker daemon started");
-            }
-            if self.ended() || started.elapsed() > START_LIMIT {
-                bail!("the Docker daemon does not answer; the end of its log:\n{}", self.log_end());
-            }
-            sleep(POLL);
-        }
-        Ok(())
+        let host = self.host();
+        let answer = wait::until("the Docker daemon to answer", START_LIMIT, || {
+            ensure!(!self.ended(), "the Docker daemon ended");
+            Ok(docker::answers(&host).then_some(()))
+        });
+        answer.with_context(|| format!("the end of its log:\n{}", self.log_end()))
     }
 
     fn ended(&mut self) -> bool {
@@ -134,7 +134,7 @@ impl Daemon {
         lines[lines.len().saturating_sub(LOG_LINES)..].join("\n")
     }
 
-    /// Ends the containers, then the daemon, and waits for both.
+    /// Stops the containers, then the daemon, and waits for both.
     fn stop(&mut self) -> Result<()> {
         if self.ended() {
             return Ok(());
@@ -168,11 +168,9 @@ impl Daemon {
 
     /// Unmounts what the daemon left mounted, inner mounts first.
     fn unmount(&self) -> Result<()> {
-        let mounts =
-            fs::read_to_string("/proc/self/mountinfo").context("cannot read the mounts")?;
-        let points = mount_points(&mounts);
-        let ours = |point: &&PathBuf| point.starts_with(&self.run) || point.starts_with(&self.data);
-        for point in points.iter().rev().filter(ours) {
+        let points = mounts::read()?.into_iter().map(|mount| mount.point);
+        let ours = |point: &PathBuf| point.starts_with(&self.run) || point.starts_with(&self.data);
+        for point in points.rev().filter(ours) {
             warn(cmd::check(cmd::as_root("umount", &[]).arg("--lazy").arg(point)));
         }
         Ok(())
@@ -189,10 +187,10 @@ impl Daemon {
         Ok(())
     }
 
-    fn remove_habits(&self) {
+    fn remove_outside_paths(&self) {
         for path in self.absent.iter().filter(|path| path.exists()) {
             let tool = if path.is_dir() { "rmdir" } else { "rm" };
-            // What is in use by now is not ours alone.
+            // Others may use it by now; then it stays.
             let _ = cmd::check(cmd::as_root(tool, &[]).arg(path));
         }
     }
@@ -206,7 +204,7 @@ impl Drop for Daemon {
         if let Some(bridge) = &self.bridge {
             warn(cmd::check(cmd::as_root("ip", &[]).args(["link", "delete", bridge])));
         }
-        self.remove_habits();
+        self.remove_outside_paths();
     }
 }
 
@@ -218,7 +216,7 @@ fn warn(result: Result<()>) {
 
 fn warn_unless_on_disk(directory: &Path) -> Result<()> {
     let kind = statfs(directory)
-        .with_context(|| format!("cannot tell the filesystem of {directory:?}"))?
+        .with_context(|| format!("cannot determine the filesystem of {directory:?}"))?
         .filesystem_type();
     if kind == TMPFS_MAGIC || kind == OVERLAYFS_SUPER_MAGIC {
         eprintln!("warning: {directory:?} is not on a disk: block I/O tests will see none");
@@ -226,7 +224,7 @@ fn warn_unless_on_disk(directory: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The first of 256 private networks (`/24`) that no route of the host touches.
+/// The first of 256 private networks (`/24`) that overlaps with no route of the host.
 fn free_network(routes: &str) -> Option<u32> {
     const SHORT_MASK: u32 = 0xffff_ff00;
     let hex = |field: Option<&str>| u32::from_str_radix(field?, 16).ok().map(u32::from_be);
@@ -261,7 +259,7 @@ mod tests {
 
     #[cfg(target_endian = "little")]
     #[test]
-    fn a_network_that_is_routed_is_not_taken_again() {
+    fn a_network_that_is_routed_is_skipped() {
         let default = "eth0\t00000000\t0102000A\t0003\t0\t0\t0\t00000000\n";
         assert_eq!(free(default), Some(Ipv4Addr::new(10, 213, 0, 0)));
         let first = "br0\t0000D50A\t00000000\t0001\t0\t0\t0\t00FFFFFF\n";
@@ -272,7 +270,7 @@ mod tests {
 
     #[cfg(target_endian = "little")]
     #[test]
-    fn a_route_to_all_of_them_leaves_none() {
+    fn a_route_that_covers_all_networks_leaves_none() {
         assert_eq!(free("tun0\t0000000A\t00000000\t0001\t0\t0\t0\t000000FF\n"), None);
     }
 }

@@ -1,39 +1,36 @@
-//! Builds the kernel side of Tare into the object that `collector/build.rs` embeds.
+//! Builds the BPF object that `collector/build.rs` embeds.
 
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::tools::Tools;
-use crate::{calls, cmd, project};
+use crate::{bpf_calls, cmd, project, tools::Tools};
 
-/// BPF has two byte orders; a host loads only its own.
+/// A host loads only BPF of its own byte order.
 const TARGET: &str =
     if cfg!(target_endian = "big") { "bpfeb-unknown-none" } else { "bpfel-unknown-none" };
 
 /// Separates the flags in `CARGO_ENCODED_RUSTFLAGS`.
 const FLAG_SEPARATOR: &str = "\u{1f}";
 
-/// No function of a program may remain one, see [`calls`].
+/// All functions must be inlined, see [`bpf_calls`].
 const INLINE: &str = "-Clink-arg=--llvm-args=--inline-threshold=1000000";
 
-/// Builds the object and returns where it is.
+/// Builds the object and returns its path.
 pub(crate) fn build(tools: &Tools) -> Result<PathBuf> {
     cmd::run(&mut cargo(tools, "build"))?;
     let built = directory().join(TARGET).join("release/tare-ebpf");
-    let object = directory().join("tare-ebpf.o");
+    let object = object();
     let new = fs::read(&built).with_context(|| format!("cannot read {built:?}"))?;
-    let calling = calls::programs_with_calls(&new).with_context(|| format!("no ELF: {built:?}"))?;
+    let calling = bpf_calls::programs_with_calls(&new).with_context(|| format!("{built:?}"))?;
     if !calling.is_empty() {
         bail!(
-            "{} would stop a machine with Linux 5.10: a function was not inlined; see \
-             xtask/src/calls.rs",
+            "{} would crash a machine with Linux 5.10: a function was not inlined; see \
+             xtask/src/bpf_calls.rs",
             calling.join(", ")
         );
     }
-    // An untouched object spares the collector a build.
+    // Rewriting an unchanged object would make cargo build the collector again.
     if fs::read(&object).ok().as_ref() != Some(&new) {
         let partial = directory().join("tare-ebpf.o.new");
         fs::write(&partial, &new).with_context(|| format!("cannot write {partial:?}"))?;
@@ -42,7 +39,7 @@ pub(crate) fn build(tools: &Tools) -> Result<PathBuf> {
     Ok(object)
 }
 
-/// A cargo command on the kernel side alone, with everything set that its target needs.
+/// A cargo command for the BPF crate, with all that its target needs.
 pub(crate) fn cargo(tools: &Tools, subcommand: &str) -> Command {
     let linker = format!("-Clinker={}", tools.bpf_linker.display());
     let flags = ["-Cdebuginfo=2", "-Clink-arg=--btf", INLINE, &linker].join(FLAG_SEPARATOR);
@@ -51,13 +48,18 @@ pub(crate) fn cargo(tools: &Tools, subcommand: &str) -> Command {
         .args([subcommand, "--package", "tare-ebpf", "--bin", "tare-ebpf", "--release"])
         .args(["--target", TARGET, "-Z", "build-std=core", "--target-dir"])
         .arg(directory())
-        // The pinned stable compiler builds `core` too, where it is told that it may.
+        // `build-std` is unstable; this allows it with the pinned stable compiler.
         .env("RUSTC_BOOTSTRAP", "1")
         .env("CARGO_ENCODED_RUSTFLAGS", flags);
     for unwanted in ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
         cargo.env_remove(unwanted);
     }
     cargo
+}
+
+/// Where the object is, once it is built.
+pub(crate) fn object() -> PathBuf {
+    directory().join("tare-ebpf.o")
 }
 
 fn directory() -> PathBuf {

@@ -1,13 +1,12 @@
-//! Feeds the parsers with what a fuzzer thinks up: `cargo xtask fuzz`.
+//! Fuzzes the parsers: `cargo xtask fuzz`.
 
-use std::fs;
-use std::process::Command;
+use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::{cmd, project, tools};
 
-/// Fuzzes these parsers, or all, for some seconds each.
+/// Fuzzes these parsers, or all, for so many seconds each.
 pub(crate) fn run(wanted: &[String], seconds: u32) -> Result<()> {
     let fuzzer = tools::cargo_fuzz()?;
     let all = targets()?;
@@ -17,7 +16,7 @@ pub(crate) fn run(wanted: &[String], seconds: u32) -> Result<()> {
     let targets = if wanted.is_empty() { &all } else { wanted };
     for target in targets {
         println!("\n=== {target} ===");
-        // What it finds worth keeping stays out of the corpus that is committed.
+        // New inputs stay out of the committed corpus.
         let found = project::target().join("fuzz/corpus").join(target);
         let crashes = project::target().join("fuzz/crashes").join(target);
         for directory in [&found, &crashes] {
@@ -34,14 +33,14 @@ pub(crate) fn run(wanted: &[String], seconds: u32) -> Result<()> {
             .arg(format!("-max_total_time={seconds}"))
             .arg(format!("-artifact_prefix={}/", crashes.display()))
             .current_dir(project::root())
-            // The fuzzer's instrumentation has no stable flag.
+            // The fuzzer's instrumentation needs unstable flags.
             .env("RUSTC_BOOTSTRAP", "1");
         cmd::run(&mut fuzz)?;
     }
     Ok(())
 }
 
-/// The names of the fuzz targets, which are those of the corpora.
+/// The names of the fuzz targets: each has a corpus of the same name.
 fn targets() -> Result<Vec<String>> {
     let corpora = project::root().join("tests/corpus");
     let entries = fs::read_dir(&corpora).with_context(|| format!("cannot read {corpora:?}"))?;

@@ -2,8 +2,8 @@
 
 mod apt;
 mod bench;
+mod bpf_calls;
 mod build;
-mod calls;
 mod cgroups;
 mod cmd;
 mod dist;
@@ -12,6 +12,7 @@ mod dockerd;
 mod ebpf;
 mod fuzz;
 mod lint;
+mod mounts;
 mod packages;
 mod project;
 mod results;
@@ -19,18 +20,16 @@ mod run;
 mod test;
 mod tools;
 mod vm;
+mod wait;
 
-use std::ffi::OsString;
-use std::process::ExitCode;
+use std::{ffi::OsString, process::ExitCode};
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::build::Profile;
-use crate::test::Step;
-use crate::vm::Series;
+use crate::{build::Profile, test::Step, vm::Series};
 
-/// Builds, runs and tests Tare. What the build needs is installed on the way, once, under `target`.
+/// Builds, runs and tests Tare. Tools that the build needs are installed once, under `target`.
 #[derive(Parser)]
 #[command(bin_name = "cargo xtask")]
 struct Cli {
@@ -42,49 +41,51 @@ struct Cli {
 enum Task {
     /// Build `tare` and start it as root
     Run {
-        /// Build it with optimisation; this is the default
+        /// Build what is released; the default is optimised less, and compiles in half the time
         #[arg(long, conflicts_with = "debug")]
         release: bool,
-        /// Build it without optimisation
+        /// Build without optimisation
         #[arg(long)]
         debug: bool,
-        /// What `tare` is to do [default: stats]
+        /// Arguments for `tare` [default: stats]
         #[arg(trailing_var_arg = true)]
         args: Vec<OsString>,
     },
-    /// Build `tare` with its kernel side inside
+    /// Build `tare` with the BPF programs embedded, and print its path
     Build {
-        /// Build it with optimisation
+        /// Build with optimisation
         #[arg(long)]
         release: bool,
     },
-    /// Build what is handed out, into `target/dist`: binary, man pages, completions, an archive
+    /// Build the release archive in `target/dist`: binary, man pages, completions
     Dist,
-    /// Check formatting and clippy, for the host and for the kernel side
+    /// Format all crates
+    Fmt,
+    /// Check formatting, clippy and documentation
     Lint,
-    /// Run everything that has to pass; the last line is the sum
+    /// Run all checks and tests; the last line is the total
     Test {
-        /// Run this step only; may be given several times
+        /// Run only this step; can be repeated
         #[arg(long, value_name = "STEP", value_enum)]
         only: Vec<Step>,
     },
-    /// Feed the parsers with random text that looks like their own
+    /// Fuzz the parsers
     Fuzz {
-        /// Which parsers, by the names of their corpora [default: all]
+        /// Names of parsers, as in tests/corpus [default: all]
         #[arg(value_name = "PARSER")]
         targets: Vec<String>,
-        /// For how long, each
+        /// Seconds for each parser
         #[arg(long, default_value_t = 30)]
         seconds: u32,
     },
-    /// Measure Tare beside other tools and beside the least that its reads can cost; needs root
+    /// Measure what Tare costs and compare it with other tools; needs root
     Bench(bench::Bench),
-    /// Boot real kernels in a virtual machine and run the tests for them there
+    /// Boot real kernels in a virtual machine and run tests there
     Vm {
-        /// Which kernels [default: all]
+        /// Kernel series [default: all]
         #[arg(value_name = "SERIES", value_enum)]
         series: Vec<Series>,
-        /// For the test program, such as a part of a test's name
+        /// Arguments for the test program, such as a part of a test's name
         #[arg(last = true)]
         args: Vec<String>,
     },
@@ -103,14 +104,20 @@ fn main() -> ExitCode {
 fn work(task: Task) -> Result<ExitCode> {
     cmd::catch_interrupts()?;
     match task {
-        Task::Run { release: _, debug, args } => {
-            run::run(if debug { Profile::Debug } else { Profile::Release }, &args)?;
+        Task::Run { release, debug, args } => {
+            let profile = match (release, debug) {
+                (true, _) => Profile::Release,
+                (false, true) => Profile::Debug,
+                (false, false) => Profile::Quick,
+            };
+            run::run(profile, &args)?;
         }
         Task::Build { release } => {
             let tare = build::build(if release { Profile::Release } else { Profile::Debug })?;
             println!("{}", tare.display());
         }
         Task::Dist => println!("{}", dist::run()?.display()),
+        Task::Fmt => lint::format()?,
         Task::Lint => lint::run()?,
         Task::Test { only } => {
             if !test::run(&only) {

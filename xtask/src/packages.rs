@@ -1,16 +1,15 @@
-//! Debian packages of programs that the tests call and this machine lacks.
+//! Installs programs that the tests need, from Debian packages.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
 
-use crate::apt::{Apt, Archive};
-use crate::{cmd, project};
+use crate::{
+    apt::{Apt, Archive},
+    cmd, project,
+};
 
-/// A program and the Debian packages that bring it: the first one that exists is installed.
+/// A program and the Debian packages that contain it; the first that exists is installed.
 pub(crate) type Needed = (&'static str, &'static [&'static str]);
 
 /// Installs the Debian packages of the programs that are missing.
@@ -22,9 +21,9 @@ pub(crate) fn install(needed: &[Needed]) -> Result<()> {
     }
     let programs = missing.iter().map(|(program, _)| *program).collect::<Vec<_>>().join(", ");
     if cmd::find("apt-get").is_none() {
-        bail!("{programs} missing, and there is no apt-get to install them: please do");
+        bail!("{programs} missing, and there is no apt-get: please install them");
     }
-    println!("Installing what is missing: {programs}");
+    println!("Installing {programs}");
     apt_get(&["update"])?;
     let mut packages: Vec<&str> = Vec::new();
     for (program, choices) in missing {
@@ -39,8 +38,8 @@ pub(crate) fn install(needed: &[Needed]) -> Result<()> {
     apt_get(&args)
 }
 
-/// Where the programs of a package are that is unpacked and not installed, because installing it
-/// would start a service; where they are already, if the machine has them.
+/// The directory of a package's programs. If the machine does not have them, the package is
+/// unpacked under `target`, not installed: installing it would start a service.
 pub(crate) fn unpacked(package: &str, programs: &[&str]) -> Result<PathBuf> {
     let found = programs.iter().map(|program| cmd::find(program)).collect::<Option<Vec<_>>>();
     if let Some(directory) = found.as_ref().and_then(|found| found.first()?.parent()) {
@@ -53,15 +52,13 @@ pub(crate) fn unpacked(package: &str, programs: &[&str]) -> Result<PathBuf> {
     }
     for program in ["apt-get", "dpkg-deb"] {
         if cmd::find(program).is_none() {
-            bail!(
-                "{programs:?} missing, and there is no {program} to get them: please install them"
-            );
+            bail!("{programs:?} missing, and there is no {program}: please install them");
         }
     }
-    println!("Fetching what is missing: {package}");
+    println!("Fetching {package}");
     apt_get(&["update"])?;
     let files = root.join("file");
-    // What an earlier attempt left may be incomplete.
+    // An earlier attempt may have left an incomplete directory.
     if root.exists() {
         fs::remove_dir_all(&root).with_context(|| format!("cannot remove {root:?}"))?;
     }
@@ -78,7 +75,7 @@ pub(crate) fn unpacked(package: &str, programs: &[&str]) -> Result<PathBuf> {
     Ok(directory)
 }
 
-/// cAdvisor: the machine's own, or the last one that Debian has.
+/// The path of cAdvisor: the machine's own, or the last release that Debian has.
 pub(crate) fn cadvisor() -> Result<PathBuf> {
     const SUITE: &str = "bullseye";
     const VERSION: &str = "0.38.7";

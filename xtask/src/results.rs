@@ -1,21 +1,21 @@
-//! What libtest prints of its tests, and the second try of the few that failed.
+//! Reads libtest's output, and repeats tests that failed.
 //!
-//! The tests with real kernels, daemons and terminals run on machines that others use as well,
-//! where now and then a burst of foreign work outlasts a test's patience. A few failed tests are
-//! therefore run once more, by themselves. Each is named in the end; one that fails twice, or more
-//! than a few at once, stay failures.
+//! Tests with real kernels, daemons and terminals run on shared machines, where other work can
+//! exceed a test's time limit. If a few tests fail, they are run once more, alone. The summary
+//! names those that passed at the second try. A test that fails twice stays failed, and if more
+//! than a few fail, none is repeated.
 
 use anyhow::Result;
 
-/// More failures than this have a common cause, which a second try would not change.
+/// More failures than this are not repeated: they have a common cause.
 const SECOND_TRIES_MAX: usize = 3;
 
-/// How many tests passed and failed; a step without tests of its own is one.
+/// Passed and failed tests; a step without tests counts as one.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
-    /// The names of those among the passed that failed at first.
+    /// Names of passed tests that failed at the first try.
     pub(crate) at_second_try: Vec<String>,
 }
 
@@ -36,20 +36,20 @@ impl Tally {
     }
 }
 
-/// What test programs have said so far.
+/// Results read from the output of test programs.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Results {
     pub(crate) passed: u64,
     pub(crate) failed: u64,
-    /// The names of the failed; fewer than those if a program ended without a list.
+    /// Names of failed tests; incomplete if a program ended before it listed them.
     names: Vec<String>,
-    /// The list that is being read. The output of the failed stands under the same heading, and
-    /// is forgotten when the list itself begins.
+    /// The list that is being read. The output of failed tests has the same heading; it is dropped
+    /// when the list begins.
     list: Option<Vec<String>>,
 }
 
 impl Results {
-    /// Takes in a line. One may begin with what others wrote to the same terminal.
+    /// Reads a line. Other output of the same terminal may precede a result.
     pub(crate) fn line(&mut self, line: &str) {
         if let Some((passed, failed)) = counts(line) {
             self.passed += passed;
@@ -62,14 +62,14 @@ impl Results {
         }
     }
 
-    /// Whether any test program came to its end.
+    /// Whether any test program ended.
     pub(crate) fn is_any(&self) -> bool {
         self.passed + self.failed > 0
     }
 }
 
-/// Runs tests, and a few failed ones again. `run` gets the names of those to run, or none for all;
-/// what it does not count, such as a program that did not compile, is its own error.
+/// Runs tests, and repeats a few failed ones. `run` gets the names of the tests, or none for all;
+/// it returns an error for what is no test result, such as a failed build.
 pub(crate) fn with_second_try(run: impl Fn(&[String]) -> Result<Results>) -> Result<Tally> {
     let Results { passed, failed, names, .. } = run(&[])?;
     let mut tally = Tally { passed, failed, at_second_try: Vec::new() };
@@ -77,10 +77,10 @@ pub(crate) fn with_second_try(run: impl Fn(&[String]) -> Result<Results>) -> Res
     if failed == 0 || !is_known || names.len() > SECOND_TRIES_MAX {
         return Ok(tally);
     }
-    println!("\nonce more: {}", names.join(", "));
+    println!("\nsecond try: {}", names.join(", "));
     let again = run(&names)?;
     let is_good = |name: &String| !again.names.contains(name);
-    // A second try that did not run them all shows nothing.
+    // A second try counts only if it ran all of them.
     if again.passed + again.failed == failed {
         tally.at_second_try = names.into_iter().filter(is_good).collect();
         tally.passed += again.passed;
@@ -105,7 +105,7 @@ mod tests {
 
     use super::*;
 
-    fn heard(text: &str) -> Results {
+    fn results_of(text: &str) -> Results {
         let mut results = Results::default();
         text.lines().for_each(|line| results.line(line));
         results
@@ -126,7 +126,7 @@ failures:
 ";
 
     #[test]
-    fn results_are_counted_from_their_line_only() {
+    fn only_result_lines_are_counted() {
         let good = "test result: ok. 12 passed; 0 failed; 1 ignored; 3 filtered out; in 0.01s";
         assert_eq!(counts(good), Some((12, 0)));
         assert_eq!(counts("test counts ... ok"), None);
@@ -134,18 +134,18 @@ failures:
     }
 
     #[test]
-    fn the_failed_are_known_by_name() {
-        let results = heard(&format!("test result: ok. 3 passed; 0 failed\n{TWO_FAILED}"));
+    fn failed_tests_are_listed_by_name() {
+        let results = results_of(&format!("test result: ok. 3 passed; 0 failed\n{TWO_FAILED}"));
         assert_eq!((results.passed, results.failed), (7, 2));
         assert_eq!(results.names, ["some::first", "other::second"]);
     }
 
     #[test]
-    fn who_passes_at_the_second_try_is_named() {
+    fn tests_that_pass_at_the_second_try_are_named() {
         let asked = RefCell::new(Vec::new());
         let tally = with_second_try(|names| {
             asked.borrow_mut().push(names.to_vec());
-            Ok(heard(match names {
+            Ok(results_of(match names {
                 [] => TWO_FAILED,
                 _ => "failures:\n    some::first\ntest result: FAILED. 1 passed; 1 failed",
             }))
@@ -160,19 +160,19 @@ failures:
     fn a_second_try_that_runs_nothing_changes_nothing() {
         let tally = with_second_try(|names| {
             let none = "test result: ok. 0 passed; 0 failed";
-            Ok(heard(if names.is_empty() { TWO_FAILED } else { none }))
+            Ok(results_of(if names.is_empty() { TWO_FAILED } else { none }))
         });
         assert_eq!(tally.unwrap(), Tally { passed: 4, failed: 2, at_second_try: Vec::new() });
     }
 
     #[test]
-    fn many_failures_or_unknown_ones_are_not_tried_again() {
+    fn many_or_unnamed_failures_are_not_repeated() {
         let names = ["a", "b", "c", "d"].map(|name| format!("    {name}\n")).concat();
         let many = format!("failures:\n{names}test result: FAILED. 0 passed; 4 failed");
         for text in [&many, "test result: FAILED. 0 passed; 1 failed"] {
             let tally = with_second_try(|names| {
                 assert!(names.is_empty(), "{text}");
-                Ok(heard(text))
+                Ok(results_of(text))
             });
             assert!(tally.unwrap().failed > 0, "{text}");
         }

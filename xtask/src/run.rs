@@ -1,18 +1,18 @@
-//! Builds `tare` and becomes it, as root.
+//! Builds `tare` and executes it as root.
 
-use std::env;
-use std::ffi::OsString;
-use std::os::unix::process::CommandExt as _;
+use std::{env, ffi::OsString, os::unix::process::CommandExt as _};
 
 use anyhow::{Context as _, Result};
 
-use crate::build::{self, Profile};
-use crate::cmd;
+use crate::{
+    build::{self, Profile},
+    cmd,
+};
 
-/// What `tare` reads from the environment besides its own options.
-const KEPT: [&str; 4] = ["DOCKER_HOST", "NO_COLOR", "RUST_BACKTRACE", "RUST_LOG"];
+/// Environment variables that `tare` reads besides those of its options.
+const KEPT: [&str; 3] = ["DOCKER_HOST", "NO_COLOR", "RUST_BACKTRACE"];
 
-/// Replaces this process, so that signals and the exit code are those of `tare` itself.
+/// Replaces this process with `tare`, which so gets the signals and gives the exit code.
 pub(crate) fn run(profile: Profile, args: &[OsString]) -> Result<()> {
     let tare = build::build(profile)?;
     let own: Vec<String> = env::vars_os()

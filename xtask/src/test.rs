@@ -1,33 +1,38 @@
-//! Everything that has to pass, step by step, and one verdict at the end.
+//! All checks and tests, in steps, with one total at the end.
 
-use std::env;
-use std::ffi::OsString;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::{
+    env,
+    ffi::OsString,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Result, bail};
 use clap::ValueEnum;
 
-use crate::bench::micro;
-use crate::build::{self, Profile};
-use crate::cgroups::Leftovers;
-use crate::results::{self, Results, Tally};
-use crate::{cmd, docker, ebpf, lint, packages, project, tools, vm};
+use crate::{
+    bench::micro,
+    build::{self, Profile},
+    cgroups::CgroupCleanup,
+    cmd, docker, ebpf, lint, packages, project,
+    results::{self, Results, Tally},
+    tools, vm,
+};
 
-/// A part of the tests. Each can run alone: it builds what it needs.
+/// A step can run alone: it builds what it needs.
 #[derive(Clone, Copy, ValueEnum)]
 pub(crate) enum Step {
-    /// Formatting and clippy
+    /// Formatting, clippy and documentation
     Lint,
-    /// Build of the kernel side
+    /// Build of the BPF object
     Ebpf,
     /// Unit, property and golden tests
     Unit,
     /// Real containers on this kernel, as root
     Live,
-    /// Counts of instructions, beside those that are committed
+    /// Instruction counts, compared with the committed ones
     Micro,
-    /// Other kernels, in a virtual machine
+    /// Other kernels, in virtual machines
     Vm,
 }
 
@@ -61,7 +66,7 @@ struct Outcome {
     took: Duration,
 }
 
-/// Runs these steps, or all; says whether everything passed.
+/// Runs these steps, or all; returns whether everything passed.
 pub(crate) fn run(only: &[Step]) -> bool {
     let steps = if only.is_empty() { Step::value_variants() } else { only };
     let mut outcomes = Vec::new();
@@ -80,7 +85,7 @@ pub(crate) fn run(only: &[Step]) -> bool {
     verdict(&outcomes) && outcomes.len() == steps.len()
 }
 
-/// Prints the table and, as the last line, the sums.
+/// Prints the table and, as the last line, the total.
 fn verdict(outcomes: &[Outcome]) -> bool {
     println!("\n{:<8} {:>7} {:>7} {:>8}", "step", "passed", "failed", "seconds");
     let mut total = Tally::default();
@@ -97,7 +102,7 @@ fn verdict(outcomes: &[Outcome]) -> bool {
 }
 
 fn unit() -> Result<Tally> {
-    // The tests see the binary as it ships, with the kernel side inside.
+    // Golden tests run the binary, which embeds the object.
     ebpf::build(&tools::ready()?)?;
     results::with_second_try(|names| {
         let mut tests = project::cargo();
@@ -112,8 +117,8 @@ fn live() -> Result<Tally> {
     let load = build::static_load()?;
     cmd::run(live_tests().arg("--no-run"))?;
 
-    // Podman and containerd, which some tests start, leave cgroups as Docker does.
-    let _leftovers = Leftovers::from_now_on()?;
+    // Podman and containerd leave cgroups as well.
+    let _cleanup = CgroupCleanup::begin()?;
     let docker = docker::ready()?;
     let prometheus = packages::unpacked("prometheus", &["prometheus", "promtool"])?;
     let cadvisor = packages::cadvisor()?;
@@ -135,12 +140,12 @@ fn live_tests() -> Command {
     tests
 }
 
-/// The variable that names a program for cargo to start tests with.
+/// The variable with the program that cargo starts tests with.
 fn runner_variable(host: &str) -> String {
     format!("CARGO_TARGET_{}_RUNNER", host.to_uppercase().replace(['-', '.'], "_"))
 }
 
-/// Tests are built as the user and run as root, with the environment that cargo gives them.
+/// Tests are built as the user and run as root, with the environment that cargo sets.
 fn sudo_runner() -> String {
     let kept = env::vars_os()
         .filter_map(|(name, _)| OsString::into_string(name).ok())
@@ -150,18 +155,18 @@ fn sudo_runner() -> String {
     format!("sudo --preserve-env={}", own.into_iter().chain(kept).collect::<Vec<_>>().join(","))
 }
 
-/// Runs libtest programs, with these tests or all, and looks at their results.
+/// Runs test programs, with these tests or all, and reads their results.
 fn libtest(command: &mut Command, names: &[String]) -> Result<Results> {
     if !names.is_empty() {
         command.arg("--exact").args(names);
     }
     let mut results = Results::default();
-    let status = cmd::run_and_look(command, |line| results.line(line))?;
+    let status = cmd::run_with_lines(command, |line| results.line(line))?;
     if !results.is_any() {
         bail!("no test ran: {command:?}");
     }
     if !status.success() && results.failed == 0 {
-        bail!("something did not compile, or a test took its program with it: {status}");
+        bail!("a build failed, or a test program crashed: {status}");
     }
     Ok(results)
 }
@@ -171,7 +176,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_runner_is_named_as_cargo_expects() {
+    fn the_variable_of_the_runner_is_the_one_that_cargo_reads() {
         let variable = runner_variable("x86_64-unknown-linux-gnu");
         assert_eq!(variable, "CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER");
     }

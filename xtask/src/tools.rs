@@ -1,20 +1,23 @@
-//! What the build needs beyond cargo: installed once, pinned, inside the project where possible.
+//! Tools of the build: pinned, installed once, under `target` where possible.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::{env, fs};
+use std::{
+    env,
+    ffi::OsString,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
 
 use crate::{cmd, project};
 
-/// The last release that borrows the LLVM of the compiler itself and so needs no other one.
+/// The last release that uses the compiler's LLVM; later ones need LLVM on the machine.
 const BPF_LINKER_VERSION: &str = "0.10.4";
 
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
 
-/// The tools of the BPF build, ready to use.
+/// The tools of the BPF build.
 pub(crate) struct Tools {
     pub(crate) bpf_linker: PathBuf,
 }
@@ -26,8 +29,8 @@ pub(crate) fn ready() -> Result<Tools> {
     Ok(Tools { bpf_linker: bpf_linker()? })
 }
 
-/// The BPF build depends on this very compiler: `core` is built from its sources, and the linker
-/// uses its LLVM.
+/// The BPF build needs the pinned compiler: it builds `core` from its sources, and the linker uses
+/// its LLVM.
 fn check_compiler() -> Result<()> {
     let file = project::root().join("rust-toolchain.toml");
     let text = fs::read_to_string(&file).with_context(|| format!("cannot read {file:?}"))?;
@@ -74,7 +77,7 @@ fn rust_src() -> Result<()> {
     }
 }
 
-/// Makes sure of a cargo subcommand that is a component of the toolchain.
+/// Installs a cargo subcommand that is a component of the toolchain, if it is missing.
 pub(crate) fn subcommand(name: &str, component: &str) -> Result<()> {
     if cmd::succeeds(project::cargo().args([name, "--version"])) {
         return Ok(());
@@ -95,26 +98,29 @@ fn bpf_linker() -> Result<PathBuf> {
     installed("bpf-linker", BPF_LINKER_VERSION)
 }
 
-/// The fuzzer's cargo subcommand, as a program.
+/// The path of `cargo-fuzz`.
 pub(crate) fn cargo_fuzz() -> Result<PathBuf> {
     installed("cargo-fuzz", CARGO_FUZZ_VERSION)
 }
 
-/// A program from crates.io, installed once.
+/// The path of a program from crates.io, installed once.
 fn installed(name: &str, version: &str) -> Result<PathBuf> {
     let root = project::target().join("tools").join(format!("{name}-{version}"));
     let program = root.join("bin").join(name);
     if works(&program) {
         return Ok(program);
     }
-    eprintln!("Installing {name} {version} (once, about a minute)");
+    eprintln!("Installing {name} {version}, once");
     let build = project::target().join("tools/build");
     let mut install = project::cargo();
     install
         .args(["install", name, "--version", version, "--locked", "--force"])
+        // Compiling these without optimisation saves more time than they take to run.
+        .arg("--debug")
+        .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .arg("--root")
         .arg(&root)
-        // Cargo says how to reach what it installed, unless told that this is taken care of.
+        // Otherwise cargo warns that the directory is not in `PATH`.
         .env("PATH", path_with(&root.join("bin"))?)
         .env("CARGO_TARGET_DIR", &build)
         .env_remove("RUSTFLAGS")
@@ -142,7 +148,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_channel_is_found_among_other_lines() {
+    fn the_pinned_compiler_is_the_oldest_supported_one() {
+        let pinned = fs::read_to_string(project::root().join("rust-toolchain.toml")).unwrap();
+        let pinned = pinned_channel(&pinned).unwrap();
+        let oldest = env!("CARGO_PKG_RUST_VERSION");
+        assert!(pinned == oldest || pinned.strip_prefix(oldest) == Some(".0"), "{pinned}");
+    }
+
+    #[test]
+    fn the_pinned_channel_is_read() {
         let text = "[toolchain]\nprofile = \"minimal\"\nchannel = \"1.95.0\"\n";
         assert_eq!(pinned_channel(text), Some("1.95.0"));
         assert_eq!(pinned_channel("[toolchain]\n"), None);

@@ -1,7 +1,7 @@
-//! Bios of devices that take them as they are and make no requests of them: zram, brd, pmem.
+//! Bios of devices that make no requests of them: zram, brd, pmem.
 //!
-//! User space names the devices, and attaches these programs only if there are any: they run for
-//! every bio of every device. A bio carries no time stamp, so these devices have no latencies.
+//! User space names the devices, and attaches these programs only if there are any, because they
+//! run for each bio of each device. A bio has no time stamp, so these devices have no latencies.
 
 use aya_ebpf::{
     macros::{btf_tracepoint, map},
@@ -19,12 +19,12 @@ use crate::{
 #[map]
 static BIO_DEVICES: HashMap<u32, u32> = HashMap::with_max_entries(256, 0);
 
-/// A bio's place in the block table, if it is for one of the devices.
+/// A bio's slot in the block table, if it is for one of the devices.
 #[inline(always)]
 fn slot(bio: Typed) -> Option<u32> {
     let disk = bio_disk(bio);
     let operations: u64 = disk.follow(layout!(disk_queue)).load(layout!(queue_operations));
-    // Most devices make requests: they are sorted out before anything is looked up.
+    // Most devices make requests: they are excluded before anything is looked up.
     if operations != 0 {
         return None;
     }
@@ -67,7 +67,8 @@ fn block_bio_queue_2(context: BtfTracePointContext) -> i32 {
     queued(Typed::new(context.arg(1)))
 }
 
-/// Fires for no bio that became a request (`blk_update_request` takes the mark off).
+/// Does not fire for bios of requests (`block/blk-mq.c`, `blk_update_request` clears
+/// `BIO_TRACE_COMPLETION`).
 #[btf_tracepoint(function = "block_bio_complete")]
 fn block_bio_complete(context: BtfTracePointContext) -> i32 {
     let bio = Typed::new(context.arg(1));

@@ -1,4 +1,4 @@
-//! I/O that the block layer put together before the driver saw it.
+//! I/O that the block layer merged before the driver got it.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
 use tare_ebpf::Key;

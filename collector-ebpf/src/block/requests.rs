@@ -1,6 +1,6 @@
-//! Requests: what the driver was given and what it completed.
+//! Requests that the driver got and that it completed.
 //!
-//! A request carries its own time stamps: no state is kept per request.
+//! A request has its own time stamps, so no state is kept per request.
 
 use aya_ebpf::{
     helpers::bpf_ktime_get_ns,
@@ -19,12 +19,12 @@ use crate::{
 /// `MQ_RQ_IDLE` of `enum mq_rq_state`, `include/linux/blk-mq.h`: not handed to the driver.
 const STATE_IDLE: u32 = 0;
 
-/// Shows the verifier that a bucket is within its histogram. The compiler knows it is, and would
-/// leave out a mask whose value it sees.
+/// Shows the verifier that a bucket is within its histogram. The compiler knows that it is, and
+/// would remove a mask whose value it sees.
 static BUCKET_MASK: u32 = LATENCY_WORDS as u32 - 1;
 
-/// Requests made before this instant are not followed on their way through the driver, because
-/// their issue may have been missed. 0 until all programs are attached.
+/// Requests that were allocated before this instant (`CLOCK_MONOTONIC`) do not count as in flight,
+/// because their issue may have been missed. 0 until all programs are attached.
 #[map]
 static FLIGHT_SINCE: Array<u64> = Array::with_max_entries(1, 0);
 
@@ -45,7 +45,7 @@ fn block_rq_complete(context: BtfTracePointContext) -> i32 {
         add(unsafe { &raw mut (*cell).others }, 1);
         return 0;
     };
-    // A request may complete in parts; the last part is no shorter than what is left.
+    // A request may complete in parts. The last part is as long as the rest.
     let whole = bytes >= request.load::<u32>(layout!(request_data_len));
     // A write with a cache flush before or after it completes twice (`block/blk-flush.c`): its
     // data as part of the flush sequence, then as a whole, with no bytes left.
@@ -78,8 +78,8 @@ fn block_rq_complete(context: BtfTracePointContext) -> i32 {
     0
 }
 
-/// Adds what an operation took: from the request's allocation to now, and, where the driver's
-/// start is known, the parts before and after it.
+/// Adds the time of an operation: from the request's allocation to now, and, if the driver's start
+/// is known, the parts before and after that.
 #[inline(always)]
 fn add_times(request: Typed, kind: Kind, cell: *mut BlockCell, slot: u32) {
     let made: u64 = request.load(layout!(request_start_time));
@@ -117,7 +117,7 @@ fn add_times(request: Typed, kind: Kind, cell: *mut BlockCell, slot: u32) {
     }
 }
 
-/// Whether this request is one that the driver has, and that was made late enough.
+/// Whether the driver has this request, and its issue was counted.
 #[inline(always)]
 fn is_followed(request: Typed) -> bool {
     if request.load::<u32>(layout!(request_state)) == STATE_IDLE {
@@ -134,7 +134,8 @@ fn is_recent(request: Typed) -> bool {
 
 #[inline(always)]
 fn issued(request: Typed) -> i32 {
-    // The kernel tells before it marks the request as the driver's (`blk_mq_start_request`).
+    // The tracepoint fires before the kernel marks the request as started
+    // (`block/blk-mq.c`, `blk_mq_start_request`).
     if Kind::of(request.load(layout!(request_cmd_flags))).is_some()
         && is_recent(request)
         && let Some(cell) = block_cell(block_slot(&request_key(request)))

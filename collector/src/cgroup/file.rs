@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 
 use crate::cgroup::error::{ReadError, is_gone};
-use crate::cgroup::text::number;
+use tare_parsers::text::number;
 
 /// Size of a buffer at its first use: more than `memory.stat` needs.
 const FIRST_BUFFER_BYTES: usize = 8 << 10;

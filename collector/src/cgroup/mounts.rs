@@ -1,34 +1,15 @@
 //! Where the cgroup hierarchies are mounted.
 
-use std::ffi::OsString;
-use std::os::unix::ffi::OsStringExt;
-use std::path::{Path, PathBuf};
-use std::{fs, str};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use crate::cgroup::error::ReadError;
-use crate::cgroup::text::{lines, words};
+use tare_parsers::mountinfo::{CgroupMount, cgroup_mounts, parse_hierarchy_id};
 
 /// The v1 controllers that tell usage; a host with any of them is not one of v2 alone.
 const USAGE_CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "memory", "blkio", "pids"];
-
-/// Every v1 controller (`include/linux/cgroup_subsys.h`): other mount options are no controllers.
-const CONTROLLERS: [&str; 15] = [
-    "blkio",
-    "cpu",
-    "cpuacct",
-    "cpuset",
-    "debug",
-    "devices",
-    "freezer",
-    "hugetlb",
-    "memory",
-    "misc",
-    "net_cls",
-    "net_prio",
-    "perf_event",
-    "pids",
-    "rdma",
-];
 
 /// The directories that v1 hierarchies usually have, joint ones first.
 const LEGACY_DIRECTORIES: [&str; 10] = [
@@ -173,19 +154,10 @@ pub fn find_hierarchies(
     // Without the table the ids stay unknown, and events of these hierarchies with them.
     let table = fs::read(proc_root.join("cgroups")).unwrap_or_default();
     for hierarchy in &mut hierarchies.legacy {
-        hierarchy.id = hierarchy.controllers.iter().find_map(|name| parse_id(&table, name));
+        hierarchy.id =
+            hierarchy.controllers.iter().find_map(|name| parse_hierarchy_id(&table, name));
     }
     Ok(hierarchies)
-}
-
-/// The number of a controller's hierarchy in `/proc/cgroups` (`kernel/cgroup/cgroup-v1.c`,
-/// `proc_cgroupstats_show`).
-pub fn parse_id(table: &[u8], controller: &str) -> Option<u32> {
-    lines(table).find_map(|line| {
-        let mut words = words(line);
-        let found = words.next()? == controller.as_bytes();
-        found.then(|| str::from_utf8(words.next()?).ok()?.parse().ok())?
-    })
 }
 
 /// Finds the hierarchies in the text of a `mountinfo` (`fs/proc_namespace.c`, `show_mountinfo`).
@@ -193,8 +165,8 @@ pub fn parse_id(table: &[u8], controller: &str) -> Option<u32> {
 /// Of several mounts of one hierarchy the first that shows its root wins; one that shows only a
 /// part of it is taken if there is no other.
 pub fn parse_mountinfo(text: &[u8], cgroup_root: Option<&Path>) -> Hierarchies {
-    let mut found: Vec<Mount<'_>> = Vec::new();
-    for mount in lines(text).filter_map(parse_mount) {
+    let mut found: Vec<CgroupMount<'_>> = Vec::new();
+    for mount in cgroup_mounts(text) {
         if cgroup_root.is_some_and(|root| !mount.path.starts_with(root)) {
             continue;
         }
@@ -218,61 +190,6 @@ pub fn parse_mountinfo(text: &[u8], cgroup_root: Option<&Path>) -> Hierarchies {
         }
     }
     hierarchies
-}
-
-/// A mount of a cgroup file system.
-struct Mount<'a> {
-    /// `major:minor` of its superblock, one for each hierarchy.
-    device: &'a [u8],
-    /// Whether it shows the hierarchy from its root.
-    whole: bool,
-    path: PathBuf,
-    /// `None` for cgroup2.
-    controllers: Option<Vec<String>>,
-}
-
-/// `36 35 98:0 /root /mount/point rw,noatime master:1 - cgroup source rw,cpu,cpuacct`, with any
-/// number of fields before the dash.
-fn parse_mount(line: &[u8]) -> Option<Mount<'_>> {
-    let mut fields = words(line);
-    let device = fields.nth(2)?;
-    let root = fields.next()?;
-    let path = fields.next()?;
-    let _options = fields.next()?;
-    let mut fields = fields.skip_while(|field| *field != b"-").skip(1);
-    let controllers = match fields.next()? {
-        b"cgroup2" => None,
-        b"cgroup" => Some(parse_controllers(fields.last()?)),
-        _ => return None,
-    };
-    let path = PathBuf::from(OsString::from_vec(unescape(path)));
-    Some(Mount { device, whole: root == b"/", path, controllers })
-}
-
-fn parse_controllers(options: &[u8]) -> Vec<String> {
-    options
-        .split(|byte| *byte == b',')
-        .filter_map(|option| str::from_utf8(option).ok())
-        .filter(|option| CONTROLLERS.contains(option) || option.starts_with("name="))
-        .map(str::to_owned)
-        .collect()
-}
-
-/// Undoes the kernel's `\040` for white space and backslashes (`fs/seq_file.c`, `mangle_path`).
-fn unescape(mut field: &[u8]) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(field.len());
-    while let Some((&first, rest)) = field.split_first() {
-        field = rest;
-        if let (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', rest @ ..]) =
-            (first, rest)
-        {
-            plain.push(((a - b'0') << 6) | ((b - b'0') << 3) | (c - b'0'));
-            field = rest;
-        } else {
-            plain.push(first);
-        }
-    }
-    plain
 }
 
 /// Tells a cgroup tree by the files in it.

@@ -9,8 +9,8 @@ use nix::errno::Errno;
 use crate::cgroup::error::ReadError;
 use crate::cgroup::file::read_once;
 use crate::cgroup::mounts::Hierarchies;
-use crate::cgroup::text::{lines, number};
 use crate::cgroup::walk::{below, is_leaf};
+use tare_parsers::procs::parse_first_pid;
 
 /// The most cgroups that are searched for a process.
 pub const MAX_SEARCHED: usize = 256;
@@ -38,12 +38,6 @@ pub fn first_pid(hierarchies: &Hierarchies, path: &str) -> Result<Option<u32>, R
 pub fn has_processes(hierarchies: &Hierarchies, path: &str) -> Result<bool, ReadError> {
     let any = |text: &[u8]| (!text.is_empty()).then_some(());
     Ok(search_all(hierarchies, path, any)?.is_some())
-}
-
-/// Finds the first process in the text of a `cgroup.procs`.
-pub fn parse_first_pid(text: &[u8]) -> Option<u32> {
-    let mut pids = lines(text).filter_map(|line| u32::try_from(number(line)?).ok());
-    pids.find(|pid| *pid != 0)
 }
 
 /// The first answer to the text of a `cgroup.procs`.

@@ -6,7 +6,7 @@ use clap::builder::{StringValueParser, TypedValueParser, ValueParser};
 use jiff::SignedDuration;
 
 use crate::cli::{MAX_INTERVAL, MIN_INTERVAL};
-use crate::identity::{AllowedKeys, Socket};
+use crate::identity::{KeyFilter, Socket};
 
 /// A path, `auto` or `off`.
 pub(super) fn socket() -> ValueParser {
@@ -23,7 +23,7 @@ pub(super) fn socket() -> ValueParser {
 pub(super) fn keys() -> ValueParser {
     let parse = |text: String| {
         let keys = text.split(',').map(str::trim).filter(|key| !key.is_empty());
-        AllowedKeys::new(keys)
+        KeyFilter::new(keys)
     };
     ValueParser::new(StringValueParser::new().map(parse))
 }
@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations() {
+    fn a_duration_has_a_unit() {
         for (text, millis) in [("500ms", 500), ("1s", 1_000), ("1.5s", 1_500), ("2m", 120_000)] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)));
         }
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_of_bytes() {
+    fn a_size_has_a_binary_unit_or_none() {
         for (text, number) in [("0", 0), ("512B", 512), ("1.5KiB", 1536), ("64MiB", 64 << 20)] {
             assert_eq!(bytes(text), Ok(number));
         }

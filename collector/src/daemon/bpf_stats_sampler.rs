@@ -17,6 +17,7 @@ use tokio::time::{self, Instant};
 use crate::{
     kernel::{Kernel, RunStatistics, Runs},
     output::prometheus::{BpfRuns, ProgramRuns},
+    reason::Reason,
 };
 
 /// How long a measurement takes.
@@ -55,8 +56,14 @@ impl BpfStatsSampler {
         };
         if wanted && let Err(reason) = sampler.advance(kernel) {
             match interval {
-                Some(_) => tracing::warn!("runs of BPF programs are not counted: {reason}"),
-                None => tracing::debug!("runs of BPF programs are not counted: {reason}"),
+                Some(_) => tracing::warn!(
+                    reason = reason.code(),
+                    "runs of BPF programs are not counted: {reason}"
+                ),
+                None => tracing::debug!(
+                    reason = reason.code(),
+                    "runs of BPF programs are not counted: {reason}"
+                ),
             }
         }
         sampler
@@ -75,7 +82,7 @@ impl BpfStatsSampler {
     /// # Errors
     ///
     /// Why no measurement could begin.
-    pub(super) fn advance(&mut self, kernel: &Kernel) -> Result<(), String> {
+    pub(super) fn advance(&mut self, kernel: &Kernel) -> Result<(), Reason> {
         let now = Instant::now();
         if let Some(Measurement { statistics, begun, before }) = self.running.take() {
             self.due = Some(begun + self.interval.max(MEASUREMENT));
@@ -153,11 +160,11 @@ mod tests {
     #[test]
     fn without_programs_nothing_is_measured() {
         let options = crate::kernel::Options {
-            off: Some("a test"),
+            off: Some(Reason::SingleSample),
             sys_root: "/sys".into(),
             unified: None,
             socket_ids: None,
-            sockets: None,
+            socket_level: None,
             slots: 16,
             watched_net: None,
             watched_block: None,

@@ -231,7 +231,7 @@ impl Daemon {
 
     fn publish_receipts(&mut self) {
         let sampler = &mut self.collector.sampler;
-        sampler.receipts.learn(sampler.registry.names_mut());
+        sampler.receipts.add_late_metadata(sampler.registry.names_mut());
         self.receipts.generation = sampler.receipts.generation();
         self.shared.publish_receipts(sampler.receipts.clone());
     }

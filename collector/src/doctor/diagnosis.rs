@@ -6,9 +6,11 @@ use serde::Serialize;
 
 use crate::{
     doctor::rights::Rights,
+    families::source::SourceStatus,
     host,
     kernel::{Facts, LoadedMap, LoadedProgram},
-    sources::{Family, Source, State},
+    model::{Family, Source, State},
+    reason::{Circumstances, Reason},
 };
 
 /// Everything that was found.
@@ -133,10 +135,35 @@ pub struct CountedDevice {
     pub reason: Option<String>,
 }
 
+impl Finding {
+    /// The source with what helps against each of its gaps.
+    pub fn new(status: &SourceStatus, circumstances: &Circumstances) -> Self {
+        let mut remedies: Vec<String> = Vec::new();
+        for remedy in status.gaps.iter().filter_map(|gap| gap.reason.remedy(circumstances)) {
+            if !remedies.contains(&remedy) {
+                remedies.push(remedy);
+            }
+        }
+        let remedy = (!remedies.is_empty()).then(|| remedies.join("; "));
+        Self { source: Source::from(status), remedy }
+    }
+}
+
 impl Check {
     /// All is well.
     pub fn on(found: impl Into<String>) -> Self {
         Self { state: State::On, found: Some(found.into()), reason: None, remedy: None }
+    }
+
+    /// What was found, if anything, is not what it should be.
+    pub fn new(
+        state: State,
+        found: Option<String>,
+        reason: &Reason,
+        circumstances: &Circumstances,
+    ) -> Self {
+        let remedy = reason.remedy(circumstances);
+        Self { state, found, reason: Some(reason.to_string()), remedy }
     }
 }
 
@@ -150,8 +177,8 @@ impl KernelSide {
         Self {
             object: facts.object,
             btf: facts.btf.is_ok(),
-            btf_reason: facts.btf.as_ref().err().cloned(),
-            tracepoints: facts.btf.as_ref().map(|btf| btf.tracepoints()).unwrap_or_default(),
+            btf_reason: facts.btf.as_ref().err().map(Reason::to_string),
+            tracepoints: facts.btf.as_ref().map(|btf| btf.tracepoints.clone()).unwrap_or_default(),
             memory_bytes: attached.then_some(memory),
             programs: programs.into_iter().map(by_name).collect(),
             maps: maps.into_iter().map(|map| (map.name.clone(), map)).collect(),

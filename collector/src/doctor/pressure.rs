@@ -1,13 +1,20 @@
-//! Whether the kernel tells pressure, and why not.
+//! Whether the kernel measures pressure, and why not.
 
 use std::{fs, io};
 
 use nix::errno::Errno;
 
-use crate::{config::Common, doctor::diagnosis::Check, host::HostRoot, sources::State};
+use crate::{
+    config::Common,
+    doctor::diagnosis::Check,
+    host::HostRoot,
+    model::State,
+    reason::{Circumstances, NoPressure, Reason},
+};
 
-/// Looks at `/proc/pressure`, and for the reason at the kernel's command line and configuration.
-pub(super) fn check(common: &Common) -> Check {
+/// Looks at `/proc/pressure` (Linux 4.20), and for the reason at the kernel's command line and
+/// configuration.
+pub(super) fn check(common: &Common, circumstances: &Circumstances) -> Check {
     let read = fs::read(common.proc_root.join("pressure/cpu"));
     let Err(error) = read else { return Check::on("/proc/pressure") };
     let text = |path: &str| fs::read_to_string(common.proc_root.join(path)).ok();
@@ -15,33 +22,31 @@ pub(super) fn check(common: &Common) -> Check {
     let config = text("sys/kernel/osrelease").and_then(|release| {
         HostRoot::new(&common.proc_root).read(&format!("/boot/config-{}", release.trim()))
     });
-    let (reason, remedy) = why(&error, &command_line, config.as_deref());
-    Check { state: State::Off, found: None, reason: Some(reason), remedy: Some(remedy.to_owned()) }
+    let reason = reason(&error, &command_line, config.as_deref());
+    Check::new(State::Off, None, &reason, circumstances)
 }
 
-/// Reason and remedy (`kernel/sched/psi.c`, `setup_psi` and `psi_proc_init`).
-fn why(error: &io::Error, command_line: &str, config: Option<&str>) -> (String, &'static str) {
-    const BOOT: &str = "boot with psi=1";
-    const BUILD: &str = "take a kernel with CONFIG_PSI=y";
+/// The nearest reason that can be found.
+fn reason(error: &io::Error, command_line: &str, config: Option<&str>) -> Reason {
     let off = command_line.split_whitespace().rev().find_map(|word| word.strip_prefix("psi="));
     let set = |line: &str| config.is_some_and(|config| config.lines().any(|found| found == line));
     let unsupported = error.raw_os_error() == Some(Errno::EOPNOTSUPP as i32);
     if let Some(value @ ("0" | "n" | "N" | "off")) = off {
-        return (format!("switched off on the kernel's command line (psi={value})"), BOOT);
+        return Reason::NoPressure(NoPressure::CommandLine { value: value.into() });
     }
     if set("# CONFIG_PSI is not set") {
-        return ("the kernel was built without CONFIG_PSI".to_owned(), BUILD);
+        return Reason::NoPressure(NoPressure::NotBuilt);
     }
     if set("CONFIG_PSI_DEFAULT_DISABLED=y") {
-        return ("off unless asked for (CONFIG_PSI_DEFAULT_DISABLED=y)".to_owned(), BOOT);
+        return Reason::NoPressure(NoPressure::OffByDefault);
     }
     match error.kind() {
-        _ if unsupported => ("switched off (EOPNOTSUPP)".to_owned(), BOOT),
-        io::ErrorKind::NotFound => (
-            "no /proc/pressure: built without CONFIG_PSI, or off unless asked for".to_owned(),
-            "boot with psi=1, or take a kernel with CONFIG_PSI=y",
-        ),
-        _ => (format!("/proc/pressure/cpu: {error}"), "let this process read /proc/pressure"),
+        _ if unsupported => Reason::NoPressure(NoPressure::SwitchedOff),
+        io::ErrorKind::NotFound => Reason::NoPressure(NoPressure::NoFiles),
+        _ => {
+            let error = error.to_string().into();
+            Reason::UnreadableFile { path: "/proc/pressure/cpu", error }
+        }
     }
 }
 
@@ -50,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_reason_is_as_near_as_can_be_told() {
+    fn the_nearest_reason_is_found() {
         let missing = || io::Error::from(io::ErrorKind::NotFound);
         let refused = || io::Error::from_raw_os_error(Errno::EOPNOTSUPP as i32);
         let table = [
@@ -67,9 +72,11 @@ mod tests {
             (refused(), "", None, "EOPNOTSUPP", "psi=1"),
             (io::ErrorKind::PermissionDenied.into(), "", None, "permission", "let this process"),
         ];
-        for (error, command_line, config, reason, remedy) in table {
-            let found = why(&error, command_line, config);
-            assert!(found.0.contains(reason) && found.1.contains(remedy), "{found:?}");
+        for (error, command_line, config, text, remedy) in table {
+            let reason = reason(&error, command_line, config);
+            let found = reason.remedy(&Circumstances::default()).unwrap();
+            assert!(reason.to_string().contains(text), "{reason}");
+            assert!(found.contains(remedy), "{found}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What else is looked at: hierarchies, clock, daemons, block devices.
+//! Other things to look at: hierarchies, clock, daemons, block devices.
 
 use std::{
     collections::BTreeMap,
@@ -7,28 +7,30 @@ use std::{
     time::Duration,
 };
 
+use tare_parsers::io::Device;
 use tokio::{net::UnixStream, time::timeout};
 
 use crate::{
-    cgroup::{Device, Hierarchies},
+    cgroup::Hierarchies,
     config::Common,
     devices::Devices,
     doctor::diagnosis::{Cgroups, Check, CountedDevice, Daemon, Hierarchy},
     host::{HostFacts, HostRoot},
-    identity::{Socket, Sockets},
+    identity::{RuntimeApi, RuntimeGroup, RuntimeSockets, Socket},
     kernel::{Bios, Kernel},
-    sources::State,
+    model::State,
+    reason::{Circumstances, Reason},
 };
 
 /// What a daemon may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Where container daemons listen.
-const SOCKETS: [(&str, &str); 4] = [
-    ("docker", "/run/docker.sock"),
-    ("containerd", "/run/containerd/containerd.sock"),
-    ("cri-o", "/run/crio/crio.sock"),
-    ("podman", "/run/podman/podman.sock"),
+/// The host's container daemons.
+const DAEMONS: [(&str, RuntimeApi); 4] = [
+    ("docker", RuntimeApi::Docker),
+    ("containerd", RuntimeApi::Containerd),
+    ("cri-o", RuntimeApi::CriO),
+    ("podman", RuntimeApi::Podman),
 ];
 
 /// The hierarchies with their controllers, cgroup2 first.
@@ -51,36 +53,33 @@ pub(super) fn cgroups(hierarchies: &Hierarchies) -> Cgroups {
     }
 }
 
-/// The clock of `bpf_ktime_get_ns`, which is asked at each block request and each first byte.
-pub(super) fn clock(sys_root: &Path) -> Check {
+/// The clock of `bpf_ktime_get_ns`, which is read at each block request.
+pub(super) fn clock(sys_root: &Path, circumstances: &Circumstances) -> Check {
     let file = sys_root.join("devices/system/clocksource/clocksource0/current_clocksource");
     let name = fs::read_to_string(&file).unwrap_or_default();
+    let degraded = |found, reason| Check::new(State::Degraded, found, &reason, circumstances);
     match name.trim() {
-        "" => Check {
-            state: State::Degraded,
-            found: None,
-            reason: Some("the kernel does not tell its clock".to_owned()),
-            remedy: None,
-        },
-        // Each asks a device outside of the CPU, which takes about a microsecond.
-        slow @ ("hpet" | "acpi_pm" | "jiffies" | "refined-jiffies") => Check {
-            state: State::Degraded,
-            found: Some(slow.to_owned()),
-            reason: Some(format!("{slow} is slow or coarse: block requests cost more to count")),
-            remedy: Some(
-                "see dmesg for why the kernel does not trust the CPU's own clock".to_owned(),
-            ),
-        },
+        "" => degraded(None, Reason::UnknownClock),
+        // To read one of these is an access to a device outside of the CPU, about a microsecond.
+        slow @ ("hpet" | "acpi_pm" | "jiffies" | "refined-jiffies") => {
+            degraded(Some(slow.to_owned()), Reason::SlowClock { clock: slow.into() })
+        }
         name => Check::on(name),
     }
 }
 
-/// The container daemons whose sockets are there, and whether they let us in.
+/// The container daemons whose sockets exist, and whether they accept a connection.
 pub(super) async fn daemons(common: &Common) -> Vec<Daemon> {
     let root = HostRoot::new(&common.proc_root);
-    let mut places: Vec<(&'static str, PathBuf)> =
-        SOCKETS.iter().map(|(name, path)| (*name, root.path(path))).collect();
-    let Sockets { docker, podman, cri } = &common.sockets;
+    let mut places: Vec<(&'static str, PathBuf)> = Vec::new();
+    for (name, api) in DAEMONS {
+        for sockets in (RuntimeGroup { api, user: None }).default_sockets(None) {
+            // The last one is below /run. /var/run is a link, which leads elsewhere from outside of
+            // the host's root.
+            places.extend(sockets.last().map(|path| (name, root.path(&path.to_string_lossy()))));
+        }
+    }
+    let RuntimeSockets { docker, podman, cri } = &common.sockets;
     for (socket, names) in
         [(cri, &["containerd", "cri-o"][..]), (podman, &["podman"]), (docker, &["docker"])]
     {
@@ -107,20 +106,16 @@ pub(super) fn block_devices(common: &Common, kernel: &Kernel) -> BTreeMap<String
     let mut devices = Devices::new(&common.sys_root);
     let leaves: Vec<String> = devices.bio_leaves().map(|device| device.to_string()).collect();
     let disks = HostFacts::read(&common.proc_root, &common.sys_root).disks;
-    let how = |numbers: &str, devices: &mut Devices| -> Result<&'static str, String> {
-        if let Some(reason) = &kernel.block_reason {
-            return Err(reason.clone());
-        }
+    let how = |numbers: &str, devices: &mut Devices| -> Result<&'static str, Reason> {
+        let block = kernel.block.as_ref()?;
         let device = parse_device(numbers).map(|device| devices.get(device).clone());
         let device = device.unwrap_or_default();
-        match &kernel.extras.bios {
+        match &block.bios {
             _ if device.stacked => Ok("below"),
             _ if device.requests => Ok("requests"),
             Bios::Counted(_) if leaves.iter().any(|leaf| leaf == numbers) => Ok("bios"),
-            Bios::Failed(reason) | Bios::Idle(Err(reason)) => Err(reason.clone()),
-            Bios::Idle(Ok(_)) | Bios::Counted(_) => {
-                Err("it neither makes requests nor stands on a device that does".to_owned())
-            }
+            Bios::Failed(reason) | Bios::NotNeeded(Err(reason)) => Err(reason.clone()),
+            Bios::NotNeeded(Ok(_)) | Bios::Counted(_) => Err(Reason::NoRequests),
         }
     };
     let counted = disks.into_iter().map(|(numbers, disk)| {
@@ -128,7 +123,7 @@ pub(super) fn block_devices(common: &Common, kernel: &Kernel) -> BTreeMap<String
         let device = CountedDevice {
             name: disk.name,
             counted: found.as_ref().ok().copied(),
-            reason: found.err(),
+            reason: found.err().map(|reason| reason.to_string()),
         };
         (numbers, device)
     });
@@ -145,17 +140,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slow_clocks_are_told() {
+    fn slow_clocks_are_reported() {
         let sys = tempfile::tempdir().unwrap();
         let place = sys.path().join("devices/system/clocksource/clocksource0");
         fs::create_dir_all(&place).unwrap();
         let state_with = |name: &str| {
             fs::write(place.join("current_clocksource"), name).unwrap();
-            clock(sys.path()).state
+            clock(sys.path(), &Circumstances::default()).state
         };
         assert_eq!(state_with("tsc\n"), State::On);
         assert_eq!(state_with("hpet\n"), State::Degraded);
-        assert_eq!(clock(Path::new("/nonexistent")).found, None);
+        let none = clock(Path::new("/nonexistent"), &Circumstances::default());
+        assert_eq!(none.found, None);
     }
 
     #[test]

@@ -4,6 +4,8 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 use serde::Serialize;
 
+use crate::reason::Circumstances;
+
 /// A capability that Tare can use.
 pub struct Capability {
     /// Its bit (`include/uapi/linux/capability.h`).
@@ -39,17 +41,19 @@ pub struct Rights {
     pub capabilities: BTreeMap<&'static str, bool>,
     /// Whether system calls are filtered.
     pub seccomp: Option<bool>,
-    /// Whether we are in the host's user namespace: elsewhere capabilities are worth little.
+    /// Whether we are in the host's user namespace: in another one capabilities are worth little.
     pub host_user_namespace: Option<bool>,
-    /// Whether we are in the host's PID namespace: elsewhere containers' processes have no ids.
+    /// Whether we are in the host's PID namespace: in another one the processes of containers have
+    /// no ids.
     pub host_pid_namespace: Option<bool>,
-    /// Whether we are in the host's cgroup namespace: elsewhere we see only our own part.
+    /// Whether we are in the host's cgroup namespace: in another one we see only a part of the
+    /// tree.
     pub host_cgroup_namespace: Option<bool>,
     /// `none`, `integrity` or `confidentiality`; `None` where the kernel cannot lock down.
     pub lockdown: Option<String>,
-    /// `kernel.unprivileged_bpf_disabled`: 0 only if BPF is not for the privileged alone.
+    /// `kernel.unprivileged_bpf_disabled`: with 0 ordinary users may load some programs.
     pub unprivileged_bpf_disabled: Option<u64>,
-    /// `net.core.bpf_jit_enable`: 0 means that programs are interpreted. Only root may read it.
+    /// `net.core.bpf_jit_enable`: with 0 programs are interpreted. Only root may read it.
     pub bpf_jit_enable: Option<u64>,
     /// `RLIMIT_NOFILE`, after Tare raised it: a container takes about a dozen open files.
     pub open_files_limit: Option<u64>,
@@ -79,8 +83,19 @@ impl Rights {
         }
     }
 
+    /// What remedies depend on.
+    pub fn circumstances(&self) -> Circumstances {
+        Circumstances {
+            missing_capabilities: self.missing(&CAPABILITIES.map(|capability| capability.name)),
+            host_user_namespace: self.host_user_namespace,
+            host_pid_namespace: self.host_pid_namespace,
+            host_cgroup_namespace: self.host_cgroup_namespace,
+            seccomp: self.seccomp,
+        }
+    }
+
     /// Those of these capabilities that are known to be missing.
-    pub fn missing(&self, wanted: &[&'static str]) -> Vec<&'static str> {
+    fn missing(&self, wanted: &[&'static str]) -> Vec<&'static str> {
         let has = |name: &str| self.capabilities.get(name).copied();
         // Before CAP_BPF and CAP_PERFMON were split off, it stood for both, and still does.
         let admin = has("CAP_SYS_ADMIN") == Some(true);

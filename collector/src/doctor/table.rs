@@ -5,11 +5,11 @@ use crate::{
         diagnosis::{Check, Diagnosis, Finding, Hierarchy, KernelSide},
         rights::{CAPABILITIES, Rights},
     },
+    model::State,
     output::{
         text::{printable, wrap},
         units::bytes_size,
     },
-    sources::State,
 };
 
 /// Columns that lines are wrapped at. A single longer word stays whole.
@@ -94,7 +94,7 @@ impl Page {
     }
 
     fn family(&mut self, family: &str, found: &Finding) {
-        let state = word(found.source.state);
+        let state = found.source.state.as_str();
         let label = format!("  {family:<22} {state:<10}");
         self.labelled(&label, found.source.source.as_deref().unwrap_or("no source"));
         self.advice(SOURCE_INDENT, found.source.reason.as_deref(), found.remedy.as_deref());
@@ -104,7 +104,7 @@ impl Page {
         let found = check.found.as_deref().unwrap_or("unknown");
         match check.state {
             State::On => self.row(label, found),
-            state => self.row(label, check.found.as_deref().unwrap_or(word(state))),
+            state => self.row(label, check.found.as_deref().unwrap_or(state.as_str())),
         }
         self.advice(INDENT, check.reason.as_deref(), check.remedy.as_deref());
     }
@@ -219,14 +219,6 @@ impl Page {
         let Hierarchy { path, version, controllers, .. } = hierarchy;
         let controllers = controllers.as_ref().map_or("unknown".to_owned(), |all| all.join(", "));
         self.row(&format!("v{version}"), &format!("{path}: {controllers}"));
-    }
-}
-
-fn word(state: State) -> &'static str {
-    match state {
-        State::On => "on",
-        State::Degraded => "degraded",
-        State::Off => "off",
     }
 }
 

@@ -22,9 +22,10 @@ use tokio::{
 };
 
 use crate::{
-    model::{Container, ReportOptions},
+    model::Container,
     published::{Latest, Published, RUNTIME_WAIT},
     registry::InstanceId,
+    report::ReportOptions,
     sample::{Receipt, Usage},
     server::{
         Context, Face, Request, Route,
@@ -176,7 +177,7 @@ impl OomKills {
 
 fn observed(usage: &Usage) -> (InstanceId, OomKills) {
     let last = usage.oom_kill.as_ref().map(|kill| kill.at);
-    (usage.instance.id, OomKills { count: usage.memory.events.oom_kill, last })
+    (usage.instance.id, OomKills { count: usage.readings.memory.events.oom_kill, last })
 }
 
 /// What events have reported so far.

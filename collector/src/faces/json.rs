@@ -9,13 +9,14 @@ use crate::{
         body::{describe, document, json},
         cache::SampleCache,
     },
-    model::{Container, Ended, ReportOptions, Snapshot},
+    model::{Container, Ended, Snapshot},
     output::{
         filter::Filters,
         select::{self, Unknown},
     },
     published::{Published, history::Missing},
     registry::InstanceId,
+    report::ReportOptions,
     sample::Receipts,
     server::{
         Context, Face, Request, Route,

@@ -20,7 +20,7 @@ use crate::server::{Context, Router};
 /// # Errors
 ///
 /// If the routes of two faces contradict each other.
-pub fn router(context: &Rc<Context>) -> Result<Router> {
+pub(crate) fn router(context: &Rc<Context>) -> Result<Router> {
     Router::default()
         .with(Prometheus::new(context))
         .with(Status::new(context))

@@ -2,12 +2,11 @@
 
 use std::{collections::BTreeSet, fs::File, io::Read, path::Path};
 
-use serde::{Deserialize, Serialize};
+use tare_model::{HostHugePages as HugePages, NumaNode};
 
-use crate::{
-    cgroup::text::{lines, number as digits, words},
-    host::facts::{names, number, text},
-};
+use tare_parsers::text::{lines, number as digits, words};
+
+use crate::host::facts::{names, number, text};
 
 /// The host's CPUs. `None` is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -20,28 +19,6 @@ pub struct Processors {
     pub model: Option<String>,
     /// The highest frequency of any CPU.
     pub max_frequency_hertz: Option<u64>,
-}
-
-/// A NUMA node.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct NumaNode {
-    /// Its number.
-    pub id: u32,
-    /// Its CPUs, such as `0-3,8-11`; empty for memory without CPUs.
-    pub cpus: String,
-    /// Its memory.
-    pub memory_bytes: Option<u64>,
-}
-
-/// Huge pages of one size.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct HugePages {
-    /// Of one page.
-    pub size_bytes: u64,
-    /// How many there are.
-    pub total: Option<u64>,
-    /// How many nobody uses.
-    pub free: Option<u64>,
 }
 
 impl Processors {

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::Path};
 
-use serde::{Deserialize, Serialize};
+use tare_model::Disk;
 
 use crate::host::facts::{names, number, text};
 
@@ -11,21 +11,6 @@ const MAX_DISKS: usize = 4096;
 
 /// What Linux calls a sector, whatever the device does (`include/linux/blk_types.h`).
 const SECTOR_BYTES: u64 = 512;
-
-/// A block device.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Disk {
-    /// Its name, such as `nvme0n1`.
-    pub name: String,
-    /// What it holds.
-    pub size_bytes: u64,
-    /// What its maker calls it; virtual devices have none.
-    pub model: Option<String>,
-    /// Whether it says that it turns. Virtual disks say so too, because nobody told them.
-    pub rotational: Option<bool>,
-    /// Its I/O scheduler; `None` for devices without requests.
-    pub scheduler: Option<String>,
-}
 
 /// The block devices of a `/sys` by `major:minor`, without partitions and empty devices.
 pub(super) fn read(sys_root: &Path) -> BTreeMap<String, Disk> {

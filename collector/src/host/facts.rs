@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::host::{
-    Disk, HostRoot, HugePages, NetworkDevice, NumaNode, Processors, cpus, disks, interfaces,
-};
+use tare_model::{Disk, HostHugePages as HugePages, NetworkDevice, NumaNode};
+
+use crate::host::{HostRoot, Processors, cpus, disks, interfaces};
 
 /// How often devices are looked for: they may come and go.
 const DEVICES_INTERVAL: Duration = Duration::from_secs(60);

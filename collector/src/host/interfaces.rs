@@ -2,27 +2,12 @@
 
 use std::{collections::BTreeMap, fs, path::Path};
 
-use serde::{Deserialize, Serialize};
+use tare_model::NetworkDevice;
 
 use crate::host::facts::{names, number, text};
 
 /// More network devices than this are not listed.
 const MAX_DEVICES: usize = 4096;
-
-/// A network device.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
-pub struct NetworkDevice {
-    /// Its hardware address.
-    pub mac: Option<String>,
-    /// The longest packet that it sends.
-    pub mtu_bytes: Option<u64>,
-    /// Its speed; unknown where the link is down or there is no such thing.
-    pub speed_bits_per_second: Option<u64>,
-    /// `up`, `down`, `unknown` and so on, as RFC 2863 names them.
-    pub state: Option<String>,
-    /// Whether there is hardware, or a hypervisor's, behind it.
-    pub physical: bool,
-}
 
 /// The network devices of a `/sys` by name. `/sys` shows those of the network namespace that it
 /// was mounted in.

@@ -1,6 +1,6 @@
 //! Load averages and uptime.
 
-use crate::cgroup::{
+use tare_parsers::{
     pressure::hundredths,
     text::{number, words},
 };

@@ -1,9 +1,8 @@
 //! Memory of the host.
 
-use crate::{
-    cgroup::text::{lines, number, words},
-    host::HostUsage,
-};
+use tare_parsers::text::{lines, number, words};
+
+use crate::host::HostUsage;
 
 /// Where the host's memory is; `None` is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

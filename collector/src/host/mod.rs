@@ -12,8 +12,12 @@ pub mod stat;
 use std::path::Path;
 use std::time::Instant;
 
+use tare_parsers::pressure::Pressures;
+
 use crate::{
-    cgroup::{KeptFile, PressureFiles, Pressures, ReadError, cpu::clock_ticks},
+    cgroup::{KeptFile, ReadError},
+    clock::clock_ticks,
+    families::{cadence::PRESSURE_INTERVAL, pressure::PressureFiles},
     host::{
         load::{parse_loadavg, parse_uptime},
         memory::parse_meminfo,
@@ -22,10 +26,8 @@ use crate::{
 };
 
 pub use self::{
-    cpus::{HugePages, NumaNode, Processors},
-    disks::Disk,
+    cpus::Processors,
     facts::{HostFacts, Identity},
-    interfaces::NetworkDevice,
     memory::HostMemory,
     root::HostRoot,
     stat::CpuTimes,
@@ -67,6 +69,8 @@ pub struct HostFiles {
     loadavg: Option<KeptFile>,
     uptime: Option<KeptFile>,
     pressure: Option<PressureFiles>,
+    pressures: Pressures,
+    pressures_read_at: Option<Instant>,
     clock_ticks: u64,
     /// CPU times as they were told last, below which they never fall.
     published: CpuTimes,
@@ -86,6 +90,8 @@ impl HostFiles {
             loadavg: open("loadavg")?,
             uptime: open("uptime")?,
             pressure: PressureFiles::open_host(proc_root),
+            pressures: Pressures::default(),
+            pressures_read_at: None,
             clock_ticks: clock_ticks(),
             published: CpuTimes::default(),
         })
@@ -112,8 +118,12 @@ impl HostFiles {
         if let Some(file) = &self.uptime {
             usage.uptime_hundredths = parse_uptime(file.read(buffer)?);
         }
-        if let Some(files) = &mut self.pressure {
-            usage.pressures = files.read_pressures(Instant::now(), buffer)?;
+        if let Some(files) = &self.pressure {
+            if self.pressures_read_at.is_none_or(|at| at.elapsed() >= PRESSURE_INTERVAL) {
+                self.pressures = files.read_all(buffer)?;
+                self.pressures_read_at = Some(Instant::now());
+            }
+            usage.pressures = self.pressures;
         }
         Ok(usage)
     }

@@ -1,12 +1,11 @@
 //! CPU time of the host.
 
-use crate::{
-    cgroup::{
-        cpu::ticks_to_nanoseconds,
-        text::{lines, number, words},
-    },
-    host::HostUsage,
+use tare_parsers::{
+    cpu::ticks_to_nanoseconds,
+    text::{lines, number, words},
 };
+
+use crate::host::HostUsage;
 
 /// CPU time of all CPUs since boot by what it was spent on; `None` is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -11,8 +11,8 @@ use tokio::{task, time};
 use super::book::{News, Told};
 use super::disk::Disk;
 use super::names::Shared;
-use super::{Allowed, Details};
-use crate::recurring::is_worth_telling;
+use super::{Metadata, MetadataFilter};
+use crate::recurring::is_worth_logging;
 
 /// What one call to a daemon may take.
 pub(super) const CALL_TIMEOUT: Duration = Duration::from_secs(2);
@@ -28,8 +28,8 @@ pub(super) trait Source: Sized + Send + 'static {
     /// Connects, and lists the containers that run already.
     fn connect(
         socket: &Path,
-        allowed: &Arc<Allowed>,
-    ) -> impl Future<Output = Result<(Self, Vec<(String, Details)>), String>> + Send;
+        allowed: &Arc<MetadataFilter>,
+    ) -> impl Future<Output = Result<(Self, Vec<(String, Metadata)>), String>> + Send;
 
     /// Everything about a container; `None` if the daemon does not know it.
     ///
@@ -54,7 +54,7 @@ pub(super) struct Asker {
     /// Whether people named the socket.
     pub(super) chosen: bool,
     pub(super) disk: Disk,
-    pub(super) allowed: Arc<Allowed>,
+    pub(super) allowed: Arc<MetadataFilter>,
     /// Told when there are new questions.
     pub(super) asked: Arc<Notify>,
     pub(super) shared: Arc<Shared>,
@@ -170,7 +170,7 @@ impl Asker {
             if times == 1 {
                 tracing::debug!("no names from {}: {}", S::SOCKET, fault.reason);
             }
-        } else if is_worth_telling(times) {
+        } else if is_worth_logging(times) {
             let so_far = if times > 1 { format!(" ({times} times so far)") } else { String::new() };
             tracing::warn!("no names from {}: {}{so_far}", S::SOCKET, fault.reason);
         }
@@ -184,7 +184,7 @@ impl From<String> for Fault {
     }
 }
 
-/// Names the socket and the innermost cause in one line: the layers between tell about the client
+/// MetadataResolver the socket and the innermost cause in one line: the layers between tell about the client
 /// only.
 pub(super) fn innermost(socket: &Path, error: &dyn std::error::Error) -> String {
     let mut cause = error;

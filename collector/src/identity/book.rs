@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
 
-use super::{Details, End, Health};
+use super::{ExitStatus, Health, Metadata};
 
 /// Containers whose details are kept, also after they ended; the oldest are dropped first.
 pub const MAX_NAMES: usize = 16_384;
@@ -35,7 +35,7 @@ const LATE_END: SignedDuration = SignedDuration::from_secs(10);
 
 /// How a daemon fares as a source of names.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Status {
+pub enum ConnectionStatus {
     /// The first answer is still awaited.
     Connecting,
     /// The last call was answered.
@@ -47,10 +47,10 @@ pub enum Status {
 /// What a source tells about a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
-    pub(super) details: Details,
+    pub(super) details: Metadata,
     /// Whether it is all that this source will ever know, and not only what a list has.
     pub(super) complete: bool,
-    pub(super) end: Option<End>,
+    pub(super) end: Option<ExitStatus>,
 }
 
 /// What a daemon tells by itself.
@@ -58,7 +58,7 @@ pub(super) struct Told {
 pub(super) struct News {
     pub(super) id: String,
     /// What came along, if enough to know the container by.
-    pub(super) details: Option<Details>,
+    pub(super) details: Option<Metadata>,
     pub(super) health: Option<Health>,
     /// It ended, with this code.
     pub(super) ended: Option<(Timestamp, Option<i64>)>,
@@ -83,10 +83,10 @@ pub(super) struct Book {
 
 #[derive(Debug, Default)]
 struct Entry {
-    details: Arc<Details>,
+    details: Arc<Metadata>,
     complete: bool,
     /// The oldest first.
-    ends: VecDeque<End>,
+    ends: VecDeque<ExitStatus>,
     /// Whether memory ran out in the present life.
     oom: bool,
 }
@@ -94,7 +94,7 @@ struct Entry {
 /// The questions to one daemon.
 #[derive(Debug)]
 struct Desk {
-    status: Status,
+    status: ConnectionStatus,
     queue: VecDeque<String>,
     /// Ids asked for and not answered: those in `queue` and the one being asked about.
     pending: HashSet<String>,
@@ -113,7 +113,7 @@ impl Book {
     /// Opens a desk for one more daemon.
     pub(super) fn open(&mut self) -> usize {
         self.desks.push(Desk {
-            status: Status::Connecting,
+            status: ConnectionStatus::Connecting,
             queue: VecDeque::new(),
             pending: HashSet::new(),
             pauses: HashMap::new(),
@@ -122,15 +122,15 @@ impl Book {
         self.desks.len() - 1
     }
 
-    pub(super) fn lookup(&self, id: &str) -> Option<Arc<Details>> {
+    pub(super) fn lookup(&self, id: &str) -> Option<Arc<Metadata>> {
         self.known.get(id).map(|entry| Arc::clone(&entry.details))
     }
 
     /// The end, as a runtime tells it, of a life whose last sign was at `from` and which was
     /// over at `to`.
-    pub(super) fn end(&self, id: &str, from: Timestamp, to: Timestamp) -> Option<End> {
+    pub(super) fn end(&self, id: &str, from: Timestamp, to: Timestamp) -> Option<ExitStatus> {
         let ends = self.known.get(id)?.ends.iter();
-        let fits = |end: &&End| {
+        let fits = |end: &&ExitStatus| {
             end.at.duration_since(from) >= -SAME_END && end.at.duration_since(to) <= LATE_END
         };
         ends.filter(fits).min_by_key(|end| end.at.duration_since(to).abs()).copied()
@@ -180,7 +180,7 @@ impl Book {
 
     /// Takes over what a daemon lists when it is connected; what was known before is asked for
     /// again, because it may have changed meanwhile.
-    pub(super) fn connected(&mut self, desk: usize, listed: Vec<(String, Details)>) {
+    pub(super) fn connected(&mut self, desk: usize, listed: Vec<(String, Metadata)>) {
         for (id, details) in listed {
             if let Some(entry) = self.known.get_mut(&id) {
                 entry.complete = false;
@@ -190,7 +190,7 @@ impl Book {
             }
         }
         let desk = &mut self.desks[desk];
-        desk.status = Status::Connected;
+        desk.status = ConnectionStatus::Connected;
         desk.pauses.clear();
     }
 
@@ -213,7 +213,7 @@ impl Book {
             }
             if let Some((at, exit_code)) = ended {
                 let oom_killed = std::mem::take(&mut entry.oom).then_some(true);
-                entry.end(End { at, exit_code, oom_killed });
+                entry.end(ExitStatus { at, exit_code, oom_killed });
             }
         }
         if look {
@@ -228,20 +228,20 @@ impl Book {
         std::mem::take(&mut self.updated)
     }
 
-    pub(super) fn status(&self, desk: usize) -> &Status {
+    pub(super) fn status(&self, desk: usize) -> &ConnectionStatus {
         &self.desks[desk].status
     }
 
     pub(super) fn failed(&mut self, desk: usize, reason: String) {
-        self.desks[desk].status = Status::Failed(reason);
+        self.desks[desk].status = ConnectionStatus::Failed(reason);
     }
 
     /// Whether waiting longer cannot help: all answered, or nobody there to answer and nothing to
     /// be read in its place.
     pub(super) fn settled(&self) -> bool {
         self.desks.iter().all(|desk| match desk.status {
-            Status::Connecting => false,
-            Status::Connected | Status::Failed(_) => desk.pending.is_empty(),
+            ConnectionStatus::Connecting => false,
+            ConnectionStatus::Connected | ConnectionStatus::Failed(_) => desk.pending.is_empty(),
         })
     }
 
@@ -280,8 +280,8 @@ impl Entry {
         }
     }
 
-    fn end(&mut self, end: End) {
-        let same = |known: &&mut End| {
+    fn end(&mut self, end: ExitStatus) {
+        let same = |known: &&mut ExitStatus| {
             known.exit_code == end.exit_code && known.at.duration_since(end.at).abs() < SAME_END
         };
         if let Some(known) = self.ends.iter_mut().find(same) {
@@ -338,8 +338,8 @@ mod tests {
 
     const SECOND: SignedDuration = SignedDuration::from_secs(1);
 
-    fn named(name: &str) -> Details {
-        Details { name: name.to_owned(), ..Details::default() }
+    fn named(name: &str) -> Metadata {
+        Metadata { name: name.to_owned(), ..Metadata::default() }
     }
 
     fn inspected(name: &str) -> Option<Told> {
@@ -436,7 +436,8 @@ mod tests {
         book.hear(0, die(start, 137));
         book.hear(0, die(start + SECOND * 5, 3));
         // The inspection of the same end says more.
-        let end = End { at: start + SECOND * 5, exit_code: Some(3), oom_killed: Some(false) };
+        let end =
+            ExitStatus { at: start + SECOND * 5, exit_code: Some(3), oom_killed: Some(false) };
         let told = Told { details: named("web"), complete: true, end: Some(end) };
         book.answer(0, id(), Some(told), Instant::now());
         let end = |at| book.end("a", at, at).map(|end| (end.exit_code, end.oom_killed));

@@ -27,7 +27,7 @@ use self::messages::{
 };
 use super::asker::{CALL_TIMEOUT, Source, innermost};
 use super::book::{News, Told};
-use super::{Allowed, Details, End, PodDetails};
+use super::{ExitStatus, Metadata, MetadataFilter, PodMetadata};
 
 /// What an answer may hold, as the kubelet allows it.
 const MAX_ANSWER_BYTES: usize = 16 << 20;
@@ -39,7 +39,7 @@ const MAX_NAMESPACES: usize = 32;
 pub(super) struct Cri {
     grpc: Grpc<Channel>,
     socket: PathBuf,
-    allowed: Arc<Allowed>,
+    allowed: Arc<MetadataFilter>,
 }
 
 impl Source for Cri {
@@ -47,8 +47,8 @@ impl Source for Cri {
 
     async fn connect(
         socket: &Path,
-        allowed: &Arc<Allowed>,
-    ) -> Result<(Self, Vec<(String, Details)>), String> {
+        allowed: &Arc<MetadataFilter>,
+    ) -> Result<(Self, Vec<(String, Metadata)>), String> {
         let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display()))
             .map_err(|error| innermost(socket, &error))?
             .connect_timeout(CALL_TIMEOUT);
@@ -78,7 +78,7 @@ impl Source for Cri {
 
 impl Cri {
     /// The names of all containers, in two calls.
-    async fn list(&mut self) -> Result<Vec<(String, Details)>, Status> {
+    async fn list(&mut self) -> Result<Vec<(String, Metadata)>, Status> {
         let sandboxes: Option<ListPodSandboxResponse> =
             self.runtime("ListPodSandbox", Empty {}).await?;
         let containers: Option<ListContainersResponse> =
@@ -228,7 +228,7 @@ fn is_ignorance(status: &Status) -> bool {
     }
 }
 
-fn from_status(status: ContainerStatus, allowed: &Allowed) -> Told {
+fn from_status(status: ContainerStatus, allowed: &MetadataFilter) -> Told {
     let state = status.state();
     let metadata = status.metadata.unwrap_or_default();
     let image = status.image.map(|image| image.image);
@@ -236,7 +236,7 @@ fn from_status(status: ContainerStatus, allowed: &Allowed) -> Told {
     details.started_at = time_of(status.started_at);
     details.restart_count = Some(metadata.attempt.into());
     let end = (state == ContainerState::Exited).then(|| time_of(status.finished_at)).flatten();
-    let end = end.map(|at| End {
+    let end = end.map(|at| ExitStatus {
         at,
         exit_code: Some(status.exit_code.into()),
         oom_killed: Some(status.reason == "OOMKilled"),
@@ -246,16 +246,16 @@ fn from_status(status: ContainerStatus, allowed: &Allowed) -> Told {
 }
 
 /// `None` for what CRI is just making: it will tell more of it in a moment.
-fn from_native(container: messages::NativeContainer, allowed: &Allowed) -> Option<Told> {
+fn from_native(container: messages::NativeContainer, allowed: &MetadataFilter) -> Option<Told> {
     if container.labels.contains_key("io.cri-containerd.kind") {
         return None;
     }
     let name = container.labels.get("nerdctl/name").filter(|name| !name.is_empty());
-    let mut details = Details {
+    let mut details = Metadata {
         name: name.unwrap_or(&container.id).clone(),
         image: Some(container.image).filter(|image| !image.is_empty()),
         sandbox: Some(false),
-        ..Details::default()
+        ..Metadata::default()
     };
     details.take_labels(container.labels, allowed);
     if let Some(spec) = container.spec.filter(|_| !allowed.environment.is_empty()) {
@@ -296,13 +296,13 @@ fn container_details(
     name: String,
     image: Option<String>,
     labels: HashMap<String, String>,
-    allowed: &Allowed,
-) -> Details {
-    let mut details = Details {
+    allowed: &MetadataFilter,
+) -> Metadata {
+    let mut details = Metadata {
         name,
         image: image.filter(|image| !image.is_empty()),
         sandbox: Some(false),
-        ..Details::default()
+        ..Metadata::default()
     };
     details.take_labels(labels, allowed);
     let pod = details.pod.get_or_insert_default();
@@ -313,9 +313,9 @@ fn container_details(
 fn sandbox_details(
     metadata: &PodSandboxMetadata,
     labels: HashMap<String, String>,
-    allowed: &Allowed,
-) -> Details {
-    let mut details = Details { name: metadata.name.clone(), ..Details::default() };
+    allowed: &MetadataFilter,
+) -> Metadata {
+    let mut details = Metadata { name: metadata.name.clone(), ..Metadata::default() };
     details.take_labels(labels, allowed);
     details.sandbox = Some(true);
     place(&mut details, metadata);
@@ -323,11 +323,11 @@ fn sandbox_details(
 }
 
 /// Puts a container into its pod.
-fn place(details: &mut Details, metadata: &PodSandboxMetadata) {
+fn place(details: &mut Metadata, metadata: &PodSandboxMetadata) {
     let PodSandboxMetadata { name, uid, namespace } = metadata;
     let container = details.pod.take().and_then(|pod| pod.container);
     let known = |text: &String| Some(text.clone()).filter(|text| !text.is_empty());
-    details.pod = Some(PodDetails {
+    details.pod = Some(PodMetadata {
         uid: known(uid),
         name: known(name),
         namespace: known(namespace),
@@ -360,7 +360,7 @@ mod tests {
             ]),
             ..ContainerStatus::default()
         };
-        let told = from_status(status, &Allowed::default());
+        let told = from_status(status, &MetadataFilter::default());
         let pod = told.details.pod.unwrap();
         assert_eq!((pod.name.as_deref(), pod.container.as_deref()), (Some("web-0"), Some("app")));
         assert_eq!((told.details.restart_count, told.details.sandbox), (Some(2), Some(false)));

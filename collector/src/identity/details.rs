@@ -6,19 +6,19 @@ use jiff::Timestamp;
 
 /// What a runtime tells about a container. `None` is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Details {
+pub struct Metadata {
     /// The name people gave it; in a pod its name there, for a sandbox the pod's.
     pub name: String,
     /// The image reference it was started from.
     pub image: Option<String>,
-    /// The labels that [`Allowed`] lets through.
+    /// The labels that [`MetadataFilter`] lets through.
     pub labels: BTreeMap<String, String>,
     /// The environment variables that it lets through, as its first process was given them.
     pub environment: BTreeMap<String, String>,
     /// Where Docker Compose put it.
     pub compose: Option<Compose>,
     /// Its place in Kubernetes, or in CRI at least.
-    pub pod: Option<PodDetails>,
+    pub pod: Option<PodMetadata>,
     /// When its first process last started.
     pub started_at: Option<Timestamp>,
     /// How often its runtime started it again by itself (Docker, Podman), or which attempt of the
@@ -41,7 +41,7 @@ pub struct Compose {
 
 /// What Kubernetes calls a container.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct PodDetails {
+pub struct PodMetadata {
     /// The pod's uid.
     pub uid: Option<String>,
     /// The pod's name.
@@ -65,7 +65,7 @@ pub enum Health {
 
 /// How one life of a container ended, as its runtime tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct End {
+pub struct ExitStatus {
     /// When.
     pub at: Timestamp,
     /// The first process's exit code; 128 and the signal's number if a signal ended it.
@@ -76,16 +76,16 @@ pub struct End {
 
 /// What is published of what people wrote.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Allowed {
+pub struct MetadataFilter {
     /// Labels.
-    pub labels: AllowedKeys,
+    pub labels: KeyFilter,
     /// Environment variables.
-    pub environment: AllowedKeys,
+    pub environment: KeyFilter,
 }
 
 /// Which keys are published: whole ones, or their beginnings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AllowedKeys {
+pub struct KeyFilter {
     keys: Vec<String>,
     prefixes: Vec<String>,
 }
@@ -108,7 +108,7 @@ impl Health {
     }
 }
 
-impl AllowedKeys {
+impl KeyFilter {
     /// From keys, of which those that end with `*` are beginnings.
     pub fn new<S: AsRef<str>>(patterns: impl IntoIterator<Item = S>) -> Self {
         let mut allowed = Self::default();
@@ -137,14 +137,17 @@ impl AllowedKeys {
     }
 }
 
-impl Details {
+impl Metadata {
     /// Takes over labels: those that identify to where they belong, and those that are allowed.
-    pub fn take_labels<K, V>(&mut self, labels: impl IntoIterator<Item = (K, V)>, allowed: &Allowed)
-    where
+    pub fn take_labels<K, V>(
+        &mut self,
+        labels: impl IntoIterator<Item = (K, V)>,
+        allowed: &MetadataFilter,
+    ) where
         K: AsRef<str> + Into<String>,
         V: Into<String>,
     {
-        let mut pod = PodDetails::default();
+        let mut pod = PodMetadata::default();
         let (mut project, mut service) = (None, None);
         for (key, value) in labels {
             let value = value.into();
@@ -175,7 +178,7 @@ impl Details {
         if self.sandbox == Some(true) {
             pod.container = None;
         }
-        if pod != PodDetails::default() {
+        if pod != PodMetadata::default() {
             self.pod = Some(pod);
         }
     }
@@ -185,7 +188,7 @@ impl Details {
     pub fn take_environment<S: AsRef<str>>(
         &mut self,
         variables: impl IntoIterator<Item = S>,
-        allowed: &Allowed,
+        allowed: &MetadataFilter,
     ) {
         for variable in variables {
             if let Some((name, value)) = variable.as_ref().split_once('=')
@@ -201,9 +204,10 @@ impl Details {
 mod tests {
     use super::*;
 
-    fn with_labels(labels: &[(&str, &str)], allowed: &[&str]) -> Details {
-        let mut details = Details::default();
-        let labels_of = |keys| Allowed { labels: AllowedKeys::new(keys), ..Allowed::default() };
+    fn with_labels(labels: &[(&str, &str)], allowed: &[&str]) -> Metadata {
+        let mut details = Metadata::default();
+        let labels_of =
+            |keys| MetadataFilter { labels: KeyFilter::new(keys), ..MetadataFilter::default() };
         details.take_labels(labels.iter().copied(), &labels_of(allowed));
         details
     }
@@ -224,8 +228,9 @@ mod tests {
     fn variables_are_published_only_if_allowed() {
         let variables = ["ZONE=a", "TOKEN=s", "ZONE=b=c", "ZONES=x", "odd"];
         let taken = |keys: &[&str]| {
-            let allowed = Allowed { environment: AllowedKeys::new(keys), ..Allowed::default() };
-            let mut details = Details::default();
+            let allowed =
+                MetadataFilter { environment: KeyFilter::new(keys), ..MetadataFilter::default() };
+            let mut details = Metadata::default();
             details.take_environment(variables, &allowed);
             details.environment.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
         };

@@ -9,8 +9,8 @@ use serde::Deserialize;
 
 use super::book::Told;
 use super::engine::{bare, time_of};
-use super::names::{Daemon, Group};
-use super::{Allowed, Details, End, Health, PodDetails};
+use super::names::{RuntimeApi, RuntimeGroup};
+use super::{ExitStatus, Health, Metadata, MetadataFilter, PodMetadata};
 
 const DOCKER_CONFIG: &str = "/etc/docker/daemon.json";
 const DOCKER_ROOT: &str = "/var/lib/docker";
@@ -22,7 +22,7 @@ const POD_LOGS: &str = "/var/log/containers";
 /// What a file may hold.
 const MAX_FILE_BYTES: u64 = 16 << 20;
 
-/// Names in [`POD_LOGS`] that are looked at.
+/// MetadataResolver in [`POD_LOGS`] that are looked at.
 const MAX_LOGS: usize = 16_384;
 
 /// The files of one runtime.
@@ -40,17 +40,17 @@ pub(super) enum Disk {
 }
 
 impl Disk {
-    pub(super) fn of(group: Group) -> Self {
-        match (group.daemon, group.user) {
+    pub(super) fn of(group: RuntimeGroup) -> Self {
+        match (group.api, group.user) {
             (_, Some(_)) => Self::Nothing,
-            (Daemon::Docker, None) => Self::Docker,
-            (Daemon::Podman, None) => Self::Podman,
-            (Daemon::Containerd | Daemon::CriO, None) => Self::Kubernetes,
+            (RuntimeApi::Docker, None) => Self::Docker,
+            (RuntimeApi::Podman, None) => Self::Podman,
+            (RuntimeApi::Containerd | RuntimeApi::CriO, None) => Self::Kubernetes,
         }
     }
 
     /// What the files tell about a container. Blocks.
-    pub(super) fn read(self, id: &str, allowed: &Allowed) -> Option<Told> {
+    pub(super) fn read(self, id: &str, allowed: &MetadataFilter) -> Option<Told> {
         match self {
             Self::Nothing => None,
             Self::Docker => {
@@ -121,22 +121,22 @@ struct DockerHealth {
 }
 
 /// Docker's own file of a container. The daemon writes it at every change of state.
-fn parse_docker(text: &[u8], allowed: &Allowed) -> Option<Told> {
+fn parse_docker(text: &[u8], allowed: &MetadataFilter) -> Option<Told> {
     let container: DockerContainer = serde_json::from_slice(text).ok()?;
     let DockerContainer { name, restart_count, config, state } = container;
-    let mut details = Details {
+    let mut details = Metadata {
         name: bare(&name).to_owned(),
         image: config.image.filter(|image| !image.is_empty()),
         started_at: state.started_at.as_deref().and_then(time_of),
         restart_count,
         health: state.health.and_then(|health| Health::parse(&health.status?)),
         sandbox: Some(false),
-        ..Details::default()
+        ..Metadata::default()
     };
     details.take_labels(config.labels.unwrap_or_default(), allowed);
     details.take_environment(config.env.unwrap_or_default(), allowed);
     let over = (state.running == Some(false)).then_some(state.finished_at).flatten();
-    let end = over.as_deref().and_then(time_of).map(|at| End {
+    let end = over.as_deref().and_then(time_of).map(|at| ExitStatus {
         at,
         exit_code: state.exit_code,
         oom_killed: state.oom_killed,
@@ -155,17 +155,18 @@ struct StoredContainer {
 /// The list of containers in the store that Podman and CRI-O share.
 fn parse_podman(text: &[u8], id: &str) -> Option<Told> {
     #[derive(Deserialize)]
-    struct Metadata {
+    struct ImageMetadata {
         #[serde(rename = "image-name")]
         image: Option<String>,
     }
     let all: Vec<StoredContainer> = serde_json::from_slice(text).ok()?;
     let StoredContainer { names, metadata, .. } = all.into_iter().find(|stored| stored.id == id)?;
-    let metadata: Option<Metadata> = metadata.and_then(|text| serde_json::from_str(&text).ok());
-    let details = Details {
+    let metadata: Option<ImageMetadata> =
+        metadata.and_then(|text| serde_json::from_str(&text).ok());
+    let details = Metadata {
         name: names.into_iter().next()?,
         image: metadata.and_then(|metadata| metadata.image).filter(|image| !image.is_empty()),
-        ..Details::default()
+        ..Metadata::default()
     };
     Some(Told { details, complete: false, end: None })
 }
@@ -176,9 +177,9 @@ fn parse_log_name(file: &str, id: &str) -> Option<Told> {
     let mut parts = rest.splitn(3, '_');
     let mut part = || parts.next().filter(|part| !part.is_empty()).map(str::to_owned);
     let (name, namespace, container) = (part()?, part()?, part()?);
-    let details = Details {
+    let details = Metadata {
         name: container.clone(),
-        pod: Some(PodDetails {
+        pod: Some(PodMetadata {
             uid: None,
             name: Some(name),
             namespace: Some(namespace),
@@ -186,7 +187,7 @@ fn parse_log_name(file: &str, id: &str) -> Option<Told> {
         }),
         // A sandbox has no log.
         sandbox: Some(false),
-        ..Details::default()
+        ..Metadata::default()
     };
     Some(Told { details, complete: false, end: None })
 }
@@ -206,7 +207,7 @@ mod tests {
             "State":{"Running":false,"StartedAt":"2026-01-16T13:55:22Z",
             "FinishedAt":"2026-01-16T13:55:23Z","ExitCode":137,"OOMKilled":true,
             "Health":{"Status":"unhealthy"}}}"#;
-        let told = parse_docker(text, &Allowed::default()).unwrap();
+        let told = parse_docker(text, &MetadataFilter::default()).unwrap();
         let details = told.details;
         assert_eq!((details.name.as_str(), details.image.as_deref()), ("web", Some("nginx")));
         assert_eq!((details.restart_count, details.health), (Some(1), Some(Health::Unhealthy)));
@@ -244,7 +245,7 @@ mod tests {
     proptest! {
         #[test]
         fn total(bytes in proptest::collection::vec(any::<u8>(), 0..200), name in "\\PC*") {
-            let _ = parse_docker(&bytes, &Allowed::default());
+            let _ = parse_docker(&bytes, &MetadataFilter::default());
             let _ = parse_podman(&bytes, ID);
             let _ = docker_root(&bytes);
             let _ = parse_log_name(&name, ID);

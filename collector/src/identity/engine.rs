@@ -15,7 +15,7 @@ use tokio::time;
 
 use super::asker::{CALL_TIMEOUT, Source, innermost};
 use super::book::{News, Told};
-use super::{Allowed, Details, End, Health};
+use super::{ExitStatus, Health, Metadata, MetadataFilter};
 
 /// Docker's daemon.
 pub(super) struct DockerEngine(Engine);
@@ -28,8 +28,8 @@ impl Source for DockerEngine {
 
     async fn connect(
         socket: &Path,
-        allowed: &Arc<Allowed>,
-    ) -> Result<(Self, Vec<(String, Details)>), String> {
+        allowed: &Arc<MetadataFilter>,
+    ) -> Result<(Self, Vec<(String, Metadata)>), String> {
         let (engine, listed) = Engine::connect(socket, allowed).await?;
         Ok((Self(engine), listed))
     }
@@ -48,8 +48,8 @@ impl Source for PodmanEngine {
 
     async fn connect(
         socket: &Path,
-        allowed: &Arc<Allowed>,
-    ) -> Result<(Self, Vec<(String, Details)>), String> {
+        allowed: &Arc<MetadataFilter>,
+    ) -> Result<(Self, Vec<(String, Metadata)>), String> {
         let (engine, mut listed) = Engine::connect(socket, allowed).await?;
         for (_, details) in &mut listed {
             mark_infra(details);
@@ -71,7 +71,7 @@ impl Source for PodmanEngine {
 }
 
 /// Docker's API does not tell Podman's infra containers, but they are named after their pods.
-fn mark_infra(details: &mut Details) {
+fn mark_infra(details: &mut Metadata) {
     let pod = details.name.strip_suffix("-infra");
     let is_id = |pod: &str| pod.len() == 12 && pod.bytes().all(|byte| byte.is_ascii_hexdigit());
     details.sandbox = Some(pod.is_some_and(is_id));
@@ -83,7 +83,7 @@ type Events = Pin<Box<dyn Stream<Item = Result<EventMessage, Error>> + Send>>;
 struct Engine {
     client: Docker,
     socket: PathBuf,
-    allowed: Arc<Allowed>,
+    allowed: Arc<MetadataFilter>,
     /// `None` if the daemon keeps no events.
     events: Option<Events>,
 }
@@ -92,8 +92,8 @@ impl Engine {
     /// One call lists all containers that run already.
     async fn connect(
         socket: &Path,
-        allowed: &Arc<Allowed>,
-    ) -> Result<(Self, Vec<(String, Details)>), String> {
+        allowed: &Arc<MetadataFilter>,
+    ) -> Result<(Self, Vec<(String, Metadata)>), String> {
         // The requests carry no API version (the daemon then speaks its own), so any will do.
         let version = bollard::API_DEFAULT_VERSION;
         let timeout = CALL_TIMEOUT.as_secs();
@@ -166,7 +166,7 @@ async fn call<T>(request: impl Future<Output = Result<T, Error>>) -> Result<T, E
     time::timeout(CALL_TIMEOUT, request).await.unwrap_or(Err(Error::RequestTimeoutError))
 }
 
-fn from_summary(summary: ContainerSummary, allowed: &Allowed) -> Option<(String, Details)> {
+fn from_summary(summary: ContainerSummary, allowed: &MetadataFilter) -> Option<(String, Metadata)> {
     let names = summary.names.unwrap_or_default();
     // Legacy links add names with a second slash.
     let own = names.iter().map(|name| bare(name)).find(|name| !name.contains('/'));
@@ -174,7 +174,7 @@ fn from_summary(summary: ContainerSummary, allowed: &Allowed) -> Option<(String,
     Some((summary.id?, details(own?, summary.image, labels, allowed)))
 }
 
-fn from_inspect(response: ContainerInspectResponse, allowed: &Allowed) -> Option<Told> {
+fn from_inspect(response: ContainerInspectResponse, allowed: &MetadataFilter) -> Option<Told> {
     let config = response.config.unwrap_or_default();
     let labels = config.labels.unwrap_or_default();
     let mut details = details(bare(&response.name?), config.image, labels, allowed);
@@ -190,14 +190,14 @@ fn from_inspect(response: ContainerInspectResponse, allowed: &Allowed) -> Option
 }
 
 /// How its last life ended, unless it lives.
-fn end_of(state: &ContainerState, started_at: Option<Timestamp>) -> Option<End> {
+fn end_of(state: &ContainerState, started_at: Option<Timestamp>) -> Option<ExitStatus> {
     let at = state.finished_at.as_deref().and_then(time_of)?;
     let over = started_at.is_none_or(|started_at| started_at <= at);
-    over.then_some(End { at, exit_code: state.exit_code, oom_killed: state.oom_killed })
+    over.then_some(ExitStatus { at, exit_code: state.exit_code, oom_killed: state.oom_killed })
 }
 
 /// What an event tells; `None` if it changes nothing that we know.
-fn from_event(event: EventMessage, allowed: &Allowed) -> Option<News> {
+fn from_event(event: EventMessage, allowed: &MetadataFilter) -> Option<News> {
     let actor = event.actor?;
     let mut attributes = actor.attributes.unwrap_or_default();
     let mut take = |key: &str| attributes.remove(key);
@@ -235,14 +235,14 @@ fn details(
     name: &str,
     image: Option<String>,
     labels: HashMap<String, String>,
-    allowed: &Allowed,
-) -> Details {
-    let mut details = Details {
+    allowed: &MetadataFilter,
+) -> Metadata {
+    let mut details = Metadata {
         name: name.to_owned(),
         image: image.filter(|image| !image.is_empty()),
         // Unless a label of the kubelet says so.
         sandbox: Some(false),
-        ..Details::default()
+        ..Metadata::default()
     };
     details.take_labels(labels, allowed);
     details
@@ -261,7 +261,7 @@ pub(super) fn bare(name: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::identity::AllowedKeys;
+    use crate::identity::KeyFilter;
 
     fn event(action: &str, attributes: &[(&str, &str)]) -> Option<News> {
         let attributes: HashMap<_, _> =
@@ -276,7 +276,10 @@ mod tests {
             time_nano: Some(1_700_000_000_000_000_000),
             ..EventMessage::default()
         };
-        from_event(event, &Allowed { labels: AllowedKeys::new(["k"]), ..Allowed::default() })
+        from_event(
+            event,
+            &MetadataFilter { labels: KeyFilter::new(["k"]), ..MetadataFilter::default() },
+        )
     }
 
     #[test]
@@ -320,7 +323,7 @@ mod tests {
     #[test]
     fn podman_names_infra_containers_after_their_pods() {
         for (name, infra) in [("0123456789ab-infra", true), ("my-infra", false), ("web", false)] {
-            let mut details = Details { name: name.to_owned(), ..Details::default() };
+            let mut details = Metadata { name: name.to_owned(), ..Metadata::default() };
             mark_infra(&mut details);
             assert_eq!(details.sandbox, Some(infra), "{name}");
         }

@@ -11,8 +11,10 @@ mod disk;
 mod engine;
 mod names;
 mod path;
+mod source;
 
-pub use book::{MAX_NAMES, MAX_WANTED, Status};
-pub use details::{Allowed, AllowedKeys, Compose, Details, End, Health, PodDetails};
-pub use names::{Daemon, Group, Names, Socket, Sockets};
-pub use path::{Identity, Kind, PodRef, Qos, Runtime, classify, pod_cgroup};
+pub use book::{ConnectionStatus, MAX_NAMES, MAX_WANTED};
+pub use details::{Compose, ExitStatus, Health, KeyFilter, Metadata, MetadataFilter, PodMetadata};
+pub use names::{MetadataResolver, RuntimeApi, RuntimeGroup, RuntimeSockets, Socket};
+pub use path::{Identity, IdentityKind, PodRef, Qos, Runtime, classify, pod_cgroup};
+pub use source::source;

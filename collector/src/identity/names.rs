@@ -1,4 +1,4 @@
-//! Names, images and labels from whichever runtime made a container.
+//! MetadataResolver, images and labels from whichever runtime made a container.
 //!
 //! Tasks in the background ask, one for each daemon; a sample only ever looks at what has arrived.
 //! A daemon is looked for when the first container of its runtime shows: asking Podman may start
@@ -17,11 +17,11 @@ use tokio::task::JoinHandle;
 use tokio::time;
 
 use super::asker::Asker;
-use super::book::{Book, Status};
+use super::book::{Book, ConnectionStatus};
 use super::cri::Cri;
 use super::disk::Disk;
 use super::engine::{DockerEngine, PodmanEngine};
-use super::{Allowed, Details, End, Identity, Runtime};
+use super::{ExitStatus, Identity, Metadata, MetadataFilter, Runtime};
 
 /// Users whose own daemons are asked.
 const MAX_USERS: usize = 64;
@@ -40,7 +40,7 @@ pub enum Socket {
 
 /// Where to ask for names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Sockets {
+pub struct RuntimeSockets {
     /// Docker's; `Auto` takes `DOCKER_HOST` if it names a unix socket, else the usual places.
     pub docker: Socket,
     /// Podman's.
@@ -49,27 +49,27 @@ pub struct Sockets {
     pub cri: Socket,
 }
 
-/// Names from the runtimes. The tasks behind it end when this is dropped.
+/// MetadataResolver from the runtimes. The tasks behind it end when this is dropped.
 #[derive(Debug)]
-pub struct Names {
-    sockets: Sockets,
-    allowed: Arc<Allowed>,
+pub struct MetadataResolver {
+    sockets: RuntimeSockets,
+    allowed: Arc<MetadataFilter>,
     shared: Arc<Shared>,
-    groups: HashMap<Group, Vec<Desk>>,
+    groups: HashMap<RuntimeGroup, Vec<Desk>>,
 }
 
 /// Whom to ask about a container: all daemons that may have made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Group {
+pub struct RuntimeGroup {
     /// What they speak.
-    pub daemon: Daemon,
+    pub api: RuntimeApi,
     /// Whose they are; `None` is the host's.
     pub user: Option<u32>,
 }
 
 /// Kinds of daemons.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Daemon {
+pub enum RuntimeApi {
     /// Docker Engine.
     Docker,
     /// Podman's service.
@@ -88,20 +88,20 @@ struct Desk {
     task: JoinHandle<()>,
 }
 
-impl Names {
+impl MetadataResolver {
     /// Whoever is asked, is asked from within a tokio runtime.
-    pub fn new(sockets: Sockets, allowed: Allowed) -> Self {
+    pub fn new(sockets: RuntimeSockets, allowed: MetadataFilter) -> Self {
         let mut names = Self {
             sockets,
             allowed: Arc::new(allowed),
             shared: Arc::new(Shared::default()),
             groups: HashMap::new(),
         };
-        let Sockets { docker, podman, .. } = &names.sockets;
-        let chosen = [(Daemon::Docker, docker), (Daemon::Podman, podman)]
+        let RuntimeSockets { docker, podman, .. } = &names.sockets;
+        let chosen = [(RuntimeApi::Docker, docker), (RuntimeApi::Podman, podman)]
             .map(|(daemon, socket)| matches!(socket, Socket::Path(_)).then_some(daemon));
         for daemon in chosen.into_iter().flatten() {
-            let group = Group { daemon, user: None };
+            let group = RuntimeGroup { api: daemon, user: None };
             let desks = names.open(group);
             names.groups.insert(group, desks);
         }
@@ -109,7 +109,7 @@ impl Names {
     }
 
     /// What is known about a container; what is not is asked for. Never waits.
-    pub fn ask(&mut self, identity: &Identity) -> Option<Arc<Details>> {
+    pub fn get(&mut self, identity: &Identity) -> Option<Arc<Metadata>> {
         let shared = Arc::clone(&self.shared);
         let desks = self.desks(identity)?;
         let mut book = shared.book();
@@ -124,7 +124,12 @@ impl Names {
 
     /// How a container ended, whose last sign of life was at `from` and which was over at `to`;
     /// asks for it if it is not known. Never waits.
-    pub fn ask_end(&mut self, identity: &Identity, from: Timestamp, to: Timestamp) -> Option<End> {
+    pub fn get_exit_status(
+        &mut self,
+        identity: &Identity,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Option<ExitStatus> {
         let shared = Arc::clone(&self.shared);
         let desks = self.desks(identity)?;
         let mut book = shared.book();
@@ -147,12 +152,12 @@ impl Names {
 
     /// How those fare who were asked: one that answers is enough for its group. In a group
     /// without anyone nobody may be asked.
-    pub fn status(&self) -> Vec<(Group, Option<Status>)> {
+    pub fn statuses(&self) -> Vec<(RuntimeGroup, Option<ConnectionStatus>)> {
         let book = self.shared.book();
         let status = |desks: &Vec<Desk>| {
             let all = || desks.iter().map(|desk| book.status(desk.number));
-            let good = all().find(|status| **status == Status::Connected);
-            let waiting = || all().find(|status| **status == Status::Connecting);
+            let good = all().find(|status| **status == ConnectionStatus::Connected);
+            let waiting = || all().find(|status| **status == ConnectionStatus::Connecting);
             good.or_else(waiting).cloned().or_else(|| reasons(all()))
         };
         let mut groups: Vec<_> = self.groups.iter().map(|(g, desks)| (*g, status(desks))).collect();
@@ -162,7 +167,7 @@ impl Names {
 
     /// Waits until everything asked is answered, the daemons turn out to be away, or `timeout` is
     /// over. For a single report; a running loop has no reason to wait.
-    pub async fn settled(&self, timeout: Duration) {
+    pub async fn wait_settled(&self, timeout: Duration) {
         let settled = async {
             loop {
                 let answered = self.shared.answered.notified();
@@ -180,8 +185,8 @@ impl Names {
 
     /// The daemons that may know a container; `None` if no daemon does.
     fn desks(&mut self, identity: &Identity) -> Option<&[Desk]> {
-        let daemon = Daemon::of(identity.runtime)?;
-        let group = Group { daemon, user: identity.user };
+        let daemon = RuntimeApi::of(identity.runtime)?;
+        let group = RuntimeGroup { api: daemon, user: identity.user };
         if !self.groups.contains_key(&group) {
             if self.groups.len() >= MAX_USERS {
                 return None;
@@ -192,16 +197,16 @@ impl Names {
         self.groups.get(&group).map(Vec::as_slice)
     }
 
-    fn open(&self, group: Group) -> Vec<Desk> {
-        let socket = match group.daemon {
-            Daemon::Docker => &self.sockets.docker,
-            Daemon::Podman => &self.sockets.podman,
-            Daemon::Containerd | Daemon::CriO => &self.sockets.cri,
+    fn open(&self, group: RuntimeGroup) -> Vec<Desk> {
+        let socket = match group.api {
+            RuntimeApi::Docker => &self.sockets.docker,
+            RuntimeApi::Podman => &self.sockets.podman,
+            RuntimeApi::Containerd | RuntimeApi::CriO => &self.sockets.cri,
         };
         let places = match socket {
             Socket::Off => Vec::new(),
             Socket::Path(path) => vec![vec![path.clone()]],
-            Socket::Auto => group.places(std::env::var("DOCKER_HOST").ok().as_deref()),
+            Socket::Auto => group.default_sockets(std::env::var("DOCKER_HOST").ok().as_deref()),
         };
         let chosen = *socket != Socket::Auto;
         let desk = |(index, places): (usize, Vec<PathBuf>)| {
@@ -219,10 +224,10 @@ impl Names {
                 shared: Arc::clone(&self.shared),
                 last_fault: None,
             };
-            let task = match group.daemon {
-                Daemon::Docker => tokio::spawn(asker.run::<DockerEngine>()),
-                Daemon::Podman => tokio::spawn(asker.run::<PodmanEngine>()),
-                Daemon::Containerd | Daemon::CriO => tokio::spawn(asker.run::<Cri>()),
+            let task = match group.api {
+                RuntimeApi::Docker => tokio::spawn(asker.run::<DockerEngine>()),
+                RuntimeApi::Podman => tokio::spawn(asker.run::<PodmanEngine>()),
+                RuntimeApi::Containerd | RuntimeApi::CriO => tokio::spawn(asker.run::<Cri>()),
             };
             Desk { number, asked, task }
         };
@@ -230,7 +235,7 @@ impl Names {
     }
 }
 
-impl Drop for Names {
+impl Drop for MetadataResolver {
     fn drop(&mut self) {
         for desk in self.groups.values().flatten() {
             desk.task.abort();
@@ -238,7 +243,7 @@ impl Drop for Names {
     }
 }
 
-impl Daemon {
+impl RuntimeApi {
     fn of(runtime: Runtime) -> Option<Self> {
         match runtime {
             Runtime::Docker => Some(Self::Docker),
@@ -260,43 +265,45 @@ impl Daemon {
     }
 }
 
-impl Group {
-    /// The usual sockets: for each daemon those that may be its own, the first that is there
-    /// being it.
-    fn places(self, docker_host: Option<&str>) -> Vec<Vec<PathBuf>> {
+impl RuntimeGroup {
+    /// The sockets at which daemons of this group listen by default: for each daemon its possible
+    /// sockets, of which the first that exists is used.
+    pub fn default_sockets(self, docker_host: Option<&str>) -> Vec<Vec<PathBuf>> {
         let one_each = |paths: &[&str]| paths.iter().map(|path| vec![path.into()]).collect();
-        match (self.daemon, self.user) {
-            (Daemon::Docker, None) => {
+        match (self.api, self.user) {
+            (RuntimeApi::Docker, None) => {
                 match docker_host.and_then(|host| host.strip_prefix("unix://")) {
                     Some(path) if !path.is_empty() => vec![vec![path.into()]],
                     // A daemon elsewhere does not know the containers of this host.
                     _ => vec![vec!["/var/run/docker.sock".into(), "/run/docker.sock".into()]],
                 }
             }
-            (Daemon::Docker, Some(user)) => one_each(&[&format!("/run/user/{user}/docker.sock")]),
-            (Daemon::Podman, None) => one_each(&["/run/podman/podman.sock"]),
-            (Daemon::Podman, Some(user)) => {
+            (RuntimeApi::Docker, Some(user)) => {
+                one_each(&[&format!("/run/user/{user}/docker.sock")])
+            }
+            (RuntimeApi::Podman, None) => one_each(&["/run/podman/podman.sock"]),
+            (RuntimeApi::Podman, Some(user)) => {
                 one_each(&[&format!("/run/user/{user}/podman/podman.sock")])
             }
-            (Daemon::Containerd, _) => one_each(&[
+            (RuntimeApi::Containerd, _) => one_each(&[
                 "/run/containerd/containerd.sock",
                 "/run/k3s/containerd/containerd.sock",
                 "/var/snap/microk8s/common/run/containerd.sock",
             ]),
-            (Daemon::CriO, _) => one_each(&["/run/crio/crio.sock"]),
+            (RuntimeApi::CriO, _) => one_each(&["/run/crio/crio.sock"]),
         }
     }
 }
 
 /// All reasons for failure in one line.
-fn reasons<'a>(all: impl Iterator<Item = &'a Status>) -> Option<Status> {
+fn reasons<'a>(all: impl Iterator<Item = &'a ConnectionStatus>) -> Option<ConnectionStatus> {
     let reasons: Vec<&str> = all
         .filter_map(|status| match status {
-            Status::Failed(reason) => Some(reason.as_str()),
-            Status::Connecting | Status::Connected => None,
+            ConnectionStatus::Failed(reason) => Some(reason.as_str()),
+            ConnectionStatus::Connecting | ConnectionStatus::Connected => None,
         })
         .collect();
-    (!reasons.is_empty()).then(|| Status::Failed(reasons.join("; ")))
+    (!reasons.is_empty()).then(|| ConnectionStatus::Failed(reasons.join("; ")))
 }
 
 /// What the handle and the tasks share.

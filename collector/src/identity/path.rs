@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
     /// What the cgroup stands for.
-    pub kind: Kind,
+    pub kind: IdentityKind,
     /// Who made it.
     pub runtime: Runtime,
     /// The runtime's full id or name; for a service its unit name as `systemctl` takes it.
@@ -17,7 +17,7 @@ pub struct Identity {
 
 /// What a recognised cgroup stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
+pub enum IdentityKind {
     /// A cgroup that a container runtime made for one container.
     Container,
     /// A service of systemd, the host's or a user's.
@@ -97,7 +97,7 @@ impl Qos {
 /// container below a service (Podman's quadlets, a user's manager) is a container of its own.
 pub fn classify(path: &str) -> Option<Identity> {
     let mut identity = of_leaf(path)?;
-    if identity.kind == Kind::Container {
+    if identity.kind == IdentityKind::Container {
         identity.user = user_of(path);
     }
     Some(identity)
@@ -153,14 +153,14 @@ fn machine_container(name: &str) -> Option<Identity> {
 fn service(leaf: &str, unit: &str) -> Identity {
     match unit.strip_prefix("systemd-nspawn@") {
         Some(machine) if !machine.is_empty() => Identity {
-            kind: Kind::Container,
+            kind: IdentityKind::Container,
             runtime: Runtime::Nspawn,
             id: unescape(machine),
             pod: None,
             user: None,
         },
         _ => Identity {
-            kind: Kind::Service,
+            kind: IdentityKind::Service,
             runtime: Runtime::Systemd,
             // systemd puts `_` before a name that could be taken for a kernel file.
             id: leaf.strip_prefix('_').unwrap_or(leaf).to_owned(),
@@ -201,7 +201,8 @@ fn plain_container(parents: &str, leaf: &str) -> Option<Identity> {
 }
 
 fn container(runtime: Runtime, id: &str, pod: Option<PodRef>) -> Option<Identity> {
-    let identity = Identity { kind: Kind::Container, runtime, id: id.to_owned(), pod, user: None };
+    let identity =
+        Identity { kind: IdentityKind::Container, runtime, id: id.to_owned(), pod, user: None };
     (!id.is_empty()).then_some(identity)
 }
 

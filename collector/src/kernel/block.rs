@@ -1,4 +1,4 @@
-//! What is counted of block I/O besides completed requests, each as far as this kernel has it.
+//! Block I/O: the programs that count in the block table.
 
 use std::collections::BTreeSet;
 
@@ -8,68 +8,71 @@ use aya::{
     maps::{Array, HashMap},
 };
 use nix::time::{ClockId, clock_gettime};
+use tare_ebpf::{BlockCell, LatencyCell};
 
-use crate::kernel::{
-    Kernel, TRACING, load,
-    plan::{Plan, Programs},
-    reason,
+use crate::{
+    kernel::{
+        Kernel,
+        error::{TRACING, reason},
+        load::{self, Loaded},
+        plan::{BlockPlan, Programs},
+        table::{self, Cells, Table},
+    },
+    reason::Reason,
 };
 
-/// Requests made this much after all programs are in place are followed through the driver.
+/// Requests made this much after all programs are attached are followed through the driver.
 const SETTLE_NANOSECONDS: u64 = 10_000_000;
 
-/// The counts that have programs of their own.
-pub struct Extras {
-    /// Requests that the driver has, or why they are not counted.
-    pub flight: Result<(), String>,
-    /// Merges, or why they are not counted.
-    pub merges: Result<(), String>,
-    /// Bios of devices without requests: not attached before there is such a device.
+/// Programs that count block I/O, and their counters.
+pub struct BlockPrograms {
+    /// Counters by (id in the block controller's hierarchy, device).
+    pub table: Table<BlockCell>,
+    /// Latencies, by slot of `table`.
+    pub latency: Cells<LatencyCell>,
+    /// Whether the requests that the driver has are counted.
+    pub in_flight: Result<(), Reason>,
+    /// Whether merges are counted.
+    pub merges: Result<(), Reason>,
+    /// Bios of devices that make no requests of them: not attached before there is such a device.
     pub bios: Bios,
-    plan: [Programs; 2],
 }
 
 /// How far the bios of devices without requests are counted.
 pub enum Bios {
-    /// There has been no such device, or its programs are not attached yet.
-    Idle(Programs),
+    /// There has been no such device. These programs would count its bios, if there are any.
+    NotNeeded(Programs),
     /// Those of these devices are counted.
     Counted(BTreeSet<u32>),
-    /// They cannot be counted; which devices there are is of no matter.
-    Failed(String),
+    /// They are not counted.
+    Failed(Reason),
 }
 
-impl Extras {
-    /// Nothing attached.
-    pub(super) fn idle(plan: &Plan) -> Self {
-        let none = |programs: &Programs| programs.as_ref().map(|_| ()).map_err(Clone::clone);
-        Self {
-            flight: none(&plan.flight),
-            merges: none(&plan.merges),
-            bios: Bios::Idle(plan.bios.clone()),
-            plan: [plan.flight.clone(), plan.merges.clone()],
-        }
-    }
-
-    /// Attaches what does not depend on devices.
-    pub(super) fn attach(&mut self, ebpf: &mut Ebpf, btf: &Btf) {
-        let [flight, merges] = &self.plan;
-        if let Ok(programs) = flight {
-            let attached = load::attach_programs(ebpf, programs, btf);
-            self.flight =
-                attached.and_then(|()| follow(ebpf)).map_err(|error| reason(&error, TRACING));
-        }
-        if let Ok(programs) = merges {
-            self.merges =
-                load::attach_programs(ebpf, programs, btf).map_err(|error| reason(&error, TRACING));
-        }
+impl BlockPrograms {
+    /// Opens the table and attaches what counts in it.
+    pub(super) fn start(
+        plan: &Result<BlockPlan, Reason>,
+        loaded: &mut Loaded,
+        btf: &Btf,
+    ) -> Result<Self, Reason> {
+        let plan = plan.as_ref()?;
+        let failed = |error: anyhow::Error| reason(&error, TRACING);
+        // Slots are handed out before the first program counts.
+        let table = Table::open(loaded, &table::BLOCK).map_err(failed)?;
+        let shards = loaded.latency_shards();
+        let latency = Cells::open(loaded, table::LATENCIES, shards).map_err(failed)?;
+        loaded.attach(&plan.requests, btf)?;
+        let mut attach = |programs: &Programs| loaded.attach(programs.as_ref()?, btf);
+        let (in_flight, merges) = (attach(&plan.in_flight), attach(&plan.merges));
+        let in_flight = in_flight.and_then(|()| follow_requests(&mut loaded.ebpf).map_err(failed));
+        Ok(Self { table, latency, in_flight, merges, bios: Bios::NotNeeded(plan.bios.clone()) })
     }
 }
 
 /// Sets the instant from which on no request's issue was missed.
-fn follow(ebpf: &mut Ebpf) -> anyhow::Result<()> {
+fn follow_requests(ebpf: &mut Ebpf) -> anyhow::Result<()> {
     let map = ebpf.map_mut("FLIGHT_SINCE").context("the object has no map FLIGHT_SINCE")?;
-    // The clock of `bpf_ktime_get_ns`, which the block layer's stamps are of too.
+    // The clock of `bpf_ktime_get_ns` and of the block layer's stamps.
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
     let now = now.tv_sec() as u64 * 1_000_000_000 + now.tv_nsec() as u64;
     Array::<_, u64>::try_from(map)?.set(0, now + SETTLE_NANOSECONDS, 0)?;
@@ -77,31 +80,32 @@ fn follow(ebpf: &mut Ebpf) -> anyhow::Result<()> {
 }
 
 impl Kernel {
-    /// Counts the bios of these devices, which make no requests of them; at the first call with
-    /// any, the programs are attached. Devices stay counted.
+    /// Counts the bios of these devices, which make no requests of them. The first call with any
+    /// attaches the programs. Devices stay counted.
     pub fn count_bios(&mut self, devices: impl IntoIterator<Item = u32>) {
-        let Some(ebpf) = self.ebpf.as_mut().filter(|_| self.block.is_some()) else { return };
+        let (Some(ebpf), Ok(block)) = (&mut self.ebpf, &mut self.block) else { return };
         for device in devices {
-            if let Bios::Idle(programs) = &self.extras.bios {
-                self.extras.bios = match attach_bios(ebpf, programs) {
+            if let Bios::NotNeeded(programs) = &block.bios {
+                block.bios = match attach_bios(ebpf, programs) {
                     Ok(()) => Bios::Counted(BTreeSet::new()),
-                    Err(why) => Bios::Failed(why),
+                    Err(reason) => Bios::Failed(reason),
                 };
             }
-            if let Bios::Counted(counted) = &mut self.extras.bios
+            if let Bios::Counted(counted) = &mut block.bios
                 && counted.insert(device)
                 && let Err(error) = add_device(ebpf, device)
             {
-                self.extras.bios = Bios::Failed(reason(&error, TRACING));
+                block.bios = Bios::Failed(reason(&error, TRACING));
             }
         }
     }
 }
 
-fn attach_bios(ebpf: &mut Ebpf, programs: &Programs) -> Result<(), String> {
-    let programs = programs.as_ref().map_err(Clone::clone)?;
-    let btf = Btf::from_sys_fs().map_err(|error| error.to_string())?;
-    load::attach_programs(ebpf, programs, &btf).map_err(|error| reason(&error, TRACING))
+fn attach_bios(ebpf: &mut Ebpf, programs: &Programs) -> Result<(), Reason> {
+    let programs = programs.as_ref()?;
+    let btf = Btf::from_sys_fs().map_err(anyhow::Error::from);
+    btf.and_then(|btf| load::attach_tracepoints(ebpf, programs, &btf))
+        .map_err(|error| reason(&error, TRACING))
 }
 
 fn add_device(ebpf: &mut Ebpf, device: u32) -> anyhow::Result<()> {

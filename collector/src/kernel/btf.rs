@@ -1,5 +1,5 @@
-//! The little of BTF that Tare asks: where a field is, how many arguments a tracepoint has, what
-//! an enumerator's value is.
+//! The part of BTF that Tare needs: the offset of a field, the number of a tracepoint's arguments,
+//! the value of an enumerator.
 //!
 //! Format: `Documentation/bpf/btf.rst`. Total over arbitrary bytes: garbage is an error or an
 //! absent answer, never a panic.

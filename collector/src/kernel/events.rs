@@ -1,4 +1,4 @@
-//! LifecycleEventKind happens to cgroups, told by the kernel in order.
+//! Events of cgroups, in the order in which they happened.
 
 use std::{
     io,
@@ -7,35 +7,43 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use aya::{
-    Ebpf,
+    Btf,
     maps::{Map, MapData, RingBuf},
 };
 use tare_ebpf::event::{self, Event, Made};
 use tokio::io::{Interest, unix::AsyncFd};
 
-use crate::kernel::mapping::Mapping;
+use crate::{
+    kernel::{
+        error::{TRACING, reason},
+        load::Loaded,
+        mapping::Mapping,
+        plan::LifecyclePlan,
+    },
+    reason::Reason,
+};
 
 /// One event of one cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LifecycleEvent {
     /// Id of the hierarchy; 0 is cgroup2.
     pub hierarchy: u32,
-    /// Inode of the cgroup's directory.
+    /// Inode of the cgroup's directory, unique in its hierarchy.
     pub cgroup_id: u64,
-    /// `CLOCK_MONOTONIC`.
+    /// `CLOCK_MONOTONIC`, as of `bpf_ktime_get_ns`.
     pub at_nanoseconds: u64,
-    /// LifecycleEventKind happened.
+    /// What happened.
     pub kind: LifecycleEventKind,
 }
 
-/// LifecycleEventKind happened to a cgroup.
+/// What happened to a cgroup.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum LifecycleEventKind {
-    /// It was made.
+    /// It was created.
     Created {
         /// Inode of its parent's directory.
         parent_id: u64,
-        /// Below the root of the hierarchy; `None` if too long to be told.
+        /// Below the root of the hierarchy; `None` if it is longer than [`event::PATH_MAX`].
         path: Option<String>,
     },
     /// It was removed.
@@ -58,7 +66,7 @@ pub enum LifecycleEventKind {
     },
     /// Its first TCP socket listens.
     Listening,
-    /// The kernel kills a process of it for want of memory.
+    /// The kernel kills one of its processes because memory is short.
     OomKill {
         /// The process.
         pid: u32,
@@ -67,9 +75,10 @@ pub enum LifecycleEventKind {
     },
 }
 
-/// The stream of events.
+/// The stream of events (ring buffer, Linux 5.8).
 pub struct Events {
     ring: RingBuf<MapData>,
+    missing: Vec<Reason>,
     lost: Mapping,
     ready: Option<AsyncFd<OwnedFd>>,
     // Programs that are loaded later find the map by this descriptor.
@@ -77,24 +86,43 @@ pub struct Events {
 }
 
 impl Events {
-    /// Takes the ring out of a loaded object.
-    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self> {
-        let mut take = |name: &str| {
-            ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
+    /// Opens the ring and attaches what writes to it.
+    pub(super) fn start(
+        plan: &Result<LifecyclePlan, Reason>,
+        loaded: &mut Loaded,
+        btf: &Btf,
+    ) -> Result<Self, Reason> {
+        let plan = plan.as_ref()?;
+        let mut events = Self::open(loaded).map_err(|error| reason(&error, TRACING))?;
+        loaded.attach(&plan.required, btf)?;
+        events.missing.clone_from(&plan.missing);
+        for program in &plan.optional {
+            events.missing.extend(loaded.attach(&[*program], btf).err());
+        }
+        Ok(events)
+    }
+
+    fn open(loaded: &mut Loaded) -> Result<Self> {
+        let ring = RingBuf::try_from(loaded.take_map("EVENTS")?)?;
+        let Map::Array(lost_map) = loaded.take_map("EVENTS_LOST")? else {
+            bail!("EVENTS_LOST is not an array")
         };
-        let ring = RingBuf::try_from(take("EVENTS")?)?;
-        let Map::Array(lost_map) = take("EVENTS_LOST")? else { bail!("EVENTS_LOST is no array") };
         let lost = Mapping::of(lost_map.fd(), 1).context("cannot map the count of lost events")?;
-        Ok(Self { ring, lost, ready: None, _lost_map: lost_map })
+        Ok(Self { ring, missing: Vec::new(), lost, ready: None, _lost_map: lost_map })
     }
 
     /// Waits until there is an event. Needs a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// If the ring cannot be waited for.
     pub async fn wait(&mut self) -> io::Result<()> {
         let ready = match &mut self.ready {
             Some(ready) => ready,
             none => {
                 let ring = self.ring.as_fd().try_clone_to_owned()?;
-                // SAFETY: the descriptor is owned by what registers it, and closed after it.
+                // SAFETY: the descriptor belongs to the value that registers it, which closes it
+                // last.
                 let ready = unsafe { AsyncFd::register_with_interest(ring, Interest::READABLE) };
                 none.insert(ready.map_err(|error| error.into_parts().1)?)
             }
@@ -113,6 +141,11 @@ impl Events {
             }
             tracing::debug!(bytes = record.len(), "an event of an unknown kind");
         }
+    }
+
+    /// Why some kinds of events are missing.
+    pub fn missing(&self) -> &[Reason] {
+        &self.missing
     }
 
     /// Events that found no room in the ring, since the start. No system call.
@@ -174,12 +207,12 @@ mod tests {
         let mut path = [0_u8; event::PATH_MAX];
         path[..11].copy_from_slice(b"/docker/abc");
         record.extend(path);
-        let told = parse(&record).unwrap();
+        let created = parse(&record).unwrap();
         let made = |path: Option<&str>| LifecycleEventKind::Created {
             parent_id: 3,
             path: path.map(str::to_owned),
         };
-        assert_eq!((told.cgroup_id, told.kind), (7, made(Some("/docker/abc"))));
+        assert_eq!((created.cgroup_id, created.kind), (7, made(Some("/docker/abc"))));
 
         let start = record.len() - event::PATH_MAX;
         record[start..].fill(b'x');

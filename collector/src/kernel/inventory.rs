@@ -22,11 +22,11 @@ pub struct LoadedProgram {
     pub name: String,
     /// `tp_btf` or `cgroup_skb`.
     pub kind: &'static str,
-    /// Whether it is loaded and attached; what is not needed is neither.
+    /// Whether it is loaded and attached. A program that is not needed is neither.
     pub attached: bool,
-    /// Instructions that the verifier looked at; `None` if not loaded, or before Linux 5.16.
+    /// Instructions that the verifier processed (Linux 5.16); `None` if it is not loaded.
     pub verified_instructions: Option<u32>,
-    /// Kernel memory that it takes.
+    /// Kernel memory that it takes; `None` if unknown.
     pub memory_bytes: Option<u64>,
 }
 
@@ -38,13 +38,13 @@ pub struct LoadedMap {
     pub name: String,
     /// `hash`, `array`, `stack` or `ring`.
     pub kind: &'static str,
-    /// How many entries it can hold; of a ring, its bytes.
+    /// How many entries it can hold; the bytes of a ring.
     pub entries: Option<u32>,
     /// Bytes of a key.
     pub key_bytes: Option<u32>,
     /// Bytes of a value.
     pub value_bytes: Option<u32>,
-    /// Kernel memory that it takes.
+    /// Kernel memory that it takes; `None` if unknown.
     pub memory_bytes: Option<u64>,
 }
 
@@ -58,7 +58,7 @@ impl Kernel {
     }
 }
 
-/// The maps of a loaded object, before its parts are handed out.
+/// The maps of a loaded object. Call it before any of them is taken out.
 pub(super) fn maps(ebpf: &Ebpf) -> Vec<LoadedMap> {
     let mut maps: Vec<_> = ebpf.maps().filter_map(|(name, map)| loaded_map(name, map)).collect();
     maps.sort_by(|a, b| a.name.cmp(&b.name));
@@ -70,7 +70,7 @@ fn program(name: &str, program: &Program) -> LoadedProgram {
         Program::CgroupSkb(_) => "cgroup_skb",
         _ => "tp_btf",
     };
-    // A program that could not be attached was unloaded again, so the loaded ones are attached.
+    // A program that cannot be attached is unloaded, so all loaded ones are attached.
     let info: Option<ProgramInfo> = match program {
         Program::BtfTracePoint(program) => known(program.info()),
         Program::CgroupSkb(program) => known(program.info()),
@@ -110,8 +110,9 @@ fn loaded_map(name: &str, map: &Map) -> Option<LoadedMap> {
     })
 }
 
-/// The memory behind a descriptor of a map or program, as `/proc/self/fdinfo` tells
-/// (`kernel/bpf/syscall.c`, `bpf_map_show_fdinfo`): no rights are needed for one's own.
+/// The memory of a map or program in bytes, by `memlock` of `/proc/self/fdinfo`
+/// (`kernel/bpf/syscall.c`, `bpf_map_show_fdinfo`). A process may read its own without any
+/// capability.
 fn memory(fd: impl AsFd) -> Option<u64> {
     let path = format!("/proc/self/fdinfo/{}", fd.as_fd().as_raw_fd());
     let text = fs::read_to_string(path).ok()?;

@@ -1,4 +1,4 @@
-//! What the programs have to say, passed on to `tracing`, a few lines a second at most.
+//! The log lines of the programs, passed on to `tracing`: a few each second, the rest is counted.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -10,7 +10,7 @@ use aya::Ebpf;
 use aya_log::EbpfLogger;
 use log::{Level, Metadata, Record};
 
-/// Lines passed on in one [`WINDOW`]; the rest is counted.
+/// How many lines are passed on in one [`WINDOW`].
 const LINES_MAX: u32 = 10;
 const WINDOW: Duration = Duration::from_secs(1);
 
@@ -23,7 +23,7 @@ impl Log {
         Ok(Self(EbpfLogger::init_with_logger(ebpf, Limited::default())?))
     }
 
-    /// Passes on all records that wait; no system call when there are none.
+    /// Passes on all records in the ring. No system call if there are none.
     pub(super) fn drain(&mut self) {
         self.0.flush();
     }
@@ -40,7 +40,7 @@ struct Window {
 }
 
 impl Limited {
-    /// Lines dropped before, if this one may pass.
+    /// How many lines were dropped before, if this one may pass.
     fn admit(&self, now: Instant) -> Option<u64> {
         let mut window = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if window.opened.is_none_or(|opened| now.duration_since(opened) >= WINDOW) {

@@ -1,4 +1,4 @@
-//! A kernel map's memory, looked at without system calls.
+//! The memory of a kernel map, mapped to be read without system calls.
 
 use std::{
     io,
@@ -11,7 +11,7 @@ use std::{
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
-/// The words of a `BPF_F_MMAPABLE` array (Linux 5.5), shared with the kernel, read-only here.
+/// The words of a `BPF_F_MMAPABLE` array (Linux 5.5). The kernel writes them, this process reads.
 pub(super) struct Mapping {
     words: NonNull<AtomicU64>,
     count: usize,

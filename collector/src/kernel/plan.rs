@@ -1,164 +1,183 @@
-//! Facts → plan: what to load, in which order of preference, and why the rest is off.
+//! Facts → plan: what to load for each family, and why the rest is not loaded.
 //!
-//! Pure, so that every kernel we have heard of can be a line in a test.
+//! Pure, so that every kernel is a line in a test.
 
 use tare_ebpf::{ABSENT, Layout};
 
-use crate::kernel::facts::{BlockTracepoints, BtfFacts, Facts, LIFECYCLE, SocketIds};
+use crate::{
+    kernel::{
+        facts::{BtfFacts, Facts, SocketIds},
+        tracepoints::{
+            BIOS, CONNECTIONS, IN_FLIGHT, LIFECYCLE_OPTIONAL, LIFECYCLE_REQUIRED, MERGES, PAYLOAD,
+            REQUESTS, RETRANSMITS, TracepointSpec,
+        },
+    },
+    reason::Reason,
+};
 
 /// What to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plan {
     /// Offsets for the programs.
     pub layout: Layout,
-    /// Ways to the socket view, best first; all that failed is told in the reasons.
-    pub sockets: Vec<Sockets>,
-    /// Why a better way to the socket view, or any, is closed.
-    pub sockets_reason: Option<String>,
-    /// Whether TCP segments that are sent again can be counted, or why not.
-    pub retransmits: Result<(), String>,
-    /// Whether TCP connections can be counted, or why not.
-    pub connections: Result<(), String>,
-    /// Whether block requests can be counted, or why not.
-    pub block: Result<(), String>,
-    /// What is counted of block requests besides; each costs its own fields only.
-    pub flight: Programs,
-    /// Merges.
-    pub merges: Programs,
-    /// Bios of devices without requests.
-    pub bios: Programs,
-    /// Programs that tell of lives, or why there are none.
-    pub lifecycle: Result<Lifecycle, String>,
+    /// Sockets and TCP.
+    pub network: NetworkPlan,
+    /// Block requests.
+    pub block: Result<BlockPlan, Reason>,
+    /// Events of cgroups.
+    pub lifecycle: Result<LifecyclePlan, Reason>,
 }
 
 /// Programs that work together, or why they cannot.
-pub type Programs = Result<Vec<Tracepoint>, String>;
+pub type Programs = Result<Vec<TracepointSpec>, Reason>;
 
-/// A program, and the tracepoint that it is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Tracepoint {
-    /// Its name in the object.
-    pub program: &'static str,
-    /// The tracepoint's name.
-    pub name: &'static str,
-}
-
-/// Programs that tell of lives, each with its tracepoint.
+/// What to load for sockets and TCP.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Lifecycle {
-    /// Without all of these there are no events at all.
-    pub required: Vec<Tracepoint>,
-    /// Each of these stands alone.
-    pub optional: Vec<Tracepoint>,
-    /// Why one of those is left out.
-    pub reason: Option<String>,
+pub struct NetworkPlan {
+    /// Bytes or packets of sockets.
+    pub sockets: Result<SocketPlan, Reason>,
+    /// TCP segments that are sent again.
+    pub retransmits: Programs,
+    /// TCP connections.
+    pub connections: Programs,
 }
 
-/// A way to the socket view.
+/// The level to count sockets at.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SocketPlan {
+    /// The best or the preferred one that this kernel has.
+    pub level: SocketLevel,
+    /// The other one, if the kernel has it too, for when the first is refused.
+    pub fallback: Option<SocketLevel>,
+    /// Why the first is not the best or the preferred one, if so.
+    pub second_best: Option<Reason>,
+}
+
+/// What to load for block I/O. Completed requests need all that the others need.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BlockPlan {
+    /// Completed requests.
+    pub requests: Vec<TracepointSpec>,
+    /// Requests that the driver has.
+    pub in_flight: Programs,
+    /// Merges.
+    pub merges: Programs,
+    /// Bios of devices that make no requests of them.
+    pub bios: Programs,
+}
+
+/// What to load for events of cgroups.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LifecyclePlan {
+    /// Without all of these there are no events at all.
+    pub required: Vec<TracepointSpec>,
+    /// Each of these adds a kind of event.
+    pub optional: Vec<TracepointSpec>,
+    /// Why others of those are left out.
+    pub missing: Vec<Reason>,
+}
+
+/// What is counted of a socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Sockets {
-    /// Bytes at the socket calls, by tracepoint.
+pub enum SocketLevel {
+    /// Bytes at the socket calls, by tracepoint (Linux 6.3).
     Payload,
-    /// IP packets, by programs on the root of cgroup2.
+    /// IP packets, by `cgroup_skb` programs at the root of cgroup2 (Linux 4.10).
     L3,
 }
 
-/// Decides, by a wish for the socket view or without one.
-pub fn plan(facts: &Facts, wish: Option<Sockets>) -> Plan {
-    if !facts.object {
-        return Plan::nothing("built without the eBPF object; build with `cargo xtask build`");
-    }
+/// Decides what to load. `preferred` is the level to count sockets at if there is a choice.
+pub fn plan(facts: &Facts, preferred: Option<SocketLevel>) -> Plan {
     let btf = match &facts.btf {
-        Ok(btf) => btf,
+        _ if !facts.object => return Plan::nothing(&Reason::NoObject),
         Err(reason) => return Plan::nothing(reason),
+        Ok(btf) => btf,
     };
     let mut layout = btf.layout;
     if facts.ids != Some(SocketIds::Memory) {
         layout.css_set_memory = ABSENT;
     }
-    let (sockets, sockets_reason) = sockets(facts.ids, btf, wish);
     Plan {
         layout,
-        sockets,
-        sockets_reason,
-        retransmits: socket_ids(facts.ids).and_then(|()| retransmits(btf)),
-        connections: socket_ids(facts.ids).and_then(|()| connections(btf)),
+        network: network(facts.ids, btf, preferred),
         block: block(btf),
         lifecycle: lifecycle(btf),
-        flight: block(btf).and_then(|()| flight(&btf.block)),
-        merges: block(btf).and_then(|()| merges(btf)),
-        bios: block(btf).and_then(|()| bios(btf)),
     }
 }
 
 impl Plan {
     /// Nothing to load, for one reason.
-    pub fn nothing(reason: &str) -> Self {
+    pub fn nothing(reason: &Reason) -> Self {
         Self {
             layout: Layout::UNKNOWN,
-            sockets: Vec::new(),
-            sockets_reason: Some(reason.to_owned()),
-            retransmits: Err(reason.to_owned()),
-            connections: Err(reason.to_owned()),
-            block: Err(reason.to_owned()),
-            flight: Err(reason.to_owned()),
-            merges: Err(reason.to_owned()),
-            bios: Err(reason.to_owned()),
-            lifecycle: Err(reason.to_owned()),
+            network: NetworkPlan {
+                sockets: Err(reason.clone()),
+                retransmits: Err(reason.clone()),
+                connections: Err(reason.clone()),
+            },
+            block: Err(reason.clone()),
+            lifecycle: Err(reason.clone()),
         }
     }
+}
 
-    /// Whether there is nothing to load.
-    pub fn is_nothing(&self) -> bool {
-        self.is_without_net() && self.block.is_err() && self.lifecycle.is_err()
-    }
-
+impl NetworkPlan {
     /// Whether no program would use the network table.
-    pub fn is_without_net(&self) -> bool {
-        self.sockets.is_empty() && self.retransmits.is_err() && self.connections.is_err()
+    pub fn is_nothing(&self) -> bool {
+        self.sockets.is_err() && self.retransmits.is_err() && self.connections.is_err()
     }
 }
 
-/// What a socket's own cgroup can be had for.
-const NO_SOCKET_IDS: &str =
-    "sockets belong to cgroups of cgroup2 only, where no container is on this host";
-
-/// Whether containers can be told apart by the cgroup of a socket.
-fn socket_ids(ids: Option<SocketIds>) -> Result<(), String> {
-    match ids {
+fn network(ids: Option<SocketIds>, btf: &BtfFacts, preferred: Option<SocketLevel>) -> NetworkPlan {
+    let separable = match ids {
         Some(SocketIds::Unified) => Ok(()),
-        Some(SocketIds::Memory) | None => Err(format!("not separable: {NO_SOCKET_IDS}")),
+        Some(SocketIds::Memory) | None => Err(Reason::NotSeparable { callers: None }),
+    };
+    NetworkPlan {
+        sockets: sockets(ids, btf, preferred),
+        retransmits: separable.clone().and_then(|()| retransmits(btf)),
+        connections: separable.and_then(|()| connections(btf)),
     }
 }
 
-/// The ways to the socket view, the wished one first, and why the wished one, or any, is closed.
+/// Which of the two levels comes first.
+///
+/// A packet carries nothing but its socket's own cgroup, which is one of cgroup2. A socket call is
+/// made by a task, which is in cgroups of v1 hierarchies too.
 fn sockets(
     ids: Option<SocketIds>,
     btf: &BtfFacts,
-    wish: Option<Sockets>,
-) -> (Vec<Sockets>, Option<String>) {
+    preferred: Option<SocketLevel>,
+) -> Result<SocketPlan, Reason> {
+    use SocketLevel::{L3, Payload};
     let payload = match ids {
         Some(SocketIds::Unified) => payload(btf),
         Some(SocketIds::Memory) => payload(btf).and_then(|()| memory_ids(btf)),
-        None => Err("the memory controller, by which their callers could be told apart, has no v1 hierarchy".to_owned()),
+        None => Err(Reason::NoMemoryHierarchy),
     };
-    let packets = socket_ids(ids).is_ok();
-    match (payload, packets, wish) {
-        (Ok(()), true, Some(Sockets::L3)) => (vec![Sockets::L3, Sockets::Payload], None),
-        (Ok(()), true, _) => (vec![Sockets::Payload, Sockets::L3], None),
-        (Ok(()), false, Some(Sockets::L3)) => {
-            (vec![Sockets::Payload], Some(NO_SOCKET_IDS.to_owned()))
-        }
-        (Ok(()), false, _) => (vec![Sockets::Payload], None),
-        (Err(_), true, Some(Sockets::L3)) => (vec![Sockets::L3], None),
-        (Err(reason), true, _) => (vec![Sockets::L3], Some(reason)),
+    let packets = ids == Some(SocketIds::Unified);
+    let (level, fallback, second_best) = match (payload, packets, preferred) {
+        (Ok(()), true, Some(L3)) => (L3, Some(Payload), None),
+        (Ok(()), true, _) => (Payload, Some(L3), None),
+        (Ok(()), false, Some(L3)) => (Payload, None, Some(Reason::PacketsNotSeparable)),
+        (Ok(()), false, _) => (Payload, None, None),
+        (Err(_), true, Some(L3)) => (L3, None, None),
+        (Err(reason), true, _) => (L3, None, Some(reason)),
         (Err(reason), false, _) => {
-            (Vec::new(), Some(format!("not separable: {NO_SOCKET_IDS}, and {reason}")))
+            return Err(Reason::NotSeparable { callers: Some(reason.into()) });
         }
-    }
+    };
+    Ok(SocketPlan { level, fallback, second_best })
 }
 
-fn memory_ids(btf: &BtfFacts) -> Result<(), String> {
+fn payload(btf: &BtfFacts) -> Result<(), Reason> {
+    all_of(btf, &PAYLOAD)?;
+    let Layout { sock_family, sock_protocol, .. } = btf.layout;
+    fields(&[("sock.skc_family", sock_family), ("sock.sk_protocol", sock_protocol)])
+}
+
+/// What the id of a task's cgroup in the memory controller's v1 hierarchy takes.
+fn memory_ids(btf: &BtfFacts) -> Result<(), Reason> {
     let layout = &btf.layout;
     fields(&[
         ("task_struct.cgroups", layout.task_cgroups),
@@ -169,24 +188,22 @@ fn memory_ids(btf: &BtfFacts) -> Result<(), String> {
     ])
 }
 
-fn connections(btf: &BtfFacts) -> Result<(), String> {
-    tracepoint("inet_sock_set_state", btf.inet_sock_set_state, 3)?;
+fn connections(btf: &BtfFacts) -> Programs {
+    let programs = all_of(btf, &[CONNECTIONS])?;
     fields(&[("sock.sk_protocol", btf.layout.sock_protocol)])?;
-    socket_cgroup(&btf.layout)
+    socket_cgroup(&btf.layout)?;
+    Ok(programs)
 }
 
-fn retransmits(btf: &BtfFacts) -> Result<(), String> {
-    // The third argument came later, and what more may come is no matter.
-    match btf.tcp_retransmit_skb {
-        Some(count) if count >= 2 => {}
-        found => tracepoint("tcp_retransmit_skb", found, 2)?,
-    }
+fn retransmits(btf: &BtfFacts) -> Programs {
+    let programs = all_of(btf, &[RETRANSMITS])?;
     let Layout { sock_state, skb_tcp_segments, .. } = btf.layout;
     fields(&[("sock.skc_state", sock_state), ("tcp_skb_cb.tcp_gso_segs", skb_tcp_segments)])?;
-    socket_cgroup(&btf.layout)
+    socket_cgroup(&btf.layout)?;
+    Ok(programs)
 }
 
-fn socket_cgroup(layout: &Layout) -> Result<(), String> {
+fn socket_cgroup(layout: &Layout) -> Result<(), Reason> {
     fields(&[
         ("sock.sk_cgrp_data.cgroup", layout.sock_cgroup),
         ("cgroup.kn", layout.cgroup_kn),
@@ -194,15 +211,8 @@ fn socket_cgroup(layout: &Layout) -> Result<(), String> {
     ])
 }
 
-fn payload(btf: &BtfFacts) -> Result<(), String> {
-    tracepoint("sock_send_length", btf.sock_send_length, 3)?;
-    tracepoint("sock_recv_length", btf.sock_recv_length, 3)?;
-    let Layout { sock_family, sock_protocol, .. } = btf.layout;
-    fields(&[("sock.skc_family", sock_family), ("sock.sk_protocol", sock_protocol)])
-}
-
-fn block(btf: &BtfFacts) -> Result<(), String> {
-    tracepoint("block_rq_complete", btf.block_rq_complete, 3)?;
+fn block(btf: &BtfFacts) -> Result<BlockPlan, Reason> {
+    let requests = all_of(btf, &[REQUESTS])?;
     let layout = &btf.layout;
     if layout.request_disk == ABSENT {
         fields(&[("request.q", layout.request_queue), ("request_queue.disk", layout.queue_disk)])?;
@@ -223,23 +233,48 @@ fn block(btf: &BtfFacts) -> Result<(), String> {
         ("blkcg.css.cgroup", layout.blkcg_cgroup),
         ("cgroup.kn", layout.cgroup_kn),
         ("kernfs_node.id", layout.kn_id),
-    ])
+    ])?;
+    Ok(BlockPlan {
+        requests,
+        in_flight: one_of_each(btf, &IN_FLIGHT),
+        merges: bio_disk(layout).and_then(|()| one_of_each(btf, &MERGES)),
+        bios: bios(btf),
+    })
 }
 
-fn lifecycle(btf: &BtfFacts) -> Result<Lifecycle, String> {
-    let mut plan = Lifecycle { required: Vec::new(), optional: Vec::new(), reason: None };
-    for (teller, found) in LIFECYCLE.iter().zip(btf.lifecycle) {
-        let known = tracepoint(teller.tracepoint, found, teller.arguments)
-            .and_then(|()| fields(&lifecycle_fields(&btf.layout, teller.program)));
-        let program = Tracepoint { program: teller.program, name: teller.tracepoint };
-        match known {
-            Ok(()) if teller.required => plan.required.push(program),
-            Ok(()) => plan.optional.push(program),
-            Err(reason) if teller.required => return Err(reason),
-            Err(reason) => plan.reason = plan.reason.or(Some(reason)),
+fn bios(btf: &BtfFacts) -> Programs {
+    let layout = &btf.layout;
+    bio_disk(layout)?;
+    fields(&[
+        ("bio.bi_iter.bi_size", layout.bio_size),
+        ("bio.bi_status", layout.bio_status),
+        ("gendisk.queue", layout.disk_queue),
+        ("request_queue.mq_ops", layout.queue_operations),
+    ])?;
+    one_of_each(btf, &BIOS)
+}
+
+fn bio_disk(layout: &Layout) -> Result<(), Reason> {
+    if layout.bio_disk != ABSENT {
+        return Ok(());
+    }
+    fields(&[("bio.bi_bdev", layout.bio_device), ("block_device.bd_disk", layout.device_disk)])
+}
+
+fn lifecycle(btf: &BtfFacts) -> Result<LifecyclePlan, Reason> {
+    let check = |spec: &TracepointSpec| {
+        spec.check(btf.arguments(spec.tracepoint))?;
+        fields(&lifecycle_fields(&btf.layout, spec.program))
+    };
+    LIFECYCLE_REQUIRED.iter().try_for_each(check)?;
+    let (mut optional, mut missing) = (Vec::new(), Vec::new());
+    for spec in LIFECYCLE_OPTIONAL {
+        match check(&spec) {
+            Ok(()) => optional.push(spec),
+            Err(reason) => missing.push(reason),
         }
     }
-    Ok(plan)
+    Ok(LifecyclePlan { required: LIFECYCLE_REQUIRED.to_vec(), optional, missing })
 }
 
 fn lifecycle_fields(layout: &Layout, program: &str) -> Vec<(&'static str, u32)> {
@@ -273,93 +308,25 @@ fn lifecycle_fields(layout: &Layout, program: &str) -> Vec<(&'static str, u32)> 
     needed
 }
 
-fn flight(found: &BlockTracepoints) -> Programs {
-    let issue = variant(
-        "block_rq_issue",
-        found.rq_issue,
-        &[(1, "block_rq_issue"), (2, "block_rq_issue_2")],
-    )?;
-    let requeue = variant(
-        "block_rq_requeue",
-        found.rq_requeue,
-        &[(1, "block_rq_requeue"), (2, "block_rq_requeue_2")],
-    )?;
-    Ok(vec![issue, requeue])
+fn all_of(btf: &BtfFacts, programs: &[TracepointSpec]) -> Programs {
+    programs.iter().try_for_each(|spec| spec.check(btf.arguments(spec.tracepoint)))?;
+    Ok(programs.to_vec())
 }
 
-fn merges(btf: &BtfFacts) -> Programs {
-    bio_disk(&btf.layout)?;
-    let found = &btf.block;
-    let back = variant(
-        "block_bio_backmerge",
-        found.bio_backmerge,
-        &[(1, "block_bio_backmerge"), (3, "block_bio_backmerge_3")],
-    )?;
-    let front = variant(
-        "block_bio_frontmerge",
-        found.bio_frontmerge,
-        &[(1, "block_bio_frontmerge"), (3, "block_bio_frontmerge_3")],
-    )?;
-    let request = variant(
-        "block_rq_merge",
-        found.rq_merge,
-        &[(1, "block_rq_merge"), (2, "block_rq_merge_2")],
-    )?;
-    Ok(vec![back, front, request])
+/// Of each list the program that fits the tracepoint; where none does, the first one says why.
+fn one_of_each(btf: &BtfFacts, lists: &[&[TracepointSpec]]) -> Programs {
+    let fitting = |variants: &&[TracepointSpec]| {
+        let check = |spec: &TracepointSpec| spec.check(btf.arguments(spec.tracepoint));
+        let mut found = variants.iter().map(|spec| check(spec).map(|()| *spec));
+        let first = found.next()?;
+        Some(if first.is_ok() { first } else { found.find(Result::is_ok).unwrap_or(first) })
+    };
+    lists.iter().filter_map(fitting).collect()
 }
 
-fn bios(btf: &BtfFacts) -> Programs {
-    let layout = &btf.layout;
-    bio_disk(layout)?;
-    fields(&[
-        ("bio.bi_iter.bi_size", layout.bio_size),
-        ("bio.bi_status", layout.bio_status),
-        ("gendisk.queue", layout.disk_queue),
-        ("request_queue.mq_ops", layout.queue_operations),
-    ])?;
-    let found = &btf.block;
-    let queue = variant(
-        "block_bio_queue",
-        found.bio_queue,
-        &[(1, "block_bio_queue"), (2, "block_bio_queue_2")],
-    )?;
-    let complete = variant("block_bio_complete", found.bio_complete, &[(2, "block_bio_complete")])?;
-    Ok(vec![queue, complete])
-}
-
-fn bio_disk(layout: &Layout) -> Result<(), String> {
-    if layout.bio_disk != ABSENT {
-        return Ok(());
-    }
-    fields(&[("bio.bi_bdev", layout.bio_device), ("block_device.bd_disk", layout.device_disk)])
-}
-
-/// The program for a tracepoint by the number of its arguments, which says where in the list the
-/// one is that counts; by version it cannot be told, because stable kernels changed it too.
-fn variant(
-    name: &'static str,
-    found: Option<usize>,
-    programs: &[(usize, &'static str)],
-) -> Result<Tracepoint, String> {
-    match programs.iter().find(|(arguments, _)| found == Some(*arguments)) {
-        Some((_, program)) => Ok(Tracepoint { program, name }),
-        None => Err(tracepoint(name, found, programs[0].0).err().unwrap_or_default()),
-    }
-}
-
-fn tracepoint(name: &str, found: Option<usize>, expected: usize) -> Result<(), String> {
-    match found {
-        Some(count) if count == expected => Ok(()),
-        Some(count) => Err(format!(
-            "this kernel's tracepoint {name} has {count} arguments where {expected} are known"
-        )),
-        None => Err(format!("this kernel has no tracepoint {name}")),
-    }
-}
-
-fn fields(wanted: &[(&str, u32)]) -> Result<(), String> {
-    match wanted.iter().find(|(_, offset)| *offset == ABSENT) {
-        Some((name, _)) => Err(format!("this kernel's BTF has no field {name} of the known size")),
+fn fields(needed: &[(&'static str, u32)]) -> Result<(), Reason> {
+    match needed.iter().find(|(_, offset)| *offset == ABSENT) {
+        Some((field, _)) => Err(Reason::MissingField { field }),
         None => Ok(()),
     }
 }

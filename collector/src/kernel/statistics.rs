@@ -1,6 +1,6 @@
-//! How often our programs run and how long that takes, as the kernel counts it while its statistics
-//! are on. They are off as a rule: they cost every run of every program on the host two looks at a
-//! clock.
+//! How often our programs run and how long that takes. The kernel counts both while its statistics
+//! of programs are on. They are usually off: they cost each run of each program on the host two
+//! reads of a clock.
 
 use std::{collections::BTreeMap, fs, os::fd::OwnedFd, path::Path, time::Duration};
 
@@ -10,20 +10,19 @@ use aya::{
     sys::{Stats, enable_stats},
 };
 
-use crate::kernel::{Kernel, NOT_PERMITTED};
+use crate::{kernel::Kernel, reason::Reason};
 
-/// Runs of a program while the statistics were on, whoever had switched them on.
+/// Runs of a program while the statistics were on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Runs {
     /// How many.
     pub count: u64,
-    /// How long they took together, the looks at the clock in part included.
+    /// How long they took together, part of the reads of the clock included.
     pub time: Duration,
 }
 
-/// The kernel's statistics of programs, which are on as long as this is there: for us, until the
-/// descriptor is closed, or switched on for good by somebody else, with the sysctl
-/// `kernel.bpf_stats_enabled`.
+/// Keeps the kernel's statistics of programs on until it is dropped. They may also be on for good,
+/// by the sysctl `kernel.bpf_stats_enabled`: then this holds nothing.
 #[derive(Debug)]
 pub struct RunStatistics(Option<OwnedFd>);
 
@@ -33,15 +32,15 @@ impl RunStatistics {
     /// # Errors
     ///
     /// Before Linux 5.8, and without `CAP_SYS_ADMIN` (`kernel/bpf/syscall.c`, `bpf_enable_stats`).
-    pub fn switch_on(proc_root: &Path) -> Result<Self, String> {
+    pub fn switch_on(proc_root: &Path) -> Result<Self, Reason> {
         if is_permanent(proc_root) {
             return Ok(Self(None));
         }
         enable_stats(Stats::RunTime).map(|ours| Self(Some(ours))).map_err(|error| {
             if error.io_error.kind() == std::io::ErrorKind::PermissionDenied {
-                format!("{NOT_PERMITTED} CAP_SYS_ADMIN")
+                Reason::NotPermitted { needs: &["CAP_SYS_ADMIN"] }
             } else {
-                error.to_string()
+                Reason::kernel(&error.to_string())
             }
         })
     }
@@ -53,14 +52,15 @@ impl RunStatistics {
 }
 
 impl Kernel {
-    /// What was counted so far of each program that is loaded, by its name in the object.
+    /// Runs of each loaded program so far, by its name in the object.
     pub fn runs(&self) -> BTreeMap<String, Runs> {
         let all = self.ebpf.as_ref().into_iter().flat_map(Ebpf::programs);
         all.filter_map(|(name, program)| Some((name.to_owned(), runs(program)?))).collect()
     }
 }
 
-/// A descriptor of the program is all that it takes (`bpf_prog_get_info_by_fd`).
+/// Needs a descriptor of the program and no capability (`kernel/bpf/syscall.c`,
+/// `bpf_prog_get_info_by_fd`).
 fn runs(program: &Program) -> Option<Runs> {
     let info = match program {
         Program::BtfTracePoint(program) => program.info(),

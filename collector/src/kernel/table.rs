@@ -1,7 +1,8 @@
-//! Counter tables: keys and cells that the kernel writes and this process only looks at.
+//! Counter tables: keys and cells that the kernel writes and this process reads in mapped memory,
+//! without system calls.
 //!
-//! Looking costs no system call. A slot is given back in two steps some time apart, so that a
-//! program that found the slot just before may still finish its addition.
+//! A slot is freed in two steps some time apart: a program that found the slot just before the
+//! first step may still finish its addition.
 
 use std::{
     sync::atomic::Ordering,
@@ -9,33 +10,31 @@ use std::{
 };
 
 use anyhow::{Context, Result, bail};
-use aya::{
-    Ebpf,
-    maps::{Array, HashMap, Map, MapData, MapError, Stack},
-};
+use aya::maps::{Array, HashMap, Map, MapData, MapError, Stack};
 use tare_ebpf::{Cell, Key, OVERFLOW_SLOT};
 
-use crate::kernel::mapping::Mapping;
+use crate::kernel::{load::Loaded, mapping::Mapping};
 
-/// A program that looked a slot up just before it was retired has finished its addition by then.
+/// After this time a program that found a slot just before it was retired has finished its
+/// addition.
 const GRACE: Duration = Duration::from_millis(10);
 
 /// Counters of one family.
 pub struct Table<C: Cell> {
     keys: Mapping,
     cells: Cells<C>,
-    /// Retired slots and whose they were, oldest first.
-    leaving: Vec<(Instant, u32, Key)>,
+    /// Retired slots with their former keys, oldest first.
+    retired: Vec<(Instant, u32, Key)>,
     slot_of: HashMap<MapData, [u64; Key::WORDS], u32>,
     key_of: Array<MapData, [u64; Key::WORDS]>,
     free: Stack<MapData, u32>,
 }
 
-/// Cells by slot, a shard for each CPU or for several.
+/// Cells by slot. A cell has a shard for each CPU, or for several CPUs.
 pub struct Cells<C: Cell> {
     cells: Mapping,
     shards: usize,
-    /// What a slot's cells had counted for former keys; cells are never reset.
+    /// What each slot's cell had counted for former keys, because cells are never reset.
     base: Vec<C>,
     /// Programs that are loaded later find the map by this descriptor.
     _map: MapData,
@@ -45,7 +44,7 @@ pub struct Cells<C: Cell> {
 pub(super) struct Names {
     /// Hash of key → slot.
     pub(super) slots: &'static str,
-    /// Stack of slots that nobody uses.
+    /// Stack of free slots.
     pub(super) free: &'static str,
     /// Array of slot → key.
     pub(super) keys: &'static str,
@@ -65,27 +64,24 @@ pub(super) const BLOCK: Names =
 pub(super) const LATENCIES: &str = "LATENCY_CELLS";
 
 impl<C: Cell> Table<C> {
-    /// Takes the table's maps out of a loaded object and hands all slots but the overflow's to
-    /// the kernel.
-    pub(super) fn open(ebpf: &mut Ebpf, names: &Names, slots: u32, shards: u32) -> Result<Self> {
-        let mut take = |name: &str| {
-            ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))
-        };
-        let slot_of = HashMap::try_from(take(names.slots)?)?;
-        let mut free: Stack<MapData, u32> = Stack::try_from(take(names.free)?)?;
-        let Map::Array(keys_data) = take(names.keys)? else {
+    /// Takes the table's maps out of a loaded object, and makes all slots but the overflow's free.
+    pub(super) fn open(loaded: &mut Loaded, names: &Names) -> Result<Self> {
+        let slots = loaded.slots;
+        let slot_of = HashMap::try_from(loaded.take_map(names.slots)?)?;
+        let mut free: Stack<MapData, u32> = Stack::try_from(loaded.take_map(names.free)?)?;
+        let Map::Array(keys_data) = loaded.take_map(names.keys)? else {
             bail!("{} is not an array", names.keys)
         };
         let keys = Mapping::of(keys_data.fd(), slots as usize * Key::WORDS)
             .context("cannot map the keys of counters")?;
-        // The last one pushed is the first one taken: low slots come first and stay dense.
+        // The last one pushed is the first one taken: low slots are used first and stay dense.
         for slot in (OVERFLOW_SLOT + 1..slots).rev() {
             free.push(slot, 0).context("cannot fill the list of free slots")?;
         }
         Ok(Self {
             keys,
-            cells: Cells::open(ebpf, names.cells, slots, shards)?,
-            leaving: Vec::new(),
+            cells: Cells::open(loaded, names.cells, loaded.shards)?,
+            retired: Vec::new(),
             slot_of,
             key_of: Array::try_from(Map::Array(keys_data))?,
             free,
@@ -97,7 +93,7 @@ impl<C: Cell> Table<C> {
         self.for_each_key(|slot, key| each(slot, key, &self.cells.of(slot)));
     }
 
-    /// What found no slot of its own.
+    /// What was counted for keys that found no free slot.
     pub fn overflow(&self) -> C {
         self.cells.of(OVERFLOW_SLOT)
     }
@@ -115,7 +111,7 @@ impl<C: Cell> Table<C> {
     }
 
     /// Stops counting for the keys that are gone. Their slots keep the counts until
-    /// [`Table::release`].
+    /// [`Table::release`] frees them.
     pub fn retire(&mut self, is_gone: impl Fn(Key) -> bool) {
         let mut gone = Vec::new();
         self.for_each_counted(|slot, key| {
@@ -125,25 +121,25 @@ impl<C: Cell> Table<C> {
         });
         for (slot, key) in gone {
             match self.forget(slot, key) {
-                Ok(()) => self.leaving.push((Instant::now(), slot, key)),
+                Ok(()) => self.retired.push((Instant::now(), slot, key)),
                 Err(error) => tracing::warn!(%error, slot, "cannot retire a counter slot"),
             }
         }
     }
 
-    /// Gives back the slots that were retired some time ago; `last` sees each one's final counts.
+    /// Frees the slots that were retired some time ago. `last` gets the final counts of each.
     pub fn release(&mut self, mut last: impl FnMut(u32, Key, &C)) {
         let is_over = |(since, ..): &(Instant, u32, Key)| since.elapsed() >= GRACE;
-        let over = self.leaving.iter().take_while(|leaving| is_over(leaving)).count();
-        for (_, slot, key) in self.leaving.drain(..over) {
+        let over = self.retired.iter().take_while(|retired| is_over(retired)).count();
+        for (_, slot, key) in self.retired.drain(..over) {
             last(slot, key, &self.cells.finish(slot));
             if let Err(error) = self.free.push(slot, 0) {
-                tracing::warn!(%error, slot, "a counter slot is lost");
+                tracing::warn!(%error, slot, "cannot free a counter slot");
             }
         }
     }
 
-    /// Takes a slot out of both ways to it: from now on no program begins to count there.
+    /// Removes a key from the hash and from the keys: no program begins to count there any more.
     fn forget(&mut self, slot: u32, key: Key) -> Result<(), MapError> {
         match self.slot_of.remove(&key.to_words()) {
             Ok(()) | Err(MapError::KeyNotFound) => {}
@@ -154,7 +150,7 @@ impl<C: Cell> Table<C> {
 
     fn for_each_key(&self, mut each: impl FnMut(u32, Key)) {
         self.for_each_counted(&mut each);
-        for (_, slot, key) in &self.leaving {
+        for (_, slot, key) in &self.retired {
             each(*slot, *key);
         }
     }
@@ -171,10 +167,9 @@ impl<C: Cell> Table<C> {
 
 impl<C: Cell> Cells<C> {
     /// Takes the map of this name out of a loaded object.
-    pub(super) fn open(ebpf: &mut Ebpf, name: &str, slots: u32, shards: u32) -> Result<Self> {
-        let map = ebpf.take_map(name).with_context(|| format!("the object has no map {name}"))?;
-        let Map::Array(map) = map else { bail!("{name} is not an array") };
-        let words = slots as usize * shards as usize * C::WORDS;
+    pub(super) fn open(loaded: &mut Loaded, name: &str, shards: u32) -> Result<Self> {
+        let Map::Array(map) = loaded.take_map(name)? else { bail!("{name} is not an array") };
+        let words = loaded.slots as usize * shards as usize * C::WORDS;
         Ok(Self {
             cells: Mapping::of(map.fd(), words).context("cannot map counters")?,
             shards: shards as usize,
@@ -183,7 +178,7 @@ impl<C: Cell> Cells<C> {
         })
     }
 
-    /// Sum over the slot's shards, without what former keys had counted. No system call is made.
+    /// Sum over the slot's shards, less what former keys had counted. No system call is made.
     pub fn of(&self, slot: u32) -> C {
         let mut sum = C::default();
         let slot = slot as usize;
@@ -202,7 +197,7 @@ impl<C: Cell> Cells<C> {
         sum
     }
 
-    /// The last counts of a slot's key; what comes after them is the next key's.
+    /// The final counts of a slot's key. Later counts belong to the next key.
     pub fn finish(&mut self, slot: u32) -> C {
         let cell = self.of(slot);
         let index = slot as usize;

@@ -15,7 +15,7 @@ pub mod netdev;
 mod netlink;
 mod outside;
 mod rtnetlink;
-pub mod segments;
 
-pub use namespaces::{NamespaceId, Namespaces};
-pub use netdev::{InterfaceCounters, Interfaces, parse_net_dev};
+pub use namespaces::{NamespaceId, Namespaces, namespace_of};
+pub use netdev::{Interfaces, parse_net_dev};
+pub use tare_model::Interface as InterfaceCounters;

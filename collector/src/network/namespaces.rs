@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 
 use crate::cgroup::error::is_gone;
 use crate::cgroup::{KeptFile, ReadError};
+
 use crate::network::netdev::{Interfaces, LINE_BYTES_MAX, carried, parse_net_dev};
 use crate::network::outside::{Carried, Outside, PeerNumber};
+pub use tare_model::NamespaceId;
 
 /// How long a reading may stand. Drops and errors are each end's own, and a device may be added: of
 /// both the other ends tell nothing.
@@ -18,13 +20,6 @@ pub const READING_AGE_MAX: Duration = Duration::from_secs(10);
 
 /// Fewer than this are read each time: that costs less than to look (`docs/cost.md`).
 const WATCHED_MIN: usize = 3;
-
-/// A network namespace by the inode of `/proc/PID/ns/net`.
-///
-/// The kernel gives the number to another namespace only after this one is gone, which does not
-/// happen while its file is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct NamespaceId(pub u64);
 
 /// The network namespaces of the containers that are alive.
 ///
@@ -91,7 +86,7 @@ impl Namespaces {
     /// # Errors
     ///
     /// Processes of others need `CAP_SYS_PTRACE` (`fs/proc/namespaces.c`, `proc_ns_get_link`).
-    pub fn join(&mut self, pid: u32) -> Result<Option<NamespaceId>, ReadError> {
+    pub fn track(&mut self, pid: u32) -> Result<Option<NamespaceId>, ReadError> {
         let Some(id) = namespace_of(&self.proc_root, pid)? else { return Ok(None) };
         if self.open.contains_key(&id) {
             return Ok(Some(id));
@@ -112,7 +107,7 @@ impl Namespaces {
 
     /// Looks from outside which namespaces carried something. Call it before each round of
     /// [`Namespaces::latest`]; it may wait while someone configures a network device.
-    pub fn look(&mut self) {
+    pub fn dump_links(&mut self) {
         if !self.undescribed && !self.watched {
             self.outside.forget();
             return;
@@ -256,7 +251,7 @@ fn host_namespace(proc_root: &Path) -> Option<NamespaceId> {
 }
 
 /// `None` if the process ended.
-pub(super) fn namespace_of(proc_root: &Path, pid: u32) -> Result<Option<NamespaceId>, ReadError> {
+pub fn namespace_of(proc_root: &Path, pid: u32) -> Result<Option<NamespaceId>, ReadError> {
     let path = proc_root.join(pid.to_string()).join("ns/net");
     match fs::metadata(&path) {
         Ok(metadata) => Ok(Some(NamespaceId(metadata.ino()))),
@@ -270,7 +265,7 @@ mod tests {
     use std::process::{self, Command};
 
     use super::*;
-    use crate::network::netdev::InterfaceCounters;
+    use crate::network::InterfaceCounters;
     use crate::network::rtnetlink::Traffic;
 
     const ID: NamespaceId = NamespaceId(4_026_532_000);
@@ -326,7 +321,7 @@ mod tests {
     #[test]
     fn a_namespace_is_read_until_nobody_uses_it() {
         let mut namespaces = Namespaces::new(Path::new("/proc"));
-        let id = namespaces.join(process::id()).unwrap().unwrap();
+        let id = namespaces.track(process::id()).unwrap().unwrap();
         let own = fs::read_link("/proc/self/ns/net").unwrap();
         assert_eq!(own.to_str(), Some(format!("net:[{}]", id.0).as_str()));
         let mut buffer = Vec::new();
@@ -345,10 +340,10 @@ mod tests {
     fn the_file_of_an_ended_process_is_still_read() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let mut namespaces = Namespaces::new(Path::new("/proc"));
-        let id = namespaces.join(child.id()).unwrap().unwrap();
+        let id = namespaces.track(child.id()).unwrap().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert_eq!(namespaces.join(child.id()).unwrap(), None);
+        assert_eq!(namespaces.track(child.id()).unwrap(), None);
         namespaces.read(id, &mut Vec::new()).unwrap();
     }
 

@@ -2,10 +2,10 @@
 
 use std::str;
 
-use serde::{Deserialize, Serialize};
+use tare_model::Interface as InterfaceCounters;
 
-use crate::cgroup::text::{lines, number, words};
 use crate::network::rtnetlink::Traffic;
+use tare_parsers::text::{lines, number, words};
 
 /// A line has a name of at most 15 bytes and 16 numbers, each wide and with a space
 /// (`net/core/net-procfs.c`, `dev_seq_printf_stats`), and the two lines of the head are written as
@@ -17,29 +17,6 @@ pub type Interfaces = Vec<(String, InterfaceCounters)>;
 
 /// The numbers of a line up to the last one that is used.
 const FIELDS: usize = 12;
-
-/// Counters of one network device since it was made, from the view of its namespace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(default)]
-pub struct InterfaceCounters {
-    /// Bytes received.
-    pub rx_bytes: u64,
-    /// Packets received.
-    pub rx_packets: u64,
-    /// Bad packets received.
-    pub rx_errors: u64,
-    /// Packets dropped on receipt, those included that the device missed
-    /// (`net/core/net-procfs.c`, `dev_seq_printf_stats`).
-    pub rx_dropped: u64,
-    /// Bytes sent.
-    pub tx_bytes: u64,
-    /// Packets sent.
-    pub tx_packets: u64,
-    /// Failures to send.
-    pub tx_errors: u64,
-    /// Packets dropped on their way out.
-    pub tx_dropped: u64,
-}
 
 /// Reads the text of a `/proc/PID/net/dev` into `out`, which keeps its memory.
 ///

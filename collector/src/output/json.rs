@@ -30,6 +30,7 @@ mod tests {
             source: None,
             state: State::Off,
             reason: Some("no\nBTF".to_owned()),
+            reason_codes: vec!["no_btf".into()],
             reconciled: None,
         };
         report.sources.insert(Family::NetworkSockets, off);
@@ -43,7 +44,13 @@ mod tests {
         let value: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(value["time"], "1970-01-01T00:00:00Z");
         assert_eq!(value["interval_seconds"], 1.0);
-        let off = json!({"source": null, "state": "off", "reason": "no\nBTF", "reconciled": null});
+        let off = json!({
+            "source": null,
+            "state": "off",
+            "reason": "no\nBTF",
+            "reason_codes": ["no_btf"],
+            "reconciled": null,
+        });
         assert_eq!(value["sources"]["network_sockets"], off);
         let web = &value["containers"][0];
         assert_eq!(web["name"], "web");

@@ -16,7 +16,7 @@ const QUEUE_MAX: usize = 1024;
 
 /// Sends events, in the format of server-sent events, to all listeners. Nothing is written while
 /// there are none.
-pub struct EventFeed {
+pub(crate) struct EventFeed {
     sender: broadcast::Sender<Bytes>,
 }
 
@@ -28,18 +28,18 @@ impl Default for EventFeed {
 
 impl EventFeed {
     /// What is sent from now on; `None` if there are too many listeners.
-    pub fn subscribe(&self) -> Option<broadcast::Receiver<Bytes>> {
+    pub(crate) fn subscribe(&self) -> Option<broadcast::Receiver<Bytes>> {
         (self.sender.receiver_count() < LISTENERS_MAX).then(|| self.sender.subscribe())
     }
 
     /// Whether there is a listener.
-    pub fn has_listeners(&self) -> bool {
+    pub(crate) fn has_listeners(&self) -> bool {
         self.sender.receiver_count() > 0
     }
 
     /// Sends `created`: the cgroup of a container was made. Its name, its numbers and its processes
     /// come later.
-    pub fn created(&self, tracked: &TrackedCgroup) {
+    pub(crate) fn created(&self, tracked: &TrackedCgroup) {
         let TrackedCgroup { instance, startup, .. } = tracked;
         if instance.preexisting || !self.has_listeners() {
             return;
@@ -57,7 +57,7 @@ impl EventFeed {
     }
 
     /// Sends an event.
-    pub fn send(&self, name: &str, data: &impl Serialize) {
+    pub(crate) fn send(&self, name: &str, data: &impl Serialize) {
         match serde_json::to_string(data) {
             Ok(data) => {
                 // Without listeners by now, the event is not needed.

@@ -10,15 +10,16 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    identity::Details,
-    model::{Ends, POINT_FIELDS, Point, Window, point},
+    identity::Metadata,
+    model::{Ends, POINT_FIELDS, Point, Window},
     published::ring::Ring,
     registry::{Instance, InstanceId},
+    report::point,
     sample::Sample,
 };
 
 /// The history of every instance that was alive in its time.
-pub struct History {
+pub(crate) struct History {
     samples_max: usize,
     interval: Duration,
     bytes_max: usize,
@@ -41,7 +42,7 @@ struct Moment {
 /// The rows of one instance.
 struct Series {
     instance: Arc<Instance>,
-    details: Option<Arc<Details>>,
+    details: Option<Arc<Metadata>>,
     /// The number of the sample that its first row is of.
     first: u64,
     ring: Ring<{ POINT_FIELDS.len() }>,
@@ -49,7 +50,7 @@ struct Series {
 
 /// The history of one container, one column per number.
 #[derive(Debug, PartialEq, Serialize)]
-pub struct Excerpt {
+pub(crate) struct Excerpt {
     id: String,
     name: Option<String>,
     step_seconds: f64,
@@ -59,16 +60,16 @@ pub struct Excerpt {
 
 /// The wanted part of a history.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Span {
-    pub from: Option<Timestamp>,
-    pub to: Option<Timestamp>,
+pub(crate) struct Span {
+    pub(crate) from: Option<Timestamp>,
+    pub(crate) to: Option<Timestamp>,
     /// The least time between two rows.
-    pub step: Duration,
+    pub(crate) step: Duration,
 }
 
 /// Why there is no history.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Missing {
+pub(crate) enum Missing {
     /// No container has this name or id.
     Unknown,
     /// The beginning of several ids.
@@ -77,7 +78,7 @@ pub enum Missing {
 
 impl History {
     /// Keeps samples for `age_max` in at most `bytes_max` bytes.
-    pub fn new(age_max: Duration, bytes_max: usize, interval: Duration) -> Self {
+    pub(crate) fn new(age_max: Duration, bytes_max: usize, interval: Duration) -> Self {
         let mut history = Self {
             samples_max: 0,
             interval,
@@ -91,14 +92,14 @@ impl History {
     }
 
     /// Changes how long samples are kept.
-    pub fn limit(&mut self, age_max: Duration, interval: Duration) {
+    pub(crate) fn limit(&mut self, age_max: Duration, interval: Duration) {
         let samples = age_max.as_nanos() / interval.as_nanos().max(1);
         self.samples_max = usize::try_from(samples).unwrap_or(usize::MAX);
         self.interval = interval;
     }
 
     /// Adds a sample and returns the memory that the history takes, in bytes.
-    pub fn record(&mut self, sample: &Sample) -> usize {
+    pub(crate) fn record(&mut self, sample: &Sample) -> usize {
         if self.samples_max == 0 {
             self.dropped += self.moments.len() as u64;
             self.moments = VecDeque::new();
@@ -147,7 +148,7 @@ impl History {
     /// # Errors
     ///
     /// If there is no such container, or if several ids begin so.
-    pub fn excerpt(&self, wanted: &str, span: Span) -> Result<Excerpt, Missing> {
+    pub(crate) fn excerpt(&self, wanted: &str, span: Span) -> Result<Excerpt, Missing> {
         let series = self.find(wanted)?;
         let mut columns: BTreeMap<_, Vec<_>> =
             POINT_FIELDS.iter().map(|name| (*name, Vec::new())).collect();
@@ -179,7 +180,7 @@ impl History {
 
     /// The time between the sample at `end` and the earlier sample for which it comes closest to
     /// `length`; `None` without an earlier sample.
-    pub fn window(&self, end: Timestamp, length: Duration) -> Option<Window> {
+    pub(crate) fn window(&self, end: Timestamp, length: Duration) -> Option<Window> {
         let last = self.moments.iter().rposition(|moment| moment.time <= end)?;
         let to = self.moments.get(last)?;
         let off =
@@ -276,8 +277,8 @@ mod tests {
             .iter()
             .map(|id| {
                 let mut usage = Usage::of_path(*id, &format!("/life-{id}"));
-                usage.memory.usage_bytes = Some(second as u64 * 10);
-                usage.memory.stat.parse_into(b"anon 0\n");
+                usage.readings.memory.usage_bytes = Some(second as u64 * 10);
+                usage.readings.memory.stat.parse_into(b"anon 0\n");
                 usage
             })
             .collect();

@@ -5,8 +5,8 @@
 //! on the server's thread, when a client asks for one.
 
 mod feed;
-pub mod history;
-pub mod own_usage;
+pub(crate) mod history;
+pub(crate) mod own_usage;
 mod ring;
 
 use std::{
@@ -16,20 +16,20 @@ use std::{
 
 use tokio::sync::watch;
 
-pub use self::feed::EventFeed;
+pub(crate) use self::feed::EventFeed;
 use self::history::History;
 use crate::{collector::SamplePair, config::Run, output::prometheus::Sampling, sample::Receipts};
 
 /// How long the runtime of a container that has ended may take to say how: for so long the `ended`
 /// event waits for a missing name or exit code. Docker takes some 10 ms.
-pub const RUNTIME_WAIT: Duration = Duration::from_millis(250);
+pub(crate) const RUNTIME_WAIT: Duration = Duration::from_millis(250);
 
 /// The latest sample and how it was taken.
-pub struct Published {
+pub(crate) struct Published {
     /// What reports are made of.
-    pub pair: SamplePair,
+    pub(crate) pair: SamplePair,
     /// The state of the sampling loop.
-    pub sampling: Sampling,
+    pub(crate) sampling: Sampling,
     /// When the next sample is due.
     interval: Duration,
     taken: Instant,
@@ -37,7 +37,7 @@ pub struct Published {
 
 impl Published {
     /// The sample's age in intervals: above 1 the next sample is overdue.
-    pub fn overdue(&self) -> f64 {
+    pub(crate) fn overdue(&self) -> f64 {
         self.taken.elapsed().as_secs_f64() / self.interval.as_secs_f64().max(f64::MIN_POSITIVE)
     }
 }
@@ -45,24 +45,24 @@ impl Published {
 /// What was published last. Receipts are published as soon as they are made, samples at each
 /// interval.
 #[derive(Clone)]
-pub struct Latest {
+pub(crate) struct Latest {
     /// `None` before the first sample.
-    pub published: Option<Arc<Published>>,
+    pub(crate) published: Option<Arc<Published>>,
     /// At least the receipts of the sample.
-    pub receipts: Receipts,
+    pub(crate) receipts: Receipts,
 }
 
 /// What the sampling loop and the server share.
-pub struct SharedState {
+pub(crate) struct SharedState {
     latest: watch::Sender<Latest>,
     history: Mutex<History>,
     /// Events for all listeners.
-    pub events: EventFeed,
+    pub(crate) events: EventFeed,
 }
 
 impl SharedState {
     /// Nothing is published yet.
-    pub fn new(run: &Run) -> Self {
+    pub(crate) fn new(run: &Run) -> Self {
         let receipts = Receipts::new(0, Duration::ZERO);
         Self {
             latest: watch::Sender::new(Latest { published: None, receipts }),
@@ -72,34 +72,34 @@ impl SharedState {
     }
 
     /// Publishes a sample with its receipts.
-    pub fn publish(&self, pair: SamplePair, sampling: Sampling, interval: Duration) {
+    pub(crate) fn publish(&self, pair: SamplePair, sampling: Sampling, interval: Duration) {
         let receipts = pair.receipts.clone();
         let published = Published { pair, sampling, interval, taken: Instant::now() };
         self.latest.send_replace(Latest { published: Some(published.into()), receipts });
     }
 
     /// Publishes receipts between two samples.
-    pub fn publish_receipts(&self, receipts: Receipts) {
+    pub(crate) fn publish_receipts(&self, receipts: Receipts) {
         self.latest.send_modify(|latest| latest.receipts = receipts);
     }
 
     /// The latest sample; `None` before the first one.
-    pub fn published(&self) -> Option<Arc<Published>> {
+    pub(crate) fn published(&self) -> Option<Arc<Published>> {
         self.latest.borrow().published.clone()
     }
 
     /// The current receipts.
-    pub fn receipts(&self) -> Receipts {
+    pub(crate) fn receipts(&self) -> Receipts {
         self.latest.borrow().receipts.clone()
     }
 
     /// Follows what is published.
-    pub fn watch(&self) -> watch::Receiver<Latest> {
+    pub(crate) fn watch(&self) -> watch::Receiver<Latest> {
         self.latest.subscribe()
     }
 
     /// The recent history.
-    pub fn history(&self) -> MutexGuard<'_, History> {
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
         self.history.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,10 +4,10 @@ use std::fs;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use crate::{cgroup::cpu::clock_ticks, output::prometheus::Process};
+use crate::{clock::clock_ticks, output::prometheus::Process};
 
 /// Reads what this process uses. A number that cannot be read is `None`.
-pub fn read() -> Process {
+pub(crate) fn read() -> Process {
     let (cpu_seconds, resident_bytes) = cpu_and_memory();
     Process { cpu_seconds, resident_bytes, open_fds: open_fds(), calls: calls(), started_at: None }
 }
@@ -23,7 +23,7 @@ fn open_fds() -> Option<u64> {
 }
 
 /// CPU seconds and resident bytes of this process.
-pub fn cpu_and_memory() -> (Option<f64>, Option<u64>) {
+pub(crate) fn cpu_and_memory() -> (Option<f64>, Option<u64>) {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let ticks = parse_cpu_ticks(&stat);

@@ -4,16 +4,17 @@ use jiff::Timestamp;
 
 use crate::{
     cgroup::Node,
-    identity::{Kind, classify},
+    families::lifecycle::{OomKill, Startup},
+    identity::{IdentityKind, classify},
     registry::{
-        InstanceId, OomKill, Registry, Startup, TrackedCgroup,
+        InstanceId, Registry, TrackedCgroup,
         settle::{name, open},
     },
 };
 
 /// The directory of a cgroup, as an event names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Place {
+pub struct CgroupKey {
     /// The kernel's number of the hierarchy.
     pub hierarchy: u32,
     /// Inode of the directory.
@@ -25,14 +26,14 @@ impl Registry {
     /// a known member was made.
     pub fn cgroup_created(
         &mut self,
-        place: Place,
+        key: CgroupKey,
         parent_id: u64,
         path: Option<String>,
         at: Timestamp,
     ) {
-        let Some(index) = self.tree_of(place) else { return };
+        let Some(index) = self.tree_of(key) else { return };
         let tree = &mut self.trees[index];
-        tree.alive.insert(place.cgroup_id);
+        tree.alive.insert(key.cgroup_id);
         let owner = tree.owners.get(&parent_id).copied();
         let Some(path) = path else {
             self.wanted.walk = true;
@@ -45,9 +46,10 @@ impl Registry {
         let id = match identity {
             Some(identity) if self.wanted.wants(identity.kind) => {
                 // The first container changes whom else to follow.
-                self.wanted.walk |= self.wanted.services && identity.kind == Kind::Container;
+                self.wanted.walk |=
+                    self.wanted.services && identity.kind == IdentityKind::Container;
                 self.wanted.walk |= self.wanted.others;
-                let node = Node { id: place.cgroup_id, path, parent: None };
+                let node = Node { id: key.cgroup_id, path, parent: None };
                 let id = self.register(index, &node, Some(identity));
                 self.arrange(id, at);
                 id
@@ -62,15 +64,15 @@ impl Registry {
                 owner
             }
         };
-        self.trees[index].owners.insert(place.cgroup_id, id);
+        self.trees[index].owners.insert(key.cgroup_id, id);
     }
 
     /// A cgroup was removed. The member that ended with it, which is still known, so that its
     /// last counts can be read; [`Registry::remove`] lets it go.
-    pub fn cgroup_removed(&mut self, place: Place) -> Option<InstanceId> {
-        let index = self.tree_of(place)?;
-        self.trees[index].alive.remove(&place.cgroup_id);
-        let id = self.top(place)?;
+    pub fn cgroup_removed(&mut self, key: CgroupKey) -> Option<InstanceId> {
+        let index = self.tree_of(key)?;
+        self.trees[index].alive.remove(&key.cgroup_id);
+        let id = self.top(key)?;
         // From here on the name is free for another life.
         self.by_name.retain(|_, named| *named != id);
         Some(id)
@@ -82,16 +84,16 @@ impl Registry {
     }
 
     /// The member whose topmost directory this is, in the hierarchy where it was found.
-    pub fn top(&self, place: Place) -> Option<InstanceId> {
-        let index = self.tree_of(place)?;
-        let id = *self.trees[index].owners.get(&place.cgroup_id)?;
+    pub fn top(&self, key: CgroupKey) -> Option<InstanceId> {
+        let index = self.tree_of(key)?;
+        let id = *self.trees[index].owners.get(&key.cgroup_id)?;
         let tracked = self.tracked.get(&id)?;
-        (tracked.tree == index && tracked.inode == place.cgroup_id).then_some(id)
+        (tracked.tree == index && tracked.inode == key.cgroup_id).then_some(id)
     }
 
     /// The member that a cgroup belongs to.
-    pub fn owner_of(&self, place: Place) -> Option<InstanceId> {
-        self.trees[self.tree_of(place)?].owners.get(&place.cgroup_id).copied()
+    pub fn owner_of(&self, key: CgroupKey) -> Option<InstanceId> {
+        self.trees[self.tree_of(key)?].owners.get(&key.cgroup_id).copied()
     }
 
     /// A process is in a member: all its directories are there by now, and the process tells its
@@ -101,11 +103,11 @@ impl Registry {
         if tracked.visits < 2
             && let Err(fault) = open(&self.hierarchies, tracked)
         {
-            self.faults.tell(&fault);
+            self.faults.report(&fault);
         }
         // A process that ended by now is no fault, and neither is one that cannot be looked at:
         // the regular visits tell that.
-        if let Ok(Some(namespace)) = self.namespaces.join(pid) {
+        if let Ok(Some(namespace)) = self.namespaces.track(pid) {
             tracked.namespace = Some(namespace);
         }
     }
@@ -134,14 +136,14 @@ impl Registry {
         if let Some(tracked) = self.tracked.get_mut(&id) {
             tracked.startup.made_at.get_or_insert(at);
             if let Err(fault) = open(&self.hierarchies, tracked) {
-                self.faults.tell(&fault);
+                self.faults.report(&fault);
             }
             name(tracked, &mut self.names);
         }
     }
 
-    fn tree_of(&self, place: Place) -> Option<usize> {
-        self.trees.iter().position(|tree| tree.id == Some(place.hierarchy))
+    fn tree_of(&self, key: CgroupKey) -> Option<usize> {
+        self.trees.iter().position(|tree| tree.id == Some(key.hierarchy))
     }
 }
 
@@ -152,7 +154,7 @@ mod tests {
     use super::*;
     use crate::{
         cgroup::find_hierarchies,
-        identity::{Allowed, Names, Socket, Sockets},
+        identity::{MetadataFilter, MetadataResolver, RuntimeSockets, Socket},
         network::Namespaces,
         registry::{Counters, Follow, socket_ids},
     };
@@ -168,16 +170,16 @@ mod tests {
         let hierarchies = find_hierarchies(root, Some(root)).unwrap();
         let ids = socket_ids(&hierarchies);
         let off = || Socket::Off;
-        let sockets = Sockets { docker: off(), podman: off(), cri: off() };
-        let names = Names::new(sockets, Allowed::default());
+        let sockets = RuntimeSockets { docker: off(), podman: off(), cri: off() };
+        let names = MetadataResolver::new(sockets, MetadataFilter::default());
         let namespaces = Namespaces::new(root);
         let mut registry = Registry::new(hierarchies, ids, follow, namespaces, names);
         registry.walk();
         registry
     }
 
-    fn place(cgroup_id: u64) -> Place {
-        Place { hierarchy: 0, cgroup_id }
+    fn place(cgroup_id: u64) -> CgroupKey {
+        CgroupKey { hierarchy: 0, cgroup_id }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, error::Error};
 
-use crate::{cgroup::ReadError, recurring::is_worth_telling};
+use crate::{cgroup::ReadError, recurring::is_worth_logging};
 
 /// Faults that were told.
 #[derive(Debug, Default)]
@@ -13,17 +13,17 @@ impl Faults {
     const MAX: usize = 256;
 
     /// Tells an error; that a cgroup vanished is none.
-    pub fn tell(&mut self, fault: &ReadError) {
+    pub fn report(&mut self, fault: &ReadError) {
         if !matches!(fault, ReadError::Vanished) {
-            self.tell_text(chain(fault));
+            self.report_text(chain(fault));
         }
     }
 
     /// Tells a fault in words.
-    pub fn tell_text(&mut self, text: String) {
+    pub fn report_text(&mut self, text: String) {
         if let Some(times) = self.0.get_mut(&text) {
             *times += 1;
-            if is_worth_telling(*times) {
+            if is_worth_logging(*times) {
                 tracing::warn!("{text} ({times} times so far)");
             }
         } else if self.0.len() < Self::MAX {

@@ -15,16 +15,20 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
-pub use self::{events::Place, faults::chain, tree::socket_ids};
+pub use self::{events::CgroupKey, faults::chain, tree::socket_ids};
 use self::{faults::Faults, tree::Tree};
 use crate::{
-    cgroup::{self, CgroupFiles, Hierarchies, Node, ReadError},
-    identity::{Details, Identity, Kind, Names, classify},
+    cgroup::{self, Hierarchies, Node, ReadError},
+    families::{
+        Readers,
+        lifecycle::{OomKill, Startup},
+    },
+    identity::{Identity, IdentityKind, Metadata, MetadataResolver, classify},
     kernel::SocketIds,
     network::{NamespaceId, Namespaces},
+    reason::Reason,
 };
 
 /// One life of a container, service or plain cgroup. Never used twice.
@@ -72,7 +76,7 @@ pub struct Instance {
 impl Instance {
     /// Whether it is a container, and not a service or a plain cgroup.
     pub fn is_container(&self) -> bool {
-        self.identity.as_ref().is_some_and(|identity| identity.kind == Kind::Container)
+        self.identity.as_ref().is_some_and(|identity| identity.kind == IdentityKind::Container)
     }
 }
 
@@ -81,20 +85,20 @@ pub struct TrackedCgroup {
     /// Who it is.
     pub instance: Arc<Instance>,
     /// What its runtime told.
-    pub details: Option<Arc<Details>>,
+    pub details: Option<Arc<Metadata>>,
     /// Its open files; `None` until they could be opened.
-    pub files: Option<CgroupFiles>,
+    pub readers: Option<Readers>,
     /// The network namespace of its first process.
     pub namespace: Option<NamespaceId>,
     /// Whether the counters of sockets can tell it apart: it is in the hierarchy whose ids they
     /// carry.
     pub has_sockets: bool,
     /// What its removed sub-cgroups had counted.
-    pub former_net: NetCell,
+    pub removed_net: NetCell,
     /// The same, by device.
-    pub former_block: BTreeMap<u32, BlockCell>,
+    pub removed_block: BTreeMap<u32, BlockCell>,
     /// The same, as latencies.
-    pub former_latency: BTreeMap<u32, LatencyCell>,
+    pub removed_latency: BTreeMap<u32, LatencyCell>,
     /// How it came to life.
     pub startup: Startup,
     /// The last process that the kernel killed for want of memory.
@@ -103,28 +107,6 @@ pub struct TrackedCgroup {
     inode: u64,
     visits: u32,
     seen: u64,
-}
-
-/// When a member came to life, by the kernel's own events; `None` if that was not seen.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Startup {
-    /// Its cgroup was made.
-    pub made_at: Option<Timestamp>,
-    /// Its first program was executed.
-    pub executed_at: Option<Timestamp>,
-    /// Its first TCP socket listened.
-    pub listened_at: Option<Timestamp>,
-}
-
-/// A process that the kernel killed for want of memory.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OomKill {
-    /// When.
-    pub at: Timestamp,
-    /// Its id in the host's namespace.
-    pub pid: u32,
-    /// Its command, 15 bytes at most.
-    pub command: String,
 }
 
 /// Visits for which a member is young: its runtime may still be making its directories and moving
@@ -151,9 +133,9 @@ pub struct Registry {
     /// The namespaces that somebody is in.
     joined: HashSet<NamespaceId>,
     /// Why a network namespace could not be told, and when that was, in [`Registry::settles`].
-    namespace_fault: Option<(u64, String)>,
+    namespace_fault: Option<(u64, Reason)>,
     settles: u64,
-    names: Names,
+    names: MetadataResolver,
     next_id: u64,
     walks: u64,
     first_walk: bool,
@@ -167,7 +149,7 @@ impl Registry {
         socket_ids: Option<SocketIds>,
         follow: Follow,
         namespaces: Namespaces,
-        names: Names,
+        names: MetadataResolver,
     ) -> Self {
         Self {
             trees: Tree::all(&hierarchies, socket_ids),
@@ -300,23 +282,23 @@ impl Registry {
     }
 
     /// Why network namespaces cannot be told, if they cannot.
-    pub fn namespace_fault(&self) -> Option<&str> {
-        self.namespace_fault.as_ref().map(|(_, fault)| fault.as_str())
+    pub fn namespace_fault(&self) -> Option<&Reason> {
+        self.namespace_fault.as_ref().map(|(_, reason)| reason)
     }
 
     /// The runtimes' names.
-    pub fn names(&self) -> &Names {
+    pub fn names(&self) -> &MetadataResolver {
         &self.names
     }
 
     /// The runtimes' names, to ask for more of them.
-    pub fn names_mut(&mut self) -> &mut Names {
+    pub fn names_mut(&mut self) -> &mut MetadataResolver {
         &mut self.names
     }
 
     /// Tells a fault, once.
-    pub fn tell(&mut self, fault: &ReadError) {
-        self.faults.tell(fault);
+    pub fn report(&mut self, fault: &ReadError) {
+        self.faults.report(fault);
     }
 
     fn tree(&self, counters: Counters) -> Option<&Tree> {
@@ -335,8 +317,8 @@ impl Registry {
                 let there = |kind| {
                     nodes().filter_map(|node| classify(&node.path)).any(|id| id.kind == kind)
                 };
-                let containers = there(Kind::Container);
-                let services = !containers && there(Kind::Service);
+                let containers = there(IdentityKind::Container);
+                let services = !containers && there(IdentityKind::Service);
                 let others = !containers && !services;
                 Wanted { containers: true, services, others, ..nothing }
             }
@@ -355,7 +337,7 @@ impl Registry {
                 // What runs inside a container is the container's, whatever it calls itself.
                 (Some(Owner { container: true, .. }), _) => inherited,
                 (_, Some(identity)) if wanted.wants(identity.kind) => {
-                    let container = identity.kind == Kind::Container;
+                    let container = identity.kind == IdentityKind::Container;
                     Some(Owner { id: self.register(index, node, Some(identity)), container })
                 }
                 (None, None) if wanted.others && !inner.contains(&at) => {
@@ -374,7 +356,7 @@ impl Registry {
     /// Finds or makes the member whose topmost cgroup in this tree is `node`.
     fn register(&mut self, tree: usize, node: &Node, identity: Option<Identity>) -> InstanceId {
         let name = match &identity {
-            Some(identity) if identity.kind == Kind::Container => &identity.id,
+            Some(identity) if identity.kind == IdentityKind::Container => &identity.id,
             _ => &node.path,
         };
         let known = self.by_name.get(name).copied();
@@ -413,12 +395,12 @@ impl Registry {
         let tracked = TrackedCgroup {
             instance,
             details: None,
-            files: None,
+            readers: None,
             namespace: None,
             has_sockets: self.trees[tree].has(Counters::Net),
-            former_net: NetCell::default(),
-            former_block: BTreeMap::new(),
-            former_latency: BTreeMap::new(),
+            removed_net: NetCell::default(),
+            removed_block: BTreeMap::new(),
+            removed_latency: BTreeMap::new(),
             startup: Startup::default(),
             oom_kill: None,
             tree,
@@ -480,10 +462,10 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn wants(self, kind: Kind) -> bool {
+    fn wants(self, kind: IdentityKind) -> bool {
         match kind {
-            Kind::Container => self.containers,
-            Kind::Service => self.services,
+            IdentityKind::Container => self.containers,
+            IdentityKind::Service => self.services,
         }
     }
 }

@@ -8,9 +8,11 @@ use std::{
 };
 
 use crate::{
-    cgroup::{self, CgroupFiles, Hierarchies, ReadError},
-    identity::Names,
+    cgroup::{self, Hierarchies, ReadError},
+    families::{ReadContext, Readers},
+    identity::MetadataResolver,
     network::{NamespaceId, Namespaces},
+    reason::Reason,
     registry::{Registry, TrackedCgroup, VISITS_BETWEEN_ATTEMPTS, YOUNG_VISITS, chain},
 };
 
@@ -35,11 +37,11 @@ impl Registry {
         let host = self.namespaces.host();
         for tracked in self.tracked.values_mut() {
             let young = tracked.visits <= YOUNG_VISITS;
-            if let Some(files) = &mut tracked.files
-                && files.io_charged_to().is_some()
-                && let Err(error) = files.reopen_io(&self.hierarchies, &tracked.instance.path)
+            if let Some(files) = &mut tracked.readers
+                && files.block_charged_to().is_some()
+                && let Err(error) = files.reopen_block(&self.hierarchies, &tracked.instance.path)
             {
-                self.faults.tell(&error);
+                self.faults.report(&error);
             }
             let at_home = tracked.namespace.is_some() && tracked.namespace != host;
             // Each at another visit.
@@ -48,7 +50,10 @@ impl Registry {
                 match join(&self.hierarchies, &mut self.namespaces, &tracked.instance.path) {
                     Ok(Some(namespace)) => tracked.namespace = Some(namespace),
                     Ok(None) | Err(ReadError::Vanished) => {}
-                    Err(error) => self.namespace_fault = Some((now, chain(&error))),
+                    Err(error) => {
+                        let error = chain(&error).into();
+                        self.namespace_fault = Some((now, Reason::NamespaceUnreadable { error }));
+                    }
                 }
             }
         }
@@ -59,7 +64,7 @@ impl Registry {
     fn expire_updated(&mut self) {
         for id in self.names.take_updated() {
             let tracked = self.by_name.get(&id).and_then(|id| self.tracked.get_mut(id));
-            if let Some(files) = tracked.and_then(|tracked| tracked.files.as_mut()) {
+            if let Some(files) = tracked.and_then(|tracked| tracked.readers.as_mut()) {
                 files.expire();
             }
         }
@@ -72,7 +77,7 @@ impl Registry {
         for tracked in self.tracked.values_mut().map(|tracked| &mut **tracked) {
             tracked.visits = tracked.visits.saturating_add(1);
             // The second time, for the directories that were not there the first time.
-            if tracked.files.is_none() || tracked.visits == 2 {
+            if tracked.readers.is_none() || tracked.visits == 2 {
                 unopened.push(tracked);
             }
         }
@@ -91,7 +96,7 @@ impl Registry {
             faults = open();
             faults.extend(others.into_iter().flat_map(|opener| opener.join().unwrap_or_default()));
         });
-        faults.iter().for_each(|fault| self.faults.tell(fault));
+        faults.iter().for_each(|fault| self.faults.report(fault));
     }
 
     /// Takes the names that were told since they were asked for.
@@ -111,12 +116,12 @@ impl Registry {
 pub(super) fn open<'a>(
     hierarchies: &Hierarchies,
     tracked: &'a mut TrackedCgroup,
-) -> Result<&'a mut CgroupFiles, ReadError> {
-    let mut files = CgroupFiles::open(hierarchies, &tracked.instance.path)?;
-    if let Some(former) = &tracked.files {
+) -> Result<&'a mut Readers, ReadError> {
+    let mut files = Readers::open(hierarchies, &tracked.instance.path)?;
+    if let Some(former) = &tracked.readers {
         files.succeed(former);
     }
-    Ok(tracked.files.insert(files))
+    Ok(tracked.readers.insert(files))
 }
 
 /// Opens the files of members and reads what is read seldom, until nobody is left; what could not
@@ -130,8 +135,9 @@ fn open_and_read<'a>(
     // To take one out is complete in itself, so a panic elsewhere spoils nothing.
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     while let Some(tracked) = next() {
+        let mut context = ReadContext::new(Instant::now(), &mut buffer);
         let read = open(hierarchies, tracked)
-            .and_then(|files| files.read_settings(Instant::now(), &mut buffer));
+            .and_then(|readers| readers.read_first_settings(&mut context));
         match read {
             // Who ended just now is found out by those who look for that.
             Ok(()) | Err(ReadError::Vanished) => {}
@@ -147,15 +153,15 @@ fn join(
     path: &str,
 ) -> Result<Option<NamespaceId>, ReadError> {
     match cgroup::first_pid(hierarchies, path)? {
-        Some(pid) => namespaces.join(pid),
+        Some(pid) => namespaces.track(pid),
         None => Ok(None),
     }
 }
 
 /// Takes over what the runtime told by now, and asks for what is missing.
-pub(super) fn name(tracked: &mut TrackedCgroup, names: &mut Names) {
+pub(super) fn name(tracked: &mut TrackedCgroup, names: &mut MetadataResolver) {
     if let Some(identity) = &tracked.instance.identity
-        && let Some(details) = names.ask(identity)
+        && let Some(details) = names.get(identity)
     {
         tracked.details = Some(details);
     }
@@ -168,14 +174,14 @@ mod tests {
     use super::*;
     use crate::{
         cgroup::{LegacyHierarchy, find_hierarchies},
-        identity::{Allowed, Socket, Sockets},
+        identity::{MetadataFilter, RuntimeSockets, Socket},
         kernel::SocketIds,
         registry::Follow,
     };
 
     fn registry(hierarchies: Hierarchies, socket_ids: Option<SocketIds>) -> Registry {
-        let sockets = Sockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
-        let names = Names::new(sockets, Allowed::default());
+        let sockets = RuntimeSockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
+        let names = MetadataResolver::new(sockets, MetadataFilter::default());
         let namespaces = Namespaces::new(Path::new("/proc"));
         Registry::new(hierarchies, socket_ids, Follow::Containers, namespaces, names)
     }

@@ -7,7 +7,7 @@ use std::{
 
 use crate::{
     cgroup::{self, Hierarchies, Node, Version},
-    identity::{Kind, classify},
+    identity::{IdentityKind, classify},
     kernel::SocketIds,
     registry::{Counters, InstanceId, faults::Faults},
 };
@@ -22,7 +22,7 @@ pub fn socket_ids(hierarchies: &Hierarchies) -> Option<SocketIds> {
         // A tree that cannot be walked holds none that we could follow.
         let walked = cgroup::walk(root, &mut nodes).is_ok();
         let is_container = |node: &Node| classify(&node.path).map(|id| id.kind);
-        walked && nodes.iter().any(|node| is_container(node) == Some(Kind::Container))
+        walked && nodes.iter().any(|node| is_container(node) == Some(IdentityKind::Container))
     };
     match (hierarchies.unified.as_deref(), legacy_memory(hierarchies)) {
         (None, None) => None,
@@ -119,15 +119,15 @@ impl Tree {
         match cgroup::walk(&self.root, &mut self.nodes) {
             Err(error) => {
                 self.nodes.clear();
-                faults.tell(&error);
+                faults.report(&error);
             }
             Ok(walk) => {
                 for failure in &walk.failures {
-                    faults.tell(failure);
+                    faults.report(failure);
                 }
                 let cut = walk.too_many || walk.too_deep;
                 if cut {
-                    faults.tell_text(format!(
+                    faults.report_text(format!(
                         "{}: not every cgroup is followed, only {} and {} levels of them",
                         self.root.display(),
                         cgroup::walk::MAX_CGROUPS,

@@ -10,13 +10,18 @@ use jiff::Timestamp;
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
 use crate::{
-    cgroup::{CgroupState, CpuUsage, IoUsage, MemoryUsage, Pressures, Settings},
-    devices::BlockDevice,
+    cgroup::Version,
+    families::{
+        Readings,
+        block::BlockContext,
+        lifecycle::{OomKill, Startup},
+    },
     host::HostUsage,
-    identity::Details,
-    kernel::Sockets,
+    identity::Metadata,
+    kernel::{Kernel, SocketLevel},
     network::{Interfaces, NamespaceId},
-    registry::{Instance, InstanceId, OomKill, Startup, TrackedCgroup},
+    reason::Reason,
+    registry::{Instance, InstanceId, Registry, TrackedCgroup},
 };
 
 /// Everything at one instant.
@@ -29,7 +34,7 @@ pub struct Sample {
     /// The host as a whole.
     pub host: HostUsage,
     /// How sockets were counted, if they were.
-    pub sockets: Option<Sockets>,
+    pub sockets: Option<SocketLevel>,
     /// Whether TCP segments that are sent again were counted.
     pub retransmits: bool,
     /// Whether TCP connections were counted.
@@ -40,14 +45,8 @@ pub struct Sample {
     pub host_namespace: Option<NamespaceId>,
     /// Devices of each network namespace in use.
     pub namespaces: HashMap<NamespaceId, Arc<Interfaces>>,
-    /// The block devices that the usages name, by [`Key::device`](tare_ebpf::Key::device).
-    pub block_devices: BTreeMap<u32, BlockDevice>,
-    /// Whether block I/O is charged in a v1 hierarchy.
-    pub block_is_v1: bool,
-    /// Whether requests in flight are counted.
-    pub flight: bool,
-    /// Whether merges are counted.
-    pub merges: bool,
+    /// What is known of block I/O besides counters.
+    pub block: BlockContext,
     /// Everyone who was alive.
     pub usages: Vec<Usage>,
     /// CPU time and memory of the pods around them, if they are wanted.
@@ -60,23 +59,11 @@ pub struct Usage {
     /// Who it is.
     pub instance: Arc<Instance>,
     /// What its runtime told.
-    pub details: Option<Arc<Details>>,
+    pub details: Option<Arc<Metadata>>,
     /// Its network namespace.
     pub namespace: Option<NamespaceId>,
-    /// CPU time.
-    pub cpu: CpuUsage,
-    /// Memory and swap.
-    pub memory: MemoryUsage,
-    /// Tasks: threads, not processes.
-    pub pids: Option<u64>,
-    /// Time lost to waiting.
-    pub pressures: Pressures,
-    /// Whether it lives and whether it is frozen.
-    pub state: CgroupState,
-    /// Settings, limits and peaks, some seconds old at most.
-    pub settings: Arc<Settings>,
-    /// Block I/O from cgroup files, read only where the kernel side does not count it.
-    pub io: Option<IoUsage>,
+    /// What its files said.
+    pub readings: Readings,
     /// Sockets.
     pub net: Option<NetCell>,
     /// Block requests by device ([`Key::device`](tare_ebpf::Key::device)).
@@ -91,7 +78,7 @@ pub struct Usage {
     /// older than us.
     pub block_has_baseline: bool,
     /// Why block I/O is unknown, if it is.
-    pub block_reason: Option<String>,
+    pub block_reason: Option<Reason>,
 }
 
 impl Default for Sample {
@@ -107,10 +94,7 @@ impl Default for Sample {
             counting_since: Timestamp::UNIX_EPOCH,
             host_namespace: None,
             namespaces: HashMap::new(),
-            block_devices: BTreeMap::new(),
-            block_is_v1: false,
-            flight: false,
-            merges: false,
+            block: BlockContext::default(),
             usages: Vec::new(),
             pods: Vec::new(),
         }
@@ -118,6 +102,29 @@ impl Default for Sample {
 }
 
 impl Sample {
+    /// Sets what no reader sets, and makes a place for every instance that is alive.
+    pub(super) fn start(
+        &mut self,
+        registry: &Registry,
+        kernel: &Kernel,
+        counting_since: Timestamp,
+    ) {
+        self.time = Timestamp::now();
+        self.taken_at = Instant::now();
+        self.host = HostUsage::default();
+        self.sockets = kernel.sockets.as_ref().ok().map(|sockets| sockets.level);
+        self.retransmits = kernel.retransmits.is_ok();
+        self.connections = kernel.connections.is_ok();
+        self.counting_since = counting_since;
+        self.host_namespace = registry.namespaces().host();
+        let controller = registry.hierarchies().controller("blkio");
+        self.block.is_v1 = controller.is_some_and(|found| found.version == Version::V1);
+        let block = kernel.block.as_ref().ok();
+        self.block.counts_in_flight = block.is_some_and(|block| block.in_flight.is_ok());
+        self.block.counts_merges = block.is_some_and(|block| block.merges.is_ok());
+        renew(&mut self.usages, registry.tracked());
+    }
+
     /// When it was at some instant before, for people.
     pub fn time_of(&self, instant: Instant) -> Timestamp {
         let age = self.taken_at.saturating_duration_since(instant);
@@ -149,13 +156,7 @@ impl Usage {
             instance,
             details: None,
             namespace: None,
-            cpu: CpuUsage::default(),
-            memory: MemoryUsage::default(),
-            pids: None,
-            pressures: Pressures::default(),
-            state: CgroupState::default(),
-            settings: Arc::default(),
-            io: None,
+            readings: Readings::default(),
             net: None,
             block: None,
             latency: BTreeMap::new(),
@@ -166,16 +167,18 @@ impl Usage {
         }
     }
 
-    /// The same in the memory of an earlier reading, whose [`Usage::memory`], [`Usage::io`] and
-    /// what the kernel's tables count are about to be overwritten.
+    /// The same in the memory of an earlier sample, whose readings and kernel counts are about to
+    /// be overwritten.
     fn renew(&mut self, tracked: &TrackedCgroup) {
         self.instance.clone_from(&tracked.instance);
         self.details.clone_from(&tracked.details);
         self.namespace = tracked.namespace;
-        self.cpu = CpuUsage::default();
-        self.pids = None;
-        self.pressures = Pressures::default();
-        self.state = CgroupState::default();
+        if let Some(readers) = &tracked.readers {
+            // An older sample must not hold the settings that are about to be overwritten.
+            self.readings.settings.clone_from(readers.settings());
+        } else {
+            self.readings = Readings::default();
+        }
         self.block_has_baseline = false;
         self.startup = tracked.startup;
         if self.oom_kill != tracked.oom_kill {
@@ -186,7 +189,7 @@ impl Usage {
 
 /// Makes a list of usages that of the living, and has them unread; those who were there before
 /// keep their memory. Both lists are sorted, since serials only grow.
-pub(super) fn renew<'a>(usages: &mut Vec<Usage>, living: impl Iterator<Item = &'a TrackedCgroup>) {
+fn renew<'a>(usages: &mut Vec<Usage>, living: impl Iterator<Item = &'a TrackedCgroup>) {
     let mut length = 0;
     for tracked in living {
         let id = tracked.instance.id;
@@ -205,7 +208,9 @@ pub(super) fn renew<'a>(usages: &mut Vec<Usage>, living: impl Iterator<Item = &'
 impl Sample {
     /// A sample of a host where nothing happens.
     pub(crate) fn empty() -> Self {
-        Self { flight: true, merges: true, retransmits: true, connections: true, ..Self::default() }
+        let block =
+            BlockContext { counts_in_flight: true, counts_merges: true, ..BlockContext::default() };
+        Self { block, retransmits: true, connections: true, ..Self::default() }
     }
 }
 

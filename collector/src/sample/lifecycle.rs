@@ -1,10 +1,12 @@
-//! News from the kernel, and the receipts that come of them.
+//! Lifecycle events from the kernel, and the receipts of containers that end.
 //!
 //! When a container's last process ends, its files are read at once: its directory may be gone
-//! some milliseconds later. When the directory goes, the kernel's counters are read a last time.
+//! some milliseconds later. When the directory is removed, the kernel's counters are read a last
+//! time.
 
 use std::{
     collections::HashSet,
+    io,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,89 +15,119 @@ use jiff::{SignedDuration, Timestamp};
 use nix::time::{ClockId, clock_gettime};
 
 use crate::{
-    cgroup::{IoUsage, ReadError},
-    kernel::{LifecycleEvent, LifecycleEventKind},
-    registry::{InstanceId, OomKill, Place},
-    sample::{Finality, Receipt, Sampler, Usage},
+    cgroup::ReadError,
+    families::{ReadContext, Readers, lifecycle::OomKill},
+    kernel::{Events, LifecycleEvent, LifecycleEventKind},
+    registry::{CgroupKey, InstanceId},
+    sample::{Finality, Receipt, Sampler, Usage, counters},
 };
 
-/// A member whose last process has ended, until its directory goes.
+/// How often the trees are walked where the kernel reports what happens to cgroups: the walk only
+/// repairs what went wrong unnoticed.
+const REPAIR_INTERVAL: Duration = Duration::from_secs(30);
+
+/// An instance whose last process has ended, until its cgroup is removed.
 pub(super) struct Draining {
     at: Timestamp,
     receipt: Option<Receipt>,
 }
 
 impl Sampler {
-    /// Waits for news; for ever where the kernel tells none.
-    pub async fn wait_for_events(&mut self) -> std::io::Result<()> {
-        match &mut self.kernel.events {
-            Some(events) => events.wait().await,
-            None => std::future::pending().await,
+    /// Waits for lifecycle events; for ever where the kernel reports none.
+    ///
+    /// # Errors
+    ///
+    /// If the ring of events cannot be waited for.
+    pub async fn wait_for_events(&mut self) -> io::Result<()> {
+        match &mut self.kernel.lifecycle {
+            Ok(events) => events.wait().await,
+            Err(_) => std::future::pending().await,
         }
     }
 
-    /// Takes over all news that are there.
+    /// Applies all events that are there.
     pub fn drain_events(&mut self) {
         let clock = Clock::read();
         let mut removed = HashSet::new();
         let mut ending = Vec::new();
         let mut emptied = Vec::new();
-        while let Some(event) = self.kernel.events.as_mut().and_then(|events| events.pop()) {
-            let place = Place { hierarchy: event.hierarchy, cgroup_id: event.cgroup_id };
+        while let Some(event) = self.kernel.lifecycle.as_mut().ok().and_then(Events::pop) {
+            let key = CgroupKey { hierarchy: event.hierarchy, cgroup_id: event.cgroup_id };
             let at = clock.time_of(event.at_nanoseconds);
             if event.kind == LifecycleEventKind::Removed {
-                removed.insert(place);
-                if let Some(id) = self.registry.cgroup_removed(place) {
-                    self.closing.entry(id).or_insert(Draining { at, receipt: None });
+                removed.insert(key);
+                if let Some(id) = self.registry.cgroup_removed(key) {
+                    self.draining.entry(id).or_insert(Draining { at, receipt: None });
                     ending.push(id);
                 }
             } else {
-                emptied.extend(self.apply_event(event, place, at));
+                emptied.extend(self.apply_event(event, key, at));
             }
         }
         self.read_rest(&emptied);
-        self.close(&ending);
-        self.close_ended();
-        self.retire(|registry, counters, cgroup_id| {
+        self.end(&ending);
+        self.end_reaped();
+        counters::retire(&self.registry, &mut self.kernel, |registry, counters, cgroup_id| {
             let hierarchy = registry.hierarchy(counters);
-            hierarchy.is_some_and(|hierarchy| removed.contains(&Place { hierarchy, cgroup_id }))
+            hierarchy.is_some_and(|hierarchy| removed.contains(&CgroupKey { hierarchy, cgroup_id }))
         });
-        self.release();
-        self.notice_lost_events();
+        counters::release(&mut self.registry, &mut self.kernel, &mut self.reconcilers);
+        self.check_lost_events();
     }
 
-    /// Takes over one event; the member whose last process has ended by it, if any.
+    /// Walks the trees, where that is due, and retires the counters of cgroups that are gone.
+    pub(super) fn walk_if_due(&mut self) {
+        let has_events = self.kernel.lifecycle.is_ok();
+        let is_late = self.walked_at.is_none_or(|at| at.elapsed() >= REPAIR_INTERVAL);
+        if has_events && !is_late && !self.registry.needs_walk() {
+            return;
+        }
+        // Only a cgroup that was there before the walk can be proved gone by it.
+        let before = counters::counted_cgroups(&self.kernel);
+        self.registry.walk();
+        self.walked_at = Some(Instant::now());
+        self.end_reaped();
+        counters::retire(&self.registry, &mut self.kernel, |registry, counters, cgroup_id| {
+            before.contains(&(counters, cgroup_id)) && registry.is_gone(counters, cgroup_id)
+        });
+        self.registry.prune(|counters, cgroup_id| before.contains(&(counters, cgroup_id)));
+        let registry = &self.registry;
+        self.counters.retain(|id| registry.get(id).is_some());
+    }
+
+    /// Applies one event; returns the instance whose last process ended with it, if any.
     fn apply_event(
         &mut self,
         event: LifecycleEvent,
-        place: Place,
+        key: CgroupKey,
         at: Timestamp,
     ) -> Option<InstanceId> {
+        use LifecycleEventKind as Kind;
         let registry = &mut self.registry;
-        let owner = registry.owner_of(place);
+        let owner = registry.owner_of(key);
         match (event.kind, owner) {
-            (LifecycleEventKind::Created { parent_id, path }, _) => {
-                registry.cgroup_created(place, parent_id, path, at)
+            (Kind::Created { parent_id, path }, _) => {
+                registry.cgroup_created(key, parent_id, path, at);
             }
-            (LifecycleEventKind::Emptied, Some(id)) if registry.top(place).is_some() => {
-                let receipt = self.read_last(id, at);
-                self.closing.insert(id, Draining { at, receipt });
+            (Kind::Emptied, Some(id)) if registry.top(key).is_some() => {
+                let receipt = self.read_final(id, at);
+                self.draining.insert(id, Draining { at, receipt });
                 return Some(id);
             }
-            (LifecycleEventKind::Populated, Some(id)) if registry.top(place).is_some() => {
-                self.closing.remove(&id);
+            (Kind::Populated, Some(id)) if registry.top(key).is_some() => {
+                self.draining.remove(&id);
             }
-            (LifecycleEventKind::Attached { pid }, Some(id)) => registry.process_seen(id, pid),
-            (LifecycleEventKind::Executed { pid, .. }, Some(id)) => {
+            (Kind::Attached { pid }, Some(id)) => registry.process_seen(id, pid),
+            (Kind::Executed { pid, .. }, Some(id)) => {
                 registry.process_seen(id, pid);
                 registry.record_startup(id, |startup| {
                     startup.executed_at.get_or_insert(at);
                 });
             }
-            (LifecycleEventKind::Listening, Some(id)) => registry.record_startup(id, |startup| {
+            (Kind::Listening, Some(id)) => registry.record_startup(id, |startup| {
                 startup.listened_at.get_or_insert(at);
             }),
-            (LifecycleEventKind::OomKill { pid, command }, Some(id)) => {
+            (Kind::OomKill { pid, command }, Some(id)) => {
                 registry.oom_killed(id, OomKill { at, pid, command });
             }
             _ => {}
@@ -103,18 +135,22 @@ impl Sampler {
         None
     }
 
-    /// Ends members whose directories are gone: the kernel's counters are read a last time.
-    fn close(&mut self, ending: &[InstanceId]) {
+    /// Ends instances whose cgroups were removed: the kernel's counters are read a last time.
+    fn end(&mut self, ending: &[InstanceId]) {
         let mut receipts: Vec<Receipt> = Vec::with_capacity(ending.len());
         for id in ending {
-            let Some(Draining { at, receipt }) = self.closing.remove(id) else { continue };
-            receipts.extend(receipt.or_else(|| self.read_last(*id, at)));
+            let Some(Draining { at, receipt }) = self.draining.remove(id) else { continue };
+            receipts.extend(receipt.or_else(|| self.read_final(*id, at)));
         }
         receipts.sort_by_key(|receipt| receipt.usage.instance.id);
         let mut usages: Vec<Usage> = receipts.iter().map(|r| r.usage.clone()).collect();
-        self.reset_tables(&mut usages);
-        self.read_tables(&mut usages);
-        self.add_io_baseline(&mut usages);
+        for usage in &mut usages {
+            if let Some(tracked) = self.registry.get(usage.instance.id) {
+                counters::start(usage, tracked, &self.kernel);
+            }
+        }
+        self.counters.read_last(&self.registry, &self.kernel, &mut usages);
+        self.counters.add_baseline(&mut self.devices, &mut usages);
         for (mut receipt, usage) in receipts.into_iter().zip(usages) {
             if usage.net.is_some() {
                 receipt.finality.sockets = Finality::Final;
@@ -127,20 +163,19 @@ impl Sampler {
         }
         for id in ending {
             self.registry.remove(*id);
-            self.baseline.remove(id);
-            self.missed.forget(*id);
+            self.counters.forget(*id);
         }
         if !ending.is_empty() {
             self.registry.close_namespaces();
         }
     }
 
-    /// Receipts of those whose end only a walk noticed: all that is left is the last sample.
-    pub(super) fn close_ended(&mut self) {
+    /// Makes receipts of instances whose end only a walk noticed: only the last sample is left.
+    fn end_reaped(&mut self) {
         for tracked in self.registry.take_ended() {
-            let closing = self.closing.remove(&tracked.instance.id);
-            let receipt = closing.and_then(|closing| closing.receipt).or_else(|| {
-                Receipt::of_last_sample(&tracked, self.last.as_deref()?, Timestamp::now())
+            let draining = self.draining.remove(&tracked.instance.id);
+            let receipt = draining.and_then(|draining| draining.receipt).or_else(|| {
+                Receipt::of_last_sample(&tracked, self.samples.last()?, Timestamp::now())
             });
             if let Some(receipt) = receipt {
                 self.keep(receipt);
@@ -149,9 +184,9 @@ impl Sampler {
     }
 
     fn keep(&mut self, mut receipt: Receipt) {
-        // The kernel told of a kill; its file may have gone before it could be read again.
+        // The kernel reported a kill; its file may have gone before it could be read again.
         if receipt.usage.oom_kill.is_some() {
-            let kills = &mut receipt.usage.memory.events.oom_kill;
+            let kills = &mut receipt.usage.readings.memory.events.oom_kill;
             *kills = (*kills).max(Some(1));
         }
         if receipt.usage.instance.is_container() {
@@ -159,80 +194,58 @@ impl Sampler {
         }
     }
 
-    /// Reads what can be read of a member whose last process has ended.
-    fn read_last(&mut self, id: InstanceId, at: Timestamp) -> Option<Receipt> {
-        let Self { registry, kernel, buffer, last, .. } = self;
-        let now = Instant::now();
+    /// Reads what cannot wait of an instance whose last process has ended.
+    fn read_final(&mut self, id: InstanceId, at: Timestamp) -> Option<Receipt> {
+        let Self { registry, kernel, buffer, samples, .. } = self;
         let tracked = registry.get_mut(id)?;
-        let mut receipt = last
-            .as_deref()
+        let mut receipt = samples
+            .last()
             .and_then(|last| Receipt::of_last_sample(tracked, last, at))
             .unwrap_or_else(|| Receipt::unread(tracked, at));
         let Receipt { usage, finality, interfaces, .. } = &mut receipt;
         let namespace = tracked.namespace;
-        let mut faults = Vec::new();
-        if let Some(files) = &mut tracked.files {
-            files.expire();
-            if let Some(cpu) = read(files.read_cpu(now, buffer), &mut faults)
-                && cpu.usage_nanoseconds.is_some()
-            {
-                (usage.cpu, finality.cpu) = (cpu, Finality::Final);
-            }
-            let mut memory = usage.memory.clone();
-            if read(files.read_memory(Duration::ZERO, now, buffer, &mut memory), &mut faults)
-                .is_some()
-                && memory.usage_bytes.is_some()
-            {
-                (usage.memory, finality.memory) = (memory, Finality::Final);
-            }
-            if let Some(Some(pids)) = read(files.read_pids(buffer), &mut faults) {
-                (usage.pids, finality.pids) = (Some(pids), Finality::Final);
-            }
-            let mut io = IoUsage::default();
-            if kernel.block.is_none()
-                && read(files.read_io(buffer, &mut io), &mut faults) == Some(true)
-            {
-                (usage.io, finality.block) = (Some(io), Finality::Final);
+        let mut errors = Vec::new();
+        if let Some(readers) = &mut tracked.readers {
+            readers.expire();
+            let reads_block = kernel.block.is_err();
+            let mut context =
+                ReadContext { reads_block, ..ReadContext::new(Instant::now(), buffer) };
+            for (family, step) in &Readers::FINAL_STEPS[..Readers::URGENT_STEPS] {
+                let read = known(step(readers, &mut context, &mut usage.readings), &mut errors);
+                if let (Some(true), Some(family)) = (read, family) {
+                    finality.set(*family, Finality::Final);
+                }
             }
         }
         if let Some(namespace) = namespace
-            && let Some(devices) = read(registry.namespaces().read(namespace, buffer), &mut faults)
+            && let Some(devices) = known(registry.namespaces().read(namespace, buffer), &mut errors)
         {
             (*interfaces, finality.interfaces) = (Some(Arc::new(devices)), Finality::Final);
         }
-        for fault in faults {
-            registry.tell(&fault);
-        }
+        errors.iter().for_each(|error| registry.report(error));
         Some(receipt)
     }
 
-    /// Reads what is left of members whose last process has ended, once what cannot wait was read
-    /// of all of them: settings take ten times as long.
+    /// Reads the rest of instances whose last process has ended, once what cannot wait was read of
+    /// all of them.
     fn read_rest(&mut self, emptied: &[InstanceId]) {
-        let Self { registry, buffer, closing, .. } = self;
-        let now = Instant::now();
-        let mut faults = Vec::new();
+        let Self { registry, buffer, draining, .. } = self;
+        let mut context = ReadContext::new(Instant::now(), buffer);
+        let mut errors = Vec::new();
         for id in emptied {
-            let receipt = closing.get_mut(id).and_then(|closing| closing.receipt.as_mut());
-            let files = registry.get_mut(*id).and_then(|tracked| tracked.files.as_mut());
-            let (Some(Receipt { usage, .. }), Some(files)) = (receipt, files) else { continue };
-            if let Some(pressures) = read(files.read_pressures(now, buffer), &mut faults) {
-                usage.pressures = pressures;
+            let receipt = draining.get_mut(id).and_then(|draining| draining.receipt.as_mut());
+            let readers = registry.get_mut(*id).and_then(|tracked| tracked.readers.as_mut());
+            let (Some(Receipt { usage, .. }), Some(readers)) = (receipt, readers) else { continue };
+            for (_, step) in &Readers::FINAL_STEPS[Readers::URGENT_STEPS..] {
+                known(step(readers, &mut context, &mut usage.readings), &mut errors);
             }
-            if let Some(state) = read(files.read_state(buffer), &mut faults) {
-                usage.state = state;
-            }
-            read(files.read_settings(now, buffer), &mut faults);
-            usage.settings.clone_from(files.settings());
         }
-        for fault in faults {
-            registry.tell(&fault);
-        }
+        errors.iter().for_each(|error| registry.report(error));
     }
 
-    /// Lost events may have been births and deaths: only a walk tells.
-    fn notice_lost_events(&mut self) {
-        let lost = self.kernel.events.as_ref().map_or(0, |events| events.lost());
+    /// Lost events may have been births and deaths: only a walk finds them.
+    fn check_lost_events(&mut self) {
+        let lost = self.kernel.lifecycle.as_ref().map_or(0, Events::lost);
         if lost != self.lost_events {
             self.lost_events = lost;
             self.registry.events_lost();
@@ -240,19 +253,19 @@ impl Sampler {
     }
 }
 
-/// LifecycleEventKind was read, if anything; faults are collected.
-fn read<T>(result: Result<T, ReadError>, faults: &mut Vec<ReadError>) -> Option<T> {
+/// What was read; `None` if the cgroup is gone. Other errors are collected.
+fn known<T>(result: Result<T, ReadError>, errors: &mut Vec<ReadError>) -> Option<T> {
     match result {
         Ok(value) => Some(value),
         Err(ReadError::Vanished) => None,
-        Err(fault) => {
-            faults.push(fault);
+        Err(error) => {
+            errors.push(error);
             None
         }
     }
 }
 
-/// The monotonic clock, by which the kernel stamps events, beside the one that people use.
+/// The monotonic clock, which stamps events, beside the time of day.
 struct Clock {
     now: Timestamp,
     monotonic_nanoseconds: i64,
@@ -260,7 +273,7 @@ struct Clock {
 
 impl Clock {
     fn read() -> Self {
-        // The clock is always there: without it every event would be said to happen now.
+        // The clock is always there; without it every event would have the time of now.
         let monotonic = clock_gettime(ClockId::CLOCK_MONOTONIC);
         let nanoseconds = monotonic.map_or(0, |t| t.tv_sec() * 1_000_000_000 + t.tv_nsec());
         Self { now: Timestamp::now(), monotonic_nanoseconds: nanoseconds }

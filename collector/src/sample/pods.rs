@@ -1,14 +1,11 @@
-//! The cgroups of pods, of which CPU time and memory are read beside those of their containers: there
-//! is more in them, such as containers that ended before and volumes in memory.
+//! The cgroups of pods. They hold more than their containers that are alive, such as containers
+//! that ended before and volumes in memory, so their CPU time and memory are read, too.
 
-use std::{
-    collections::BTreeSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
-    cgroup::{CgroupFiles, CpuUsage, MemoryUsage, ReadError},
+    cgroup::ReadError,
+    families::{ReadContext, Readers, Readings},
     identity::pod_cgroup,
     registry::{Instance, InstanceId, Registry},
     sample::Usage,
@@ -26,7 +23,7 @@ pub(super) struct Pods {
 #[derive(Debug)]
 struct Pod {
     instance: Arc<Instance>,
-    files: CgroupFiles,
+    readers: Readers,
     /// Whether its directories may not all have been there when its files were opened.
     is_young: bool,
 }
@@ -37,12 +34,12 @@ impl Pods {
     pub(super) fn follow(&mut self, registry: &mut Registry) {
         for pod in self.pods.iter_mut().filter(|pod| pod.is_young) {
             pod.is_young = false;
-            match CgroupFiles::open_cpu_and_memory(registry.hierarchies(), &pod.instance.path) {
-                Ok(mut files) => {
-                    files.succeed(&pod.files);
-                    pod.files = files;
+            match Readers::open_cpu_and_memory(registry.hierarchies(), &pod.instance.path) {
+                Ok(mut readers) => {
+                    readers.succeed(&pod.readers);
+                    pod.readers = readers;
                 }
-                Err(fault) => registry.tell(&fault),
+                Err(error) => registry.report(&error),
             }
         }
         let generation = registry.generation();
@@ -61,11 +58,11 @@ impl Pods {
             while former.next_if(|pod| pod.instance.path < path).is_some() {}
             match former.next_if(|pod| pod.instance.path == path) {
                 Some(pod) => self.pods.push(pod),
-                None => match CgroupFiles::open_cpu_and_memory(registry.hierarchies(), &path) {
-                    Ok(files) => {
-                        self.pods.push(Pod { instance: instance(path), files, is_young: true });
+                None => match Readers::open_cpu_and_memory(registry.hierarchies(), &path) {
+                    Ok(readers) => {
+                        self.pods.push(Pod { instance: instance(path), readers, is_young: true });
                     }
-                    Err(fault) => registry.tell(&fault),
+                    Err(error) => registry.report(&error),
                 },
             }
         }
@@ -74,32 +71,27 @@ impl Pods {
     /// Reads all of them into `usages`, which keeps its memory; what could not be read is unknown.
     pub(super) fn read(
         &mut self,
-        memory_stat_interval: Duration,
-        now: Instant,
-        buffer: &mut Vec<u8>,
+        context: &mut ReadContext<'_>,
         usages: &mut Vec<Usage>,
     ) -> Vec<ReadError> {
-        let mut faults = Vec::new();
+        let mut errors = Vec::new();
         usages.truncate(self.pods.len());
-        for (at, Pod { instance, files, .. }) in self.pods.iter_mut().enumerate() {
+        for (at, Pod { instance, readers, .. }) in self.pods.iter_mut().enumerate() {
             if !usages.get(at).is_some_and(|usage| Arc::ptr_eq(&usage.instance, instance)) {
                 usages.truncate(at);
                 usages.push(Usage::of_nothing(Arc::clone(instance)));
             }
-            let Usage { cpu, memory, .. } = &mut usages[at];
-            let read = files.read_cpu(now, buffer).and_then(|usage| {
-                *cpu = usage;
-                files.read_memory(memory_stat_interval, now, buffer, memory)
-            });
-            if let Err(fault) = read {
-                (*cpu, *memory) = (CpuUsage::default(), MemoryUsage::default());
+            let readings = &mut usages[at].readings;
+            let read = Readers::STEPS.iter().try_for_each(|step| step(readers, context, readings));
+            if let Err(error) = read {
+                *readings = Readings::default();
                 // A pod ends a moment after its last container.
-                if !matches!(fault, ReadError::Vanished) {
-                    faults.push(fault);
+                if !matches!(error, ReadError::Vanished) {
+                    errors.push(error);
                 }
             }
         }
-        faults
+        errors
     }
 }
 
@@ -111,12 +103,12 @@ fn instance(path: String) -> Arc<Instance> {
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, path::Path};
+    use std::{fs, path::Path, time::Instant};
 
     use super::*;
     use crate::{
         cgroup::find_hierarchies,
-        identity::{Allowed, Names, Socket, Sockets},
+        identity::{MetadataFilter, MetadataResolver, RuntimeSockets, Socket},
         network::Namespaces,
         registry::Follow,
     };
@@ -124,8 +116,8 @@ mod tests {
     fn registry(root: &Path) -> Registry {
         let hierarchies = find_hierarchies(root, Some(root)).unwrap();
         let off = || Socket::Off;
-        let sockets = Sockets { docker: off(), podman: off(), cri: off() };
-        let names = Names::new(sockets, Allowed::default());
+        let sockets = RuntimeSockets { docker: off(), podman: off(), cri: off() };
+        let names = MetadataResolver::new(sockets, MetadataFilter::default());
         Registry::new(hierarchies, None, Follow::Containers, Namespaces::new(root), names)
     }
 
@@ -148,9 +140,11 @@ mod tests {
         let mut read = |registry: &mut Registry| {
             registry.walk();
             pods.follow(registry);
-            let faults = pods.read(Duration::ZERO, Instant::now(), &mut buffer, &mut usages);
-            assert_eq!(faults.len(), 0, "{faults:?}");
-            let read = |usage: &Usage| (usage.instance.path.clone(), usage.cpu.usage_nanoseconds);
+            let mut context = ReadContext::new(Instant::now(), &mut buffer);
+            let errors = pods.read(&mut context, &mut usages);
+            assert_eq!(errors.len(), 0, "{errors:?}");
+            let read =
+                |usage: &Usage| (usage.instance.path.clone(), usage.readings.cpu.usage_nanoseconds);
             usages.iter().map(read).collect::<Vec<_>>()
         };
         let expected = |number: u32| (pod(number), Some(u64::from(number) * 1000));

@@ -9,14 +9,15 @@ use std::{
 use jiff::Timestamp;
 
 use crate::{
-    identity::{End, Names},
+    identity::{ExitStatus, MetadataResolver},
+    model::Family,
     network::Interfaces,
     registry::TrackedCgroup,
     sample::{Sample, Usage},
 };
 
 /// For how long after an end its runtime is asked how it was.
-const TOLD_LATE: Duration = Duration::from_secs(10);
+const LATE_METADATA: Duration = Duration::from_secs(10);
 
 /// The last known totals of an ended container.
 #[derive(Clone, Debug)]
@@ -30,7 +31,7 @@ pub struct Receipt {
     /// The same, for its age.
     pub ended: Instant,
     /// How it ended, as its runtime tells.
-    pub end: Option<End>,
+    pub end: Option<ExitStatus>,
     /// How sure each family is.
     pub finality: Families<Finality>,
 }
@@ -101,6 +102,19 @@ impl Receipt {
 }
 
 impl<T: Copy> Families<T> {
+    /// Sets the value of a family, if receipts list it.
+    pub fn set(&mut self, family: Family, value: T) {
+        match family {
+            Family::Cpu => self.cpu = value,
+            Family::Memory => self.memory = value,
+            Family::Pids => self.pids = value,
+            Family::NetworkInterfaces => self.interfaces = value,
+            Family::NetworkSockets => self.sockets = value,
+            Family::Block => self.block = value,
+            Family::NetworkTcp | Family::Lifecycle | Family::Identity => {}
+        }
+    }
+
     /// The same for all.
     pub fn all(value: T) -> Self {
         Self {
@@ -182,13 +196,13 @@ impl Receipts {
     }
 
     /// Takes over names, and how containers ended, which became known only after the end.
-    pub fn learn(&mut self, names: &mut Names) {
-        let young = |receipt: &&mut Arc<Receipt>| receipt.ended.elapsed() <= TOLD_LATE;
+    pub fn add_late_metadata(&mut self, names: &mut MetadataResolver) {
+        let young = |receipt: &&mut Arc<Receipt>| receipt.ended.elapsed() <= LATE_METADATA;
         for receipt in self.kept.iter_mut().rev().take_while(young) {
             let Some(identity) = &receipt.usage.instance.identity else { continue };
-            let details = if receipt.usage.details.is_none() { names.ask(identity) } else { None };
+            let details = if receipt.usage.details.is_none() { names.get(identity) } else { None };
             let end = if receipt.end.is_none_or(|end| end.oom_killed.is_none()) {
-                names.ask_end(identity, receipt.alive_at(), receipt.ended_at)
+                names.get_exit_status(identity, receipt.alive_at(), receipt.ended_at)
             } else {
                 None
             };

@@ -11,7 +11,7 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 
 /// The accepted values of the header `Authorization`.
 #[derive(Default)]
-pub struct Access {
+pub(crate) struct Access {
     /// `None` if no key is needed.
     keys: Option<Vec<String>>,
 }

@@ -16,17 +16,17 @@ use hyper::{
 use serde_json::json;
 
 /// The content type of JSON.
-pub const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 
 /// The largest part of a body that is handed to the connection at once, in bytes: a client that
 /// reads slowly holds a part in buffers, not a copy of everything.
 const CHUNK_BYTES_MAX: usize = 64 * 1024;
 
 /// A response to any request.
-pub type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
+pub(crate) type Answer = Response<UnsyncBoxBody<Bytes, Infallible>>;
 
 /// A response with any body.
-pub fn answer(
+pub(crate) fn answer(
     status: StatusCode,
     content_type: &'static str,
     body: impl Body<Data = Bytes, Error = Infallible> + Send + 'static,
@@ -39,22 +39,26 @@ pub fn answer(
 }
 
 /// A response with bytes.
-pub fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+pub(crate) fn bytes(
+    status: StatusCode,
+    content_type: &'static str,
+    body: impl Into<Bytes>,
+) -> Answer {
     answer(status, content_type, ChunkedBytes(body.into()))
 }
 
 /// Plain text.
-pub fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
+pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
     bytes(status, "text/plain; charset=utf-8", text)
 }
 
 /// A failure, as JSON.
-pub fn failure(status: StatusCode, message: &str) -> Answer {
+pub(crate) fn failure(status: StatusCode, message: &str) -> Answer {
     bytes(status, JSON, format!("{}\n", json!({ "error": message })))
 }
 
 /// Server-sent events as they come.
-pub fn event_stream(events: impl Stream<Item = Bytes> + Send + 'static) -> Answer {
+pub(crate) fn event_stream(events: impl Stream<Item = Bytes> + Send + 'static) -> Answer {
     let frames = futures_util::StreamExt::map(events, |event| Ok(Frame::data(event)));
     let mut answer = answer(StatusCode::OK, "text/event-stream", StreamBody::new(frames));
     let no_store = HeaderValue::from_static("no-store");

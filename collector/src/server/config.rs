@@ -9,13 +9,13 @@ use crate::{
 };
 
 /// The options, and the files that they name. `SIGHUP` replaces it as a whole.
-pub struct LiveConfig {
+pub(crate) struct LiveConfig {
     /// The options.
-    pub run: Run,
+    pub(crate) run: Run,
     /// Which keys clients over TCP need.
-    pub access: Access,
+    pub(crate) access: Access,
     /// How TCP is encrypted; `None` if it is not.
-    pub tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<TlsAcceptor>,
 }
 
 impl LiveConfig {
@@ -24,7 +24,7 @@ impl LiveConfig {
     /// # Errors
     ///
     /// If a file cannot be read, or holds no keys or certificates.
-    pub fn load(run: Run) -> Result<Self> {
+    pub(crate) fn load(run: Run) -> Result<Self> {
         let access = Access::load(run.token_file.as_deref(), run.basic_auth_file.as_deref())?;
         let tls = run.tls.as_ref().map(|(chain, key)| tls::acceptor(chain, key)).transpose()?;
         let exposed = run.listen.iter().find(|address| !address.ip().is_loopback());

@@ -15,11 +15,11 @@ use crate::{
 };
 
 /// What all faces share.
-pub struct Context {
+pub(crate) struct Context {
     /// What the sampling loop publishes.
-    pub shared: Arc<SharedState>,
+    pub(crate) shared: Arc<SharedState>,
     /// When the daemon started.
-    pub started_at: Timestamp,
+    pub(crate) started_at: Timestamp,
     pub(super) counts: Arc<ServerCounts>,
     config: watch::Receiver<Arc<LiveConfig>>,
 }
@@ -31,12 +31,12 @@ impl Context {
     }
 
     /// The present configuration.
-    pub fn config(&self) -> Arc<LiveConfig> {
+    pub(crate) fn config(&self) -> Arc<LiveConfig> {
         Arc::clone(&self.config.borrow())
     }
 
     /// What the daemon does and costs itself.
-    pub fn own(&self, published: &Published) -> Own {
+    pub(crate) fn own(&self, published: &Published) -> Own {
         Own {
             sampling: published.sampling.clone(),
             serving: self.counts.now(),

@@ -15,7 +15,7 @@ use crate::{
 
 /// Listeners that serve the same faces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ListenerGroup {
+pub(crate) enum ListenerGroup {
     /// The addresses of `--listen` and the socket of `--socket`.
     Main,
 }
@@ -23,7 +23,7 @@ pub enum ListenerGroup {
 /// A way to present what the daemon knows over HTTP: a set of routes.
 ///
 /// All faces are on the server's one thread. A handler must not block.
-pub trait Face: Sized + 'static {
+pub(crate) trait Face: Sized + 'static {
     /// Which listeners serve it.
     const SERVED_ON: &'static [ListenerGroup] = &[ListenerGroup::Main];
 
@@ -40,24 +40,24 @@ pub trait Face: Sized + 'static {
 }
 
 /// A path, and what answers it.
-pub struct Route<F> {
+pub(crate) struct Route<F> {
     /// In the notation of `matchit`: `{name}` takes one segment, `{*name}` all that are left.
-    pub path: &'static str,
+    pub(crate) path: &'static str,
     /// The allowed methods.
-    pub methods: &'static [&'static str],
+    pub(crate) methods: &'static [&'static str],
     /// A line for the index at `/`.
-    pub summary: &'static str,
+    pub(crate) summary: &'static str,
     /// Whether clients need a key, if there are keys. Without one, it must disclose nothing.
-    pub needs_key: bool,
+    pub(crate) needs_key: bool,
     /// The longest accepted body of a request, in bytes.
-    pub body_bytes_max: usize,
+    pub(crate) body_bytes_max: usize,
     /// Answers a request.
-    pub handler: fn(&F, Request) -> Answer,
+    pub(crate) handler: fn(&F, Request) -> Answer,
 }
 
 impl<F> Route<F> {
     /// A route for `GET` and `HEAD`.
-    pub const fn get(
+    pub(crate) const fn get(
         path: &'static str,
         handler: fn(&F, Request) -> Answer,
         summary: &'static str,
@@ -85,7 +85,7 @@ pub(super) enum Found<'r> {
 
 /// All routes of all faces.
 #[derive(Default)]
-pub struct Router {
+pub(crate) struct Router {
     endpoints: Vec<Endpoint>,
     paths: Vec<(ListenerGroup, &'static str, usize)>,
     index: Vec<(&'static str, &'static str)>,
@@ -100,7 +100,7 @@ type OnReceipts = Box<dyn Fn(&Latest)>;
 impl Router {
     /// Adds a face.
     #[must_use]
-    pub fn with<F: Face>(mut self, face: F) -> Self {
+    pub(crate) fn with<F: Face>(mut self, face: F) -> Self {
         let face = Rc::new(face);
         for route in F::ROUTES {
             let (owner, handler) = (Rc::clone(&face), route.handler);
@@ -121,7 +121,7 @@ impl Router {
     /// # Errors
     ///
     /// If two routes contradict each other.
-    pub fn finish(mut self) -> Result<Self> {
+    pub(crate) fn finish(mut self) -> Result<Self> {
         let width = self.index.iter().map(|(path, _)| path.len()).max().unwrap_or_default();
         let lines = self.index.iter().map(|(path, summary)| format!("{path:width$}  {summary}\n"));
         let heading = "tare: what every container on this host uses\n\n";

@@ -18,7 +18,7 @@ use crate::{config::DEFAULT_SOCKET, identity::Socket};
 const SOCKET_MODE: u32 = 0o660;
 
 /// Bound sockets. The unix socket's file is removed when this is dropped.
-pub struct Listeners {
+pub(crate) struct Listeners {
     pub(super) tcp: Vec<TcpListener>,
     pub(super) unix: Option<UnixListener>,
     path: Option<PathBuf>,
@@ -30,7 +30,7 @@ impl Listeners {
     /// # Errors
     ///
     /// If one cannot be bound, except for the default unix socket.
-    pub fn bind(addresses: &[SocketAddr], socket: &Socket) -> Result<Self> {
+    pub(crate) fn bind(addresses: &[SocketAddr], socket: &Socket) -> Result<Self> {
         let tcp = addresses.iter().map(bind_tcp).collect::<Result<_>>()?;
         let (path, unix) = match socket {
             Socket::Off => (None, None),

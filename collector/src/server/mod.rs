@@ -13,14 +13,14 @@
 //!    [`ListenerGroup`], bind it in [`Listeners`], and name it in the face's `SERVED_ON`.
 
 mod access;
-pub mod answer;
+pub(crate) mod answer;
 mod config;
 mod connection;
 mod context;
 mod dispatch;
 mod face;
 mod listen;
-pub mod query;
+pub(crate) mod query;
 mod request;
 mod tls;
 
@@ -47,7 +47,7 @@ use tokio::{
     time,
 };
 
-pub use self::{
+pub(crate) use self::{
     config::LiveConfig,
     context::Context,
     face::{Face, ListenerGroup, Route, Router},
@@ -62,7 +62,7 @@ use self::{
 use crate::{
     process::{keep_capabilities, release_free_memory},
     published::SharedState,
-    recurring::is_worth_telling,
+    recurring::is_worth_logging,
 };
 
 /// How long a client may take to send the head of a request, the time between two requests of a
@@ -85,7 +85,7 @@ const GRACE: Duration = Duration::from_millis(500);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The thread that serves.
-pub struct Server {
+pub(crate) struct Server {
     thread: JoinHandle<()>,
     ending: watch::Sender<bool>,
 }
@@ -97,7 +97,7 @@ impl Server {
     /// # Errors
     ///
     /// If no thread can be started.
-    pub fn spawn(
+    pub(crate) fn spawn(
         listeners: Listeners,
         shared: Arc<SharedState>,
         config: watch::Receiver<Arc<LiveConfig>>,
@@ -121,7 +121,7 @@ impl Server {
     }
 
     /// Stops the server. Answers under way are finished within [`GRACE`].
-    pub fn stop(self) {
+    pub(crate) fn stop(self) {
         self.ending.send_replace(true);
         if self.thread.join().is_err() {
             tracing::error!("the serving thread has panicked");
@@ -242,7 +242,7 @@ fn open(dispatcher: &Dispatcher) -> Option<OpenConnection> {
     let counts = &dispatcher.context.counts;
     if counts.connections.load(Relaxed) >= counts.connections_max {
         let refused = counts.refused.fetch_add(1, Relaxed) + 1;
-        if is_worth_telling(refused) {
+        if is_worth_logging(refused) {
             tracing::warn!(
                 "{} connections are open; more are refused, {refused} so far (see --max-connections)",
                 counts.connections_max

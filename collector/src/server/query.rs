@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::{output::prometheus::Exposition, published::history::Span};
 
 /// The format that `Accept` prefers; text unless the client prefers another one.
-pub fn exposition(accept: &str) -> Exposition {
+pub(crate) fn exposition(accept: &str) -> Exposition {
     let weight = |wanted: fn(&Alternative) -> bool| {
         alternatives(accept).filter(wanted).map(|one| one.weight).fold(0.0, f64::max)
     };
@@ -32,7 +32,7 @@ pub fn exposition(accept: &str) -> Exposition {
 }
 
 /// Whether `Accept-Encoding` allows gzip.
-pub fn accepts_gzip(accept_encoding: &str) -> bool {
+pub(crate) fn accepts_gzip(accept_encoding: &str) -> bool {
     let named = alternatives(accept_encoding).find(|one| one.name.eq_ignore_ascii_case("gzip"));
     let any = || alternatives(accept_encoding).find(|one| one.name == "*");
     named.or_else(any).is_some_and(|one| one.weight > 0.0)
@@ -43,7 +43,7 @@ pub fn accepts_gzip(accept_encoding: &str) -> bool {
 /// # Errors
 ///
 /// Which of them is wrong.
-pub fn span(get: impl Fn(&str) -> Option<String>) -> Result<Span, String> {
+pub(crate) fn span(get: impl Fn(&str) -> Option<String>) -> Result<Span, String> {
     let time = |name: &str| {
         let parse = |text: String| {
             let message = || format!("`{name}` is neither RFC 3339 nor seconds since 1970: {text}");
@@ -60,7 +60,7 @@ pub fn span(get: impl Fn(&str) -> Option<String>) -> Result<Span, String> {
 /// # Errors
 ///
 /// What is wrong with it.
-pub fn seconds(name: &str, text: Option<String>) -> Result<Option<Duration>, String> {
+pub(crate) fn seconds(name: &str, text: Option<String>) -> Result<Option<Duration>, String> {
     let parse = |text: String| {
         let seconds = text.strip_suffix('s').unwrap_or(&text).parse().ok();
         let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());

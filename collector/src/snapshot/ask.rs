@@ -15,7 +15,7 @@ use tokio::{net::UnixStream, task, time};
 
 use crate::{
     config::{self, Bpf, Common, DEFAULT_SOCKET},
-    identity::{AllowedKeys, Socket},
+    identity::{KeyFilter, Socket},
     model::Snapshot,
     snapshot::file,
 };
@@ -50,8 +50,8 @@ fn socket(common: &Common, options: &config::Snapshot) -> Option<PathBuf> {
         && common.sys_root == Path::new("/sys")
         && common.bpf == Bpf::Auto
         && common.net_level.is_none()
-        && common.labels == AllowedKeys::default()
-        && common.environment == AllowedKeys::default();
+        && common.labels == KeyFilter::default()
+        && common.environment == KeyFilter::default();
     match &options.daemon {
         Socket::Off => None,
         Socket::Path(path) => Some(path.clone()),

@@ -1,22 +1,26 @@
 //! Every parser of text that the kernel or a container writes, by the name of its corpus.
 
-use tare::cgroup::cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat};
-use tare::cgroup::io::{IoUsage, Unit, parse_io_stat, parse_throttle};
-use tare::cgroup::memory;
-use tare::cgroup::mounts::parse_id;
-use tare::cgroup::pressure::parse_pressure;
-use tare::cgroup::processes::parse_first_pid;
-use tare::cgroup::settings::parse_cpu_max;
-use tare::cgroup::state::{self, parse_freezer};
-use tare::cgroup::{StatTable, parse_mountinfo};
-use tare::diskstats::parse_diskstats;
-use tare::host::HostUsage;
-use tare::host::load::{parse_loadavg, parse_uptime};
-use tare::host::memory::parse_meminfo;
-use tare::host::stat::parse_stat;
-use tare::identity::classify;
-use tare::network::netdev::parse_net_dev;
-use tare::network::segments::parse_resent;
+use tare::{
+    host::{
+        HostUsage,
+        load::{parse_loadavg, parse_uptime},
+        memory::parse_meminfo,
+        stat::parse_stat,
+    },
+    identity::classify,
+    kernel_totals::{diskstats::parse_diskstats, retransmits::parse_retransmits},
+    network::netdev::parse_net_dev,
+};
+use tare_parsers::{
+    cpu::{CpuUsage, parse_cpu_max, parse_cpu_stat, parse_cpuacct_stat},
+    io::{IoUsage, Unit, parse_io_stat, parse_throttle},
+    memory::parse_memory_events,
+    mountinfo::{cgroup_mounts, parse_hierarchy_id},
+    pressure::parse_pressure,
+    procs::parse_first_pid,
+    stat_table::StatTable,
+    state::{parse_cgroup_events, parse_freezer_state},
+};
 
 /// A parser that takes any bytes.
 pub type Parser = fn(&[u8]);
@@ -28,23 +32,23 @@ fn ignore<T>(parsed: T) {
 
 /// The parsers; a name is a directory of `tests/corpus` and a target of `tests/fuzz`.
 pub const PARSERS: &[(&str, Parser)] = &[
-    ("cgroup_events", |data| ignore(state::parse_events(data))),
+    ("cgroup_events", |data| ignore(parse_cgroup_events(data))),
     ("cgroup_path", |data| ignore(classify(&String::from_utf8_lossy(data)))),
     ("cgroup_procs", |data| ignore(parse_first_pid(data))),
     ("cpu_max", |data| ignore(parse_cpu_max(data))),
     ("cpu_stat", |data| parse_cpu_stat(data, &mut CpuUsage::default())),
     ("cpuacct_stat", |data| parse_cpuacct_stat(data, 100, &mut CpuUsage::default())),
-    ("freezer_state", |data| ignore(parse_freezer(data))),
+    ("freezer_state", |data| ignore(parse_freezer_state(data))),
     ("io_stat", |data| parse_io_stat(data, &mut IoUsage::default())),
     ("diskstats", |data| parse_diskstats(data, &mut Vec::new())),
     ("loadavg", |data| ignore((parse_loadavg(data), parse_uptime(data)))),
     ("meminfo", |data| parse_meminfo(data, &mut HostUsage::default())),
-    ("net_snmp", |data| ignore(parse_resent(data, data))),
+    ("net_snmp", |data| ignore(parse_retransmits(data, data))),
     ("pressure", |data| ignore(parse_pressure(data))),
-    ("memory_events", |data| ignore(memory::parse_events(data))),
-    ("mountinfo", |data| ignore(parse_mountinfo(data, None))),
+    ("memory_events", |data| ignore(parse_memory_events(data))),
+    ("mountinfo", |data| ignore(cgroup_mounts(data).count())),
     ("net_dev", |data| parse_net_dev(data, &mut Vec::new())),
-    ("proc_cgroups", |data| ignore(parse_id(data, "memory"))),
+    ("proc_cgroups", |data| ignore(parse_hierarchy_id(data, "memory"))),
     ("proc_stat", |data| parse_stat(data, 100, &mut HostUsage::default())),
     ("stat_table", |data| StatTable::default().parse_into(data)),
     ("throttle", |data| {

@@ -1,4 +1,4 @@
-//! One target; its name says which.
+//! A fuzz target; its name selects the parser.
 
 #![no_main]
 

@@ -1,26 +1,24 @@
 //! Pieces of work whose instructions `cargo xtask bench micro` counts with callgrind.
 //!
-//! `instructions` alone lists them; with a name it does that one, so that each has a process of
-//! its own and none changes the memory that another finds. Only [`measured`] is counted.
+//! Without arguments, the program lists them; with a name it does that one. Each runs in its own
+//! process, so none changes the memory layout of another. Only [`measured`] is counted.
 
 mod outputs;
 mod parsers;
 mod samples;
 mod tree;
 
-use std::env;
-use std::hint::black_box;
-use std::path::PathBuf;
+use std::{env, hint::black_box, path::PathBuf};
 
 use anyhow::{Context as _, Result};
 
-/// A piece of work, ready to be done.
+/// A prepared piece of work.
 type Work = Box<dyn FnMut()>;
 
-/// The name of a piece of work, and what makes it ready.
+/// The name of a piece of work, and the function that prepares it.
 type Case = (&'static str, fn() -> Result<Work>);
 
-/// How often it is done before it counts: from then on nothing is learnt and no buffer grows.
+/// Runs before the one that counts; after these, caches are filled and buffers do not grow.
 const WARM_UPS: usize = 3;
 
 fn main() -> Result<()> {
@@ -41,15 +39,15 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What callgrind counts, with all that is called.
+/// Callgrind counts this function with all that it calls.
 #[inline(never)]
 fn measured(work: &mut dyn FnMut()) {
     work();
-    // What follows the call keeps it from becoming a jump, which callgrind would lose sight of.
+    // Prevents a tail call, which callgrind would not attribute to this function.
     black_box(work);
 }
 
-/// The directory of the whole program's tests.
+/// The directory `tests` of the workspace.
 fn tests() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
 }

@@ -1,23 +1,27 @@
-//! What a report of a hundred containers is written as.
+//! The outputs of a report of 100 containers.
 
-use std::fs;
-use std::hint::black_box;
+use std::{fs, hint::black_box};
 
 use anyhow::{Context as _, Result, ensure};
-use tare::model::{Container, Report, Snapshot};
-use tare::output::prometheus::{self, Exposition, Own, Pages, Scrape};
-use tare::output::{json, table};
+use tare::{
+    model::{Container, Report, Snapshot},
+    output::{
+        json,
+        prometheus::{self, Exposition, Own, Pages, Scrape},
+        table,
+    },
+};
 
 use crate::{Case, Work, tests};
 
 const CONTAINERS: usize = 100;
 
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     ("output/prometheus-text", || exposition(Exposition::Text)),
     ("output/prometheus-openmetrics", || exposition(Exposition::OpenMetrics)),
     ("output/json", || {
         writing(|report, out| {
-            // Memory does not refuse.
+            // Writing to memory does not fail.
             let _ = json::write(report, out);
         })
     }),
@@ -31,14 +35,14 @@ fn exposition(exposition: Exposition) -> Result<Work> {
     let own = Own::default();
     let options = prometheus::Options { histograms: true, ..prometheus::Options::default() };
     writing(move |report, out| {
-        // Memory does not refuse.
+        // Writing to memory does not fail.
         let containers = report.containers.iter();
         let scrape = Scrape::new(report, containers, &own, &options, exposition);
         let _ = Pages::new(scrape.into()).write(out);
     })
 }
 
-/// The report, and memory to write to that is large enough after the first time.
+/// The report, and a buffer that is large enough after the first run.
 fn writing(mut write: impl FnMut(&Report, &mut Vec<u8>) + 'static) -> Result<Work> {
     let report = report()?;
     let mut out = Vec::new();
@@ -49,8 +53,8 @@ fn writing(mut write: impl FnMut(&Report, &mut Vec<u8>) + 'static) -> Result<Wor
     }))
 }
 
-/// A saved report of a real host with work of every kind, its containers under one name after the
-/// other until they are enough.
+/// A saved report of a real host with every kind of work; its containers are repeated under new
+/// names until there are enough.
 fn report() -> Result<Report> {
     let path = tests().join("fixtures/snapshot.json");
     let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;

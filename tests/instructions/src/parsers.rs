@@ -1,28 +1,28 @@
-//! Each parser on a real file, or some, of one kernel.
+//! Each parser, on real files of one kernel.
 
-use std::fs;
-use std::hint::black_box;
+use std::{fs, hint::black_box};
 
 use anyhow::{Context as _, Result};
-use tare::cgroup::cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat};
-use tare::cgroup::io::{IoUsage, Unit, parse_io_stat, parse_throttle};
-use tare::cgroup::memory;
-use tare::cgroup::pressure::parse_pressure;
-use tare::cgroup::processes::parse_first_pid;
-use tare::cgroup::state;
-use tare::cgroup::{StatTable, parse_mountinfo};
-use tare::diskstats::parse_diskstats;
+use tare::cgroup::parse_mountinfo;
 use tare::host::HostUsage;
 use tare::host::load::{parse_loadavg, parse_uptime};
 use tare::host::memory::parse_meminfo;
 use tare::host::stat::parse_stat;
 use tare::identity::classify;
+use tare::kernel_totals::diskstats::parse_diskstats;
+use tare::kernel_totals::retransmits::parse_retransmits;
 use tare::network::netdev::parse_net_dev;
-use tare::network::segments::parse_resent;
+use tare_parsers::cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat};
+use tare_parsers::io::{IoUsage, Unit, parse_io_stat, parse_throttle};
+use tare_parsers::memory::parse_memory_events;
+use tare_parsers::pressure::parse_pressure;
+use tare_parsers::procs::parse_first_pid;
+use tare_parsers::stat_table::StatTable;
+use tare_parsers::state::parse_cgroup_events;
 
 use crate::{Case, Work, tests};
 
-/// The paths of cgroups of which runtimes, kubelet and systemd make the most.
+/// The most frequent forms of cgroup paths of runtimes, kubelet and systemd.
 const PATHS: [&str; 4] = [
     "/docker/60891bae9fd3dc0db73688ed83f48be924c2992a4e1b6d74ab4ad46188f5a3ba",
     "/system.slice/docker-60891bae9fd3dc0db73688ed83f48be924c2992a4e1b6d74ab4ad46188f5a3ba.scope",
@@ -32,14 +32,14 @@ const PATHS: [&str; 4] = [
     "/user.slice/user-1000.slice/user@1000.service/app.slice/dbus.socket",
 ];
 
-/// The corpus has it of a cgroup without a limit of its I/O only, where it is empty.
+/// Not from the corpus, whose file is of a cgroup without I/O limits and so empty.
 const THROTTLE: &str = "fixtures/v1-cgroupfs/cgroup/blkio/docker/\
     60891bae9fd3dc0db73688ed83f48be924c2992a4e1b6d74ab4ad46188f5a3ba/\
     blkio.throttle.io_service_bytes";
 
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     ("parse/cgroup.events", || {
-        on("corpus/cgroup_events/linux-6.12.cgroup.events", |text| keep(state::parse_events(text)))
+        on("corpus/cgroup_events/linux-6.12.cgroup.events", |text| keep(parse_cgroup_events(text)))
     }),
     ("parse/cgroup.path", || {
         Ok(Box::new(|| PATHS.iter().for_each(|path| keep(classify(black_box(path))))))
@@ -69,7 +69,7 @@ pub const CASES: &[Case] = &[
         })
     }),
     ("parse/memory.events", || {
-        on("corpus/memory_events/linux-6.12.memory.events", |text| keep(memory::parse_events(text)))
+        on("corpus/memory_events/linux-6.12.memory.events", |text| keep(parse_memory_events(text)))
     }),
     ("parse/memory.stat-v1", || memory_stat("corpus/stat_table/linux-6.18-v1.memory.stat")),
     ("parse/memory.stat-v2", || memory_stat("corpus/stat_table/linux-6.12.memory.stat")),
@@ -79,12 +79,12 @@ pub const CASES: &[Case] = &[
     ("parse/proc.diskstats", || {
         let mut lines = Vec::new();
         on("corpus/diskstats/linux-6.12.proc.diskstats", move |text| {
-            parse_diskstats(text, &mut lines)
+            parse_diskstats(text, &mut lines);
         })
     }),
     ("parse/proc.loadavg", || {
         on("corpus/loadavg/linux-6.12.proc.loadavg", |text| {
-            keep((parse_loadavg(text), parse_uptime(text)))
+            keep((parse_loadavg(text), parse_uptime(text)));
         })
     }),
     ("parse/proc.meminfo", || {
@@ -94,7 +94,7 @@ pub const CASES: &[Case] = &[
     }),
     ("parse/proc.mountinfo", || {
         on("corpus/mountinfo/linux-6.12.proc.self.mountinfo", |text| {
-            keep(parse_mountinfo(text, None))
+            keep(parse_mountinfo(text, None));
         })
     }),
     ("parse/proc.net.dev", || {
@@ -102,7 +102,7 @@ pub const CASES: &[Case] = &[
         on("corpus/net_dev/linux-6.12.proc.net.dev", move |text| parse_net_dev(text, &mut devices))
     }),
     ("parse/proc.net.snmp", || {
-        on("corpus/net_snmp/linux-6.12.proc.net.snmp", |text| keep(parse_resent(text, text)))
+        on("corpus/net_snmp/linux-6.12.proc.net.snmp", |text| keep(parse_retransmits(text, text)))
     }),
     ("parse/proc.stat", || {
         on("corpus/proc_stat/linux-6.12.proc.stat", |text| {
@@ -111,7 +111,7 @@ pub const CASES: &[Case] = &[
     }),
 ];
 
-/// The work is not left out for want of a reader.
+/// Keeps the compiler from dropping unused results.
 fn keep<T>(parsed: T) {
     black_box(parsed);
 }
@@ -127,7 +127,7 @@ fn cpu_stat(file: &str) -> Result<Work> {
     on(file, |text| parse_cpu_stat(text, black_box(&mut CpuUsage::default())))
 }
 
-/// The names are known from the time before, as they are in every sample but the first.
+/// Names are known from an earlier reading, as in every sample but the first.
 fn memory_stat(file: &str) -> Result<Work> {
     let mut table = StatTable::default();
     on(file, move |text| table.parse_into(text))

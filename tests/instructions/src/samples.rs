@@ -1,32 +1,28 @@
-//! Samples of a hundred containers, and reports made of two of them.
+//! Samples of a hundred containers, and reports of two samples.
 
-use std::hint::black_box;
-use std::sync::Arc;
-use std::time::Duration;
+use std::{hint::black_box, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use tare::cgroup::find_hierarchies;
-use tare::devices::Devices;
-use tare::diskstats::Diskstats;
-use tare::host::{HostFacts, HostFiles};
-use tare::identity::{Allowed, Names, Socket, Sockets};
-use tare::kernel::{self, Kernel, Options};
-use tare::model::{self, ReportOptions};
-use tare::network::{InterfaceCounters, NamespaceId, Namespaces};
-use tare::registry::{Follow, Registry};
-use tare::sample::{BlockReconciler, Receipts, Sample, Sampler, SegmentReconciler};
-use tare::sources::Sources;
+use tare::{
+    host::HostFacts,
+    kernel::SocketLevel,
+    model::Sources,
+    network::{InterfaceCounters, NamespaceId},
+    registry::Follow,
+    report::{self, ReportOptions},
+    sample::{Receipts, Sample, Sampler},
+};
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
+use tare_instructions::Roots;
 
-use crate::tree::Tree;
-use crate::{Case, Work};
+use crate::{Case, Work, tree::Tree};
 
 const CONTAINERS: usize = 100;
 
-/// As the kernel side numbers them.
+/// Device numbers as in the kernel: the major number from bit 20 on.
 const DISKS: [u32; 2] = [8 << 20, 8 << 20 | 16];
 
-pub const CASES: &[Case] = &[
+pub(crate) const CASES: &[Case] = &[
     ("look/v1", || look("v1-cgroupfs")),
     ("look/v2", || look("v2-systemd")),
     ("sample/hybrid-idle", || sample("hybrid", |_| ())),
@@ -37,7 +33,7 @@ pub const CASES: &[Case] = &[
     ("model/report", report),
 ];
 
-/// Looking who is there, where nobody came or went.
+/// A look for new and removed cgroups that finds none.
 fn look(fixture: &str) -> Result<Work> {
     let (tree, mut sampler) = sampler(fixture)?;
     Ok(Box::new(move || {
@@ -46,7 +42,7 @@ fn look(fixture: &str) -> Result<Work> {
     }))
 }
 
-/// A sample of those who are known.
+/// A sample of known containers.
 fn sample(fixture: &str, before: fn(&mut Sampler)) -> Result<Work> {
     let (tree, mut sampler) = sampler(fixture)?;
     let found = sampler.take().usages.len();
@@ -57,26 +53,26 @@ fn sample(fixture: &str, before: fn(&mut Sampler)) -> Result<Work> {
     }))
 }
 
-/// Has all files read that are not read each time.
+/// Makes the next sample read the files that are not read every time.
 fn expire(sampler: &mut Sampler) {
-    for files in sampler.registry.tracked_mut().filter_map(|tracked| tracked.files.as_mut()) {
-        files.expire();
+    for readers in sampler.registry.tracked_mut().filter_map(|tracked| tracked.readers.as_mut()) {
+        readers.expire();
     }
 }
 
-/// A report of two samples with all that the kernel side counts.
+/// A report of two samples that have everything the BPF programs count.
 fn report() -> Result<Work> {
     let (tree, mut sampler) = sampler("v2-systemd")?;
     let (mut older, mut newer) = (sampler.take(), sampler.take());
     drop(sampler);
     for sample in [&mut older, &mut newer] {
-        count(Arc::get_mut(sample).context("somebody else has the sample")?);
+        count(Arc::get_mut(sample).context("the sample is shared")?);
     }
     let facts = HostFacts::read(&tree.part("proc"), &tree.part("sys"));
     let receipts = Receipts::new(0, Duration::ZERO);
     Ok(Box::new(move || {
         black_box(
-            model::draft(
+            report::build(
                 ReportOptions::WHOLE,
                 Some(&older),
                 &newer,
@@ -90,9 +86,9 @@ fn report() -> Result<Work> {
     }))
 }
 
-/// Gives everyone sockets, a network device and two disks.
+/// Gives every container sockets, a network device and two disks.
 fn count(sample: &mut Sample) {
-    sample.sockets = Some(kernel::Sockets::Payload);
+    sample.sockets = Some(SocketLevel::Payload);
     (sample.connections, sample.retransmits) = (true, true);
     let devices = vec![("eth0".to_owned(), InterfaceCounters::default())];
     let devices = Arc::new(devices);
@@ -108,25 +104,8 @@ fn count(sample: &mut Sample) {
 
 fn sampler(fixture: &str) -> Result<(Tree, Sampler)> {
     let tree = Tree::new(fixture, CONTAINERS)?;
-    let (cgroup, proc, sys) = (tree.part("cgroup"), tree.part("proc"), tree.part("sys"));
-    let hierarchies = find_hierarchies(&proc, Some(&cgroup))?;
-    let sockets = Sockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
-    let names = Names::new(sockets, Allowed::default());
-    let namespaces = Namespaces::new(&proc);
-    let registry = Registry::new(hierarchies, None, Follow::Containers, namespaces, names);
-    let kernel = Kernel::start(&Options {
-        off: Some("not part of this"),
-        sys_root: sys.clone(),
-        unified: None,
-        socket_ids: None,
-        sockets: None,
-        slots: 1,
-        watched_net: None,
-        watched_block: None,
-    });
-    let host = HostFiles::open(&proc).context("cannot read the host's usage")?;
-    let books = (BlockReconciler::new(Diskstats::open(&proc)?), SegmentReconciler::new(&proc));
-    let receipts = Receipts::new(0, Duration::ZERO);
-    let devices = Devices::new(&sys);
-    Ok((tree, Sampler::new(registry, kernel, host, devices, books, receipts)))
+    let [cgroup, proc, sys] = ["cgroup", "proc", "sys"].map(|name| tree.part(name));
+    let roots = Roots { cgroup: Some(&cgroup), proc: &proc, sys: &sys };
+    let sampler = tare_instructions::sampler(roots, Follow::Containers)?;
+    Ok((tree, sampler))
 }

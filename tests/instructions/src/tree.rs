@@ -1,24 +1,26 @@
-//! Captured hosts with as many containers as are wanted.
+//! Copies of captured hosts with a given number of containers.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use crate::tests;
 
-/// The container that is there many times.
+/// The container that is copied.
 const ID: &str = "60891bae9fd3dc0db73688ed83f48be924c2992a4e1b6d74ab4ad46188f5a3ba";
 
-/// A copy of a fixture, gone when it is dropped.
-pub struct Tree {
+/// A copy of a fixture; removed on drop.
+pub(crate) struct Tree {
     directory: TempDir,
 }
 
 impl Tree {
-    /// The fixture of that name, in which one container is there so many times.
-    pub fn new(fixture: &str, containers: usize) -> Result<Self> {
+    /// Copies a fixture, with `containers` copies of one container.
+    pub(crate) fn new(fixture: &str, containers: usize) -> Result<Self> {
         let directory = tempfile::tempdir().context("cannot make a directory")?;
         let source = tests().join("fixtures").join(fixture);
         copy(&source, directory.path(), containers)
@@ -27,7 +29,7 @@ impl Tree {
     }
 
     /// A part of the host: `cgroup`, `proc` or `sys`.
-    pub fn part(&self, name: &str) -> PathBuf {
+    pub(crate) fn part(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 }
@@ -55,7 +57,7 @@ fn copy(from: &Path, to: &Path, containers: usize) -> Result<()> {
     Ok(())
 }
 
-/// Another directory with the same files.
+/// A directory with hard links to the same files.
 fn link(from: &Path, to: &Path) -> Result<()> {
     fs::create_dir(to)?;
     for entry in fs::read_dir(from)? {

@@ -1,12 +1,14 @@
-//! From the first directory of a container to the message that tells of it.
+//! Times the daemon's event for a new container, from its first `mkdir`.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, channel};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    sync::mpsc::{Receiver, channel},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
@@ -14,10 +16,10 @@ use serde_json::{Value, json};
 
 use crate::http;
 
-/// Between two, so that each finds the daemon asleep.
+/// Pause between two, so that the daemon sleeps.
 const PAUSE: Duration = Duration::from_millis(20);
 
-/// How long a message is waited for.
+/// Limit for an event.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Args, Debug)]
@@ -25,10 +27,10 @@ pub(super) struct Detect {
     /// The daemon's unix socket.
     #[arg(long)]
     socket: PathBuf,
-    /// The directory in each hierarchy in which they are made.
+    /// The directory in each hierarchy to make them in.
     #[arg(long, required = true)]
     below: Vec<PathBuf>,
-    /// How many.
+    /// Number of containers.
     #[arg(long)]
     count: u32,
 }
@@ -45,16 +47,16 @@ impl Detect {
                 fs::create_dir(parent.join(&id)).with_context(|| format!("make {id}"))?;
             }
             thread::sleep(PAUSE);
-            while let Ok((heard, id)) = events.try_recv() {
-                times.extend(made.remove(&id).map(|made| super::nanoseconds(heard - made)));
+            while let Ok((received, id)) = events.try_recv() {
+                times.extend(made.remove(&id).map(|made| super::nanoseconds(received - made)));
             }
             for parent in &self.below {
                 fs::remove_dir(parent.join(&id)).with_context(|| format!("remove {id}"))?;
             }
         }
         while !made.is_empty() {
-            let Ok((heard, id)) = events.recv_timeout(PATIENCE) else { break };
-            times.extend(made.remove(&id).map(|made| super::nanoseconds(heard - made)));
+            let Ok((received, id)) = events.recv_timeout(PATIENCE) else { break };
+            times.extend(made.remove(&id).map(|made| super::nanoseconds(received - made)));
         }
         let mut found = super::quantiles(times);
         found["missed"] = json!(made.len());
@@ -62,7 +64,7 @@ impl Detect {
     }
 }
 
-/// Ids of containers that the daemon says have started, and when it was heard.
+/// Ids of containers in the daemon's events, with their times of arrival.
 fn subscribe(socket: &Path) -> Result<Receiver<(Instant, String)>> {
     let mut stream = http::connect(socket)?;
     stream.set_read_timeout(None)?;
@@ -73,11 +75,11 @@ fn subscribe(socket: &Path) -> Result<Receiver<(Instant, String)>> {
     let (sender, receiver) = channel();
     thread::spawn(move || {
         for line in lines.map_while(Result::ok) {
-            let heard = Instant::now();
+            let received = Instant::now();
             let Some(data) = line.strip_prefix("data:") else { continue };
             let Ok(event) = serde_json::from_str::<Value>(data) else { continue };
             if let Some(id) = id_of(&event)
-                && sender.send((heard, id.to_owned())).is_err()
+                && sender.send((received, id.to_owned())).is_err()
             {
                 break;
             }

@@ -1,15 +1,16 @@
-//! BPF programs that do nothing, beside those that are measured: what it costs to be called.
+//! BPF programs that do nothing, attached to the measured hooks: the cost of the call itself.
 
-use std::ffi::CString;
-use std::fs::File;
-use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
-use std::path::PathBuf;
-use std::thread;
+use std::{
+    ffi::CString,
+    fs::File,
+    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    path::PathBuf,
+    thread,
+};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use nix::errno::Errno;
-use nix::libc;
+use nix::{errno::Errno, libc};
 
 /// Commands and types of `linux/bpf.h`.
 const PROG_LOAD: u32 = 5;
@@ -32,8 +33,8 @@ pub(super) struct Empty {
 }
 
 impl Empty {
-    /// Attaches them, has the kernel take the time of every BPF program, prints which program is
-    /// where, and `ready`, and stays until it is killed; then all of that ends.
+    /// Attaches them, switches on the kernel's run-time statistics of BPF programs, prints the hook
+    /// of each program, then `ready`, and runs until it is killed.
     pub(super) fn run(self) -> Result<()> {
         let mut held = vec![enable_stats()?];
         for (n, name) in self.tracepoint.iter().enumerate() {
@@ -65,7 +66,7 @@ impl Empty {
     }
 }
 
-/// As long as this is open, the kernel takes the time of every program.
+/// While this is open, the kernel measures the run time of every BPF program.
 fn enable_stats() -> Result<OwnedFd> {
     // BPF_STATS_RUN_TIME is 0.
     bpf(ENABLE_STATS, &[0]).context("have the kernel take the time of programs")

@@ -1,17 +1,21 @@
-//! Containers that live for a moment and do a known amount of work.
+//! Short-lived containers that do a known amount of work.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Args;
-use nix::sys::wait::{WaitStatus, waitpid};
-use nix::unistd::{ForkResult, fork};
+use nix::{
+    sys::wait::{WaitStatus, waitpid},
+    unistd::{ForkResult, fork},
+};
 use serde_json::{Value, json};
 
 use super::{populate, work};
@@ -22,16 +26,16 @@ const LIFE: Duration = Duration::from_millis(20);
 
 #[derive(Args, Debug)]
 pub(super) struct Live {
-    /// The directory in each hierarchy in which they live.
+    /// The directory in each hierarchy to make them in.
     #[arg(long, required = true)]
     below: Vec<PathBuf>,
-    /// How many.
+    /// Number of containers.
     #[arg(long)]
     count: u32,
 }
 
 impl Live {
-    /// One after the other. Prints what each sent, and by their ids what CPU time each used.
+    /// Runs them one after the other. Reports the bytes that each sent, and CPU times by id.
     pub(super) fn run(self) -> Result<Value> {
         let prefix = format!("11fe{:08x}", std::process::id());
         let (mut times, mut used) = (Vec::new(), BTreeMap::new());
@@ -58,7 +62,7 @@ impl Live {
 }
 
 fn life(places: &[PathBuf]) -> Result<()> {
-    // SAFETY: this process has one thread, so its copy may do whatever it could do.
+    // SAFETY: this process has one thread, so its child may do what it may do itself.
     match unsafe { fork() }.context("fork")? {
         ForkResult::Parent { child } => {
             let end = waitpid(child, None).context("wait")?;

@@ -1,23 +1,25 @@
-//! Making cgroups, as whoever starts a container must.
+//! Times making cgroups, as for the start of a container.
 
-use std::fs;
-use std::path::PathBuf;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    path::PathBuf,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
 use serde_json::Value;
 
-/// Between two, so that a collector that holds a lock now and then is met now and then.
+/// Pause between two, so that some meet a lock that a collector holds for a moment.
 const PAUSE: Duration = Duration::from_micros(500);
 
 #[derive(Args, Debug)]
 pub(super) struct Mkdir {
-    /// The directory in which they are made.
+    /// The directory to make them in.
     #[arg(long)]
     below: PathBuf,
-    /// How many.
+    /// Number of cgroups.
     #[arg(long)]
     count: u32,
 }

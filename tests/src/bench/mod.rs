@@ -1,7 +1,7 @@
-//! What the comparison measures with: victims whose time is taken, the processes that live in
-//! cgroups, and the floor, the least that reading files can cost.
+//! The measuring programs of the benchmarks: timed work, processes in cgroups, and the floor, the
+//! minimum cost of reading files.
 //!
-//! Each prints one line of JSON, or `ready` and then stays until it is killed.
+//! Each prints one line of JSON, or prints `ready` and runs until it is killed.
 
 mod detect;
 mod empty;
@@ -19,7 +19,7 @@ use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 
-/// One thing to measure with.
+/// A measuring program.
 #[derive(Debug, Parser)]
 #[command(name = "tare-bench", version)]
 pub struct Cli {
@@ -29,27 +29,27 @@ pub struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Probe {
-    /// Have a process in each cgroup; prints `ready` once they are there.
+    /// Run a process in each cgroup; prints `ready` once all run.
     Populate(populate::Populate),
-    /// Read files that stay open, and nothing else; prints `ready` once they are open.
+    /// Keep files open and read them; prints `ready` once they are open.
     Floor(floor::Floor),
-    /// Have empty BPF programs beside others; prints `ready` once they are attached.
+    /// Attach empty BPF programs; prints `ready` once they are attached.
     Empty(empty::Empty),
-    /// Use a little of everything, again and again.
+    /// Use a little of everything repeatedly.
     Work(work::Work),
-    /// Send a byte to and fro over TCP and take the time of each round.
+    /// Time round trips over TCP.
     Ping(ping::Ping),
-    /// Make and remove cgroups and take the time of each.
+    /// Time making and removing cgroups.
     Mkdir(mkdir::Mkdir),
-    /// Make cgroups and take the time until a subscriber of the daemon hears of each.
+    /// Make cgroups and time the daemon's event for each.
     Detect(detect::Detect),
-    /// Let cgroups live for a moment, each with work of a known amount.
+    /// Run short-lived cgroups, each with a known amount of work.
     Live(live::Live),
-    /// Ask the daemon for a page and take the time of each answer.
+    /// Time requests to the daemon.
     Scrape(scrape::Scrape),
 }
 
-/// Measures what the command line asks for.
+/// Runs the program of the command line.
 pub fn run(cli: Cli) -> Result<()> {
     let found = match cli.probe {
         Probe::Populate(probe) => return probe.run(),
@@ -70,7 +70,7 @@ fn say(line: &str) -> Result<()> {
     writeln!(out, "{line}").and_then(|()| out.flush()).context("print what was found")
 }
 
-/// Count, median, 99th percentile and largest of times in nanoseconds; `null` of none.
+/// Count, median, 99th percentile and maximum of times in nanoseconds; `null` without times.
 fn quantiles(mut times: Vec<u64>) -> Value {
     times.sort_unstable();
     let at = |per_thousand: usize| {

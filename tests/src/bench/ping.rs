@@ -1,9 +1,11 @@
 //! Request and response over TCP on the loopback device.
 
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
@@ -16,7 +18,7 @@ const MESSAGE: usize = 64;
 
 #[derive(Args, Debug)]
 pub(super) struct Ping {
-    /// For how long.
+    /// Duration.
     #[arg(long = "for", value_name = "DURATION", value_parser = duration)]
     time: Duration,
 }

@@ -1,17 +1,20 @@
-//! A process in each of many cgroups, as containers have; some do a little each second.
+//! A process in each of many cgroups; some do a little work each second.
 
-use std::fs;
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    os::unix::net::UnixStream,
+    path::{Path, PathBuf},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use nix::sys::prctl::set_pdeathsig;
-use nix::sys::signal::Signal;
-use nix::unistd::{ForkResult, fork};
+use nix::{
+    sys::{prctl::set_pdeathsig, signal::Signal},
+    unistd::{ForkResult, fork},
+};
 
 use super::work;
 
@@ -28,16 +31,16 @@ pub(super) struct Populate {
     /// The directory in each hierarchy that holds the cgroups.
     #[arg(long, required = true)]
     below: Vec<PathBuf>,
-    /// A file with the cgroups' names, one on each line.
+    /// A file with the cgroups' names, one per line.
     #[arg(long)]
     names: PathBuf,
-    /// Every how manieth process is busy; 0 for none.
+    /// Every nth process is busy; 0 for none.
     #[arg(long)]
     busy_every: usize,
 }
 
 impl Populate {
-    /// Makes the processes and stays until it is killed, and they with it.
+    /// Starts the processes and runs until it is killed, which ends them too.
     pub(super) fn run(self) -> Result<()> {
         let names = fs::read_to_string(&self.names).context("read the names")?;
         let names: Vec<&str> = names.lines().collect();
@@ -45,7 +48,7 @@ impl Populate {
         let begin = Instant::now();
         for (n, name) in names.iter().enumerate() {
             let busy = self.busy_every > 0 && n % self.busy_every == 0;
-            // SAFETY: this process has one thread, so its copy may do whatever it could do.
+            // SAFETY: this process has one thread, so its child may do what it may do itself.
             match unsafe { fork() }.context("fork")? {
                 ForkResult::Parent { .. } => {}
                 ForkResult::Child => {
@@ -53,7 +56,7 @@ impl Populate {
                     let places: Vec<_> = self.below.iter().map(|below| below.join(name)).collect();
                     enter(places.iter().map(PathBuf::as_path))?;
                     (&tell).write_all(b".").context("say that it is there")?;
-                    // Whoever fails lets go too: then nobody is left who could still say so.
+                    // A child that fails closes its end as well: the parent then reads end of file.
                     drop(tell);
                     let share = u32::try_from(n * 1000 / names.len())?;
                     be(busy, begin + SECOND * share / 1000)
@@ -73,10 +76,10 @@ impl Populate {
     }
 }
 
-/// Moves this process, which must have one thread, into the cgroups at these places.
+/// Moves this process, which must have one thread, into these cgroups.
 pub(super) fn enter<'a>(places: impl Iterator<Item = &'a Path>) -> Result<()> {
     for place in places {
-        // A thread that moves itself through `tasks` (v1) waits for nobody.
+        // With `tasks` (v1) a thread moves itself without waiting for a grace period.
         let tasks = place.join("tasks");
         let file = if tasks.exists() { tasks } else { place.join("cgroup.procs") };
         fs::write(&file, "0").with_context(|| format!("enter {}", file.display()))?;
@@ -84,7 +87,7 @@ pub(super) fn enter<'a>(places: impl Iterator<Item = &'a Path>) -> Result<()> {
     Ok(())
 }
 
-/// Sleeps; if busy, uses a little each second from then on.
+/// Sleeps; if busy, does a little work each second.
 fn be(busy: bool, mut next: Instant) -> ! {
     let mut held = None;
     loop {

@@ -1,20 +1,24 @@
-//! A little of everything: what a working container does.
+//! A little of everything, like a working container.
 
-use std::hint::black_box;
-use std::io::{Read as _, Write as _};
-use std::net::{Ipv4Addr, TcpListener, TcpStream};
-use std::num::NonZeroUsize;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
-use std::path::PathBuf;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    hint::black_box,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    num::NonZeroUsize,
+    os::unix::fs::{FileExt as _, OpenOptionsExt as _},
+    path::PathBuf,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use nix::libc;
-use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
+use nix::{
+    libc,
+    sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap},
+};
 
-/// A round of work is due so often.
+/// Interval of the work.
 const ROUND: Duration = Duration::from_millis(100);
 const BURN: Duration = Duration::from_millis(1);
 const MEMORY: usize = 1 << 20;
@@ -23,7 +27,7 @@ const BLOCK: usize = 4 << 10;
 
 #[derive(Args, Debug)]
 pub(super) struct Work {
-    /// A file to write to, past the page cache.
+    /// A file for direct writes.
     #[arg(long)]
     file: PathBuf,
 }
@@ -38,7 +42,7 @@ impl Work {
             .custom_flags(libc::O_DIRECT)
             .open(&self.file)
             .with_context(|| format!("open {}", self.file.display()))?;
-        // Direct writes want memory that begins with a page.
+        // Direct writes need page-aligned memory.
         let mut block = Pages::touch(BLOCK)?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("listen")?;
         let mut ours = TcpStream::connect(listener.local_addr()?).context("connect")?;
@@ -59,7 +63,7 @@ impl Work {
     }
 }
 
-/// Burns CPU time for so long.
+/// Burns CPU for this time.
 pub(super) fn burn(time: Duration) {
     let end = Instant::now() + time;
     let mut x = 1_u64;
@@ -70,14 +74,14 @@ pub(super) fn burn(time: Duration) {
     }
 }
 
-/// Memory straight from the kernel, which gets it back on drop; an allocator would keep it.
+/// Memory mapped from the kernel and unmapped on drop; an allocator would keep it.
 pub(super) struct Pages {
     start: std::ptr::NonNull<libc::c_void>,
     bytes: usize,
 }
 
 impl Pages {
-    /// Takes so many bytes and writes to all of them.
+    /// Maps `bytes` and writes to all of them.
     pub(super) fn touch(bytes: usize) -> Result<Self> {
         let length = NonZeroUsize::new(bytes).context("no bytes")?;
         let rights = ProtFlags::PROT_READ | ProtFlags::PROT_WRITE;
@@ -96,7 +100,7 @@ impl Pages {
 
 impl Drop for Pages {
     fn drop(&mut self) {
-        // SAFETY: it was mapped with this length, and nobody borrows from it any more.
+        // SAFETY: it was mapped with this length, and no borrow of it is left.
         let _ = unsafe { munmap(self.start, self.bytes) };
     }
 }

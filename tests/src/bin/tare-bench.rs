@@ -1,4 +1,4 @@
-//! What `cargo xtask bench` measures with: see `tare_tests::bench`.
+//! The measuring programs of `cargo xtask bench`: see `tare_tests::bench`.
 
 use std::process::ExitCode;
 

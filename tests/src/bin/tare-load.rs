@@ -1,4 +1,4 @@
-//! Puts a known load on the machine: the counterpart of everything that the live tests measure.
+//! Puts a known load on the machine, which the live tests measure.
 
 use std::process::ExitCode;
 

@@ -1,4 +1,4 @@
-//! What CRI needs to be told to run a pod, with the field numbers of
+//! The CRI messages needed to run a pod, with the field numbers of
 //! `k8s.io/cri-api/pkg/apis/runtime/v1/api.proto`.
 
 #![allow(missing_docs)]
@@ -8,11 +8,11 @@ use std::collections::HashMap;
 use prost::Message;
 
 #[derive(Clone, PartialEq, Message)]
-pub struct Empty {}
+pub(crate) struct Empty {}
 
-/// Any question that holds nothing but an id.
+/// Any request that contains only an id.
 #[derive(Clone, PartialEq, Message)]
-pub struct OneId {
+pub(crate) struct OneId {
     #[prost(string, tag = "1")]
     pub id: String,
 }
@@ -28,7 +28,7 @@ pub struct PodSandboxMetadata {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct PodSandboxConfig {
+pub(crate) struct PodSandboxConfig {
     #[prost(message, optional, tag = "1")]
     pub metadata: Option<PodSandboxMetadata>,
     #[prost(message, optional, tag = "8")]
@@ -36,7 +36,7 @@ pub struct PodSandboxConfig {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct LinuxPodSandboxConfig {
+pub(crate) struct LinuxPodSandboxConfig {
     #[prost(string, tag = "1")]
     pub cgroup_parent: String,
     #[prost(message, optional, tag = "2")]
@@ -44,25 +44,25 @@ pub struct LinuxPodSandboxConfig {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct LinuxSandboxSecurityContext {
+pub(crate) struct LinuxSandboxSecurityContext {
     #[prost(message, optional, tag = "1")]
     pub namespace_options: Option<NamespaceOption>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct NamespaceOption {
+pub(crate) struct NamespaceOption {
     #[prost(int32, tag = "1")]
     pub network: i32,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct RunPodSandboxRequest {
+pub(crate) struct RunPodSandboxRequest {
     #[prost(message, optional, tag = "1")]
     pub config: Option<PodSandboxConfig>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct RunPodSandboxResponse {
+pub(crate) struct RunPodSandboxResponse {
     #[prost(string, tag = "1")]
     pub pod_sandbox_id: String,
 }
@@ -76,13 +76,13 @@ pub struct ContainerMetadata {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct ImageSpec {
+pub(crate) struct ImageSpec {
     #[prost(string, tag = "1")]
     pub image: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct ContainerConfig {
+pub(crate) struct ContainerConfig {
     #[prost(message, optional, tag = "1")]
     pub metadata: Option<ContainerMetadata>,
     #[prost(message, optional, tag = "2")]
@@ -100,7 +100,7 @@ pub struct ContainerConfig {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct KeyValue {
+pub(crate) struct KeyValue {
     #[prost(string, tag = "1")]
     pub key: String,
     #[prost(string, tag = "2")]
@@ -108,19 +108,19 @@ pub struct KeyValue {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct LinuxContainerConfig {
+pub(crate) struct LinuxContainerConfig {
     #[prost(message, optional, tag = "1")]
     pub resources: Option<LinuxContainerResources>,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct LinuxContainerResources {
+pub(crate) struct LinuxContainerResources {
     #[prost(int64, tag = "4")]
     pub memory_limit_in_bytes: i64,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct CreateContainerRequest {
+pub(crate) struct CreateContainerRequest {
     #[prost(string, tag = "1")]
     pub pod_sandbox_id: String,
     #[prost(message, optional, tag = "2")]
@@ -130,13 +130,13 @@ pub struct CreateContainerRequest {
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct CreateContainerResponse {
+pub(crate) struct CreateContainerResponse {
     #[prost(string, tag = "1")]
     pub container_id: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
-pub struct StopContainerRequest {
+pub(crate) struct StopContainerRequest {
     #[prost(string, tag = "1")]
     pub container_id: String,
     #[prost(int64, tag = "2")]

@@ -1,9 +1,11 @@
-//! A short life: a little of everything, all of it known.
+//! A short-lived load: a little of everything, in known amounts.
 
-use std::fs;
-use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
@@ -11,7 +13,7 @@ use serde_json::{Value, json};
 
 use super::{compute, disk, flow, units};
 
-/// Where a container sees the CPU time of its own cgroup, in nanoseconds or microseconds.
+/// The file with the CPU time of a container's own cgroup, in nanoseconds or microseconds.
 const OWN_CPU: [(&str, u64); 3] = [
     ("/sys/fs/cgroup/cpuacct/cpuacct.usage", 1),
     ("/sys/fs/cgroup/cpu,cpuacct/cpuacct.usage", 1),
@@ -20,19 +22,19 @@ const OWN_CPU: [(&str, u64); 3] = [
 
 #[derive(Args, Debug)]
 pub(super) struct Burst {
-    /// How many bytes are written past the page cache.
+    /// Bytes written with direct I/O.
     #[arg(long, value_parser = units::size)]
     write_bytes: u64,
-    /// Over which file, which must be there.
+    /// An existing file to overwrite.
     #[arg(long)]
     path: PathBuf,
-    /// How many bytes go over TCP to oneself.
+    /// Bytes sent over TCP to itself.
     #[arg(long, value_parser = units::size)]
     tcp_bytes: u64,
-    /// By which address of one's own.
+    /// Local address for that.
     #[arg(long, value_name = "IP:PORT", default_value = "127.0.0.1:7000")]
     addr: SocketAddr,
-    /// For how long CPU time is burnt.
+    /// CPU time to burn.
     #[arg(long = "for", value_name = "DURATION", value_parser = units::duration)]
     time: Duration,
 }

@@ -1,13 +1,17 @@
 //! CPU time and memory.
 
-use std::hint::black_box;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::{
+    hint::black_box,
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, anyhow};
 use clap::Args;
-use nix::sys::resource::{UsageWho, getrusage};
-use nix::sys::time::TimeVal;
+use nix::sys::{
+    resource::{UsageWho, getrusage},
+    time::TimeVal,
+};
 use serde_json::{Value, json};
 
 use super::units;

@@ -1,15 +1,19 @@
-//! Connections that are made, refused or given up, without a byte over them.
+//! Connections that are made, refused or aborted, without data.
 
-use std::net::{SocketAddr, TcpStream};
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    net::{SocketAddr, TcpStream},
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
-use nix::errno::Errno;
-use nix::libc;
-use nix::sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage};
+use nix::{
+    errno::Errno,
+    libc,
+    sys::socket::{self, AddressFamily, SockFlag, SockType, SockaddrStorage},
+};
 use serde_json::{Value, json};
 
 use super::units;
@@ -22,10 +26,10 @@ pub(super) struct Connect {
     /// How many connections, one after the other.
     #[arg(long, default_value_t = 1)]
     count: u32,
-    /// Nobody listens there: every attempt must be refused.
+    /// Expect every attempt to be refused.
     #[arg(long)]
     refused: bool,
-    /// Nobody answers there: close each attempt after so long.
+    /// Expect no answer, and close each attempt after this time.
     #[arg(long, value_parser = units::duration, conflicts_with = "refused")]
     give_up_after: Option<Duration>,
 }
@@ -48,7 +52,7 @@ impl Connect {
     }
 }
 
-/// Asks for a connection that nobody grants; how often the kernel asked again.
+/// Starts a connection that gets no answer; the number of retransmitted SYNs.
 fn give_up(addr: SocketAddr, patience: Duration) -> Result<u32> {
     let family = if addr.is_ipv4() { AddressFamily::Inet } else { AddressFamily::Inet6 };
     let flags = SockFlag::SOCK_NONBLOCK | SockFlag::SOCK_CLOEXEC;
@@ -63,7 +67,7 @@ fn give_up(addr: SocketAddr, patience: Duration) -> Result<u32> {
     total_retransmits(&socket)
 }
 
-/// Segments that a TCP socket sent again.
+/// Segments that a TCP socket retransmitted.
 pub(super) fn total_retransmits(socket: impl AsFd) -> Result<u32> {
     // SAFETY: plain integers, for which zero is a value.
     let mut info: libc::tcp_info = unsafe { std::mem::zeroed() };

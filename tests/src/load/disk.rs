@@ -1,9 +1,11 @@
 //! Block I/O.
 
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::PathBuf;
+use std::{
+    fs::{File, OpenOptions},
+    io::{Read as _, Write as _},
+    os::unix::fs::OpenOptionsExt as _,
+    path::PathBuf,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
@@ -17,7 +19,7 @@ const ALIGNMENT: usize = 4096;
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum WriteMode {
-    /// `O_DIRECT`: each call is on the device when it returns.
+    /// `O_DIRECT`: data are on the device when a call returns.
     Direct,
     /// Through the page cache; the kernel writes back later.
     Buffered,
@@ -41,7 +43,7 @@ pub(super) struct Write {
     /// The file, made or emptied first.
     #[arg(long)]
     path: PathBuf,
-    /// Overwrite the file, which must be there, instead.
+    /// Overwrite an existing file instead.
     #[arg(long)]
     in_place: bool,
     /// Bytes of each call.
@@ -55,8 +57,8 @@ pub(super) struct Write {
 }
 
 impl Write {
-    /// Past the page cache, in one call, over what is there. While it allocates, a file system may
-    /// fall back to the page cache, and that writes back in another name.
+    /// Overwrites existing data with one direct call. Where it allocates, a file system may fall
+    /// back to the page cache, whose writeback may be charged to another cgroup.
     pub(super) fn direct_in_place(path: PathBuf, bytes: u64) -> Self {
         let block = clamp(bytes, 1 << 20);
         Self { bytes, path, in_place: true, block, mode: WriteMode::Direct, fsync: false }

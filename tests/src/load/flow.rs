@@ -1,19 +1,23 @@
-//! What sending and receiving share, and both of them in one process.
+//! Common parts of sending and receiving, and loads that do both in one process.
 
-use std::net::{SocketAddr, TcpListener};
-use std::os::unix::net::UnixStream;
-use std::thread;
-use std::time::Duration;
+use std::{
+    net::{SocketAddr, TcpListener},
+    os::unix::net::UnixStream,
+    thread,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::receive::{bind_udp, receive_datagrams, receive_stream, wait_for_end};
-use super::send::{How, connect, send_datagrams, send_stream};
-use super::units;
+use super::{
+    receive::{bind_udp, receive_datagrams, receive_stream, wait_for_end},
+    send::{How, connect, send_datagrams, send_stream},
+    units,
+};
 
-/// How long a datagram to oneself may take.
+/// Limit for a datagram to itself.
 const UDP_IDLE: Duration = Duration::from_secs(5);
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -54,16 +58,16 @@ struct Over {
     /// Over a pair of unix sockets.
     #[arg(long)]
     unix: bool,
-    /// Over TCP to this address of one's own.
+    /// Over TCP to this local address.
     #[arg(long, value_name = "IP:PORT")]
     tcp: Option<SocketAddr>,
-    /// Over UDP to this address of one's own.
+    /// Over UDP to this local address.
     #[arg(long, value_name = "IP:PORT")]
     udp: Option<SocketAddr>,
 }
 
 impl Pair {
-    /// Over TCP to this address of one's own.
+    /// Over TCP to this local address.
     pub(super) fn over_tcp(addr: SocketAddr, bytes: u64) -> Self {
         Self { over: Over { unix: false, tcp: Some(addr), udp: None }, bytes, chunk: 1000 }
     }

@@ -1,12 +1,10 @@
-//! Raw frames out of a device, of a protocol that nobody takes.
+//! Raw frames of an unknown protocol, sent from a device.
 
 use std::os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd};
 
 use anyhow::{Context as _, Result};
 use clap::Args;
-use nix::errno::Errno;
-use nix::libc;
-use nix::net::if_::if_nametoindex;
+use nix::{errno::Errno, libc, net::if_::if_nametoindex};
 use serde_json::{Value, json};
 
 /// The first of the two Ethernet types for local experiments (IEEE 802).
@@ -16,7 +14,7 @@ const LENGTH: usize = 60;
 
 #[derive(Args, Debug)]
 pub(super) struct Frame {
-    /// Out of which device.
+    /// The device.
     #[arg(long)]
     device: String,
     /// How many.

@@ -1,7 +1,7 @@
-//! The known loads: each does an exact amount of one thing and says how much it did.
+//! The known loads: each does an exact amount of work and prints how much it did.
 //!
-//! Built as one static binary that is all a test container holds, so nothing here may need a
-//! resolver, a shell or a shared library.
+//! The load is one static binary and the only file of a test container, so it needs no resolver,
+//! shell or shared library.
 
 mod burst;
 mod compute;
@@ -16,10 +16,12 @@ mod unheard;
 mod units;
 mod uring;
 
-use std::io::Write as _;
-use std::path::{Path, PathBuf};
-use std::thread::sleep;
-use std::time::Duration;
+use std::{
+    io::Write as _,
+    path::{Path, PathBuf},
+    thread::sleep,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use clap::{Args, Parser, Subcommand};
@@ -27,10 +29,10 @@ use serde_json::Value;
 
 pub(crate) use units::duration;
 
-/// How often a file that is waited for is looked for.
+/// Interval at which a file is looked for.
 const POLL: Duration = Duration::from_millis(5);
 
-/// Puts an exact load on the machine and prints one line of JSON that says what was done.
+/// Puts an exact load on the machine and prints one line of JSON with what was done.
 #[derive(Debug, Parser)]
 #[command(name = "tare-load", version)]
 pub struct Cli {
@@ -63,9 +65,9 @@ enum Load {
     Send(send::Send),
     /// Make TCP connections and end them.
     Connect(connect::Connect),
-    /// Send raw frames of a protocol that nobody takes.
+    /// Send raw frames of an unknown protocol.
     Frame(frame::Frame),
-    /// Send a datagram that nobody takes, and read the error queue.
+    /// Send a datagram to a closed port, and read the error queue.
     Unheard(unheard::Unheard),
     /// Send and receive within this one process.
     Pair(flow::Pair),
@@ -75,7 +77,7 @@ enum Load {
     Allocate(compute::Allocate),
     /// Write, send and compute a little, and end.
     Burst(burst::Burst),
-    /// Have many threads that do nothing; prints `ready` once all are there.
+    /// Have many threads that do nothing; prints `ready` once all are running.
     Threads(compute::Threads),
     /// Do nothing for a while.
     Sleep(compute::Sleep),
@@ -128,7 +130,7 @@ fn wait_for(file: &Path) {
     }
 }
 
-/// Tells whoever watches the output that the load has come to its steady state.
+/// Prints that the load has reached its steady state.
 fn say_ready() -> Result<()> {
     say("ready").context("print that the load is ready")
 }

@@ -1,20 +1,24 @@
 //! Receiving over TCP and UDP.
 
-use std::io::{IoSliceMut, Read};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
-use std::os::fd::{AsFd as _, AsRawFd as _};
-use std::time::Duration;
+use std::{
+    io::{IoSliceMut, Read},
+    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    os::fd::{AsFd as _, AsRawFd as _},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
 use nix::sys::socket::{MsgFlags, MultiHeaders, recv, recvmmsg, setsockopt, sockopt};
 use serde_json::{Value, json};
 
-use super::flow::{Count, Proto};
-use super::units;
-use super::uring::Ring;
+use super::{
+    flow::{Count, Proto},
+    units,
+    uring::Ring,
+};
 
-/// Receive buffer asked for, so that a burst of datagrams finds room; the kernel may grant less.
+/// Requested receive buffer, for a burst of datagrams; the kernel may grant less.
 const UDP_BUFFER: usize = 4 << 20;
 
 #[derive(Args, Debug)]
@@ -24,10 +28,10 @@ pub(super) struct Listen {
     /// Where to listen.
     #[arg(long, value_name = "IP:PORT")]
     addr: SocketAddr,
-    /// TCP: how many connections are received to their end, one after the other.
+    /// TCP: number of connections, received to their end, one after the other.
     #[arg(long, default_value_t = 1)]
     connections: u32,
-    /// How many bytes must come: UDP ends there, TCP fails if its end brings another sum.
+    /// Expected bytes: UDP ends there, TCP fails if the sum differs.
     #[arg(long, value_parser = units::size)]
     bytes: Option<u64>,
     /// Bytes of each call; a longer datagram is cut to it.
@@ -42,7 +46,7 @@ pub(super) struct Listen {
     /// By which system call.
     #[arg(long, value_enum, default_value_t = By::Read)]
     how: By,
-    /// UDP: ask for the length of the whole datagram (`MSG_TRUNC`), and count that.
+    /// UDP: count the length of the whole datagram (`MSG_TRUNC`).
     #[arg(long)]
     whole_length: bool,
     /// UDP: fail when no datagram comes for so long.
@@ -197,7 +201,7 @@ pub(super) fn receive_stream(mut stream: impl Read, chunk: usize) -> Result<Coun
     }
 }
 
-/// Waits until the other side has ended the stream too, which tells that it has everything.
+/// Waits until the peer ends the stream too: then it has received everything.
 pub(super) fn wait_for_end(stream: &TcpStream) -> Result<()> {
     stream.shutdown(std::net::Shutdown::Write).context("shutdown")?;
     let answer = receive_stream(stream, 1)?;

@@ -1,27 +1,35 @@
 //! Sending over TCP and UDP, by every system call that can.
 
-use std::io::IoSlice;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
-use std::os::fd::{AsFd, AsRawFd as _, OwnedFd};
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    io::IoSlice,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, UdpSocket},
+    os::fd::{AsFd, AsRawFd as _, OwnedFd},
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::{Args, ValueEnum};
-use nix::fcntl::{SpliceFFlags, splice};
-use nix::sys::memfd::{MFdFlags, memfd_create};
-use nix::sys::sendfile::sendfile;
-use nix::sys::socket::{MsgFlags, MultiHeaders, send, sendmmsg};
-use nix::sys::uio::writev;
-use nix::unistd::{ftruncate, pipe, write};
+use nix::{
+    fcntl::{SpliceFFlags, splice},
+    sys::{
+        memfd::{MFdFlags, memfd_create},
+        sendfile::sendfile,
+        socket::{MsgFlags, MultiHeaders, send, sendmmsg},
+        uio::writev,
+    },
+    unistd::{ftruncate, pipe, write},
+};
 use serde_json::{Value, json};
 
-use super::connect::total_retransmits;
-use super::disk::clamp;
-use super::flow::{Count, Proto};
-use super::receive::wait_for_end;
-use super::units;
-use super::uring::Ring;
+use super::{
+    connect::total_retransmits,
+    disk::clamp,
+    flow::{Count, Proto},
+    receive::wait_for_end,
+    units,
+    uring::Ring,
+};
 
 /// Bytes of a call over TCP unless asked otherwise.
 const STREAM_CHUNK: usize = 64 << 10;
@@ -29,7 +37,7 @@ const STREAM_CHUNK: usize = 64 << 10;
 const DATAGRAM: usize = 1000;
 /// How long to wait between two attempts to connect.
 const RETRY: Duration = Duration::from_millis(20);
-/// UDP knows no back pressure, so the sender rests after this many bytes …
+/// UDP has no back pressure, so the sender pauses after this many bytes …
 const BURST: u64 = 32 << 10;
 /// … for so long.
 const REST: Duration = Duration::from_millis(5);
@@ -64,7 +72,7 @@ pub(super) struct Send {
     /// Bytes of each call, for UDP of each datagram.
     #[arg(long, value_parser = units::buffer_size)]
     chunk: Option<usize>,
-    /// TCP: try again for so long while nobody listens.
+    /// TCP: retry refused connections for this time.
     #[arg(long, default_value = "0s", value_parser = units::duration)]
     retry_for: Duration,
     /// UDP: so many datagrams without a byte before the others.
@@ -98,7 +106,7 @@ impl Send {
     }
 }
 
-/// Connects, if need be once somebody listens.
+/// Connects; retries while the connection is refused.
 pub(super) fn connect(addr: SocketAddr, retry_for: Duration) -> Result<TcpStream> {
     let end = Instant::now() + retry_for;
     loop {

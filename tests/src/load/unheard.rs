@@ -1,17 +1,21 @@
-//! A datagram that nobody takes, and what the error queue gives back of it.
+//! A datagram to a closed port, and its copy in the error queue.
 
-use std::io::IoSliceMut;
-use std::net::{Ipv4Addr, UdpSocket};
-use std::os::fd::AsRawFd as _;
-use std::time::{Duration, Instant};
+use std::{
+    io::IoSliceMut,
+    net::{Ipv4Addr, UdpSocket},
+    os::fd::AsRawFd as _,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use nix::errno::Errno;
-use nix::sys::socket::{MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt::Ipv4RecvErr};
+use nix::{
+    errno::Errno,
+    sys::socket::{MsgFlags, SockaddrIn, recvmsg, setsockopt, sockopt::Ipv4RecvErr},
+};
 use serde_json::{Value, json};
 
-/// How long the answer that nobody listens may take on the loopback.
+/// Limit for the ICMP error on the loopback device.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 #[derive(Args, Debug)]

@@ -1,4 +1,4 @@
-//! Sizes and durations as people write them.
+//! Sizes and durations with units.
 
 use std::time::Duration;
 

@@ -1,15 +1,17 @@
 //! Sending and receiving through io_uring, one request at a time.
 
-use std::io;
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd},
+};
 
 use anyhow::{Context as _, Result};
 use io_uring::{IoUring, opcode, squeue, types::Fd};
 
-/// Requests that the ring has room for; one is ever under way.
+/// Size of the ring; one request at a time is in flight.
 const ENTRIES: u32 = 2;
 
-/// A ring of one's own.
+/// A ring.
 pub(super) struct Ring(Box<IoUring>);
 
 impl Ring {

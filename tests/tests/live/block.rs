@@ -1,19 +1,21 @@
-//! Block I/O, exactly: what each kind of request is counted as, on which device, once.
+//! Exact block I/O: each kind of request is counted once, under the right kind and device.
 
 use std::fs;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tare_tests::block::{
-    LoopDevice, Place, Zram, disk_of, ensure_devices_add_up, ensure_histograms_are_whole, host,
-    lost, numbers_of,
+use tare_tests::{
+    block::{
+        LoopDevice, Place, Zram, disk_of, ensure_devices_add_up, ensure_histograms_are_whole, host,
+        lost, numbers_of,
+    },
+    lab::Lab,
+    report::Row,
+    tare::Tare,
 };
-use tare_tests::lab::Lab;
-use tare_tests::report::Row;
-use tare_tests::tare::Tare;
 
 const MIB: u64 = 1 << 20;
 
-/// The row of a place after a load in it; a first row is waited for, so that nothing is missed.
+/// The row of a cgroup after a load in it. Waits for a first row, so that all is counted.
 fn after(tare: &Tare, place: &Place, load: impl FnOnce() -> Result<()>) -> Result<Row> {
     let mut stream = tare.stream("200ms")?;
     stream.fresh_with(&[place.id()])?.require("block")?;
@@ -31,7 +33,7 @@ fn direct_io_is_counted_to_the_byte_and_the_request() -> Result<()> {
     let place = Place::new()?;
     let file = lab.scratch.path().join("file");
     let path = file.display();
-    // The file is there before: what is counted are its data, and no blocks that describe it.
+    // The file exists: only its data are counted, no metadata blocks.
     fs::write(&file, vec![1; 8 << 20])?;
     fs::File::open(&file)?.sync_all()?;
     let mut stream = lab.tare.stream("200ms")?;
@@ -43,7 +45,7 @@ fn direct_io_is_counted_to_the_byte_and_the_request() -> Result<()> {
     let lost = lost(&before, &report)?;
     let disk = disk_of(&file)?;
     let (bytes, ops) = (device(&row, &disk, "read_bytes")?, device(&row, &disk, "read_ops")?);
-    // The program itself may have to be read.
+    // The program itself may be read from the disk.
     ensure!(bytes < 9 * MIB && bytes + lost.bytes >= 8 * MIB, "{bytes} bytes, {lost:?}: {row:?}");
     ensure!(ops + lost.requests >= 128, "{ops} reads of 64 KiB, {lost:?}: {row:?}");
     ensure!(row.u64("/block/sectors")? == (bytes + row.u64("/block/write_bytes")?) >> 9, "{row:?}");
@@ -81,8 +83,8 @@ fn writes_that_the_kernel_flushes_by_itself_are_counted_once() -> Result<()> {
     let place = Place::new()?;
     let disk = LoopDevice::new(&lab.scratch, 8 << 20, false)?;
     let numbers = disk.numbers()?;
-    // A loop device has a cache and no FUA: each write and its flush are one sequence of the
-    // kernel's, whose parts complete one by one. The call itself ends with a flush of its own.
+    // A loop device has a cache and no FUA: the kernel turns each write into a sequence of write
+    // and flush, which complete separately. The call itself ends with another flush.
     let node = disk.node().display();
     let args = format!("if=/dev/zero of={node} bs=16k count=16 oflag=direct,dsync");
     let row = after(&lab.tare, &place, || {
@@ -139,7 +141,7 @@ fn a_failed_read_is_an_error_and_no_read() -> Result<()> {
     let lab = Lab::open()?;
     let place = Place::new()?;
     let disk = LoopDevice::new(&lab.scratch, 8 << 20, false)?;
-    // The device keeps its size, its data are gone.
+    // The device keeps its size, but its file has no data.
     fs::OpenOptions::new().write(true).open(disk.file())?.set_len(0)?;
     let args = format!("read --bytes 64KiB --path {} --mode direct", disk.node().display());
     let row = after(&lab.tare, &place, || {
@@ -154,12 +156,12 @@ fn a_failed_read_is_an_error_and_no_read() -> Result<()> {
 }
 
 #[test]
-fn neighbours_are_merged_and_seen() -> Result<()> {
+fn adjacent_writes_are_counted_as_merged() -> Result<()> {
     let lab = Lab::open()?;
     let place = Place::new()?;
     let disk = LoopDevice::new(&lab.scratch, 64 << 20, false)?;
     let node = disk.node().display();
-    // Whole pages written through the cache and synced by the writer are put together.
+    // Pages written through the cache and synced by the writer are merged.
     let row = after(&lab.tare, &place, || {
         let load = "write --bytes 32MiB --block 4KiB --mode buffered --fsync";
         place.load(&format!("{load} --path {node}"))
@@ -209,7 +211,7 @@ fn a_request_that_the_driver_holds_is_in_flight() -> Result<()> {
     held
 }
 
-/// A loop device on a file of a frozen filesystem cannot write: its request stays with the driver.
+/// A loop device on a file of a frozen filesystem cannot write: its request stays in flight.
 fn hold_a_read(lab: &Lab, place: &Place, inner: &std::path::Path, mounted: &str) -> Result<()> {
     fs::write(inner, vec![0; 1 << 20])?;
     let mut losetup = std::process::Command::new("losetup");
@@ -244,7 +246,7 @@ fn hold_a_read(lab: &Lab, place: &Place, inner: &std::path::Path, mounted: &str)
 }
 
 #[test]
-fn on_v1_buffered_writes_are_said_to_be_the_roots() -> Result<()> {
+fn on_v1_buffered_writes_are_reported_as_charged_to_the_root() -> Result<()> {
     let lab = Lab::open()?;
     let place = Place::new()?;
     let path = lab.scratch.path().join("file");
@@ -265,7 +267,7 @@ fn on_v1_buffered_writes_are_said_to_be_the_roots() -> Result<()> {
 }
 
 #[test]
-fn without_a_free_slot_numbers_are_unknown_and_the_others_right() -> Result<()> {
+fn without_a_free_slot_numbers_are_unknown_and_others_stay_right() -> Result<()> {
     let lab = Lab::open()?;
     let file = lab.scratch.path().join("file");
     let path = file.display();
@@ -294,7 +296,7 @@ fn without_a_free_slot_numbers_are_unknown_and_the_others_right() -> Result<()> 
     let overflow = reason.split_once('(').and_then(|(_, rest)| rest.split(' ').next());
     let overflow: u64 = overflow.context("how much")?.parse().context("bytes in the overflow")?;
     ensure!(overflow >= MIB && overflow.is_multiple_of(512), "{reason}");
-    // With more slots than cgroups nothing of this is left.
+    // With more slots than cgroups all numbers are known again.
     lab.tare.report()?.require("block").context("a new run starts anew")
 }
 
@@ -321,16 +323,16 @@ fn sockets_without_a_free_slot_are_unknown() -> Result<()> {
     Ok(())
 }
 
-/// Programs look first where a key's low bits point to: with 64 slots the lowest 7, which these
-/// have in common. Nobody may get what is another's, nor what was another's before.
+/// Programs look a key up by its low bits first: with 64 slots the lowest 7, which are equal for
+/// these cgroups. None may get counts of another one, or of a former one.
 #[test]
-fn cgroups_whose_ids_share_their_low_bits_are_told_apart() -> Result<()> {
+fn cgroups_whose_ids_share_their_low_bits_are_counted_separately() -> Result<()> {
     const HINTS: u64 = 128;
     let lab = Lab::open()?;
     let first = Place::new()?;
     let low_bits = first.unified_id()? % HINTS;
     let another = || {
-        // The kernel counts ids up; others make cgroups as well.
+        // Ids are consecutive, but other processes make cgroups as well.
         for _ in 0..100 * HINTS {
             let place = Place::new()?;
             if place.unified_id()? % HINTS == low_bits {

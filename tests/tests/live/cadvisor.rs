@@ -1,22 +1,20 @@
-//! The same numbers as cAdvisor, under the same names.
+//! The same numbers and names as cAdvisor.
 
-use std::collections::BTreeMap;
-use std::env;
-use std::ffi::OsString;
-use std::process::Command;
-use std::time::Duration;
+use std::{collections::BTreeMap, env, ffi::OsString, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use tare_tests::docker::{Container, Run};
-use tare_tests::lab::Lab;
-use tare_tests::process::{self, Process};
-use tare_tests::tare_daemon::TareDaemon;
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    docker::{Container, Run},
+    lab::Lab,
+    process::{self, Process},
+    tare_daemon::TareDaemon,
+    wait::{self, PATIENCE},
+};
 
 use crate::daemon::free_address;
 
-/// What cAdvisor has and Tare does not, because nothing true could be said: it needs the files of
-/// containers, a cgroup's own load, or numbers that are 0 for every container.
+/// Metrics of cAdvisor that Tare does not have, because they need the files of containers or a
+/// cgroup's own load, or are 0 for every container.
 const NOT_TOLD: [&str; 9] = [
     "container_cpu_load_average_10s",
     "container_fs_inodes_free",
@@ -29,14 +27,14 @@ const NOT_TOLD: [&str; 9] = [
     "container_tasks_state",
 ];
 
-/// Labels that tell rows of one container apart. CPU time is by CPU only if Tare is asked for it.
+/// Labels that distinguish rows of one container. CPU time is per CPU only by option.
 const PARTS: [&str; 3] = ["interface", "failure_type", "scope"];
 
 /// Values of one container by metric and part; those of several CPUs are added.
 type Rows = BTreeMap<(String, String), f64>;
 
 #[test]
-fn cadvisor_says_the_same_of_cpu_memory_and_network() -> Result<()> {
+fn cadvisor_has_the_same_cpu_memory_and_network() -> Result<()> {
     let lab = Lab::open()?;
     let cadvisor = Cadvisor::start(&lab)?;
     let listener = lab.start(Run::load("listen --proto tcp --addr 0.0.0.0:7000").linger())?;
@@ -118,9 +116,9 @@ impl Cadvisor {
         Ok(Self { address, _process: process })
     }
 
-    /// What it says of a container that it read after now.
+    /// Its rows of a container, read after this call.
     fn rows_of_now(&self, container: &Container) -> Result<Rows> {
-        // Each is read once a second, so this leaves one for chance.
+        // Each is read once a second; one more for delays.
         std::thread::sleep(Duration::from_secs(2));
         wait::until("cAdvisor to see the container", PATIENCE, || {
             let rows = rows(&ask(&self.address)?, container)?;

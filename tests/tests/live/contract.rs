@@ -4,9 +4,7 @@ use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use tare_tests::docker::Run;
-use tare_tests::lab::Lab;
-use tare_tests::report::Report;
+use tare_tests::{docker::Run, lab::Lab, report::Report};
 
 /// Every object of the contract, by JSON pointer (`*` is every member), and all its keys.
 const OBJECTS: &[(&str, &str)] = &[
@@ -37,7 +35,7 @@ const OBJECTS: &[(&str, &str)] = &[
         "/sources",
         "cpu memory pids network_interfaces network_sockets network_tcp block lifecycle identity",
     ),
-    ("/sources/*", "source state reason reconciled"),
+    ("/sources/*", "source state reason reason_codes reconciled"),
     ("/sources/block/reconciled", "with since expected counted lost lost_bytes covered uncovered"),
     (
         "/containers/*",
@@ -203,7 +201,7 @@ fn known_numbers_are_numbers_and_names_are_names() -> Result<()> {
     ensure!(interval.is_some_and(|seconds| seconds > 0.0), "{interval:?}");
     let started = row.str("/started_at")?;
     let time = report.value()["time"].as_str().context("time")?;
-    // Both are RFC 3339 in UTC, where order of text is order of time, down to the second.
+    // Both are RFC 3339 in UTC: their text sorts by time, down to the second.
     let seconds = |text: &str| text.get(..19).map(str::to_owned);
     ensure!(started.ends_with('Z') && time.ends_with('Z'), "{started}, {time}");
     ensure!(seconds(started) <= seconds(time), "started at {started}, now {time}");

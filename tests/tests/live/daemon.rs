@@ -1,23 +1,27 @@
-//! `tare run`: what it serves of real containers, and to whom.
+//! `tare run`: what it serves, and how it treats its clients.
 
-use std::env;
-use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::{
+    env,
+    io::{Read as _, Write as _},
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tare_tests::docker::{Container, Run};
-use tare_tests::http;
-use tare_tests::lab::Lab;
-use tare_tests::process::{self, Process};
-use tare_tests::tare_daemon::TareDaemon;
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    docker::{Container, Run},
+    http,
+    lab::Lab,
+    process::{self, Process},
+    tare_daemon::TareDaemon,
+    wait::{self, PATIENCE},
+};
 
-/// The ids of all BPF programs or maps, whoever made them.
+/// The ids of all BPF programs or maps of the host.
 fn bpf_ids(kind: &str) -> Result<Vec<u64>> {
     let mut bpftool = Command::new("bpftool");
     bpftool.args(["--json", kind, "show"]);
@@ -58,7 +62,7 @@ fn nothing_is_left_in_the_kernel_after_a_kill_and_a_new_one_starts() -> Result<(
 }
 
 #[test]
-fn it_ends_within_two_seconds_although_somebody_listens_to_events() -> Result<()> {
+fn it_ends_within_two_seconds_with_an_open_stream_of_events() -> Result<()> {
     let lab = Lab::open()?;
     let daemon = TareDaemon::start(&lab.tare, &[])?;
     let mut events = listen(&daemon)?;
@@ -70,7 +74,7 @@ fn it_ends_within_two_seconds_although_somebody_listens_to_events() -> Result<()
     Ok(())
 }
 
-/// A stream of events that has begun.
+/// An open stream of events.
 fn listen(daemon: &TareDaemon) -> Result<std::os::unix::net::UnixStream> {
     let mut stream = http::connect(daemon.socket())?;
     stream.write_all(b"GET /api/v1/events HTTP/1.1\r\nHost: tare\r\n\r\n")?;
@@ -84,15 +88,15 @@ fn listen(daemon: &TareDaemon) -> Result<std::os::unix::net::UnixStream> {
     Ok(stream)
 }
 
-/// What a stream of events has told so far. It is read at once: others may start any number of
-/// containers meanwhile, and who takes nothing is cut off.
-pub(crate) struct Told(Arc<Mutex<String>>);
+/// The events received so far. They are read as they arrive: the daemon cuts off clients that do
+/// not read, and other containers may cause any number of events.
+pub(crate) struct EventReader(Arc<Mutex<String>>);
 
-impl Told {
-    pub(crate) fn by(daemon: &TareDaemon) -> Result<Self> {
+impl EventReader {
+    pub(crate) fn start(daemon: &TareDaemon) -> Result<Self> {
         let mut stream = listen(daemon)?;
-        let told = Arc::new(Mutex::new(String::new()));
-        let text = Arc::clone(&told);
+        let events = Arc::new(Mutex::new(String::new()));
+        let text = Arc::clone(&events);
         std::thread::spawn(move || {
             let mut part = [0; 16 * 1024];
             while let Ok(length @ 1..) = stream.read(&mut part) {
@@ -100,27 +104,27 @@ impl Told {
                 text.lock().unwrap_or_else(PoisonError::into_inner).push_str(&piece);
             }
         });
-        Ok(Self(told))
+        Ok(Self(events))
     }
 
     /// The events of one name about a container.
     pub(crate) fn about(&self, container: &Container, name: &str) -> Vec<String> {
-        let told = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (id, name) =
             (format!("\"id\":\"{}\"", container.id()), format!("event: {name}\ndata: "));
-        // The last piece may be half an event.
-        let whole = told.rsplit_once("\n\n").map_or("", |(whole, _)| whole);
+        // The last event may be incomplete.
+        let whole = events.rsplit_once("\n\n").map_or("", |(whole, _)| whole);
         let ours = whole.split("\n\n").filter(|event| event.contains(&id));
         ours.filter_map(|event| Some(event.split_once(&name)?.1.to_owned())).collect()
     }
 }
 
 #[test]
-fn events_tell_of_a_container_that_starts_and_ends() -> Result<()> {
+fn events_report_the_start_and_the_end_of_a_container() -> Result<()> {
     let lab = Lab::open()?;
     let daemon = TareDaemon::start(&lab.tare, &["--interval", "200ms"])?;
-    let told = Told::by(&daemon)?;
-    // What was there before is known to the stream after a sample.
+    let events = EventReader::start(&daemon)?;
+    // Existing containers are known after a sample.
     let samples = daemon.metric("tare_samples_total")?;
     wait::until("two samples", PATIENCE, || {
         Ok((daemon.metric("tare_samples_total")? >= samples + 2.0).then_some(()))
@@ -128,8 +132,8 @@ fn events_tell_of_a_container_that_starts_and_ends() -> Result<()> {
     let container = lab.start(Run::load("spin --for 300ms"))?;
     container.outcome()?;
     wait::until("its start and its end", PATIENCE, || {
-        let all = ["created", "started", "ended"].map(|name| told.about(&container, name).len());
-        ensure!(all.iter().all(|count| *count <= 1), "told more than once: {all:?}");
+        let all = ["created", "started", "ended"].map(|name| events.about(&container, name).len());
+        ensure!(all.iter().all(|count| *count <= 1), "reported more than once: {all:?}");
         Ok((all == [1, 1, 1]).then_some(()))
     })?;
     let receipt = daemon.json(&format!("/api/v1/containers/{}", container.id()))?;
@@ -140,24 +144,24 @@ fn events_tell_of_a_container_that_starts_and_ends() -> Result<()> {
 }
 
 #[test]
-fn events_tell_of_a_new_container_long_before_the_next_sample() -> Result<()> {
+fn events_report_a_new_container_long_before_the_next_sample() -> Result<()> {
     let lab = Lab::open()?;
     let daemon = TareDaemon::start(&lab.tare, &["--interval", "1h"])?;
-    let told = Told::by(&daemon)?;
+    let events = EventReader::start(&daemon)?;
     let container = lab.start(Run::load("spin --for 600s"))?;
     let data = wait::until("its creation", PATIENCE, || {
-        Ok(told.about(&container, "created").into_iter().next())
+        Ok(events.about(&container, "created").into_iter().next())
     })?;
     let data: Value = serde_json::from_str(data.lines().next().context("no data")?)?;
     ensure!(data["runtime"] == "docker" && data["made_at"].is_string(), "{data}");
     ensure!(data["cgroup"].as_str().is_some_and(|path| path.contains(container.id())), "{data}");
-    ensure!(told.about(&container, "started").is_empty(), "there was a sample");
+    ensure!(events.about(&container, "started").is_empty(), "there was a sample");
     ensure!(daemon.metric("tare_samples_total")? < 2.0, "there was another sample");
     Ok(())
 }
 
 #[test]
-fn history_grows_with_each_sample_and_ends_with_the_present() -> Result<()> {
+fn history_grows_with_each_sample_and_ends_with_the_latest() -> Result<()> {
     let lab = Lab::open()?;
     let container = lab.start(Run::load("spin --for 600s"))?;
     let daemon = TareDaemon::start(&lab.tare, &["--interval", "100ms"])?;
@@ -182,7 +186,7 @@ fn history_grows_with_each_sample_and_ends_with_the_present() -> Result<()> {
 }
 
 #[test]
-fn rude_clients_do_not_disturb_the_others() -> Result<()> {
+fn misbehaving_clients_do_not_disturb_others() -> Result<()> {
     let lab = Lab::open()?;
     let _container = lab.start(Run::load("serve"))?;
     let daemon = TareDaemon::start(&lab.tare, &["--max-connections", "70"])?;
@@ -197,14 +201,14 @@ fn rude_clients_do_not_disturb_the_others() -> Result<()> {
         (b"GET /no/such/path HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[404]),
         (b"GET /api/v1/containers/%ff HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", &[400]),
     ] {
-        let answer = http::send(daemon.socket(), request)?;
+        let status = http::send(daemon.socket(), request)?;
         let shown = String::from_utf8_lossy(&request[..request.len().min(40)]);
-        ensure!(statuses.contains(&answer.status), "{shown}: {answer:?}");
+        ensure!(statuses.contains(&status), "{shown}: {status}");
     }
-    // One never comes to the end of a question.
-    let mut dawdler = http::connect(daemon.socket())?;
-    dawdler.write_all(b"GET /metrics HTTP/1.1\r\nX-Long: ")?;
-    // Fifty ask, and nobody takes the answer.
+    // A client that never completes its request.
+    let mut slow_sender = http::connect(daemon.socket())?;
+    slow_sender.write_all(b"GET /metrics HTTP/1.1\r\nX-Long: ")?;
+    // Fifty clients that do not read the responses.
     let mut slow = Vec::new();
     for _ in 0..50 {
         let mut stream = http::connect(daemon.socket())?;
@@ -216,11 +220,11 @@ fn rude_clients_do_not_disturb_the_others() -> Result<()> {
     let samples = daemon.metric("tare_samples_total")?;
     std::thread::scope(|scope| -> Result<()> {
         let socket = daemon.socket();
-        let scrape = || http::get(socket, "/metrics", &["Accept-Encoding: gzip"]);
+        let scrape = || http::get(socket, "/metrics", &[("Accept-Encoding", "gzip")]);
         let scrapes: Vec<_> = (0..15).map(|_| scope.spawn(scrape)).collect();
         for scrape in scrapes {
             let answer = scrape.join().map_err(|_| anyhow::anyhow!("a scrape panicked"))??;
-            ensure!(answer.header("content-encoding") == Some("gzip"), "{}", answer.head);
+            ensure!(answer.header("content-encoding") == Some("gzip"), "{:?}", answer.headers);
         }
         Ok(())
     })?;
@@ -229,14 +233,14 @@ fn rude_clients_do_not_disturb_the_others() -> Result<()> {
     ensure!(sampled >= 2.0, "only {sampled} samples in 3 s");
     let after = daemon.metric("process_resident_memory_bytes")?;
     ensure!(after < before + f64::from(32 << 20), "memory grew from {before} to {after}");
-    // Who never takes anything is cut off in the end.
+    // Clients that never read are cut off in the end.
     wait::until("slow clients to be cut off", Duration::from_secs(30), || {
         Ok((daemon.metric("tare_http_timeouts_total")? >= 50.0).then_some(()))
     })?;
     drop(slow);
     wait::until("a client that sends a byte a second to be cut off", PATIENCE, || {
         std::thread::sleep(Duration::from_secs(1));
-        Ok(dawdler.write_all(b"x").is_err().then_some(()))
+        Ok(slow_sender.write_all(b"x").is_err().then_some(()))
     })?;
     ensure!(daemon.get("/readyz")?.status == 200, "it is not ready any more");
     Ok(())
@@ -259,13 +263,13 @@ fn prometheus(lab: &Lab, target: &str, address: &str, options: &[&str]) -> Resul
     Process::spawn(prometheus).context("the live tests need prometheus and promtool")
 }
 
-/// An address on the loopback that nobody listens on.
+/// A free address on the loopback device.
 pub(crate) fn free_address() -> Result<String> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     Ok(listener.local_addr()?.to_string())
 }
 
-/// A program of Prometheus, which need not be installed.
+/// A program of Prometheus, from `TARE_PROMETHEUS_DIR` or `PATH`.
 fn of_prometheus(program: &str) -> PathBuf {
     env::var_os("TARE_PROMETHEUS_DIR").map(PathBuf::from).unwrap_or_default().join(program)
 }

@@ -1,20 +1,20 @@
-//! How `tare run` is configured, told anew, watched, and closed to strangers.
+//! `tare run`: configuration, reload, service notification, authentication.
 
-use std::fs;
-use std::os::unix::net::UnixDatagram;
-use std::process::Command;
+use std::{fs, os::unix::net::UnixDatagram, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use tare_tests::lab::Lab;
-use tare_tests::process::{self, output};
-use tare_tests::tare_daemon::TareDaemon;
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    lab::Lab,
+    process::{self, output},
+    tare_daemon::TareDaemon,
+    wait::{self, PATIENCE},
+};
 
 use crate::daemon::free_address;
 
 #[test]
-fn a_new_configuration_is_heeded_where_it_can_be_and_a_wrong_one_is_not() -> Result<()> {
+fn a_new_configuration_is_applied_where_possible_and_a_wrong_one_is_rejected() -> Result<()> {
     let lab = Lab::open()?;
     let config = lab.scratch.path().join("tare.toml");
     let path = config.to_str().context("path")?;
@@ -52,7 +52,7 @@ fn a_wrong_file_ends_it_with_code_two_before_anything_is_loaded() -> Result<()> 
 }
 
 #[test]
-fn the_init_system_hears_that_it_is_ready_alive_and_ending() -> Result<()> {
+fn the_init_system_is_notified_of_ready_watchdog_and_stopping() -> Result<()> {
     let lab = Lab::open()?;
     let path = lab.scratch.path().join("notify");
     let socket = UnixDatagram::bind(&path)?;
@@ -86,7 +86,7 @@ fn the_init_system_hears_that_it_is_ready_alive_and_ending() -> Result<()> {
     Ok(())
 }
 
-/// What curl says to be the status, or 0 if there was no answer.
+/// The status that curl reports, or 0 without a response.
 fn status(arguments: &[&str]) -> Result<u16> {
     let mut curl = Command::new("curl");
     curl.args(["--silent", "--output", "/dev/null", "--write-out", "%{http_code}"]).args(arguments);
@@ -95,7 +95,7 @@ fn status(arguments: &[&str]) -> Result<u16> {
 }
 
 #[test]
-fn over_tcp_only_those_with_a_key_get_in_and_tls_is_spoken() -> Result<()> {
+fn tcp_needs_a_token_and_supports_tls() -> Result<()> {
     let lab = Lab::open()?;
     let place = lab.scratch.path();
     let file = |name: &str| place.join(name).to_string_lossy().into_owned();

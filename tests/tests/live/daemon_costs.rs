@@ -1,12 +1,14 @@
-//! What `tare run` tells of its own costs, and what it gives up to keep to a budget.
+//! What `tare run` reports about its own cost, and what it gives up to keep its budget.
 
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use tare_tests::docker::Run;
-use tare_tests::lab::Lab;
-use tare_tests::tare_daemon::TareDaemon;
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    docker::Run,
+    lab::Lab,
+    tare_daemon::TareDaemon,
+    wait::{self, PATIENCE},
+};
 
 /// The sum over all programs.
 fn sum(metrics: &str, name: &str) -> f64 {
@@ -14,10 +16,10 @@ fn sum(metrics: &str, name: &str) -> f64 {
     rows.filter_map(|row| row.rsplit_once(' ')?.1.parse::<f64>().ok()).sum()
 }
 
-/// Seconds in which runs were counted, once they are more than so many.
+/// Waits until runs were counted for more than this many seconds; the seconds.
 fn counted(daemon: &TareDaemon, seconds: f64) -> Result<(f64, String)> {
     wait::until("runs of BPF programs to be counted", PATIENCE, || {
-        // Each question makes a program run that counts what sockets send.
+        // Each request runs a BPF program, because a socket sends.
         let metrics = daemon.metrics()?;
         let row = metrics.lines().find_map(|row| row.strip_prefix("tare_bpf_stats_seconds_total "));
         let found = row.map(str::parse::<f64>).transpose().context("tare_bpf_stats_seconds")?;
@@ -40,13 +42,13 @@ fn runs_of_programs_are_counted_for_a_moment_at_the_start_and_not_again() -> Res
     };
     ensure!(shown("sock_send_length") && shown("cgroup_mkdir"), "{metrics}");
     ensure!(!shown("egress"), "a program that is not loaded: {metrics}");
-    // The right to count again is given up; unless everybody's runs are counted anyway.
+    // The capability for another window is dropped, unless the host counts all runs anyway.
     ensure!(!metrics.contains("sys_admin"), "{metrics}");
     Ok(())
 }
 
 #[test]
-fn runs_of_programs_are_counted_again_where_that_is_asked_for() -> Result<()> {
+fn runs_of_programs_are_counted_again_if_configured() -> Result<()> {
     let lab = Lab::open()?;
     let daemon = TareDaemon::start(&lab.tare, &["--bpf-stats-interval", "10s"])?;
     let (first, metrics) = counted(&daemon, 0.0)?;
@@ -59,7 +61,7 @@ fn runs_of_programs_are_counted_again_where_that_is_asked_for() -> Result<()> {
 }
 
 #[test]
-fn without_the_right_to_count_runs_it_says_so_and_tells_none() -> Result<()> {
+fn without_the_right_to_count_runs_it_says_so_and_reports_none() -> Result<()> {
     let lab = Lab::open()?;
     let needed = ["bpf", "perfmon", "sys_ptrace", "dac_read_search"];
     let tare = lab.tare.clone().with_capabilities(&needed, &lab.scratch)?;
@@ -70,7 +72,7 @@ fn without_the_right_to_count_runs_it_says_so_and_tells_none() -> Result<()> {
     })?;
     let metrics = daemon.metrics()?;
     let done = daemon.terminate()?;
-    // On this host somebody may count everybody's runs for good.
+    // `kernel.bpf_stats_enabled` may be set on this host.
     let setting = fs::read_to_string("/proc/sys/kernel/bpf_stats_enabled")?;
     let permanent = setting.trim() == "1";
     ensure!(metrics.contains("tare_bpf_") == permanent, "{metrics}");
@@ -79,7 +81,7 @@ fn without_the_right_to_count_runs_it_says_so_and_tells_none() -> Result<()> {
 }
 
 #[test]
-fn a_budget_that_is_too_small_makes_it_give_things_up_and_go_on() -> Result<()> {
+fn with_a_budget_that_is_too_small_it_gives_up_work_and_runs_on() -> Result<()> {
     let lab = Lab::open()?;
     let _container = lab.start(Run::load("serve"))?;
     let daemon = TareDaemon::start(&lab.tare, &["--interval", "100ms", "--max-cpu", "0.01%"])?;

@@ -10,7 +10,7 @@ use tare_tests::lab::Lab;
 use tare_tests::tare_daemon::TareDaemon;
 use tare_tests::wait::{self, PATIENCE};
 
-use crate::daemon::Told;
+use crate::daemon::EventReader;
 
 /// Well below the interval of an hour, and enough for a busy machine.
 const SOON: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ fn an_end_is_published_long_before_the_next_sample() -> Result<()> {
     let gate = lab.gate()?;
     let sampled = lab.start(Run::load("spin --for 100ms").behind(&gate))?;
     let daemon = TareDaemon::start(&lab.tare, &["--interval", "1h"])?;
-    let told = Told::by(&daemon)?;
+    let events = EventReader::start(&daemon)?;
     let row = daemon.json(&format!("/api/v1/containers/{}", sampled.id()))?;
     ensure!(row["state"] == "running", "{row}");
     let short = lab.start(Run::load("spin --for 100ms"))?;
@@ -31,13 +31,13 @@ fn an_end_is_published_long_before_the_next_sample() -> Result<()> {
         container.outcome()?;
         let ended = Instant::now();
         let event = wait::until("the event of an end", PATIENCE, || {
-            Ok(told.about(container, "ended").into_iter().next())
+            Ok(events.about(container, "ended").into_iter().next())
         })?;
         took = took.max(ended.elapsed());
         let event: Value = serde_json::from_str(event.lines().next().context("no data")?)?;
         ensure!(event["name"] == container.name() && event["exit_code"] == 0, "{event}");
         ensure!(event["finality"]["cpu"]["state"] == "final", "{event}");
-        ensure!(told.about(container, "started").len() == started, "{event}");
+        ensure!(events.about(container, "started").len() == started, "{event}");
         let all = daemon.json("/api/v1/ended")?;
         let all = all.as_array().context("no list")?;
         ensure!(all.iter().any(|row| row["id"] == container.id()), "{all:?}");

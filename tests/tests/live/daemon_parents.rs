@@ -1,13 +1,14 @@
 //! Rows of `/metrics` for the cgroups above containers: real pods, and the host.
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
-use tare_tests::containerd::{ContainerMetadata, Containerd, PodSandboxMetadata};
-use tare_tests::lab::Lab;
-use tare_tests::tare_daemon::TareDaemon;
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    containerd::{ContainerMetadata, Containerd, PodSandboxMetadata},
+    lab::Lab,
+    tare_daemon::TareDaemon,
+    wait::{self, PATIENCE},
+};
 
 const UID: &str = "5c7d9e1f-2a4b-4c6d-8e0f-1a3b5c7d9e1f";
 
@@ -25,7 +26,7 @@ fn value(metrics: &str, name: &str, id: &str) -> Result<f64> {
     Ok(found.1)
 }
 
-/// CPU seconds of a cgroup by its own file, on v1 or v2.
+/// CPU seconds of a cgroup from its own file, on v1 or v2.
 fn cpu_seconds(path: &str) -> Result<f64> {
     let files = [
         ("cpuacct/", "cpuacct.usage", 1e9),
@@ -51,7 +52,7 @@ fn host_cpu_seconds() -> Result<f64> {
 }
 
 #[test]
-fn pods_have_rows_of_their_own_by_the_files_of_their_cgroups() -> Result<()> {
+fn pods_have_rows_from_the_files_of_their_cgroups() -> Result<()> {
     let lab = Lab::open()?;
     let mut containerd = Containerd::start(&lab.scratch, &lab.image)?;
     let socket = containerd.socket();

@@ -1,14 +1,11 @@
-//! What `tare run` needs to be allowed, and what it keeps of that.
+//! The capabilities that `tare run` needs, and those that it keeps.
 
-use std::collections::BTreeMap;
-use std::fs;
+use std::{collections::BTreeMap, fs};
 
 use anyhow::{Context as _, Result, ensure};
-use tare_tests::docker::Run;
-use tare_tests::lab::Lab;
-use tare_tests::tare_daemon::TareDaemon;
+use tare_tests::{docker::Run, lab::Lab, tare_daemon::TareDaemon};
 
-/// All that it needs after the start, and, but for `l3`, at the start.
+/// All that it needs, except for `l3`, which needs one more at the start.
 const NEEDED: [&str; 4] = ["bpf", "perfmon", "sys_ptrace", "dac_read_search"];
 
 /// The state of each family's source, and the reason.
@@ -55,7 +52,7 @@ fn root_gives_up_what_is_not_needed_and_still_sees_new_containers() -> Result<()
     Ok(())
 }
 
-/// The row of a container that was started just now.
+/// The row of a container that was just started.
 fn sees(daemon: &TareDaemon, name: &str) -> Result<serde_json::Value> {
     tare_tests::wait::until("the container's name and numbers", tare_tests::wait::PATIENCE, || {
         let answer = daemon.get(&format!("/api/v1/containers/{name}"))?;
@@ -89,7 +86,7 @@ fn the_listed_capabilities_are_enough_for_every_family() -> Result<()> {
 }
 
 #[test]
-fn level_l3_needs_one_more_and_keeps_it_not() -> Result<()> {
+fn level_l3_needs_one_more_capability_and_drops_it() -> Result<()> {
     let lab = Lab::open()?;
     let _container = lab.start(Run::load("sleep --for 600s"))?;
     let all = [&NEEDED[..], &["net_admin"]].concat();
@@ -106,7 +103,7 @@ fn level_l3_needs_one_more_and_keeps_it_not() -> Result<()> {
 }
 
 #[test]
-fn without_any_it_says_what_is_missing_and_serves_the_rest() -> Result<()> {
+fn without_capabilities_it_reports_what_is_missing_and_serves_the_rest() -> Result<()> {
     let lab = Lab::open()?;
     let container = lab.start(Run::load("spin --for 600s"))?;
     let daemon = TareDaemon::start(&lab.tare.clone().as_nobody(&lab.scratch)?, &[])?;

@@ -1,18 +1,22 @@
-//! `tare snapshot` where `tare run` runs, and where something else is in its place.
+//! `tare snapshot` with a `tare run`, and with something else at its socket.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixListener;
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::{
+    io::{Read as _, Write as _},
+    os::unix::net::UnixListener,
+    path::Path,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tare_tests::docker::Run;
-use tare_tests::lab::Lab;
-use tare_tests::tare_daemon::TareDaemon;
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    docker::Run,
+    lab::Lab,
+    tare_daemon::TareDaemon,
+    wait::{self, PATIENCE},
+};
 
-/// Longer than asking the daemon takes at most.
+/// Longer than the limit for the daemon's response.
 const WINDOW: Duration = Duration::from_secs(4);
 
 #[test]
@@ -34,18 +38,18 @@ fn history_answers_before_the_window_is_over() -> Result<()> {
     let done = lab.tare.run(&args)?;
     ensure!(began.elapsed() < WINDOW, "it looked itself: {:?}", began.elapsed());
     ensure!(done.status.success() && done.stderr.is_empty(), "{done:?}");
-    let told: Value = serde_json::from_str(&done.stdout)?;
-    ensure!(told["watched_since"].is_string(), "{told}");
-    let seconds = told["interval_seconds"].as_f64().context("no interval")?;
+    let snapshot: Value = serde_json::from_str(&done.stdout)?;
+    ensure!(snapshot["watched_since"].is_string(), "{snapshot}");
+    let seconds = snapshot["interval_seconds"].as_f64().context("no interval")?;
     ensure!((3.0..5.0).contains(&seconds), "rates over {seconds} s");
     let find = |list: &str, id: &str| {
-        told[list].as_array().into_iter().flatten().find(|row| row["id"] == id).cloned()
+        snapshot[list].as_array().into_iter().flatten().find(|row| row["id"] == id).cloned()
     };
-    ensure!(find("ended", over.id()).is_some(), "the receipt of before is missing: {told}");
+    ensure!(find("ended", over.id()).is_some(), "the earlier receipt is missing: {snapshot}");
     let row = find("containers", slowed.id()).context("the container is missing")?;
     let percent = row["cpu"]["percent"].as_f64().context("no share of a CPU")?;
     ensure!((5.0..30.0).contains(&percent), "{percent} % with a quota of 20 %");
-    let change = &told["changes"][row["cgroup"].as_str().context("no cgroup")?];
+    let change = &snapshot["changes"][row["cgroup"].as_str().context("no cgroup")?];
     ensure!(change["throttled_percent"].as_f64() > Some(50.0), "{change}");
     for key in ["rx_bytes_per_second", "oom_kills", "retransmits", "read_bytes_per_second"] {
         ensure!(change[key].is_number(), "no {key} in {change}");
@@ -57,7 +61,7 @@ fn history_answers_before_the_window_is_over() -> Result<()> {
 }
 
 #[test]
-fn whoever_the_daemon_does_not_know_is_looked_for() -> Result<()> {
+fn a_container_that_the_daemon_does_not_know_is_looked_for() -> Result<()> {
     let lab = Lab::open()?;
     let daemon = TareDaemon::start(&lab.tare, &["--interval", "1h"])?;
     let newcomer = lab.start(Run::load("serve"))?;
@@ -65,13 +69,13 @@ fn whoever_the_daemon_does_not_know_is_looked_for() -> Result<()> {
     let args = ["--daemon", socket, "--window", "100ms", "--format", "json", newcomer.id()];
     let done = lab.tare.run(&[&["snapshot"], &args[..]].concat())?;
     ensure!(done.status.success(), "{done:?}");
-    let told: Value = serde_json::from_str(&done.stdout)?;
-    ensure!(told["watched_since"].is_null(), "{told}");
-    ensure!(told["containers"][0]["id"] == newcomer.id(), "{told}");
+    let snapshot: Value = serde_json::from_str(&done.stdout)?;
+    ensure!(snapshot["watched_since"].is_null(), "{snapshot}");
+    ensure!(snapshot["containers"][0]["id"] == newcomer.id(), "{snapshot}");
     Ok(())
 }
 
-/// Answers everyone with this and nothing else; nobody at all with `None`.
+/// A server that answers each connection with these bytes, or never with `None`.
 fn stranger(path: &Path, answer: Option<&'static str>) -> Result<()> {
     let listener = UnixListener::bind(path)?;
     std::thread::spawn(move || {
@@ -89,7 +93,7 @@ fn stranger(path: &Path, answer: Option<&'static str>) -> Result<()> {
 }
 
 #[test]
-fn what_is_no_living_daemon_is_named_and_left_alone() -> Result<()> {
+fn a_socket_without_a_working_daemon_is_named_and_ignored() -> Result<()> {
     let lab = Lab::open()?;
     let place = lab.scratch.subdirectory()?;
     let dead = place.join("dead");
@@ -121,10 +125,13 @@ fn what_is_no_living_daemon_is_named_and_left_alone() -> Result<()> {
         ensure!(done.status.success(), "{name}: {done:?}");
         let said: Vec<&str> = done.stderr.lines().filter(|line| line.contains(socket)).collect();
         ensure!(said.len() == 1 && said[0].contains(reason), "{name}: {done:?}");
-        let told: Value = serde_json::from_str(&done.stdout)?;
-        ensure!(told["watched_since"].is_null() && told["time"].is_string(), "{name}: {told}");
+        let snapshot: Value = serde_json::from_str(&done.stdout)?;
+        ensure!(
+            snapshot["watched_since"].is_null() && snapshot["time"].is_string(),
+            "{name}: {snapshot}"
+        );
     }
-    // Most hosts have no daemon, and nothing is wrong with that.
+    // Most hosts have no daemon; that is no warning.
     let done = lab.tare.run(&["snapshot", "--window", "0", "--format", "json"])?;
     ensure!(done.status.success() && !done.stderr.contains("daemon"), "{done:?}");
     Ok(())

@@ -1,15 +1,16 @@
-//! `tare doctor`: what it finds is what is there.
+//! `tare doctor`: its findings are true.
 
-use std::collections::BTreeSet;
-use std::process::Command;
+use std::{collections::BTreeSet, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tare_tests::docker::Run;
-use tare_tests::doctor::{Diagnosis, FAMILIES};
-use tare_tests::lab::Lab;
-use tare_tests::process;
-use tare_tests::wait::PATIENCE;
+use tare_tests::{
+    docker::Run,
+    doctor::{Diagnosis, FAMILIES},
+    lab::Lab,
+    process,
+    wait::PATIENCE,
+};
 
 /// Every object of the contract, by JSON pointer (`*` is every member), and all its keys.
 const OBJECTS: &[(&str, &str)] = &[
@@ -19,7 +20,7 @@ const OBJECTS: &[(&str, &str)] = &[
          block_devices",
     ),
     ("/host", "hostname kernel os_name"),
-    ("/families/*", "source state reason reconciled remedy"),
+    ("/families/*", "source state reason reason_codes reconciled remedy"),
     ("/kernel_side", "object btf btf_reason tracepoints programs maps memory_bytes"),
     ("/kernel_side/programs/*", "kind attached verified_instructions memory_bytes"),
     ("/kernel_side/maps/*", "kind entries key_bytes value_bytes memory_bytes"),
@@ -43,10 +44,10 @@ fn root_has_every_family_and_sees_what_was_loaded() -> Result<()> {
     let found = Diagnosis::of(&lab.tare)?;
     ensure!(found.at("/fault")?.is_null(), "{found:?}");
     for family in FAMILIES {
-        // Cgroups of others may be made in ways that leave something unknown, and are told.
+        // Other cgroups of the host may leave something unknown, which is reported.
         let reason = found.at(&format!("/families/{family}/reason"))?.as_str().unwrap_or_default();
         let others = ["not separable for", "charges the I/O of"];
-        let theirs = others.iter().any(|told| reason.contains(told));
+        let theirs = others.iter().any(|known| reason.contains(known));
         let state = found.state(family)?;
         ensure!(state == "on" || state == "degraded" && theirs, "{family} is {state}: {found:?}");
     }
@@ -54,7 +55,7 @@ fn root_has_every_family_and_sees_what_was_loaded() -> Result<()> {
     ensure!(found.at("/kernel_side/btf")? == true, "{found:?}");
     let maps = found.at("/kernel_side/maps")?.as_object().context("maps")?;
     let cells = maps.get("NET_CELLS").and_then(|map| map["memory_bytes"].as_u64());
-    // 4,096 slots of one cell a CPU, each longer than a cache line.
+    // 4,096 slots of one cell per CPU, each longer than a cache line.
     ensure!(cells > Some(4096 * 64), "{found:?}");
     let sum: u64 = maps.values().filter_map(|map| map["memory_bytes"].as_u64()).sum();
     ensure!(found.at("/kernel_side/memory_bytes")?.as_u64() > Some(sum), "{found:?}");
@@ -85,7 +86,7 @@ fn every_object_has_exactly_the_keys_of_the_contract() -> Result<()> {
 }
 
 #[test]
-fn nobody_is_told_which_rights_would_help() -> Result<()> {
+fn an_unprivileged_user_is_told_which_capabilities_would_help() -> Result<()> {
     let lab = Lab::open()?;
     let container = lab.start(Run::load("spin --for 600s"))?;
     let tare = lab.tare.clone().as_nobody(&lab.scratch)?;
@@ -96,7 +97,7 @@ fn nobody_is_told_which_rights_would_help() -> Result<()> {
     }
     ensure!(found.state("cpu")? == "on" && found.state("memory")? == "on", "{found:?}");
     ensure!(found.state("network_sockets")? == "off", "{found:?}");
-    // Of a container that runs as root nobody may see the namespace.
+    // `nobody` may not see the namespace of a container that runs as root.
     let remedy = found.str("/families/network_interfaces/remedy")?;
     ensure!(remedy.contains("CAP_SYS_PTRACE"), "{found:?}");
     ensure!(found.at("/rights/capabilities/CAP_BPF")? == false, "{found:?}");
@@ -111,7 +112,7 @@ fn nobody_is_told_which_rights_would_help() -> Result<()> {
 }
 
 #[test]
-fn root_of_a_user_namespace_is_told_that_it_is_none() -> Result<()> {
+fn root_of_a_user_namespace_is_told_that_it_has_no_capabilities_on_the_host() -> Result<()> {
     let lab = Lab::open()?;
     let tare = lab.tare.command(&["doctor", "--format", "json"]);
     let mut command = Command::new("unshare");
@@ -128,7 +129,7 @@ fn root_of_a_user_namespace_is_told_that_it_is_none() -> Result<()> {
 }
 
 #[test]
-fn without_cgroups_it_still_tells_what_it_sees() -> Result<()> {
+fn without_cgroups_it_still_reports_what_it_finds() -> Result<()> {
     let lab = Lab::open()?;
     let empty = lab.scratch.subdirectory()?;
     let empty = empty.to_str().context("the path is not UTF-8")?;

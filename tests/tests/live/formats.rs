@@ -1,14 +1,16 @@
-//! Templates, columns and filters: the same text as Docker's where Docker has it.
+//! Templates, columns and filters; templates give the same text as Docker.
 
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tare_tests::docker::{Container, Run};
-use tare_tests::lab::Lab;
-use tare_tests::process::Process;
-use tare_tests::wait::PATIENCE;
+use tare_tests::{
+    docker::{Container, Run},
+    lab::Lab,
+    process::Process,
+    wait::PATIENCE,
+};
 
-/// How often both are asked until nothing has changed between.
+/// Attempts until nothing changes between the two commands.
 const TRIES: usize = 8;
 
 /// Templates that Docker knows, every placeholder and function among them.
@@ -35,7 +37,7 @@ fn containers(lab: &Lab) -> Result<[Container; 3]> {
 }
 
 #[test]
-fn templates_say_what_docker_says() -> Result<()> {
+fn templates_give_the_text_of_docker() -> Result<()> {
     let lab = Lab::open()?;
     let containers = containers(&lab)?;
     containers[2].ready()?;
@@ -118,7 +120,7 @@ fn all_shows_what_ended_too() -> Result<()> {
 }
 
 #[test]
-fn a_wrong_name_is_answered_with_the_nearest() -> Result<()> {
+fn an_unknown_name_gets_the_nearest_as_a_suggestion() -> Result<()> {
     let lab = Lab::open()?;
     let container = lab.start(Run::load("serve"))?;
     let wrong = format!("x{}", container.name());

@@ -1,27 +1,30 @@
-//! Who a container is, as its own runtime tells it: real Docker, Podman and containerd, each with
-//! daemons that go and come back.
+//! Names and labels from real Docker, Podman and containerd, whose daemons are stopped and started.
 
-use std::path::Path;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::{
+    path::Path,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
-use tare_tests::binaries;
-use tare_tests::containerd::{ContainerMetadata, Containerd, PodSandboxMetadata};
-use tare_tests::docker::{Image, Run};
-use tare_tests::dockerd::Dockerd;
-use tare_tests::lab::Lab;
-use tare_tests::podman::Podman;
-use tare_tests::process::output;
-use tare_tests::report::{Report, Row};
-use tare_tests::scratch::unique_name;
-use tare_tests::tare::Stream;
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    binaries,
+    containerd::{ContainerMetadata, Containerd, PodSandboxMetadata},
+    docker::{Image, Run},
+    dockerd::Dockerd,
+    lab::Lab,
+    podman::Podman,
+    process::output,
+    report::{Report, Row},
+    scratch::unique_name,
+    tare::Stream,
+    wait::{self, PATIENCE},
+};
 
-/// By when after its first program a container has its name. On a machine with nothing else to do
-/// that is within 100 ms; tests share theirs.
+/// Limit from a container's first program to its name. On an idle machine it takes less than 100
+/// ms; tests run on shared machines.
 const IN_TIME: SignedDuration = SignedDuration::from_millis(500);
 
 const LIMIT_BYTES: u64 = 64 << 20;
@@ -30,7 +33,7 @@ fn time(value: &Value) -> Result<Timestamp> {
     value.as_str().and_then(|text| text.parse().ok()).with_context(|| format!("no time: {value}"))
 }
 
-/// The row of a container in the first report that is due to have its name.
+/// The row of a container in the first report that must have its name.
 fn named_in_time(tare: &mut Stream, id: &str) -> Result<Row> {
     wait::until("a container's first program", PATIENCE, || {
         let report = tare.report()?;
@@ -45,7 +48,7 @@ fn named_in_time(tare: &mut Stream, id: &str) -> Result<Row> {
     })
 }
 
-/// Waits until a container's row is as it should be.
+/// Waits until a container's row satisfies a condition.
 fn until(
     tare: &mut Stream,
     id: &str,
@@ -58,7 +61,7 @@ fn until(
     })
 }
 
-/// Waits until an ended container's receipt tells how it ended.
+/// Waits until an ended container's receipt has its exit.
 fn ended(tare: &mut Stream, id: &str) -> Result<Row> {
     wait::until(&format!("how {id} ended"), PATIENCE, || {
         let row = tare.report()?.ended(id);
@@ -91,7 +94,7 @@ fn until_back(tare: &mut Stream, source: &str) -> Result<()> {
 }
 
 #[test]
-fn docker_tells_names_in_time_and_renames_and_ends() -> Result<()> {
+fn docker_reports_names_in_time_and_renames_and_ends() -> Result<()> {
     let lab = Lab::open()?;
     let mut tare = lab.tare.clone().option("--labels", "team").stream("100ms")?;
     tare.report()?;
@@ -113,7 +116,7 @@ fn docker_tells_names_in_time_and_renames_and_ends() -> Result<()> {
     let name = json!(container.name());
     until(&mut tare, container.id(), "the new name", |row| Ok(row.get("/name")? == &name))?;
 
-    // The old name is free for another.
+    // The old name can be used again.
     let namesake =
         lab.docker.client(["run", "-d", "--network=none", "--name", &former, lab.image()])?;
     let row = named_in_time(&mut tare, &namesake);
@@ -131,7 +134,7 @@ fn docker_tells_names_in_time_and_renames_and_ends() -> Result<()> {
 }
 
 #[test]
-fn docker_tells_each_end_of_a_container_that_is_started_again() -> Result<()> {
+fn docker_reports_each_end_of_a_restarted_container() -> Result<()> {
     let lab = Lab::open()?;
     let mut tare = lab.tare.stream("100ms")?;
     tare.report()?;
@@ -156,7 +159,7 @@ fn docker_tells_each_end_of_a_container_that_is_started_again() -> Result<()> {
 }
 
 #[test]
-fn docker_tells_health() -> Result<()> {
+fn docker_reports_health() -> Result<()> {
     let lab = Lab::open()?;
     let base = lab.start(Run::load("serve"))?;
     let image = unique_name();
@@ -173,7 +176,7 @@ fn docker_tells_health() -> Result<()> {
 }
 
 #[test]
-fn what_docker_told_outlives_it_and_is_renewed_when_it_is_back() -> Result<()> {
+fn metadata_of_docker_outlives_the_daemon_and_is_renewed_when_it_is_back() -> Result<()> {
     let lab = Lab::open()?;
     let mut dockerd = Dockerd::start(&lab.scratch)?;
     let docker = dockerd.docker();
@@ -187,7 +190,7 @@ fn what_docker_told_outlives_it_and_is_renewed_when_it_is_back() -> Result<()> {
     dockerd.stop_daemon();
     until_away(&mut tare, docker.socket())?;
     ensure_is(&tare.fresh()?.row(container.id())?, "/name", json!(container.name()))?;
-    // Another Tare, who never heard of it, finds it in Docker's files where they usually are.
+    // Another Tare finds it in Docker's files, if they are at their usual place.
     let script = "mount -t tmpfs none /var/lib && mkdir /var/lib/docker && \
                   mount --bind \"$1\" /var/lib/docker && shift && exec \"$@\"";
     let mut aside = Command::new("unshare");
@@ -236,7 +239,7 @@ fn settings_that_docker_changes_show_at_once() -> Result<()> {
 }
 
 #[test]
-fn podman_tells_names_in_time_and_renames_pods_and_ends() -> Result<()> {
+fn podman_reports_names_in_time_and_renames_pods_and_ends() -> Result<()> {
     let lab = Lab::open()?;
     let mut podman = Podman::start(&lab.scratch, &lab.image)?;
     let socket = podman.socket();
@@ -275,7 +278,7 @@ fn podman_tells_names_in_time_and_renames_pods_and_ends() -> Result<()> {
 }
 
 #[test]
-fn cri_tells_pods_in_time_and_containerd_tells_the_rest() -> Result<()> {
+fn cri_reports_pods_in_time_and_containerd_the_rest() -> Result<()> {
     const UID: &str = "8a1c7f0e-5b3d-4c2a-9e6f-0d1b2c3a4f5e";
     let lab = Lab::open()?;
     let mut containerd = Containerd::start(&lab.scratch, &lab.image)?;

@@ -1,26 +1,30 @@
-//! Devices that carry nothing are not read, and no traffic is missed for that.
+//! Idle devices are not read, and yet no traffic is missed.
 
-use std::fs;
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
 use serde_json::Value;
-use tare_tests::binaries;
-use tare_tests::docker::{Container, Run};
-use tare_tests::lab::Lab;
-use tare_tests::netns::Netns;
-use tare_tests::process::Process;
-use tare_tests::tare::Stream;
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    binaries,
+    docker::{Container, Run},
+    lab::Lab,
+    netns::Netns,
+    process::Process,
+    tare::Stream,
+    wait::{self, PATIENCE},
+};
 
 use crate::interfaces::{Macvlan, devices, host};
 
-/// Enough that it pays to look from outside.
+/// Enough containers for Tare to use the host's list of links.
 const CONTAINERS: usize = 5;
 
-/// A reading stands for ten seconds; some samples later it must be replaced.
+/// A reading is used for ten seconds and must be replaced some samples later.
 const READING_AGE_MAX: Duration = Duration::from_secs(12);
 
 /// Containers on the bridge, where nothing but the tests sends.
@@ -80,7 +84,7 @@ fn frames(device: &str, count: u32) -> Result<String> {
     Ok(format!("{load} frame --device {device} --count {count}"))
 }
 
-/// How often devices were read in so many samples, by strace.
+/// Number of reads of devices in some samples, by strace.
 fn readings(lab: &Lab, tare: &mut Stream, samples: usize) -> Result<usize> {
     let file = lab.scratch.path().join("trace");
     let mut strace = Command::new("strace");
@@ -107,7 +111,7 @@ fn idle_devices_are_not_read_and_busy_ones_are_exact_at_once() -> Result<()> {
     let lab = Lab::open()?;
     let mut bridge = Bridge::start(&lab)?;
     let samples = 30;
-    // Each once or twice, since readings stand for a while only; not each in every sample.
+    // Each once or twice, because readings expire; not each in every sample.
     wait::until("the devices to be left alone", PATIENCE, || {
         let readings = readings(&lab, &mut bridge.tare, samples)?;
         Ok((readings <= 2 * CONTAINERS).then_some(()))
@@ -173,7 +177,7 @@ fn a_new_device_with_the_index_of_a_former_one_is_another() -> Result<()> {
     host(&frames(&end, 9)?)?;
     bridge.ensure_exact(one)?;
     let index = fs::read_to_string(format!("/sys/class/net/{end}/ifindex")).context("its index")?;
-    // The same link by all that shows outside, and it leads into another container now.
+    // The same link as seen from the host, but it leads into another container now.
     host(&format!("ip link delete dev {end}"))?;
     let (index, pid) = (index.trim(), other.pid()?);
     host(&format!("ip link add {end} index {index} type veth peer name again0 netns {pid}"))?;
@@ -233,7 +237,7 @@ fn a_table_of_several_pages_is_read_whole() -> Result<()> {
     Ok(())
 }
 
-/// Waits until what the kernel itself sends over new devices is out.
+/// Waits until the kernel has sent its own packets over new devices.
 fn until_quiet(container: &Container) -> Result<()> {
     let mut last = devices(container)?;
     let mut since = Instant::now();

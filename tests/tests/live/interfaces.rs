@@ -1,20 +1,21 @@
-//! The interface view: equal to the devices' own counters, drops included, whatever their kind.
+//! The interface view equals the devices' own counters, including drops, for every kind of device.
 
-use std::fs;
-use std::process::Command;
+use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
-use tare_tests::binaries;
-use tare_tests::docker::{Container, Run};
-use tare_tests::lab::Lab;
-use tare_tests::netns::Netns;
-use tare_tests::process::output;
-use tare_tests::report::{Report, Row};
-use tare_tests::scratch::unique_name;
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    binaries,
+    docker::{Container, Run},
+    lab::Lab,
+    netns::Netns,
+    process::output,
+    report::{Report, Row},
+    scratch::unique_name,
+    wait::{self, PATIENCE},
+};
 
-/// The devices of a container as the kernel tells them over netlink in its namespace.
+/// The devices of a container, from netlink in its namespace.
 pub(crate) fn devices(container: &Container) -> Result<Value> {
     let links = Netns::of(container)?.run("ip -json -statistics link")?;
     let links: Value = serde_json::from_str(&links).context("the output of ip")?;
@@ -56,7 +57,7 @@ fn ensure_equal(lab: &Lab, containers: &[&Container]) -> Result<Report> {
     agreed.with_context(|| last)
 }
 
-/// What a command of the host says; its words are parted by spaces.
+/// The output of a command of the host; arguments are separated by spaces.
 pub(crate) fn host(command: &str) -> Result<String> {
     let mut words = command.split_whitespace();
     let mut program = Command::new(words.next().context("a command")?);
@@ -90,8 +91,8 @@ fn a_veth_pair_shows_its_own_drops() -> Result<()> {
     let [listener, sender] = talk(&lab, "bridge", Container::address)?;
     let netns = Netns::of(&sender)?;
     let end = netns.host_end()?;
-    // The host's end does not know of either kind: what nobody in the container takes, and what
-    // the container cannot get rid of.
+    // The host's end counts neither kind: packets that nothing in the container receives, and
+    // packets that the container cannot send.
     let load = binaries::load()?;
     let load = load.to_str().context("UTF-8")?;
     host(&format!("{load} frame --device {end} --count 7"))?;
@@ -143,7 +144,7 @@ impl Drop for Macvlan<'_> {
 }
 
 #[test]
-fn macvlan_devices_have_no_other_end_and_are_read_all_the_same() -> Result<()> {
+fn macvlan_devices_without_another_end_are_read() -> Result<()> {
     let lab = Lab::open()?;
     let network = Macvlan::create(&lab)?;
     let name = network.name.clone();
@@ -174,7 +175,7 @@ fn on_the_host_network_all_of_the_hosts_devices_show() -> Result<()> {
 }
 
 #[test]
-fn a_pod_shares_one_namespace_and_each_knows_the_others() -> Result<()> {
+fn containers_of_a_pod_share_a_namespace_and_list_each_other() -> Result<()> {
     let lab = Lab::open()?;
     let pause = lab.start(Run::load("serve"))?;
     let join = format!("container:{}", pause.name());
@@ -199,7 +200,7 @@ fn a_pod_shares_one_namespace_and_each_knows_the_others() -> Result<()> {
 }
 
 #[test]
-fn the_namespace_of_an_ended_container_is_let_go() -> Result<()> {
+fn the_namespace_of_an_ended_container_is_released() -> Result<()> {
     let lab = Lab::open()?;
     let stays = lab.start(Run::load("serve"))?;
     let ends = lab.start(Run::load("serve"))?;

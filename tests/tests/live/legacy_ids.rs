@@ -1,14 +1,15 @@
-//! Hosts whose containers are in v1 hierarchies only: sockets by the memory cgroup of their users.
+//! Hosts with containers in v1 hierarchies only: sockets are counted by memory cgroup.
 
-use std::os::unix::fs::symlink;
-use std::path::PathBuf;
+use std::{os::unix::fs::symlink, path::PathBuf};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tare_tests::docker::Run;
-use tare_tests::lab::Lab;
-use tare_tests::scratch::{Cgroup, cgroup2_mount};
-use tare_tests::tare::Tare;
+use tare_tests::{
+    docker::Run,
+    lab::Lab,
+    scratch::{Cgroup, cgroup2_mount},
+    tare::Tare,
+};
 
 const BYTES: u64 = 3_000_001;
 
@@ -23,8 +24,8 @@ fn legacy_root(lab: &Lab) -> Result<PathBuf> {
     Ok(root)
 }
 
-/// One container sends to another in its network namespace; both are told apart.
-fn ensure_told_apart(lab: &Lab, tare: &Tare) -> Result<()> {
+/// One container sends to another in the same network namespace; both are counted separately.
+fn ensure_counted_separately(lab: &Lab, tare: &Tare) -> Result<()> {
     let load = format!("listen --proto tcp --addr 127.0.0.1:7000 --bytes {BYTES}");
     let listener = lab.start(Run::load(&load).linger())?;
     listener.ready()?;
@@ -63,23 +64,23 @@ fn without_cgroup2_payload_is_exact_by_memory_cgroup() -> Result<()> {
     let lab = Lab::open()?;
     let root = legacy_root(&lab)?;
     let root = root.to_str().context("UTF-8")?;
-    ensure_told_apart(&lab, &lab.tare.clone().option("--cgroup-root", root))
+    ensure_counted_separately(&lab, &lab.tare.clone().option("--cgroup-root", root))
 }
 
 #[test]
-fn with_an_empty_cgroup2_too() -> Result<()> {
+fn with_an_empty_cgroup2_payload_is_exact_as_well() -> Result<()> {
     let lab = Lab::open()?;
     let root = legacy_root(&lab)?;
     let empty = Cgroup::below(&cgroup2_mount()?)?;
     symlink(empty.path(), root.join("unified")).context("link cgroup2")?;
-    // Somebody is there when tare looks where containers are.
+    // A container exists when tare looks for hierarchies with containers.
     let _early = lab.start(Run::load("serve"))?;
     let root = root.to_str().context("UTF-8")?;
-    ensure_told_apart(&lab, &lab.tare.clone().option("--cgroup-root", root))
+    ensure_counted_separately(&lab, &lab.tare.clone().option("--cgroup-root", root))
 }
 
 #[test]
-fn packets_are_not_to_be_had_there_and_that_is_said() -> Result<()> {
+fn packets_are_unavailable_there_and_the_reason_is_given() -> Result<()> {
     let lab = Lab::open()?;
     let root = legacy_root(&lab)?;
     let container = lab.start(Run::load("serve"))?;

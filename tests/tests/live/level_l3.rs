@@ -1,15 +1,17 @@
-//! Level `l3`: what the devices carried, without link headers, for each container of its own.
+//! Level `l3`: the devices' bytes without link headers, for each container.
 
 use anyhow::{Result, ensure};
-use tare_tests::docker::{Container, Run};
-use tare_tests::lab::Lab;
-use tare_tests::netns::{Netns, introduce};
-use tare_tests::report::{Report, Row};
+use tare_tests::{
+    docker::{Container, Run},
+    lab::Lab,
+    netns::{Netns, introduce},
+    report::{Report, Row},
+};
 
 /// An Ethernet header, which devices count and IP does not.
 const LINK_HEADER: u64 = 14;
 
-/// Growth of what went one way, at the sockets or at a device.
+/// Growth in one direction, at the sockets or at a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Carried {
     rx_bytes: u64,
@@ -30,7 +32,7 @@ fn carried(before: &Row, after: &Row, at: &str) -> Result<Carried> {
     })
 }
 
-/// Lets the sender send to the listener; both rows before and after.
+/// The sender sends to the listener; rows of both before and after.
 fn watch(
     lab: &Lab,
     listener: &Container,
@@ -44,7 +46,7 @@ fn watch(
     let mut tare = lab.tare.clone().option("--net-level", "l3").stream("200ms")?;
     let ids = [listener.id(), sender.id()];
     let before = tare.fresh_with(&ids)?;
-    // It was asked for, so nothing is second best about it.
+    // It was requested, so the state is not degraded.
     before.require("network_sockets")?;
     gate.open()?;
     sender.outcome()?;

@@ -1,14 +1,16 @@
-//! Containers that come and go while Tare looks.
+//! Containers that come and go while Tare runs.
 
 use std::thread;
 
 use anyhow::{Result, anyhow, ensure};
-use tare_tests::docker::Run;
-use tare_tests::lab::Lab;
-use tare_tests::process::Finished;
-use tare_tests::programs::Programs;
-use tare_tests::scratch::{Cgroup, cgroup2_mount};
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    docker::Run,
+    lab::Lab,
+    process::Finished,
+    programs::Programs,
+    scratch::{Cgroup, cgroup2_mount},
+    wait::{self, PATIENCE},
+};
 
 fn ensure_quiet(done: &Finished) -> Result<()> {
     ensure!(done.status.success(), "after Ctrl-C: {}: {}", done.status, done.stderr);

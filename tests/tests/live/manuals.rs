@@ -1,13 +1,14 @@
-//! What comes with the binary: man pages that render, completions that parse.
+//! Man pages render, and completions parse.
 
-use std::fs;
-use std::process::Command;
+use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use tare_tests::binaries;
-use tare_tests::process::{output, run};
-use tare_tests::tare::Tare;
-use tare_tests::wait::PATIENCE;
+use tare_tests::{
+    binaries,
+    process::{output, run},
+    tare::Tare,
+    wait::PATIENCE,
+};
 
 #[test]
 fn man_pages_render_without_warnings() -> Result<()> {
@@ -23,7 +24,7 @@ fn man_pages_render_without_warnings() -> Result<()> {
         let done = run(groff, PATIENCE).context("the live tests need groff")?;
         let name = page.file_name().unwrap_or_default().to_string_lossy().into_owned();
         ensure!(done.status.success() && done.stderr.is_empty(), "{name}: {}", done.stderr);
-        ensure!(done.stdout.contains("Tells what every container") || name != "tare.1", "{done:?}");
+        ensure!(done.stdout.contains("Shows what every container") || name != "tare.1", "{done:?}");
         ensure!(done.stdout.contains("--columns") || name != "tare-stats.1", "{done:?}");
         pages.push(name);
     }

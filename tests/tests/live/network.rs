@@ -4,9 +4,11 @@ use std::net::{Ipv4Addr, TcpListener};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tare_tests::docker::{Container, Run};
-use tare_tests::lab::Lab;
-use tare_tests::report::{Report, Row};
+use tare_tests::{
+    docker::{Container, Run},
+    lab::Lab,
+    report::{Report, Row},
+};
 
 const TEN_MB: u64 = 10_000_000;
 
@@ -30,7 +32,7 @@ fn sent(tx_bytes: u64) -> Moved {
     Moved { rx_bytes: 0, tx_bytes }
 }
 
-/// What a container's sockets carried between two rows.
+/// Growth of a container's socket counters between two rows.
 fn moved(before: &Row, after: &Row, transport: &str) -> Result<Moved> {
     let level = after.str("/network/sockets/level")?;
     ensure!(level == "payload", "the sockets are counted at level {level}");
@@ -60,12 +62,12 @@ pub(crate) struct Watched {
     outcomes: [Value; 2],
 }
 
-/// Lets the second container send to the first, which listens, and watches both.
+/// The second container sends to the first; growth of both.
 fn watch(lab: &Lab, listener: &Container, sender: Run) -> Result<(Watched, Container)> {
     watch_once_arranged(lab, listener, sender, |_| Ok(()))
 }
 
-/// The same, with something to arrange for the sender before it begins.
+/// The same, with a preparation of the sender.
 pub(crate) fn watch_once_arranged(
     lab: &Lab,
     listener: &Container,
@@ -104,7 +106,7 @@ impl Watched {
         Ok(())
     }
 
-    /// Calls that moved bytes are all there; a call that only saw the end may be there too.
+    /// All calls that moved bytes are counted; a call that read the end may be counted too.
     fn ensure_calls(&self, transport: &str) -> Result<()> {
         for (side, field) in [(0, "rx_calls"), (1, "tx_calls")] {
             let pointer = format!("/network/sockets/{transport}/{field}");
@@ -158,13 +160,13 @@ fn tcp_through_io_uring_is_exact() -> Result<()> {
 fn peeked_bytes_are_not_counted_twice() -> Result<()> {
     let watched = tcp_over_the_bridge("--peek", "")?;
     let peeked = watched.outcomes[0]["peeked_bytes"].as_u64();
-    // What arrives between a look and the read after it is read without having been seen.
+    // Data that arrive between a peek and the read after it are read without a peek.
     ensure!(peeked > Some(0), "the load did not peek: {}", watched.outcomes[0]);
     Ok(())
 }
 
 #[test]
-fn what_the_error_queue_gives_back_was_not_received() -> Result<()> {
+fn bytes_from_the_error_queue_are_not_received() -> Result<()> {
     let lab = Lab::open()?;
     let idle = lab.start(Run::load("spin --for 0s").linger())?;
     let (watched, _sender) = watch(&lab, &idle, Run::load("unheard --bytes 1000"))?;
@@ -254,7 +256,7 @@ fn empty_datagrams_are_calls_without_bytes() -> Result<()> {
 }
 
 #[test]
-fn containers_on_the_host_network_are_told_apart() -> Result<()> {
+fn containers_on_the_host_network_are_counted_separately() -> Result<()> {
     let lab = Lab::open()?;
     let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port();
     let load = format!("listen --proto tcp --addr 127.0.0.1:{port} --bytes {TEN_MB}");
@@ -273,7 +275,7 @@ fn containers_on_the_host_network_are_told_apart() -> Result<()> {
 }
 
 #[test]
-fn a_container_in_the_namespace_of_another_is_told_apart() -> Result<()> {
+fn containers_in_one_namespace_are_counted_separately() -> Result<()> {
     let lab = Lab::open()?;
     let load = format!("listen --proto tcp --addr 127.0.0.1:7000 --bytes {TEN_MB}");
     let listener = lab.start(Run::load(&load).linger())?;
@@ -292,7 +294,7 @@ fn a_container_in_the_namespace_of_another_is_told_apart() -> Result<()> {
     Ok(())
 }
 
-/// Runs one container that talks to itself; its growth over TCP and over UDP.
+/// Runs one container that sends to itself; its growth over TCP and over UDP.
 fn alone(load: &str) -> Result<(Moved, Moved)> {
     let lab = Lab::open()?;
     let gate = lab.gate()?;

@@ -1,14 +1,15 @@
-//! What a sample costs in system calls.
+//! The system calls of a sample.
 
-use std::fs;
-use std::process::Command;
+use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use tare_tests::docker::Run;
-use tare_tests::lab::Lab;
-use tare_tests::process::Process;
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    docker::Run,
+    lab::Lab,
+    process::Process,
+    wait::{self, PATIENCE},
+};
 
 /// Calls of one system call in a trace of many threads.
 fn calls(trace: &str, name: &str) -> usize {

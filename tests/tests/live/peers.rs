@@ -1,13 +1,12 @@
 //! The same numbers as `docker stats`.
 
 use anyhow::{Context as _, Result, ensure};
-use tare_tests::docker::Run;
-use tare_tests::lab::Lab;
+use tare_tests::{docker::Run, lab::Lab};
 
 const MIB: u64 = 1 << 20;
 
 #[test]
-fn net_io_is_what_docker_says() -> Result<()> {
+fn net_io_equals_docker_stats() -> Result<()> {
     let lab = Lab::open()?;
     let listener = lab.start(Run::load("listen --proto tcp --addr 0.0.0.0:7000").linger())?;
     listener.ready()?;
@@ -45,13 +44,13 @@ fn net_io_is_what_docker_says() -> Result<()> {
 }
 
 #[test]
-fn cpu_percent_is_what_docker_computes() -> Result<()> {
+fn cpu_percent_equals_docker_stats() -> Result<()> {
     let lab = Lab::open()?;
     let spinner = lab.start(Run::load("spin --for 600s"))?;
     let mut tare = lab.tare.stream("3s")?;
     let mut docker = Vec::new();
     let mut row = None;
-    // Docker is asked whenever a report comes, so both measure between the last two.
+    // Docker is asked at each report, so both measure the same interval.
     for _ in 0..3 {
         row = tare.report()?.find(spinner.id());
         docker.push(lab.docker_stats(&spinner)?);
@@ -83,7 +82,7 @@ fn cpu_seconds_are_what_the_load_used() -> Result<()> {
 }
 
 #[test]
-fn memory_is_what_docker_says() -> Result<()> {
+fn memory_equals_docker_stats() -> Result<()> {
     let lab = Lab::open()?;
     let load = Run::load("allocate --bytes 64MiB --for 600s").option("--memory", "256m");
     let holder = lab.start(load)?;
@@ -104,7 +103,7 @@ fn memory_is_what_docker_says() -> Result<()> {
 }
 
 #[test]
-fn pids_are_what_docker_says() -> Result<()> {
+fn pids_equal_docker_stats() -> Result<()> {
     let lab = Lab::open()?;
     let load = Run::load("spin --threads 3 --for 600s").option("--pids-limit", "50");
     let spinner = lab.start(load.option("--cpus", "0.2"))?;

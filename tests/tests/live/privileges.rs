@@ -1,8 +1,7 @@
-//! What is left without privileges, and how it is said.
+//! What works without privileges, and how the rest is explained.
 
 use anyhow::{Result, ensure};
-use tare_tests::docker::Run;
-use tare_tests::lab::Lab;
+use tare_tests::{docker::Run, lab::Lab};
 
 #[test]
 fn without_privileges_it_works_and_says_what_is_missing() -> Result<()> {
@@ -29,7 +28,7 @@ fn without_privileges_it_works_and_says_what_is_missing() -> Result<()> {
 }
 
 #[test]
-fn a_name_that_docker_does_not_tell_is_explained() -> Result<()> {
+fn a_missing_name_is_explained() -> Result<()> {
     let lab = Lab::open()?;
     let container = lab.start(Run::load("serve"))?;
     let tare = lab.tare.clone().as_nobody(&lab.scratch)?;

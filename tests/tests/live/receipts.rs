@@ -1,19 +1,18 @@
-//! Lives: how they begin, what they leave behind, and that nothing of them is mixed or leaked.
+//! Receipts: how containers begin, what remains of them, and that nothing is mixed up or leaked.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
-use std::time::Duration;
+use std::{fs, path::Path, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tare_tests::binaries;
-use tare_tests::docker::{Container, Run};
-use tare_tests::lab::Lab;
-use tare_tests::process::{Process, output};
-use tare_tests::report::Row;
-use tare_tests::scratch::{Cgroup, cgroup2_mount};
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    binaries,
+    docker::{Container, Run},
+    lab::Lab,
+    process::{Process, output},
+    report::Row,
+    scratch::{Cgroup, cgroup2_mount},
+    wait::{self, PATIENCE},
+};
 
 const MS: f64 = 1e-3;
 
@@ -40,14 +39,14 @@ fn between(row: &Row, from: &str, to: &str) -> Result<f64> {
 }
 
 #[test]
-fn two_hundred_short_lives_are_accounted_in_full() -> Result<()> {
+fn two_hundred_short_lived_containers_are_accounted_in_full() -> Result<()> {
     const LIVES: usize = 200;
     const WRITTEN: u64 = 64 << 10;
     const SENT: u64 = 10_000;
     let lab = Lab::open()?;
     let data = lab.scratch.subdirectory()?;
-    // Made without the page cache: where a page of it is in use, a direct write falls back to
-    // buffered writing, which v1 charges to the root.
+    // Made with direct I/O: over cached pages a direct write falls back to buffered writing, which
+    // v1 charges to the root.
     for n in 0..LIVES {
         let mut make = Command::new(binaries::load()?);
         make.args(["write", "--bytes", &WRITTEN.to_string(), "--path"]);
@@ -69,7 +68,7 @@ fn two_hundred_short_lives_are_accounted_in_full() -> Result<()> {
     let (mut longest, mut unseen, mut late): (f64, u64, usize) = (0.0, 0, 0);
     for (life, outcome) in lives.iter().zip(&outcomes) {
         let row = report.ended(life.id()).context("no receipt")?;
-        // On a machine that others use, too, a runtime may remove files before they are read.
+        // On a busy machine, a runtime may remove files before they are read.
         if ensure_final(&row).is_err() {
             late += 1;
             continue;
@@ -80,14 +79,14 @@ fn two_hundred_short_lives_are_accounted_in_full() -> Result<()> {
         ensure!(row.u64("/network/sockets/tcp/rx_bytes")? == SENT, "{row:?}");
         ensure!(row.u64("/network/sockets/tcp/tx_bytes")? == SENT, "{row:?}");
         ensure!(row.str("/name")? == life.name(), "{row:?}");
-        // What the load saw itself is short of its own end.
+        // The load read its CPU time before its end.
         let seen = outcome["cgroup_cpu_nanoseconds"].as_f64().context("no CPU time")? * 1e-9;
         let used = row.f64("/cpu/usage_seconds")?;
         ensure!(used >= seen && used < seen + 10.0 * MS, "{used} s, it saw {seen} s: {row:?}");
         longest = longest.max(between(&row, "/startup/exec_at", "/ended_at")?);
     }
     ensure!(late <= LIVES / 100, "{late} of {LIVES} receipts are not final");
-    // This machine's kernel may run no program for a completion: then that is said.
+    // This machine's kernel may run no program for a completion; that is reported.
     let lost = report.reconciled("block")?.lost - before.lost;
     ensure!(unseen <= lost, "{unseen} of {LIVES} writes are missing, {lost} are said to be lost");
     println!("the longest life took {:.1} ms from its first program to its end", longest / MS);
@@ -133,7 +132,7 @@ fn a_thousand_cgroups_in_a_tight_loop_leave_nothing_behind() -> Result<()> {
     for counter in ["/network/sockets/tx_bytes", "/block/write_bytes"] {
         ensure!(after.growth(&before, counter)? == 0, "{counter} of an idle container grew");
     }
-    // The news of the last ends may still be on their way.
+    // The events of the last ends may still be in the ring.
     wait::until(&format!("no more than the {open} descriptors that were open"), PATIENCE, || {
         let now = descriptors()?;
         Ok((now <= open + 2).then_some(()))
@@ -154,7 +153,7 @@ fn memory(process: &str) -> Result<u64> {
 }
 
 #[test]
-fn the_time_to_ready_is_told_by_the_kernel() -> Result<()> {
+fn the_time_to_ready_is_measured_from_kernel_events() -> Result<()> {
     let lab = Lab::open()?;
     let mut tare = lab.tare.stream("200ms")?;
     tare.report()?;
@@ -205,7 +204,7 @@ fn an_oom_kill_survives_its_container() -> Result<()> {
 }
 
 #[test]
-fn a_restart_is_a_new_life() -> Result<()> {
+fn a_restart_is_a_new_instance() -> Result<()> {
     let lab = Lab::open()?;
     let mut tare = lab.tare.stream("200ms")?;
     tare.report()?;
@@ -266,7 +265,7 @@ fn ended_containers_have_a_table() -> Result<()> {
     Ok(())
 }
 
-/// Runs a load of this machine's own in a cgroup below a container's, to its end.
+/// Runs a load of the host in a cgroup below a container's, to its end.
 fn run_below(container: &Container, mount: &Path, lab: &Lab, load: &[&str]) -> Result<()> {
     let child = Cgroup::below(&mount.join("docker").join(container.id()))?;
     let gate = lab.scratch.subdirectory()?.join("open");
@@ -299,9 +298,9 @@ fn what_a_removed_sub_cgroup_did_stays_with_its_container() -> Result<()> {
 }
 
 #[test]
-fn a_network_namespace_goes_with_its_container() -> Result<()> {
+fn a_network_namespace_is_released_with_its_container() -> Result<()> {
     let lab = Lab::open()?;
-    // With a long interval only the news of the end can close it.
+    // With a long interval only the event of the end can close it.
     let tare = lab.tare.stream("30s")?;
     let container = lab.start(Run::load("serve"))?;
     container.ready()?;

@@ -1,15 +1,14 @@
-//! The sum of all counters against the kernel's own. On some machines the kernel does not run our
-//! programs for every request: then it must be said.
+//! The sum of all counters compared with the kernel's own. On some machines the kernel does not run
+//! BPF programs for every request; Tare must report that.
 
 use std::fs;
 
 use anyhow::{Result, ensure};
-use tare_tests::block::Place;
-use tare_tests::lab::Lab;
+use tare_tests::{block::Place, lab::Lab};
 
 const BLOCK: u64 = 4096;
 
-/// A file on the disk, and the load that reads it in so many requests.
+/// A file on the disk, and the load that reads it in this number of requests.
 fn reading(lab: &Lab, requests: u64) -> Result<String> {
     let file = lab.scratch.subdirectory()?.join("file");
     fs::write(&file, vec![1; usize::try_from(requests * BLOCK)?])?;
@@ -19,7 +18,7 @@ fn reading(lab: &Lab, requests: u64) -> Result<String> {
 }
 
 #[test]
-fn what_a_container_misses_is_said_to_be_lost() -> Result<()> {
+fn missing_requests_are_reported_as_lost() -> Result<()> {
     const READS: u64 = 20_000;
     let lab = Lab::open()?;
     let load = reading(&lab, READS)?;
@@ -37,8 +36,8 @@ fn what_a_container_misses_is_said_to_be_lost() -> Result<()> {
     ensure!(lost >= missed, "{missed} reads are missing: {old:?}, {new:?}, {row:?}");
     ensure!(lost < READS / 20, "{old:?}, {new:?}");
     let (state, reason) = after.source("block")?;
-    let told = reason.is_some_and(|reason| reason.contains("were not seen"));
-    ensure!(told == (new.lost > 0) && told == (state == "degraded"), "{state}: {reason:?}");
+    let reported = reason.is_some_and(|reason| reason.contains("were not seen"));
+    ensure!(reported == (new.lost > 0) && reported == (state == "degraded"), "{state}: {reason:?}");
     Ok(())
 }
 
@@ -58,7 +57,7 @@ fn what_found_no_slot_is_not_lost() -> Result<()> {
     ensure!(reason.is_some_and(|reason| reason.contains("15 slots")), "{reason:?}");
     let books = report.reconciled("block")?;
     ensure!(books.expected - before.expected >= 20 * READS, "{before:?}, {books:?}");
-    // Five of them at least are in the overflow.
+    // At least five of them are in the overflow slot.
     ensure!(books.lost < READS, "{books:?}");
     ensure!(books.expected.abs_diff(books.counted) < READS, "{books:?}");
     Ok(())

@@ -1,13 +1,15 @@
-//! Limits, what happens at them, and states, as Docker sets them on the real kernel.
+//! Limits and states that Docker sets, and what happens at limits.
 
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use tare_tests::docker::Run;
-use tare_tests::lab::Lab;
-use tare_tests::process;
-use tare_tests::report::Report;
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    docker::Run,
+    lab::Lab,
+    process,
+    report::Report,
+    wait::{self, PATIENCE},
+};
 
 #[test]
 fn a_busy_container_is_throttled_at_its_limit() -> Result<()> {
@@ -26,7 +28,7 @@ fn a_busy_container_is_throttled_at_its_limit() -> Result<()> {
     let periods = last.growth(&first, "/cpu/periods")?;
     let throttled = last.growth(&first, "/cpu/throttled_periods")?;
     ensure!(periods >= 10, "{periods} periods: {last:?}");
-    // It wants more in each period, but may not get its share of a busy machine.
+    // It needs more in each period, but may not get its share of a busy machine.
     ensure!(throttled * 2 > periods && throttled <= periods, "{throttled} of {periods}: {last:?}");
     let seconds = |row: &tare_tests::report::Row| row.f64("/cpu/throttled_seconds");
     ensure!(seconds(&last)? > seconds(&first)?, "{last:?}");
@@ -70,7 +72,7 @@ fn limits_are_those_that_docker_set() -> Result<()> {
 }
 
 #[test]
-fn a_container_at_its_memory_limit_says_so() -> Result<()> {
+fn a_container_at_its_memory_limit_is_reported() -> Result<()> {
     let lab = Lab::open()?;
     let data = lab.scratch.subdirectory()?;
     let load = Run::load("write --bytes 96MiB --path /data/file --mode sync")
@@ -145,7 +147,7 @@ fn a_private_cgroup_namespace_changes_nothing() -> Result<()> {
 }
 
 #[test]
-fn few_descriptors_cost_time_and_no_numbers() -> Result<()> {
+fn with_few_descriptors_no_numbers_are_missing() -> Result<()> {
     let lab = Lab::open()?;
     let container = lab.start(Run::load("serve"))?;
     container.ready()?;

@@ -1,15 +1,18 @@
-//! `tare snapshot`: who is in trouble stands in the right section, and nothing stays behind.
+//! `tare snapshot`: containers with problems are in the right sections, and nothing stays in the
+//! kernel.
 
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tare_tests::docker::Run;
-use tare_tests::lab::Lab;
-use tare_tests::process::Process;
-use tare_tests::programs::Programs;
-use tare_tests::terminal::Terminal;
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    docker::Run,
+    lab::Lab,
+    process::Process,
+    programs::Programs,
+    terminal::Terminal,
+    wait::{self, PATIENCE},
+};
 
 /// The row of a container in a section of the page.
 fn row<'a>(page: &'a str, section: &str, name: &str) -> Result<&'a str> {
@@ -19,7 +22,7 @@ fn row<'a>(page: &'a str, section: &str, name: &str) -> Result<&'a str> {
 }
 
 #[test]
-fn whoever_is_in_trouble_is_in_the_right_section() -> Result<()> {
+fn a_container_with_a_problem_is_in_the_right_section() -> Result<()> {
     let lab = Lab::open()?;
     let slowed = lab.start(Run::load("spin --threads 2 --for 600s").option("--cpus", "0.2"))?;
     let limits = |run: Run| run.option("--memory", "64m").option("--memory-swap", "64m");
@@ -74,7 +77,7 @@ fn at_once_there_are_totals_and_nothing_is_loaded() -> Result<()> {
     let lab = Lab::open()?;
     let container = lab.start(Run::load("serve"))?;
     let args = ["snapshot", "--window", "0", "--format", "json", container.name()];
-    // A name that is not told in time is no failure of the rest.
+    // Without a name in time, the rest is reported all the same.
     let value = wait::until("the container's name", PATIENCE, || {
         let done = lab.tare.run(&args)?;
         if !done.status.success() {
@@ -108,7 +111,7 @@ fn nothing_stays_in_the_kernel() -> Result<()> {
 }
 
 #[test]
-fn colours_are_for_terminals_and_for_those_who_like_them() -> Result<()> {
+fn colours_are_for_terminals_or_by_option() -> Result<()> {
     let lab = Lab::open()?;
     let saved = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/snapshot.json");
     ensure!(fs::exists(saved)?, "{saved} is missing");

@@ -1,14 +1,16 @@
-//! Block I/O against known amounts.
+//! Block I/O compared with known amounts.
 
 use anyhow::{Result, ensure};
-use tare_tests::block::{Lost, ensure_devices_add_up, lost};
-use tare_tests::docker::Run;
-use tare_tests::lab::Lab;
+use tare_tests::{
+    block::{Lost, ensure_devices_add_up, lost},
+    docker::Run,
+    lab::Lab,
+};
 
 const MIB: u64 = 1 << 20;
 
-/// What was asked for, or less than 5 % more: the filesystem's own blocks. What is missing must be
-/// said to be lost.
+/// Between the requested amount and 5 % more, for the filesystem's own blocks. Missing requests
+/// must be reported as lost.
 fn ensure_about(what: &str, counted: u64, lost: Lost, asked: u64) -> Result<()> {
     let (most, all) = (asked + asked / 20, counted + lost.bytes);
     ensure!(counted < most && all >= asked, "{what}: {counted}, {lost:?}, asked for {asked}");
@@ -80,7 +82,7 @@ fn synchronous_writes_through_the_cache_are_counted() -> Result<()> {
     let report = tare.fresh()?;
     let after = report.row(writer.id())?;
 
-    // The writer submits its own pages here; only the journal's blocks are the kernel's.
+    // The writer submits its own pages; only the journal is written by the kernel.
     let written = after.growth(&before, "/block/write_bytes")?;
     let lost = lost(&first, &report)?;
     ensure!(written + lost.bytes >= 16 * MIB, "{written} bytes, {lost:?}: {after:?}");

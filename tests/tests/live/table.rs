@@ -1,13 +1,12 @@
 //! The table on the screen.
 
 use anyhow::{Context as _, Result, ensure};
-use tare_tests::docker::Run;
-use tare_tests::lab::Lab;
+use tare_tests::{docker::Run, lab::Lab};
 
 const COLUMNS: [&str; 8] =
     ["CONTAINER ID", "NAME", "CPU %", "MEM USAGE / LIMIT", "MEM %", "NET I/O", "BLOCK I/O", "PIDS"];
 
-/// Cells are parted by at least two spaces.
+/// Cells are separated by at least two spaces.
 fn cells(line: &str) -> Vec<&str> {
     line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()
 }

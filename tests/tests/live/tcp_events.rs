@@ -3,12 +3,14 @@
 use std::process::Command;
 
 use anyhow::{Context as _, Result, ensure};
-use tare_tests::docker::{Container, Run};
-use tare_tests::lab::Lab;
-use tare_tests::netns::Netns;
-use tare_tests::process::output;
-use tare_tests::report::Row;
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    docker::{Container, Run},
+    lab::Lab,
+    netns::Netns,
+    process::output,
+    report::Row,
+    wait::{self, PATIENCE},
+};
 
 /// Growth of everything under `tcp_events`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -168,7 +170,7 @@ fn segments_that_a_full_queue_drops_are_sent_again() -> Result<()> {
 }
 
 #[test]
-fn containers_in_one_namespace_are_told_apart() -> Result<()> {
+fn containers_in_one_namespace_are_counted_separately() -> Result<()> {
     patiently(|lab| {
         let listener = listener(lab, "--connections 9 --bytes 0")?;
         let load = Run::load("connect --addr 127.0.0.1:7000 --count 9")

@@ -1,21 +1,25 @@
-//! How `tare stats` ends: by Ctrl-C on a terminal, and when nobody reads on.
+//! How `tare stats` ends: by Ctrl-C on a terminal, and when its reader is gone.
 
-use std::io::{BufRead as _, BufReader};
-use std::process::Stdio;
+use std::{
+    io::{BufRead as _, BufReader},
+    process::Stdio,
+};
 
 use anyhow::{Context as _, Result, ensure};
-use tare_tests::docker::Run;
-use tare_tests::lab::Lab;
-use tare_tests::programs::Programs;
-use tare_tests::terminal::{CTRL_C, Terminal};
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    docker::Run,
+    lab::Lab,
+    programs::Programs,
+    terminal::{CTRL_C, Terminal},
+    wait::{self, PATIENCE},
+};
 
 const HIDE_CURSOR: &str = "\x1b[?25l";
 const SHOW_CURSOR: &str = "\x1b[?25h";
 const OTHER_SCREEN: &str = "\x1b[?1049h";
 const OWN_SCREEN: &str = "\x1b[?1049l";
 
-/// Whether what `on` switched on was never switched off again.
+/// Whether what `on` switched on was not switched off again.
 fn left(written: &str, on: &str, off: &str) -> bool {
     match (written.rfind(on), written.rfind(off)) {
         (Some(on), Some(off)) => on > off,
@@ -58,7 +62,7 @@ fn a_reader_that_leaves_ends_it_quietly() -> Result<()> {
         let mut line = String::new();
         output.read_line(&mut line).context("its first line")?;
         let programs = Programs::held_by(tare.id())?;
-        // What `head -1` does.
+        // As `head -1` does.
         drop(output);
         let status = wait::until("tare to end", PATIENCE, || Ok(tare.try_wait()?));
         if status.is_err() {

@@ -1,15 +1,19 @@
 //! `tare top` in a real terminal, with real containers.
 
 use anyhow::{Context as _, Result, ensure};
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
-use tare_tests::docker::{Container, Run};
-use tare_tests::lab::Lab;
-use tare_tests::programs::Programs;
-use tare_tests::screen::Screen;
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use tare_tests::{
+    docker::{Container, Run},
+    lab::Lab,
+    programs::Programs,
+    screen::Screen,
+};
 
 /// A container that spins, one that serves, and `tare top` that shows the two.
-struct Scene {
+struct TopSession {
     spinner: Container,
     server: Container,
     screen: Screen,
@@ -17,7 +21,7 @@ struct Scene {
     lab: Lab,
 }
 
-impl Scene {
+impl TopSession {
     fn open(environment: &str) -> Result<Self> {
         Self::open_at(environment, "200ms")
     }
@@ -28,12 +32,12 @@ impl Scene {
         let spinner = lab.start(load.option("--cpus", "0.2"))?;
         let server = lab.start(Run::load("serve"))?;
         let screen = Screen::open(&lab.scratch, 140, 40)?;
-        let scene = Self { spinner, server, screen, interval, lab };
-        scene.start(environment)?;
-        Ok(scene)
+        let session = Self { spinner, server, screen, interval, lab };
+        session.start(environment)?;
+        Ok(session)
     }
 
-    /// Runs it in the shell, which has something else on its screen.
+    /// Runs it in a shell with other text on its screen.
     fn start(&self, environment: &str) -> Result<()> {
         let tare =
             self.lab.tare.command(&["top", "--interval", self.interval, "--labels", "tare.*"]);
@@ -67,14 +71,14 @@ impl Scene {
         self.screen.until(what, is_so)
     }
 
-    /// Waits for the shell, on the screen that it had, in the mode that it had.
+    /// Waits for the shell, with its former screen and terminal mode.
     fn is_over(&self, code: &str) -> Result<()> {
         self.screen.idle()?;
         self.screen.given_back()?;
         self.screen.shows("before")?;
         self.screen
             .line("echo code=$?; stty -a | grep -o -w -e -icanon -e icanon -e -echo -e echo")?;
-        // The command itself, which stands there first, holds the same words.
+        // The echo of the command contains the same words.
         let says = |now: &str, mode: &str| {
             now.lines().any(|line| line.trim().trim_start_matches('-') == mode)
         };
@@ -90,126 +94,126 @@ impl Scene {
 
 #[test]
 fn rows_sort_and_open_and_quitting_leaves_nothing_behind() -> Result<()> {
-    let scene = Scene::open("")?;
-    let (screen, spinner) = (&scene.screen, scene.spinner.name());
-    let busiest = scene.ordered("the busiest first", |spinner, server| spinner < server)?;
+    let session = TopSession::open("")?;
+    let (screen, spinner) = (&session.screen, session.spinner.name());
+    let busiest = session.ordered("the busiest first", |spinner, server| spinner < server)?;
     ensure!(busiest.contains("CPU%▾"), "{busiest}");
     screen.text("r")?;
-    scene.ordered("the other way round", |spinner, server| spinner > server)?;
+    session.ordered("the other way round", |spinner, server| spinner > server)?;
 
-    // Only the spinner is throttled, and its name is its own.
+    // Only the spinner is throttled.
     screen.text("/")?;
     screen.text(spinner)?;
     screen.until("one row", |now| {
-        scene.places(now).is_none() && now.lines().any(|line| line.starts_with(spinner))
+        session.places(now).is_none() && now.lines().any(|line| line.starts_with(spinner))
     })?;
     screen.key("Enter")?;
     screen.key("Enter")?;
     let page = screen.until("the page", |now| now.contains("% of periods now"))?;
-    // Long values go over several lines of their column, which begins in the middle.
+    // Long values wrap within their column, which begins in the middle.
     let right = page.lines().map(|line| line.chars().skip(71).collect::<String>());
     let joined: String = right.map(|line| line.trim().to_owned()).collect();
-    for part in ["Memory", "eth0", "Block I/O", "tare.test=spins", scene.spinner.id()] {
+    for part in ["Memory", "eth0", "Block I/O", "tare.test=spins", session.spinner.id()] {
         ensure!(page.contains(part) || joined.contains(part), "no {part} in\n{page}");
     }
     screen.key("Escape")?;
     screen.shows("only with")?;
     screen.key("Escape")?;
-    scene.both()?;
+    session.both()?;
 
     let programs = Programs::held_by(screen.child()?)?;
     screen.text("q")?;
-    scene.is_over("0")?;
+    session.is_over("0")?;
     programs.gone()
 }
 
 #[test]
-fn signals_give_the_terminal_back() -> Result<()> {
-    let scene = Scene::open("")?;
+fn signals_restore_the_terminal() -> Result<()> {
+    let session = TopSession::open("")?;
     for (index, signal) in
         [Signal::SIGTERM, Signal::SIGINT, Signal::SIGHUP, Signal::SIGQUIT].into_iter().enumerate()
     {
         if index > 0 {
-            scene.start("")?;
+            session.start("")?;
         }
-        ensure!(scene.screen.is_taken()?, "it shows itself on a screen of its own");
-        let tare = Pid::from_raw(i32::try_from(scene.screen.child()?)?);
+        ensure!(session.screen.is_taken()?, "it shows itself on a screen of its own");
+        let tare = Pid::from_raw(i32::try_from(session.screen.child()?)?);
         kill(tare, signal).with_context(|| format!("{signal} to tare"))?;
-        scene.is_over("0").with_context(|| format!("after {signal}"))?;
+        session.is_over("0").with_context(|| format!("after {signal}"))?;
     }
     Ok(())
 }
 
 #[test]
-fn keys_are_obeyed_at_once_however_long_the_interval_is() -> Result<()> {
+fn keys_work_at_once_with_a_long_interval() -> Result<()> {
     const INTERVAL: &str = "300s";
-    let scene = Scene::open_at("", INTERVAL)?;
-    let spinner = scene.spinner.name();
-    // Each waits for the screen that the one before has made.
+    let session = TopSession::open_at("", INTERVAL)?;
+    let spinner = session.spinner.name();
+    // Each key waits for the screen of the one before.
     for _ in 0..3 {
-        scene.screen.text("/")?;
-        scene.screen.text(spinner)?;
-        scene.screen.until("one row", |now| scene.places(now).is_none())?;
-        scene.screen.key("Enter")?;
-        scene.screen.shows("only with")?;
-        scene.screen.key("Escape")?;
-        scene.both()?;
+        session.screen.text("/")?;
+        session.screen.text(spinner)?;
+        session.screen.until("one row", |now| session.places(now).is_none())?;
+        session.screen.key("Enter")?;
+        session.screen.shows("only with")?;
+        session.screen.key("Escape")?;
+        session.both()?;
     }
-    scene.screen.text("q")?;
-    scene.is_over("0")
+    session.screen.text("q")?;
+    session.is_over("0")
 }
 
 #[test]
 fn it_stops_and_goes_on_with_the_shells_job_control() -> Result<()> {
-    let scene = Scene::open("")?;
-    scene.screen.key("C-z")?;
-    scene.screen.given_back()?;
-    scene.screen.shows("Stopped")?;
-    scene.screen.line("fg")?;
-    scene.both()?;
-    ensure!(scene.screen.is_taken()?, "it shows itself on a screen of its own again");
-    scene.screen.key("C-c")?;
-    scene.is_over("0")
+    let session = TopSession::open("")?;
+    session.screen.key("C-z")?;
+    session.screen.given_back()?;
+    session.screen.shows("Stopped")?;
+    session.screen.line("fg")?;
+    session.both()?;
+    ensure!(session.screen.is_taken()?, "it shows itself on a screen of its own again");
+    session.screen.key("C-c")?;
+    session.is_over("0")
 }
 
 #[test]
 fn windows_may_change_their_size() -> Result<()> {
-    let scene = Scene::open("")?;
-    scene.screen.resize(20, 5)?;
-    let small = scene.screen.until("a small list", |now| {
+    let session = TopSession::open("")?;
+    session.screen.resize(20, 5)?;
+    let small = session.screen.until("a small list", |now| {
         now.contains("CPU%") && now.lines().all(|line| line.chars().count() <= 20)
     })?;
     ensure!(small.lines().count() <= 5, "{small}");
-    scene.screen.resize(160, 30)?;
-    scene
+    session.screen.resize(160, 30)?;
+    session
         .screen
-        .until("a wide list", |now| now.contains("BLOCK") && scene.places(now).is_some())?;
-    scene.screen.text("q")?;
-    scene.is_over("0")
+        .until("a wide list", |now| now.contains("BLOCK") && session.places(now).is_some())?;
+    session.screen.text("q")?;
+    session.is_over("0")
 }
 
 #[test]
-fn what_starts_and_ends_is_told_with_or_without_colour() -> Result<()> {
-    let scene = Scene::open("NO_COLOR=1")?;
-    let short = scene.lab.start(Run::load("sleep --for 300ms"))?;
-    let told = |what: &str| format!("{} {what}", short.name());
-    scene.screen.shows(&told("started"))?;
-    scene.screen.shows(&told("ended"))?;
+fn starts_and_ends_are_shown_with_and_without_colour() -> Result<()> {
+    let session = TopSession::open("NO_COLOR=1")?;
+    let short = session.lab.start(Run::load("sleep --for 300ms"))?;
+    let line = |what: &str| format!("{} {what}", short.name());
+    session.screen.shows(&line("started"))?;
+    session.screen.shows(&line("ended"))?;
     // On a busy machine, some of its totals may be those of the last sample.
     let is_receipt = |line: &str| line.contains("final") || line.contains("before the end");
-    scene.screen.text("e")?;
-    scene.screen.until("its totals", |now| {
+    session.screen.text("e")?;
+    session.screen.until("its totals", |now| {
         now.lines().any(|line| line.starts_with(short.name()) && is_receipt(line))
     })?;
     // crossterm sets colours by their number.
     let has_color = |screen: &str| screen.contains("38;5;");
-    ensure!(!has_color(&scene.screen.colored()?), "{:?}", scene.screen.colored()?);
-    scene.screen.text("q")?;
-    scene.is_over("0")?;
-    scene.start("")?;
-    ensure!(has_color(&scene.screen.colored()?), "{:?}", scene.screen.colored()?);
-    scene.screen.text("q")?;
-    scene.is_over("0")
+    ensure!(!has_color(&session.screen.colored()?), "{:?}", session.screen.colored()?);
+    session.screen.text("q")?;
+    session.is_over("0")?;
+    session.start("")?;
+    ensure!(has_color(&session.screen.colored()?), "{:?}", session.screen.colored()?);
+    session.screen.text("q")?;
+    session.is_over("0")
 }
 
 #[test]

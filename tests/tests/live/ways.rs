@@ -1,9 +1,11 @@
-//! Payload is exact by every way to send and receive, whatever network two containers share.
+//! Payload is exact for every way to send and receive, on every kind of network.
 
 use anyhow::{Context as _, Result};
-use tare_tests::docker::{Container, Run};
-use tare_tests::lab::Lab;
-use tare_tests::netns::Netns;
+use tare_tests::{
+    docker::{Container, Run},
+    lab::Lab,
+    netns::Netns,
+};
 
 use crate::network::{UNCONFINED, watch_once_arranged};
 
@@ -17,18 +19,18 @@ const WAYS: [(&str, &str, &str); 6] = [
     ("udp", "uring", "uring"),
 ];
 
-/// Not a multiple of anything.
+/// Not a multiple of any buffer size.
 const BYTES: u64 = 300_007;
 
-/// Where a pair of containers talks.
+/// The network of a pair of containers.
 struct Place<'a> {
     /// Options of `docker run` for the listener.
     listener: &'a [(&'a str, &'a str)],
-    /// The same for the sender, who learns the listener's name.
+    /// The same for the sender, which gets the listener's name.
     sender: &'a dyn Fn(&Container) -> (&'static str, String),
     /// Where to listen, and where to send to.
     addresses: [&'a str; 2],
-    /// What is to be arranged for each of them.
+    /// Preparation of each container.
     arrange: &'a dyn Fn(&Container, u8) -> Result<()>,
 }
 

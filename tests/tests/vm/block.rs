@@ -1,14 +1,9 @@
-//! Block I/O against the kernel's own books: `io.stat` of the same cgroup.
+//! Block I/O compared with `io.stat` of the same cgroup.
 
-use std::fs;
-use std::path::Path;
-use std::process::Command;
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use tare_tests::process;
-use tare_tests::report::Row;
-use tare_tests::tare::Stream;
-use tare_tests::wait::PATIENCE;
+use tare_tests::{process, report::Row, tare::Stream, wait::PATIENCE};
 
 use crate::machine::{Container, Driver, Machine, rows};
 
@@ -47,7 +42,7 @@ fn io_stat(place: &Container, device: &str) -> Result<Books> {
     Ok(books)
 }
 
-/// What Tare says of the same.
+/// What Tare reports for the same.
 fn counted(row: &Row, device: &str) -> Result<Books> {
     let number = number(device)?;
     if row.get("/block/devices")?.get(&number).is_none() {
@@ -75,8 +70,8 @@ fn merges(device: &str) -> Result<u64> {
     }
 }
 
-/// Runs a load in a new container, then `after` it; what Tare counted on a device must be what
-/// `io.stat` has.
+/// Runs a load in a new container, then `after`, and compares Tare's counters of a device with
+/// `io.stat`.
 ///
 /// Bytes are equal. `io.stat` counts what was submitted and Tare what the device completed:
 /// operations differ by those that were merged on the way. A flush is a write without bytes in
@@ -122,7 +117,8 @@ fn writes_and_reads_of_files_agree_with_io_stat() -> Result<()> {
         (8 * MIB, "--mode buffered --fsync"),
         (MIB, "--mode sync --block 64KiB"),
     ] {
-        // The kernel charges a file's writes to who made it dirty first: each has its own.
+        // The kernel charges writes to the first cgroup that dirtied a file, so each load has its
+        // own.
         let path = machine.scratch.subdirectory()?.join("file");
         let load = format!("write --path {} --bytes {bytes} {how}", path.display());
         let books = ensure_equal(&machine, &mut tare, "vda", &load, || {})?;
@@ -140,7 +136,7 @@ fn writes_that_the_kernel_does_later_are_charged_to_the_writer() -> Result<()> {
     let mut tare = machine.stream()?;
     let path = machine.scratch.path().join("file");
     let load = format!("write --path {} --bytes 8MiB --mode buffered", path.display());
-    // A kernel thread writes it, and somebody else waits for that.
+    // A kernel thread writes it, and another process waits for that.
     let books = ensure_equal(&machine, &mut tare, "vda", &load, nix::unistd::sync)?;
     ensure!(books.write_bytes == 8 * MIB, "{books:?}");
     Ok(())
@@ -161,7 +157,7 @@ fn raw_devices_agree_with_io_stat() -> Result<()> {
     Ok(())
 }
 
-/// A loop device over a file; let go on drop.
+/// A loop device on a file; detached on drop.
 struct Loop;
 
 impl Loop {

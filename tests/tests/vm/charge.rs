@@ -1,13 +1,15 @@
-//! Whom the kernel charges with block I/O, and since when it is known.
+//! Which cgroup the kernel charges with block I/O, and since when Tare counts it.
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
-use tare_tests::block::{
-    Place, disk_of, ensure_agrees_with_io_stat, ensure_devices_add_up, ensure_histograms_are_whole,
+use tare_tests::{
+    block::{
+        Place, disk_of, ensure_agrees_with_io_stat, ensure_devices_add_up,
+        ensure_histograms_are_whole,
+    },
+    scratch::Cgroup,
 };
-use tare_tests::scratch::Cgroup;
 
 use crate::machine::{CGROUPS, Machine};
 
@@ -46,9 +48,12 @@ fn what_was_done_before_tare_started_is_in_the_totals() -> Result<()> {
     let disk = disk_of(&path)?;
     for expected in [2 * MIB, 4 * MIB] {
         let row = tare.fresh_with(&[place.id()])?.row(place.id())?;
-        let told = place.io_stat()?.get(&disk).context("the disk in io.stat")?.wbytes;
+        let reported = place.io_stat()?.get(&disk).context("the disk in io.stat")?.wbytes;
         let counted = row.u64("/block/write_bytes")?;
-        ensure!(counted == told && told >= expected, "{counted}, io.stat says {told}: {row:?}");
+        ensure!(
+            counted == reported && reported >= expected,
+            "{counted}, io.stat has {reported}: {row:?}"
+        );
         ensure!(row.get("/block/since")?.is_null(), "counted from birth: {row:?}");
         ensure!(!row.get("/block/details_since")?.is_null(), "times are younger: {row:?}");
         place.load(&load)?;
@@ -57,7 +62,7 @@ fn what_was_done_before_tare_started_is_in_the_totals() -> Result<()> {
 }
 
 #[test]
-fn a_cgroup_whose_io_its_parent_pays_for_has_no_numbers() -> Result<()> {
+fn a_cgroup_whose_io_is_charged_to_its_parent_has_no_numbers() -> Result<()> {
     let machine = Machine::take()?;
     // Its `cgroup.subtree_control` is empty.
     let parent = Cgroup::below(Path::new(CGROUPS))?;

@@ -1,8 +1,6 @@
-//! Every field against the file that it comes from: a look before, Tare, a look after.
+//! Every field compared with its file: the file is read before and after Tare's report.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::Path;
+use std::{collections::BTreeMap, fs, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
@@ -10,8 +8,8 @@ use tare_tests::report::Row;
 
 use crate::machine::{CGROUPS, Container, Driver, Machine};
 
-/// A field, its file, the word before its number (none if the file begins with it; the period
-/// stands behind the quota), and how many of the file's units are one of the field's.
+/// A field, its file, the word before its number (none if the file begins with the number; the
+/// period comes after the quota), and how many units of the file are one of the field.
 const FIELDS: &[(&str, &str, &str, f64)] = &[
     ("/cpu/usage_seconds", "cpu.stat", "usage_usec", 1e6),
     ("/cpu/user_seconds", "cpu.stat", "user_usec", 1e6),
@@ -81,7 +79,7 @@ const V1_ONLY: &[&str] = &[
     "/memory/events_local/memory_and_swap_max",
 ];
 
-/// What the files of a cgroup said.
+/// The contents of a cgroup's files.
 struct Look(BTreeMap<String, String>);
 
 impl Look {
@@ -89,7 +87,7 @@ impl Look {
         let mut files = BTreeMap::new();
         for entry in fs::read_dir(place.file("."))? {
             let name = entry?.file_name().to_string_lossy().into_owned();
-            // Some cannot be read: a few are only written.
+            // A few are write-only.
             if let Ok(text) = place.read(&name) {
                 files.insert(name, text);
             }
@@ -117,7 +115,7 @@ impl Look {
 }
 
 /// A number of the report in the units of its file; `None` if it is `null` or not there.
-fn told(row: &Row, pointer: &str, scale: f64) -> Result<Option<u64>> {
+fn reported(row: &Row, pointer: &str, scale: f64) -> Result<Option<u64>> {
     let Ok(value) = row.get(pointer) else { return Ok(None) };
     if value.is_null() {
         return Ok(None);
@@ -128,18 +126,23 @@ fn told(row: &Row, pointer: &str, scale: f64) -> Result<Option<u64>> {
     Ok(Some((number * scale).round() as u64))
 }
 
-fn between(what: &str, before: Option<u64>, told: Option<u64>, after: Option<u64>) -> Result<()> {
+fn between(
+    what: &str,
+    before: Option<u64>,
+    reported: Option<u64>,
+    after: Option<u64>,
+) -> Result<()> {
     let range = || Some(before?.min(after?)..=before?.max(after?));
-    let right = match (range(), told) {
-        (Some(range), Some(told)) => range.contains(&told),
+    let right = match (range(), reported) {
+        (Some(range), Some(reported)) => range.contains(&reported),
         (None, None) => true,
         _ => false,
     };
-    ensure!(right, "{what}: {told:?}, from {before:?} to {after:?}");
+    ensure!(right, "{what}: {reported:?}, from {before:?} to {after:?}");
     Ok(())
 }
 
-/// Enables what further controllers there are, down to where containers are.
+/// Enables all further controllers, down to the containers.
 fn enable(controllers: &[&str]) -> Result<()> {
     for directory in [CGROUPS, &format!("{CGROUPS}/docker")] {
         let there = fs::read_to_string(Path::new(directory).join("cgroup.controllers"))?;
@@ -152,7 +155,7 @@ fn enable(controllers: &[&str]) -> Result<()> {
     Ok(())
 }
 
-/// Sets what there is to set: none of it by chance what it is anyway.
+/// Sets all that can be set, to other values than the defaults.
 fn set(place: &Container) -> Result<()> {
     for (file, value) in [
         ("cpu.max", "30000 100000"),
@@ -176,7 +179,7 @@ fn set(place: &Container) -> Result<()> {
     Ok(())
 }
 
-/// The files of an old kernel are fewer; these are in every one that is tested.
+/// Files that every tested kernel has.
 const ALWAYS: &[&str] =
     &["cpu.max", "cpu.weight", "cpu.pressure", "memory.high", "memory.min", "pids.max"];
 
@@ -200,7 +203,7 @@ fn every_field_is_what_its_file_says() -> Result<()> {
     }
     for (pointer, file, word, scale) in FIELDS {
         let (before, after) = (before.number(file, word), after.number(file, word));
-        between(pointer, before, told(&row, pointer, *scale)?, after)?;
+        between(pointer, before, reported(&row, pointer, *scale)?, after)?;
     }
     for pointer in V1_ONLY {
         ensure!(row.get(pointer)?.is_null(), "{pointer}: {row:?}");
@@ -222,7 +225,7 @@ fn every_field_is_what_its_file_says() -> Result<()> {
 }
 
 #[test]
-fn the_whole_memory_stat_is_told() -> Result<()> {
+fn the_whole_memory_stat_is_reported() -> Result<()> {
     let machine = Machine::take()?;
     let place = Container::new(Driver::Systemd)?;
     let mut load = machine.start(&place, "allocate --bytes 16MiB --for 600s", None)?;
@@ -234,10 +237,10 @@ fn the_whole_memory_stat_is_told() -> Result<()> {
     let stat = row.get("/memory/stat")?.as_object().context("no memory.stat")?;
     let lines = before.0.get("memory.stat").context("no memory.stat")?.lines().count();
     ensure!(stat.len() == lines && lines > 20, "{} of {lines} fields: {row:?}", stat.len());
-    for (name, told) in stat {
+    for (name, reported) in stat {
         let (before, after) =
             (before.number("memory.stat", name), after.number("memory.stat", name));
-        between(name, before, told.as_u64(), after)?;
+        between(name, before, reported.as_u64(), after)?;
     }
     Ok(())
 }

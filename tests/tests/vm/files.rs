@@ -1,12 +1,12 @@
-//! CPU, memory and processes against the files that they come from.
+//! CPU, memory and processes compared with their files.
 
 use anyhow::{Result, ensure};
 
 use crate::machine::{Container, Driver, Machine, rows};
 
-/// Ensures that Tare's number lies between two looks at the kernel's.
-fn between(what: &str, before: u64, told: u64, after: u64) -> Result<()> {
-    ensure!((before..=after).contains(&told), "{what}: {told}, from {before} to {after}");
+/// Checks that Tare's number is between two readings of the kernel's.
+fn between(what: &str, before: u64, reported: u64, after: u64) -> Result<()> {
+    ensure!((before..=after).contains(&reported), "{what}: {reported}, from {before} to {after}");
     Ok(())
 }
 
@@ -23,10 +23,10 @@ fn cpu_time_is_what_the_kernel_says() -> Result<()> {
         let before = place.field("cpu.stat", word)?;
         let [row] = rows(&mut tare, [&place])?;
         let after = place.field("cpu.stat", word)?;
-        let told = row.f64(&format!("/cpu/{field}_seconds"))?;
+        let reported = row.f64(&format!("/cpu/{field}_seconds"))?;
         // Hours of microseconds at most: exact in an f64.
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
-        between(field, before, (told * 1e6).round() as u64, after)?;
+        between(field, before, (reported * 1e6).round() as u64, after)?;
     }
     Ok(())
 }
@@ -61,7 +61,7 @@ fn memory_is_what_the_kernel_says() -> Result<()> {
     let before = place.number("memory.current")?;
     let [row] = rows(&mut tare, [&place])?;
     let after = place.number("memory.current")?;
-    // Nothing runs in it: what differs is what the kernel takes back.
+    // Nothing runs in it; the kernel may reclaim memory.
     between("usage", before.min(after), row.u64("/memory/usage_bytes")?, before.max(after))?;
     let rss = row.u64("/memory/rss_bytes")?;
     ensure!((32 << 20..40 << 20).contains(&rss), "{row:?}");

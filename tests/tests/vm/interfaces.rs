@@ -1,10 +1,12 @@
-//! Devices whose other ends are on the machine are read only when they carried something.
+//! Devices whose other ends are on the machine are read only after they carried traffic.
 
 use anyhow::{Result, ensure};
 use tare_tests::report::Row;
 
-use crate::machine::{Container, Driver, Machine, rows};
-use crate::namespace::{DEVICE, Device, Namespace, sh, until_quiet};
+use crate::{
+    machine::{Container, Driver, Machine, rows},
+    namespace::{DEVICE, Device, Namespace, sh, until_quiet},
+};
 
 const COUNT: usize = 4;
 

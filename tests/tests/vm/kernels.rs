@@ -1,14 +1,16 @@
-//! What each kernel can do, and how Tare says what it cannot.
+//! What each kernel supports, and how Tare reports what it does not.
 
 use std::fs;
 
 use anyhow::{Context as _, Result, ensure};
-use tare_tests::doctor::{Diagnosis, FAMILIES};
-use tare_tests::report::Report;
+use tare_tests::{
+    doctor::{Diagnosis, FAMILIES},
+    report::Report,
+};
 
 use crate::machine::{Container, Driver, Machine};
 
-/// What is known of a kernel series. The product asks BTF and files, and knows no versions.
+/// Expectations for a kernel series. Tare itself checks BTF and files, never versions.
 #[derive(Debug)]
 pub struct Kernel {
     series: &'static str,
@@ -57,7 +59,7 @@ const KERNELS: [Kernel; 4] = [
     },
 ];
 
-/// What is known of the kernel that runs.
+/// Expectations for the running kernel.
 pub fn running() -> Result<&'static Kernel> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("osrelease")?;
     let found = KERNELS.iter().find(|kernel| release.starts_with(kernel.series));
@@ -138,7 +140,7 @@ fn the_doctor_finds_what_the_kernel_has() -> Result<()> {
     let bytes = found.at("/kernel_side/memory_bytes")?.as_u64();
     ensure!(bytes > Some(1 << 20), "{found:?}");
     ensure!(found.at("/cgroups/layout")? == "v2", "{found:?}");
-    // What it says of pressure is what the kernel does.
+    // What it reports about pressure is what the kernel has.
     let pressure = fs::read("/proc/pressure/cpu").is_ok();
     ensure!((found.at("/pressure/state")? == "on") == pressure, "{found:?}");
     ensure!(found.at("/pressure/remedy")?.is_null() == pressure, "{found:?}");

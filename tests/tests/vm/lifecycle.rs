@@ -1,8 +1,6 @@
-//! Cgroups that come and go, and what is left of Tare when it ends.
+//! Cgroups that come and go, and what remains when Tare has ended.
 
-use std::collections::BTreeSet;
-use std::io;
-use std::time::Duration;
+use std::{collections::BTreeSet, io, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::libc;
@@ -78,9 +76,9 @@ fn containers_that_come_and_go_disturb_nothing() -> Result<()> {
 }
 
 #[test]
-fn a_short_life_leaves_a_receipt() -> Result<()> {
+fn a_short_lived_container_leaves_a_receipt() -> Result<()> {
     let machine = Machine::take()?;
-    // Longer than the life: no sample sees it.
+    // Longer than the container lives: no sample sees it.
     let mut tare = machine.tare.stream("3s")?;
     tare.report()?;
     let passing = Container::new(Driver::Cgroupfs)?;
@@ -96,7 +94,7 @@ fn a_short_life_leaves_a_receipt() -> Result<()> {
     for family in ["cpu", "memory", "pids", "network_sockets", "block"] {
         ensure!(row.get(&format!("/finality/{family}/state"))? == "final", "{family}: {row:?}");
     }
-    // Less would be lost time; more is what it takes to start.
+    // The load reports its own work; starting it takes more.
     let used = row.f64("/cpu/usage_seconds")?;
     ensure!((0.25..3.0).contains(&used), "{used} s of CPU: {row:?}");
     for sign in ["made_at", "exec_at"] {

@@ -1,28 +1,34 @@
-//! What a test starts from: `tare`, and containers made of cgroups as Docker would make them.
+//! The environment of a test: `tare`, and containers made of cgroups like those of Docker.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+};
 
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
-use tare_tests::binaries;
-use tare_tests::process::Process;
-use tare_tests::report::Row;
-use tare_tests::scratch::Scratch;
-use tare_tests::tare::{Stream, Tare};
-use tare_tests::wait::PATIENCE;
+use tare_tests::{
+    binaries,
+    process::Process,
+    report::Row,
+    scratch::Scratch,
+    tare::{Stream, Tare},
+    wait::PATIENCE,
+};
 
 use crate::namespace::Namespace;
 
-/// Where the machine has cgroup2.
+/// The mount point of cgroup2.
 pub const CGROUPS: &str = "/sys/fs/cgroup";
 
-/// The machine while one test has it.
+/// The machine, used by one test at a time.
 pub struct Machine {
-    /// `tare`, which asks nobody for names.
+    /// `tare`, without container daemons.
     pub tare: Tare,
     /// A directory on the virtual disk.
     pub scratch: Scratch,
@@ -31,7 +37,7 @@ pub struct Machine {
 }
 
 impl Machine {
-    /// Takes it.
+    /// Waits until no other test uses it.
     pub fn take() -> Result<Self> {
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
@@ -57,7 +63,7 @@ impl Machine {
         load: &str,
         gate: Option<&Gate>,
     ) -> Result<Load> {
-        // The shell moves itself and becomes the load.
+        // The shell moves itself into the cgroup and executes the load.
         let mut script = format!("echo $$ >{}/cgroup.procs && exec ", place.path.display());
         if let Some(namespace) = namespace {
             script += &format!("nsenter -t {} -n ", namespace.id());
@@ -100,7 +106,7 @@ impl Load {
         Ok(())
     }
 
-    /// Waits until it is done; what it says that it did.
+    /// Waits until it is done; its report.
     pub fn outcome(&mut self) -> Result<Value> {
         loop {
             let line = self.0.next_line(PATIENCE)?;
@@ -111,7 +117,7 @@ impl Load {
     }
 }
 
-/// How Docker names its cgroups.
+/// Docker's forms of cgroup names.
 #[derive(Clone, Copy)]
 pub enum Driver {
     /// `/docker/ID`
@@ -120,7 +126,7 @@ pub enum Driver {
     Systemd,
 }
 
-/// A cgroup that looks like a container's; removed on drop, with everything that runs in it.
+/// A cgroup that looks like a container's; removed on drop, with its processes.
 pub struct Container {
     id: String,
     path: PathBuf,
@@ -130,7 +136,7 @@ impl Container {
     /// Makes it.
     pub fn new(driver: Driver) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
-        // Spread over all digits, as the ids of containers are.
+        // All digits vary, as in the ids of containers.
         let spread = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let id = format!("{spread:016x}").repeat(4);
         let (parent, name) = match driver {
@@ -159,7 +165,7 @@ impl Container {
         self.path.join(name)
     }
 
-    /// What a file of its cgroup says.
+    /// The contents of a file of its cgroup.
     pub fn read(&self, name: &str) -> Result<String> {
         let file = self.file(name);
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
@@ -183,7 +189,7 @@ impl Container {
 
 impl Drop for Container {
     fn drop(&mut self) {
-        // Loads end when they are dropped; a moment later the kernel lets the cgroup go.
+        // Loads end when they are dropped; the cgroup is empty a moment later.
         for _ in 0..50 {
             if fs::remove_dir(&self.path).is_ok() {
                 return;
@@ -194,7 +200,7 @@ impl Drop for Container {
     }
 }
 
-/// The rows of some containers in a report that was taken just now.
+/// The rows of some containers in a fresh report.
 pub fn rows<const N: usize>(tare: &mut Stream, of: [&Container; N]) -> Result<[Row; N]> {
     let report = tare.fresh_with(&of.map(Container::id))?;
     let found: Result<Vec<Row>> = of.iter().map(|place| report.row(place.id())).collect();

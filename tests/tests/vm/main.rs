@@ -1,5 +1,5 @@
-//! Ring 4: other kernels, in a virtual machine that `cargo xtask vm` makes: pure cgroup v2 with
-//! all controllers, no Docker, no systemd, this test as root and nobody else.
+//! Ring 4: other kernels, in virtual machines made by `cargo xtask vm`: pure cgroup v2 with all
+//! controllers, without Docker and systemd. The test runs as root and alone.
 
 mod block;
 mod charge;

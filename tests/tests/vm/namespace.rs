@@ -1,13 +1,17 @@
 //! Network namespaces, and a pair of veth devices between two of them.
 
-use std::fs;
-use std::process::Command;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    process::Command,
+    thread::sleep,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
-use tare_tests::process::{Process, output};
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    process::{Process, output},
+    wait::{self, PATIENCE},
+};
 
 /// The name of each namespace's device, as in a container.
 pub const DEVICE: &str = "eth0";
@@ -28,7 +32,7 @@ pub struct Device {
 }
 
 impl Device {
-    /// Growth since an earlier look.
+    /// Growth since an earlier reading.
     pub fn since(self, earlier: Self) -> Self {
         Self {
             rx_bytes: self.rx_bytes - earlier.rx_bytes,
@@ -69,8 +73,8 @@ impl Namespace {
         Ok(Self(holder))
     }
 
-    /// Makes one whose device has its other end on the machine, under this name. Nothing is on that
-    /// wire, and it goes with the namespace.
+    /// Makes one whose device has its other end on the machine, under this name. The link carries
+    /// nothing and is removed with the namespace.
     pub fn wired(end: &str) -> Result<Self> {
         let made = Self::new()?;
         let own = std::process::id();
@@ -98,7 +102,7 @@ impl Namespace {
         Device::of(&self.id().to_string(), DEVICE)
     }
 
-    /// What a shell does in it.
+    /// Runs a shell command in it.
     pub fn sh(&self, script: &str) -> Result<()> {
         let mut command = Command::new("/bin/nsenter");
         command.args(["-t", &self.id().to_string(), "-n", "/bin/sh", "-ec", script]);
@@ -106,7 +110,7 @@ impl Namespace {
     }
 }
 
-/// What a shell does on the machine.
+/// Runs a shell command on the machine.
 pub fn sh(script: &str) -> Result<()> {
     let mut command = Command::new("/bin/sh");
     command.args(["-ec", script]);
@@ -115,12 +119,12 @@ pub fn sh(script: &str) -> Result<()> {
 
 /// Two namespaces with a wire between them and addresses 10.0.0.1, 10.0.0.2, fd00::1, fd00::2.
 ///
-/// Both ends have one hardware address and need no neighbour discovery: nothing but the loads is
-/// on the wire once the devices have come up.
+/// Both ends have the same hardware address and need no neighbour discovery: once the devices are
+/// up, the link carries nothing but the loads.
 pub fn pair() -> Result<[Namespace; 2]> {
     let both = [Namespace::new()?, Namespace::new()?];
     let [a, b] = &both;
-    // Busybox leaves the name of the other end to the kernel.
+    // With busybox, the kernel chooses the name of the other end.
     a.sh(&format!("ip link add {DEVICE} type veth && ip link set veth0 netns {}", b.id()))?;
     b.sh(&format!("ip link set veth0 name {DEVICE}"))?;
     for (namespace, last) in [(a, 1), (b, 2)] {
@@ -142,8 +146,8 @@ pub fn pair() -> Result<[Namespace; 2]> {
 /// Two namespaces with addresses 10.0.0.1 and 10.0.0.2. The first has a wire to the machine, the
 /// second a device of this kind on the machine's end.
 ///
-/// All have one hardware address as far as they may, and need no neighbour discovery. The way out
-/// of an ipvlan device (mode L3) is looked up on the machine.
+/// All have the same hardware address where possible, and need no neighbour discovery. Packets of
+/// an ipvlan device (mode L3) are routed by the machine.
 pub fn pair_over(kind: &str) -> Result<[Namespace; 2]> {
     let end = format!("to-{kind}");
     let both = [Namespace::wired(&end)?, Namespace::new()?];
@@ -182,7 +186,7 @@ pub fn pair_over(kind: &str) -> Result<[Namespace; 2]> {
     Ok(both)
 }
 
-/// Waits until what the kernel itself sends for a new device is out.
+/// Waits until the kernel has sent its own packets for a new device.
 pub fn until_quiet(namespace: &Namespace) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     let (mut last, mut since) = (namespace.device()?, Instant::now());

@@ -1,12 +1,13 @@
 //! Bytes at the sockets, exact.
 
 use anyhow::{Context as _, Result, ensure};
-use tare_tests::report::Row;
-use tare_tests::tare::Stream;
+use tare_tests::{report::Row, tare::Stream};
 
-use crate::kernels::{Kernel, running};
-use crate::machine::{Container, Driver, Machine, rows};
-use crate::namespace::{DEVICE, Device, ETHERNET, Namespace, pair, pair_over};
+use crate::{
+    kernels::{Kernel, running},
+    machine::{Container, Driver, Machine, rows},
+    namespace::{DEVICE, Device, ETHERNET, Namespace, pair, pair_over},
+};
 
 /// A transfer from one container to another.
 struct Transfer<'a> {
@@ -21,8 +22,8 @@ const DATAGRAM: u64 = 1000;
 /// With time stamps.
 const TCP_HEADER: u64 = 32;
 
-/// What an IPv6 packet of over 64 KiB has until it is split (`struct hop_jumbo_hdr`, Linux 5.19 to
-/// 6.18), although the device never sees it.
+/// An option header of IPv6 packets over 64 KiB until they are split (`struct hop_jumbo_hdr`, Linux
+/// 5.19 to 6.18); the device never sees it.
 const JUMBO_HEADER: u64 = 8;
 
 /// The answer to a connection over IPv6, with its options: segment size, SACK, time stamps, scale.
@@ -47,7 +48,7 @@ impl Transfer<'_> {
     }
 }
 
-/// What the listener and the sender got in a row each, before and after.
+/// Rows of the listener and of the sender, before and after.
 struct Seen {
     before: [Row; 2],
     after: [Row; 2],
@@ -85,8 +86,8 @@ fn transfer(
     Ok(Seen { before, after })
 }
 
-/// Streams of reports at every level that can be had: the default one, and `l3` where that is not
-/// the default and can be asked for.
+/// Streams of reports at every available level: the default, and `l3` where that is another one
+/// that works.
 fn streams(machine: &Machine, kernel: &Kernel) -> Result<Vec<(&'static str, Stream)>> {
     let mut all = vec![(kernel.level, machine.stream()?)];
     if kernel.level != "l3" && machine.tare.run(&["--help"])?.stdout.contains("--net-level") {
@@ -118,7 +119,7 @@ fn ensure_l3_of_lo(seen: &Seen, what: &Transfer<'_>, lo: Device, kernel: &Kernel
     let carried = lo.tx_bytes;
     ensure!(sum(rx) == carried, "received {rx:?} of {lo:?}");
     ensure!(sum(rx_packets) == lo.rx_packets, "received {rx_packets:?} packets of {lo:?}");
-    // What is longer than this device takes is split into packets after it was counted as one.
+    // Larger packets are split for the device after they were counted as one.
     let counted = sum(tx_packets) + unseen;
     let split = lo.tx_packets.checked_sub(counted);
     let split = split.with_context(|| format!("sent {tx_packets:?} packets of {lo:?}"))?;

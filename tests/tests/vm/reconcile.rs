@@ -1,8 +1,10 @@
-//! The sum of all counters against the kernel's own: on a healthy machine nothing is missing.
+//! The sum of all counters compared with the kernel's own: on a healthy machine nothing is missing.
 
 use anyhow::{Result, ensure};
-use tare_tests::report::Report;
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    report::Report,
+    wait::{self, PATIENCE},
+};
 
 use crate::machine::{Container, Driver, Machine};
 

@@ -1,81 +1,85 @@
-//! Real containers with real work, watched by those who ask a daemon and by those who do not.
+//! Real containers with real work, sampled by tools that ask a container daemon and by tools that
+//! do not.
 
 mod docker;
 mod podman;
 
-use std::process::Command;
-use std::time::{Duration, Instant};
+use std::{
+    process::Command,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use self::docker::Docker;
-use self::podman::Podman;
-use super::latency::snapshot;
-use super::measure::{Busy, Cpu, Memory, run_time_of};
-use super::plan::{Plan, shuffle};
-use super::program::{Program, command, pause};
-use super::raw::{Missing, Run};
-use super::tools::{self, Built, Cadvisor, Daemon};
-use crate::{cmd, packages};
+use self::{docker::Docker, podman::Podman};
+use super::{
+    latency::snapshot,
+    measure::{Cpu, MachineCpu, Memory, ProgramCgroup, run_time_of},
+    measurements::{NotMeasured, Run},
+    plan::{Plan, shuffle},
+    program::{Program, command},
+    tools::{self, Binaries, Cadvisor, TareRun},
+};
+use crate::{cmd, packages, wait::pause};
 
-/// Processes that work for those who ask a daemon.
+/// Processes that work for tools that ask a daemon.
 const DAEMONS: [&str; 5] = ["dockerd", "containerd", "containerd-shim", "conmon", "podman"];
 
-/// From a tool's start until it is watched: by then it has asked a daemon for all names.
+/// Time from a tool's start to the measurement; by then it has asked for all names.
 const SETTLE: Duration = Duration::from_secs(4);
 
 /// Where node-exporter listens.
 const EXPORTER: &str = "127.0.0.1:19753";
 
-/// One tool, watched once.
+/// One measurement of one tool.
 #[derive(Deserialize, Serialize)]
-pub(crate) struct Watching {
+pub(crate) struct ContainerMeasurement {
     pub(crate) engine: String,
     pub(crate) containers: usize,
     pub(crate) round: usize,
-    /// `None`: nothing ran but the containers.
+    /// `None` if only the containers ran.
     pub(crate) tool: Option<String>,
     pub(crate) seconds: f64,
-    /// Containers that Tare saw: more, if others run on this machine.
+    /// Containers in Tare's latest sample, including others of the machine.
     pub(crate) seen: Option<usize>,
-    /// Of the tool's own processes.
+    /// CPU time of the tool's own processes.
     pub(crate) cpu: Cpu,
-    /// Time on a CPU of container daemons and their helpers.
+    /// CPU time of container daemons and their helpers.
     pub(crate) daemons_ns: u64,
-    pub(crate) machine: Busy,
+    pub(crate) machine: MachineCpu,
     pub(crate) memory: Memory,
 }
 
-/// A container engine, and what it can be asked.
+/// A container engine and its ways to report usage.
 trait Engine {
     fn name(&self) -> &'static str;
-    /// Starts one more container that works.
+    /// Starts another container that does work.
     fn start(&mut self) -> Result<()>;
-    /// Its own live table.
+    /// The command of its live table.
     fn stats(&self) -> Command;
-    /// Addresses in its API that tell at once what each container uses; `None` if nothing serves it.
+    /// URLs of its API, one per container, that report usage at once; `None` without an API.
     fn stats_urls(&self) -> Option<String>;
-    /// The option that makes Tare learn names from it.
+    /// Tare's option for its socket, and the value.
     fn socket(&self) -> (&'static str, String);
 }
 
-/// Watches containers of Docker, and of Podman.
-pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
+/// Measures with containers of Docker and of Podman.
+pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()> {
     println!("Real containers");
     let most = plan.containers.last().copied().unwrap_or_default();
-    match Docker::start(&built.probe) {
-        Ok(mut docker) => watch_all(built, plan, &mut docker, &plan.containers, into)?,
-        Err(error) => into.missing(Missing::part("containers of Docker", &error))?,
+    match Docker::start(&binaries.bench) {
+        Ok(mut docker) => watch_all(binaries, plan, &mut docker, &plan.containers, into)?,
+        Err(error) => into.missing(NotMeasured::part("containers of Docker", &error))?,
     }
-    match Podman::start(&built.probe) {
-        Ok(mut podman) => watch_all(built, plan, &mut podman, &[most.min(10)], into),
-        Err(error) => into.missing(Missing::part("containers of Podman", &error)),
+    match Podman::start(&binaries.bench) {
+        Ok(mut podman) => watch_all(binaries, plan, &mut podman, &[most.min(10)], into),
+        Err(error) => into.missing(NotMeasured::part("containers of Podman", &error)),
     }
 }
 
 fn watch_all(
-    built: &Built,
+    binaries: &Binaries,
     plan: &Plan,
     engine: &mut dyn Engine,
     sizes: &[usize],
@@ -89,39 +93,44 @@ fn watch_all(
     for &containers in sizes {
         while there < containers {
             if let Err(error) = engine.start() {
-                return into.missing(Missing::part(engine.name(), &error));
+                return into.missing(NotMeasured::part(engine.name(), &error));
             }
             there += 1;
         }
         for round in 0..plan.repeat {
             for tool in shuffle(tools.clone()) {
                 let name = tool.map(|tool| tool.name(engine));
-                match watch(built, plan, engine, tool) {
+                match watch(binaries, plan, engine, tool) {
                     Ok(found) => {
-                        tell(name.as_deref(), containers, &found);
-                        into.watching.push(Watching { containers, round, tool: name, ..found });
+                        print(name.as_deref(), containers, &found);
+                        into.watching.push(ContainerMeasurement {
+                            containers,
+                            round,
+                            tool: name,
+                            ..found
+                        });
                     }
                     Err(error) => {
-                        into.missing(Missing::part(&name.unwrap_or_default(), &error))?;
+                        into.missing(NotMeasured::part(&name.unwrap_or_default(), &error))?;
                     }
                 }
             }
         }
-        // It knows no containers, so more of them change nothing.
+        // It knows no containers, so one size is enough.
         tools.retain(|tool| !matches!(tool, Some(Tool::Exporter)));
     }
-    pictures(built, plan, engine, there, into)
+    single_reports(binaries, plan, engine, there, into)
 }
 
-/// One picture of all containers, by Tare and by the engine.
-fn pictures(
-    built: &Built,
+/// A single report of all containers, by Tare and by the engine.
+fn single_reports(
+    binaries: &Binaries,
     plan: &Plan,
     engine: &dyn Engine,
     containers: usize,
     into: &mut Run,
 ) -> Result<()> {
-    let mut tare = command(&built.tare, ["snapshot", "--window", "0"]);
+    let mut tare = command(&binaries.tare, ["snapshot", "--window", "0"]);
     tare_options(&mut tare, engine);
     let mut stats = engine.stats();
     stats.arg("--no-stream");
@@ -131,13 +140,13 @@ fn pictures(
         let what = format!("{what}, {containers} containers of {}", engine.name());
         match snapshot(&what, command, plan) {
             Ok(found) => into.snapshots.push(found),
-            Err(error) => into.missing(Missing::part(&what, &error))?,
+            Err(error) => into.missing(NotMeasured::part(&what, &error))?,
         }
     }
     Ok(())
 }
 
-/// Names are asked of this engine alone.
+/// Takes names from this engine alone.
 fn tare_options(tare: &mut Command, engine: &dyn Engine) {
     let (option, socket) = engine.socket();
     for each in ["--docker-socket", "--podman-socket", "--cri-socket"] {
@@ -150,11 +159,11 @@ enum Tool {
     Tare,
     /// The engine's live table.
     Own,
-    /// cAdvisor, where it can ask the engine for names.
+    /// cAdvisor, which asks the engine for names.
     Cadvisor,
-    /// The engine's API, asked by curl for one container after the other.
+    /// The engine's API, requested by curl for one container after the other.
     Api,
-    /// node-exporter, which knows no containers: the host alone.
+    /// node-exporter, which reports the host and no containers.
     Exporter,
 }
 
@@ -169,13 +178,13 @@ impl Tool {
         }
     }
 
-    fn start(self, built: &Built, engine: &dyn Engine) -> Result<Vec<Program>> {
+    fn start(self, binaries: &Binaries, engine: &dyn Engine) -> Result<Vec<Program>> {
         match self {
             Self::Tare => {
-                let mut tare = command(&built.tare, ["run", "--listen", "off", "--socket"]);
-                tare.arg(Daemon::socket()?);
+                let mut tare = command(&binaries.tare, ["run", "--listen", "off", "--socket"]);
+                tare.arg(TareRun::socket()?);
                 tare_options(&mut tare, engine);
-                Ok(vec![Daemon::launch_command(&tare)?])
+                Ok(vec![TareRun::launch_command(&tare)?])
             }
             Self::Own => Ok(vec![Program::start("stats", &engine.stats(), None)?]),
             Self::Cadvisor => {
@@ -193,28 +202,33 @@ impl Tool {
                 let exporter = packages::unpacked(name, &[name])?.join(name);
                 let address = format!("--web.listen-address={EXPORTER}");
                 let exporter = Program::start("exporter", &command(exporter, [address]), None)?;
-                // Who asks is not what is measured.
+                // The first program is measured, not the one that scrapes it.
                 Ok(vec![exporter, each_second(&format!("http://{EXPORTER}/metrics"))?])
             }
         }
     }
 }
 
-/// Asks again and again, as scrapers do.
+/// Requests URLs every second.
 fn each_second(what: &str) -> Result<Program> {
     let curl = cmd::find("curl").context("no curl")?;
     let ask = format!("while sleep 1; do {} --fail -sS {what}; done", curl.display());
-    Program::start("asking", &command("sh", ["-c", &ask]), None)
+    Program::start("requests", &command("sh", ["-c", &ask]), None)
 }
 
-fn watch(built: &Built, plan: &Plan, engine: &dyn Engine, tool: Option<Tool>) -> Result<Watching> {
-    let mut programs = tool.map_or(Ok(Vec::new()), |tool| tool.start(built, engine))?;
+fn watch(
+    binaries: &Binaries,
+    plan: &Plan,
+    engine: &dyn Engine,
+    tool: Option<Tool>,
+) -> Result<ContainerMeasurement> {
+    let mut programs = tool.map_or(Ok(Vec::new()), |tool| tool.start(binaries, engine))?;
     pause(SETTLE)?;
     let read = |programs: &[Program]| -> Result<_> {
-        let own = programs.first().map(|program| program.account());
-        let ours = own.map_or(Vec::new(), |account| account.pids());
-        let cpu = own.map_or(Ok(Cpu::default()), |account| account.cpu())?;
-        Ok((Instant::now(), cpu, run_time_of(&DAEMONS, &ours)?, Busy::now()?))
+        let own = programs.first().map(Program::cgroup);
+        let ours = own.map_or(Vec::new(), ProgramCgroup::pids);
+        let cpu = own.map_or(Ok(Cpu::default()), ProgramCgroup::cpu)?;
+        Ok((Instant::now(), cpu, run_time_of(&DAEMONS, &ours)?, MachineCpu::now()?))
     };
     let before = read(&programs)?;
     pause(plan.window.max(Duration::from_secs(3)))?;
@@ -222,8 +236,8 @@ fn watch(built: &Built, plan: &Plan, engine: &dyn Engine, tool: Option<Tool>) ->
     for program in &mut programs {
         program.ensure_running()?;
     }
-    let seen = matches!(tool, Some(Tool::Tare)).then(Daemon::containers).transpose()?;
-    Ok(Watching {
+    let seen = matches!(tool, Some(Tool::Tare)).then(TareRun::containers).transpose()?;
+    Ok(ContainerMeasurement {
         engine: engine.name().to_owned(),
         containers: 0,
         round: 0,
@@ -233,11 +247,11 @@ fn watch(built: &Built, plan: &Plan, engine: &dyn Engine, tool: Option<Tool>) ->
         cpu: after.1.since(before.1),
         daemons_ns: after.2.saturating_sub(before.2),
         machine: after.3.since(before.3),
-        memory: programs.first().map(|program| program.account().memory()).unwrap_or_default(),
+        memory: programs.first().map(|program| program.cgroup().memory()).unwrap_or_default(),
     })
 }
 
-fn tell(tool: Option<&str>, containers: usize, found: &Watching) {
+fn print(tool: Option<&str>, containers: usize, found: &ContainerMeasurement) {
     println!(
         "  {containers} of {}, {}: {:.1} ms of CPU per second, {:.1} in daemons",
         found.engine,

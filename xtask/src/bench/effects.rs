@@ -1,112 +1,121 @@
-//! What others feel: the same work with and without Tare, in pairs.
+//! The effect on other programs: the same work with and without Tare, in pairs.
 
-use std::collections::BTreeMap;
-use std::process::{Command, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
+use std::{
+    collections::BTreeMap,
+    process::{Command, Stdio},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::groups::{Groups, hierarchies};
-use super::plan::{Plan, shuffle};
-use super::program::{Program, ask, command, pause, scratch};
-use super::raw::{Missing, Run};
-use super::sampling::{Load, populate};
-use super::tools::{Built, Daemon, SETTLE};
-use crate::packages::{Needed, install};
+use super::{
+    measurements::{NotMeasured, Run},
+    plan::{Plan, shuffle},
+    program::{Program, ask, command, scratch},
+    sampling::{Load, populate},
+    test_cgroups::{TestCgroups, hierarchies},
+    tools::{Binaries, SETTLE, TareRun},
+};
+use crate::{
+    packages::{Needed, install},
+    wait::{pause, until},
+};
 
-/// Cgroups that Tare samples meanwhile.
+/// Cgroups that Tare samples during the work.
 const OTHERS: usize = 1000;
 
 const CALLED: [Needed; 2] = [("iperf3", &["iperf3"]), ("fio", &["fio"])];
 
-/// For how long each work is done.
+/// Seconds for each kind of work.
 const WORK: &str = "2";
 
-/// Where iperf3 meets itself.
+/// Port of iperf3's server.
 const PORT: &str = "15201";
 
-/// What runs beside the work.
+/// What runs in the background of the work.
 #[derive(Clone, Copy, Debug, Deserialize, Eq, Ord, PartialEq, PartialOrd, Serialize)]
-pub(crate) enum Beside {
+pub(crate) enum Background {
     Nothing,
-    /// Nothing once more: what chance does.
+    /// Nothing once more, which shows the noise.
     Again,
-    /// `tare run`, which counts what programs pass to sockets.
+    /// `tare run`, which counts payload at sockets.
     Payload,
     /// `tare run --net-level l3`, which counts packets.
     Packets,
 }
 
-/// One kind of work, done once.
+/// All kinds of work, done once.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Effect {
-    pub(crate) beside: Beside,
-    /// What one round measures belongs together.
+    pub(crate) background: Background,
+    /// Measurements of the same round are compared.
     pub(crate) round: usize,
-    /// What was measured, by names with their units.
+    /// Measurements by name; the name contains the unit.
     pub(crate) found: BTreeMap<String, f64>,
 }
 
-/// Does all work beside everything.
-pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
+/// Does all work with each background.
+pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()> {
     println!("Work with and without Tare");
     if let Err(error) = install(&CALLED) {
-        into.missing(Missing::part("iperf3 and fio", &error))?;
+        into.missing(NotMeasured::part("iperf3 and fio", &error))?;
     }
-    let others = Groups::make(OTHERS)?;
-    let _processes = populate(built, &others, Load::Idle)?;
+    let others = TestCgroups::make(OTHERS)?;
+    let _processes = populate(binaries, &others, Load::Idle)?;
     for round in 0..plan.pairs {
-        for beside in
-            shuffle(vec![Beside::Nothing, Beside::Again, Beside::Payload, Beside::Packets])
-        {
-            let options: Option<&[&str]> = match beside {
-                Beside::Nothing | Beside::Again => None,
-                Beside::Payload => Some(&[]),
-                Beside::Packets => Some(&["--net-level", "l3"]),
+        for background in shuffle(vec![
+            Background::Nothing,
+            Background::Again,
+            Background::Payload,
+            Background::Packets,
+        ]) {
+            let options: Option<&[&str]> = match background {
+                Background::Nothing | Background::Again => None,
+                Background::Payload => Some(&[]),
+                Background::Packets => Some(&["--net-level", "l3"]),
             };
-            let daemon = options.map(|options| Daemon::launch(built, options)).transpose()?;
+            let daemon = options.map(|options| TareRun::launch(binaries, options)).transpose()?;
             pause(SETTLE)?;
             let mut found = BTreeMap::new();
             for (what, work) in WORKS {
-                match work(built) {
+                match work(binaries) {
                     Ok(more) => found.extend(more),
-                    Err(error) => into.missing(Missing::part(what, &error))?,
+                    Err(error) => into.missing(NotMeasured::part(what, &error))?,
                 }
             }
             drop(daemon);
-            println!("  round {}, {beside:?}: {found:.1?}", round + 1);
-            into.effects.push(Effect { beside, round, found });
+            println!("  round {}, {background:?}: {found:.1?}", round + 1);
+            into.effects.push(Effect { background, round, found });
         }
     }
     Ok(())
 }
 
-/// Does all of it once, whatever is found.
-pub(crate) fn work(built: &Built) -> Result<()> {
+/// Does all work once and ignores the measurements.
+pub(crate) fn work(binaries: &Binaries) -> Result<()> {
     for (what, work) in WORKS {
-        work(built).with_context(|| what.to_owned())?;
+        work(binaries).with_context(|| what.to_owned())?;
     }
     Ok(())
 }
 
 type Found = Vec<(String, f64)>;
-type Work = fn(&Built) -> Result<Found>;
+type Work = fn(&Binaries) -> Result<Found>;
 
 const WORKS: [(&str, Work); 4] =
     [("TCP ping-pong", ping), ("cgroup mkdir", mkdir), ("iperf3", iperf3), ("fio", fio)];
 
-fn ping(built: &Built) -> Result<Found> {
-    let found = ask(&mut command(&built.probe, ["ping", "--for", &format!("{WORK}s")]))?;
+fn ping(binaries: &Binaries) -> Result<Found> {
+    let found = ask(&mut command(&binaries.bench, ["ping", "--for", &format!("{WORK}s")]))?;
     quantiles("TCP round trip", &found)
 }
 
-fn mkdir(built: &Built) -> Result<Found> {
+fn mkdir(binaries: &Binaries) -> Result<Found> {
     let cgroup2 = hierarchies()?.into_iter().find(|one| one.controllers.is_none());
     let mount = cgroup2.context("no cgroup2 hierarchy")?.mount;
-    let mut mkdir = command(&built.probe, ["mkdir", "--count", "1000", "--below"]);
+    let mut mkdir = command(&binaries.bench, ["mkdir", "--count", "1000", "--below"]);
     quantiles("cgroup mkdir", &ask(mkdir.arg(mount))?)
 }
 
@@ -120,7 +129,7 @@ fn quantiles(what: &str, found: &Value) -> Result<Found> {
         .collect()
 }
 
-fn iperf3(_: &Built) -> Result<Found> {
+fn iperf3(_: &Binaries) -> Result<Found> {
     let server =
         command("iperf3", ["--server", "--one-off", "--bind", "127.0.0.1", "--port", PORT]);
     let _server = Program::start("iperf3", &server, None)?;
@@ -128,25 +137,23 @@ fn iperf3(_: &Built) -> Result<Found> {
     client.args(["--time", WORK]);
     let found = connected(&mut client)?;
     let bits = found.pointer("/end/sum_received/bits_per_second").and_then(Value::as_f64);
-    Ok(vec![("iperf3, Gbit/s".to_owned(), bits.context("iperf3 tells no speed")? / 1e9)])
+    Ok(vec![("iperf3, Gbit/s".to_owned(), bits.context("iperf3 reports no rate")? / 1e9)])
 }
 
 /// Runs iperf3 as soon as its server listens.
 fn connected(client: &mut Command) -> Result<Value> {
-    const ATTEMPTS: u32 = 50;
     client.stderr(Stdio::null());
-    for _ in 0..ATTEMPTS {
+    until("the server of iperf3", Duration::from_secs(3), || {
         let found = ask(client)?;
         match found.get("error") {
-            None => return Ok(found),
-            Some(error) if !error.to_string().contains("refused") => bail!("iperf3: {error}"),
-            Some(_) => sleep(Duration::from_millis(50)),
+            None => Ok(Some(found)),
+            Some(error) if error.to_string().contains("refused") => Ok(None),
+            Some(error) => bail!("iperf3: {error}"),
         }
-    }
-    bail!("the server of iperf3 does not listen")
+    })
 }
 
-fn fio(_: &Built) -> Result<Found> {
+fn fio(_: &Binaries) -> Result<Found> {
     let file = scratch("fio")?;
     let mut fio = command("fio", ["--name=bench", "--rw=randread", "--bs=4k", "--size=64m"]);
     fio.args(["--direct=1", "--ioengine=psync", "--time_based", "--output-format=json"]);
@@ -154,7 +161,7 @@ fn fio(_: &Built) -> Result<Found> {
     let found = ask(&mut fio)?;
     let number = |path: &str| {
         let number = found.pointer(path).and_then(Value::as_f64);
-        number.with_context(|| format!("fio does not tell {path}"))
+        number.with_context(|| format!("fio reports no {path}"))
     };
     Ok(vec![
         ("fio 4k random reads, 1/s".to_owned(), number("/jobs/0/read/iops")?),

@@ -1,32 +1,45 @@
-//! Just enough of HTTP over a unix socket to ask a daemon of this host.
+//! Requests to the tools that are measured, through curl: a client library would have to be
+//! compiled before the first `cargo xtask` of any kind.
 
-use std::io::{Read as _, Write as _};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
-use std::time::Duration;
+use std::{path::PathBuf, process::Command};
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result};
 use serde_json::Value;
 
-/// `/metrics` of ten thousand containers is made while samples go on.
-const LIMIT: Duration = Duration::from_secs(180);
+use super::program::command;
+use crate::cmd;
 
-/// The body of a page that must be there.
-pub(crate) fn get(socket: &Path, path: &str) -> Result<String> {
-    let mut stream =
-        UnixStream::connect(socket).with_context(|| format!("cannot connect to {socket:?}"))?;
-    stream.set_read_timeout(Some(LIMIT))?;
-    // With 1.0 an answer ends with the connection and is not cut into chunks.
-    write!(stream, "GET {path} HTTP/1.0\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).with_context(|| format!("no answer to {path}"))?;
-    match answer.split_once("\r\n\r\n") {
-        Some((head, body)) if head.split(' ').nth(1) == Some("200") => Ok(body.to_owned()),
-        _ => bail!("{path}: {}", answer.lines().next().unwrap_or("no answer")),
-    }
+/// In seconds. `/metrics` of 10,000 containers is written while sampling goes on.
+const LIMIT: &str = "180";
+
+/// Where a tool listens.
+#[derive(Clone)]
+pub(crate) enum Server {
+    /// A unix socket.
+    Unix(PathBuf),
+    /// Host and port.
+    Tcp(&'static str),
 }
 
-/// The same as JSON.
-pub(crate) fn json(socket: &Path, path: &str) -> Result<Value> {
-    serde_json::from_str(&get(socket, path)?).with_context(|| format!("no JSON: {path}"))
+/// The body of the response; any status but success is an error.
+pub(crate) fn get(server: &Server, path: &str) -> Result<String> {
+    cmd::capture(&mut curl(server, path)?)
+}
+
+/// The same, parsed as JSON.
+pub(crate) fn json(server: &Server, path: &str) -> Result<Value> {
+    serde_json::from_str(&get(server, path)?).with_context(|| format!("no JSON at {path}"))
+}
+
+/// The command that prints the body.
+pub(crate) fn curl(server: &Server, path: &str) -> Result<Command> {
+    let program = cmd::find("curl").context("no curl on this machine")?;
+    let mut curl = command(program, ["--fail", "--silent", "--max-time", LIMIT]);
+    match server {
+        Server::Unix(socket) => {
+            curl.arg("--unix-socket").arg(socket).arg(format!("http://localhost{path}"))
+        }
+        Server::Tcp(address) => curl.arg(format!("http://{address}{path}")),
+    };
+    Ok(curl)
 }

@@ -1,165 +1,176 @@
-//! How soon Tare knows: of a new container, of one that lives for a moment, and from its own start.
+//! How soon Tare reports a new container, what it reports of short-lived ones, and how long a
+//! single report takes.
 
-use std::process::{Command, Stdio};
-use std::time::Instant;
+use std::{
+    process::{Command, Stdio},
+    time::Instant,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::groups::Groups;
-use super::http;
-use super::plan::Plan;
-use super::program::{ask, command, pause};
-use super::raw::{Missing, Run, Times};
-use super::sampling::{Load, populate};
-use super::tools::{Built, Daemon, SETTLE};
-use crate::cmd;
+use super::{
+    http,
+    measurements::{NotMeasured, Run, Times},
+    plan::Plan,
+    program::{ask, command},
+    sampling::{Load, populate},
+    test_cgroups::TestCgroups,
+    tools::{Binaries, SETTLE, TareRun},
+};
+use crate::{cmd, wait::pause};
 
-/// Cgroups that are there anyway.
+/// Cgroups that exist all the time.
 const OTHERS: usize = 100;
 
-/// From the first directory of a container to the event that a subscriber gets.
+/// From a container's first `mkdir` to the event at a subscriber.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Detection {
     pub(crate) interval: String,
-    /// `None` if nothing was heard of any.
+    /// `None` if there was no event at all.
     pub(crate) times: Option<Times>,
-    /// Those of which nothing was heard within 10 s.
+    /// Containers without an event within 10 s.
     pub(crate) missed: u64,
 }
 
-/// Containers of about 20 ms, and what is known of them afterwards.
+/// Containers that live about 20 ms, and what their receipts report.
 #[derive(Deserialize, Serialize)]
-pub(crate) struct Lives {
+pub(crate) struct ShortLives {
     pub(crate) tool: String,
     pub(crate) interval: String,
     pub(crate) lived: u64,
-    /// Those with a receipt.
+    /// Containers with a receipt.
     pub(crate) caught: u64,
-    pub(crate) sent_bytes: Told,
-    pub(crate) used_seconds: Told,
+    pub(crate) sent_bytes: ReceiptAccuracy,
+    pub(crate) used_seconds: ReceiptAccuracy,
     pub(crate) life: Times,
 }
 
-/// Receipts that tell a number, and how far it is from what was.
+/// The sum of a number over the receipts that have it, and the actual sum.
 #[derive(Default, Deserialize, Serialize)]
-pub(crate) struct Told {
+pub(crate) struct ReceiptAccuracy {
     pub(crate) receipts: u64,
-    pub(crate) told: f64,
-    /// The sum for these very containers.
-    pub(crate) truth: f64,
+    pub(crate) reported: f64,
+    /// The actual sum for the same containers.
+    pub(crate) actual: f64,
 }
 
-impl Told {
-    fn add(&mut self, told: Option<f64>, truth: f64) {
-        if let Some(told) = told {
+impl ReceiptAccuracy {
+    fn add(&mut self, reported: Option<f64>, actual: f64) {
+        if let Some(reported) = reported {
             self.receipts += 1;
-            self.told += told;
-            self.truth += truth;
+            self.reported += reported;
+            self.actual += actual;
         }
     }
 }
 
-/// From the execution of a program to its end, with one picture of all containers printed.
+/// The run time of a program that prints one report of all containers.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Snapshot {
     pub(crate) command: String,
     pub(crate) seconds: Vec<f64>,
 }
 
-/// Measures all three.
-pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
-    println!("How soon Tare knows");
-    let groups = Groups::make(OTHERS)?;
-    let _processes = populate(built, &groups, Load::Idle)?;
+/// Measures all of it.
+pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()> {
+    println!("Latency");
+    let groups = TestCgroups::make(OTHERS)?;
+    let _processes = populate(binaries, &groups, Load::Idle)?;
     for interval in ["1s", "100ms"] {
-        match detect(built, plan, &groups, interval) {
+        match detect(binaries, plan, &groups, interval) {
             Ok(found) => into.detections.push(found),
             Err(error) => {
-                into.missing(Missing::part(&format!("detection at {interval}"), &error))?
+                into.missing(NotMeasured::part(&format!("detection at {interval}"), &error))?;
             }
         }
     }
     for (tool, options) in [("tare run", &[][..]), ("tare run --bpf off", &["--bpf", "off"])] {
         for interval in ["1s", "10s"] {
-            match lives(built, plan, &groups, (tool, options), interval) {
+            match lives(binaries, plan, &groups, (tool, options), interval) {
                 Ok(found) => into.lives.push(found),
                 Err(error) => {
-                    into.missing(Missing::part(&format!("short lives, {tool}"), &error))?
+                    let what = format!("short-lived containers, {tool}");
+                    into.missing(NotMeasured::part(&what, &error))?;
                 }
             }
         }
     }
-    for (what, mut command) in snapshots(built) {
+    for (what, mut command) in snapshots(binaries) {
         match snapshot(&format!("{what}, {OTHERS} cgroups"), &mut command, plan) {
             Ok(found) => into.snapshots.push(found),
-            Err(error) => into.missing(Missing::part(&what, &error))?,
+            Err(error) => into.missing(NotMeasured::part(&what, &error))?,
         }
     }
     Ok(())
 }
 
-fn probe(built: &Built, groups: &Groups, name: &str, count: u32) -> Command {
-    let mut probe = command(&built.probe, [name, "--count", &count.to_string()]);
+fn bench_command(binaries: &Binaries, groups: &TestCgroups, name: &str, count: u32) -> Command {
+    let mut command = command(&binaries.bench, [name, "--count", &count.to_string()]);
     for parent in groups.parents() {
-        probe.arg("--below").arg(parent);
+        command.arg("--below").arg(parent);
     }
-    probe
+    command
 }
 
-fn detect(built: &Built, plan: &Plan, groups: &Groups, interval: &str) -> Result<Detection> {
-    let _daemon = Daemon::launch(built, &["--interval", interval])?;
+fn detect(
+    binaries: &Binaries,
+    plan: &Plan,
+    groups: &TestCgroups,
+    interval: &str,
+) -> Result<Detection> {
+    let _daemon = TareRun::launch(binaries, &["--interval", interval])?;
     pause(SETTLE)?;
-    let mut detect = probe(built, groups, "detect", plan.detections);
-    let found = ask(detect.arg("--socket").arg(Daemon::socket()?))?;
+    let mut detect = bench_command(binaries, groups, "detect", plan.detections);
+    let found = ask(detect.arg("--socket").arg(TareRun::socket()?))?;
     let missed = found["missed"].as_u64().context("no count of those missed")?;
     let times = (found["count"] != 0).then(|| Times::of(&found)).transpose()?;
     Ok(Detection { interval: interval.to_owned(), times, missed })
 }
 
 fn lives(
-    built: &Built,
+    binaries: &Binaries,
     plan: &Plan,
-    groups: &Groups,
+    groups: &TestCgroups,
     (tool, options): (&str, &[&str]),
     interval: &str,
-) -> Result<Lives> {
+) -> Result<ShortLives> {
     let mut all = vec!["--interval", interval];
     all.extend(options);
-    let _daemon = Daemon::launch(built, &all)?;
+    let _daemon = TareRun::launch(binaries, &all)?;
     pause(SETTLE)?;
-    let found = ask(&mut probe(built, groups, "live", plan.lives))?;
-    // A daemon that only walks learns of what is gone with its next sample.
+    let found = ask(&mut bench_command(binaries, groups, "live", plan.lives))?;
+    // Without events, the daemon finds removed cgroups at its next sample.
     let wait = if interval == "10s" { 11 } else { 2 };
     pause(std::time::Duration::from_secs(wait))?;
-    let ended = http::json(&Daemon::socket()?, "/api/v1/ended")?;
+    let ended = http::json(&TareRun::server()?, "/api/v1/ended")?;
     let used = found["used_seconds"].as_object().context("no CPU times")?;
     let sent = found["sent_bytes"].as_f64().context("no bytes")?;
-    let mut lives = Lives {
+    let mut lives = ShortLives {
         tool: tool.to_owned(),
         interval: interval.to_owned(),
         lived: plan.lives.into(),
         caught: 0,
-        sent_bytes: Told::default(),
-        used_seconds: Told::default(),
+        sent_bytes: ReceiptAccuracy::default(),
+        used_seconds: ReceiptAccuracy::default(),
         life: Times::of(&found)?,
     };
     for one in ended.as_array().context("no list of those that ended")? {
-        let truth = one["id"].as_str().and_then(|id| used.get(id)?.as_f64());
-        let Some(truth) = truth else { continue };
+        let actual = one["id"].as_str().and_then(|id| used.get(id)?.as_f64());
+        let Some(actual) = actual else { continue };
         let number = |pointer: &str| one.pointer(pointer).and_then(Value::as_f64);
         lives.caught += 1;
         lives.sent_bytes.add(number("/network/sockets/tx_bytes"), sent);
-        lives.used_seconds.add(number("/cpu/usage_seconds"), truth);
+        lives.used_seconds.add(number("/cpu/usage_seconds"), actual);
     }
     Ok(lives)
 }
 
-/// One picture, by those who can.
-fn snapshots(built: &Built) -> Vec<(String, Command)> {
+/// Programs that print a single report.
+fn snapshots(binaries: &Binaries) -> Vec<(String, Command)> {
     let tare = |args: &[&str]| {
-        let mut tare = command(&built.tare, args);
+        let mut tare = command(&binaries.tare, args);
         for daemon in ["--docker-socket", "--podman-socket", "--cri-socket"] {
             tare.args([daemon, "off"]);
         }
@@ -174,7 +185,7 @@ fn snapshots(built: &Built) -> Vec<(String, Command)> {
     ]
 }
 
-/// Runs it again and again.
+/// Runs a program repeatedly.
 pub(crate) fn snapshot(what: &str, command: &mut Command, plan: &Plan) -> Result<Snapshot> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     let mut seconds = Vec::new();

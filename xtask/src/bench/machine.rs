@@ -1,35 +1,34 @@
-//! What the numbers stand beside: the machine, its kernel, the versions of what was measured.
+//! The machine of a run, its kernel, and the versions of the tools.
 
-use std::collections::BTreeMap;
-use std::path::Path;
-use std::process::Command;
-use std::{env, fs};
+use std::{collections::BTreeMap, env, fs, path::Path, process::Command};
 
 use anyhow::Result;
-use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::utsname::uname;
+use nix::sys::{
+    resource::{Resource, getrlimit},
+    utsname::uname,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{cmd, packages, project};
 
-/// The machine, and the run.
+/// The machine and the run.
 #[derive(Default, Deserialize, Serialize)]
 pub(crate) struct Machine {
     pub(crate) kernel: String,
     pub(crate) cpu: String,
     pub(crate) cpus: usize,
     pub(crate) memory_bytes: u64,
-    /// How many files a process may have open.
+    /// Limit of open files for a process.
     pub(crate) open_files: u64,
-    /// Hierarchies of cgroups in which containers live: file system and controllers.
+    /// Cgroup hierarchies of containers: version and controllers.
     pub(crate) cgroups: String,
-    /// Of everything that was compared, by its own words.
+    /// Versions of all tools, as they print them.
     pub(crate) versions: BTreeMap<String, String>,
-    /// Which commit was built; with `-dirty`, more than that.
+    /// The commit that was built, with `-dirty` if there were other changes.
     pub(crate) commit: String,
-    /// The command that makes such a run.
+    /// The command that started the run.
     pub(crate) command: String,
-    /// When it began: seconds since 1970.
+    /// Start of the run, in seconds since 1970.
     pub(crate) began: u64,
 }
 
@@ -55,7 +54,7 @@ impl Machine {
     }
 }
 
-/// Programs and the words that make them tell their version.
+/// Programs and the arguments that print their version.
 const VERSIONED: [(&str, &[&str]); 7] = [
     ("dockerd", &["--version"]),
     ("containerd", &["--version"]),
@@ -86,7 +85,7 @@ fn kernel() -> Result<String> {
     Ok(format!("{} {} {}", part(name.sysname()), part(name.release()), part(name.machine())))
 }
 
-/// A value of a file with `name: value` lines.
+/// A value in a file of `name: value` lines.
 pub(crate) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     text.lines().find_map(|line| {
         let (key, value) = line.split_once(':')?;
@@ -94,7 +93,7 @@ pub(crate) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
     })
 }
 
-/// A value in kB of a file with `name: value` lines, in bytes.
+/// A value in kB in a file of `name: value` lines, in bytes.
 pub(crate) fn kibibytes(text: &str, name: &str) -> Option<u64> {
     let value = field(text, name)?.strip_suffix("kB")?.trim().parse::<u64>().ok()?;
     Some(value << 10)
@@ -103,7 +102,7 @@ pub(crate) fn kibibytes(text: &str, name: &str) -> Option<u64> {
 fn hierarchies() -> Result<String> {
     let mut v1 = Vec::new();
     let mut v2 = false;
-    for hierarchy in super::groups::hierarchies()? {
+    for hierarchy in super::test_cgroups::hierarchies()? {
         match hierarchy.controllers {
             Some(controllers) => v1.push(controllers),
             None => v2 = true,

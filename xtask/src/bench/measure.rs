@@ -1,24 +1,28 @@
-//! What a program uses, as the kernel counts it for the program's own cgroup, and what the whole
-//! machine uses meanwhile.
+//! Resources that a program uses, as the kernel counts them for its cgroup, and CPU time of the
+//! whole machine.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::{Context as _, Result};
 use nix::unistd::{SysconfVar, sysconf};
 use serde::{Deserialize, Serialize};
 
-use super::groups::hierarchies;
-use super::machine::{field, kibibytes};
+use super::{
+    machine::{field, kibibytes},
+    test_cgroups::hierarchies,
+};
 
-/// CPU time, all of it since the cgroup was made.
+/// CPU time since the cgroup was made.
 #[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub(crate) struct Cpu {
-    /// Nanoseconds that its processes ran, exact.
+    /// Exact run time of its processes.
     pub(crate) total_ns: u64,
-    /// How much of that was in user mode, by the scheduler's ticks: of use over many samples only.
+    /// In user mode, counted in ticks: precise only over many samples.
     pub(crate) user_ns: u64,
     pub(crate) system_ns: u64,
 }
@@ -33,27 +37,27 @@ impl Cpu {
     }
 }
 
-/// Memory of a cgroup's processes; unknown where the kernel does not tell.
+/// Memory of a cgroup's processes; `None` where the kernel does not report it.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 pub(crate) struct Memory {
     pub(crate) rss_bytes: Option<u64>,
-    /// Resident, with what is shared divided by those who share it.
+    /// Resident memory, with shared pages divided among their users.
     pub(crate) pss_bytes: Option<u64>,
-    /// What the kernel keeps for it: open files, BPF maps, page tables.
+    /// Kernel memory: open files, BPF maps, page tables.
     pub(crate) kernel_bytes: Option<u64>,
-    /// How much of that are BPF maps, by what the maps themselves say.
+    /// BPF maps, as their `memlock` in `fdinfo` reports.
     pub(crate) maps_bytes: Option<u64>,
 }
 
 /// A cgroup for the processes of one program; removed on drop.
-pub(crate) struct Account {
-    /// Where CPU time is counted.
+pub(crate) struct ProgramCgroup {
+    /// The cgroup that counts CPU time.
     cpu: PathBuf,
-    /// Where memory is counted, if that is elsewhere.
+    /// The cgroup that counts memory; the same on cgroup2.
     memory: PathBuf,
 }
 
-impl Account {
+impl ProgramCgroup {
     pub(crate) fn open(name: &str) -> Result<Self> {
         let place = |controller: &str| -> Result<PathBuf> {
             let all = hierarchies()?;
@@ -64,11 +68,11 @@ impl Account {
             let mount = &place.with_context(|| format!("no cgroup counts {controller}"))?.mount;
             Ok(mount.join(format!("tare-bench-{name}-{}", std::process::id())))
         };
-        let account = Self { cpu: place("cpuacct")?, memory: place("memory")? };
-        for directory in account.directories() {
+        let cgroup = Self { cpu: place("cpuacct")?, memory: place("memory")? };
+        for directory in cgroup.directories() {
             fs::create_dir(directory).with_context(|| format!("cannot make {directory:?}"))?;
         }
-        Ok(account)
+        Ok(cgroup)
     }
 
     fn directories(&self) -> impl Iterator<Item = &Path> {
@@ -76,8 +80,8 @@ impl Account {
         [self.cpu.as_path()].into_iter().chain(memory)
     }
 
-    /// The files through which a process enters.
-    pub(crate) fn doors(&self) -> impl Iterator<Item = PathBuf> {
+    /// The files to which a process writes its id to enter.
+    pub(crate) fn procs_files(&self) -> impl Iterator<Item = PathBuf> {
         self.directories().map(|directory| directory.join("cgroup.procs"))
     }
 
@@ -126,10 +130,10 @@ impl Account {
     }
 }
 
-impl Drop for Account {
+impl Drop for ProgramCgroup {
     fn drop(&mut self) {
         for directory in self.directories() {
-            super::groups::remove(directory);
+            super::test_cgroups::remove(directory);
         }
     }
 }
@@ -138,7 +142,7 @@ fn proc_file(pid: u32, name: &str) -> Option<String> {
     fs::read_to_string(format!("/proc/{pid}/{name}")).ok()
 }
 
-/// What BPF maps take that these processes hold, each map once.
+/// Memory of the BPF maps that these processes hold, each map once.
 fn maps_bytes(pids: &[u32]) -> u64 {
     let maps: BTreeMap<u64, u64> = descriptors(pids)
         .filter_map(|info| Some((number(&info, "map_id")?, number(&info, "memlock")?)))
@@ -146,15 +150,15 @@ fn maps_bytes(pids: &[u32]) -> u64 {
     maps.into_values().sum()
 }
 
-/// Ids of the BPF programs that these processes hold, themselves or through links.
+/// Ids of the BPF programs that these processes hold, directly or through links.
 pub(crate) fn program_ids(pids: &[u32]) -> BTreeSet<u64> {
     descriptors(pids).filter_map(|info| number(&info, "prog_id")).collect()
 }
 
-/// What the kernel tells of each open descriptor.
+/// The contents of `fdinfo` for each open descriptor.
 fn descriptors(pids: &[u32]) -> impl Iterator<Item = String> {
     let entries = pids.iter().filter_map(|pid| fs::read_dir(format!("/proc/{pid}/fdinfo")).ok());
-    // A descriptor may be closed between the two looks.
+    // A descriptor may be closed before its file is read.
     entries.flatten().flatten().filter_map(|entry| fs::read_to_string(entry.path()).ok())
 }
 
@@ -162,13 +166,13 @@ fn number(info: &str, name: &str) -> Option<u64> {
     field(info, name)?.parse().ok()
 }
 
-/// Time on a CPU of all processes of these names, except some: of the threads they have now.
+/// CPU time, in ns, of the current threads of all processes with these names, except some.
 pub(crate) fn run_time_of(names: &[&str], except: &[u32]) -> Result<u64> {
     let mut sum = 0;
     for entry in fs::read_dir("/proc").context("cannot read /proc")? {
         let name = entry?.file_name();
         let Some(pid) = name.to_str().and_then(|name| name.parse::<u32>().ok()) else { continue };
-        // The kernel cuts names at 15 bytes.
+        // The kernel truncates names to 15 bytes.
         let ours = proc_file(pid, "comm").is_some_and(|name| names.contains(&name.trim()));
         if ours && !except.contains(&pid) {
             sum += run_time(pid);
@@ -177,12 +181,12 @@ pub(crate) fn run_time_of(names: &[&str], except: &[u32]) -> Result<u64> {
     Ok(sum)
 }
 
-/// Of the process's threads, as the scheduler counts; 0 of one that has ended.
+/// CPU time of a process's threads, in ns; 0 if it has ended.
 fn run_time(pid: u32) -> u64 {
     threads(pid).filter_map(|thread| thread_time(&thread)).sum()
 }
 
-/// Time on a CPU of a process's threads of this name, exact while they sleep.
+/// CPU time, in ns, of a process's threads with this name; exact while they sleep.
 pub(crate) fn run_time_of_thread(pid: u32, name: &str) -> Result<u64> {
     let is_called = |thread: &PathBuf| {
         fs::read_to_string(thread.join("comm")).is_ok_and(|found| found.trim() == name)
@@ -201,7 +205,7 @@ fn thread_time(thread: &Path) -> Option<u64> {
     text.split(' ').next()?.parse().ok()
 }
 
-/// The number behind a word at the beginning of a line.
+/// The number after a word at the start of a line.
 fn word(text: &str, name: &str) -> Option<u64> {
     text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.trim().parse().ok())
 }
@@ -211,15 +215,16 @@ fn tick_ns() -> Result<u64> {
     Ok(1_000_000_000 / u64::try_from(ticks)?)
 }
 
-/// CPU time that all processes, interrupts and the hypervisor took since the machine started.
+/// CPU time of the whole machine since its start.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
-pub(crate) struct Busy {
+pub(crate) struct MachineCpu {
+    /// Of processes and interrupts.
     pub(crate) busy_ns: u64,
-    /// Not ours: other guests had the CPU.
+    /// Taken by the hypervisor for other guests.
     pub(crate) stolen_ns: u64,
 }
 
-impl Busy {
+impl MachineCpu {
     pub(crate) fn now() -> Result<Self> {
         let stat = fs::read_to_string("/proc/stat").context("cannot read /proc/stat")?;
         Self::parse(&stat, tick_ns()?).context("no line of all CPUs in /proc/stat")
@@ -244,7 +249,7 @@ impl Busy {
     }
 }
 
-/// Now.
+/// The current time, in seconds since 1970.
 pub(crate) fn unix_seconds() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
@@ -254,14 +259,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn busy_is_neither_idle_nor_waiting() {
-        let busy = Busy::parse("cpu  1 2 3 400 500 6 7 8 0 0\ncpu0 1 2\n", 10).unwrap();
+    fn busy_time_excludes_idle_and_waiting() {
+        let busy = MachineCpu::parse("cpu  1 2 3 400 500 6 7 8 0 0\ncpu0 1 2\n", 10).unwrap();
         assert_eq!((busy.busy_ns, busy.stolen_ns), (190, 80));
-        assert!(Busy::parse("intr 1\n", 10).is_none());
+        assert!(MachineCpu::parse("intr 1\n", 10).is_none());
     }
 
     #[test]
-    fn threads_are_told_apart() {
+    fn threads_are_selected_by_name() {
         let burn = || {
             let begin = std::time::Instant::now();
             while begin.elapsed().as_millis() < 20 {}
@@ -273,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_whole() {
+    fn only_whole_words_match() {
         assert_eq!(word("user_usec 3\nuser 4\n", "user"), Some(4));
         assert_eq!(word("kernel_stack 1\n", "kernel"), None);
     }

@@ -1,42 +1,47 @@
-//! `cargo xtask bench micro`: how many instructions pieces of Tare's work take, by callgrind, beside
-//! a baseline that is committed. Unlike time, that is the same on a busy machine.
+//! `cargo xtask bench micro`: instruction counts of pieces of Tare's work, by callgrind, compared
+//! with a committed baseline. Unlike time, they do not depend on the machine's load.
 
 mod baseline;
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
 use clap::Args;
 
 use self::baseline::{BASELINE, Baseline, Verdict};
-use crate::packages::{self, Needed};
-use crate::results::Tally;
-use crate::{cmd, project};
+use crate::{
+    cmd,
+    packages::{self, Needed},
+    project,
+    results::Tally,
+};
 
 const NEEDED: [Needed; 1] = [("valgrind", &["valgrind"])];
 
-/// The package and its program, which does one piece of work at a time.
+/// The package, and its program that does one piece of work.
 const PROGRAM: &str = "tare-instructions";
 
-/// Its function that does the work; what is before and after it does not count.
+/// Its function whose instructions are counted.
 const MEASURED: &str = "tare_instructions::measured";
 
-/// More than two runs of the same program ever differ, in percent: hashes have other seeds. Most cases
-/// stay within 0.02, those that walk a tree within 2.
+/// Maximum difference between two runs, in percent; hash seeds differ. Most cases stay within
+/// 0.02, those that walk a tree within 2.
 const REPEAT_PERCENT_MAX: f64 = 2.5;
 
-/// Which pieces of work, and what to do with their counts.
+/// The options.
 #[derive(Args)]
 pub(crate) struct Micro {
-    /// Make these counts the baseline; each is made twice, and both must agree
+    /// Make these counts the baseline; each is counted twice, and both must agree
     #[arg(long)]
     bless: bool,
 }
 
 impl Micro {
-    /// Counts; an error if something takes too many instructions.
+    /// Counts; an error if a count is too high.
     pub(crate) fn run(self) -> Result<()> {
         if self.bless {
             return bless();
@@ -47,8 +52,7 @@ impl Micro {
     }
 }
 
-/// Counts everything and prints it. What has no place in the baseline, or takes much more than
-/// stands there, has failed.
+/// Counts and prints all cases. A case fails if it is not in the baseline, or well above it.
 pub(crate) fn run() -> Result<Tally> {
     let counter = Counter::ready()?;
     let baseline = Baseline::read()?;
@@ -62,7 +66,7 @@ pub(crate) fn run() -> Result<Tally> {
     for case in &counter.cases {
         let mut verdict = baseline.verdict(case, counter.count(case)?);
         if let Verdict::Worse { .. } = verdict {
-            // Long stops of the machine can make files due that were not.
+            // If the machine stalls, a sample reads files that would not be due yet.
             verdict = baseline.verdict(case, counter.count(case)?);
         }
         println!("{case:<32} {verdict}");
@@ -96,13 +100,13 @@ fn bless() -> Result<()> {
 /// Counts instructions.
 struct Counter {
     program: PathBuf,
-    /// Where callgrind leaves what it saw, for `callgrind_annotate`.
+    /// Callgrind's output files, for `callgrind_annotate`.
     results: PathBuf,
     cases: Vec<String>,
 }
 
 impl Counter {
-    /// Installs and builds what it takes.
+    /// Installs and builds what it needs.
     fn ready() -> Result<Self> {
         packages::install(&NEEDED)?;
         cmd::run(project::cargo().args(["build", "--release", "--package", PROGRAM]))?;
@@ -123,7 +127,7 @@ impl Counter {
             .args(["--tool=callgrind", &format!("--toggle-collect={MEASURED}")])
             .arg(format!("--callgrind-out-file={}", result.display()))
             .args([self.program.as_os_str(), case.as_ref()])
-            // Nobody's environment is to move the stack or to choose another allocator.
+            // The environment must not move the stack or choose another allocator.
             .env_clear();
         cmd::check(&mut valgrind)?;
         let count = total(&result)?;
@@ -132,7 +136,7 @@ impl Counter {
     }
 }
 
-/// The sum of a file of callgrind's: `totals: 123`.
+/// The total in a file of callgrind: `totals: 123`.
 fn total(file: &Path) -> Result<u64> {
     let text = fs::read_to_string(file).with_context(|| format!("cannot read {file:?}"))?;
     let total = text.lines().find_map(|line| line.strip_prefix("totals: "));

@@ -1,40 +1,38 @@
-//! `cargo xtask bench`: what Tare costs, beside other tools and beside the least that its reads
-//! can cost.
+//! `cargo xtask bench`: what Tare costs, compared with other tools and with the minimum cost of its
+//! reads.
 
 mod containers;
 mod effects;
-mod groups;
 mod http;
 mod latency;
 mod machine;
 mod measure;
+mod measurements;
 pub(crate) mod micro;
 mod page;
 mod plan;
 mod program;
 mod programs;
-mod pulse;
-mod raw;
+mod sample_signal;
 mod sampling;
 mod scrape;
+mod test_cgroups;
 mod tools;
 
-use std::fs;
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use anyhow::{Context as _, Result, bail};
 use clap::{Args, Subcommand, ValueEnum};
 use nix::sys::resource::{Resource, setrlimit};
 
-use self::machine::Machine;
-use self::plan::Plan;
-use self::raw::Run;
-use self::tools::Built;
-use crate::build::{self, Profile};
-use crate::cgroups::Leftovers;
-use crate::{cmd, project};
+use self::{machine::Machine, measurements::Run, plan::Plan, tools::Binaries};
+use crate::{
+    build::{self, Profile},
+    cgroups::CgroupCleanup,
+    cmd, project,
+};
 
-/// Measures Tare.
+/// The benchmarks.
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Bench {
@@ -46,42 +44,42 @@ pub(crate) struct Bench {
 
 #[derive(Subcommand)]
 enum BenchCommand {
-    /// Count the instructions of parsers, samples, reports and outputs, and compare them with those
-    /// that are committed
+    /// Count instructions of parsers, samples, reports and outputs, and compare them with the
+    /// committed counts
     Micro(micro::Micro),
-    /// Write the page anew from what a run left
+    /// Write the page again from the measurements of a run
     Page {
-        /// What the run left
-        #[arg(default_value_os_t = raw::latest())]
+        /// File with the measurements
+        #[arg(default_value_os_t = measurements::latest())]
         raw: PathBuf,
     },
 }
 
-/// The comparison with other tools: a quiet machine, root, and up to 25 minutes.
+/// The comparison with other tools. It needs root, a quiet machine and up to 25 minutes.
 #[derive(Args)]
 struct Comparison {
-    /// Only what takes few minutes; the page is written beside the raw results
+    /// Measure less, in about 5 minutes; the page goes to target/bench
     #[arg(long)]
     quick: bool,
-    /// How many cgroups the tools have to watch
+    /// Numbers of cgroups
     #[arg(long, value_name = "N", value_delimiter = ',')]
     sizes: Vec<usize>,
-    /// Measure this part only; may be given several times
+    /// Measure only this part; can be repeated
     #[arg(long, value_name = "PART", value_enum)]
     only: Vec<Part>,
-    /// How often each measurement is made
+    /// Rounds of each measurement
     #[arg(long, value_name = "N")]
     repeat: Option<usize>,
 }
 
-/// What can be measured by itself.
+/// A part that can be measured alone.
 #[derive(Clone, Copy, PartialEq, ValueEnum)]
 enum Part {
-    /// How soon Tare knows of new containers and of short lives
+    /// Detection of new containers, short-lived containers, single reports
     Latency,
-    /// What other programs feel of Tare
+    /// Other programs with and without Tare
     Effects,
-    /// What the programs in the kernel cost for each event
+    /// Cost of the BPF programs per event
     Programs,
     /// Tools on real containers
     Containers,
@@ -89,7 +87,7 @@ enum Part {
     Sampling,
 }
 
-type Measure = fn(&Built, &Plan, &mut Run) -> Result<()>;
+type Measure = fn(&Binaries, &Plan, &mut Run) -> Result<()>;
 
 const PARTS: [(Part, Measure); 5] = [
     (Part::Latency, latency::run),
@@ -100,7 +98,7 @@ const PARTS: [(Part, Measure); 5] = [
 ];
 
 impl Bench {
-    /// Measures, or writes the page of a run that is over.
+    /// Measures, or writes the page of an earlier run.
     pub(crate) fn run(self) -> Result<()> {
         match self.command {
             Some(BenchCommand::Page { raw }) => {
@@ -118,20 +116,20 @@ impl Comparison {
         if !cmd::is_root() {
             bail!("the comparison makes cgroups and loads programs into the kernel: it needs root");
         }
-        let built = Built {
+        let binaries = Binaries {
             tare: build::build(Profile::Release)?,
-            probe: build::static_program("tare-bench")?,
+            bench: build::static_program("tare-bench")?,
         };
         raise_descriptor_limit()?;
-        let _leftovers = Leftovers::from_now_on()?;
+        let _cleanup = CgroupCleanup::begin()?;
         let plan = self.plan();
-        let mut run = Run { machine: Machine::here(&built.tare)?, ..Run::default() };
+        let mut run = Run { machine: Machine::here(&binaries.tare)?, ..Run::default() };
         run.missing.extend(tools::not_compared());
         let wanted = |part: &Part| self.only.is_empty() || self.only.contains(part);
         let mut parts = PARTS.iter().filter(|(part, _)| wanted(part));
-        let done = parts.try_for_each(|(_, measure)| measure(&built, &plan, &mut run));
-        // What was measured before something failed is worth keeping.
-        for file in [raw::latest(), raw::dated(run.machine.began)] {
+        let done = parts.try_for_each(|(_, measure)| measure(&binaries, &plan, &mut run));
+        // Measurements made before a failure are kept.
+        for file in [measurements::latest(), measurements::dated(run.machine.began)] {
             run.write(&file)?;
         }
         done?;
@@ -152,14 +150,14 @@ impl Comparison {
         }
     }
 
-    /// Whether the page may stand in the project's documentation.
+    /// Whether the run is complete enough for the project's documentation.
     fn is_whole(&self) -> bool {
         !self.quick && self.sizes.is_empty() && self.repeat.is_none() && self.only.is_empty()
     }
 }
 
-/// As systemd does for its services: ten thousand containers have more files than some shells allow
-/// to be open, and Tare opens those anew for each sample that it cannot keep.
+/// Raises the limit of open files as systemd does for services. Below it, Tare would have to reopen
+/// files of 10,000 containers at every sample.
 fn raise_descriptor_limit() -> Result<()> {
     let most = fs::read_to_string("/proc/sys/fs/nr_open").context("cannot read fs.nr_open")?;
     let most = most.trim().parse().context("fs.nr_open")?;

@@ -1,37 +1,39 @@
-//! What is measured, and for how long.
+//! How much is measured.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
-use std::time::Duration;
+use std::{
+    hash::{BuildHasher as _, Hasher as _, RandomState},
+    time::Duration,
+};
 
 use super::sampling::Load;
 
-/// How much of everything.
+/// Sizes and counts of a run.
 pub(crate) struct Plan {
     pub(crate) sizes: Vec<usize>,
-    /// Rounds of all tools; see [`Plan::rounds`].
+    /// Rounds of each measurement; see [`Plan::rounds`].
     pub(crate) repeat: usize,
-    /// How long a tool is watched.
+    /// Duration of one measurement.
     pub(crate) window: Duration,
-    /// Answers of each kind.
+    /// Scrapes of each kind.
     pub(crate) scrapes: u32,
-    /// Containers of which somebody is to hear.
+    /// New containers whose events are timed.
     pub(crate) detections: u32,
-    /// Containers that live for a moment.
+    /// Short-lived containers.
     pub(crate) lives: u32,
-    /// Pictures that each program takes.
+    /// Runs of each program that prints one report.
     pub(crate) snapshots: u32,
-    /// Pairs with and without Tare.
+    /// Rounds of work with and without Tare.
     pub(crate) pairs: usize,
-    /// Numbers of real containers, growing.
+    /// Numbers of real containers, ascending.
     pub(crate) containers: Vec<usize>,
     pub(crate) quick: bool,
 }
 
 impl Plan {
-    /// From here on other tools are measured, and loads: of fewer they are within the noise.
+    /// Minimum number of cgroups for other tools and loads: with fewer, differences are noise.
     pub(crate) const MANY: usize = 500;
 
-    /// The default: everything, in less than 25 minutes.
+    /// The default: everything, in under 25 minutes.
     pub(crate) fn full() -> Self {
         Self {
             sizes: vec![10, 100, 1_000, 10_000],
@@ -47,7 +49,7 @@ impl Plan {
         }
     }
 
-    /// In less than 5 minutes.
+    /// In under 5 minutes.
     pub(crate) fn quick() -> Self {
         Self {
             sizes: vec![500],
@@ -63,13 +65,13 @@ impl Plan {
         }
     }
 
-    /// Rounds of so many cgroups.
+    /// Rounds at a number of cgroups.
     pub(crate) fn rounds(&self, size: usize) -> usize {
         if size < 10_000 { self.repeat } else { 1 }
     }
 
-    /// All loads where each tool may have all its files open, and the ends of fewer; of more, only the idle
-    /// ones leave a machine of two CPUs the time to measure anything.
+    /// All loads at medium sizes, where tools can keep all files open. With more cgroups a machine
+    /// of two CPUs is saturated unless they are idle.
     pub(crate) fn loads(&self, size: usize) -> Vec<Load> {
         match size {
             0..Self::MANY => vec![Load::Idle],
@@ -79,18 +81,18 @@ impl Plan {
         }
     }
 
-    /// Whether tools are measured that cost much more than the floor.
-    pub(crate) fn others(&self, size: usize, load: Load) -> bool {
+    /// Whether the more expensive tools are measured.
+    pub(crate) fn others(size: usize, load: Load) -> bool {
         load == Load::Idle && size >= Self::MANY
     }
 }
 
-/// The same in an order of chance.
+/// The same items in random order.
 pub(crate) fn shuffle<T>(mut all: Vec<T>) -> Vec<T> {
-    // The standard library's hashers are seeded by chance.
-    let chance = RandomState::new();
+    // The standard library seeds its hashers randomly.
+    let random = RandomState::new();
     for last in (1..all.len()).rev() {
-        let mut hasher = chance.build_hasher();
+        let mut hasher = random.build_hasher();
         hasher.write_usize(last);
         let below = u64::try_from(last + 1).unwrap_or(u64::MAX);
         all.swap(last, usize::try_from(hasher.finish() % below).unwrap_or(last));

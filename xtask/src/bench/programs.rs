@@ -1,22 +1,26 @@
-//! What the programs in the kernel cost for each event, over empty programs at the same places.
+//! What the BPF programs cost per event, compared with empty programs at the same hooks.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::time::Duration;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::effects::work;
-use super::groups::hierarchies;
-use super::measure::program_ids;
-use super::plan::Plan;
-use super::program::{Program, command, pause};
-use super::raw::{Missing, Run};
-use super::tools::{Built, Daemon};
-use crate::cmd;
+use super::{
+    effects::work,
+    measure::program_ids,
+    measurements::{NotMeasured, Run},
+    plan::Plan,
+    program::{Program, command},
+    test_cgroups::hierarchies,
+    tools::{Binaries, TareRun},
+};
+use crate::{cmd, wait::pause};
 
-/// A program of Tare, where it is attached, and what runs it.
+/// A program of Tare, its tracepoint, and the event that runs it.
 const PROGRAMS: [(&str, &str, &str); 10] = [
     ("sock_send_length", "sock_send_length", "send on a socket"),
     ("sock_recv_length", "sock_recv_length", "receive on a socket"),
@@ -30,16 +34,16 @@ const PROGRAMS: [(&str, &str, &str); 10] = [
     ("sched_process_exec", "sched_process_exec", "program executed"),
 ];
 
-/// Those at each packet: program of Tare, the empty one, what runs them.
+/// Per packet: a program of Tare, the empty one, and the event that runs them.
 const PACKETS: [(&str, &str, &str); 2] = [
     ("ingress", "empty_ingress", "packet received (`--net-level l3`)"),
     ("egress", "empty_egress", "packet sent (`--net-level l3`)"),
 ];
 
-/// Of fewer events a mean says nothing.
+/// Minimum number of events for a mean.
 const EVENTS_MIN: u64 = 100;
 
-/// One program in one round.
+/// One BPF program in one round.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct PerEvent {
     pub(crate) program: String,
@@ -47,43 +51,48 @@ pub(crate) struct PerEvent {
     pub(crate) round: usize,
     pub(crate) events: u64,
     pub(crate) ns: f64,
-    /// The empty program's, of the same events.
+    /// Mean of the empty program for the same events.
     pub(crate) empty_ns: f64,
 }
 
-/// Runs both levels under the same work.
-pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
+/// Measures with socket programs and with packet programs.
+pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()> {
     println!("Programs in the kernel");
     for round in 0..plan.repeat {
         for (options, packets) in [(&[][..], false), (&["--net-level", "l3"], true)] {
-            match measure(built, options, packets, round) {
+            match measure(binaries, options, packets, round) {
                 Ok(found) => into.programs.extend(found),
-                Err(error) => into.missing(Missing::part("programs in the kernel", &error))?,
+                Err(error) => into.missing(NotMeasured::part("programs in the kernel", &error))?,
             }
         }
     }
     Ok(())
 }
 
-fn measure(built: &Built, options: &[&str], packets: bool, round: usize) -> Result<Vec<PerEvent>> {
+fn measure(
+    binaries: &Binaries,
+    options: &[&str],
+    packets: bool,
+    round: usize,
+) -> Result<Vec<PerEvent>> {
     let cgroup2 = hierarchies()?.into_iter().find(|one| one.controllers.is_none());
     let mount = cgroup2.context("no cgroup2 hierarchy")?.mount;
-    let daemon = Daemon::launch(built, options)?;
-    let mut empty = command(&built.probe, ["empty"]);
+    let daemon = TareRun::launch(binaries, options)?;
+    let mut empty = command(&binaries.bench, ["empty"]);
     for (_, tracepoint, _) in PROGRAMS.iter().filter(|_| !packets) {
         empty.args(["--tracepoint", tracepoint]);
     }
     if packets {
         empty.arg("--cgroup").arg(mount);
     }
-    let beside = Program::start_ready("empty", &empty)?;
+    let empty = Program::start_ready("empty", &empty)?;
     pause(Duration::from_millis(500))?;
-    // Another Tare on this machine has programs of the same names.
-    let ours = program_ids(&[daemon.account().pids(), beside.account().pids()].concat());
+    // Another Tare on this machine may have programs with the same names.
+    let ours = program_ids(&[daemon.cgroup().pids(), empty.cgroup().pids()].concat());
     let before = counts(&ours)?;
-    work(built)?;
+    work(binaries)?;
     let after = counts(&ours)?;
-    drop((beside, daemon));
+    drop((empty, daemon));
     let found = |name: &str| -> Option<(u64, f64)> {
         let (events, ns) = after.get(name)?;
         let (earlier, earlier_ns) = before.get(name).copied().unwrap_or_default();
@@ -107,7 +116,7 @@ fn measure(built: &Built, options: &[&str], packets: bool, round: usize) -> Resu
         .collect())
 }
 
-/// Runs and nanoseconds of each of these programs, by name.
+/// Run count and run time (ns) of these programs, by name.
 fn counts(ids: &BTreeSet<u64>) -> Result<BTreeMap<String, (u64, u64)>> {
     let list = cmd::capture(&mut command("bpftool", ["--json", "prog", "show"]))?;
     let list: Vec<Value> = serde_json::from_str(&list).context("no JSON from bpftool")?;

@@ -1,23 +1,29 @@
-//! What a sample costs: all tools on the same cgroups, one after the other in random order, again
-//! and again.
+//! The cost of a sample: all tools on the same cgroups, one after the other, in rounds of random
+//! order.
 
-use std::fs;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::groups::Groups;
-use super::measure::{Busy, Cpu, Memory};
-use super::plan::{Plan, shuffle};
-use super::program::{Program, command, pause, scratch};
-use super::raw::{Missing, Run};
-use super::scrape;
-use super::tools::{
-    Built, CADVISOR_MOST, Cadvisor, Cgtop, Daemon, Floor, Running, Scene, Stats, Tool, files,
+use super::{
+    measure::{Cpu, MachineCpu, Memory},
+    measurements::{NotMeasured, Run},
+    plan::{Plan, shuffle},
+    program::{Program, command, scratch},
+    scrape,
+    test_cgroups::TestCgroups,
+    tools::{
+        Binaries, CADVISOR_MOST, Cadvisor, Cgtop, Floor, Running, Setup, TareRun, TareStats, Tool,
+        files,
+    },
 };
+use crate::wait::pause;
 
-/// How many of the cgroups' processes use something each second.
+/// How many of the processes do work each second.
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(crate) enum Load {
     Idle,
@@ -36,7 +42,7 @@ impl Load {
         }
     }
 
-    /// Every how manieth process is busy.
+    /// For `--busy-every`: every nth process is busy.
     fn every(self) -> &'static str {
         match self {
             Self::Idle => "0",
@@ -46,49 +52,49 @@ impl Load {
     }
 }
 
-/// One tool, measured once.
+/// One measurement of one tool.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Sampling {
     pub(crate) size: usize,
     pub(crate) load: Load,
-    /// What one round measures ran within a minute or two.
+    /// Measurements of the same round ran within a minute or two.
     pub(crate) round: usize,
-    /// `None`: nothing ran but the load.
+    /// `None` if only the load ran.
     pub(crate) tool: Option<String>,
     pub(crate) seconds: f64,
     pub(crate) samples: u64,
-    /// Cgroups in the latest sample; other containers of the machine are among them.
+    /// Cgroups in the latest sample, including other containers of the machine.
     pub(crate) seen: usize,
     pub(crate) cpu: Cpu,
-    pub(crate) machine: Busy,
+    pub(crate) machine: MachineCpu,
     pub(crate) memory: Memory,
 }
 
-/// Measures all tools on all sizes and loads.
-pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
+/// Measures all tools with all sizes and loads.
+pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()> {
     for &size in &plan.sizes {
         println!("{size} cgroups");
-        let groups = Groups::make(size)?;
+        let groups = TestCgroups::make(size)?;
         let files = {
-            let _processes = populate(built, &groups, Load::Idle)?;
-            files(built, &groups)?
+            let _processes = populate(binaries, &groups, Load::Idle)?;
+            files(binaries, &groups)?
         };
-        let scene = Scene { built, groups: &groups, files: &files };
+        let setup = Setup { binaries, groups: &groups, files: &files };
         for load in plan.loads(size) {
-            let _processes = populate(built, &groups, load)?;
-            if plan.others(size, load) {
-                scrape::run(&scene, plan, size, into)?;
+            let _processes = populate(binaries, &groups, load)?;
+            if Plan::others(size, load) {
+                scrape::run(&setup, plan, size, into)?;
             }
             for round in 0..plan.rounds(size) {
-                for tool in shuffle(tools(plan, size, load)) {
+                for tool in shuffle(tools(size, load)) {
                     let tool = tool.as_deref();
-                    match measure(&scene, tool, plan.window) {
+                    match measure(&setup, tool, plan.window) {
                         Ok(found) => {
                             let found = Sampling { size, load, round, ..found };
-                            tell(&found);
+                            print(&found);
                             into.sampling.push(found);
                         }
-                        Err(error) => into.missing(Missing::of(tool, size, &error))?,
+                        Err(error) => into.missing(NotMeasured::tool(tool, size, &error))?,
                     }
                 }
             }
@@ -97,11 +103,11 @@ pub(crate) fn run(built: &Built, plan: &Plan, into: &mut Run) -> Result<()> {
     Ok(())
 }
 
-/// A process in each cgroup.
-pub(crate) fn populate(built: &Built, groups: &Groups, load: Load) -> Result<Program> {
+/// Starts a process in each cgroup.
+pub(crate) fn populate(binaries: &Binaries, groups: &TestCgroups, load: Load) -> Result<Program> {
     let names = scratch("names")?;
     fs::write(&names, groups.names().join("\n")).context("cannot write the names")?;
-    let mut populate = command(&built.probe, ["populate", "--names"]);
+    let mut populate = command(&binaries.bench, ["populate", "--names"]);
     populate.arg(names).args(["--busy-every", load.every()]);
     for parent in groups.parents() {
         populate.arg("--below").arg(parent);
@@ -109,17 +115,17 @@ pub(crate) fn populate(built: &Built, groups: &Groups, load: Load) -> Result<Pro
     Program::start_ready("populate", &populate)
 }
 
-/// Nothing, floors and Tare everywhere; others where they may be compared without all of them.
-fn tools(plan: &Plan, size: usize, load: Load) -> Vec<Option<Box<dyn Tool>>> {
+/// No tool, floors and `tare run` always; other tools at some sizes and loads.
+fn tools(size: usize, load: Load) -> Vec<Option<Box<dyn Tool>>> {
     let mut tools: Vec<Option<Box<dyn Tool>>> = vec![
         None,
         Some(Box::new(Floor::CpuAndMemory)),
         Some(Box::new(Floor::All)),
-        Some(Box::new(Daemon::PLAIN)),
+        Some(Box::new(TareRun::PLAIN)),
     ];
-    if plan.others(size, load) {
-        tools.push(Some(Box::new(Daemon::FILES)));
-        tools.push(Some(Box::new(Stats)));
+    if Plan::others(size, load) {
+        tools.push(Some(Box::new(TareRun::FILES)));
+        tools.push(Some(Box::new(TareStats)));
         tools.push(Some(Box::new(Cgtop)));
     }
     if load != Load::All && (Plan::MANY..=CADVISOR_MOST).contains(&size) {
@@ -128,21 +134,21 @@ fn tools(plan: &Plan, size: usize, load: Load) -> Vec<Option<Box<dyn Tool>>> {
     tools
 }
 
-fn measure(scene: &Scene<'_>, tool: Option<&dyn Tool>, window: Duration) -> Result<Sampling> {
-    let running = tool.map(|tool| tool.start(scene)).transpose()?;
+fn measure(setup: &Setup<'_>, tool: Option<&dyn Tool>, window: Duration) -> Result<Sampling> {
+    let running = tool.map(|tool| tool.start(setup)).transpose()?;
     if let Some(tool) = tool {
         pause(tool.settle())?;
     }
-    let mark = running.as_ref().map(|running| running.pulse.between()).transpose()?;
+    let last = running.as_ref().map(|running| running.signal.wait_between_samples()).transpose()?;
     let before = Reading::take(running.as_ref())?;
     pause(window)?;
     let after = Reading::take(running.as_ref())?;
-    let samples = match running.as_ref().zip(mark) {
-        Some((running, mark)) => running.pulse.since(&mark)?,
+    let samples = match running.as_ref().zip(last) {
+        Some((running, last)) => running.signal.samples_since(&last)?,
         None => 0,
     };
     let (seen, memory) = match &running {
-        Some(running) => ((running.seen)()?, running.program.account().memory()),
+        Some(running) => ((running.seen)()?, running.program.cgroup().memory()),
         None => (0, Memory::default()),
     };
     Ok(Sampling {
@@ -159,21 +165,21 @@ fn measure(scene: &Scene<'_>, tool: Option<&dyn Tool>, window: Duration) -> Resu
     })
 }
 
-/// Everything that is counted, between two samples.
+/// Counters at one instant, between two samples.
 struct Reading {
     at: Instant,
     cpu: Cpu,
-    machine: Busy,
+    machine: MachineCpu,
 }
 
 impl Reading {
     fn take(running: Option<&Running>) -> Result<Self> {
-        let cpu = running.map_or(Ok(Cpu::default()), |one| one.program.account().cpu())?;
-        Ok(Self { at: Instant::now(), cpu, machine: Busy::now()? })
+        let cpu = running.map_or(Ok(Cpu::default()), |one| one.program.cgroup().cpu())?;
+        Ok(Self { at: Instant::now(), cpu, machine: MachineCpu::now()? })
     }
 }
 
-fn tell(found: &Sampling) {
+fn print(found: &Sampling) {
     let Sampling { load, round, samples, seen, cpu, .. } = found;
     let tool = found.tool.as_deref().unwrap_or("nothing");
     let each = cpu.total_ns as f64 / (*samples).max(1) as f64 / (*seen).max(1) as f64 / 1e3;

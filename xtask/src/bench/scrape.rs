@@ -1,20 +1,23 @@
-//! What it takes to ask the daemon for everything.
+//! The cost of scraping `/metrics`.
 
 use std::time::Instant;
 
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use super::measure::run_time_of_thread;
-use super::plan::Plan;
-use super::program::{ask, command, pause};
-use super::raw::{Missing, Run, Times};
-use super::tools::{CADVISOR_MOST, Cadvisor, Daemon, SETTLE, Scene};
+use super::{
+    measure::run_time_of_thread,
+    measurements::{NotMeasured, Run, Times},
+    plan::Plan,
+    program::{ask, command},
+    tools::{CADVISOR_MOST, Cadvisor, SETTLE, Setup, TareRun},
+};
+use crate::wait::pause;
 
-/// The daemon's thread that answers; the kernel counts the time of each thread by itself.
+/// The daemon's server thread; the kernel counts CPU time per thread.
 const SERVER: &str = "serve";
 
-/// Answers of one daemon to one kind of question.
+/// Scrapes of one kind of one tool.
 #[derive(Deserialize, Serialize)]
 pub(crate) struct Scrape {
     pub(crate) tool: String,
@@ -22,30 +25,30 @@ pub(crate) struct Scrape {
     pub(crate) gzip: bool,
     pub(crate) times: Times,
     pub(crate) body_bytes: u64,
-    /// CPU time for each answer, less what is used when nobody asks: of the daemon's thread that
-    /// serves, of others as a whole.
+    /// CPU time per scrape, minus the usage without scrapes. For Tare that of the server thread,
+    /// for other tools that of the process.
     pub(crate) cpu_ns: u64,
-    /// Resident memory of the daemon after the answers.
+    /// Resident memory after the scrapes.
     pub(crate) rss_bytes: Option<u64>,
 }
 
-/// Scrapes Tare, plain and compressed, and cAdvisor while they watch the scene.
-pub(crate) fn run(scene: &Scene<'_>, plan: &Plan, size: usize, into: &mut Run) -> Result<()> {
-    match tare(scene, plan, size) {
+/// Scrapes Tare (plain and compressed) and cAdvisor while they sample.
+pub(crate) fn run(setup: &Setup<'_>, plan: &Plan, size: usize, into: &mut Run) -> Result<()> {
+    match tare(setup, plan, size) {
         Ok(found) => into.scrapes.extend(found),
-        Err(error) => into.missing(Missing::part("scrapes", &error))?,
+        Err(error) => into.missing(NotMeasured::part("scrapes", &error))?,
     }
     if size <= CADVISOR_MOST {
         match Cadvisor::scrape(size, plan.scrapes) {
             Ok(found) => into.scrapes.push(found),
-            Err(error) => into.missing(Missing::part("scrapes of cAdvisor", &error))?,
+            Err(error) => into.missing(NotMeasured::part("scrapes of cAdvisor", &error))?,
         }
     }
     Ok(())
 }
 
-fn tare(scene: &Scene<'_>, plan: &Plan, size: usize) -> Result<Vec<Scrape>> {
-    let daemon = Daemon::launch(scene.built, &[])?;
+fn tare(setup: &Setup<'_>, plan: &Plan, size: usize) -> Result<Vec<Scrape>> {
+    let daemon = TareRun::launch(setup.binaries, &[])?;
     pause(SETTLE)?;
     let cpu = || Ok::<_, anyhow::Error>((Instant::now(), run_time_of_thread(daemon.id(), SERVER)?));
     let (begin, before) = cpu()?;
@@ -54,24 +57,24 @@ fn tare(scene: &Scene<'_>, plan: &Plan, size: usize) -> Result<Vec<Scrape>> {
     let idle = after.saturating_sub(before) as f64 / (end - begin).as_secs_f64();
     let mut all = Vec::new();
     for gzip in [false, true] {
-        let mut scrape = command(&scene.built.probe, ["scrape", "--socket"]);
-        scrape.arg(Daemon::socket()?).args(["--count", &plan.scrapes.to_string()]);
+        let mut scrape = command(&setup.binaries.bench, ["scrape", "--socket"]);
+        scrape.arg(TareRun::socket()?).args(["--count", &plan.scrapes.to_string()]);
         if gzip {
             scrape.arg("--gzip");
         }
         let (begin, before) = cpu()?;
         let found = ask(&mut scrape)?;
         let (end, after) = cpu()?;
-        let unasked = idle * (end - begin).as_secs_f64();
-        let more = (after.saturating_sub(before) as f64 - unasked).max(0.0);
+        let without_scrapes = idle * (end - begin).as_secs_f64();
+        let more = (after.saturating_sub(before) as f64 - without_scrapes).max(0.0);
         all.push(Scrape {
-            tool: Daemon::PLAIN.name.to_owned(),
+            tool: TareRun::PLAIN.name.to_owned(),
             size,
             gzip,
             times: Times::of(&found)?,
             body_bytes: found["body_bytes"].as_u64().context("no size of the body")?,
             cpu_ns: (more / f64::from(plan.scrapes)) as u64,
-            rss_bytes: daemon.account().memory().rss_bytes,
+            rss_bytes: daemon.cgroup().memory().rss_bytes,
         });
     }
     Ok(all)

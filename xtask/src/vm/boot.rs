@@ -1,19 +1,20 @@
-//! One boot: QEMU, its serial console, and what that says in the end.
+//! One boot: QEMU, its serial console, and the test results printed there.
 
-use std::fs::{self, File};
-use std::io::Write as _;
-use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::time::Duration;
+use std::{
+    fs::{self, File},
+    io::Write as _,
+    ops::ControlFlow,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, bail};
 
 use super::kernel::Kernel;
-use crate::results::Results;
-use crate::{cmd, project};
+use crate::{cmd, project, results::Results};
 
-/// For one kernel with all its tests; emulated, and maybe on a busy machine.
+/// For one kernel with all tests. Emulation is slow, the more so on a busy machine.
 const LIMIT: Duration = Duration::from_secs(480);
 
 const DISK_BYTES: u64 = 512 << 20;
@@ -21,29 +22,29 @@ const DISK_BYTES: u64 = 512 << 20;
 /// The last line of `init.sh`.
 const VERDICT: &str = "vm verdict: ";
 
-/// What a kernel says when there is no use in waiting any longer.
-const DEATHS: [&str; 4] = ["Kernel panic", "BUG: soft lockup", "BUG: kernel", "Oops: "];
+/// Messages after which a kernel does not recover.
+const FATAL_MESSAGES: [&str; 4] = ["Kernel panic", "BUG: soft lockup", "BUG: kernel", "Oops: "];
 
-/// Lines that tell how it came to that.
-const LAST_WORDS: usize = 120;
+/// Console lines read after such a message: they contain the stack trace.
+const LINES_AFTER_FATAL: usize = 120;
 
-/// Boots the kernel with this archive as its user space; the results of its tests.
+/// Boots the kernel with this archive as its user space and returns the results of its tests.
 pub(super) fn boot(kernel: &Kernel, initramfs: &Path) -> Result<Results> {
     let directory = project::target().join("vm");
     let disk = directory.join("disk.img");
     make_disk(&disk)?;
     let log = log_file(kernel)?;
     let mut output = File::create(&log).with_context(|| format!("cannot make {log:?}"))?;
-    let mut heard = Heard::default();
-    cmd::run_and_watch(&mut qemu(kernel, initramfs, &disk), LIMIT, |line| {
+    let mut console = Console::default();
+    cmd::run_until(&mut qemu(kernel, initramfs, &disk), LIMIT, |line| {
         let line = plain(line);
-        // A log that cannot be written is no reason to fail.
+        // The log is a convenience: its errors are ignored.
         let _ = writeln!(output, "{line}");
         println!("{line}");
-        heard.line(&line)
+        console.line(&line)
     })
     .with_context(|| format!("the console's log is {log:?}"))?;
-    heard.results().with_context(|| format!("the console's log is {log:?}"))
+    console.results().with_context(|| format!("the console's log is {log:?}"))
 }
 
 fn log_file(kernel: &Kernel) -> Result<PathBuf> {
@@ -52,20 +53,20 @@ fn log_file(kernel: &Kernel) -> Result<PathBuf> {
     Ok(logs.join(format!("{}.log", kernel.series.name())))
 }
 
-/// A fresh disk with an empty filesystem, whose contents are all holes.
+/// A sparse disk image with an empty filesystem.
 fn make_disk(disk: &Path) -> Result<()> {
     let file = File::create(disk).with_context(|| format!("cannot make {disk:?}"))?;
     file.set_len(DISK_BYTES).with_context(|| format!("cannot size {disk:?}"))?;
     let mke2fs = cmd::find("mke2fs").context("mke2fs is missing")?;
     let mut format = Command::new(mke2fs);
-    // Nothing may be left for a kernel thread to write when the tests look.
+    // Lazy initialisation would write in the background, and tests count writes.
     format.args(["-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0"]);
     cmd::check(format.arg(disk))
 }
 
 fn qemu(kernel: &Kernel, initramfs: &Path, disk: &Path) -> Command {
     let mut qemu = Command::new("qemu-system-x86_64");
-    // One CPU: with two, kernels hang now and then in emulation while they patch their own text.
+    // With two emulated CPUs, kernels sometimes hang while they patch their own text.
     qemu.args(["-accel", "tcg", "-cpu", "max", "-m", "1024", "-smp", "1"]);
     qemu.args(["-nographic", "-no-reboot", "-net", "none"]);
     qemu.arg("-drive").arg(format!("file={},format=raw,if=virtio", disk.display()));
@@ -74,7 +75,7 @@ fn qemu(kernel: &Kernel, initramfs: &Path, disk: &Path) -> Command {
     qemu
 }
 
-/// A line without what would move the cursor or clear the screen of a terminal.
+/// A line without control sequences: they would move the cursor or clear the screen.
 fn plain(line: &str) -> String {
     let mut text = String::new();
     let mut chars = line.chars();
@@ -91,44 +92,44 @@ fn plain(line: &str) -> String {
     text
 }
 
-/// What the console has said so far.
+/// The state of a boot, read from its console.
 #[derive(Default)]
-struct Heard {
+struct Console {
     results: Results,
     verdict: Option<String>,
-    /// The first sign of it, and how many lines came after that.
-    death: Option<(String, usize)>,
+    /// The first fatal message, and the number of lines after it.
+    fatal: Option<(String, usize)>,
 }
 
-impl Heard {
+impl Console {
     fn line(&mut self, line: &str) -> ControlFlow<()> {
         self.results.line(line);
         if let Some(at) = line.find(VERDICT) {
             self.verdict = Some(line[at + VERDICT.len()..].to_owned());
         }
-        if let Some((_, more)) = &mut self.death {
+        if let Some((_, more)) = &mut self.fatal {
             *more += 1;
-            return if *more < LAST_WORDS {
+            return if *more < LINES_AFTER_FATAL {
                 ControlFlow::Continue(())
             } else {
                 ControlFlow::Break(())
             };
         }
-        if self.verdict.is_none() && DEATHS.iter().any(|death| line.contains(death)) {
-            self.death = Some((line.to_owned(), 0));
+        if self.verdict.is_none() && FATAL_MESSAGES.iter().any(|fatal| line.contains(fatal)) {
+            self.fatal = Some((line.to_owned(), 0));
         }
         ControlFlow::Continue(())
     }
 
-    /// Counts only where both the tests and the machine came to their end.
+    /// An error unless both the tests and the machine ended.
     fn results(self) -> Result<Results> {
-        match (self.death, self.verdict) {
-            (Some((death, _)), _) => bail!("the kernel died: {death}"),
+        match (self.fatal, self.verdict) {
+            (Some((fatal, _)), _) => bail!("the kernel died: {fatal}"),
             (None, None) => bail!("the machine ended without a verdict"),
             (None, Some(verdict)) if !self.results.is_any() => bail!("no test ended: {verdict}"),
             (None, Some(verdict)) => {
                 if verdict != "exit code 0" && self.results.failed == 0 {
-                    bail!("no test failed, and yet the end was: {verdict}");
+                    bail!("no test failed, but the verdict is: {verdict}");
                 }
                 Ok(self.results)
             }
@@ -141,22 +142,22 @@ mod tests {
     use super::*;
 
     fn judge(lines: &[&str]) -> Result<(u64, u64)> {
-        let mut heard = Heard::default();
+        let mut console = Console::default();
         for line in lines {
-            if heard.line(line).is_break() {
+            if console.line(line).is_break() {
                 break;
             }
         }
-        heard.results().map(|results| (results.passed, results.failed))
+        console.results().map(|results| (results.passed, results.failed))
     }
 
     #[test]
-    fn the_console_does_not_clear_the_terminal() {
+    fn control_sequences_are_removed() {
         assert_eq!(plain("\u{1b}c\u{1b}[?7l\u{1b}[2Ja\u{1b}[31mb\r"), "ab");
     }
 
     #[test]
-    fn only_a_verdict_counts() {
+    fn results_count_only_with_a_verdict() {
         let good = "[ 1.2] noise test result: ok. 3 passed; 0 failed; 0 ignored";
         let bad = "test result: FAILED. 2 passed; 1 failed; 0 ignored";
         let (end, fail) = ("vm verdict: exit code 0", "vm verdict: exit code 101");

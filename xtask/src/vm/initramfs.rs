@@ -1,22 +1,31 @@
-//! The machine's whole user space in one archive (`Documentation/driver-api/early-userspace`).
-//!
-//! Not compressed: an emulated CPU is slower at unpacking than this one is at copying.
+//! The user space of the virtual machine: one cpio archive
+//! (`Documentation/driver-api/early-userspace`), not compressed, because the emulated CPU unpacks
+//! slowly.
 
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, File},
+    io::{BufWriter, Write as _},
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
+use cpio::{
+    NewcBuilder,
+    newc::{self, ModeFileType},
+};
 
-use super::kernel::Kernel;
-use super::modules::{Module, load_order};
+use super::{
+    kernel::Kernel,
+    modules::{Module, load_order},
+};
 
 const INIT: &[u8] = include_bytes!("init.sh");
 
-/// Drivers of the disk and of the devices that the tests work on.
+/// Drivers of the disk and of the devices that the tests use.
 const MODULES: [&str; 8] =
     ["virtio_pci", "virtio_blk", "veth", "macvlan", "ipvlan", "loop", "null_blk", "brd"];
 
-/// The programs in it.
+/// The programs in the archive.
 pub(super) struct Programs {
     pub(super) busybox: PathBuf,
     pub(super) tare: PathBuf,
@@ -31,11 +40,12 @@ pub(super) fn write(
     args: &[String],
     file: &Path,
 ) -> Result<()> {
-    let mut archive = Archive::default();
-    for directory in ["bin", "modules", "proc", "sys", "dev", "tmp", "data"] {
-        archive.add(directory, DIRECTORY | 0o755, &[]);
+    let output = File::create(file).with_context(|| format!("cannot make {file:?}"))?;
+    let mut archive = Archive(BufWriter::new(output));
+    for name in ["bin", "modules", "proc", "sys", "dev", "tmp", "data"] {
+        archive.add(name, ModeFileType::Directory, 0o755, &[])?;
     }
-    archive.add("init", FILE | 0o755, INIT);
+    archive.add("init", ModeFileType::Regular, 0o755, INIT)?;
     for (name, from) in [
         ("busybox", &programs.busybox),
         ("tare", &programs.tare),
@@ -43,72 +53,63 @@ pub(super) fn write(
         ("vm-tests", &programs.tests),
     ] {
         let contents = fs::read(from).with_context(|| format!("cannot read {from:?}"))?;
-        archive.add(&format!("bin/{name}"), FILE | 0o755, &contents);
+        archive.add(&format!("bin/{name}"), ModeFileType::Regular, 0o755, &contents)?;
     }
     let modules = load_order(kernel, &MODULES)?;
     let names: Vec<&str> = modules.iter().map(|module| module.name.as_str()).collect();
-    archive.add("modules/order", FILE | 0o644, names.join("\n").as_bytes());
+    archive.add("modules/order", ModeFileType::Regular, 0o644, names.join("\n").as_bytes())?;
     for Module { name, contents } in &modules {
-        archive.add(&format!("modules/{name}.ko"), FILE | 0o644, contents);
+        archive.add(&format!("modules/{name}.ko"), ModeFileType::Regular, 0o644, contents)?;
     }
     let lines: String = args.iter().map(|arg| format!("{arg}\n")).collect();
-    archive.add("arguments", FILE | 0o644, lines.as_bytes());
-    let bytes = archive.finish();
-    fs::write(file, bytes).with_context(|| format!("cannot write {file:?}"))
+    archive.add("arguments", ModeFileType::Regular, 0o644, lines.as_bytes())?;
+    archive.finish().with_context(|| format!("cannot write {file:?}"))
 }
 
-const DIRECTORY: u32 = 0o040_000;
-const FILE: u32 = 0o100_000;
-
-/// A cpio archive of the format `newc`.
-#[derive(Default)]
-struct Archive {
-    bytes: Vec<u8>,
-    entries: u32,
-}
+struct Archive(BufWriter<File>);
 
 impl Archive {
-    fn add(&mut self, name: &str, mode: u32, contents: &[u8]) {
-        self.entries += 1;
-        let links = if mode & DIRECTORY == DIRECTORY { 2 } else { 1 };
-        let size = u32::try_from(contents.len()).unwrap_or(u32::MAX);
-        let name_size = u32::try_from(name.len() + 1).unwrap_or(u32::MAX);
-        // Inode, mode, uid, gid, links, mtime, size, device, device of a node, name, checksum.
-        let fields = [self.entries, mode, 0, 0, links, 0, size, 0, 0, 0, 0, name_size, 0];
-        self.bytes.extend(b"070701");
-        for field in fields {
-            self.bytes.extend(format!("{field:08x}").bytes());
-        }
-        self.bytes.extend(name.bytes().chain([0]));
-        self.pad();
-        self.bytes.extend(contents);
-        self.pad();
+    fn add(&mut self, name: &str, kind: ModeFileType, mode: u32, contents: &[u8]) -> Result<()> {
+        let size = u32::try_from(contents.len()).with_context(|| format!("{name} is too large"))?;
+        let entry = NewcBuilder::new(name).mode(mode).set_mode_file_type(kind);
+        let mut entry = entry.write(&mut self.0, size);
+        entry.write_all(contents).with_context(|| format!("cannot write {name}"))?;
+        entry.finish().with_context(|| format!("cannot write {name}"))?;
+        Ok(())
     }
 
-    fn finish(mut self) -> Vec<u8> {
-        self.add("TRAILER!!!", 0, &[]);
-        self.bytes
-    }
-
-    /// Names and contents end at multiples of four bytes.
-    fn pad(&mut self) {
-        self.bytes.resize(self.bytes.len().next_multiple_of(4), 0);
+    fn finish(self) -> Result<()> {
+        newc::trailer(self.0)?.flush()?;
+        Ok(())
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
+
+    use cpio::NewcReader;
+
     use super::*;
+    use crate::project;
 
     #[test]
-    fn entries_have_the_form_that_the_kernel_reads() {
-        let mut archive = Archive::default();
-        archive.add("a", FILE | 0o644, b"hello");
-        let bytes = archive.finish();
-        assert!(bytes.starts_with(b"07070100000001000081a4"));
-        assert_eq!(&bytes[110..112], b"a\0");
-        assert_eq!(&bytes[112..120], b"hello\0\0\0");
-        assert!(bytes[120..].starts_with(b"070701"));
-        assert_eq!(bytes.len() % 4, 0);
+    fn entries_have_types_permissions_and_contents() {
+        let file = project::target().join("initramfs-of-a-test");
+        let mut archive = Archive(BufWriter::new(File::create(&file).unwrap()));
+        archive.add("bin", ModeFileType::Directory, 0o755, &[]).unwrap();
+        archive.add("init", ModeFileType::Regular, 0o755, b"#!/bin/sh\n").unwrap();
+        archive.finish().unwrap();
+        let bytes = fs::read(&file).unwrap();
+        fs::remove_file(&file).unwrap();
+
+        let directory = NewcReader::new(&bytes[..]).unwrap();
+        assert_eq!((directory.entry().name(), directory.entry().mode()), ("bin", 0o040_755));
+        let mut init = NewcReader::new(directory.finish().unwrap()).unwrap();
+        assert_eq!((init.entry().name(), init.entry().mode()), ("init", 0o100_755));
+        let mut contents = String::new();
+        init.read_to_string(&mut contents).unwrap();
+        assert_eq!(contents, "#!/bin/sh\n");
+        assert!(NewcReader::new(init.finish().unwrap()).unwrap().entry().is_trailer());
     }
 }

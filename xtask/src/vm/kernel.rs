@@ -1,16 +1,20 @@
-//! The kernels to boot: Debian's packages, unpacked once under `target/vm/kernels`.
+//! The kernels: Debian packages, unpacked once under `target/vm/kernels`.
 
-use std::collections::BTreeSet;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context as _, Result};
 use clap::ValueEnum;
 
-use crate::apt::{Apt, Archive, Suite};
-use crate::project;
+use crate::{
+    apt::{Apt, Archive, Suite},
+    project,
+};
 
-/// A kernel series that Tare promises to work on.
+/// A kernel series that Tare supports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Series {
     /// Debian 11
@@ -27,20 +31,20 @@ pub(crate) enum Series {
     V7_2,
 }
 
-/// Where Debian has a series.
+/// The packages of a series.
 struct Origin {
     /// All suites that may hold the newest one.
     suites: &'static [Suite],
-    /// Kinds of packages, the one with the kernel first.
+    /// First parts of package names; the first is the package with the kernel.
     kinds: &'static [&'static str],
-    /// What the release starts and ends with; a number is between them.
+    /// Start and end of the release; a version is between them.
     release: (&'static str, &'static str),
-    /// What the packages' version starts with.
+    /// Start of the packages' version.
     version: &'static str,
 }
 
 impl Series {
-    /// As people write it.
+    /// The name on the command line.
     pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::V5_10 => "5.10",
@@ -86,25 +90,25 @@ impl Series {
 /// A kernel that is ready to boot.
 pub(super) struct Kernel {
     pub(super) series: Series,
-    /// What `uname -r` will say.
+    /// The release, as in `uname -r`.
     pub(super) release: String,
     pub(super) image: PathBuf,
-    /// The directory of its modules.
+    /// Directory of its modules.
     pub(super) modules: PathBuf,
 }
 
-/// Busybox without libraries: the rest of the machine's user space.
+/// A static busybox: the rest of the machine's user space.
 const BUSYBOX: &str = "busybox-static";
 const BUSYBOX_SUITE: Suite = (Archive::Main, "bookworm");
 
-/// Everything that a virtual machine takes from packages.
+/// All that a virtual machine needs from packages.
 pub(super) struct Parts {
-    /// In the order asked for; a kernel that cannot be had is the reason why.
+    /// In the requested order; an error if the package could not be fetched.
     pub(super) kernels: Vec<(Series, Result<Kernel>)>,
     pub(super) busybox: PathBuf,
 }
 
-/// Fetches what is not there yet.
+/// Fetches what was not fetched before.
 pub(super) fn ready(wanted: &[Series]) -> Result<Parts> {
     let missing: Vec<Series> =
         wanted.iter().copied().filter(|series| kept(*series).is_none()).collect();
@@ -133,7 +137,7 @@ fn kernel(series: Series, apt: Option<&Apt>) -> Result<Kernel> {
     let release = newest.replacen(&format!("{first}-"), "", 1);
     let directory = directory(series);
     if directory.exists() {
-        // Left behind by a run that was cut short.
+        // From an interrupted run.
         fs::remove_dir_all(&directory).with_context(|| format!("cannot remove {directory:?}"))?;
     }
     for kind in kinds {
@@ -144,7 +148,7 @@ fn kernel(series: Series, apt: Option<&Apt>) -> Result<Kernel> {
     kept(series).with_context(|| format!("no kernel or no modules in {directory:?}"))
 }
 
-/// The kernel that an earlier run unpacked; the release is written last.
+/// The kernel that an earlier run unpacked. The marker is written last, so it is complete.
 fn kept(series: Series) -> Option<Kernel> {
     let release = fs::read_to_string(marker(series)).ok()?;
     let root = directory(series).join("root");

@@ -1,25 +1,27 @@
 //! Real kernels in a virtual machine: `cargo xtask vm`.
 //!
-//! Each boot has a kernel of Debian's, an empty disk, and a user space that consists of static
-//! programs: busybox, `tare`, the loads and the tests. Emulated, since most machines that run
-//! tests are virtual themselves.
+//! Each boot has a Debian kernel, an empty disk, and a user space of static programs: busybox,
+//! `tare`, the loads and the tests. The CPU is emulated: most machines that run tests are virtual
+//! machines without nested virtualisation.
 
 mod boot;
 mod initramfs;
 mod kernel;
 mod modules;
 
-use std::path::PathBuf;
-use std::time::Instant;
+use std::{path::PathBuf, time::Instant};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum as _;
 
 use self::initramfs::Programs;
 pub(crate) use self::kernel::Series;
-use crate::packages::{self, Needed};
-use crate::results::{self, Tally};
-use crate::{build, cmd, project};
+use crate::{
+    build, cmd,
+    packages::{self, Needed},
+    project,
+    results::{self, Tally},
+};
 
 const NEEDED: [Needed; 4] = [
     ("qemu-system-x86_64", &["qemu-system-x86"]),
@@ -28,15 +30,15 @@ const NEEDED: [Needed; 4] = [
     ("zstd", &["zstd"]),
 ];
 
-/// Runs as a task of its own; says whether everything passed.
+/// Runs the tests and prints a total; returns whether everything passed.
 pub(crate) fn run_alone(series: &[Series], args: &[String]) -> Result<bool> {
     let tally = run(series, args)?;
     println!("\n{} passed, {} failed", tally.passed, tally.failed);
     Ok(tally.failed == 0)
 }
 
-/// Boots these kernels, or all, one after the other; a kernel that cannot be had or does not
-/// reach its end is one failed test.
+/// Boots these kernels, or all, one after the other. A kernel that cannot be fetched, or does not
+/// run to the end, counts as one failed test.
 pub(crate) fn run(series: &[Series], args: &[String]) -> Result<Tally> {
     if !cfg!(target_arch = "x86_64") {
         bail!("the kernels to boot are for x86_64, and `tare` is not");
@@ -79,7 +81,7 @@ pub(crate) fn run(series: &[Series], args: &[String]) -> Result<Tally> {
     Ok(total)
 }
 
-/// What the test program is given: what was asked for, or the names of those to run again.
+/// Arguments of the test program: the given ones, or the names of tests to repeat.
 fn arguments(args: &[String], names: &[String]) -> Vec<String> {
     match names {
         [] => args.to_vec(),
@@ -87,13 +89,13 @@ fn arguments(args: &[String], names: &[String]) -> Vec<String> {
     }
 }
 
-/// Builds the tests that run in the machine and returns where their program is.
+/// Builds the tests that run in the machine and returns the path of their program.
 fn static_tests() -> Result<PathBuf> {
     let mut cargo = build::static_cargo("test")?;
     cargo.args(["--package", "tare-tests", "--features", "vm", "--test", "vm", "--no-run"]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
     let messages = cmd::capture(&mut cargo)?;
-    // One JSON object a line; the load program is built along with the test.
+    // One JSON object on each line; only the test itself has this name.
     let path = messages.lines().filter(|line| line.contains("\"name\":\"vm\"")).find_map(|line| {
         let (_, rest) = line.split_once("\"executable\":\"")?;
         rest.split('"').next().map(PathBuf::from)

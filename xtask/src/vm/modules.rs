@@ -1,26 +1,28 @@
-//! Kernel modules, with those that they need, as a plain `insmod` takes them.
+//! Kernel modules and their dependencies, uncompressed, in an order for plain `insmod`.
 
-use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, bail, ensure};
+use object::{Object as _, ObjectSection as _};
 
 use super::kernel::Kernel;
 
-/// A module and its contents, not compressed.
+/// A module, uncompressed.
 pub(super) struct Module {
     pub(super) name: String,
     pub(super) contents: Vec<u8>,
 }
 
-/// These modules and all that they need, in the order in which they load. What is built into the
-/// kernel is left out.
+/// These modules and their dependencies in load order, without what is built into the kernel.
 pub(super) fn load_order(kernel: &Kernel, wanted: &[&str]) -> Result<Vec<Module>> {
     let mut files = BTreeMap::new();
     collect(&kernel.modules.join("kernel"), &mut files)?;
-    // Newer packages do not tell what is built in; then that is what they have no file for.
+    // Newer packages have no such list; what they have no file for is then built in.
     let builtin = fs::read_to_string(kernel.modules.join("modules.builtin")).ok();
     let builtin =
         builtin.map(|text| text.lines().filter_map(|line| module_name(Path::new(line))).collect());
@@ -48,7 +50,7 @@ impl Order {
         }
         let file = self.files.get(name).with_context(|| format!("there is no module {name}"))?;
         let contents = decompress(file)?;
-        for needed in dependencies(&contents) {
+        for needed in dependencies(modinfo(&contents).with_context(|| format!("{file:?}"))?) {
             self.add(&needed)?;
         }
         self.done.push(Module { name: name.to_owned(), contents });
@@ -79,10 +81,17 @@ fn canonical(name: &str) -> String {
     name.replace('-', "_")
 }
 
-/// What a module says that it needs, in its section `.modinfo`.
-fn dependencies(contents: &[u8]) -> Vec<String> {
+/// The section `.modinfo`: strings `key=value`, each ended by a zero byte.
+fn modinfo(module: &[u8]) -> Result<&[u8]> {
+    let module = object::File::parse(module)?;
+    let section = module.section_by_name(".modinfo").context("no section .modinfo")?;
+    Ok(section.data()?)
+}
+
+/// The modules that a module needs.
+fn dependencies(modinfo: &[u8]) -> Vec<String> {
     const TAG: &[u8] = b"depends=";
-    let strings = contents.split(|byte| *byte == 0);
+    let strings = modinfo.split(|byte| *byte == 0);
     let found = strings.filter_map(|string| string.strip_prefix(TAG)).next_back();
     let names = String::from_utf8_lossy(found.unwrap_or_default()).into_owned();
     names.split(',').filter(|name| !name.is_empty()).map(canonical).collect()
@@ -93,7 +102,7 @@ fn decompress(file: &Path) -> Result<Vec<u8>> {
         Some("xz") => "xz",
         Some("zst") => "zstd",
         Some("ko") => return fs::read(file).with_context(|| format!("cannot read {file:?}")),
-        _ => bail!("{file:?} is compressed in an unknown way"),
+        _ => bail!("{file:?} has an unknown compression"),
     };
     let mut command = Command::new(program);
     command.args(["--decompress", "--stdout"]).arg(file).stderr(Stdio::inherit());
@@ -107,7 +116,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_and_needs_are_written_in_one_way() {
+    fn names_of_modules_and_dependencies_have_one_spelling() {
         let file = Path::new("kernel/drivers/md/dm-mod.ko.xz");
         assert_eq!(module_name(file).as_deref(), Some("dm_mod"));
         assert_eq!(module_name(Path::new("modules.order")), None);

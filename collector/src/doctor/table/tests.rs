@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     doctor::diagnosis::{Cgroups, CountedDevice, Daemon, Named},
     kernel::{LoadedMap, LoadedProgram},
-    sources::{Family, Source},
+    model::{Family, Source},
 };
 
 /// What the table of [`diagnosis`] must look like, to the letter.

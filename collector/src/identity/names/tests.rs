@@ -6,7 +6,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::task::JoinSet;
 
 use super::*;
-use crate::identity::{AllowedKeys, Kind};
+use crate::identity::{IdentityKind, KeyFilter};
 
 const SOON: Duration = Duration::from_secs(5);
 
@@ -82,25 +82,25 @@ async fn respond(stream: &mut UnixStream, status: &str, length: Option<usize>, b
     stream.write_all(format!("{head}{body}").as_bytes()).await.unwrap();
 }
 
-fn names(socket: Socket) -> Names {
+fn names(socket: Socket) -> MetadataResolver {
     let off = || Socket::Off;
-    let sockets = Sockets { docker: socket, podman: off(), cri: off() };
+    let sockets = RuntimeSockets { docker: socket, podman: off(), cri: off() };
     let allowed =
-        Allowed { labels: AllowedKeys::new(["k"]), environment: AllowedKeys::new(["ZONE"]) };
-    Names::new(sockets, allowed)
+        MetadataFilter { labels: KeyFilter::new(["k"]), environment: KeyFilter::new(["ZONE"]) };
+    MetadataResolver::new(sockets, allowed)
 }
 
-fn at(socket: &Path) -> Names {
+fn at(socket: &Path) -> MetadataResolver {
     names(Socket::Path(socket.to_owned()))
 }
 
 fn container(id: &str) -> Identity {
-    let (kind, runtime) = (Kind::Container, Runtime::Docker);
+    let (kind, runtime) = (IdentityKind::Container, Runtime::Docker);
     Identity { kind, runtime, id: id.to_owned(), pod: None, user: None }
 }
 
-fn status(names: &Names) -> Option<Status> {
-    let all = names.status();
+fn status(names: &MetadataResolver) -> Option<ConnectionStatus> {
+    let all = names.statuses();
     assert_eq!(all.len(), 1, "{all:?}");
     all.into_iter().next().and_then(|(_, status)| status)
 }
@@ -109,40 +109,40 @@ fn status(names: &Names) -> Option<Status> {
 async fn names_arrive_and_stay() {
     let daemon = FakeDaemon::start();
     let mut names = at(&daemon.socket);
-    assert_eq!(names.ask(&container("aaa")), None);
-    assert_eq!(status(&names), Some(Status::Connecting));
+    assert_eq!(names.get(&container("aaa")), None);
+    assert_eq!(status(&names), Some(ConnectionStatus::Connecting));
     for id in ["aaa", "ccc", "odd"] {
-        names.ask(&container(id));
+        names.get(&container(id));
     }
-    names.settled(SOON).await;
-    assert_eq!(status(&names), Some(Status::Connected));
-    let details = names.ask(&container("aaa")).unwrap();
+    names.wait_settled(SOON).await;
+    assert_eq!(status(&names), Some(ConnectionStatus::Connected));
+    let details = names.get(&container("aaa")).unwrap();
     assert_eq!((details.name.as_str(), details.image.as_deref()), ("web", Some("nginx:1")));
     assert_eq!(details.labels, BTreeMap::from([("k".to_owned(), "v".to_owned())]));
     assert_eq!(details.started_at.unwrap().to_string(), "2026-01-16T13:55:22.165243637Z");
     let told = (details.restart_count, details.health, details.sandbox);
     assert_eq!(told, (Some(2), Some(crate::identity::Health::Healthy), Some(false)));
-    assert_eq!((names.ask(&container("ccc")), names.ask(&container("odd"))), (None, None));
-    names.settled(SOON).await;
+    assert_eq!((names.get(&container("ccc")), names.get(&container("odd"))), (None, None));
+    names.wait_settled(SOON).await;
     assert_eq!(daemon.requests().len(), 4, "each asked once: {:?}", daemon.requests());
 
     // The daemon goes; what is known stays, what is new fails without a wait.
     daemon.task.abort();
     std::fs::remove_file(&daemon.socket).unwrap();
-    while status(&names) == Some(Status::Connected) {
+    while status(&names) == Some(ConnectionStatus::Connected) {
         time::sleep(Duration::from_millis(1)).await;
     }
-    names.ask(&container("ddd"));
-    names.settled(SOON).await;
-    assert!(matches!(status(&names), Some(Status::Failed(_))));
-    assert!(names.ask(&container("aaa")).is_some());
+    names.get(&container("ddd"));
+    names.wait_settled(SOON).await;
+    assert!(matches!(status(&names), Some(ConnectionStatus::Failed(_))));
+    assert!(names.get(&container("aaa")).is_some());
 }
 
 #[tokio::test]
 async fn an_event_tells_a_name_before_anybody_asks() {
     let daemon = FakeDaemon::start();
     let mut names = at(&daemon.socket);
-    names.ask(&container("aaa"));
+    names.get(&container("aaa"));
     let told = async {
         loop {
             if let Some(details) = names.shared.book().lookup("bbb") {
@@ -158,10 +158,10 @@ async fn an_event_tells_a_name_before_anybody_asks() {
 #[tokio::test]
 async fn a_missing_daemon_fails_at_once() {
     let mut names = at(Path::new("/nonexistent/docker.sock"));
-    names.ask(&container("aaa"));
-    names.settled(SOON).await;
+    names.get(&container("aaa"));
+    names.wait_settled(SOON).await;
     let missing = "no Docker socket at /nonexistent/docker.sock".to_owned();
-    assert_eq!(status(&names), Some(Status::Failed(missing)));
+    assert_eq!(status(&names), Some(ConnectionStatus::Failed(missing)));
 }
 
 #[tokio::test]
@@ -170,10 +170,10 @@ async fn a_daemon_that_hangs_times_out() {
     let socket = directory.path().join("docker.sock");
     let _silent = UnixListener::bind(&socket).unwrap();
     let mut names = at(&socket);
-    names.ask(&container("aaa"));
-    names.settled(SOON).await;
+    names.get(&container("aaa"));
+    names.wait_settled(SOON).await;
     let reason = format!("{}: Timeout error", socket.display());
-    assert_eq!(status(&names), Some(Status::Failed(reason)));
+    assert_eq!(status(&names), Some(ConnectionStatus::Failed(reason)));
 }
 
 #[tokio::test]
@@ -182,33 +182,35 @@ async fn a_cri_server_that_hangs_times_out() {
     let socket = directory.path().join("cri.sock");
     let _silent = UnixListener::bind(&socket).unwrap();
     let cri = Socket::Path(socket.clone());
-    let sockets = Sockets { docker: Socket::Off, podman: Socket::Off, cri };
-    let mut names = Names::new(sockets, Allowed::default());
+    let sockets = RuntimeSockets { docker: Socket::Off, podman: Socket::Off, cri };
+    let mut names = MetadataResolver::new(sockets, MetadataFilter::default());
     let runtime = Runtime::Containerd;
-    assert_eq!(names.ask(&Identity { runtime, ..container("aaa") }), None);
-    names.settled(SOON).await;
-    let Some(Status::Failed(reason)) = status(&names) else { panic!("{:?}", names.status()) };
+    assert_eq!(names.get(&Identity { runtime, ..container("aaa") }), None);
+    names.wait_settled(SOON).await;
+    let Some(ConnectionStatus::Failed(reason)) = status(&names) else {
+        panic!("{:?}", names.statuses())
+    };
     assert!(reason.starts_with(&format!("{}: ", socket.display())), "{reason}");
 }
 
 #[tokio::test]
 async fn off_asks_nobody() {
     let mut names = names(Socket::Off);
-    assert_eq!(names.ask(&container("aaa")), None);
-    names.settled(SOON).await;
-    assert_eq!((status(&names), names.ask(&container("aaa"))), (None, None));
+    assert_eq!(names.get(&container("aaa")), None);
+    names.wait_settled(SOON).await;
+    assert_eq!((status(&names), names.get(&container("aaa"))), (None, None));
 }
 
 #[test]
-fn every_daemon_has_its_usual_places() {
-    let places = |daemon, user, host| Group { daemon, user }.places(host);
+fn every_daemon_has_its_default_sockets() {
+    let places = |daemon, user, host| RuntimeGroup { api: daemon, user }.default_sockets(host);
     let path = |text: &str| PathBuf::from(text);
     let usual = vec![vec![path("/var/run/docker.sock"), path("/run/docker.sock")]];
-    let docker = |host| places(Daemon::Docker, None, host);
+    let docker = |host| places(RuntimeApi::Docker, None, host);
     assert_eq!(docker(Some("unix:///tmp/d.sock")), [[path("/tmp/d.sock")]]);
     assert_eq!(docker(Some("tcp://10.0.0.1:2375")), usual);
     assert_eq!(docker(None), usual);
-    let own = places(Daemon::Podman, Some(1000), None);
+    let own = places(RuntimeApi::Podman, Some(1000), None);
     assert_eq!(own, [[path("/run/user/1000/podman/podman.sock")]]);
-    assert_eq!(places(Daemon::Containerd, None, None).len(), 3);
+    assert_eq!(places(RuntimeApi::Containerd, None, None).len(), 3);
 }

@@ -13,7 +13,7 @@ fn real(pattern: &str) -> String {
 
 fn found(pattern: &str) -> Option<(Runtime, String, Option<Qos>)> {
     let identity = classify(&real(pattern))?;
-    assert_eq!(identity.kind, Kind::Container, "{pattern}");
+    assert_eq!(identity.kind, IdentityKind::Container, "{pattern}");
     if let Some(pod) = &identity.pod {
         assert_eq!(pod.uid, UID, "{pattern}");
     }
@@ -172,7 +172,7 @@ fn services() {
     ];
     for (path, id) in table {
         let identity = classify(path).unwrap();
-        assert_eq!((identity.kind, identity.runtime), (Kind::Service, Runtime::Systemd));
+        assert_eq!((identity.kind, identity.runtime), (IdentityKind::Service, Runtime::Systemd));
         assert_eq!((identity.id.as_str(), identity.pod), (id, None), "{path}");
     }
 }

@@ -1,4 +1,8 @@
 use super::*;
+use crate::kernel::tracepoints;
+
+const PAYLOAD_ONLY: (SocketLevel, Option<SocketLevel>) = (SocketLevel::Payload, None);
+const PACKETS_ONLY: (SocketLevel, Option<SocketLevel>) = (SocketLevel::L3, None);
 
 /// A kernel with everything, hybrid or pure v2 by `ids`.
 fn facts(ids: Option<SocketIds>) -> Facts {
@@ -19,13 +23,13 @@ fn facts(ids: Option<SocketIds>) -> Facts {
     };
     let btf = BtfFacts {
         layout,
-        sock_send_length: Some(3),
-        sock_recv_length: Some(3),
-        tcp_retransmit_skb: Some(3),
-        inet_sock_set_state: Some(3),
-        block_rq_complete: None,
-        lifecycle: [None; LIFECYCLE.len()],
-        block: BlockTracepoints::default(),
+        tracepoints: [
+            ("sock_send_length", Some(3)),
+            ("sock_recv_length", Some(3)),
+            ("tcp_retransmit_skb", Some(3)),
+            ("inet_sock_set_state", Some(3)),
+        ]
+        .into(),
     };
     Facts { object: true, btf: Ok(btf), ids }
 }
@@ -36,59 +40,62 @@ const MEMORY: Option<SocketIds> = Some(SocketIds::Memory);
 /// The plan of a kernel that lacks something.
 fn plan_without(
     ids: Option<SocketIds>,
-    wish: Option<Sockets>,
+    preferred: Option<SocketLevel>,
     lose: impl Fn(&mut BtfFacts),
 ) -> Plan {
     let mut facts = facts(ids);
     lose(facts.btf.as_mut().unwrap());
-    plan(&facts, wish)
+    plan(&facts, preferred)
+}
+
+/// The levels of a plan, the first one first, and why that is only the second best.
+fn levels(plan: &Plan) -> ((SocketLevel, Option<SocketLevel>), Option<Reason>) {
+    let sockets = plan.network.sockets.clone().unwrap();
+    ((sockets.level, sockets.fallback), sockets.second_best)
 }
 
 #[test]
-fn the_wished_level_comes_first() {
-    use Sockets::{L3, Payload};
-    for (wish, ways) in [
-        (None, vec![Payload, L3]),
-        (Some(Payload), vec![Payload, L3]),
-        (Some(L3), vec![L3, Payload]),
+fn the_preferred_level_comes_first() {
+    use SocketLevel::{L3, Payload};
+    for (preferred, expected) in [
+        (None, (Payload, Some(L3))),
+        (Some(Payload), (Payload, Some(L3))),
+        (Some(L3), (L3, Some(Payload))),
     ] {
-        let plan = plan(&facts(UNIFIED), wish);
-        assert_eq!((plan.sockets, plan.sockets_reason), (ways, None), "{wish:?}");
+        assert_eq!(levels(&plan(&facts(UNIFIED), preferred)), (expected, None), "{preferred:?}");
     }
 }
 
 #[test]
 fn a_kernel_without_the_socket_tracepoints_counts_packets_and_says_so() {
-    let no_tracepoint = |btf: &mut BtfFacts| btf.sock_recv_length = None;
-    for wish in [None, Some(Sockets::Payload)] {
-        let plan = plan_without(UNIFIED, wish, no_tracepoint);
-        assert_eq!(plan.sockets, [Sockets::L3]);
-        let reason = plan.sockets_reason.unwrap();
-        assert_eq!(reason, "this kernel has no tracepoint sock_recv_length");
-        assert_eq!((plan.retransmits, plan.connections), (Ok(()), Ok(())));
+    let no_tracepoint = |btf: &mut BtfFacts| lose(btf, "sock_recv_length");
+    for preferred in [None, Some(SocketLevel::Payload)] {
+        let plan = plan_without(UNIFIED, preferred, no_tracepoint);
+        let reason = Reason::MissingTracepoint { tracepoint: "sock_recv_length" };
+        assert_eq!(levels(&plan), (PACKETS_ONLY, Some(reason)));
+        assert!(plan.network.retransmits.is_ok() && plan.network.connections.is_ok());
     }
-    // Who asked for packets misses nothing.
-    let plan = plan_without(UNIFIED, Some(Sockets::L3), no_tracepoint);
-    assert_eq!((plan.sockets, plan.sockets_reason), (vec![Sockets::L3], None));
+    // With packets preferred nothing is missing.
+    let plan = plan_without(UNIFIED, Some(SocketLevel::L3), no_tracepoint);
+    assert_eq!(levels(&plan), (PACKETS_ONLY, None));
 }
 
 #[test]
 fn a_field_of_another_size_is_no_field() {
     let plan = plan_without(UNIFIED, None, |btf| btf.layout.sock_family = ABSENT);
-    assert_eq!(plan.sockets, [Sockets::L3]);
-    assert!(plan.sockets_reason.unwrap().contains("sock.skc_family"));
+    let reason = Reason::MissingField { field: "sock.skc_family" };
+    assert_eq!(levels(&plan), (PACKETS_ONLY, Some(reason)));
 }
 
 #[test]
 fn without_containers_in_cgroup2_callers_are_told_apart_by_memory_cgroup() {
-    let asked = plan(&facts(MEMORY), Some(Sockets::L3));
-    assert_eq!(asked.sockets, [Sockets::Payload]);
-    assert!(asked.sockets_reason.unwrap().contains("cgroup2 only"));
+    let preferred = plan(&facts(MEMORY), Some(SocketLevel::L3));
+    assert_eq!(levels(&preferred), (PAYLOAD_ONLY, Some(Reason::PacketsNotSeparable)));
     let plan = plan(&facts(MEMORY), None);
-    assert_eq!((plan.sockets, plan.sockets_reason), (vec![Sockets::Payload], None));
+    assert_eq!(levels(&plan), (PAYLOAD_ONLY, None));
     assert_eq!(plan.layout.css_set_memory, 32);
-    for planned in [plan.retransmits, plan.connections] {
-        assert!(planned.unwrap_err().starts_with("not separable: "));
+    for planned in [plan.network.retransmits, plan.network.connections] {
+        assert_eq!(planned, Err(Reason::NotSeparable { callers: None }));
     }
 }
 
@@ -99,61 +106,79 @@ fn in_cgroup2_callers_are_told_apart_by_cgroup2() {
 
 #[test]
 fn where_neither_is_possible_sockets_are_not_separable() {
-    let plan = plan_without(MEMORY, None, |btf| btf.sock_send_length = None);
-    assert!(plan.is_without_net());
-    let reason = plan.sockets_reason.unwrap();
-    assert!(reason.starts_with("not separable: "), "{reason}");
-    assert!(reason.contains("no tracepoint sock_send_length"), "{reason}");
+    let not_separable = |reason: Reason| Err(Reason::NotSeparable { callers: Some(reason.into()) });
+
+    let plan = plan_without(MEMORY, None, |btf| lose(btf, "sock_send_length"));
+    assert!(plan.network.is_nothing());
+    let tracepoint = "sock_send_length";
+    assert_eq!(plan.network.sockets, not_separable(Reason::MissingTracepoint { tracepoint }));
 
     let plan = plan_without(MEMORY, None, |btf| btf.layout.css_set_memory = ABSENT);
-    assert!(plan.sockets_reason.unwrap().contains("css_set.subsys[memory_cgrp_id]"));
+    let field = "css_set.subsys[memory_cgrp_id]";
+    assert_eq!(plan.network.sockets, not_separable(Reason::MissingField { field }));
 
     let plan = super::plan(&facts(None), None);
-    assert!(plan.is_without_net());
-    assert!(plan.sockets_reason.unwrap().starts_with("not separable: "));
+    assert!(plan.network.is_nothing());
+    assert_eq!(plan.network.sockets, not_separable(Reason::NoMemoryHierarchy));
 }
 
 #[test]
 fn each_tcp_program_stands_or_falls_alone() {
-    let plan = plan_without(UNIFIED, None, |btf| btf.tcp_retransmit_skb = None);
-    assert_eq!(plan.retransmits.unwrap_err(), "this kernel has no tracepoint tcp_retransmit_skb");
-    assert_eq!((plan.connections, plan.sockets.len()), (Ok(()), 2));
+    let plan = plan_without(UNIFIED, None, |btf| lose(btf, "tcp_retransmit_skb"));
+    let NetworkPlan { sockets, retransmits, connections } = plan.network;
+    let tracepoint = "tcp_retransmit_skb";
+    assert_eq!(retransmits, Err(Reason::MissingTracepoint { tracepoint }));
+    assert!(connections.is_ok() && sockets.unwrap().fallback.is_some());
 
-    let plan = plan_without(UNIFIED, None, |btf| btf.inet_sock_set_state = Some(2));
-    assert!(plan.connections.unwrap_err().contains("has 2 arguments where 3 are known"));
-    assert_eq!(plan.retransmits, Ok(()));
+    let plan = plan_without(UNIFIED, None, |btf| change(btf, "inet_sock_set_state", 2));
+    let tracepoint = "inet_sock_set_state";
+    let changed = Reason::ChangedTracepoint { tracepoint, found: 2, expected: 3 };
+    assert_eq!(plan.network.connections, Err(changed));
+    assert!(plan.network.retransmits.is_ok());
 
     let plan = plan_without(UNIFIED, None, |btf| btf.layout.sock_cgroup = ABSENT);
-    assert!(plan.connections.unwrap_err().contains("sk_cgrp_data"));
-    assert!(plan.retransmits.unwrap_err().contains("sk_cgrp_data"));
+    let missing = |field| Err(Reason::MissingField { field });
+    assert_eq!(plan.network.connections, missing("sock.sk_cgrp_data.cgroup"));
+    assert_eq!(plan.network.retransmits, missing("sock.sk_cgrp_data.cgroup"));
 
     let plan = plan_without(UNIFIED, None, |btf| btf.layout.skb_tcp_segments = ABSENT);
-    assert!(plan.retransmits.unwrap_err().contains("tcp_gso_segs"));
+    assert_eq!(plan.network.retransmits, missing("tcp_skb_cb.tcp_gso_segs"));
 }
 
 #[test]
 fn a_retransmit_may_carry_more_than_we_know() {
     for (count, taken) in [(1, false), (2, true), (3, true), (4, true)] {
-        let plan = plan_without(UNIFIED, None, |btf| btf.tcp_retransmit_skb = Some(count));
-        assert_eq!(plan.retransmits.is_ok(), taken, "{count} arguments");
+        let plan = plan_without(UNIFIED, None, |btf| change(btf, "tcp_retransmit_skb", count));
+        assert_eq!(plan.network.retransmits.is_ok(), taken, "{count} arguments");
     }
 }
 
 #[test]
 fn without_type_information_or_object_nothing_is_planned() {
     let mut facts = facts(UNIFIED);
-    facts.btf = Err("no BTF".to_owned());
-    assert_eq!(plan(&facts, None), Plan::nothing("no BTF"));
+    let no_btf = Reason::NoBtf { path: "/sys/kernel/btf/vmlinux".into() };
+    facts.btf = Err(no_btf.clone());
+    assert_eq!(plan(&facts, None), Plan::nothing(&no_btf));
     facts.object = false;
-    assert!(plan(&facts, None).sockets_reason.unwrap().starts_with("built without"));
+    assert_eq!(plan(&facts, None), Plan::nothing(&Reason::NoObject));
+}
+
+fn lose(btf: &mut BtfFacts, tracepoint: &'static str) {
+    btf.tracepoints.insert(tracepoint, None);
+}
+
+fn change(btf: &mut BtfFacts, tracepoint: &'static str, arguments: usize) {
+    btf.tracepoints.insert(tracepoint, Some(arguments));
 }
 
 /// A kernel whose block layer has these tracepoints, and all the fields.
-fn planned(block: BlockTracepoints) -> Plan {
+fn planned(block: &[(&'static str, usize)]) -> BlockPlan {
     let mut facts = facts(UNIFIED);
     if let Ok(btf) = &mut facts.btf {
-        btf.block_rq_complete = Some(3);
-        btf.block = block;
+        change(btf, "block_rq_complete", 3);
+        for (tracepoint, arguments) in block {
+            change(btf, tracepoint, *arguments);
+        }
         btf.layout = Layout {
             request_disk: 8,
             request_bio: 8,
@@ -179,40 +204,40 @@ fn planned(block: BlockTracepoints) -> Plan {
             ..btf.layout
         };
     }
-    plan(&facts, None)
+    plan(&facts, None).block.unwrap()
 }
 
 fn names(programs: &Programs) -> Vec<&'static str> {
-    programs.iter().flatten().map(|tracepoint| tracepoint.program).collect()
+    programs.iter().flatten().map(|spec| spec.program).collect()
 }
 
 #[test]
 fn block_programs_are_chosen_by_the_number_of_arguments() {
     // include/trace/events/block.h of Linux 5.10.136.
-    let old = planned(BlockTracepoints {
-        rq_issue: Some(2),
-        rq_requeue: Some(2),
-        rq_merge: Some(2),
-        bio_backmerge: Some(3),
-        bio_frontmerge: Some(3),
-        bio_queue: Some(2),
-        bio_complete: Some(2),
-    });
-    assert_eq!(names(&old.flight), ["block_rq_issue_2", "block_rq_requeue_2"]);
+    let old = planned(&[
+        ("block_rq_issue", 2),
+        ("block_rq_requeue", 2),
+        ("block_rq_merge", 2),
+        ("block_bio_backmerge", 3),
+        ("block_bio_frontmerge", 3),
+        ("block_bio_queue", 2),
+        ("block_bio_complete", 2),
+    ]);
+    assert_eq!(names(&old.in_flight), ["block_rq_issue_2", "block_rq_requeue_2"]);
     let merges = ["block_bio_backmerge_3", "block_bio_frontmerge_3", "block_rq_merge_2"];
     assert_eq!(names(&old.merges), merges);
     assert_eq!(names(&old.bios), ["block_bio_queue_2", "block_bio_complete"]);
     // Of Linux 7.2.
-    let new = planned(BlockTracepoints {
-        rq_issue: Some(1),
-        rq_requeue: Some(1),
-        rq_merge: Some(1),
-        bio_backmerge: Some(1),
-        bio_frontmerge: Some(1),
-        bio_queue: Some(1),
-        bio_complete: Some(2),
-    });
-    assert_eq!(names(&new.flight), ["block_rq_issue", "block_rq_requeue"]);
+    let new = planned(&[
+        ("block_rq_issue", 1),
+        ("block_rq_requeue", 1),
+        ("block_rq_merge", 1),
+        ("block_bio_backmerge", 1),
+        ("block_bio_frontmerge", 1),
+        ("block_bio_queue", 1),
+        ("block_bio_complete", 2),
+    ]);
+    assert_eq!(names(&new.in_flight), ["block_rq_issue", "block_rq_requeue"]);
     let merges = ["block_bio_backmerge", "block_bio_frontmerge", "block_rq_merge"];
     assert_eq!(names(&new.merges), merges);
     assert_eq!(names(&new.bios), ["block_bio_queue", "block_bio_complete"]);
@@ -220,10 +245,42 @@ fn block_programs_are_chosen_by_the_number_of_arguments() {
 
 #[test]
 fn a_tracepoint_that_is_missing_or_strange_costs_its_own_fields_only() {
-    let plan = planned(BlockTracepoints { bio_queue: Some(7), ..BlockTracepoints::default() });
-    assert_eq!(plan.block, Ok(()));
-    assert_eq!(plan.flight, Err("this kernel has no tracepoint block_rq_issue".to_owned()));
-    assert_eq!(plan.merges, Err("this kernel has no tracepoint block_bio_backmerge".to_owned()));
-    let strange = "this kernel's tracepoint block_bio_queue has 7 arguments where 1 are known";
-    assert_eq!(plan.bios, Err(strange.to_owned()));
+    let plan = planned(&[("block_bio_queue", 7)]);
+    assert_eq!(names(&Ok(plan.requests)), ["block_rq_complete"]);
+    let missing = |tracepoint| Err(Reason::MissingTracepoint { tracepoint });
+    assert_eq!(plan.in_flight, missing("block_rq_issue"));
+    assert_eq!(plan.merges, missing("block_bio_backmerge"));
+    let tracepoint = "block_bio_queue";
+    assert_eq!(plan.bios, Err(Reason::ChangedTracepoint { tracepoint, found: 7, expected: 1 }));
+}
+
+#[test]
+fn every_event_that_a_kernel_lacks_has_its_reason() {
+    let mut facts = facts(UNIFIED);
+    let btf = facts.btf.as_mut().unwrap();
+    for spec in LIFECYCLE_REQUIRED.iter().chain(&LIFECYCLE_OPTIONAL) {
+        btf.tracepoints.entry(spec.tracepoint).or_insert(None);
+    }
+    btf.layout.cgroup_root = 8;
+    btf.layout.root_hierarchy_id = 8;
+    btf.layout.cgroup_parent_css = 8;
+    let required = [("cgroup_mkdir", 2), ("cgroup_rmdir", 2), ("cgroup_notify_populated", 3)];
+    for (tracepoint, arguments) in required {
+        let missing = Err(Reason::MissingTracepoint { tracepoint });
+        assert_eq!(plan(&facts, None).lifecycle, missing);
+        change(facts.btf.as_mut().unwrap(), tracepoint, arguments);
+    }
+    let plan = plan(&facts, None).lifecycle.unwrap();
+    assert_eq!(names(&Ok(plan.optional)), ["first_listen"]);
+    let missing = ["cgroup_attach_task", "sched_process_exec", "mark_victim"];
+    assert_eq!(plan.missing, missing.map(|tracepoint| Reason::MissingTracepoint { tracepoint }));
+}
+
+#[test]
+fn every_planned_tracepoint_is_looked_up() {
+    let names = tracepoints::names();
+    assert_eq!(names.len(), 18, "{names:?}");
+    for list in IN_FLIGHT.iter().chain(&MERGES).chain(&BIOS) {
+        assert!(list.iter().all(|spec| names.contains(spec.tracepoint)), "{list:?}");
+    }
 }

@@ -49,6 +49,7 @@ pub(super) const FAMILIES: &[Family] = &[
                     ("source", source.source.as_deref().unwrap_or_default()),
                     ("state", &*word(&source.state)),
                     ("reason", &reason),
+                    ("reason_codes", &source.reason_codes.join(",")),
                 ];
                 out.with(&labels, 1_u64);
             }

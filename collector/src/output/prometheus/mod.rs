@@ -33,7 +33,10 @@ pub use self::{
     own::{BpfRuns, Own, Process, ProgramRuns, Sampling, Serving, Slots},
     scrape::{Pages, Scrape},
 };
-use crate::model::{Container, Report, ReportOptions};
+use crate::{
+    model::{Container, Report},
+    report::ReportOptions,
+};
 
 /// How a scrape is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,9 +3,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
+    model::Family,
     model::{Change, Container, Delay, OomKill, Source, Sources, TcpEvents},
     output::fixture,
-    sources::Family,
 };
 
 fn named(name: &str, change: impl FnOnce(&mut Container)) -> Container {

@@ -22,17 +22,9 @@ fn firsts(page: &Page) -> Vec<&str> {
 fn like_docker_stats() {
     let mut report =
         fixture::report(vec![fixture::web(), fixture::unknown(Kind::Container, "deb")]);
-    let on = Source {
-        source: Some("cgroup v2".to_owned()),
-        state: State::On,
-        reason: None,
-        reconciled: None,
-    };
+    let on = Source::on("cgroup v2");
     let reason = Some("no BTF at /sys/kernel/btf/vmlinux\x1b[2J".to_owned());
-    report.sources.insert(
-        Family::Block,
-        Source { source: None, state: State::Off, reason, reconciled: None },
-    );
+    report.sources.insert(Family::Block, Source { reason, ..Source::off("") });
     report.sources.insert(Family::NetworkSockets, Source { state: State::Degraded, ..on.clone() });
     report.sources.insert(Family::Cpu, on);
     let expected = "\

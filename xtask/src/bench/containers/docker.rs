@@ -1,17 +1,21 @@
-//! Docker's containers.
+//! Containers of Docker.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{self, Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{self, Command},
+};
 
 use anyhow::{Context as _, Result};
 
 use super::Engine;
-use crate::bench::program::{command, scratch};
-use crate::cmd;
-use crate::docker::{self, client};
+use crate::{
+    bench::program::{command, scratch},
+    cmd,
+    docker::{self, client},
+};
 
-/// A daemon, our image and our containers; what is ours goes on drop.
+/// A daemon, with an image and containers that are removed on drop.
 pub(super) struct Docker {
     daemon: docker::Docker,
     image: String,
@@ -19,23 +23,23 @@ pub(super) struct Docker {
 }
 
 impl Docker {
-    /// With an image that holds `tare-bench` alone.
-    pub(super) fn start(probe: &Path) -> Result<Self> {
+    /// Imports an image that contains `tare-bench` alone.
+    pub(super) fn start(tare_bench: &Path) -> Result<Self> {
         let daemon = docker::ready()?;
         let image = format!("tare-bench-{}", process::id());
         let mut import = client(&daemon.host, &["import", "--change"]);
-        import.arg("ENTRYPOINT [\"/tare-bench\"]").arg(archive(probe)?).arg(&image);
+        import.arg("ENTRYPOINT [\"/tare-bench\"]").arg(archive(tare_bench)?).arg(&image);
         cmd::check(&mut import)?;
         Ok(Self { daemon, image, containers: Vec::new() })
     }
 }
 
-/// An archive with the program and nothing else.
-pub(super) fn archive(probe: &Path) -> Result<PathBuf> {
+/// An archive that contains only the program.
+pub(super) fn archive(tare_bench: &Path) -> Result<PathBuf> {
     let root = scratch("image")?;
     fs::create_dir_all(&root).with_context(|| format!("cannot make {root:?}"))?;
     let program = root.join("tare-bench");
-    fs::copy(probe, &program).with_context(|| format!("cannot copy to {program:?}"))?;
+    fs::copy(tare_bench, &program).with_context(|| format!("cannot copy to {program:?}"))?;
     let archive = scratch("image.tar")?;
     let mut tar = command("tar", ["--create", "--file"]);
     tar.arg(&archive).arg("--directory").arg(&root).arg("tare-bench");
@@ -60,7 +64,7 @@ impl Engine for Docker {
     }
 
     fn stats_urls(&self) -> Option<String> {
-        // Without `one-shot` it takes two readings, a second or two apart.
+        // Without `one-shot` Docker samples twice, one to two seconds apart.
         let url = |name| format!("'http://d/containers/{name}/stats?stream=false&one-shot=true'");
         Some(self.containers.iter().map(url).collect::<Vec<_>>().join(" "))
     }

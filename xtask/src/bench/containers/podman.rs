@@ -1,18 +1,25 @@
-//! Podman's containers, in a store of our own.
+//! Containers of Podman, in a private store.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{self, Command};
-use std::time::Duration;
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{self, Command},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 
-use super::Engine;
-use super::docker::{archive, warn};
-use crate::bench::program::{command, scratch, until};
-use crate::cmd;
+use super::{
+    Engine,
+    docker::{archive, warn},
+};
+use crate::{
+    bench::program::{command, scratch},
+    cmd,
+    wait::until,
+};
 
-/// A store, and our containers in it; removed on drop.
+/// A store and the containers in it; removed on drop.
 pub(super) struct Podman {
     program: PathBuf,
     root: PathBuf,
@@ -20,21 +27,21 @@ pub(super) struct Podman {
     containers: usize,
 }
 
-/// How long the removal of containers may take.
+/// Limit for the removal of containers.
 const REMOVAL: Duration = Duration::from_secs(10);
 
 const IMAGE: &str = "localhost/tare-bench:latest";
 
 impl Podman {
-    /// With an image that holds `tare-bench` alone.
-    pub(super) fn start(probe: &Path) -> Result<Self> {
+    /// Imports an image that contains `tare-bench` alone.
+    pub(super) fn start(tare_bench: &Path) -> Result<Self> {
         let program = cmd::find("podman").context("no podman on this machine")?;
-        // Sockets are in it: their paths must be short.
+        // It contains sockets, whose paths must be short.
         let run = PathBuf::from(format!("/tmp/tare-bench-{}", process::id()));
         fs::create_dir(&run).with_context(|| format!("cannot make {run:?}"))?;
         let podman = Self { program, root: scratch("podman")?, run, containers: 0 };
         let mut import = podman.command(&["import", "--change"]);
-        import.arg("ENTRYPOINT [\"/tare-bench\"]").arg(archive(probe)?).arg(IMAGE);
+        import.arg("ENTRYPOINT [\"/tare-bench\"]").arg(archive(tare_bench)?).arg(IMAGE);
         cmd::check(&mut import)?;
         Ok(podman)
     }
@@ -43,7 +50,7 @@ impl Podman {
         let mut podman = command(&self.program, ["--root"]);
         podman.arg(&self.root).arg("--runroot").arg(self.run.join("run"));
         podman.arg("--tmpdir").arg(self.run.join("tmp"));
-        // crun refuses hybrid hosts, and not all have systemd or can stack overlays.
+        // crun refuses hybrid hosts, and not all hosts have systemd or nested overlays.
         podman.args(["--runtime=runc", "--cgroup-manager=cgroupfs", "--storage-driver=vfs"]);
         podman.arg("--events-backend=file").args(args);
         podman
@@ -67,7 +74,7 @@ impl Engine for Podman {
         self.command(&["stats", "--interval=1"])
     }
 
-    /// Nobody serves its socket: Tare reads names from its files.
+    /// Podman's API service does not run: Tare reads names from its files.
     fn stats_urls(&self) -> Option<String> {
         None
     }
@@ -91,7 +98,7 @@ impl Drop for Podman {
     }
 }
 
-/// What cleans up after a container writes a little longer than `podman rm` takes.
+/// Podman's cleanup process may still write after `podman rm` has ended.
 fn remove(directory: &Path) -> Result<()> {
     let remove = || {
         let removed = fs::remove_dir_all(directory);

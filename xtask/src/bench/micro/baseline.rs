@@ -1,30 +1,32 @@
-//! The counts that are committed, one a line, and what others are beside them.
+//! The committed counts, one per line, and the comparison with new ones.
 
-use std::collections::BTreeMap;
-use std::fmt::{self, Display, Formatter};
-use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter},
+    fs,
+    path::PathBuf,
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 
 use crate::{cmd, project};
 
-/// Where it is, in the project.
+/// Its path in the project.
 pub(super) const BASELINE: &str = "tests/instructions/baseline.txt";
 
-/// More than that above the baseline, in percent, is a failure.
+/// Maximum excess over the baseline, in percent.
 const WORSE_PERCENT_MAX: f64 = 5.0;
 
-/// The counts by the names of their work.
+/// Counts by case.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Baseline {
-    /// What they were counted with.
+    /// The machine and the tools that they were counted with.
     pub(super) machine: String,
     counts: BTreeMap<String, u64>,
 }
 
-/// A count beside the baseline.
+/// A count compared with the baseline.
 #[derive(Debug, PartialEq)]
 pub(super) enum Verdict {
     Good { before: u64, now: u64 },
@@ -62,7 +64,7 @@ impl Baseline {
         }
     }
 
-    /// What is here and not among these.
+    /// Cases of the baseline that are not among these.
     pub(super) fn others<'a>(&'a self, cases: &'a [String]) -> impl Iterator<Item = &'a String> {
         self.counts.keys().filter(|case| !cases.contains(case))
     }
@@ -108,13 +110,13 @@ impl Display for Verdict {
     }
 }
 
-/// By how much a count is above another one.
+/// The excess of a count over another one, in percent.
 pub(super) fn percent(before: u64, now: u64) -> f64 {
     (now as f64 - before as f64) / before.max(1) as f64 * 100.0
 }
 
-/// What counts depend on besides Tare: the processor's kind, the compiler, and valgrind, which
-/// decides what of the processor programs may see.
+/// What counts depend on besides Tare: the architecture, the compiler, and valgrind, which decides
+/// what CPU features programs see.
 pub(super) fn machine() -> Result<String> {
     let rustc = cmd::capture(Command::new("rustc").arg("--version").current_dir(project::root()))?;
     let valgrind = cmd::capture(Command::new("valgrind").arg("--version"))?;
@@ -145,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn only_a_known_count_that_is_not_much_more_is_good() {
+    fn only_a_known_case_near_its_count_passes() {
         let is_good = |case, now| baseline().verdict(case, now).is_good();
         assert!(is_good("parse/one", 1050) && is_good("parse/one", 1));
         assert!(!is_good("parse/one", 1051) && !is_good("parse/two", 1));
@@ -154,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_the_baseline_has_is_told() {
+    fn cases_that_only_the_baseline_has_are_listed() {
         let cases = ["parse/one".to_owned(), "parse/two".to_owned()];
         assert_eq!(baseline().others(&cases).collect::<Vec<_>>(), ["sample/a-hundred"]);
     }

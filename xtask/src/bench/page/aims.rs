@@ -1,26 +1,30 @@
-//! The aims, and whether this run met them.
+//! The aims, and whether a run met them.
 
 use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::numbers::{more, over_empty, percent_of_core, ratio, resident};
-use super::spread::{Spread, short};
-use crate::bench::effects::Beside;
-use crate::bench::raw::Run;
-use crate::bench::sampling::Load;
-use crate::bench::tools::{Daemon, Floor};
+use super::{
+    numbers::{more, over_empty, percent_of_core, ratio, resident},
+    summary::{Summary, short},
+};
+use crate::bench::{
+    effects::Background,
+    measurements::Run,
+    sampling::Load,
+    tools::{Floor, TareRun},
+};
 
-/// Cgroups of which the large aims speak.
+/// Number of cgroups of the large aims.
 const MANY: usize = 10_000;
 
-/// Something to reach: at most so much.
+/// An upper limit for a measurement.
 struct Aim {
     what: String,
     most: f64,
     unit: &'static str,
-    /// `None`: not measured in this run.
-    found: Option<Spread>,
+    /// `None` if not measured in this run.
+    found: Option<Summary>,
 }
 
 /// The table of all aims.
@@ -39,21 +43,21 @@ pub(crate) fn table(run: &Run) -> Result<String> {
 
 fn aims(run: &Run) -> Vec<Aim> {
     let aim = |what: &str, most, unit, found| Aim { what: what.to_owned(), most, unit, found };
-    let floor = |tool: Daemon, size, load: Load| {
+    let floor = |tool: TareRun, size, load: Load| {
         let (tool, load_name) = (tool.name, load.name());
         let what = format!("`{tool}`, {size} cgroups, {load_name}, to the floor of CPU and memory");
         let found = ratio(run, tool, Floor::CpuAndMemory, size, load);
         Aim { what, most: 1.15, unit: "×", found }
     };
     let loss = |with: f64, without: f64| (1.0 - with / without) * 100.0;
-    let mib = |spread: Option<Spread>| Spread::of(spread.map(|bytes| bytes.median / 1048576.0));
+    let mib = |summary: Option<Summary>| Summary::of(summary.map(|bytes| bytes.median / 1048576.0));
     vec![
-        floor(Daemon::PLAIN, 1000, Load::Idle),
-        floor(Daemon::PLAIN, 1000, Load::Tenth),
-        floor(Daemon::PLAIN, 1000, Load::All),
-        floor(Daemon::PLAIN, MANY, Load::Idle),
-        floor(Daemon::FILES, 1000, Load::Idle),
-        floor(Daemon::FILES, MANY, Load::Idle),
+        floor(TareRun::PLAIN, 1000, Load::Idle),
+        floor(TareRun::PLAIN, 1000, Load::Tenth),
+        floor(TareRun::PLAIN, 1000, Load::All),
+        floor(TareRun::PLAIN, MANY, Load::Idle),
+        floor(TareRun::FILES, 1000, Load::Idle),
+        floor(TareRun::FILES, MANY, Load::Idle),
         aim(
             "10,000 idle cgroups, a sample each second, a scrape each 15 s",
             3.0,
@@ -65,7 +69,7 @@ fn aims(run: &Run) -> Vec<Aim> {
         aim("a packet received over an empty program", 30.0, "ns", over_empty(run, "ingress")),
         aim("a packet sent over an empty program", 30.0, "ns", over_empty(run, "egress")),
         aim("a block request over empty programs, issue and completion", 60.0, "ns", requests(run)),
-        aim("loss of iperf3", 1.0, "%", more(run, "iperf3, Gbit/s", Beside::Payload, loss)),
+        aim("loss of iperf3", 1.0, "%", more(run, "iperf3, Gbit/s", Background::Payload, loss)),
         aim("`/metrics` of 10,000 containers", 60.0, "ms", scrape(run)),
         aim(
             "resident memory at 10,000 containers",
@@ -76,21 +80,21 @@ fn aims(run: &Run) -> Vec<Aim> {
     ]
 }
 
-fn with_scrapes(run: &Run) -> Option<Spread> {
+fn with_scrapes(run: &Run) -> Option<Summary> {
     const BETWEEN_SCRAPES: f64 = 15.0;
-    let sampling = percent_of_core(run, Daemon::PLAIN.name, MANY, Load::Idle)?;
+    let sampling = percent_of_core(run, TareRun::PLAIN.name, MANY, Load::Idle)?;
     let scrape = run.scrapes.iter().find(|one| one.size == MANY && !one.gzip)?;
     let scraping = scrape.cpu_ns as f64 / 1e7 / BETWEEN_SCRAPES;
-    Spread::of([sampling.median + scraping])
+    Summary::of([sampling.median + scraping])
 }
 
-fn requests(run: &Run) -> Option<Spread> {
+fn requests(run: &Run) -> Option<Summary> {
     let (issue, complete) =
         (over_empty(run, "block_rq_issue")?, over_empty(run, "block_rq_complete")?);
-    Spread::of([issue.median + complete.median])
+    Summary::of([issue.median + complete.median])
 }
 
-fn scrape(run: &Run) -> Option<Spread> {
+fn scrape(run: &Run) -> Option<Summary> {
     let scrape = run.scrapes.iter().find(|one| one.size == MANY && !one.gzip)?;
-    Spread::of([scrape.times.p50_ns as f64 / 1e6])
+    Summary::of([scrape.times.p50_ns as f64 / 1e6])
 }

@@ -1,42 +1,44 @@
-//! The page of a run: `docs/benchmarks.md`.
+//! Writes `docs/benchmarks.md` from the measurements of a run.
 
 mod aims;
 mod numbers;
-mod spread;
+mod summary;
 mod tables;
 
-use std::fs;
-use std::path::Path;
+use std::{fs, path::Path};
 
 use anyhow::{Context as _, Result};
 
-use super::raw::Run;
+use super::measurements::Run;
 
-/// The page, from the project's root.
+/// The page, relative to the project's root.
 pub(crate) const FILE: &str = "docs/benchmarks.md";
 
-/// What people write about a run stands from here to the end, and stays.
+/// From this heading to the end, the page is written by hand and kept.
 const REMARKS: &str = "## Remarks\n";
 
 const METHOD: &str = "\
-Written by `cargo xtask bench`, which measures all of this again in less than 25 minutes, as root on a quiet machine (`--quick`: 5
-minutes, fewer rounds). Every single measurement is in `target/bench/latest.json`. What the programs cost each alone, and why, is in
-[cost.md](cost.md).
+Written by `cargo xtask bench`, as root on a quiet machine, in under 25 minutes (`--quick`: 5
+minutes, fewer rounds). All measurements are in `target/bench/latest.json`. [cost.md](cost.md)
+explains what each BPF program costs.
 
-- Each tool runs alone in a cgroup of its own, whose CPU time is what it cost, with all its children. Tools follow each other in an order of
-  chance; each round has all of them, and ratios are those of one round.
-- Numbers are medians, with the least and the most in brackets; of 10,000 cgroups there is one round. Every measurement is of one machine: compare ratios.
-- The load: cgroups named as Docker names them, in each hierarchy, with a process in each. A busy one burns 20 µs of CPU each second and takes
-  256 KiB of memory or gives them back.
-- **The floor** is a program that holds open the very files that a running Tare holds open, and once a second reads each into the same
-  buffer: nothing is parsed, kept or written. *CPU and memory* are `cpuacct.usage`, `cpuacct.stat`, `cpu.stat`, memory's usage and
-  `memory.stat`; *all files* adds pressure, tasks, state, events, limits' counters and block I/O. Of idle
-  containers Tare reads only CPU time and the size of memory each second, tasks, state and pressure every 10 s, the rest every 60 s, and so can
-  cost less than the floor.
-- A measurement begins and ends half-way between two samples, 7 s after Tare's start: the first samples open all files. A tool that did not list all cgroups is not compared.
+- Each tool runs alone, in its own cgroup. Its cost is the CPU time of that cgroup, children
+  included. Each round runs all tools in random order; ratios compare measurements of one round.
+- Numbers are medians, with minimum and maximum in brackets; with 10,000 cgroups there is one
+  round. All measurements are of one machine: compare ratios.
+- The load: cgroups named as Docker names them, in each hierarchy, with a process in each. A busy
+  process burns 20 µs of CPU each second and takes 256 KiB of memory or gives them back.
+- **The floor** is a program that keeps the same files open as Tare, and once a second reads each
+  into one buffer, without parsing. *CPU and memory* are `cpuacct.usage`, `cpuacct.stat`,
+  `cpu.stat`, the memory usage and `memory.stat`; *all files* adds pressure, tasks, state, events,
+  limit counters and block I/O. For idle containers, Tare reads only CPU time and memory usage
+  each second, tasks, state and pressure every 10 s, and the rest every 60 s. So it can cost less
+  than the floor.
+- A measurement begins and ends half a second after a sample, and begins 7 s after Tare's start,
+  because the first samples open all files. A tool that does not list all cgroups is not compared.
 ";
 
-/// Writes it, and leaves the remarks that stand there.
+/// Writes the page and keeps its remarks.
 pub(crate) fn write(run: &Run, file: &Path) -> Result<()> {
     let before = fs::read_to_string(file).unwrap_or_default();
     fs::write(file, text(run, &before)?).with_context(|| format!("cannot write {file:?}"))?;
@@ -49,7 +51,7 @@ fn text(run: &Run, before: &str) -> Result<String> {
     let mut page = format!("# Benchmarks\n\n{METHOD}\n{}\n", tables::machine(run)?);
     page += &format!("## Aims\n\n{}\n", aims::table(run)?);
     for (title, text) in tables::all(run)? {
-        // A part that was not measured has no table.
+        // A part without measurements has no table.
         if !text.is_empty() {
             page += &format!("## {title}\n\n{text}\n");
         }
@@ -61,8 +63,10 @@ fn text(run: &Run, before: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::raw::{Run, Times};
-    use crate::bench::scrape::Scrape;
+    use crate::bench::{
+        measurements::{Run, Times},
+        scrape::Scrape,
+    };
 
     fn scraped_in(nanoseconds: u64) -> Run {
         let times =
@@ -92,11 +96,14 @@ mod tests {
     }
 
     #[test]
-    fn remarks_stay_and_tables_are_of_what_was_measured() {
+    fn remarks_are_kept_and_parts_without_measurements_have_no_table() {
         let before = "# Old\n\n## Remarks\n\nWhy.\n";
         let page = text(&scraped_in(1), before).unwrap();
         assert!(page.ends_with("## Remarks\n\nWhy.\n"), "{page}");
-        assert!(page.contains("## Scrapes") && !page.contains("## What others feel"), "{page}");
+        assert!(
+            page.contains("## Scrapes") && !page.contains("## Effect on other programs"),
+            "{page}"
+        );
         assert!(!page.contains("# Old"));
     }
 }

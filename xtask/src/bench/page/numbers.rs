@@ -1,12 +1,14 @@
-//! What the tables and the aims both ask of a run.
+//! Numbers that both the tables and the aims need.
 
-use super::spread::Spread;
-use crate::bench::effects::Beside;
-use crate::bench::raw::Run;
-use crate::bench::sampling::{Load, Sampling};
-use crate::bench::tools::{Daemon, Floor, Tool as _};
+use super::summary::Summary;
+use crate::bench::{
+    effects::Background,
+    measurements::Run,
+    sampling::{Load, Sampling},
+    tools::{Floor, TareRun, Tool as _},
+};
 
-/// All rounds of a tool in one place.
+/// All rounds of a tool at one size and load.
 pub(crate) fn rounds<'a>(
     run: &'a Run,
     tool: &str,
@@ -18,76 +20,76 @@ pub(crate) fn rounds<'a>(
     })
 }
 
-/// µs of CPU time for each cgroup that it saw and sample: Tare sees other containers of the machine.
+/// µs of CPU time per sample and cgroup in it; other containers of the machine are among these.
 pub(crate) fn micros(one: &Sampling) -> Option<f64> {
     let reads = one.samples.checked_mul(one.seen as u64).filter(|reads| *reads > 0)?;
-    // A tool that did not see them all is not compared.
+    // A tool that did not list all cgroups is not compared.
     (one.seen >= one.size).then_some(one.cpu.total_ns as f64 / reads as f64 / 1e3)
 }
 
-pub(crate) fn cost(run: &Run, tool: &str, size: usize, load: Load) -> Option<Spread> {
-    Spread::of(rounds(run, tool, size, load).filter_map(micros))
+pub(crate) fn cost(run: &Run, tool: &str, size: usize, load: Load) -> Option<Summary> {
+    Summary::of(rounds(run, tool, size, load).filter_map(micros))
 }
 
-/// A tool's cost as a multiple of a floor's in the same round.
+/// A tool's cost divided by the floor's in the same round.
 pub(crate) fn ratio(
     run: &Run,
     tool: &str,
     floor: Floor,
     size: usize,
     load: Load,
-) -> Option<Spread> {
+) -> Option<Summary> {
     let pairs = rounds(run, tool, size, load).filter_map(|one| {
         let floor = rounds(run, &floor.name(), size, load).find(|low| low.round == one.round)?;
         Some(micros(one)? / micros(floor)?)
     });
-    Spread::of(pairs)
+    Summary::of(pairs)
 }
 
-/// Percent of one CPU at a sample each second.
-pub(crate) fn percent_of_core(run: &Run, tool: &str, size: usize, load: Load) -> Option<Spread> {
+/// Percent of one CPU, at one sample per second.
+pub(crate) fn percent_of_core(run: &Run, tool: &str, size: usize, load: Load) -> Option<Summary> {
     let percent = |one: &Sampling| {
         (one.samples > 0).then(|| one.cpu.total_ns as f64 / one.samples as f64 / 1e7)
     };
-    Spread::of(rounds(run, tool, size, load).filter_map(percent))
+    Summary::of(rounds(run, tool, size, load).filter_map(percent))
 }
 
-/// Something measured with and without Tare: how much more with it, in the same round.
+/// The change of a measurement by Tare, from pairs with and without it in the same round.
 pub(crate) fn more(
     run: &Run,
     what: &str,
-    beside: Beside,
+    background: Background,
     change: fn(f64, f64) -> f64,
-) -> Option<Spread> {
-    let with = run.effects.iter().filter(|one| one.beside == beside);
-    Spread::of(with.filter_map(|one| {
+) -> Option<Summary> {
+    let with = run.effects.iter().filter(|one| one.background == background);
+    Summary::of(with.filter_map(|one| {
         let without = run
             .effects
             .iter()
-            .find(|other| (other.beside, other.round) == (Beside::Nothing, one.round))?;
+            .find(|other| (other.background, other.round) == (Background::Nothing, one.round))?;
         Some(change(*one.found.get(what)?, *without.found.get(what)?))
     }))
 }
 
-/// What a program costs for each event over an empty one, in ns.
-pub(crate) fn over_empty(run: &Run, program: &str) -> Option<Spread> {
+/// ns per event that a BPF program costs more than an empty one.
+pub(crate) fn over_empty(run: &Run, program: &str) -> Option<Summary> {
     let ours = run.programs.iter().filter(|one| one.program == program);
-    Spread::of(ours.map(|one| one.ns - one.empty_ns))
+    Summary::of(ours.map(|one| one.ns - one.empty_ns))
 }
 
-/// Resident bytes of the daemon.
-pub(crate) fn resident(run: &Run, size: usize, load: Load) -> Option<Spread> {
-    let ours = rounds(run, Daemon::PLAIN.name, size, load);
-    Spread::of(ours.filter_map(|one| one.memory.rss_bytes).map(|bytes| bytes as f64))
+/// Resident memory of `tare run`, in bytes.
+pub(crate) fn resident(run: &Run, size: usize, load: Load) -> Option<Summary> {
+    let ours = rounds(run, TareRun::PLAIN.name, size, load);
+    Summary::of(ours.filter_map(|one| one.memory.rss_bytes).map(|bytes| bytes as f64))
 }
 
-/// Sizes and loads that were measured, in their order.
-pub(crate) fn scenes(run: &Run) -> Vec<(usize, Load)> {
-    let mut scenes = Vec::new();
+/// Sizes and loads that were measured, in that order.
+pub(crate) fn sizes_and_loads(run: &Run) -> Vec<(usize, Load)> {
+    let mut sizes_and_loads = Vec::new();
     for one in &run.sampling {
-        if !scenes.contains(&(one.size, one.load)) {
-            scenes.push((one.size, one.load));
+        if !sizes_and_loads.contains(&(one.size, one.load)) {
+            sizes_and_loads.push((one.size, one.load));
         }
     }
-    scenes
+    sizes_and_loads
 }

@@ -1,33 +1,37 @@
-//! One table for each part of a run.
+//! The tables of the page, one for each part of a run.
 
 use std::fmt::Write as _;
 
 use anyhow::Result;
 
-use super::numbers::{cost, more, over_empty, percent_of_core, ratio, rounds, scenes};
-use super::spread::{Spread, or_dash, short};
-use crate::bench::containers::Watching;
-use crate::bench::effects::Beside;
-use crate::bench::latency::Told;
-use crate::bench::plan::Plan;
-use crate::bench::raw::{Run, Times};
-use crate::bench::sampling::{Load, Sampling};
-use crate::bench::tools::{Cadvisor, Cgtop, Daemon, Floor, Stats, Tool};
+use super::{
+    numbers::{cost, more, over_empty, percent_of_core, ratio, rounds, sizes_and_loads},
+    summary::{Summary, or_dash, short},
+};
+use crate::bench::{
+    containers::ContainerMeasurement,
+    effects::Background,
+    latency::ReceiptAccuracy,
+    measurements::{Run, Times},
+    plan::Plan,
+    sampling::{Load, Sampling},
+    tools::{Cadvisor, Cgtop, Floor, TareRun, TareStats, Tool},
+};
 
 const MIB: f64 = 1_048_576.0;
 
-/// All tables with their titles; an empty one where nothing was measured.
+/// All tables with their titles; empty without measurements.
 pub(crate) fn all(run: &Run) -> Result<Vec<(&'static str, String)>> {
     Ok(vec![
-        ("A sample", samples(run)?),
+        ("Cost of a sample", samples(run)?),
         ("Other tools", others(run)?),
         ("Memory", memory(run)?),
         ("Scrapes", scrapes(run)?),
-        ("A new container", detections(run)?),
-        ("Containers that live for a moment", lives(run)?),
-        ("One picture", snapshots(run)?),
-        ("What others feel", effects(run)?),
-        ("Programs in the kernel", programs(run)?),
+        ("Detection of a new container", detections(run)?),
+        ("Short-lived containers", lives(run)?),
+        ("A single report", snapshots(run)?),
+        ("Effect on other programs", effects(run)?),
+        ("BPF programs", programs(run)?),
         ("Real containers", watching(run)?),
         ("Not measured", missing(run)?),
     ])
@@ -49,10 +53,10 @@ pub(crate) fn machine(run: &Run) -> Result<String> {
     writeln!(table, "| command | `{}` |", machine.command)?;
     let nothing = run.sampling.iter().filter(|one| one.tool.is_none() && one.load == Load::Idle);
     let percent = |ns: u64, seconds: f64| ns as f64 / seconds / 1e7;
-    let busy = Spread::of(nothing.map(|one| percent(one.machine.busy_ns, one.seconds)));
+    let busy = Summary::of(nothing.map(|one| percent(one.machine.busy_ns, one.seconds)));
     let stolen = run.sampling.iter().map(|one| percent(one.machine.stolen_ns, one.seconds));
     writeln!(table, "| busy while nothing ran, % of a CPU | {} |", or_dash(busy))?;
-    writeln!(table, "| taken by the hypervisor, % of a CPU | {} |", or_dash(Spread::of(stolen)))?;
+    writeln!(table, "| taken by the hypervisor, % of a CPU | {} |", or_dash(Summary::of(stolen)))?;
     Ok(table)
 }
 
@@ -61,12 +65,13 @@ fn samples(run: &Run) -> Result<String> {
         return Ok(String::new());
     }
     let mut table = String::from(
-        "µs of CPU time for each cgroup and sample.\n\n\
-         | cgroups | load | floor, CPU and memory | floor, all files | `tare run` | of it in user mode | \
-         to CPU and memory | to all files | % of a CPU |\n|---|---|---|---|---|---|---|---|---|\n",
+        "µs of CPU time per sample and cgroup.\n\n\
+         | cgroups | load | floor, CPU and memory | floor, all files | `tare run` | user mode | \
+         ratio to CPU and memory | ratio to all files | % of a CPU |\n\
+         |---|---|---|---|---|---|---|---|---|\n",
     );
-    for (size, load) in scenes(run) {
-        let tare = Daemon::PLAIN.name;
+    for (size, load) in sizes_and_loads(run) {
+        let tare = TareRun::PLAIN.name;
         let cost = |tool: &str| or_dash(cost(run, tool, size, load));
         let ratio = |floor| or_dash(ratio(run, tare, floor, size, load));
         writeln!(
@@ -85,7 +90,7 @@ fn samples(run: &Run) -> Result<String> {
     Ok(table)
 }
 
-/// Of all rounds together, for the ticks that tell user mode are coarse.
+/// From all rounds together, because user time is counted in coarse ticks.
 fn user_share<'a>(all: impl Iterator<Item = &'a Sampling>) -> String {
     let (user, system) = all
         .fold((0, 0), |(user, system), one| (user + one.cpu.user_ns, system + one.cpu.system_ns));
@@ -100,15 +105,17 @@ fn others(run: &Run) -> Result<String> {
         return Ok(String::new());
     }
     let tools: [&dyn Tool; 6] =
-        [&Floor::All, &Daemon::PLAIN, &Daemon::FILES, &Stats, &Cgtop, &Cadvisor];
+        [&Floor::All, &TareRun::PLAIN, &TareRun::FILES, &TareStats, &Cgtop, &Cadvisor];
     let tools = tools.map(Tool::name);
     let mut table = String::from(
-        "`systemd-cgtop` tells CPU, memory, tasks and block I/O, and opens each file anew. cAdvisor tells what Tare tells but for sockets, \
-         latencies, pressure and ends; `-allow_dynamic_housekeeping=false` has it read everyone each second.\n\n\
-         | cgroups | load | tool | µs for each cgroup and sample | % of a CPU | RSS, MiB |\n|---|---|---|---|---|---|\n",
+        "`systemd-cgtop` reports CPU, memory, tasks and block I/O, and opens each file at every \
+         sample. cAdvisor reports what Tare reports, except for sockets, latencies, pressure and \
+         receipts; `-allow_dynamic_housekeeping=false` makes it read all cgroups each second.\n\n\
+         | cgroups | load | tool | µs per sample and cgroup | % of a CPU | RSS, MiB |\n\
+         |---|---|---|---|---|---|\n",
     );
     let compared = |(size, load): &(usize, Load)| *size >= Plan::MANY && *load != Load::All;
-    for (size, load) in scenes(run).into_iter().filter(compared) {
+    for (size, load) in sizes_and_loads(run).into_iter().filter(compared) {
         for tool in &tools {
             let Some(percent) = percent_of_core(run, tool, size, load) else { continue };
             let memory = rounds(run, tool, size, load).filter_map(|one| one.memory.rss_bytes);
@@ -117,7 +124,7 @@ fn others(run: &Run) -> Result<String> {
                 "| {size} | {} | {tool} | {} | {percent} | {} |",
                 load.name(),
                 or_dash(cost(run, tool, size, load)),
-                or_dash(Spread::of(memory.map(|bytes| bytes as f64 / MIB))),
+                or_dash(Summary::of(memory.map(|bytes| bytes as f64 / MIB))),
             )?;
         }
     }
@@ -129,15 +136,16 @@ fn memory(run: &Run) -> Result<String> {
         return Ok(String::new());
     }
     let mut table = String::from(
-        "`tare run`, in MiB. What the kernel keeps is mostly pages of files that are open, and the BPF maps, whose size is fixed by \
-         `--slots`.\n\n| cgroups | RSS | PSS | kernel | BPF maps of it |\n|---|---|---|---|---|\n",
+        "`tare run`, in MiB. Kernel memory is mostly open files and BPF maps, whose size depends \
+         on `--slots` alone.\n\n\
+         | cgroups | RSS | PSS | kernel | of that, BPF maps |\n|---|---|---|---|---|\n",
     );
-    for (size, load) in scenes(run).into_iter().filter(|(_, load)| *load == Load::Idle) {
+    for (size, load) in sizes_and_loads(run).into_iter().filter(|(_, load)| *load == Load::Idle) {
         let all: Vec<_> =
-            rounds(run, Daemon::PLAIN.name, size, load).map(|one| &one.memory).collect();
+            rounds(run, TareRun::PLAIN.name, size, load).map(|one| &one.memory).collect();
         let part = |part: fn(&crate::bench::measure::Memory) -> Option<u64>| {
             let bytes = all.iter().filter_map(|one| part(one));
-            or_dash(Spread::of(bytes.map(|bytes| bytes as f64 / MIB)))
+            or_dash(Summary::of(bytes.map(|bytes| bytes as f64 / MIB)))
         };
         writeln!(
             table,
@@ -156,7 +164,8 @@ fn scrapes(run: &Run) -> Result<String> {
         return Ok(String::new());
     }
     let mut table = String::from(
-        "`/metrics`: of Tare over the unix socket, of cAdvisor over TCP; each of another sample.\n\n\
+        "`/metrics`, of Tare over the unix socket, of cAdvisor over TCP; one request per \
+         sample.\n\n\
          | cgroups | tool | | ms, median | ms, slowest | CPU, ms | body, MiB | RSS after, MiB |\n\
          |---|---|---|---|---|---|---|---|\n",
     );
@@ -182,7 +191,8 @@ fn detections(run: &Run) -> Result<String> {
         return Ok(String::new());
     }
     let mut table = String::from(
-        "From the first `mkdir` of a container to the message at a subscriber of `/api/v1/events`, in ms. The message leaves when the kernel tells.\n\n\
+        "From a container's first `mkdir` to the event at a subscriber of `/api/v1/events`, in \
+         ms. Events do not wait for a sample.\n\n\
          | interval | containers | missed | median | p99 | slowest |\n|---|---|---|---|---|---|\n",
     );
     for one in &run.detections {
@@ -190,12 +200,12 @@ fn detections(run: &Run) -> Result<String> {
             let times = one.times.as_ref();
             times.map_or_else(|| "–".to_owned(), |times| short(quantile(times) as f64 / 1e6))
         };
-        let heard = one.times.map_or(0, |times| times.count);
+        let detected = one.times.map_or(0, |times| times.count);
         writeln!(
             table,
             "| {} | {} | {} | {} | {} | {} |",
             one.interval,
-            heard + one.missed,
+            detected + one.missed,
             one.missed,
             ms(|times| times.p50_ns),
             ms(|times| times.p99_ns),
@@ -208,16 +218,18 @@ fn detections(run: &Run) -> Result<String> {
 fn lives(run: &Run) -> Result<String> {
     let Some(first) = run.lives.first() else { return Ok(String::new()) };
     let mut table = format!(
-        "{} containers, one after the other, of {} ms each with the making of their cgroups: what their receipts say.\n\n\
-         | tool | interval | caught | with bytes sent | their error | with CPU time | its error |\n|---|---|---|---|---|---|---|\n",
+        "The receipts of {} containers, one after the other. Each lives {} ms, including the \
+         making of its cgroups.\n\n\
+         | tool | interval | caught | with bytes sent | their error | with CPU time | its error |\n\
+         |---|---|---|---|---|---|---|\n",
         first.lived,
         short(first.life.p50_ns as f64 / 1e6)
     );
     for one in &run.lives {
         let percent = |count: u64| format!("{:.1} %", count as f64 / one.lived as f64 * 100.0);
-        let error = |part: &Told| match part.receipts {
+        let error = |part: &ReceiptAccuracy| match part.receipts {
             0 => "–".to_owned(),
-            _ => format!("{:+.2} %", (part.told / part.truth - 1.0) * 100.0),
+            _ => format!("{:+.2} %", (part.reported / part.actual - 1.0) * 100.0),
         };
         let (sent, used) = (&one.sent_bytes, &one.used_seconds);
         writeln!(
@@ -240,10 +252,10 @@ fn snapshots(run: &Run) -> Result<String> {
         return Ok(String::new());
     }
     let mut table = String::from(
-        "From the execution of a program to its end.\n\n| command | ms |\n|---|---|\n",
+        "Run time of a program that prints one report.\n\n| command | ms |\n|---|---|\n",
     );
     for one in &run.snapshots {
-        let ms = Spread::of(one.seconds.iter().map(|seconds| seconds * 1e3));
+        let ms = Summary::of(one.seconds.iter().map(|seconds| seconds * 1e3));
         writeln!(table, "| {} | {} |", one.command, or_dash(ms))?;
     }
     Ok(table)
@@ -252,24 +264,24 @@ fn snapshots(run: &Run) -> Result<String> {
 fn effects(run: &Run) -> Result<String> {
     let Some(first) = run.effects.first() else { return Ok(String::new()) };
     let mut table = String::from(
-        "The same work with and without Tare, in pairs, while it watches 1,000 cgroups. In percent: the change in one pair; \
-         without Tare once more, it is what chance does.\n\n\
+        "The same work with and without Tare, in pairs, with 1,000 cgroups. Percentages are the \
+         change in a pair; those of *without, once more* are noise.\n\n\
          | | without | without, once more | `tare run` | `--net-level l3` |\n|---|---|---|---|---|\n",
     );
     for what in first.found.keys() {
-        let without = run.effects.iter().filter(|one| one.beside == Beside::Nothing);
-        let without = Spread::of(without.filter_map(|one| one.found.get(what).copied()));
-        let change = |beside| {
-            let more = more(run, what, beside, |with, without| (with / without - 1.0) * 100.0);
+        let without = run.effects.iter().filter(|one| one.background == Background::Nothing);
+        let without = Summary::of(without.filter_map(|one| one.found.get(what).copied()));
+        let change = |background| {
+            let more = more(run, what, background, |with, without| (with / without - 1.0) * 100.0);
             more.map_or_else(|| "–".to_owned(), |more| format!("{more} %"))
         };
         writeln!(
             table,
             "| {what} | {} | {} | {} | {} |",
             or_dash(without),
-            change(Beside::Again),
-            change(Beside::Payload),
-            change(Beside::Packets)
+            change(Background::Again),
+            change(Background::Payload),
+            change(Background::Packets)
         )?;
     }
     Ok(table)
@@ -277,8 +289,10 @@ fn effects(run: &Run) -> Result<String> {
 
 fn programs(run: &Run) -> Result<String> {
     let mut table = String::from(
-        "ns for each event by `run_time_ns`, over an empty program at the same place at the same time.\n\n\
-         | program | runs at each | events | over an empty one | the empty one |\n|---|---|---|---|---|\n",
+        "ns per event by the kernel's `run_time_ns`, more than an empty program at the same hook \
+         at the same time.\n\n\
+         | program | runs at each | events | more than the empty program | the empty program |\n\
+         |---|---|---|---|---|\n",
     );
     let mut names: Vec<&str> = Vec::new();
     for one in &run.programs {
@@ -295,7 +309,7 @@ fn programs(run: &Run) -> Result<String> {
             one.runs_at,
             short(events as f64),
             or_dash(over_empty(run, &one.program)),
-            or_dash(Spread::of(all.map(|other| other.empty_ns))),
+            or_dash(Summary::of(all.map(|other| other.empty_ns))),
         )?;
     }
     Ok(if names.is_empty() { String::new() } else { table })
@@ -303,12 +317,14 @@ fn programs(run: &Run) -> Result<String> {
 
 fn watching(run: &Run) -> Result<String> {
     let mut table = String::from(
-        "Each container ten times a second: 1 ms of CPU, 1 MiB of memory, 16 KiB over TCP, 4 KiB to the disk. ms of CPU time each second. \
-         prometheus-node-exporter, asked once a second, knows the host and no containers.\n\n\
-         | engine | containers | tool | its own | in daemons | whole machine, over nothing | RSS, MiB |\n\
+        "Ten times a second, each container uses 1 ms of CPU, 1 MiB of memory, 16 KiB over TCP \
+         and 4 KiB on the disk. ms of CPU time per second. prometheus-node-exporter, scraped once \
+         a second, reports the host and no containers.\n\n\
+         | engine | containers | tool | own | in daemons | whole machine, more than without a tool \
+         | RSS, MiB |\n\
          |---|---|---|---|---|---|---|\n",
     );
-    let key = |one: &Watching| (one.engine.clone(), one.containers, one.tool.clone());
+    let key = |one: &ContainerMeasurement| (one.engine.clone(), one.containers, one.tool.clone());
     let mut keys = Vec::new();
     for one in &run.watching {
         if !keys.contains(&key(one)) {
@@ -325,10 +341,10 @@ fn watching(run: &Run) -> Result<String> {
                 .collect::<Vec<_>>()
         };
         let (ours, nothing) = (of(Some(name)), of(None));
-        let rate = |part: fn(&Watching) -> u64, all: &[&Watching]| {
-            Spread::of(all.iter().map(|one| part(one) as f64 / one.seconds / 1e6))
+        let rate = |part: fn(&ContainerMeasurement) -> u64, all: &[&ContainerMeasurement]| {
+            Summary::of(all.iter().map(|one| part(one) as f64 / one.seconds / 1e6))
         };
-        let busy: fn(&Watching) -> u64 = |one| one.machine.busy_ns;
+        let busy: fn(&ContainerMeasurement) -> u64 = |one| one.machine.busy_ns;
         let whole = rate(busy, &ours).zip(rate(busy, &nothing));
         let resident = ours.iter().filter_map(|one| one.memory.rss_bytes);
         writeln!(
@@ -340,7 +356,7 @@ fn watching(run: &Run) -> Result<String> {
                 || "–".to_owned(),
                 |(with, without)| short(with.median - without.median)
             ),
-            or_dash(Spread::of(resident.map(|bytes| bytes as f64 / MIB))),
+            or_dash(Summary::of(resident.map(|bytes| bytes as f64 / MIB))),
         )?;
     }
     Ok(if keys.is_empty() { String::new() } else { table })

@@ -1,28 +1,34 @@
-//! cAdvisor, which reads every cgroup there is.
+//! cAdvisor, which reads every cgroup of the machine.
 
-use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Running, Scene, Tool};
-use crate::bench::program::{Program, command, pause, scratch, until};
-use crate::bench::pulse::Pulse;
-use crate::bench::raw::Times;
-use crate::bench::scrape::Scrape;
-use crate::{cmd, packages};
+use super::{Running, Setup, Tool};
+use crate::{
+    bench::{
+        http::{self, Server},
+        measurements::Times,
+        program::{Program, command, scratch},
+        sample_signal::SampleSignal,
+        scrape::Scrape,
+    },
+    cmd, packages,
+    wait::{pause, until},
+};
 
-/// How long it may take until it answers, with a thousand cgroups.
+/// Limit for its start, with 1,000 cgroups.
 const START: Duration = Duration::from_secs(60);
 
-/// More than it can be compared with: it would take gigabytes.
+/// Maximum number of cgroups: with more it needs gigabytes.
 pub(crate) const MOST: usize = 1_000;
 
 /// Where it listens.
 const HOST: &str = "127.0.0.1";
 const PORT: &str = "19754";
+const SERVER: Server = Server::Tcp("127.0.0.1:19754");
 
-/// A sample of everyone once a second, which by itself it makes rarer of those that do nothing.
+/// Set to sample all cgroups once a second; by default it samples idle ones less often.
 pub(crate) struct Cadvisor;
 
 impl Cadvisor {
@@ -33,30 +39,24 @@ impl Cadvisor {
         let mut program = Program::start("cadvisor", cadvisor.args(options), None)?;
         until("cAdvisor to answer", START, || {
             program.ensure_running()?;
-            let ready = cmd::capture(Self::ask("/healthz")?.args(["--output", "/dev/null"]));
-            Ok(ready.ok())
+            Ok(http::get(&SERVER, "/healthz").ok())
         })?;
         Ok(program)
     }
 
-    fn ask(path: &str) -> Result<Command> {
-        let curl = cmd::find("curl").context("no curl")?;
-        Ok(command(curl, ["--fail", "--silent", &format!("http://{HOST}:{PORT}{path}")]))
-    }
-
-    /// How many of the cgroups below our own it knows.
+    /// The number of test cgroups that it knows.
     fn seen() -> Result<usize> {
         let own = format!("/tare-bench-{}/", std::process::id());
-        let metrics = cmd::capture(&mut Self::ask("/metrics")?)?;
+        let metrics = http::get(&SERVER, "/metrics")?;
         let last_seen = metrics.lines().filter(|line| line.starts_with("container_last_seen{"));
         Ok(last_seen.filter(|line| line.contains(&own)).count())
     }
 
-    /// Scrapes it while it watches the scene.
+    /// Scrapes it while it samples.
     pub(crate) fn scrape(size: usize, count: u32) -> Result<Scrape> {
         let program = Self::launch(&[])?;
         pause(Self.settle())?;
-        let used = || program.account().cpu();
+        let used = || program.cgroup().cpu();
         let before = used()?;
         let window = Duration::from_secs(3);
         pause(window)?;
@@ -64,10 +64,10 @@ impl Cadvisor {
         let (mut times, mut body_bytes, mut more) = (Vec::new(), 0, 0.0);
         for _ in 0..count {
             let before = used()?;
-            let mut ask = Self::ask("/metrics")?;
+            let mut ask = http::curl(&SERVER, "/metrics")?;
             ask.args(["--output", &scratch("metrics")?.display().to_string()]);
             let said = cmd::capture(ask.args(["--write-out", "%{time_total} %{size_download}"]))?;
-            let (seconds, bytes) = said.split_once(' ').context("curl tells no time")?;
+            let (seconds, bytes) = said.split_once(' ').context("curl prints no time")?;
             let seconds: f64 = seconds.parse()?;
             more += used()?.since(before).total_ns as f64 - idle * seconds;
             times.push((seconds * 1e9) as u64);
@@ -83,7 +83,7 @@ impl Cadvisor {
             times: Times::of_sorted(&times).context("nothing was asked")?,
             body_bytes,
             cpu_ns: (more / f64::from(count)).max(0.0) as u64,
-            rss_bytes: program.account().memory().rss_bytes,
+            rss_bytes: program.cgroup().memory().rss_bytes,
         })
     }
 }
@@ -97,8 +97,8 @@ impl Tool for Cadvisor {
         Duration::from_secs(10)
     }
 
-    fn start(&self, _: &Scene<'_>) -> Result<Running> {
+    fn start(&self, _: &Setup<'_>) -> Result<Running> {
         let program = Self::launch(&[])?;
-        Ok(Running { program, pulse: Pulse::Clock, seen: Box::new(Self::seen) })
+        Ok(Running { program, signal: SampleSignal::Clock, seen: Box::new(Self::seen) })
     }
 }

@@ -4,15 +4,19 @@ use std::fs;
 
 use anyhow::{Context as _, Result};
 
-use super::{Running, Scene, Tool};
-use crate::bench::program::{Program, command, scratch};
-use crate::bench::pulse::Pulse;
-use crate::cmd;
+use super::{Running, Setup, Tool};
+use crate::{
+    bench::{
+        program::{Program, command, scratch},
+        sample_signal::SampleSignal,
+    },
+    cmd,
+};
 
-/// The first cgroup of each list is the root.
+/// Each list starts with the root.
 const MARK: &str = "/ ";
 
-/// A list once a second, for ever.
+/// Set to print a list once a second.
 pub(crate) struct Cgtop;
 
 impl Tool for Cgtop {
@@ -20,18 +24,18 @@ impl Tool for Cgtop {
         "systemd-cgtop".to_owned()
     }
 
-    fn start(&self, _: &Scene<'_>) -> Result<Running> {
+    fn start(&self, _: &Setup<'_>) -> Result<Running> {
         let cgtop = cmd::find("systemd-cgtop").context("no systemd-cgtop on this machine")?;
         let output = scratch("cgtop.out")?;
         let mut cgtop = command(cgtop, ["--batch", "--delay=1", "--iterations=0"]);
         let program = Program::start("cgtop", cgtop.arg("--depth=10"), Some(&output))?;
-        let pulse = Pulse::Output(output.clone(), MARK);
+        let signal = SampleSignal::Output(output.clone(), MARK);
         let own = format!("tare-bench-{}/", std::process::id());
         let seen = move || {
             let text = fs::read_to_string(&output)?;
             let last = text.rsplit("\n/ ").next().unwrap_or_default();
             Ok(last.lines().filter(|line| line.contains(&own)).count())
         };
-        Ok(Running { program, pulse, seen: Box::new(seen) })
+        Ok(Running { program, signal, seen: Box::new(seen) })
     }
 }

@@ -1,20 +1,27 @@
-//! The floor: the reads of Tare and nothing else.
+//! The floor: a program that makes the same reads as Tare and does nothing else.
 
-use std::collections::BTreeSet;
-use std::ffi::OsStr;
-use std::fmt::Write as _;
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::{
+    collections::BTreeSet,
+    ffi::OsStr,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 
-use super::{Built, Daemon, Running, Scene, Tool};
-use crate::bench::groups::Groups;
-use crate::bench::program::{Program, command, pause, scratch};
-use crate::bench::pulse::Pulse;
+use super::{Binaries, Running, Setup, TareRun, Tool};
+use crate::{
+    bench::{
+        program::{Program, command, scratch},
+        sample_signal::SampleSignal,
+        test_cgroups::TestCgroups,
+    },
+    wait::pause,
+};
 
-/// What tells CPU time and memory, in cgroup v1 and v2.
+/// Files of CPU time and memory, in cgroup v1 and v2.
 const CPU_AND_MEMORY: [&str; 6] = [
     "cpuacct.usage",
     "cpuacct.stat",
@@ -24,25 +31,25 @@ const CPU_AND_MEMORY: [&str; 6] = [
     "memory.stat",
 ];
 
-/// For how long Tare is watched to learn which files it keeps open.
+/// How long Tare runs before its open files are listed.
 const WATCH: Duration = Duration::from_secs(4);
 
-/// Lists of files, one on each line.
+/// Lists of files, one per line.
 pub(crate) struct Files {
-    /// All that Tare keeps open of the cgroups.
+    /// All cgroup files that Tare keeps open.
     all: PathBuf,
-    /// Those of CPU time and memory.
+    /// The files of CPU time and memory.
     cpu_and_memory: PathBuf,
 }
 
-/// Learns from a running Tare which files of a cgroup it keeps open: for all cgroups, also if Tare
-/// may not have so many files open.
-pub(crate) fn files(built: &Built, groups: &Groups) -> Result<Files> {
-    let program = Daemon::launch(built, &["--bpf", "off"])?;
+/// Lists the kinds of files that a running Tare keeps open, for all cgroups: also for those whose
+/// files Tare cannot keep open.
+pub(crate) fn files(binaries: &Binaries, groups: &TestCgroups) -> Result<Files> {
+    let program = TareRun::launch(binaries, &["--bpf", "off"])?;
     pause(WATCH)?;
     let mut kinds = BTreeSet::new();
     for entry in fs::read_dir(format!("/proc/{}/fd", program.id()))? {
-        // A descriptor may be closed between the two looks.
+        // A descriptor may be closed before its link is read.
         let Ok(file) = fs::read_link(entry?.path()) else { continue };
         let place = file.parent().and_then(Path::parent);
         let parent = groups.parents().iter().find(|parent| Some(parent.as_path()) == place);
@@ -68,7 +75,7 @@ pub(crate) fn files(built: &Built, groups: &Groups) -> Result<Files> {
     })
 }
 
-/// Reads the files once a second.
+/// Reads files once a second.
 #[derive(Clone, Copy, PartialEq)]
 pub(crate) enum Floor {
     All,
@@ -83,16 +90,16 @@ impl Tool for Floor {
         }
     }
 
-    fn start(&self, scene: &Scene<'_>) -> Result<Running> {
+    fn start(&self, setup: &Setup<'_>) -> Result<Running> {
         let list = match self {
-            Self::All => &scene.files.all,
-            Self::CpuAndMemory => &scene.files.cpu_and_memory,
+            Self::All => &setup.files.all,
+            Self::CpuAndMemory => &setup.files.cpu_and_memory,
         };
-        let mut floor = command(&scene.built.probe, ["floor", "--files"]);
+        let mut floor = command(&setup.binaries.bench, ["floor", "--files"]);
         let program = Program::start_ready("floor", floor.arg(list))?;
         let text = fs::read_to_string(list)?;
-        // In one hierarchy each cgroup has its file of CPU time once.
+        // Each cgroup has one `cpu.stat`, in one hierarchy.
         let seen = text.lines().filter(|file| file.ends_with("cpu.stat")).count();
-        Ok(Running { program, pulse: Pulse::Clock, seen: Box::new(move || Ok(seen)) })
+        Ok(Running { program, signal: SampleSignal::Clock, seen: Box::new(move || Ok(seen)) })
     }
 }

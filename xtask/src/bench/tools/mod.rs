@@ -1,63 +1,64 @@
-//! The tools that are compared: how each is started so that it samples once a second.
+//! The tools that are compared, each set to one sample per second.
 
 mod cadvisor;
 mod cgtop;
 mod floor;
 mod tare;
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use anyhow::Result;
 
-use super::groups::Groups;
-use super::program::Program;
-use super::pulse::Pulse;
-use super::raw::Missing;
+use super::{
+    measurements::NotMeasured, program::Program, sample_signal::SampleSignal,
+    test_cgroups::TestCgroups,
+};
 
-pub(crate) use self::cadvisor::{Cadvisor, MOST as CADVISOR_MOST};
-pub(crate) use self::cgtop::Cgtop;
-pub(crate) use self::floor::{Files, Floor, files};
-pub(crate) use self::tare::{Daemon, SETTLE, Stats};
+pub(crate) use self::{
+    cadvisor::{Cadvisor, MOST as CADVISOR_MOST},
+    cgtop::Cgtop,
+    floor::{Files, Floor, files},
+    tare::{SETTLE, TareRun, TareStats},
+};
 
-/// Programs that are built for the comparison.
-pub(crate) struct Built {
+/// Programs built for the benchmarks.
+pub(crate) struct Binaries {
     pub(crate) tare: PathBuf,
     /// `tare-bench`.
-    pub(crate) probe: PathBuf,
+    pub(crate) bench: PathBuf,
 }
 
-/// What tools are let loose on.
-pub(crate) struct Scene<'a> {
-    pub(crate) built: &'a Built,
-    pub(crate) groups: &'a Groups,
+/// What all tools measure.
+pub(crate) struct Setup<'a> {
+    pub(crate) binaries: &'a Binaries,
+    pub(crate) groups: &'a TestCgroups,
     pub(crate) files: &'a Files,
 }
 
-/// Something that samples all containers once a second.
+/// A tool that samples all containers once a second.
 pub(crate) trait Tool {
-    /// What the page calls it.
+    /// Its name on the page.
     fn name(&self) -> String;
 
-    /// From its start until it is measured: first samples cost more than later ones.
+    /// Time from its start to the measurement: first samples cost more than later ones.
     fn settle(&self) -> Duration {
         Duration::from_secs(2)
     }
 
-    /// Starts it; an error is why it cannot be measured here.
-    fn start(&self, scene: &Scene<'_>) -> Result<Running>;
+    /// Starts it; an error if it cannot run here.
+    fn start(&self, setup: &Setup<'_>) -> Result<Running>;
 }
 
-/// A tool at work.
+/// A running tool.
 pub(crate) struct Running {
     pub(crate) program: Program,
-    pub(crate) pulse: Pulse,
-    /// Counts the cgroups that it has in its latest sample.
+    pub(crate) signal: SampleSignal,
+    /// Counts the cgroups in its latest sample.
     pub(crate) seen: Box<dyn Fn() -> Result<usize>>,
 }
 
-/// Tools that should stand beside the others and do not, and why.
-pub(crate) fn not_compared() -> Vec<Missing> {
+/// Tools that are not compared, and why.
+pub(crate) fn not_compared() -> Vec<NotMeasured> {
     let why = "not compared: Debian's package (1.37) brings a service that starts by itself";
-    vec![Missing { what: "netdata".to_owned(), why: why.to_owned() }]
+    vec![NotMeasured { what: "netdata".to_owned(), why: why.to_owned() }]
 }

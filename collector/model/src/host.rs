@@ -1,0 +1,165 @@
+//! The host as a whole.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::{Pressure, Word};
+
+/// The host as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Host {
+    /// `/proc/sys/kernel/hostname`.
+    pub hostname: Option<String>,
+    /// `/proc/sys/kernel/osrelease`.
+    pub kernel: Option<String>,
+    /// CPUs that are online.
+    pub online_cpus: Option<u32>,
+    /// `MemTotal`.
+    pub memory_bytes: Option<u64>,
+    /// `MemAvailable`.
+    pub memory_available_bytes: Option<u64>,
+    /// Share of one CPU that all CPUs together were busy over the interval: at most 100 times
+    /// `online_cpus`.
+    pub cpu_percent: Option<f64>,
+    /// Tasks that ran or waited uninterruptibly, averaged over 1, 5 and 15 minutes.
+    pub load_average: Option<[f64; 3]>,
+    /// `v1`, `v2` or `hybrid`.
+    pub cgroup_layout: Word,
+    /// `PRETTY_NAME` of `/etc/os-release`.
+    pub os_name: Option<String>,
+    /// Another one after each boot.
+    pub boot_id: Option<String>,
+    /// Another one for each installation.
+    pub machine_id: Option<String>,
+    /// The firmware's, which only root may read.
+    pub system_uuid: Option<String>,
+    /// When it booted, by the clock of today.
+    pub booted_at: Option<Timestamp>,
+    /// Since boot, sleep included.
+    pub uptime_seconds: Option<f64>,
+    /// Its CPUs and their time.
+    pub cpu: HostCpu,
+    /// Where its memory is.
+    pub memory: HostMemory,
+    /// What its tasks wait for.
+    pub pressure: Pressures,
+    /// Its NUMA nodes.
+    pub numa_nodes: Vec<NumaNode>,
+    /// Its huge pages by size.
+    pub huge_pages: Vec<HugePages>,
+    /// Its block devices by `major:minor`, without empty ones and partitions.
+    pub block_devices: BTreeMap<String, Disk>,
+    /// Its network devices by name, without `lo` and those that lead into containers.
+    pub network_devices: BTreeMap<String, NetworkDevice>,
+}
+
+/// The host's CPUs; times are of all of them since boot.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct HostCpu {
+    /// The first CPU's name.
+    pub model: Option<String>,
+    /// Packages.
+    pub sockets: Option<u32>,
+    /// Cores, each of which may be several CPUs.
+    pub physical_cores: Option<u32>,
+    /// The highest of any CPU.
+    pub max_frequency_hertz: Option<u64>,
+    /// Programs, guests of virtual machines included.
+    pub user_seconds: Option<f64>,
+    /// Programs of low priority.
+    pub nice_seconds: Option<f64>,
+    /// The kernel.
+    pub system_seconds: Option<f64>,
+    pub idle_seconds: Option<f64>,
+    /// Idle while a task waited for I/O.
+    pub iowait_seconds: Option<f64>,
+    pub irq_seconds: Option<f64>,
+    pub softirq_seconds: Option<f64>,
+    /// Taken by the hypervisor for others.
+    pub steal_seconds: Option<f64>,
+}
+
+/// Where the host's memory is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct HostMemory {
+    /// Used for nothing at all.
+    pub free_bytes: Option<u64>,
+    /// Cached blocks of devices.
+    pub buffers_bytes: Option<u64>,
+    /// The page cache.
+    pub cached_bytes: Option<u64>,
+    /// All swap there is.
+    pub swap_bytes: Option<u64>,
+    /// Swap that is not used.
+    pub swap_free_bytes: Option<u64>,
+}
+
+/// What the host's tasks wait for; `None` where the kernel does not tell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Pressures {
+    /// For a CPU.
+    pub cpu: Option<Pressure>,
+    /// For memory.
+    pub memory: Option<Pressure>,
+    /// For block I/O.
+    pub io: Option<Pressure>,
+}
+
+/// A block device.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Disk {
+    /// Its name, such as `nvme0n1`.
+    pub name: String,
+    /// What it holds.
+    pub size_bytes: u64,
+    /// What its maker calls it; virtual devices have none.
+    pub model: Option<String>,
+    /// Whether it says that it turns. Virtual disks say so too, because nobody told them.
+    pub rotational: Option<bool>,
+    /// Its I/O scheduler; `None` for devices without requests.
+    pub scheduler: Option<String>,
+}
+
+/// A network device.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct NetworkDevice {
+    /// Its hardware address.
+    pub mac: Option<String>,
+    /// The longest packet that it sends.
+    pub mtu_bytes: Option<u64>,
+    /// Its speed; unknown where the link is down or there is no such thing.
+    pub speed_bits_per_second: Option<u64>,
+    /// `up`, `down`, `unknown` and so on, as RFC 2863 names them.
+    pub state: Option<String>,
+    /// Whether there is hardware, or a hypervisor's, behind it.
+    pub physical: bool,
+}
+
+/// A NUMA node.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct NumaNode {
+    /// Its number.
+    pub id: u32,
+    /// Its CPUs, such as `0-3,8-11`; empty for memory without CPUs.
+    pub cpus: String,
+    /// Its memory.
+    pub memory_bytes: Option<u64>,
+}
+
+/// Huge pages of one size.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct HugePages {
+    /// Of one page.
+    pub size_bytes: u64,
+    /// How many there are.
+    pub total: Option<u64>,
+    /// How many nobody uses.
+    pub free: Option<u64>,
+}

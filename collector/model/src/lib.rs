@@ -1,0 +1,472 @@
+//! The contract of Tare: what reports, snapshots and the JSON API hold.
+//!
+//! Plain types without a kernel and without I/O. Their field names are public and only grow. `None`
+//! means unknown and is never written as 0.
+
+mod block;
+mod change;
+#[cfg(test)]
+mod fixture;
+mod host;
+mod network;
+mod point;
+mod resources;
+mod snapshot;
+mod sources;
+mod window;
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+pub use self::{
+    block::{Block, Count, Device, Histogram, Latency},
+    change::{Change, Delay, changes},
+    host::{
+        Disk, Host, HostCpu, HostMemory, HugePages as HostHugePages, NetworkDevice, NumaNode,
+        Pressures,
+    },
+    network::{Interface, NamespaceId},
+    point::{POINT_FIELDS, Point},
+    resources::{CpuSettings, HugePages, MemoryEvents, MemoryLimits, Pressure, Tree},
+    snapshot::{SNAPSHOT_VERSION, Snapshot},
+    sources::{Family, Reconciled, Source, Sources, State},
+    window::{Ends, Window},
+};
+/// The lines of the kernel's `memory.stat`.
+pub use tare_parsers::stat_table::StatTable;
+
+/// One of a few fixed words, or what a file says in its place.
+pub type Word = Cow<'static, str>;
+
+/// Everything Tare knows about a host at one instant.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Report {
+    /// When the newer sample was taken.
+    pub time: Timestamp,
+    /// Seconds between the two samples that the rates come from; `None` with a single sample.
+    pub interval_seconds: Option<f64>,
+    /// The host as a whole.
+    pub host: Host,
+    /// Which source each family of numbers came from, and why a better one is off.
+    pub sources: Sources,
+    /// Containers, services or plain cgroups, in no promised order.
+    pub containers: Vec<Container>,
+    /// Receipts of containers that ended, the latest first.
+    pub ended: Vec<Ended>,
+    /// The cgroups above containers, if they are wanted: the root and pods. Only `/metrics` has them.
+    #[serde(skip)]
+    pub parents: Vec<Container>,
+}
+
+/// The last known totals of a container that ended.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Ended {
+    /// Everything as of its end; `state` is `ended`.
+    #[serde(flatten)]
+    pub container: Container,
+    /// When its last process ended, or when that was noticed.
+    pub ended_at: Timestamp,
+    /// How sure each family's numbers are.
+    pub finality: BTreeMap<Family, Finality>,
+}
+
+/// How sure a receipt's numbers are.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Finality {
+    /// `final`, `last_sample`, or `unknown` if they were never read.
+    pub state: Word,
+    /// By how much the last sample was older than the end.
+    pub age_seconds: Option<f64>,
+}
+
+/// What a row stands for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A cgroup that a container runtime made for one container.
+    Container,
+    /// A service of the host's init system.
+    Service,
+    /// Any other cgroup.
+    Other,
+}
+
+/// One container, service or plain cgroup with all its descendants.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Container {
+    /// What the row stands for.
+    pub kind: Kind,
+    /// The runtime's full id; for a service its unit name, for a plain cgroup its path.
+    pub id: String,
+    /// The name people gave it; `None` until a runtime told it.
+    pub name: Option<String>,
+    /// The image reference.
+    pub image: Option<String>,
+    /// `docker`, `containerd`, `cri-o`, `podman`, `lxc`, `nspawn`, `systemd`; `None` if unknown.
+    pub runtime: Option<Word>,
+    /// Path below the root of its hierarchy, starting with `/`.
+    pub cgroup: String,
+    /// Inode of its cgroup2 directory; `None` where no cgroup2 hierarchy holds it.
+    pub cgroup_id: Option<u64>,
+    /// The Kubernetes pod that it belongs to.
+    pub pod: Option<Pod>,
+    /// Whether it only holds the namespaces of a pod.
+    pub sandbox: Option<bool>,
+    /// Where Docker Compose put it.
+    pub compose: Option<Compose>,
+    /// The labels that were asked for with `--labels`.
+    pub labels: BTreeMap<String, String>,
+    /// The environment variables that were asked for with `--environment`.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+    /// `running`, `frozen` or `ended`.
+    pub state: Word,
+    /// When its first process started, as its runtime tells.
+    pub started_at: Option<Timestamp>,
+    /// How often its runtime started it again by itself.
+    pub restart_count: Option<u64>,
+    /// What its health check found last: `starting`, `healthy`, `unhealthy`.
+    pub health: Option<Word>,
+    /// How its first process ended, once it has.
+    pub exit_code: Option<i64>,
+    /// Whether its runtime saw it killed for want of memory, once it has ended.
+    pub oom_killed: Option<bool>,
+    /// How it came to life, by the kernel's own events.
+    pub startup: Startup,
+    /// CPU time.
+    pub cpu: Cpu,
+    /// Memory and swap.
+    pub memory: Memory,
+    /// Network, seen from the devices and from the sockets.
+    pub network: Network,
+    /// Block I/O.
+    pub block: Block,
+    /// Processes and threads.
+    pub pids: Pids,
+    /// The cgroup as a part of its tree.
+    pub tree: Tree,
+}
+
+impl Container {
+    /// One of which nothing is known but what it is called.
+    pub fn unknown(kind: Kind, id: String) -> Self {
+        Self {
+            kind,
+            id,
+            name: None,
+            image: None,
+            runtime: None,
+            cgroup: String::new(),
+            cgroup_id: None,
+            pod: None,
+            sandbox: None,
+            compose: None,
+            labels: BTreeMap::new(),
+            environment: BTreeMap::new(),
+            state: "running".into(),
+            startup: Startup::default(),
+            started_at: None,
+            restart_count: None,
+            health: None,
+            exit_code: None,
+            oom_killed: None,
+            cpu: Cpu::default(),
+            memory: Memory::default(),
+            network: Network::default(),
+            block: Block::default(),
+            pids: Pids::default(),
+            tree: Tree::default(),
+        }
+    }
+
+    /// The name of its Kubernetes pod, or else the pod's uid.
+    pub fn pod_name(&self) -> Option<&str> {
+        let pod = self.pod.as_ref()?;
+        pod.name.as_deref().or(pod.uid.as_deref())
+    }
+
+    /// The namespace of its Kubernetes pod.
+    pub fn pod_namespace(&self) -> Option<&str> {
+        self.pod.as_ref()?.namespace.as_deref()
+    }
+}
+
+/// A Kubernetes pod: uid and class from the cgroup path, names from the runtime.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Pod {
+    /// The pod's uid, with dashes.
+    pub uid: Option<String>,
+    /// `guaranteed`, `burstable` or `besteffort`.
+    pub qos: Option<Word>,
+    /// The pod's name.
+    pub name: Option<String>,
+    /// Its namespace.
+    pub namespace: Option<String>,
+    /// The container's name in the pod.
+    pub container: Option<String>,
+}
+
+/// Where Docker Compose put a container.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Compose {
+    /// The project.
+    pub project: String,
+    /// The service in it.
+    pub service: Option<String>,
+}
+
+/// When a container came to life; `null` if it did so before Tare looked, or has not yet.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Startup {
+    /// Its cgroup was made.
+    pub made_at: Option<Timestamp>,
+    /// Its first program was executed.
+    pub exec_at: Option<Timestamp>,
+    /// Its first TCP socket listened.
+    pub listen_at: Option<Timestamp>,
+}
+
+/// A process that the kernel killed for want of memory.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct OomKill {
+    /// When.
+    pub at: Timestamp,
+    /// Its id on the host.
+    pub pid: u32,
+    /// Its command, 15 bytes at most.
+    pub command: String,
+}
+
+/// CPU time.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Cpu {
+    /// CPU seconds used since the cgroup was made.
+    pub usage_seconds: Option<f64>,
+    /// Part of it in user mode.
+    pub user_seconds: Option<f64>,
+    /// Part of it in the kernel.
+    pub system_seconds: Option<f64>,
+    /// Share of one CPU over the interval: 100 is one CPU fully used, as `docker stats` counts.
+    pub percent: Option<f64>,
+    /// CFS periods in which the cgroup could run.
+    pub periods: Option<u64>,
+    /// Periods in which it was throttled.
+    pub throttled_periods: Option<u64>,
+    /// Seconds for which it was throttled.
+    pub throttled_seconds: Option<f64>,
+    /// Periods in which it used more than its quota, out of what it had saved up.
+    pub bursts: Option<u64>,
+    /// Seconds by which it did.
+    pub burst_seconds: Option<f64>,
+    /// CPU seconds used on each CPU (v1). Some seconds old.
+    pub per_cpu_seconds: Option<Vec<f64>>,
+    /// CPUs that the tightest quota allows, of its own and those above it; `None` without one.
+    pub limit_cores: Option<f64>,
+    /// The cgroup's own settings.
+    pub settings: CpuSettings,
+    /// Time lost to waiting for a CPU.
+    pub pressure: Option<Pressure>,
+}
+
+/// Memory and swap.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Memory {
+    /// Everything charged to the cgroup, page cache included.
+    pub usage_bytes: Option<u64>,
+    /// Usage without inactive file pages: `MEM USAGE` of `docker stats`.
+    pub working_set_bytes: Option<u64>,
+    /// The limit in force, never more than the host has.
+    pub limit_bytes: Option<u64>,
+    /// Working set as a share of the limit.
+    pub percent: Option<f64>,
+    /// Anonymous memory.
+    pub rss_bytes: Option<u64>,
+    /// Page cache.
+    pub cache_bytes: Option<u64>,
+    /// Swap in use.
+    pub swap_bytes: Option<u64>,
+    /// Page cache that processes have mapped.
+    pub mapped_bytes: Option<u64>,
+    /// Highest usage so far.
+    pub peak_bytes: Option<u64>,
+    /// Most swap in use so far (v2, since Linux 6.5).
+    pub swap_peak_bytes: Option<u64>,
+    /// Most memory and swap together in use so far (v1).
+    pub memory_and_swap_peak_bytes: Option<u64>,
+    /// Processes that the kernel killed for want of memory.
+    pub oom_kills: Option<u64>,
+    /// The last of them, as the kernel told it.
+    pub last_oom_kill: Option<OomKill>,
+    /// Whether tasks wait now because the limit is reached (v1).
+    pub under_oom: Option<bool>,
+    /// What happened at the limits.
+    pub events: MemoryEvents,
+    /// The part of it that was not in cgroups below its own (v2).
+    pub events_local: MemoryEvents,
+    /// The cgroup's own limits.
+    pub limits: MemoryLimits,
+    /// Huge pages, by size; they are not part of usage.
+    pub huge_pages: BTreeMap<String, HugePages>,
+    /// Time lost to waiting for memory.
+    pub pressure: Option<Pressure>,
+    /// When `stat` was read, and the usage that the working set is a part of: also the time of
+    /// everything that is derived from these.
+    pub stat_at: Option<Timestamp>,
+    /// The kernel's `memory.stat`, whole.
+    pub stat: StatTable,
+}
+
+/// Network.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Network {
+    /// Devices of the network namespace without `lo`; shared by all who share the namespace.
+    pub interfaces: Option<BTreeMap<String, Interface>>,
+    /// The container's own sockets, right in shared namespaces too.
+    pub sockets: Option<Sockets>,
+    /// What became of the TCP connections of the container's own sockets.
+    pub tcp_events: Option<TcpEvents>,
+    /// Its network namespace, for who compares rows of one report.
+    #[serde(skip)]
+    pub namespace: Option<NamespaceId>,
+    /// Ids of the others in the same network namespace, [`NEIGHBOURS_MAX`] at most; `None` if
+    /// unknown.
+    pub shared_with: Option<Vec<String>>,
+    /// How many others there are.
+    #[serde(default)]
+    pub shared_with_count: Option<usize>,
+    /// Whether that namespace is the host's.
+    pub host_namespace: Option<bool>,
+}
+
+impl Network {
+    /// Bytes as `docker stats` counts them, except that on the host's network, where the devices
+    /// count everybody's, they are those of the container's own sockets.
+    pub fn io(&self) -> NetworkIo {
+        if self.host_namespace == Some(true) {
+            return self.sockets.map_or_else(NetworkIo::default, |sockets| NetworkIo {
+                rx_bytes: Some(sockets.rx_bytes),
+                tx_bytes: Some(sockets.tx_bytes),
+                own_sockets: true,
+            });
+        }
+        let Some(interfaces) = &self.interfaces else {
+            return NetworkIo::default();
+        };
+        let add = |total: u64, bytes: u64| total.saturating_add(bytes);
+        let rx_bytes = interfaces.values().map(|device| device.rx_bytes).fold(0, add);
+        let tx_bytes = interfaces.values().map(|device| device.tx_bytes).fold(0, add);
+        NetworkIo { rx_bytes: Some(rx_bytes), tx_bytes: Some(tx_bytes), own_sockets: false }
+    }
+}
+
+/// Bytes as NET I/O shows them. `None` is unknown.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct NetworkIo {
+    /// Received.
+    pub rx_bytes: Option<u64>,
+    /// Sent.
+    pub tx_bytes: Option<u64>,
+    /// Whether they are those of the container's own sockets.
+    pub own_sockets: bool,
+}
+
+/// What a container's sockets carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Sockets {
+    /// What a byte means here.
+    pub level: Level,
+    /// When counting began; `None` if that was before the container did anything.
+    pub since: Option<Timestamp>,
+    /// Bytes received.
+    pub rx_bytes: u64,
+    /// Bytes sent.
+    pub tx_bytes: u64,
+    /// The same, by transport (level `payload`).
+    pub tcp: Option<Traffic>,
+    /// The same, by transport (level `payload`).
+    pub udp: Option<Traffic>,
+    /// Packets received (level `l3`).
+    pub rx_packets: Option<u64>,
+    /// Packets sent (level `l3`).
+    pub tx_packets: Option<u64>,
+    /// What went over the loopback device, which is not part of the sums above (level `l3`).
+    pub loopback: Option<Packets>,
+}
+
+/// What became of a container's TCP connections. A socket belongs to the container that made it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct TcpEvents {
+    /// When counting began; `None` if that was before the container did anything.
+    pub since: Option<Timestamp>,
+    /// Segments sent again, SYNs included.
+    pub retransmits: Option<u64>,
+    /// Connections.
+    pub connections: Option<Connections>,
+}
+
+/// How TCP connections began and ended.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Connections {
+    /// Established on the container's own initiative.
+    pub opened: u64,
+    /// Established on that of others, whether or not the program has called `accept` by now.
+    pub accepted: u64,
+    /// Established once and over in both directions, orderly or not.
+    pub closed: u64,
+    /// Asked for by the container and never established: refused, timed out or given up.
+    pub failed: u64,
+}
+
+/// What a byte of the socket view means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// What programs passed to and got from their sockets.
+    Payload,
+    /// IP packets with their headers.
+    L3,
+}
+
+/// Calls and bytes of one transport.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Traffic {
+    pub rx_bytes: u64,
+    pub rx_calls: u64,
+    pub tx_bytes: u64,
+    pub tx_calls: u64,
+}
+
+/// Packets and bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+#[allow(missing_docs)]
+pub struct Packets {
+    pub rx_bytes: u64,
+    pub rx_packets: u64,
+    pub tx_bytes: u64,
+    pub tx_packets: u64,
+}
+
+/// Processes and threads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Pids {
+    /// Tasks now: threads, not processes.
+    pub current: Option<u64>,
+    /// The most that existed at a time.
+    pub peak: Option<u64>,
+    /// The most that may exist; `None` is unlimited or unknown.
+    pub limit: Option<u64>,
+    /// Tasks that could not be made because of the limit.
+    pub limit_hits: Option<u64>,
+}

@@ -1,0 +1,22 @@
+//! The few numbers of a container that a history keeps at every sample.
+
+/// A container's numbers in one sample, in the order of [`POINT_FIELDS`]; `None` is unknown.
+pub type Point = [Option<u64>; POINT_FIELDS.len()];
+
+/// What the numbers of a [`Point`] are.
+pub const POINT_FIELDS: [&str; 14] = [
+    "cpu_usage_nanoseconds",
+    "memory_working_set_bytes",
+    "network_receive_bytes",
+    "network_transmit_bytes",
+    "socket_receive_bytes",
+    "socket_transmit_bytes",
+    "block_read_bytes",
+    "block_write_bytes",
+    "pids",
+    "cpu_periods",
+    "cpu_throttled_periods",
+    "cpu_throttled_nanoseconds",
+    "memory_oom_kills",
+    "tcp_retransmits",
+];

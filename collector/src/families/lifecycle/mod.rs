@@ -1,0 +1,39 @@
+//! Lives of cgroups, by the kernel's own events.
+
+mod source;
+
+use jiff::Timestamp;
+
+pub use self::source::source;
+
+/// When an instance came to life; `None` if that was not seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Startup {
+    /// Its cgroup was made.
+    pub made_at: Option<Timestamp>,
+    /// Its first program was executed.
+    pub executed_at: Option<Timestamp>,
+    /// Its first TCP socket listened.
+    pub listened_at: Option<Timestamp>,
+}
+
+/// A process that the kernel killed for want of memory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OomKill {
+    /// When.
+    pub at: Timestamp,
+    /// Its id in the host's namespace.
+    pub pid: u32,
+    /// Its command, 15 bytes at most.
+    pub command: String,
+}
+
+impl From<&Startup> for tare_model::Startup {
+    fn from(startup: &Startup) -> Self {
+        Self {
+            made_at: startup.made_at,
+            exec_at: startup.executed_at,
+            listen_at: startup.listened_at,
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Memory from cgroup files.
+
+use std::{mem, path::PathBuf};
+
+use tare_parsers::memory::parse_memory_events;
+
+use crate::{
+    cgroup::{Hierarchies, KeptFile, ReadError, Version, below, read_once},
+    families::{
+        cadence::is_memory_stat_due,
+        memory::MemoryUsage,
+        readers::{CgroupReader, ReadContext},
+    },
+    model::Family,
+};
+
+/// A longer `memory.stat` is malformed: the kernel's has 4 KiB at most.
+const MAX_STAT_BYTES: usize = 64 << 10;
+
+/// The open files of one cgroup that tell its memory.
+#[derive(Debug)]
+pub struct MemoryFiles {
+    version: Version,
+    usage: Option<KeptFile>,
+    /// v2 only.
+    swap: Option<KeptFile>,
+    peak: Option<KeptFile>,
+    /// v2: `memory.events`. v1: `memory.oom_control`.
+    events: Option<KeptFile>,
+    /// v2: where `memory.events.local` is, which is read only when the events have changed.
+    events_local: Option<PathBuf>,
+    /// v1 only.
+    failures: Option<KeptFile>,
+    stat: Option<KeptFile>,
+    /// Whether the last reading is whole.
+    is_read: bool,
+}
+
+impl CgroupReader for MemoryFiles {
+    type Reading = MemoryUsage;
+
+    const FAMILY: Option<Family> = Some(Family::Memory);
+
+    fn is_known(reading: &Self::Reading) -> bool {
+        reading.usage_bytes.is_some()
+    }
+
+    /// v2: `memory.current`, `.swap.current`, `.peak`, `.events`, `.events.local`, `.stat`; the
+    /// root has only the last. v1: `memory.usage_in_bytes`, `.max_usage_in_bytes`,
+    /// `.oom_control`, `.failcnt`, `.stat`.
+    fn open(hierarchies: &Hierarchies, path: &str) -> Result<Option<Self>, ReadError> {
+        let Some(controller) = hierarchies.controller("memory") else { return Ok(None) };
+        let directory = below(controller.root, path);
+        let of_version = |v1: Option<&str>, v2: Option<&str>| {
+            let name = match controller.version {
+                Version::V1 => v1,
+                Version::V2 => v2,
+            };
+            name.map(|name| directory.join(name))
+        };
+        let open = |v1, v2| of_version(v1, v2).map_or(Ok(None), |file| KeptFile::open(&file));
+        let usage = of_version(Some("memory.usage_in_bytes"), Some("memory.current"));
+        let files = Self {
+            version: controller.version,
+            usage: usage.map_or(Ok(None), |file| KeptFile::open_steady(&file))?,
+            swap: open(None, Some("memory.swap.current"))?,
+            peak: open(Some("memory.max_usage_in_bytes"), Some("memory.peak"))?,
+            events: open(Some("memory.oom_control"), Some("memory.events"))?,
+            events_local: (controller.version == Version::V2)
+                .then(|| directory.join("memory.events.local")),
+            failures: open(Some("memory.failcnt"), None)?,
+            stat: open(Some("memory.stat"), Some("memory.stat"))?,
+            is_read: false,
+        };
+        Ok((files.usage.is_some() || files.stat.is_some()).then_some(files))
+    }
+
+    fn is_due(_: &ReadContext<'_>) -> bool {
+        true
+    }
+
+    /// Unless all of it is due, a size that is the same to the byte stands for everything: where no
+    /// task ran and nothing was charged, only what the kernel adds up late can have changed.
+    fn read(
+        &mut self,
+        context: &mut ReadContext<'_>,
+        latest: &mut MemoryUsage,
+    ) -> Result<(), ReadError> {
+        let read = self.refresh(context, latest);
+        if read.is_err() {
+            self.is_read = false;
+            latest.stat_read_at = None;
+            latest.stat.clear();
+            latest.stat_usage_bytes = None;
+        }
+        read
+    }
+
+    fn files(&self) -> impl Iterator<Item = &KeptFile> {
+        let Self { usage, swap, peak, events, failures, stat, .. } = self;
+        [usage, swap, peak, events, failures, stat].into_iter().flatten()
+    }
+}
+
+impl MemoryFiles {
+    fn refresh(
+        &mut self,
+        context: &mut ReadContext<'_>,
+        latest: &mut MemoryUsage,
+    ) -> Result<(), ReadError> {
+        let ReadContext { now, memory_stat_interval, due, buffer, .. } = context;
+        let before = latest.usage_bytes.take();
+        latest.usage_bytes = number(self.usage.as_ref(), buffer)?;
+        let unchanged = before.is_some() && before == latest.usage_bytes;
+        if !due.memory && unchanged && self.is_read {
+            return Ok(());
+        }
+        self.refresh_events(buffer, latest)?;
+        (latest.peak_bytes, latest.swap_bytes) = (None, None);
+        latest.peak_bytes = number(self.peak.as_ref(), buffer)?;
+        latest.swap_bytes = number(self.swap.as_ref(), buffer)?;
+        let stat_due = is_memory_stat_due(latest.stat_read_at, *memory_stat_interval, *now);
+        if let Some(file) = self.stat.as_ref().filter(|_| stat_due) {
+            let text = file.read(buffer)?;
+            if text.len() > MAX_STAT_BYTES {
+                return Err(file.malformed("too long for a memory.stat"));
+            }
+            latest.stat.parse_into(text);
+            if latest.rss_bytes().is_none() {
+                return Err(file.malformed("it has no line of a memory.stat"));
+            }
+            (latest.stat_read_at, latest.stat_usage_bytes) = (Some(*now), latest.usage_bytes);
+        }
+        if self.version == Version::V1 {
+            // The difference between `memory.memsw.usage_in_bytes` and the usage is that of two
+            // instants, and shows swap where memory only grew.
+            latest.swap_bytes = latest.first_of(["total_swap", "swap"]);
+        }
+        self.is_read = true;
+        Ok(())
+    }
+
+    fn refresh_events(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        latest: &mut MemoryUsage,
+    ) -> Result<(), ReadError> {
+        let before = mem::take(&mut latest.events);
+        if let Some(file) = &self.events {
+            latest.events = parse_memory_events(file.read(buffer)?);
+        }
+        if self.version == Version::V1 {
+            latest.events.max = number(self.failures.as_ref(), buffer)?;
+        }
+        // The local events are a part of the others, so they stand still where those do.
+        if let Some(path) = &self.events_local
+            && (!self.is_read || latest.events != before)
+        {
+            let text = read_once(path, buffer)?;
+            latest.events_local = text.map(parse_memory_events).unwrap_or_default();
+        }
+        Ok(())
+    }
+}
+
+/// The number in a file, if it is there.
+fn number(file: Option<&KeptFile>, buffer: &mut Vec<u8>) -> Result<Option<u64>, ReadError> {
+    file.map(|file| file.read_number(buffer)).transpose()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,136 @@
+//! From readings of memory to the contract.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use jiff::Timestamp;
+use tare_model::{HugePages, Memory, MemoryEvents, MemoryLimits, OomKill};
+use tare_parsers::{memory, pressure::Pressure};
+
+use crate::families::{
+    lifecycle,
+    memory::MemoryUsage,
+    pressure,
+    settings::{MemorySettings, Settings},
+};
+
+/// What memory's part of a report is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryInputs<'a> {
+    /// The last reading.
+    pub usage: &'a MemoryUsage,
+    /// Limits and peaks.
+    pub settings: &'a Settings,
+    /// Time lost to waiting for memory.
+    pub pressure: Option<Pressure>,
+    /// The last process that the kernel killed for want of memory.
+    pub oom_kill: Option<&'a lifecycle::OomKill>,
+    /// All memory of the host.
+    pub host_bytes: Option<u64>,
+}
+
+/// Memory and swap of a cgroup; `time_of` gives the time of day of an instant.
+pub fn report(inputs: MemoryInputs<'_>, time_of: impl Fn(Instant) -> Timestamp) -> Memory {
+    let MemoryInputs { usage, settings, host_bytes, .. } = inputs;
+    let working_set = working_set(usage);
+    // No limit, or one above what there is, is the host's memory.
+    let limits = &settings.memory;
+    let own = [limits.max_bytes, limits.tightest_max_bytes, usage.hierarchical_limit_bytes()];
+    let limit = match (own.into_iter().flatten().min(), host_bytes) {
+        (Some(limit), Some(host)) => Some(limit.min(host)),
+        (limit, host) => limit.or(host.filter(|_| usage.usage_bytes.is_some())),
+    };
+    Memory {
+        usage_bytes: usage.usage_bytes,
+        working_set_bytes: working_set,
+        limit_bytes: limit,
+        percent: working_set
+            .zip(limit.filter(|limit| *limit > 0))
+            .map(|(used, limit)| used as f64 / limit as f64 * 100.0),
+        rss_bytes: usage.rss_bytes(),
+        cache_bytes: usage.cache_bytes(),
+        swap_bytes: usage.swap_bytes,
+        mapped_bytes: usage.mapped_bytes(),
+        peak_bytes: usage.peak_bytes,
+        // Peaks are read seldom: a higher usage since then is one, too.
+        swap_peak_bytes: limits.swap_peak_bytes.map(|p| p.max(usage.swap_bytes.unwrap_or(0))),
+        memory_and_swap_peak_bytes: limits.memory_and_swap_peak_bytes,
+        oom_kills: usage.events.oom_kill,
+        last_oom_kill: inputs.oom_kill.map(|kill| OomKill {
+            at: kill.at,
+            pid: kill.pid,
+            command: kill.command.clone(),
+        }),
+        under_oom: usage.events.under_oom,
+        events: events(usage, settings),
+        events_local: local_events(&usage.events_local),
+        stat_at: usage.stat_read_at.map(time_of),
+        limits: self::limits(limits),
+        huge_pages: huge_pages(settings),
+        pressure: inputs.pressure.map(pressure::report),
+        stat: usage.stat.clone(),
+    }
+}
+
+/// As `docker stats`: usage without the inactive part of the page cache, unless that part is
+/// larger. Both are of the time when `memory.stat` was read; unknown if it could not be read.
+pub fn working_set(usage: &MemoryUsage) -> Option<u64> {
+    if usage.stat.is_empty() {
+        return None;
+    }
+    let inactive = usage.inactive_file_bytes();
+    let subtract = |all: u64| inactive.and_then(|inactive| all.checked_sub(inactive));
+    let all = usage.stat_usage_bytes.or(usage.usage_bytes);
+    all.map(|all| subtract(all).filter(|rest| *rest > 0).unwrap_or(all))
+}
+
+fn limits(settings: &MemorySettings) -> MemoryLimits {
+    MemoryLimits {
+        max_bytes: settings.max_bytes,
+        high_bytes: settings.high_bytes,
+        low_bytes: settings.low_bytes,
+        min_bytes: settings.min_bytes,
+        soft_bytes: settings.soft_bytes,
+        swap_max_bytes: settings.swap_max_bytes,
+        swap_high_bytes: settings.swap_high_bytes,
+        memory_and_swap_max_bytes: settings.memory_and_swap_max_bytes,
+    }
+}
+
+fn events(usage: &MemoryUsage, settings: &Settings) -> MemoryEvents {
+    MemoryEvents {
+        memory_and_swap_max: settings.memory.memory_and_swap_limit_hits,
+        ..local_events(&usage.events)
+    }
+}
+
+fn local_events(events: &memory::MemoryEvents) -> MemoryEvents {
+    MemoryEvents {
+        low: events.low,
+        high: events.high,
+        max: events.max,
+        oom: events.oom,
+        oom_kill: events.oom_kill,
+        oom_group_kill: events.oom_group_kill,
+        memory_and_swap_max: None,
+    }
+}
+
+fn huge_pages(settings: &Settings) -> BTreeMap<String, HugePages> {
+    let sizes = settings.huge_pages.iter().map(|pages| {
+        let super::super::settings::HugePages {
+            size,
+            usage_bytes,
+            limit_bytes,
+            peak_bytes,
+            limit_hits,
+        } = pages;
+        let pages = HugePages {
+            usage_bytes: *usage_bytes,
+            limit_bytes: *limit_bytes,
+            peak_bytes: *peak_bytes,
+            limit_hits: *limit_hits,
+        };
+        (size.clone(), pages)
+    });
+    sizes.collect()
+}

@@ -1,0 +1,326 @@
+//! Settings from cgroup files.
+
+use std::{
+    fs, iter, mem,
+    path::{Path, PathBuf},
+    str,
+    sync::Arc,
+};
+
+use tare_parsers::{
+    cpu::parse_cpu_max,
+    text::{named_number, number, words},
+};
+
+use crate::{
+    cgroup::{Hierarchies, KeptFile, ReadError, Version, below, read_once},
+    families::{
+        memory::V1_UNLIMITED,
+        readers::{CgroupReader, ReadContext},
+        settings::{CpuSettings, MemorySettings, Settings, huge_pages::HugePagesFiles},
+    },
+};
+
+/// What the longest name of these files takes, `memory.memsw.max_usage_in_bytes`, and the slash.
+const FILE_NAME_BYTES: usize = 32;
+
+/// Where the settings of one cgroup are. These files do not stay open: most are read once in
+/// [`SETTINGS_INTERVAL`](crate::families::cadence::SETTINGS_INTERVAL).
+#[derive(Debug)]
+pub struct SettingsFiles {
+    cpu: Option<Place>,
+    cpuacct: Option<Place>,
+    cpuset: Option<Place>,
+    memory: Option<Place>,
+    pids: Option<Place>,
+    unified: Option<Place>,
+    huge_pages: Option<HugePagesFiles>,
+    /// A directory further up than the one that is read.
+    above: PathBuf,
+    /// The reading before the last, to be overwritten once no sample holds it.
+    spare: Option<Arc<Settings>>,
+}
+
+/// The directory of a cgroup in one hierarchy.
+#[derive(Debug)]
+struct Place {
+    version: Version,
+    directory: PathBuf,
+    /// How much of that is the root's.
+    root_bytes: usize,
+}
+
+impl CgroupReader for SettingsFiles {
+    type Reading = Arc<Settings>;
+
+    fn is_known(reading: &Self::Reading) -> bool {
+        **reading != Settings::default()
+    }
+
+    /// The directories are only named here; which files they have shows when they are read.
+    fn open(hierarchies: &Hierarchies, path: &str) -> Result<Option<Self>, ReadError> {
+        let place = |name| {
+            let controller = hierarchies.controller(name)?;
+            Some(Place::new(controller.version, controller.root, path))
+        };
+        let unified = hierarchies.unified.as_deref();
+        Ok(Some(Self {
+            cpu: place("cpu"),
+            cpuacct: place("cpuacct").filter(|place| place.version == Version::V1),
+            cpuset: place("cpuset"),
+            memory: place("memory"),
+            pids: place("pids"),
+            unified: unified.map(|root| Place::new(Version::V2, root, path)),
+            huge_pages: HugePagesFiles::new(hierarchies, path),
+            above: PathBuf::new(),
+            spare: None,
+        }))
+    }
+
+    fn is_due(context: &ReadContext<'_>) -> bool {
+        context.due.settings
+    }
+
+    /// A cgroup that was removed meanwhile keeps its last reading: its other numbers were read a
+    /// moment ago.
+    fn read(
+        &mut self,
+        context: &mut ReadContext<'_>,
+        latest: &mut Arc<Settings>,
+    ) -> Result<(), ReadError> {
+        match self.refresh(context.buffer, latest) {
+            Err(ReadError::Vanished) => Ok(()),
+            read => read,
+        }
+    }
+
+    fn files(&self) -> impl Iterator<Item = &KeptFile> {
+        iter::empty()
+    }
+}
+
+impl SettingsFiles {
+    /// Reads all files, and returns the first error of one that is there and cannot be read. When
+    /// the cgroup was removed, the last reading stays.
+    fn refresh(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        latest: &mut Arc<Settings>,
+    ) -> Result<(), ReadError> {
+        let first = self.spare.is_none();
+        let mut spare = self.spare.take().unwrap_or_default();
+        if Arc::get_mut(&mut spare).is_none() {
+            spare = Arc::default();
+        }
+        let mut faults = Faults(None);
+        if let Some(out) = Arc::get_mut(&mut spare) {
+            self.read_all(buffer, out, &mut faults);
+        }
+        if !self.is_there() {
+            return Err(ReadError::Vanished);
+        }
+        let before = mem::replace(latest, spare);
+        // The second reading finds all the memory that it needs.
+        self.spare = Some(if first { Arc::new(Settings::clone(latest)) } else { before });
+        faults.0.map_or(Ok(()), Err)
+    }
+
+    /// Whether the cgroup is still there: its files vanish one by one.
+    fn is_there(&self) -> bool {
+        let places = [&self.memory, &self.cpu, &self.pids, &self.unified];
+        places.into_iter().flatten().any(|place| fs::metadata(&place.directory).is_ok())
+    }
+
+    fn read_all(&mut self, buffer: &mut Vec<u8>, out: &mut Settings, faults: &mut Faults) {
+        let mut reader = Reader { buffer, faults };
+        if let Some(cpu) = &mut self.cpu {
+            reader.cpu(cpu, &mut self.above, &mut out.cpu);
+        }
+        out.per_cpu_nanoseconds.clear();
+        if let Some(cpuacct) = &mut self.cpuacct
+            && let Some(text) = reader.text(&mut cpuacct.directory, "cpuacct.usage_percpu")
+        {
+            out.per_cpu_nanoseconds.extend(words(text).map_while(number));
+        }
+        if let Some(cpuset) = &mut self.cpuset {
+            let [effective_cpus, effective_mems] = match cpuset.version {
+                Version::V1 => ["cpuset.effective_cpus", "cpuset.effective_mems"],
+                Version::V2 => ["cpuset.cpus.effective", "cpuset.mems.effective"],
+            };
+            let directory = &mut cpuset.directory;
+            reader.list(directory, "cpuset.cpus", &mut out.cpu.cpus);
+            reader.list(directory, effective_cpus, &mut out.cpu.effective_cpus);
+            reader.list(directory, "cpuset.mems", &mut out.cpu.mems);
+            reader.list(directory, effective_mems, &mut out.cpu.effective_mems);
+        }
+        if let Some(memory) = &mut self.memory {
+            out.memory = match memory.version {
+                Version::V1 => reader.memory_v1(memory),
+                Version::V2 => reader.memory_v2(memory, &mut self.above),
+            };
+        }
+        if let Some(pids) = &mut self.pids {
+            out.pids_limit = reader.limit(&mut pids.directory, "pids.max");
+            out.pids_peak = reader.limit(&mut pids.directory, "pids.peak");
+            out.pids_limit_hits = reader
+                .text(&mut pids.directory, "pids.events")
+                .and_then(|text| named_number(text, "max"));
+        }
+        if let Some(unified) = &mut self.unified
+            && let Some(text) = reader.text(&mut unified.directory, "cgroup.stat")
+        {
+            out.descendants = named_number(text, "nr_descendants");
+            out.dying_descendants = named_number(text, "nr_dying_descendants");
+        }
+        if let Some(files) = &mut self.huge_pages
+            && let Err(fault) = files.read_huge_pages(reader.buffer, &mut out.huge_pages)
+        {
+            reader.faults.keep(fault);
+        }
+    }
+}
+
+impl Place {
+    fn new(version: Version, root: &Path, path: &str) -> Self {
+        let found = below(root, path);
+        // What is read is named in the same memory.
+        let mut directory = PathBuf::with_capacity(found.as_os_str().len() + FILE_NAME_BYTES);
+        directory.push(found);
+        Self { version, directory, root_bytes: root.as_os_str().len() }
+    }
+
+    /// Visits the directories above this one, up to the root.
+    fn upwards(&self, above: &mut PathBuf, mut visit: impl FnMut(&mut PathBuf)) {
+        above.clone_from(&self.directory);
+        while above.as_os_str().len() > self.root_bytes && above.pop() {
+            visit(above);
+        }
+    }
+}
+
+/// The first fault, so that the others do not cost their numbers.
+struct Faults(Option<ReadError>);
+
+impl Faults {
+    fn keep(&mut self, fault: ReadError) {
+        if !matches!(fault, ReadError::Vanished) {
+            self.0.get_or_insert(fault);
+        }
+    }
+}
+
+struct Reader<'a> {
+    buffer: &'a mut Vec<u8>,
+    faults: &'a mut Faults,
+}
+
+impl Reader<'_> {
+    /// The text of a file; `None` if it is not there.
+    fn text(&mut self, directory: &mut PathBuf, file: &str) -> Option<&[u8]> {
+        directory.push(file);
+        let read = read_once(directory, self.buffer);
+        directory.pop();
+        match read {
+            Ok(text) => text,
+            Err(fault) => {
+                self.faults.keep(fault);
+                None
+            }
+        }
+    }
+
+    /// A number; `None` for none (`max` on v2, `-1` on v1).
+    fn limit(&mut self, directory: &mut PathBuf, file: &str) -> Option<u64> {
+        number(self.text(directory, file)?.trim_ascii())
+    }
+
+    fn list(&mut self, directory: &mut PathBuf, file: &str, out: &mut String) {
+        out.clear();
+        let text = self.text(directory, file).and_then(|text| str::from_utf8(text).ok());
+        out.push_str(text.unwrap_or_default().trim());
+    }
+
+    fn cpu(&mut self, cpu: &mut Place, above: &mut PathBuf, out: &mut CpuSettings) {
+        let Place { version, directory, .. } = cpu;
+        (out.quota_microseconds, out.period_microseconds) = self.bandwidth(*version, directory);
+        match version {
+            Version::V1 => {
+                out.burst_microseconds = self.limit(directory, "cpu.cfs_burst_us");
+                out.shares = self.limit(directory, "cpu.shares");
+            }
+            Version::V2 => {
+                out.burst_microseconds = self.limit(directory, "cpu.max.burst");
+                out.weight = self.limit(directory, "cpu.weight");
+            }
+        }
+        let own = out.quota_microseconds.zip(out.period_microseconds);
+        out.tightest = own.and_then(|own| tighter(None, own));
+        let version = *version;
+        cpu.upwards(above, |directory| {
+            if let (Some(quota), Some(period)) = self.bandwidth(version, directory) {
+                out.tightest = tighter(out.tightest, (quota, period));
+            }
+        });
+    }
+
+    /// Quota and period in microseconds.
+    fn bandwidth(
+        &mut self,
+        version: Version,
+        directory: &mut PathBuf,
+    ) -> (Option<u64>, Option<u64>) {
+        match version {
+            Version::V1 => (
+                self.limit(directory, "cpu.cfs_quota_us"),
+                self.limit(directory, "cpu.cfs_period_us"),
+            ),
+            Version::V2 => self.text(directory, "cpu.max").map_or((None, None), parse_cpu_max),
+        }
+    }
+
+    fn memory_v1(&mut self, memory: &mut Place) -> MemorySettings {
+        let directory = &mut memory.directory;
+        let mut limit = |file| self.limit(directory, file).filter(|limit| *limit < V1_UNLIMITED);
+        MemorySettings {
+            max_bytes: limit("memory.limit_in_bytes"),
+            soft_bytes: limit("memory.soft_limit_in_bytes"),
+            memory_and_swap_max_bytes: limit("memory.memsw.limit_in_bytes"),
+            memory_and_swap_peak_bytes: limit("memory.memsw.max_usage_in_bytes"),
+            memory_and_swap_limit_hits: limit("memory.memsw.failcnt"),
+            ..MemorySettings::default()
+        }
+    }
+
+    fn memory_v2(&mut self, memory: &mut Place, above: &mut PathBuf) -> MemorySettings {
+        let mut limit = |file| self.limit(&mut memory.directory, file);
+        let mut out = MemorySettings {
+            max_bytes: limit("memory.max"),
+            high_bytes: limit("memory.high"),
+            low_bytes: limit("memory.low"),
+            min_bytes: limit("memory.min"),
+            swap_max_bytes: limit("memory.swap.max"),
+            swap_high_bytes: limit("memory.swap.high"),
+            swap_peak_bytes: limit("memory.swap.peak"),
+            ..MemorySettings::default()
+        };
+        out.tightest_max_bytes = out.max_bytes;
+        memory.upwards(above, |directory| {
+            let limits = [out.tightest_max_bytes, self.limit(directory, "memory.max")];
+            out.tightest_max_bytes = limits.into_iter().flatten().min();
+        });
+        out
+    }
+}
+
+/// The smaller share of a CPU of two quotas with their periods.
+fn tighter(one: Option<(u64, u64)>, other: (u64, u64)) -> Option<(u64, u64)> {
+    let cross = |a: u64, b: u64| u128::from(a) * u128::from(b);
+    match one {
+        Some(one) if cross(one.0, other.1) <= cross(other.0, one.1) => Some(one),
+        _ if other.1 == 0 => one,
+        _ => Some(other),
+    }
+}
+
+#[cfg(test)]
+mod tests;

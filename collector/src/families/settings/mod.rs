@@ -1,0 +1,84 @@
+//! Settings, limits and peaks: numbers that change seldom, or cost too much to be read in every
+//! sample.
+
+mod files;
+mod huge_pages;
+
+pub use self::{files::SettingsFiles, huge_pages::HugePages};
+
+/// What was read of a cgroup some seconds ago at most. `None` is unknown, and for a limit also none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Settings {
+    /// Settings of the CPU controllers.
+    pub cpu: CpuSettings,
+    /// CPU time by CPU, those included that are not there (v1, `cpuacct.usage_percpu`).
+    pub per_cpu_nanoseconds: Vec<u64>,
+    /// Limits of memory and swap.
+    pub memory: MemorySettings,
+    /// The most tasks that may exist.
+    pub pids_limit: Option<u64>,
+    /// The most tasks that existed at a time. Since Linux 6.6.
+    pub pids_peak: Option<u64>,
+    /// Forks that failed for the limit of this cgroup. v2 since Linux 6.6: and of those below it.
+    pub pids_limit_hits: Option<u64>,
+    /// Huge pages, by size.
+    pub huge_pages: Vec<HugePages>,
+    /// Cgroups below this one (`cgroup.stat` of v2).
+    pub descendants: Option<u64>,
+    /// Removed cgroups below this one of which something is still charged.
+    pub dying_descendants: Option<u64>,
+}
+
+/// Settings of the controllers `cpu` and `cpuset`.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct CpuSettings {
+    /// CPU time that may be used in a period.
+    pub quota_microseconds: Option<u64>,
+    /// The period.
+    pub period_microseconds: Option<u64>,
+    /// CPU time that may be saved up for later periods.
+    pub burst_microseconds: Option<u64>,
+    /// The tightest quota, with its period, of this cgroup and those above it that can be seen.
+    pub tightest: Option<(u64, u64)>,
+    /// Share of CPU time where it is short (v2, 100 is usual).
+    pub weight: Option<u64>,
+    /// The same on v1, where 1024 is usual.
+    pub shares: Option<u64>,
+    /// CPUs that it asks for, such as `0-3,8`; empty if it does not ask, or unknown.
+    pub cpus: String,
+    /// CPUs that it gets.
+    pub effective_cpus: String,
+    /// Memory nodes that it asks for.
+    pub mems: String,
+    /// Memory nodes that it gets.
+    pub effective_mems: String,
+}
+
+/// Limits of memory and swap, and what swap has come to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct MemorySettings {
+    /// Above it the kernel kills.
+    pub max_bytes: Option<u64>,
+    /// The smallest such limit of this cgroup and those above it that can be seen (v2).
+    pub tightest_max_bytes: Option<u64>,
+    /// Above it allocations are slowed down (v2).
+    pub high_bytes: Option<u64>,
+    /// Memory that is taken back only if there is no other (v2).
+    pub low_bytes: Option<u64>,
+    /// Memory that is never taken back (v2).
+    pub min_bytes: Option<u64>,
+    /// What the kernel tries to keep it to when memory is short (v1).
+    pub soft_bytes: Option<u64>,
+    /// Limit of swap (v2).
+    pub swap_max_bytes: Option<u64>,
+    /// Above it allocations are slowed down (v2).
+    pub swap_high_bytes: Option<u64>,
+    /// The most swap that was in use. Since Linux 6.5 (v2).
+    pub swap_peak_bytes: Option<u64>,
+    /// Limit of memory and swap together (v1).
+    pub memory_and_swap_max_bytes: Option<u64>,
+    /// The most memory and swap together that was in use (v1).
+    pub memory_and_swap_peak_bytes: Option<u64>,
+    /// How often memory and swap together were at their limit (v1).
+    pub memory_and_swap_limit_hits: Option<u64>,
+}

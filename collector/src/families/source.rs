@@ -1,0 +1,111 @@
+//! The source of a family with typed reasons, before it is part of a report.
+
+mod inputs;
+
+use std::{borrow::Cow, fmt};
+
+use tare_model::{Reconciled, Source, State};
+
+pub use self::inputs::{Comparison, Inputs};
+
+use crate::reason::Reason;
+
+/// Where a family comes from, and all that it lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceStatus {
+    /// Files or programs; `None` if there is no source.
+    pub source: Option<Cow<'static, str>>,
+    /// What is missing or second best; none if everything is there.
+    pub gaps: Vec<Gap>,
+    /// The comparison with the kernel's own count.
+    pub reconciled: Option<Reconciled>,
+}
+
+/// Something that a family lacks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// What is missing or second best; `None` if the reason says so itself.
+    pub what: Option<&'static str>,
+    /// Why.
+    pub reason: Reason,
+}
+
+impl SourceStatus {
+    /// A source, and what it lacks.
+    pub fn new(source: impl Into<Cow<'static, str>>, gaps: Vec<Gap>) -> Self {
+        Self { source: Some(source.into()), gaps, reconciled: None }
+    }
+
+    /// No source.
+    pub fn off(reason: impl Into<Reason>) -> Self {
+        Self { source: None, gaps: vec![Gap::from(reason.into())], reconciled: None }
+    }
+
+    /// The same with a comparison.
+    pub fn compared(self, found: Option<&Comparison>) -> Self {
+        Self { reconciled: found.map(|found| found.reconciled.clone()), ..self }
+    }
+
+    /// How well it works.
+    pub fn state(&self) -> State {
+        match (&self.source, self.gaps.is_empty()) {
+            (None, _) => State::Off,
+            (Some(_), false) => State::Degraded,
+            (Some(_), true) => State::On,
+        }
+    }
+}
+
+impl Gap {
+    /// This is missing or second best, for this reason.
+    pub fn new(what: &'static str, reason: impl Into<Reason>) -> Self {
+        Self { what: Some(what), reason: reason.into() }
+    }
+
+    /// What our programs did not see of what the kernel counted.
+    pub fn not_seen(found: &Comparison) -> Option<Self> {
+        let Reconciled { expected, lost, .. } = found.reconciled;
+        let what = || found.what.as_str().into();
+        (lost > 0).then(|| Reason::NotSeen { lost, expected, what: what() }.into())
+    }
+}
+
+impl From<Reason> for Gap {
+    fn from(reason: Reason) -> Self {
+        Self { what: None, reason }
+    }
+}
+
+impl fmt::Display for Gap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.what {
+            Some(what) => write!(f, "{what}: {}", self.reason),
+            None => self.reason.fmt(f),
+        }
+    }
+}
+
+impl From<&SourceStatus> for Source {
+    fn from(status: &SourceStatus) -> Self {
+        let (mut texts, mut codes) = (Vec::new(), Vec::new());
+        for gap in &status.gaps {
+            let (text, code) = (gap.to_string(), Cow::from(gap.reason.code()));
+            if !texts.contains(&text) {
+                texts.push(text);
+            }
+            if !codes.contains(&code) {
+                codes.push(code);
+            }
+        }
+        Self {
+            source: status.source.clone().map(Cow::into_owned),
+            state: status.state(),
+            reason: (!texts.is_empty()).then(|| texts.join("; ")),
+            reason_codes: codes,
+            reconciled: status.reconciled.clone(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,70 @@
+//! What sources are decided from.
+
+use tare_model::Reconciled;
+
+use crate::{
+    cgroup::{Hierarchies, Version},
+    families::source::{Gap, SourceStatus},
+    kernel::{KernelStatus, SocketIds},
+    reason::Reason,
+};
+
+/// All that is known, as plain data.
+#[derive(Clone, Debug)]
+pub struct Inputs<'a> {
+    /// The mounted cgroup hierarchies.
+    pub hierarchies: &'a Hierarchies,
+    /// Cgroup files that cannot stay open because there are too few descriptors.
+    pub reopened_files: usize,
+    /// `RLIMIT_NOFILE`.
+    pub descriptor_limit: u64,
+    /// What the kernel's programs do.
+    pub kernel: KernelStatus<'a>,
+    /// By which ids sockets are counted.
+    pub socket_ids: Option<SocketIds>,
+    /// Instances that the counters of sockets do not tell apart.
+    pub inseparable: usize,
+    /// Cgroups whose block I/O the kernel charges to one above.
+    pub charged_above: usize,
+    /// Whether any instance's network namespace is known.
+    pub any_namespace: bool,
+    /// Why some instance's network namespace is unknown.
+    pub namespace_fault: Option<&'a Reason>,
+    /// Block requests, compared with the kernel's own count.
+    pub requests: Option<Comparison>,
+    /// TCP segments that were sent again, compared with the kernel's own count.
+    pub segments: Option<Comparison>,
+}
+
+/// Our count compared with the kernel's own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Comparison {
+    /// The two counts.
+    pub reconciled: Reconciled,
+    /// What is counted, for people.
+    pub what: String,
+}
+
+impl Inputs<'_> {
+    /// The version of the hierarchy that has a controller.
+    pub fn version(&self, controller: &str) -> Option<Version> {
+        self.hierarchies.controller(controller).map(|found| found.version)
+    }
+
+    /// Cgroup files as a source, by the version of the hierarchy that has their controller.
+    pub fn files(
+        &self,
+        controller: &'static str,
+        v1: &'static str,
+        v2: &'static str,
+    ) -> SourceStatus {
+        let source = match self.version(controller) {
+            Some(Version::V1) => v1,
+            Some(Version::V2) => v2,
+            None => return SourceStatus::off(Reason::NoController { controller }),
+        };
+        let (files, limit) = (self.reopened_files, self.descriptor_limit);
+        let gap = (files > 0).then_some(Reason::OpenFilesLimit { files, limit });
+        SourceStatus::new(source, gap.map(Gap::from).into_iter().collect())
+    }
+}

@@ -1,0 +1,56 @@
+//! Names and images.
+
+use crate::{
+    families::source::{Gap, SourceStatus},
+    identity::{ConnectionStatus, RuntimeGroup},
+    reason::Reason,
+};
+
+/// Decides the source: the cgroup's path, and those daemons that answer. The status of a daemon is
+/// `None` if it is not to be asked.
+pub fn source(statuses: &[(RuntimeGroup, Option<ConnectionStatus>)]) -> SourceStatus {
+    let (mut sources, mut gaps) = (vec!["cgroup path".to_owned()], Vec::new());
+    for (group, status) in statuses {
+        let name = name(*group);
+        match status {
+            Some(ConnectionStatus::Connected) => sources.push(name),
+            Some(ConnectionStatus::Connecting) => {
+                gaps.push(Reason::DaemonConnecting { daemon: name.into() }.into());
+            }
+            Some(ConnectionStatus::Failed(error)) => {
+                gaps.push(Reason::DaemonAway { error: error.as_str().into() }.into());
+            }
+            None => gaps.push(Gap::from(Reason::DaemonNotAsked { daemon: name.into() })),
+        }
+    }
+    SourceStatus::new(sources.join(", "), gaps)
+}
+
+fn name(RuntimeGroup { api, user }: RuntimeGroup) -> String {
+    match user {
+        Some(user) => format!("{} of user {user}", api.as_str()),
+        None => api.as_str().to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tare_model::Source;
+
+    use super::*;
+    use crate::identity::RuntimeApi;
+
+    #[test]
+    fn a_daemon_that_answers_is_a_source_and_the_others_are_gaps() {
+        let group = |api, user| RuntimeGroup { api, user };
+        let source = Source::from(&source(&[
+            (group(RuntimeApi::Docker, None), Some(ConnectionStatus::Connected)),
+            (group(RuntimeApi::Podman, Some(1000)), Some(ConnectionStatus::Connecting)),
+            (group(RuntimeApi::Containerd, None), None),
+        ]));
+        assert_eq!(source.source.as_deref(), Some("cgroup path, Docker Engine API"));
+        let reason = "Podman API of user 1000 has not answered yet; CRI of containerd is not asked";
+        assert_eq!(source.reason.as_deref(), Some(reason));
+        assert_eq!(source.reason_codes, ["daemon_connecting", "switched_off"]);
+    }
+}

@@ -1,0 +1,91 @@
+//! Where fields are, as BTF describes them.
+
+use tare_ebpf::{ABSENT, Layout};
+
+use crate::kernel::btf::{Btf, Field};
+
+/// A macro, which BTF does not have, in Linux 5.10 (`include/linux/blkdev.h`) and 6.1
+/// (`blk-mq.h`); an enumerator of `enum rqf_flags` in 6.12 and later.
+const RQF_FLUSH_SEQ: u32 = 1 << 4;
+
+/// The offsets of all fields that programs load; [`ABSENT`] where the kernel has no such field of
+/// the expected size.
+pub(super) fn layout(btf: &Btf) -> Layout {
+    const POINTER: u32 = size_of::<u64>() as u32;
+    let field = |name: &str, path: &[&str], size: u32| match btf.field(name, path) {
+        Some(Field { offset, size: found }) if found == size => offset,
+        _ => ABSENT,
+    };
+    Layout {
+        sock_family: field("sock", &["__sk_common", "skc_family"], 2),
+        sock_protocol: field("sock", &["sk_protocol"], 2),
+        sock_state: field("sock", &["__sk_common", "skc_state"], 1),
+        sock_cgroup: field("sock", &["sk_cgrp_data", "cgroup"], POINTER),
+        skb_tcp_segments: skb_tcp_segments(btf).unwrap_or(ABSENT),
+        retransmit_arguments: btf.tracepoint_arguments("tcp_retransmit_skb").unwrap_or(0) as u32,
+        task_cgroups: field("task_struct", &["cgroups"], POINTER),
+        css_set_memory: css_set_memory(btf).unwrap_or(ABSENT),
+        css_cgroup: field("cgroup_subsys_state", &["cgroup"], POINTER),
+        request_bio: field("request", &["bio"], POINTER),
+        request_data_len: field("request", &["__data_len"], 4),
+        request_cmd_flags: field("request", &["cmd_flags"], 4),
+        request_start_time: field("request", &["start_time_ns"], 8),
+        request_io_start_time: field("request", &["io_start_time_ns"], 8),
+        request_disk: field("request", &["rq_disk"], POINTER),
+        request_queue: field("request", &["q"], POINTER),
+        queue_disk: field("request_queue", &["disk"], POINTER),
+        disk_major: field("gendisk", &["major"], 4),
+        disk_first_minor: field("gendisk", &["first_minor"], 4),
+        request_flags: field("request", &["rq_flags"], 4),
+        request_state: field("request", &["state"], 4),
+        bio_opf: field("bio", &["bi_opf"], 4),
+        bio_size: field("bio", &["bi_iter", "bi_size"], 4),
+        bio_status: field("bio", &["bi_status"], 1),
+        bio_disk: field("bio", &["bi_disk"], POINTER),
+        bio_device: field("bio", &["bi_bdev"], POINTER),
+        device_disk: field("block_device", &["bd_disk"], POINTER),
+        disk_queue: field("gendisk", &["queue"], POINTER),
+        queue_operations: field("request_queue", &["mq_ops"], POINTER),
+        flag_flush_sequence: btf
+            .enumerator(&["rqf_flags"], "__RQF_FLUSH_SEQ")
+            .map_or(RQF_FLUSH_SEQ, |bit| 1 << (bit & 31)),
+        flag_preflush: btf
+            .enumerator(&["req_flag_bits"], "__REQ_PREFLUSH")
+            .map_or(0, |bit| 1 << (bit & 31)),
+        bio_blkg: field("bio", &["bi_blkg"], POINTER),
+        blkg_blkcg: field("blkcg_gq", &["blkcg"], POINTER),
+        blkcg_cgroup: field("blkcg", &["css", "cgroup"], POINTER),
+        cgroup_kn: field("cgroup", &["kn"], POINTER),
+        kn_id: field("kernfs_node", &["id"], 8),
+        op_zone_append: btf
+            .enumerator(&["req_op", "req_opf"], "REQ_OP_ZONE_APPEND")
+            .unwrap_or(ABSENT),
+        cgroup_root: field("cgroup", &["root"], POINTER),
+        root_hierarchy_id: field("cgroup_root", &["hierarchy_id"], 4),
+        cgroup_parent_css: field("cgroup", &["self", "parent"], POINTER),
+        task_tgid: field("task_struct", &["tgid"], 4),
+        task_comm: field("task_struct", &["comm"], 16),
+        task_nsproxy: field("task_struct", &["nsproxy"], POINTER),
+        css_set_dfl_cgroup: field("css_set", &["dfl_cgrp"], POINTER),
+        nsproxy_net: field("nsproxy", &["net_ns"], POINTER),
+        net_inum: field("net", &["ns", "inum"], 4),
+        ..Layout::UNKNOWN
+    }
+}
+
+/// TCP keeps a structure of its own in the packet's scratch space (`TCP_SKB_CB`,
+/// `include/net/tcp.h`).
+fn skb_tcp_segments(btf: &Btf) -> Option<u32> {
+    let scratch = btf.field("sk_buff", &["cb"])?;
+    let segments = btf.field("tcp_skb_cb", &["tcp_gso_segs"])?;
+    let fits = segments.size == 2 && segments.offset.checked_add(segments.size)? <= scratch.size;
+    fits.then(|| scratch.offset + segments.offset)
+}
+
+/// The place of the memory controller's pointer; which of the array it is differs between builds.
+fn css_set_memory(btf: &Btf) -> Option<u32> {
+    const POINTER: u32 = size_of::<u64>() as u32;
+    let controllers = btf.field("css_set", &["subsys"])?;
+    let at = btf.enumerator(&["cgroup_subsys_id"], "memory_cgrp_id")?.checked_mul(POINTER)?;
+    (at.checked_add(POINTER)? <= controllers.size).then_some(controllers.offset.checked_add(at)?)
+}

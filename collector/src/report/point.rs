@@ -1,0 +1,39 @@
+//! The few numbers of a container that a history keeps at every sample.
+
+use tare_model::{Interface, Point};
+
+use crate::{
+    families::{block, memory::working_set, network_sockets},
+    report::block_inputs,
+    sample::{Sample, Usage},
+};
+
+/// A container's numbers in a sample.
+pub fn point(usage: &Usage, sample: &Sample) -> Point {
+    let devices = usage.namespace.and_then(|namespace| sample.namespaces.get(&namespace));
+    let network = |bytes: fn(&Interface) -> u64| {
+        devices.map(|devices| devices.iter().map(|(_, counters)| bytes(counters)).sum())
+    };
+    let sockets = usage
+        .net
+        .as_ref()
+        .zip(sample.sockets)
+        .map(|(cell, level)| network_sockets::bytes(cell, level));
+    let (read, written) = block::bytes(block_inputs(usage, None), &sample.block).unzip();
+    [
+        usage.readings.cpu.usage_nanoseconds,
+        working_set(&usage.readings.memory),
+        network(|counters| counters.rx_bytes),
+        network(|counters| counters.tx_bytes),
+        sockets.map(|(received, _)| received),
+        sockets.map(|(_, sent)| sent),
+        read,
+        written,
+        usage.readings.pids,
+        usage.readings.cpu.periods,
+        usage.readings.cpu.throttled_periods,
+        usage.readings.cpu.throttled_nanoseconds,
+        usage.readings.memory.events.oom_kill,
+        usage.net.filter(|_| sample.retransmits).map(|net| net.tcp_events.retransmits),
+    ]
+}

@@ -1,0 +1,265 @@
+//! The phases of a sample that read the kernel's counter tables.
+
+use std::collections::{BTreeMap, HashSet};
+
+use tare_ebpf::{BlockCell, Cell, Key, NetCell};
+use tare_parsers::io::Device;
+
+use crate::{
+    cgroup::ReadError,
+    devices::Devices,
+    families::{ReadContext, Readers},
+    kernel::{BlockPrograms, Kernel},
+    reason::Reason,
+    registry::{Counters, InstanceId, Registry, TrackedCgroup},
+    sample::{
+        Reconcilers, Sample, Usage,
+        baseline::Baseline,
+        in_flight::InFlight,
+        overflow::{OverflowTracker, overflows},
+        receipts::Receipts,
+    },
+};
+
+/// Reads the counters of the kernel's tables into usages.
+#[derive(Debug, Default)]
+pub(super) struct CounterReader {
+    baseline: Baseline,
+    overflow: OverflowTracker,
+    in_flight: InFlight,
+}
+
+impl CounterReader {
+    /// Reads what instances did before our programs counted, where a file has it.
+    pub(super) fn read_baseline(
+        &self,
+        registry: &mut Registry,
+        kernel: &Kernel,
+        context: &mut ReadContext<'_>,
+        usages: &mut [Usage],
+    ) -> Vec<ReadError> {
+        for usage in usages.iter_mut() {
+            if let Some(tracked) = registry.get(usage.instance.id) {
+                start(usage, tracked, kernel);
+            }
+        }
+        self.baseline.read(registry, kernel, context, usages)
+    }
+
+    /// Sums the kernel's counters of each instance. No system call is made.
+    pub(super) fn read(&mut self, registry: &Registry, kernel: &Kernel, usages: &mut [Usage]) {
+        self.read_last(registry, kernel, usages);
+        self.overflow.end();
+    }
+
+    /// The same for instances that ended: they are not part of a sample.
+    pub(super) fn read_last(&mut self, registry: &Registry, kernel: &Kernel, usages: &mut [Usage]) {
+        let Self { overflow, .. } = self;
+        overflow.begin(overflows(kernel), usages);
+        // Ids only grow, so the usages are sorted by them.
+        let find = |usages: &mut [Usage], counters, key: Key| {
+            let owner = registry.owner(counters, key.cgroup_id)?;
+            usages.binary_search_by_key(&owner, |usage| usage.instance.id).ok()
+        };
+        if let Some(net) = &kernel.net {
+            net.for_each(|_, key, cell| {
+                if let Some(at) = find(usages, Counters::Net, key)
+                    && let Some(sum) = &mut usages[at].net
+                {
+                    overflow.found(Counters::Net, at);
+                    sum.add(cell);
+                }
+            });
+        }
+        if let Ok(BlockPrograms { table, latency, .. }) = &kernel.block {
+            table.for_each(|slot, key, cell| {
+                if let Some(at) = find(usages, Counters::Block, key)
+                    && let Some(devices) = &mut usages[at].block
+                {
+                    overflow.found(Counters::Block, at);
+                    devices.entry(key.device).or_default().add(cell);
+                    let sum = usages[at].latency.entry(key.device).or_default();
+                    sum.add(&latency.of(slot));
+                }
+            });
+        }
+        self.clear_missed(usages);
+    }
+
+    /// Takes out of the counters what a device says is not in flight.
+    pub(super) fn correct_in_flight(
+        &mut self,
+        in_progress: impl Iterator<Item = (u32, u64)>,
+        usages: &mut [Usage],
+    ) {
+        self.in_flight.correct(usages, in_progress);
+    }
+
+    /// Adds what was done before our programs counted.
+    pub(super) fn add_baseline(&mut self, devices: &mut Devices, usages: &mut [Usage]) {
+        self.baseline.add(devices, usages);
+    }
+
+    /// Forgets an instance that ended.
+    pub(super) fn forget(&mut self, id: InstanceId) {
+        self.baseline.forget(id);
+        self.overflow.forget(id);
+    }
+
+    /// Forgets instances that are gone.
+    pub(super) fn retain(&mut self, is_alive: impl Fn(InstanceId) -> bool) {
+        self.baseline.retain(&is_alive);
+        self.overflow.retain(&is_alive);
+        self.in_flight.retain(&is_alive);
+    }
+
+    /// Makes counters unknown that may be in the overflow.
+    fn clear_missed(&self, usages: &mut [Usage]) {
+        for (at, usage) in usages.iter_mut().enumerate() {
+            if self.overflow.is_missed(Counters::Net, at, usage.instance.id) {
+                usage.net = None;
+            }
+            if self.overflow.is_missed(Counters::Block, at, usage.instance.id)
+                && usage.block.is_some()
+            {
+                (usage.block, usage.readings.block) = (None, None);
+                usage.block_reason = Some(Reason::InOverflow);
+            }
+        }
+    }
+}
+
+/// Sets an instance's counters to those of its removed sub-cgroups. Where a program counts and the
+/// instance has no slot, there was nothing else to count.
+pub(super) fn start(usage: &mut Usage, tracked: &TrackedCgroup, kernel: &Kernel) {
+    let is_charged = is_charged(tracked, kernel, &mut usage.block_reason);
+    let net = kernel.net.is_some() && tracked.has_sockets;
+    usage.net = net.then_some(tracked.removed_net);
+    if kernel.block.is_ok() && is_charged {
+        reset(usage.block.get_or_insert_default(), &tracked.removed_block);
+    } else {
+        usage.block = None;
+    }
+    reset(&mut usage.latency, &tracked.removed_latency);
+}
+
+/// Cgroups of which something is counted.
+pub(super) fn counted_cgroups(kernel: &Kernel) -> HashSet<(Counters, u64)> {
+    let mut cgroups = HashSet::new();
+    if let Some(net) = &kernel.net {
+        net.for_each(|_, key, _| drop(cgroups.insert((Counters::Net, key.cgroup_id))));
+    }
+    if let Ok(block) = &kernel.block {
+        block.table.for_each(|_, key, _| drop(cgroups.insert((Counters::Block, key.cgroup_id))));
+    }
+    cgroups
+}
+
+/// Stops counting for cgroups that are gone.
+pub(super) fn retire(
+    registry: &Registry,
+    kernel: &mut Kernel,
+    is_gone: impl Fn(&Registry, Counters, u64) -> bool,
+) {
+    if let Some(net) = &mut kernel.net {
+        net.retire(|key| is_gone(registry, Counters::Net, key.cgroup_id));
+    }
+    if let Ok(block) = &mut kernel.block {
+        block.table.retire(|key| is_gone(registry, Counters::Block, key.cgroup_id));
+    }
+}
+
+/// Adds the counters of removed sub-cgroups to their owners, and frees the slots.
+pub(super) fn release(registry: &mut Registry, kernel: &mut Kernel, reconcilers: &mut Reconcilers) {
+    let Kernel { net, block, .. } = kernel;
+    if let Some(net) = net {
+        net.release(|_, key, cell: &NetCell| {
+            reconcilers.retransmits.released(cell);
+            let owner = registry.owner(Counters::Net, key.cgroup_id);
+            if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
+                tracked.removed_net.add(cell);
+            }
+        });
+    }
+    if let Ok(BlockPrograms { table, latency, .. }) = block {
+        table.release(|slot, key, cell: &BlockCell| {
+            reconcilers.block.released(key.device, cell);
+            let times = latency.finish(slot);
+            let owner = registry.owner(Counters::Block, key.cgroup_id);
+            if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
+                tracked.removed_block.entry(key.device).or_default().add(cell);
+                let removed = tracked.removed_latency.entry(key.device).or_default();
+                removed.add(&times);
+            }
+        });
+    }
+}
+
+/// A device as the kernel's tables number it.
+pub(super) fn device_number(device: Device) -> u32 {
+    Key::device(0, device.major, device.minor).device
+}
+
+/// The inverse of [`device_number`].
+pub(super) fn device_of(number: u32) -> Device {
+    let (major, minor) = Key { device: number, ..Key::default() }.major_minor();
+    Device { major, minor }
+}
+
+impl Sample {
+    /// Names the devices of all usages and receipts.
+    pub(super) fn name_devices(&mut self, devices: &mut Devices, receipts: &Receipts) {
+        let Self { usages, block, .. } = self;
+        let all = || {
+            let ended = receipts.iter().map(|receipt| &receipt.usage);
+            usages.iter().chain(ended)
+        };
+        block.devices.retain(|number, _| all().any(|usage| usage.has_device(*number)));
+        for usage in all() {
+            let cells = usage.block.iter().flat_map(|cells| cells.keys().copied());
+            let files = usage.readings.block.iter().flat_map(|io| &io.devices);
+            for number in cells.chain(files.map(|(device, _)| device_number(*device))) {
+                let known = devices.get(device_of(number));
+                if block.devices.get(&number) != Some(known) {
+                    block.devices.insert(number, known.clone());
+                }
+            }
+        }
+    }
+}
+
+impl Usage {
+    fn has_device(&self, device: u32) -> bool {
+        let counted = self.block.as_ref().is_some_and(|cells| cells.contains_key(&device));
+        let mut files = self.readings.block.iter().flat_map(|io| &io.devices);
+        counted || files.any(|(read, _)| device_number(*read) == device)
+    }
+}
+
+/// Whether the kernel charges an instance with its own block I/O, and why that is unknown or
+/// incomplete.
+fn is_charged(tracked: &TrackedCgroup, kernel: &Kernel, reason: &mut Option<Reason>) -> bool {
+    let Some(above) = tracked.readers.as_ref().and_then(Readers::block_charged_to) else {
+        *reason = kernel.block.as_ref().err().cloned();
+        return true;
+    };
+    let is_known = match reason {
+        Some(Reason::IoChargedTo { ancestor }) => **ancestor == *above,
+        _ => false,
+    };
+    // The path is copied once.
+    if !is_known {
+        *reason = Some(Reason::IoChargedTo { ancestor: above.into() });
+    }
+    false
+}
+
+/// Sets counts to those of removed sub-cgroups. Entries stay, because counts do not fall.
+fn reset<C: Copy + Default>(counts: &mut BTreeMap<u32, C>, removed: &BTreeMap<u32, C>) {
+    for (device, count) in counts.iter_mut() {
+        *count = removed.get(device).copied().unwrap_or_default();
+    }
+    for (device, count) in removed {
+        counts.entry(*device).or_insert(*count);
+    }
+}

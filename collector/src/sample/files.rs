@@ -1,0 +1,71 @@
+//! The phases of a sample that read files.
+
+use std::collections::{HashSet, hash_map::Entry};
+
+use crate::{
+    cgroup::ReadError,
+    families::{ReadContext, Readers},
+    host::{HostFiles, HostUsage},
+    registry::Registry,
+    sample::{Sample, Usage},
+};
+
+/// Reads the host's own files; what could not be read is unknown.
+pub(super) fn read_host(
+    host: &mut HostFiles,
+    buffer: &mut Vec<u8>,
+    usage: &mut HostUsage,
+) -> Vec<ReadError> {
+    match host.read_host(buffer) {
+        Ok(read) => {
+            *usage = read;
+            Vec::new()
+        }
+        Err(error) => vec![error],
+    }
+}
+
+/// Reads the files of all cgroups, family by family. A cgroup that was removed meanwhile leaves
+/// the sample; the next walk reaps it.
+pub(super) fn read_cgroups(
+    registry: &mut Registry,
+    context: &mut ReadContext<'_>,
+    usages: &mut Vec<Usage>,
+) -> Vec<ReadError> {
+    let mut errors = Vec::new();
+    let mut vanished = HashSet::new();
+    for step in Readers::STEPS {
+        for (usage, tracked) in usages.iter_mut().zip(registry.tracked_mut()) {
+            let Some(readers) = &mut tracked.readers else { continue };
+            match step(readers, context, &mut usage.readings) {
+                Ok(()) => {}
+                Err(ReadError::Vanished) => drop(vanished.insert(usage.instance.id)),
+                Err(error) => errors.push(error),
+            }
+        }
+    }
+    if !vanished.is_empty() {
+        usages.retain(|usage| !vanished.contains(&usage.instance.id));
+    }
+    errors
+}
+
+/// Reads the devices of each network namespace once.
+pub(super) fn read_namespaces(
+    registry: &mut Registry,
+    buffer: &mut Vec<u8>,
+    sample: &mut Sample,
+) -> Vec<ReadError> {
+    let mut errors = Vec::new();
+    // First, because the memory of devices that no sample holds is used again.
+    sample.namespaces.clear();
+    for namespace in sample.usages.iter().filter_map(|usage| usage.namespace) {
+        if let Entry::Vacant(entry) = sample.namespaces.entry(namespace) {
+            match registry.namespaces_mut().latest(namespace, buffer) {
+                Ok(interfaces) => drop(entry.insert(interfaces)),
+                Err(error) => errors.push(error),
+            }
+        }
+    }
+    errors
+}
