@@ -1,12 +1,13 @@
 //! Tare: what every container on a Linux host uses, at a cost that nobody notices.
 //!
-//! Data flows down this list; a module imports only from those above it. `ARCHITECTURE.md` tells
+//! Data flows down this list: a module imports only from modules above it. `ARCHITECTURE.md` says
 //! what each of them must not know.
 
 /// The contract: what reports hold.
 pub use tare_model as model;
 
 pub mod clock;
+pub mod process;
 pub mod reason;
 pub mod recurring;
 mod small_files;
@@ -58,5 +59,11 @@ pub mod snapshot;
 pub mod stats;
 
 pub mod top;
+
+mod published;
+
+mod server;
+
+mod faces;
 
 pub mod daemon;

@@ -134,6 +134,7 @@ pub struct Receipts {
     kept: VecDeque<Arc<Receipt>>,
     count_max: usize,
     age_max: Duration,
+    generation: u64,
     /// Receipts that were dropped before their time, because there were too many.
     pub dropped: u64,
 }
@@ -141,7 +142,7 @@ pub struct Receipts {
 impl Receipts {
     /// With limits of number and age.
     pub fn new(count_max: usize, age_max: Duration) -> Self {
-        Self { kept: VecDeque::new(), count_max, age_max, dropped: 0 }
+        Self { kept: VecDeque::new(), count_max, age_max, generation: 0, dropped: 0 }
     }
 
     /// Keeps one more; drops the oldest when there are too many.
@@ -155,6 +156,12 @@ impl Receipts {
             self.dropped += 1;
         }
         self.kept.push_back(Arc::new(receipt));
+        self.generation += 1;
+    }
+
+    /// Grows with each receipt that is added or changed.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Drops receipts that are too old.
@@ -204,6 +211,7 @@ impl Receipts {
                 let receipt = Arc::make_mut(receipt);
                 receipt.usage.details = details.or(receipt.usage.details.take());
                 receipt.end = end.or(receipt.end);
+                self.generation += 1;
             }
         }
     }

@@ -43,7 +43,7 @@ use self::{action::Action, areas::Areas, state::State, terminal::Terminal, view:
 use crate::{
     collector::Collector,
     config::{Common, Top},
-    output::Scope,
+    registry::Follow,
     sample::Sample,
 };
 
@@ -99,7 +99,7 @@ struct Screen {
 impl Screen {
     fn start(common: &Common, top: &Top) -> Result<Self> {
         // Every cgroup is followed, so that another scope shows counts from the beginning.
-        let mut collector = Collector::start(common, Scope::All)?;
+        let mut collector = Collector::start(common, Follow::All)?;
         let older = collector.sample();
         let file = OpenOptions::new().read(true).write(true).open(TERMINAL);
         let file = file.with_context(|| format!("cannot open {TERMINAL}"))?;
