@@ -93,7 +93,7 @@ pub struct RunArgs {
     #[arg(value_name = "BYTES", value_parser = bytes)]
     pub max_memory: Option<u64>,
     /// Time between two measurements, of one second each, of the run time of Tare's BPF programs:
-    /// from 10s to 24h, or 0 for none. Keeps CAP_SYS_ADMIN [default: one, at the start]
+    /// from 10s to 24h, or 0 for none. Keeps `CAP_SYS_ADMIN` [default: one, at the start]
     #[arg(long, env = "TARE_BPF_STATS_INTERVAL", hide_env = true, help_heading = "Budget")]
     #[arg(value_name = "DURATION", value_parser = bpf_stats_interval)]
     pub bpf_stats_interval: Option<Duration>,
