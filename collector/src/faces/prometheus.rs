@@ -1,4 +1,4 @@
-//! `/metrics`: text, OpenMetrics or protobuf for Prometheus.
+//! `/metrics`: text, `OpenMetrics` or protobuf for Prometheus.
 
 use std::{
     cell::RefCell,
