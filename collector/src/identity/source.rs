@@ -6,8 +6,7 @@ use crate::{
     reason::Reason,
 };
 
-/// The cgroup path, and the runtimes that answer. The status of a runtime is `None` if its socket is
-/// off.
+/// The cgroup path, and the runtimes that answer. A status is `None` if the socket is off.
 pub fn source(statuses: &[(RuntimeGroup, Option<ConnectionStatus>)]) -> SourceStatus {
     let (mut sources, mut gaps) = (vec!["cgroup path".to_owned()], Vec::new());
     for (group, status) in statuses {
