@@ -11,6 +11,10 @@ pub mod reason;
 pub mod recurring;
 pub mod timing;
 
+pub mod telemetry;
+
+mod exposition;
+
 pub mod kernel;
 
 pub mod cgroup;
@@ -33,10 +37,6 @@ pub mod sample;
 pub mod sources;
 
 pub mod report;
-
-pub mod telemetry;
-
-mod exposition;
 
 pub mod output;
 

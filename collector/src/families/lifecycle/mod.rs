@@ -1,9 +1,11 @@
 //! Lives of cgroups, by the kernel's own events.
 
+mod metrics;
 mod source;
 
 use jiff::Timestamp;
 
+pub(crate) use self::metrics::METRICS;
 pub use self::source::source;
 
 /// When an instance came to life; `None` if that was not seen.
