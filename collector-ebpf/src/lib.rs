@@ -458,10 +458,7 @@ impl Layout {
     pub const fn as_bytes(&self) -> &[u8] {
         // SAFETY: `repr(C)`, only `u32` fields, hence no padding; the slice borrows `self`.
         unsafe {
-            core::slice::from_raw_parts(
-                core::ptr::from_ref(self).cast::<u8>(),
-                size_of::<Self>(),
-            )
+            core::slice::from_raw_parts(core::ptr::from_ref(self).cast::<u8>(), size_of::<Self>())
         }
     }
 }

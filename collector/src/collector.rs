@@ -293,7 +293,9 @@ fn slots<C: Cell>(name: &'static str, table: &Table<C>) -> SlotUsage {
 /// Refuses to start without the kernel side (`--bpf require`).
 fn require(kernel: &Kernel) -> Result<()> {
     let Kernel { sockets, block, lifecycle, .. } = kernel;
-    match sockets.as_ref().err().or(block.as_ref().err()).or(lifecycle.as_ref().err()) {
+    let reason = sockets.as_ref().err();
+    let reason = reason.or_else(|| block.as_ref().err()).or_else(|| lifecycle.as_ref().err());
+    match reason {
         Some(reason) => bail!("--bpf require: {reason}; `tare doctor` says more"),
         None => Ok(()),
     }

@@ -13,6 +13,10 @@ pub mod recurring;
 mod small_files;
 pub mod timing;
 
+pub mod telemetry;
+
+mod exposition;
+
 pub mod kernel;
 
 pub mod cgroup;
@@ -35,10 +39,6 @@ pub mod sample;
 pub mod sources;
 
 pub mod report;
-
-pub mod telemetry;
-
-mod exposition;
 
 pub mod output;
 

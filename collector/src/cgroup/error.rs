@@ -45,7 +45,7 @@ pub fn is_gone(error: &io::Error) -> bool {
     const GONE: [i32; 3] = [Errno::ENOENT as i32, Errno::ENODEV as i32, Errno::ESRCH as i32];
     error
         .raw_os_error()
-        .map_or(error.kind() == io::ErrorKind::NotFound, |code| GONE.contains(&code))
+        .map_or_else(|| error.kind() == io::ErrorKind::NotFound, |code| GONE.contains(&code))
 }
 
 #[cfg(test)]

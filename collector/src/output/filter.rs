@@ -113,8 +113,8 @@ fn has(entries: &BTreeMap<String, String>, key: &str, value: Option<&String>) ->
 }
 
 impl Filters {
-    /// Whether a row fits. As with Docker, one filter of each key suffices; but of labels and environment
-    /// variables, all must fit.
+    /// Whether a row fits. As with Docker, one filter of each key suffices; but of labels and
+    /// environment variables, all must fit.
     pub fn fit(&self, row: &Container) -> bool {
         self.0.iter().all(|filter| {
             let all = matches!(filter, Filter::Label(..) | Filter::Environment(..));

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-/// Writes one report or snapshot and its newline, and flushes. Numbers that JSON cannot hold become `null`.
+/// Writes one report or snapshot and its newline, and flushes. Numbers that JSON cannot hold become
+/// `null`.
 pub fn write(report: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
     let mut line = serde_json::to_vec(report)?;
     line.push(b'\n');

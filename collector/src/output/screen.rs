@@ -29,8 +29,8 @@ pub struct Screen<W> {
 }
 
 impl Screen<Stdout> {
-    /// Standard output. With `live`, on a terminal, each listing replaces the previous one and is cut to the
-    /// size of the terminal. Otherwise listings follow each other, uncut.
+    /// Standard output. With `live`, on a terminal, each listing replaces the previous one and is
+    /// cut to the size of the terminal. Otherwise listings follow each other, uncut.
     pub fn stdout(live: bool) -> Self {
         let out = io::stdout();
         let live = (live && out.is_terminal()).then_some(stdout_size as fn() -> Option<Size>);

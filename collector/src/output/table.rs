@@ -134,8 +134,8 @@ pub fn render(report: &Report, options: &Options) -> Listing {
 }
 
 impl Listing {
-    /// The lines from top to bottom, at most `height`. A line counts the rows that do not fit. Notes take at
-    /// most half of the lines.
+    /// The lines from top to bottom, at most `height`. A line counts the rows that do not fit.
+    /// Notes take at most half of the lines.
     pub fn lines(&self, height: Option<usize>) -> Vec<String> {
         let body = self.body();
         let mut notes: Vec<String> = self.notes.clone();
@@ -207,8 +207,8 @@ impl Builder<'_> {
         });
     }
 
-    /// The columns without those for id and name: services and plain cgroups have one name, in a column of
-    /// its own.
+    /// The columns without those for id and name: services and plain cgroups have one name, in a
+    /// column of its own.
     fn columns(&self, kind: Kind) -> Vec<&'static Column> {
         let mut columns = self.options.columns.clone();
         if own_title(kind).is_some() {

@@ -162,7 +162,11 @@ impl Comparison {
     }
 
     /// Compares the kernel's totals with ours, which `count` reads after them and which are returned.
-    pub(super) fn compare(&mut self, kernel: &KernelTotals, count: impl Fn() -> OwnTotals) -> OwnTotals {
+    pub(super) fn compare(
+        &mut self,
+        kernel: &KernelTotals,
+        count: impl Fn() -> OwnTotals,
+    ) -> OwnTotals {
         let mut counts = count();
         let grows = |(device, account): (&u32, &DeviceComparison)| {
             let totals = account.totals(kernel, &counts, *device);

@@ -77,7 +77,7 @@ impl Receipt {
         let mut usage = last.usage(tracked.instance.id)?.clone();
         // Events since then are newer.
         (usage.startup, usage.oom_kill) = (tracked.startup, tracked.oom_kill.clone());
-        usage.details = tracked.details.clone();
+        usage.details.clone_from(&tracked.details);
         let age = at.duration_since(last.time).try_into().unwrap_or_default();
         Some(Self {
             interfaces: usage.namespace.and_then(|id| last.namespaces.get(&id)).cloned(),
@@ -209,7 +209,7 @@ impl Receipts {
             // Readers may hold it: it is copied then, and only if something is new.
             if details.is_some() || end.is_some_and(|end| receipt.end != Some(end)) {
                 let receipt = Arc::make_mut(receipt);
-                receipt.usage.details = details.or(receipt.usage.details.take());
+                receipt.usage.details = details.or_else(|| receipt.usage.details.take());
                 receipt.end = end.or(receipt.end);
                 self.generation += 1;
             }

@@ -7,8 +7,8 @@ use crate::output::Sort;
 /// Where the parts of the last frame are: for the mouse, and for moves by a screen.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Areas {
-    /// The line of the column titles, and for each title its first and last column of the screen and the
-    /// order that a click on it asks for.
+    /// The line of the column titles, and for each title its first and last column of the screen
+    /// and the order that a click on it asks for.
     pub titles: (u16, Vec<(u16, u16, Sort)>),
     /// The lines of the list.
     pub rows: Rect,

@@ -42,13 +42,15 @@ pub(super) struct Sum {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counters {
     network: [Option<u64>; 2],
-    /// Whether these are bytes of the container's own sockets. They are not comparable with those of devices.
+    /// Whether these are bytes of the container's own sockets. They are not comparable with those
+    /// of devices.
     own_sockets: bool,
     block: [Option<u64>; 2],
 }
 
 impl Figures {
-    /// The figures of a row. Rates need `before`: earlier counters, and how many seconds ago they were read.
+    /// The figures of a row. Rates need `before`: earlier counters, and how many seconds ago they
+    /// were read.
     pub(super) fn of(row: &Container, now: &Counters, before: Option<(&Counters, f64)>) -> Self {
         let mut figures = Self::default();
         figures.set(Figure::Cpu, row.cpu.percent);

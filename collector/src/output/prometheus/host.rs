@@ -78,8 +78,8 @@ fn machine(report: &Report, out: &mut Samples, value: Option<u64>) {
     out.with(&labels, value);
 }
 
-/// Replaces each number in a reason by `N`. A number in a label would start a new time series whenever
-/// it changes. `/api/v1/sources` has the numbers.
+/// Replaces each number in a reason by `N`. A number in a label would start a new time series
+/// whenever it changes. `/api/v1/sources` has the numbers.
 fn without_numbers(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '.';

@@ -102,8 +102,8 @@ impl<'a> Parser<'a> {
         &rest[..end]
     }
 
-    /// Consumes the text up to the next action. `trim` removes white space at its start, a following `{{- `
-    /// removes it at its end.
+    /// Consumes the text up to the next action. `trim` removes white space at its start, a
+    /// following `{{- ` removes it at its end.
     fn literal(&mut self, trim: bool) -> String {
         let rest = self.rest();
         let end = rest.find("{{").unwrap_or(rest.len());

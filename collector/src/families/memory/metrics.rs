@@ -1,9 +1,8 @@
 //! Metrics of memory, swap and memory limits. A limit that is not set is absent.
 
-use crate::{
-    exposition::{Metric, counter, gauge, untyped},
-    model::Container,
-};
+use tare_model::Container;
+
+use crate::exposition::{Metric, counter, gauge, untyped};
 
 pub(crate) const METRICS: &[Metric] = &[
     gauge(
