@@ -10,6 +10,7 @@ pub mod clock;
 pub mod process;
 pub mod reason;
 pub mod recurring;
+mod small_files;
 pub mod timing;
 
 pub mod kernel;
@@ -34,6 +35,10 @@ pub mod sample;
 pub mod sources;
 
 pub mod report;
+
+pub mod telemetry;
+
+mod exposition;
 
 pub mod output;
 

@@ -16,8 +16,8 @@ use tokio::time::{self, Instant};
 
 use crate::{
     kernel::{Kernel, RunStatistics, Runs},
-    output::prometheus::{BpfRuns, ProgramRuns},
     reason::Reason,
+    telemetry::{BpfRunStats, ProgramRuns},
 };
 
 /// How long a measurement takes.
@@ -33,7 +33,7 @@ pub(super) struct BpfStatsSampler {
     /// When the next measurement begins or the present one ends; `None` for never.
     due: Option<Instant>,
     running: Option<Measurement>,
-    total: Option<Arc<BpfRuns>>,
+    total: Option<Arc<BpfRunStats>>,
 }
 
 struct Measurement {
@@ -101,12 +101,12 @@ impl BpfStatsSampler {
     }
 
     /// The sum of all measurements so far; `None` before the end of the first one.
-    pub(super) fn total(&self) -> Option<Arc<BpfRuns>> {
+    pub(super) fn total(&self) -> Option<Arc<BpfRunStats>> {
         self.total.clone()
     }
 }
 
-impl BpfRuns {
+impl BpfRunStats {
     /// Adds a measurement.
     fn with(
         &self,
@@ -143,7 +143,7 @@ mod tests {
     #[test]
     fn only_what_ran_during_measurements_is_added() {
         let second = Duration::from_secs(1);
-        let empty = BpfRuns::default();
+        let empty = BpfRunStats::default();
         let one = empty.with(second, &runs(&[("a", 10, 1_000)]), &runs(&[("a", 12, 1_500)]));
         // The statistics were on in between for another reason; `b` is new.
         let after = runs(&[("a", 103, 9_500), ("b", 1, 250)]);

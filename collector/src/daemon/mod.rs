@@ -29,11 +29,11 @@ use crate::{
     config::{Common, Limits, Run},
     faces,
     logging::Logging,
-    output::prometheus::Sampling,
     process::{keep_capabilities, release_free_memory, set_nice},
     published::{RUNTIME_WAIT, SharedState, own_usage},
     sample::Sample,
     server::{Listeners, LiveConfig, Server},
+    telemetry::SamplingStats,
 };
 
 /// What a reload of the configuration needs.
@@ -87,7 +87,7 @@ struct Daemon {
     shared: Arc<SharedState>,
     interval: Duration,
     older: Option<Arc<Sample>>,
-    sampling: Sampling,
+    sampling: SamplingStats,
     budget: Budget,
     bpf_stats: BpfStatsSampler,
     /// The number of the first instance whose creation is not announced yet.
@@ -115,10 +115,10 @@ impl Daemon {
         collector.sampler.with_pods = true;
         let kernel = &collector.sampler.kernel;
         let bpf_stats = BpfStatsSampler::start(run.bpf_stats_interval, &common.proc_root, kernel);
-        let sampling = Sampling {
+        let sampling = SamplingStats {
             map_bytes: collector.map_bytes(),
             capabilities: keep_capabilities(&capabilities::sampling(common, run)),
-            ..Sampling::default()
+            ..SamplingStats::default()
         };
         tracing::info!("remaining capabilities: {}", sampling.capabilities.join(", "));
         Ok(Self {

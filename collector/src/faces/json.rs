@@ -12,7 +12,7 @@ use crate::{
     model::{Container, Ended, Snapshot},
     output::{
         filter::Filters,
-        select::{self, Unknown},
+        select::{self, UnknownNames},
     },
     published::{Published, history::Missing},
     registry::InstanceId,
@@ -140,7 +140,7 @@ impl Json {
     fn whole(&self, published: &Published) -> Snapshot {
         let mut snapshot = published.pair.snapshot();
         let scope = self.context.config().run.scope;
-        select::narrow(&mut snapshot.report, scope, &Filters::default());
+        select::retain_rows(&mut snapshot.report, scope, &Filters::default());
         snapshot.prune();
         snapshot.watched_since = Some(self.context.started_at);
         snapshot
@@ -196,7 +196,7 @@ impl Json {
             return bytes(StatusCode::OK, JSON, json(row));
         }
         let names = found.err().into_iter().collect();
-        failure(StatusCode::NOT_FOUND, &Unknown { names }.to_string())
+        failure(StatusCode::NOT_FOUND, &UnknownNames { names }.to_string())
     }
 
     fn history(&self, request: Request) -> Answer {

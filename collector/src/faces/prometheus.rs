@@ -22,7 +22,7 @@ use crate::{
         cache::SampleCache,
     },
     output::{
-        prometheus::{Exposition, Pages, Scrape},
+        prometheus::{Chunks, Exposition, Scrape},
         select,
     },
     published::Published,
@@ -71,13 +71,13 @@ impl Prometheus {
         let made = cache.of(&published);
         let scrape = made.scrapes.entry(exposition);
         let scrape = scrape.or_insert_with(|| self.scrape(&published, exposition));
-        let pages = Pages::new(Arc::clone(scrape));
+        let chunks = Chunks::new(Arc::clone(scrape));
         let mut answer = if gzip {
             let body = made.compressed.entry(exposition);
-            let body = body.or_insert_with(|| compressed(|out| pages.write(out)).into());
+            let body = body.or_insert_with(|| compressed(|out| chunks.write(out)).into());
             bytes(StatusCode::OK, content_type, body.clone())
         } else {
-            answer(StatusCode::OK, content_type, ScrapeBody(pages))
+            answer(StatusCode::OK, content_type, ScrapeBody(chunks))
         };
         describe(answer.headers_mut(), gzip);
         answer
@@ -91,13 +91,13 @@ impl Prometheus {
         options.histograms &= published.sampling.histograms;
         let builder = published.pair.builder(options.extent());
         let containers = builder.containers(|kind| select::in_scope(kind, run.scope));
-        let own = self.context.own(published);
-        Scrape::new(&builder.frame, containers, &own, &options, exposition).into()
+        let telemetry = self.context.telemetry(published);
+        Scrape::new(&builder.frame, containers, &telemetry, &options, exposition).into()
     }
 }
 
 /// A scrape that is written while the client reads it.
-struct ScrapeBody(Pages);
+struct ScrapeBody(Chunks);
 
 impl Body for ScrapeBody {
     type Data = Bytes;
@@ -107,9 +107,9 @@ impl Body for ScrapeBody {
         mut self: Pin<&mut Self>,
         _: &mut task::Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let mut page = Vec::with_capacity(Pages::BYTES_MAX);
-        self.0.next(&mut page);
-        Poll::Ready((!page.is_empty()).then(|| Ok(Frame::data(page.into()))))
+        let mut chunk = Vec::with_capacity(Chunks::BYTES_MAX);
+        self.0.next(&mut chunk);
+        Poll::Ready((!chunk.is_empty()).then(|| Ok(Frame::data(chunk.into()))))
     }
 
     fn is_end_stream(&self) -> bool {

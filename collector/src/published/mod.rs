@@ -18,7 +18,7 @@ use tokio::sync::watch;
 
 pub(crate) use self::feed::EventFeed;
 use self::history::History;
-use crate::{collector::SamplePair, config::Run, output::prometheus::Sampling, sample::Receipts};
+use crate::{collector::SamplePair, config::Run, sample::Receipts, telemetry::SamplingStats};
 
 /// How long the runtime of a container that has ended may take to say how: for so long the `ended`
 /// event waits for a missing name or exit code. Docker takes some 10 ms.
@@ -29,7 +29,7 @@ pub(crate) struct Published {
     /// What reports are made of.
     pub(crate) pair: SamplePair,
     /// The state of the sampling loop.
-    pub(crate) sampling: Sampling,
+    pub(crate) sampling: SamplingStats,
     /// When the next sample is due.
     interval: Duration,
     taken: Instant,
@@ -72,7 +72,7 @@ impl SharedState {
     }
 
     /// Publishes a sample with its receipts.
-    pub(crate) fn publish(&self, pair: SamplePair, sampling: Sampling, interval: Duration) {
+    pub(crate) fn publish(&self, pair: SamplePair, sampling: SamplingStats, interval: Duration) {
         let receipts = pair.receipts.clone();
         let published = Published { pair, sampling, interval, taken: Instant::now() };
         self.latest.send_replace(Latest { published: Some(published.into()), receipts });

@@ -4,12 +4,18 @@ use std::fs;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use crate::{clock::clock_ticks, output::prometheus::Process};
+use crate::{clock::clock_ticks, telemetry::ProcessStats};
 
 /// Reads what this process uses. A number that cannot be read is `None`.
-pub(crate) fn read() -> Process {
+pub(crate) fn read() -> ProcessStats {
     let (cpu_seconds, resident_bytes) = cpu_and_memory();
-    Process { cpu_seconds, resident_bytes, open_fds: open_fds(), calls: calls(), started_at: None }
+    ProcessStats {
+        cpu_seconds,
+        resident_bytes,
+        open_fds: open_fds(),
+        calls: calls(),
+        started_at: None,
+    }
 }
 
 /// The number of open descriptors: since Linux 6.2 the size of the directory (`fs/proc/fd.c`,

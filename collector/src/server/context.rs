@@ -9,9 +9,9 @@ use jiff::Timestamp;
 use tokio::sync::watch;
 
 use crate::{
-    output::prometheus::{Own, Process, Serving},
     published::{Published, SharedState, own_usage},
     server::config::LiveConfig,
+    telemetry::{ProcessStats, ServerStats, Telemetry},
 };
 
 /// What all faces share.
@@ -36,11 +36,11 @@ impl Context {
     }
 
     /// What the daemon does and costs itself.
-    pub(crate) fn own(&self, published: &Published) -> Own {
-        Own {
+    pub(crate) fn telemetry(&self, published: &Published) -> Telemetry {
+        Telemetry {
             sampling: published.sampling.clone(),
-            serving: self.counts.now(),
-            process: Process { started_at: Some(self.started_at), ..own_usage::read() },
+            server: self.counts.now(),
+            process: ProcessStats { started_at: Some(self.started_at), ..own_usage::read() },
         }
     }
 }
@@ -67,8 +67,8 @@ impl ServerCounts {
         }
     }
 
-    fn now(&self) -> Serving {
-        Serving {
+    fn now(&self) -> ServerStats {
+        ServerStats {
             connections: self.connections.load(Relaxed),
             connections_max: self.connections_max,
             refused: self.refused.load(Relaxed),
