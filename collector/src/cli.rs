@@ -110,7 +110,7 @@ pub struct GlobalArgs {
     #[arg(long, global = true, env = "TARE_SYS_ROOT", hide_env = true)]
     #[arg(value_name = "DIR", default_value = "/sys", help_heading = "Host file systems")]
     pub sys_root: PathBuf,
-    /// Docker's unix socket, for names, images and labels: a path, `auto` (DOCKER_HOST, then the
+    /// Docker's unix socket, for names, images and labels: a path, `auto` (`DOCKER_HOST`, then the
     /// usual places) or `off`
     #[arg(long, global = true, env = "TARE_DOCKER_SOCKET", hide_env = true)]
     #[arg(value_name = "PATH", default_value = "auto", value_parser = socket())]

@@ -62,7 +62,7 @@ fn arguments_of(table: &Table, given: &ArgMatches) -> Result<Vec<OsString>, Stri
         }
         match (option.get_action(), value) {
             (ArgAction::SetTrue, Value::Boolean(true)) => {
-                arguments.push(format!("--{name}").into())
+                arguments.push(format!("--{name}").into());
             }
             (ArgAction::SetTrue, Value::Boolean(false)) => {}
             (ArgAction::SetTrue, _) => return Err(format!("`{name}` must be true or false")),

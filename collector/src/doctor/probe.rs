@@ -73,7 +73,7 @@ pub(super) async fn daemons(common: &Common) -> Vec<Daemon> {
     let root = HostRoot::new(&common.proc_root);
     let mut places: Vec<(&'static str, PathBuf)> = Vec::new();
     for (name, api) in DAEMONS {
-        for sockets in (RuntimeGroup { api, user: None }).usual_paths(None) {
+        for sockets in (RuntimeGroup { api, user: None }).default_sockets(None) {
             // The last one is below /run. /var/run is a link, which leads elsewhere from outside of
             // the host's root.
             places.extend(sockets.last().map(|path| (name, root.path(&path.to_string_lossy()))));

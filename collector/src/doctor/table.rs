@@ -22,7 +22,7 @@ const INDENT: usize = 25;
 const SOURCE_INDENT: usize = 35;
 
 /// Lays out the findings.
-pub fn render(diagnosis: &Diagnosis) -> String {
+pub(super) fn render(diagnosis: &Diagnosis) -> String {
     let mut page = Page::default();
     let host = &diagnosis.host;
     let known = [&host.kernel.as_ref().map(|kernel| format!("Linux {kernel}")), &host.os_name];

@@ -1,5 +1,5 @@
 //! The protobuf format: messages of `io.prometheus.client` (`metrics.proto` of
-//! prometheus/client_model), one `MetricFamily` for each metric, each after its length.
+//! `prometheus/client_model`), one `MetricFamily` for each metric, each after its length.
 //!
 //! The fields of a protobuf message may come in any order and in pieces. So the labels of a container
 //! are encoded once, and the rest of a sample is appended to them.

@@ -1,4 +1,4 @@
-//! `/metrics`: text, OpenMetrics or protobuf for Prometheus.
+//! `/metrics`: text, `OpenMetrics` or protobuf for Prometheus.
 
 use std::{
     cell::RefCell,
@@ -91,8 +91,8 @@ impl Prometheus {
         options.histograms &= published.sampling.histograms;
         let builder = published.pair.builder(options.extent());
         let containers = builder.containers(|kind| select::in_scope(kind, run.scope));
-        let telemetry = self.context.telemetry(published);
-        Scrape::new(&builder.frame, containers, &telemetry, &options, exposition).into()
+        let own = self.context.own(published);
+        Scrape::new(&builder.frame, containers, &own, &options, exposition).into()
     }
 }
 

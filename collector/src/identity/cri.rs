@@ -6,7 +6,7 @@
 mod convert;
 mod grpc;
 
-// Generated: see `tests/protobuf`. Of the published crates, k8s-cri and containerd-client run `protoc`
+// Generated: see `tests/protobuf`. The published crates, k8s-cri and containerd-client, run `protoc`
 // at build time and need tonic.
 #[allow(dead_code, unreachable_pub, clippy::doc_markdown)]
 mod messages;

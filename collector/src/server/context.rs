@@ -36,7 +36,7 @@ impl Context {
     }
 
     /// What the daemon does and costs itself.
-    pub(crate) fn telemetry(&self, published: &Published) -> Telemetry {
+    pub(crate) fn own(&self, published: &Published) -> Telemetry {
         Telemetry {
             sampling: published.sampling.clone(),
             server: self.counts.now(),

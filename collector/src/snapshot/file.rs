@@ -30,7 +30,7 @@ const STDIN: &str = "-";
 /// # Errors
 ///
 /// If there is something else than a regular file, or no directory for it.
-pub fn check_target(path: &Path) -> Result<()> {
+pub(super) fn check_target(path: &Path) -> Result<()> {
     target(path).map(drop)
 }
 
@@ -39,7 +39,7 @@ pub fn check_target(path: &Path) -> Result<()> {
 /// # Errors
 ///
 /// If it cannot be written; a file that was there before stays as it was.
-pub fn write(path: &Path, snapshot: &Snapshot) -> Result<()> {
+pub(super) fn write(path: &Path, snapshot: &Snapshot) -> Result<()> {
     let (target, directory) = target(path)?;
     let mut bytes = serde_json::to_vec(snapshot)?;
     bytes.push(b'\n');
@@ -61,7 +61,7 @@ pub fn write(path: &Path, snapshot: &Snapshot) -> Result<()> {
 /// # Errors
 ///
 /// If it cannot be read or is no snapshot that this version can read; the message names the file.
-pub fn read(path: &Path) -> Result<Snapshot> {
+pub(super) fn read(path: &Path) -> Result<Snapshot> {
     let named =
         if path == STDIN { "standard input".to_owned() } else { path.display().to_string() };
     load(path).and_then(parse).with_context(|| named)

@@ -12,7 +12,7 @@ pub(super) const METRICS: &[Metric] = &[
         "machine_cpu_cores",
         "CPUs that are online.",
         Collect::Host(|summary, out| {
-            machine(summary.report, out, summary.report.host.online_cpus.map(u64::from))
+            machine(summary.report, out, summary.report.host.online_cpus.map(u64::from));
         }),
     ),
     gauge_of(
@@ -26,21 +26,21 @@ pub(super) const METRICS: &[Metric] = &[
         "machine_cpu_sockets",
         "Processors of the machine.",
         Collect::Host(|summary, out| {
-            machine(summary.report, out, summary.report.host.cpu.sockets.map(u64::from))
+            machine(summary.report, out, summary.report.host.cpu.sockets.map(u64::from));
         }),
     ),
     gauge_of(
         "machine_memory_bytes",
         "Memory of the machine.",
         Collect::Host(|summary, out| {
-            machine(summary.report, out, summary.report.host.memory_bytes)
+            machine(summary.report, out, summary.report.host.memory_bytes);
         }),
     ),
     gauge_of(
         "machine_swap_bytes",
         "Swap of the machine.",
         Collect::Host(|summary, out| {
-            machine(summary.report, out, summary.report.host.memory.swap_bytes)
+            machine(summary.report, out, summary.report.host.memory.swap_bytes);
         }),
     ),
     gauge_of(

@@ -121,7 +121,7 @@ pub(crate) const METRICS: &[Metric] = &[
         "container_spec_memory_reservation_limit_bytes",
         "Memory that is left to the container where others have some to give.",
         |container, out| {
-            out.value(container.memory.limits.low_bytes.or(container.memory.limits.soft_bytes))
+            out.value(container.memory.limits.low_bytes.or(container.memory.limits.soft_bytes));
         },
     ),
     gauge(

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Draws the list.
-pub fn draw(frame: &mut Frame<'_>, mut area: Rect, state: &State, theme: Theme) -> Areas {
+pub(super) fn draw(frame: &mut Frame<'_>, mut area: Rect, state: &State, theme: Theme) -> Areas {
     let Some(report) = &state.report else { return Areas::default() };
     if let Some(text) = notice(state).filter(|_| area.height >= 3) {
         put(frame, take_top(&mut area), Line::styled(text, theme.faint()));
