@@ -97,10 +97,8 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_BPF_STATS_INTERVAL", hide_env = true, help_heading = "Budget")]
     #[arg(value_name = "DURATION", value_parser = bpf_stats_interval)]
     pub bpf_stats_interval: Option<Duration>,
-    /// CPU priority of the thread that samples, as a nice value from -20 (first) to 19 (last). With
-    /// little priority on a busy host, last totals of short-lived containers are lost; a value below
-    /// the present one needs `CAP_SYS_NICE` [default: -20 where allowed]
-    #[arg(long, env = "TARE_NICE", hide_env_values = true)]
+    /// Nice value of the sampling thread, from -20 (first) to 19 (last) [default: -20 if allowed]
+    #[arg(long, env = "TARE_NICE", hide_env = true, help_heading = "Samples and receipts")]
     #[arg(value_name = "N", allow_negative_numbers = true)]
     #[arg(value_parser = clap::value_parser!(i8).range(-20..=19))]
     pub nice: Option<i8>,
