@@ -165,8 +165,8 @@ impl Collector {
         timed("a sample", || self.sampler.take())
     }
 
-    /// Takes a first and only sample, with the names that arrive within `timeout`. Container daemons
-    /// answer while files are read, if the runtime has a thread for them.
+    /// Takes a first and only sample, with the names that arrive within `timeout`. Container
+    /// daemons answer while files are read, if the runtime has a thread for them.
     pub async fn only_sample(&mut self, timeout: Duration) -> Arc<Sample> {
         let begun = Instant::now();
         timed("opening files", || self.sampler.look());

@@ -3,18 +3,22 @@
 mod file;
 mod run;
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
-use crate::cli::{self, Cli, LogLevel};
-use crate::identity::{KeyFilter, RuntimeSockets, Socket};
-use crate::logging::LogFormat;
-use crate::output::columns::{self, Choice};
-use crate::output::filter::Filters;
-use crate::output::{Format, Scope, Sort, table};
+use crate::{
+    cli::{self, Cli, LogLevel},
+    identity::{KeyFilter, RuntimeSockets, Socket},
+    logging::LogFormat,
+    output::{
+        Format, Scope, Sort,
+        columns::{self, Choice},
+        filter::Filters,
+        table,
+    },
+};
 
 pub use self::{
     file::read,
@@ -103,7 +107,8 @@ pub struct Snapshot {
     pub names: Vec<String>,
     /// Time between two samples; zero takes one.
     pub window: Duration,
-    /// The daemon to ask first. `Auto` is that of this host, unless options say what else to look at.
+    /// The daemon to ask first. `Auto` is that of this host, unless options say what else to look
+    /// at.
     pub daemon: Socket,
     /// How to print it.
     pub format: PlainFormat,

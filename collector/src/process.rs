@@ -41,8 +41,8 @@ pub fn set_nice(nice: i8) -> io::Result<()> {
     if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Gives up all capabilities of the calling thread but these, and returns the names of those that it
-/// has left. Capabilities belong to threads: threads that it starts later inherit the rest.
+/// Gives up all capabilities of the calling thread but these, and returns the names of those that
+/// it has left. Capabilities belong to threads: threads that it starts later inherit the rest.
 pub fn keep_capabilities(kept: &[Capability]) -> Vec<String> {
     if let Err(error) = keep_only(kept) {
         tracing::warn!(%error, "cannot give up capabilities that are not needed");

@@ -52,8 +52,8 @@ async fn report_forever(common: &Common, stats: &Stats) -> Result<()> {
     }
 }
 
-/// On a host without containers a table shows services or cgroups instead, and says so. Other formats
-/// show rows in scope only.
+/// On a host without containers a table shows services or cgroups instead, and says so. Other
+/// formats show rows in scope only.
 fn follow(stats: &Stats) -> Follow {
     match (stats.table.scope, &stats.format) {
         (Scope::Containers, Format::Table) => Follow::ContainersOrFallback,

@@ -1,7 +1,9 @@
 //! Why something could not be read.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use nix::errno::Errno;
 

@@ -5,8 +5,10 @@ use std::time::Duration;
 use clap::builder::{StringValueParser, TypedValueParser, ValueParser};
 use jiff::SignedDuration;
 
-use crate::cli::{MAX_INTERVAL, MIN_INTERVAL};
-use crate::identity::{KeyFilter, Socket};
+use crate::{
+    cli::{MAX_INTERVAL, MIN_INTERVAL},
+    identity::{KeyFilter, Socket},
+};
 
 /// A path, `auto` or `off`.
 pub(super) fn socket() -> ValueParser {
@@ -38,8 +40,8 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// Bytes, such as `64MiB` or `1.5GiB`. K, M and G are powers of 1024 as in `docker run --memory`, with
-/// or without `iB`.
+/// Bytes, such as `64MiB` or `1.5GiB`. K, M and G are powers of 1024 as in `docker run --memory`,
+/// with or without `iB`.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
     const PARSER: parse_size::Config = parse_size::Config::new().with_binary();
     let message = |_| "must be a number of bytes, KiB, MiB or GiB, such as `64MiB`".to_owned();

@@ -1,8 +1,8 @@
 //! Samples what our BPF programs cost.
 //!
 //! The kernel's statistics cost every run of every BPF program on the host about 40 ns, so they are
-//! on for a short measurement only, and the next one is a while away. The first measurement begins at
-//! the start, before the capability for it is given up.
+//! on for a short measurement only, and the next one is a while away. The first measurement begins
+//! at the start, before the capability for it is given up.
 
 use std::{
     collections::BTreeMap,

@@ -1,8 +1,8 @@
 //! What Tare itself may use, and what it gives up to stay within that.
 //!
 //! It gives up, in this order: histograms; the history; nine of ten readings of `memory.stat`, the
-//! longest of the files; then the interval doubles, and doubles again. What was given up comes back,
-//! one thing at a time, after a while with room for it.
+//! longest of the files; then the interval doubles, and doubles again. What was given up comes
+//! back, one thing at a time, after a while with room for it.
 
 use std::{
     fmt,

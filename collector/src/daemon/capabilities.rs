@@ -7,9 +7,9 @@ use crate::{
     config::{Common, Run},
 };
 
-/// Capabilities of the sampling thread: `CAP_BPF` and `CAP_PERFMON` to free counter slots and to load what
-/// a new kind of block device needs, `CAP_SYS_PTRACE` to see the network namespaces of new
-/// containers, `CAP_DAC_READ_SEARCH` to read their files.
+/// Capabilities of the sampling thread: `CAP_BPF` and `CAP_PERFMON` to free counter slots and to
+/// load what a new kind of block device needs, `CAP_SYS_PTRACE` to see the network namespaces of
+/// new containers, `CAP_DAC_READ_SEARCH` to read their files.
 const SAMPLING: &[Capability] = &[
     Capability::CAP_BPF,
     Capability::CAP_PERFMON,

@@ -288,8 +288,8 @@ impl PublishedReceipts {
     }
 }
 
-/// Samples go before the other work of the host: the files of a container are gone some milliseconds
-/// after its last process. Reading them takes a tenth of a millisecond.
+/// Samples go before the other work of the host: the files of a container are gone some
+/// milliseconds after its last process. Reading them takes a tenth of a millisecond.
 fn raise_priority(nice: Option<i8>) {
     if let Err(error) = set_nice(nice.unwrap_or(DEFAULT_NICE)) {
         match nice {

@@ -38,8 +38,8 @@ pub(super) fn reloading() {
     notify(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"));
 }
 
-/// How often to report [`WATCHDOG`]: twice within the time that the init system allows. `None` if it
-/// wants no such reports.
+/// How often to report [`WATCHDOG`]: twice within the time that the init system allows. `None` if
+/// it wants no such reports.
 pub(super) fn watchdog() -> Option<Duration> {
     let for_us = env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
     let microseconds: u64 = env::var("WATCHDOG_USEC").ok()?.parse().ok()?;

@@ -102,8 +102,8 @@ impl RuntimeApi {
 }
 
 impl RuntimeGroup {
-    /// The paths where the daemons of a group usually listen: for each daemon its possible sockets, of
-    /// which the first that exists is used.
+    /// The paths where the daemons of a group usually listen: for each daemon its possible sockets,
+    /// of which the first that exists is used.
     pub fn default_sockets(self, docker_host: Option<&str>) -> Vec<Vec<PathBuf>> {
         let one_each = |paths: &[&str]| paths.iter().map(|path| vec![path.into()]).collect();
         match (self.api, self.user) {

@@ -18,8 +18,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::{Family, Source, State};
-    use crate::output::fixture;
+    use crate::{
+        model::{Family, Source, State},
+        output::fixture,
+    };
 
     #[test]
     fn one_line_of_the_contract() {

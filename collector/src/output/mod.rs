@@ -26,8 +26,7 @@ pub mod text;
 
 pub mod units;
 
-use std::error::Error;
-use std::io;
+use std::{error::Error, io};
 
 use clap::ValueEnum;
 

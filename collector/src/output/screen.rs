@@ -1,12 +1,13 @@
 //! Shows listings: in place on a terminal, one after another anywhere else.
 
-use std::io::{self, IsTerminal, Stdout, Write};
-use std::os::fd::AsRawFd;
+use std::{
+    io::{self, IsTerminal, Stdout, Write},
+    os::fd::AsRawFd,
+};
 
 use nix::libc;
 
-use crate::output::table::Listing;
-use crate::output::text::cut;
+use crate::output::{table::Listing, text::cut};
 
 const HOME: &str = "\x1b[H";
 const CLEAR_TO_END_OF_LINE: &str = "\x1b[K";

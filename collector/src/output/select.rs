@@ -4,11 +4,10 @@ use std::fmt;
 
 use anyhow::{Error, anyhow};
 
-use crate::model::{Container, Family, Kind, Report, Sources};
-use crate::output::Scope;
-use crate::output::filter::Filters;
-use crate::output::nearest::nearest;
-use crate::output::text::printable;
+use crate::{
+    model::{Container, Family, Kind, Report, Sources},
+    output::{Scope, filter::Filters, nearest::nearest, text::printable},
+};
 
 /// How many ids a message about an ambiguous prefix offers.
 const MAX_OFFERED: usize = 3;

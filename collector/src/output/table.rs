@@ -3,15 +3,18 @@
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::{cmp::Reverse, collections::HashSet};
 
-use crate::model::{Family, Kind, Report, State};
-use crate::output::columns::{self, Column, HOST_SOCKETS};
-use crate::output::filter::Filters;
-use crate::output::row::{self, Row, order, ordered};
-use crate::output::text::{align, printable};
-use crate::output::{Scope, Sort};
+use crate::{
+    model::{Family, Kind, Report, State},
+    output::{
+        Scope, Sort,
+        columns::{self, Column, HOST_SOCKETS},
+        filter::Filters,
+        row::{self, Row, order, ordered},
+        text::{align, printable},
+    },
+};
 
 /// How many plain cgroups are shown where there are neither containers nor services.
 pub const MAX_FALLBACK_CGROUPS: usize = 20;

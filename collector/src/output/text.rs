@@ -1,7 +1,6 @@
 //! Text that is safe on a terminal, and in columns.
 
-use std::borrow::Cow;
-use std::io::Write as _;
+use std::{borrow::Cow, io::Write as _};
 
 use tabwriter::TabWriter;
 use textwrap::WordSplitter;

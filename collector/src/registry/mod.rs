@@ -1,9 +1,9 @@
 //! The instances that are alive: containers, services and plain cgroups found in the cgroup trees,
 //! with their open files.
 //!
-//! Events from the kernel report cgroups as they are made and removed. A walk of the trees finds the
-//! same without events, and repairs what was lost. Every cgroup below a container belongs to it, so the counters that the
-//! kernel keeps by cgroup id are summed by owner.
+//! Events from the kernel report cgroups as they are made and removed. A walk of the trees finds
+//! the same without events, and repairs what was lost. Every cgroup below a container belongs to
+//! it, so the counters that the kernel keeps by cgroup id are summed by owner.
 
 mod events;
 mod faults;

@@ -161,7 +161,8 @@ impl Comparison {
         }
     }
 
-    /// Compares the kernel's totals with ours, which `count` reads after them and which are returned.
+    /// Compares the kernel's totals with ours, which `count` reads after them and which are
+    /// returned.
     pub(super) fn compare(
         &mut self,
         kernel: &KernelTotals,

@@ -92,7 +92,8 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts to serve the faces that `router` makes. The thread keeps the nice value of the caller
-    /// and gives up all capabilities: the sockets are open, and it reads nothing of other processes.
+    /// and gives up all capabilities: the sockets are open, and it reads nothing of other
+    /// processes.
     ///
     /// # Errors
     ///

@@ -42,8 +42,8 @@ pub(super) async fn snapshot(common: &Common, options: &config::Snapshot) -> Opt
     }
 }
 
-/// Where to ask. The daemon of this host is not asked if options say to look at something else, or in
-/// another way.
+/// Where to ask. The daemon of this host is not asked if options say to look at something else, or
+/// in another way.
 fn socket(common: &Common, options: &config::Snapshot) -> Option<PathBuf> {
     let is_default = common.cgroup_root.is_none()
         && common.proc_root == Path::new("/proc")

@@ -82,8 +82,8 @@ async fn take(common: &Common, options: &config::Snapshot) -> Result<Snapshot> {
     Ok(Snapshot::new(Some(&before), collector.report(Some(&older), &newer)))
 }
 
-/// Keeps the rows that are asked for by name; without names containers, or services on a host without
-/// containers.
+/// Keeps the rows that are asked for by name; without names containers, or services on a host
+/// without containers.
 fn narrow(snapshot: &mut Snapshot, names: &[String]) -> Result<()> {
     let report = &mut snapshot.report;
     select::select(report, names).map_err(|unknown| explained(unknown, &report.sources))?;

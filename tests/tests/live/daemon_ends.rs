@@ -1,14 +1,18 @@
 //! What `tare run` publishes between two samples, and how it is scheduled.
 
-use std::fs;
-use std::time::{Duration, Instant};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tare_tests::docker::Run;
-use tare_tests::lab::Lab;
-use tare_tests::tare_daemon::TareDaemon;
-use tare_tests::wait::{self, PATIENCE};
+use tare_tests::{
+    docker::Run,
+    lab::Lab,
+    tare_daemon::TareDaemon,
+    wait::{self, PATIENCE},
+};
 
 use crate::daemon::EventReader;
 

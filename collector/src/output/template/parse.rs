@@ -1,8 +1,10 @@
 //! Parses templates. An error is an offset in bytes and a message.
 
 use super::{FUNCTIONS, MAX_CELL_BYTES, MAX_TEMPLATE_BYTES, Split, Text};
-use crate::output::columns::{COLUMNS, by_placeholder};
-use crate::output::nearest::did_you_mean;
+use crate::output::{
+    columns::{COLUMNS, by_placeholder},
+    nearest::did_you_mean,
+};
 
 type Parsed<T> = Result<T, (usize, String)>;
 
