@@ -1,7 +1,7 @@
 //! Prints the five containers that use the most CPU, as a running `tare run` sees them.
 //!
 //! `top_five [SOCKET]` reads `/api/v1/snapshot` from the daemon's unix socket. Every type of the
-//! answer is in [`tare::model`].
+//! answer is in [`tare_model`].
 
 use std::env;
 
@@ -9,7 +9,8 @@ use anyhow::{Context as _, Result, ensure};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header::HOST};
 use hyper_util::rt::TokioIo;
-use tare::{cli::run::DEFAULT_SOCKET, model::Snapshot};
+use tare::cli::run::DEFAULT_SOCKET;
+use tare_model::Snapshot;
 use tokio::net::UnixStream;
 
 #[tokio::main(flavor = "current_thread")]

@@ -165,29 +165,28 @@ pub struct GlobalArgs {
 
 /// Options of `tare stats`.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Rows")]
 pub struct StatsArgs {
     /// Rows to show, by exact name, id or beginning of an id [default: all]
     #[arg(value_name = "NAME|ID")]
     pub names: Vec<String>,
     /// Kind of rows to show [default: containers, or all if names are given]
-    #[arg(long, env = "TARE_SCOPE", hide_env = true)]
+    #[arg(long, env = "TARE_SCOPE", hide_env = true, help_heading = "Rows")]
     #[arg(value_enum)]
     pub scope: Option<Scope>,
     /// Show only rows that match, such as `label=tier=web`; may be repeated
-    #[arg(long, env = "TARE_FILTER", hide_env = true)]
+    #[arg(long, env = "TARE_FILTER", hide_env = true, help_heading = "Rows")]
     #[arg(value_name = "KEY=VALUE", value_parser = filter::parse)]
     pub filter: Vec<Filter>,
     /// Also show containers that ended
-    #[arg(long, short, env = "TARE_ALL", hide_env = true)]
+    #[arg(long, short, env = "TARE_ALL", hide_env = true, help_heading = "Rows")]
     #[arg(value_parser = BoolishValueParser::new())]
     pub all: bool,
     /// Show only containers that ended, with their last totals
-    #[arg(long, env = "TARE_ENDED", hide_env = true)]
+    #[arg(long, env = "TARE_ENDED", hide_env = true, help_heading = "Rows")]
     #[arg(value_parser = BoolishValueParser::new())]
     pub ended: bool,
     /// Order of the rows; all but `name` put the largest first
-    #[arg(long, env = "TARE_SORT", hide_env = true)]
+    #[arg(long, env = "TARE_SORT", hide_env = true, help_heading = "Rows")]
     #[arg(value_enum, default_value_t, value_name = "COLUMN")]
     pub sort: Sort,
     /// Print one report and exit

@@ -29,12 +29,13 @@ use crate::{
     kernel_totals::Diskstats,
     model::{Family, Report, Snapshot, Source, Sources},
     network::Namespaces,
-    output::{Scope, prometheus::Slots},
+    output::Scope,
     reason::Reason,
     registry::{Counters, Follow, Registry, socket_ids},
     report::{self, ReportBuilder, ReportOptions},
     sample::{BlockReconciler, Receipts, Reconcilers, RetransmitReconciler, Sample, Sampler},
     sources,
+    telemetry::SlotUsage,
     timing::{self, timed},
 };
 
@@ -186,7 +187,7 @@ impl Collector {
     }
 
     /// How the kernel's counter tables are filled.
-    pub fn slots(&self) -> Vec<Slots> {
+    pub fn slots(&self) -> Vec<SlotUsage> {
         let Kernel { net, block, .. } = &self.sampler.kernel;
         let net = net.as_ref().map(|table| slots("network", table));
         let block = block.as_ref().ok().map(|block| slots("block", &block.table));
@@ -288,8 +289,8 @@ fn start(common: &Common, scope: Scope, no_bpf: Option<Reason>) -> Result<Sample
     Ok(sampler)
 }
 
-fn slots<C: Cell>(name: &'static str, table: &Table<C>) -> Slots {
-    Slots {
+fn slots<C: Cell>(name: &'static str, table: &Table<C>) -> SlotUsage {
+    SlotUsage {
         table: name,
         used: table.used() as u64,
         limit: table.capacity() as u64,

@@ -1,7 +1,7 @@
-//! The block devices of the host: what they are called, and which of them only pass I/O on.
+//! The block devices of the host: their names, and which are stacked on other devices.
 //!
-//! What is done on a device that stands on others is done on those too. Totals leave such devices
-//! out, so that no byte is counted twice.
+//! I/O on a stacked device is done on the devices below it too. Totals leave stacked devices out,
+//! so that no byte is counted twice.
 
 use std::{
     collections::BTreeMap,
@@ -11,89 +11,90 @@ use std::{
 };
 
 use nix::sys::statfs::{self, FsType};
-
 use tare_parsers::io::Device;
 
-/// One block device.
+use crate::small_files::{read_number, read_text};
+
+/// A block device.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BlockDevice {
     /// Its name, such as `nvme0n1`.
     pub name: Option<String>,
-    /// Whether it passes its I/O on to devices that count it again.
+    /// Whether its I/O is done on other devices, which count it again.
     pub stacked: bool,
-    /// Whether it makes requests; one that does not takes bios as they are.
+    /// Whether it has request queues. A device without them handles bios directly.
     pub requests: bool,
 }
 
-/// The block devices that were asked for, and those without requests.
+/// A cache of block devices by number, and of devices without request queues.
 #[derive(Debug)]
 pub struct Devices {
     sys_root: PathBuf,
     known: BTreeMap<Device, Known>,
-    bios: BTreeMap<String, Option<Device>>,
-    looked: Option<Instant>,
+    /// Devices without request queues by name; `None` while they cannot hold data.
+    bio_devices: BTreeMap<String, Option<Device>>,
+    listed: Option<Instant>,
 }
 
 #[derive(Debug)]
 struct Known {
-    /// Where its link in `/sys/dev/block` points to: another place is another device.
-    place: Option<PathBuf>,
+    /// The target of its link in `/sys/dev/block`. Another target is another device.
+    target: Option<PathBuf>,
     device: BlockDevice,
 }
 
 /// How often `/sys/block` is listed.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+const LIST_INTERVAL: Duration = Duration::from_secs(1);
 
 impl Devices {
-    /// Knows none yet.
+    /// An empty cache.
     pub fn new(sys_root: &Path) -> Self {
         Self {
             sys_root: sys_root.to_owned(),
             known: BTreeMap::new(),
-            bios: BTreeMap::new(),
-            looked: None,
+            bio_devices: BTreeMap::new(),
+            listed: None,
         }
     }
 
-    /// A device by its numbers. It is asked for once, so a device that was stacked stays so even
-    /// when it is taken down, and totals do not jump.
+    /// The device with this number. It is read from `/sys` once: a device that was stacked stays
+    /// stacked while it is taken down, so totals do not jump.
     pub fn get(&mut self, device: Device) -> &BlockDevice {
         let Self { sys_root, known, .. } = self;
         let read = || Known::read(&sys_root.join(format!("dev/block/{device}")));
         &known.entry(device).or_insert_with(read).device
     }
 
-    /// Forgets devices whose numbers were given to others.
+    /// Forgets devices whose numbers were reused for other devices.
     pub fn refresh(&mut self) {
         let root = self.sys_root.join("dev/block");
         self.known.retain(|device, known| {
-            fs::read_link(root.join(device.to_string())).ok() == known.place
+            fs::read_link(root.join(device.to_string())).ok() == known.target
         });
     }
 
-    /// Devices that take bios as they are, stand on no other device and can hold data: zram, brd,
-    /// pmem.
+    /// Devices without request queues that are not stacked and have a size: zram, brd, pmem.
     pub fn bio_leaves(&mut self) -> impl Iterator<Item = Device> {
         let now = Instant::now();
-        if self.looked.is_none_or(|looked| now.duration_since(looked) >= LOOK_INTERVAL) {
-            self.looked = Some(now);
-            self.look();
+        if self.listed.is_none_or(|at| now.duration_since(at) >= LIST_INTERVAL) {
+            self.listed = Some(now);
+            self.list();
         }
-        self.bios.values().copied().flatten()
+        self.bio_devices.values().copied().flatten()
     }
 
-    fn look(&mut self) {
+    fn list(&mut self) {
         let Ok(entries) = fs::read_dir(self.sys_root.join("block")) else { return };
         let names = entries.flatten().filter_map(|entry| entry.file_name().into_string().ok());
         let names: Vec<String> = names.collect();
-        self.bios.retain(|name, _| names.contains(name));
+        self.bio_devices.retain(|name, _| names.contains(name));
         for name in names {
-            // Once counted it stays; one without a size may get one.
-            if self.bios.get(&name).copied().flatten().is_none() {
-                let place = self.sys_root.join("block").join(&name);
-                if !has_requests(&place) {
-                    let leaf = !has_entries(&place.join("slaves")) && has_size(&place);
-                    self.bios.insert(name, leaf.then(|| numbers(&place)).flatten());
+            // A device that was counted stays; one without a size may get one later.
+            if self.bio_devices.get(&name).copied().flatten().is_none() {
+                let directory = self.sys_root.join("block").join(&name);
+                if !has_requests(&directory) {
+                    let leaf = !has_entries(&directory.join("slaves")) && has_size(&directory);
+                    self.bio_devices.insert(name, leaf.then(|| number(&directory)).flatten());
                 }
             }
         }
@@ -102,41 +103,41 @@ impl Devices {
 
 impl Known {
     fn read(link: &Path) -> Self {
-        let place = fs::read_link(link).ok();
-        let name = place.as_deref().and_then(Path::file_name);
+        let target = fs::read_link(link).ok();
+        let name = target.as_deref().and_then(Path::file_name);
         let device = BlockDevice {
             name: name.and_then(|name| name.to_str()).map(str::to_owned),
             stacked: is_stacked(link),
             requests: has_requests(link),
         };
-        Self { place, device }
+        Self { target, device }
     }
 }
 
-/// Whether a device has hardware queues (`block/blk-mq-sysfs.c`), which every device with requests
-/// has since Linux 5.0.
-fn has_requests(device: &Path) -> bool {
-    device.join("mq").is_dir()
+/// Whether a device has hardware queues (`block/blk-mq-sysfs.c`), as every device with request
+/// queues has since Linux 5.0.
+fn has_requests(directory: &Path) -> bool {
+    directory.join("mq").is_dir()
 }
 
-/// Device mapper, md and bcache name what they stand on in `slaves`; a loop device stands on the
-/// disk of its file.
-fn is_stacked(device: &Path) -> bool {
-    has_entries(&device.join("slaves")) || is_loop(device) && !is_on_no_disk(device)
+/// Device mapper, md and bcache list the devices below them in `slaves`. A loop device is stacked
+/// on the disk of its file.
+fn is_stacked(directory: &Path) -> bool {
+    has_entries(&directory.join("slaves")) || is_loop(directory) && !is_on_no_disk(directory)
 }
 
-fn is_loop(device: &Path) -> bool {
-    const LOOP_MAJOR: &str = "7:";
-    fs::read_to_string(device.join("dev")).is_ok_and(|dev| dev.starts_with(LOOP_MAJOR))
+fn is_loop(directory: &Path) -> bool {
+    const LOOP_MAJOR: u32 = 7;
+    number(directory).is_some_and(|device| device.major == LOOP_MAJOR)
 }
 
-/// Whether a loop device's file lies where no block device of this host has it: in memory or on
-/// another machine. Then the loop device is where its I/O is counted.
-fn is_on_no_disk(device: &Path) -> bool {
+/// Whether the file of a loop device is in memory or on another machine, so that no other block
+/// device of this host counts the I/O.
+fn is_on_no_disk(directory: &Path) -> bool {
     const RAMFS_MAGIC: FsType = FsType(0x8584_58f6);
     const CIFS_MAGIC: FsType = FsType(0xff53_4d42);
     const V9FS_MAGIC: FsType = FsType(0x0102_1997);
-    let Ok(path) = fs::read_to_string(device.join("loop/backing_file")) else { return false };
+    let Ok(path) = fs::read_to_string(directory.join("loop/backing_file")) else { return false };
     let Ok(found) = statfs::statfs(path.trim_end_matches('\n')) else { return false };
     let elsewhere = [
         statfs::TMPFS_MAGIC,
@@ -153,13 +154,14 @@ fn has_entries(directory: &Path) -> bool {
     fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_some())
 }
 
-fn has_size(device: &Path) -> bool {
-    fs::read_to_string(device.join("size")).is_ok_and(|sectors| sectors.trim() != "0")
+fn has_size(directory: &Path) -> bool {
+    read_number(&directory.join("size")).is_some_and(|sectors| sectors > 0)
 }
 
-fn numbers(device: &Path) -> Option<Device> {
-    let text = fs::read_to_string(device.join("dev")).ok()?;
-    let (major, minor) = text.trim().split_once(':')?;
+/// The number of a device, from its directory in `/sys`.
+fn number(directory: &Path) -> Option<Device> {
+    let text = read_text(&directory.join("dev"))?;
+    let (major, minor) = text.split_once(':')?;
     Some(Device { major: major.parse().ok()?, minor: minor.parse().ok()? })
 }
 
@@ -169,7 +171,7 @@ mod tests {
 
     use super::*;
 
-    /// A `/sys` with these devices: name, numbers, sectors, files and directories (`/` at the end).
+    /// A `/sys` with these devices: name, number, sectors and directories.
     fn sys(devices: &[(&str, &str, &str, &[&str])]) -> tempfile::TempDir {
         let sys = tempfile::tempdir().unwrap();
         let root = sys.path();
@@ -190,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_that_stand_on_others_are_stacked() {
+    fn devices_on_other_devices_are_stacked() {
         let sys = sys(&[
             ("sda", "8:0", "100", &["mq/0"]),
             ("dm-0", "253:0", "100", &["slaves/sda"]),
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loop_device_on_a_file_in_memory_is_no_double() {
+    fn a_loop_device_on_a_file_in_memory_is_not_stacked() {
         let sys = sys(&[("loop0", "7:0", "100", &["mq/0", "loop"])]);
         let place = sys.path().join("devices/loop0");
         fs::write(place.join("loop/backing_file"), "/dev/shm\n").unwrap();
@@ -224,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn bio_leaves_are_devices_without_requests_that_hold_data() {
+    fn bio_leaves_are_devices_without_queues_that_have_a_size() {
         let sys = sys(&[
             ("sda", "8:0", "100", &["mq/0"]),
             ("dm-0", "253:0", "100", &["slaves/sda"]),
@@ -233,7 +235,7 @@ mod tests {
         ]);
         let mut devices = Devices::new(sys.path());
         let leaves = |devices: &mut Devices| {
-            devices.looked = None;
+            devices.listed = None;
             devices.bio_leaves().map(|device| device.to_string()).collect::<Vec<_>>()
         };
         assert_eq!(leaves(&mut devices), ["1:0"]);
@@ -244,7 +246,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_went_to_another_device_are_asked_for_again() {
+    fn a_reused_number_is_read_again() {
         let sys = sys(&[("dm-0", "253:0", "1", &["slaves/sda"]), ("vdb", "9:9", "1", &["mq/0"])]);
         let mut devices = Devices::new(sys.path());
         let device = Device { major: 253, minor: 0 };

@@ -9,6 +9,7 @@ pub use tare_model as model;
 pub mod clock;
 pub mod reason;
 pub mod recurring;
+mod small_files;
 pub mod timing;
 
 pub mod kernel;
@@ -33,6 +34,10 @@ pub mod sample;
 pub mod sources;
 
 pub mod report;
+
+pub mod telemetry;
+
+mod exposition;
 
 pub mod output;
 

@@ -1,4 +1,4 @@
-//! Where the log goes and how it looks.
+//! The log: destination, format, and a buffer while the terminal shows a full screen.
 
 use std::{
     io::{self, IsTerminal, Write, stderr},
@@ -11,27 +11,27 @@ use tracing_subscriber::{
     Layer, Registry, fmt, fmt::MakeWriter, layer::SubscriberExt, reload, util::SubscriberInitExt,
 };
 
-/// What is logged while the screen is full is held back, up to so many bytes.
+/// Log lines that are held back while a full screen is shown. Lines beyond that are lost.
 const HELD_BYTES_MAX: usize = 64 << 10;
 
-/// Log lines that wait for the screen; `None` while nobody has it.
+/// Log lines held back until the screen is released; `None` while no screen is shown.
 static HELD: Mutex<Option<Vec<u8>>> = Mutex::new(None);
 
-/// How a line of the log looks.
+/// The format of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     #[default]
     Text,
-    /// One object per line.
+    /// One JSON object per line.
     Json,
 }
 
-/// The log, which goes to standard error.
+/// The log on standard error.
 pub struct Logging(reload::Handle<LevelFilter, Registry>);
 
 impl Logging {
-    /// Begins to log.
+    /// Installs the log for the whole process.
     pub fn start(level: LevelFilter, format: LogFormat) -> Self {
         let (level, handle) = reload::Layer::new(level);
         let lines = fmt::layer().with_writer(Log).with_target(false);
@@ -43,21 +43,21 @@ impl Logging {
         Self(handle)
     }
 
-    /// Logs so much from now on.
+    /// Changes the level.
     pub fn set_level(&self, level: LevelFilter) {
-        // The log lives as long as the program.
+        // This fails only once the subscriber is gone, which lives as long as the process.
         let _ = self.0.reload(level);
     }
 }
 
-/// Holds back what is logged, if standard error shows the screen that comes now.
+/// Holds log lines back from now on, if standard error is the terminal that will show a full screen.
 pub fn hold() {
     if stderr().is_terminal() {
         HELD.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();
     }
 }
 
-/// Writes what was held back; the screen is gone.
+/// Writes the lines that were held back. Call it when the screen is gone.
 pub fn release() {
     let held = HELD.lock().unwrap_or_else(PoisonError::into_inner).take();
     if let Some(held) = held {
@@ -65,7 +65,7 @@ pub fn release() {
     }
 }
 
-/// Standard error, or a buffer while that shows a screen of ours.
+/// Standard error, or the buffer while a full screen is shown.
 #[derive(Clone, Copy)]
 struct Log;
 

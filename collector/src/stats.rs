@@ -77,7 +77,7 @@ impl<'a> Writer<'a> {
                 self.screen.show(&template::render(&report, template, table))?;
             }
             Format::Json => {
-                select::narrow(&mut report, table.scope, &table.filters);
+                select::retain_rows(&mut report, table.scope, &table.filters);
                 let mut out = io::stdout().lock();
                 json::write(&report, &mut out)?;
                 out.flush()?;

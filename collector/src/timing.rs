@@ -1,8 +1,8 @@
-//! How long the parts of a command take, for those who ask with `--log-level debug`.
+//! Durations of the phases of a command, logged at level `debug`.
 
 use std::time::Instant;
 
-/// Does the work, and logs how long it took.
+/// Runs `work` and logs its duration.
 pub fn timed<T>(phase: &str, work: impl FnOnce() -> T) -> T {
     let begun = Instant::now();
     let done = work();
@@ -10,7 +10,7 @@ pub fn timed<T>(phase: &str, work: impl FnOnce() -> T) -> T {
     done
 }
 
-/// Logs how long something took that began then.
+/// Logs the time since `begun`.
 pub fn log(phase: &str, begun: Instant) {
     tracing::debug!("{phase} took {:.1} ms", begun.elapsed().as_secs_f64() * 1e3);
 }

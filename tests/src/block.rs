@@ -152,14 +152,17 @@ pub fn ensure_agrees_with_io_stat(
     };
     let before = stats.0.get(device).copied().unwrap_or_default();
     let after = stats.1.get(device).with_context(|| format!("{device} is not in io.stat"))?;
-    for (what, counted, told) in [
+    for (what, counted, reported) in [
         ("bytes read", grown("read_bytes")?, after.rbytes - before.rbytes),
         ("bytes written", grown("write_bytes")?, after.wbytes - before.wbytes),
         ("bytes discarded", grown("discard_bytes")?, after.dbytes - before.dbytes),
         ("reads", grown("read_ops")? + grown("read_merges")?, after.rios - before.rios),
         ("writes", grown("write_ops")? + grown("write_merges")?, after.wios - before.wios),
     ] {
-        ensure!(counted == told, "{what} on {device}: {counted}, io.stat says {told}: {rows:?}");
+        ensure!(
+            counted == reported,
+            "{what} on {device}: {counted}, io.stat has {reported}: {rows:?}"
+        );
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! containerd with private state, used through CRI, as the kubelet does, and through `ctr`.
 
+// Generated: see `tests/protobuf`.
+#[allow(missing_docs, dead_code, unreachable_pub, clippy::doc_markdown)]
 mod messages;
 
 use std::{ffi::OsStr, fs, path::PathBuf, process::Command};
@@ -15,13 +17,15 @@ use tonic::{
 };
 use tonic_prost::ProstCodec;
 
-use self::messages::{
-    ContainerConfig, CreateContainerRequest, CreateContainerResponse, Empty, ImageSpec, KeyValue,
+use self::messages::runtime::v1::{
+    ContainerConfig, CreateContainerRequest, CreateContainerResponse, ImageSpec, KeyValue,
     LinuxContainerConfig, LinuxContainerResources, LinuxPodSandboxConfig,
-    LinuxSandboxSecurityContext, NamespaceOption, OneId, PodSandboxConfig, RunPodSandboxRequest,
-    RunPodSandboxResponse, StopContainerRequest,
+    LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, PodSandboxConfig,
+    RemovePodSandboxRequest, RemovePodSandboxResponse, RunPodSandboxRequest, RunPodSandboxResponse,
+    StartContainerRequest, StartContainerResponse, StopContainerRequest, StopContainerResponse,
+    StopPodSandboxRequest, StopPodSandboxResponse,
 };
-pub use self::messages::{ContainerMetadata, PodSandboxMetadata};
+pub use self::messages::runtime::v1::{ContainerMetadata, PodSandboxMetadata};
 use crate::{
     daemon::{Daemon, RunDir, unmount_below},
     docker::Image,
@@ -29,9 +33,6 @@ use crate::{
     scratch::Scratch,
     wait::PATIENCE,
 };
-
-/// `NamespaceMode::NODE`: the host's network, so that no plugin is needed to make another.
-const NODE: i32 = 2;
 
 /// A daemon; pods and containers are removed on drop.
 #[derive(Debug)]
@@ -116,7 +117,9 @@ impl Containerd {
 
     /// Makes a pod on the host's network; its id. The pod's cgroup is below `parent`.
     pub fn run_pod(&mut self, metadata: PodSandboxMetadata, parent: &str) -> Result<String> {
-        let namespace_options = Some(NamespaceOption { network: NODE });
+        // The host's network needs no CNI plugin.
+        let network = NamespaceMode::Node.into();
+        let namespace_options = Some(NamespaceOption { network });
         let config = PodSandboxConfig {
             metadata: Some(metadata),
             linux: Some(LinuxPodSandboxConfig {
@@ -162,13 +165,14 @@ impl Containerd {
 
     /// Starts a container that was created.
     pub fn start_container(&self, id: &str) -> Result<()> {
-        self.call("StartContainer", OneId { id: id.to_owned() }).map(|Empty {}| ())
+        let request = StartContainerRequest { container_id: id.to_owned() };
+        self.call("StartContainer", request).map(|StartContainerResponse {}| ())
     }
 
     /// Ends a container as the kubelet does.
     pub fn stop_container(&self, id: &str) -> Result<()> {
         let request = StopContainerRequest { container_id: id.to_owned(), timeout: 10 };
-        self.call("StopContainer", request).map(|Empty {}| ())
+        self.call("StopContainer", request).map(|StopContainerResponse {}| ())
     }
 
     /// The image that all its containers run.
@@ -200,9 +204,10 @@ impl Containerd {
             self.start_daemon()?;
         }
         for (id, _) in std::mem::take(&mut self.pods) {
-            for method in ["StopPodSandbox", "RemovePodSandbox"] {
-                self.call(method, OneId { id: id.clone() }).map(|Empty {}| ())?;
-            }
+            let stop = StopPodSandboxRequest { pod_sandbox_id: id.clone() };
+            self.call("StopPodSandbox", stop).map(|StopPodSandboxResponse {}| ())?;
+            let remove = RemovePodSandboxRequest { pod_sandbox_id: id };
+            self.call("RemovePodSandbox", remove).map(|RemovePodSandboxResponse {}| ())?;
         }
         for id in std::mem::take(&mut self.tasks) {
             self.client(["tasks", "delete", "--force", &id])?;

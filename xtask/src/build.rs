@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, process::Command, thread};
 
-use anyhow::{Result, anyhow};
+use anyhow::Result;
 
 use crate::{cmd, ebpf, project, tools};
 
@@ -47,8 +47,9 @@ pub(crate) fn build(profile: Profile) -> Result<PathBuf> {
     Ok(project::target().join(profile.directory()).join("tare"))
 }
 
-/// The first build: the tools of the BPF object take a minute, and `tare` needs the object. Its
-/// dependencies do not, and are compiled at the same time.
+/// The first build: `tare` needs the BPF object, whose tools take a while. The dependencies of
+/// `tare` do not, and are compiled at the same time. If that fails, so will the build of `tare`,
+/// which reports it.
 fn build_object_and_dependencies(profile: Profile) -> Result<()> {
     let dependencies = dependencies()?;
     eprintln!("Building {} dependencies of tare at the same time", dependencies.len());
@@ -58,9 +59,8 @@ fn build_object_and_dependencies(profile: Profile) -> Result<()> {
         cargo.args(["--package", &dependency]);
     }
     thread::scope(|scope| {
-        let dependencies = scope.spawn(move || cmd::run(&mut cargo));
-        ebpf::build(&tools::ready()?)?;
-        dependencies.join().map_err(|_| anyhow!("the build of the dependencies panicked"))?
+        scope.spawn(move || cmd::run(&mut cargo));
+        ebpf::build(&tools::ready()?).map(|_| ())
     })
 }
 

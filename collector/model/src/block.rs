@@ -13,7 +13,7 @@ use crate::{Pressure, Word};
 pub struct Block {
     /// `bpf` or `cgroup`; `None` if there is no source.
     pub source: Option<Word>,
-    /// Why numbers are unknown, or what they leave out.
+    /// Why numbers are unknown, or which I/O they do not include.
     pub reason: Option<String>,
     /// When the counting of bytes and operations began; `None` if that was before the container
     /// did anything.
@@ -40,12 +40,12 @@ pub struct Device {
     /// Whether it only passes I/O on to other devices, which count it again: a loop device, a
     /// device mapper target. It is not part of the totals.
     pub stacked: bool,
-    /// What was counted.
+    /// The counts.
     #[serde(flatten)]
     pub count: Count,
 }
 
-/// What is counted of block I/O. `None` is unknown.
+/// Counts of block I/O. `None` is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Count {
@@ -61,7 +61,7 @@ pub struct Count {
     pub discard_bytes: Option<u64>,
     /// Discards completed.
     pub discard_ops: Option<u64>,
-    /// Those of the writes that asked for a flush of the device's cache.
+    /// Writes that requested a flush of the device's cache.
     pub flush_ops: Option<u64>,
     /// Sectors of 512 bytes read and written.
     pub sectors: Option<u64>,

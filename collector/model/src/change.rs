@@ -47,8 +47,8 @@ pub struct Delay {
     pub p99_seconds: Option<f64>,
 }
 
-/// What each container did between two reports, by its cgroup's path. Who is in the newer one only
-/// is left out, unless it came to life in between.
+/// What each container did between two reports, by its cgroup's path. A container that is in the
+/// newer one only is left out, unless it started in between.
 pub fn changes(older: &Report, newer: &Report) -> BTreeMap<String, Change> {
     let before: HashMap<&str, &Container> =
         older.containers.iter().map(|row| (row.cgroup.as_str(), row)).collect();
@@ -62,7 +62,7 @@ pub fn changes(older: &Report, newer: &Report) -> BTreeMap<String, Change> {
 }
 
 impl Change {
-    /// What a container did in all its life, as far as that is known; no rates.
+    /// What a container did since its start, as far as that is known; no rates.
     pub fn so_far(row: &Container) -> Self {
         change(None, row, 0.0)
     }

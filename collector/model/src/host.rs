@@ -44,7 +44,7 @@ pub struct Host {
     pub cpu: HostCpu,
     /// Where its memory is.
     pub memory: HostMemory,
-    /// What its tasks wait for.
+    /// Time that its tasks lost to waiting.
     pub pressure: Pressures,
     /// Its NUMA nodes.
     pub numa_nodes: Vec<NumaNode>,
@@ -100,7 +100,7 @@ pub struct HostMemory {
     pub swap_free_bytes: Option<u64>,
 }
 
-/// What the host's tasks wait for; `None` where the kernel does not tell.
+/// Time that the host's tasks lost to waiting; `None` where the kernel does not account for it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Pressures {
@@ -117,13 +117,13 @@ pub struct Pressures {
 pub struct Disk {
     /// Its name, such as `nvme0n1`.
     pub name: String,
-    /// What it holds.
+    /// Its capacity.
     pub size_bytes: u64,
-    /// What its maker calls it; virtual devices have none.
+    /// Its model as the maker names it. Virtual devices have none.
     pub model: Option<String>,
-    /// Whether it says that it turns. Virtual disks say so too, because nobody told them.
+    /// The `rotational` flag of its queue. Many virtual disks have it, whatever is below.
     pub rotational: Option<bool>,
-    /// Its I/O scheduler; `None` for devices without requests.
+    /// Its I/O scheduler. `None` for devices without request queues.
     pub scheduler: Option<String>,
 }
 
@@ -132,20 +132,20 @@ pub struct Disk {
 pub struct NetworkDevice {
     /// Its hardware address.
     pub mac: Option<String>,
-    /// The longest packet that it sends.
+    /// Its MTU.
     pub mtu_bytes: Option<u64>,
-    /// Its speed; unknown where the link is down or there is no such thing.
+    /// Its speed. Unknown where the link is down and for virtual devices.
     pub speed_bits_per_second: Option<u64>,
-    /// `up`, `down`, `unknown` and so on, as RFC 2863 names them.
+    /// Its operational state, such as `up`, `down` or `unknown` (RFC 2863).
     pub state: Option<String>,
-    /// Whether there is hardware, or a hypervisor's, behind it.
+    /// Whether it belongs to a device of the machine, real or emulated by a hypervisor.
     pub physical: bool,
 }
 
 /// A NUMA node.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct NumaNode {
-    /// Its number.
+    /// The kernel's number of the node.
     pub id: u32,
     /// Its CPUs, such as `0-3,8-11`; empty for memory without CPUs.
     pub cpus: String,
@@ -156,10 +156,10 @@ pub struct NumaNode {
 /// Huge pages of one size.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct HugePages {
-    /// Of one page.
+    /// Size of one page.
     pub size_bytes: u64,
-    /// How many there are.
+    /// Pages in the pool.
     pub total: Option<u64>,
-    /// How many nobody uses.
+    /// Pages in the pool that are not allocated.
     pub free: Option<u64>,
 }

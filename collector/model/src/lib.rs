@@ -100,7 +100,7 @@ pub struct Container {
     pub kind: Kind,
     /// The runtime's full id; for a service its unit name, for a plain cgroup its path.
     pub id: String,
-    /// The name people gave it; `None` until a runtime told it.
+    /// Its name; `None` until its runtime has answered.
     pub name: Option<String>,
     /// The image reference.
     pub image: Option<String>,
@@ -116,24 +116,24 @@ pub struct Container {
     pub sandbox: Option<bool>,
     /// Where Docker Compose put it.
     pub compose: Option<Compose>,
-    /// The labels that were asked for with `--labels`.
+    /// The labels that `--labels` selects.
     pub labels: BTreeMap<String, String>,
-    /// The environment variables that were asked for with `--environment`.
+    /// The environment variables that `--environment` selects.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
     /// `running`, `frozen` or `ended`.
     pub state: Word,
-    /// When its first process started, as its runtime tells.
+    /// When its first process started, from its runtime.
     pub started_at: Option<Timestamp>,
-    /// How often its runtime started it again by itself.
+    /// How often its runtime has restarted it.
     pub restart_count: Option<u64>,
-    /// What its health check found last: `starting`, `healthy`, `unhealthy`.
+    /// The last result of its health check: `starting`, `healthy`, `unhealthy`.
     pub health: Option<Word>,
-    /// How its first process ended, once it has.
+    /// The exit code of its first process, once it has ended.
     pub exit_code: Option<i64>,
-    /// Whether its runtime saw it killed for want of memory, once it has ended.
+    /// Whether its runtime reports an OOM kill, once it has ended.
     pub oom_killed: Option<bool>,
-    /// How it came to life, by the kernel's own events.
+    /// The steps of its start, from the kernel's events.
     pub startup: Startup,
     /// CPU time.
     pub cpu: Cpu,
@@ -150,7 +150,7 @@ pub struct Container {
 }
 
 impl Container {
-    /// One of which nothing is known but what it is called.
+    /// A container of which only the id is known.
     pub fn unknown(kind: Kind, id: String) -> Self {
         Self {
             kind,
@@ -218,7 +218,7 @@ pub struct Compose {
     pub service: Option<String>,
 }
 
-/// When a container came to life; `null` if it did so before Tare looked, or has not yet.
+/// The steps of a container's start; `null` if they were before Tare started, or are to come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Startup {
@@ -259,7 +259,7 @@ pub struct Cpu {
     pub throttled_periods: Option<u64>,
     /// Seconds for which it was throttled.
     pub throttled_seconds: Option<f64>,
-    /// Periods in which it used more than its quota, out of what it had saved up.
+    /// Periods in which it used more than its quota, from saved-up quota.
     pub bursts: Option<u64>,
     /// Seconds by which it did.
     pub burst_seconds: Option<f64>,

@@ -18,7 +18,7 @@ pub struct CpuUsage {
     pub throttled_periods: Option<u64>,
     /// For how long it was kept from running, summed over the CPUs.
     pub throttled_nanoseconds: Option<u64>,
-    /// Periods in which it used more than its quota, out of what it had saved up. Since Linux 5.16.
+    /// Periods in which it used more than its quota, from saved-up quota. Since Linux 5.16.
     pub bursts: Option<u64>,
     /// The time by which it did.
     pub burst_nanoseconds: Option<u64>,

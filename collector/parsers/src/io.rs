@@ -30,9 +30,9 @@ pub struct IoCounters {
     pub read_ops: u64,
     /// Writes.
     pub write_ops: u64,
-    /// Bytes discarded; `None` if the kernel does not tell.
+    /// Bytes discarded; `None` if the kernel does not count them.
     pub discard_bytes: Option<u64>,
-    /// Discards; `None` if the kernel does not tell.
+    /// Discards; `None` if the kernel does not count them.
     pub discard_ops: Option<u64>,
 }
 
@@ -74,7 +74,7 @@ pub enum Unit {
     Operations,
 }
 
-/// Adds the devices of an `io.stat` of v2 to what is known.
+/// Adds the devices of an `io.stat` of v2 to `out`.
 ///
 /// `8:0 rbytes=1 wbytes=2 rios=3 wios=4 dbytes=5 dios=6` (`block/blk-cgroup.c`,
 /// `blkcg_print_one_stat`). Some kernels print a device without counters and the next one on the
@@ -92,7 +92,7 @@ pub fn parse_io_stat(text: &[u8], out: &mut IoUsage) {
     }
 }
 
-/// Adds the devices of a `blkio.throttle.…` file of v1 to what is known.
+/// Adds the devices of a `blkio.throttle.…` file of v1 to `out`.
 ///
 /// `8:0 Read 4096` (`block/blk-cgroup-rwstat.c`, `__blkg_prfill_rwstat`); `Sync`, `Async` and
 /// `Total` are other views of the same.

@@ -4,11 +4,19 @@
 //! part. Numbers that the text does not hold are `None`, never 0.
 
 pub mod cpu;
+pub mod diskstats;
+pub mod host_facts;
 pub mod io;
+pub mod loadavg;
+pub mod meminfo;
 pub mod memory;
 pub mod mountinfo;
+pub mod net_dev;
+pub mod net_snmp;
 pub mod pressure;
+pub mod proc_stat;
 pub mod procs;
+pub mod rtnetlink;
 pub mod stat_kinds;
 pub mod stat_table;
 pub mod state;

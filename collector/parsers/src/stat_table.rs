@@ -1,4 +1,4 @@
-//! Named counters whose names seldom change.
+//! Tables of named counters, such as `memory.stat`.
 
 use std::{cell::RefCell, collections::BTreeMap, fmt, str, sync::Arc};
 
@@ -9,7 +9,7 @@ use crate::text::{after_name, named_numbers};
 /// The lines `name number` of a file such as `memory.stat`, in the kernel's order; as JSON, an
 /// object in the order of the names.
 ///
-/// The names are learnt once, and all tables that have the same ones share them; as long as they
+/// The names are stored once and shared by all tables with the same names; as long as they
 /// stay the same, reading allocates nothing.
 #[derive(Default, PartialEq, Eq)]
 pub struct StatTable {
@@ -29,7 +29,7 @@ struct Names {
 }
 
 thread_local! {
-    /// What this thread learnt last: a kernel writes the same names for every cgroup.
+    /// The last names of this thread: a kernel writes the same names for every cgroup.
     static LEARNT: RefCell<Arc<Names>> = RefCell::default();
 }
 

@@ -5,7 +5,7 @@ use crate::text::named_numbers;
 /// What a cgroup is about. `None` is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CgroupState {
-    /// Whether a process is in it or below it. Only the unified hierarchy tells.
+    /// Whether a process is in it or below it. Known in the unified hierarchy only.
     pub populated: Option<bool>,
     /// Whether all its processes are stopped, as by `docker pause`.
     pub frozen: Option<bool>,

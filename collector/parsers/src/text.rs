@@ -42,7 +42,7 @@ pub fn words(line: &[u8]) -> impl Iterator<Item = &[u8]> {
     Parts { rest: line, is_between: |byte: u8| byte <= b' ' && byte.is_ascii_whitespace() }
 }
 
-/// What is between bytes of one kind. The parts are so short that a loop finds their ends sooner
+/// Splits at bytes of one kind. The parts are so short that a loop finds their ends sooner
 /// than `memchr`.
 struct Parts<'a, F> {
     rest: &'a [u8],

@@ -19,7 +19,7 @@ pub enum ReadError {
         /// The kernel's answer.
         source: io::Error,
     },
-    /// The file does not say what it is known to say.
+    /// The file's content is not what the kernel writes.
     #[error("{}: {what}", path.display())]
     Malformed {
         /// What was read.

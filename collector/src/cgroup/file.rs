@@ -32,7 +32,7 @@ pub struct KeptFile(Source);
 
 #[derive(Debug)]
 enum Source {
-    /// Its path, which takes more memory than all the rest, is the kernel's to remember.
+    /// Its path, which would take more memory than all the rest, can be had from the kernel.
     Held(File),
     /// Where descriptors are scarce: each read opens the file anew.
     Named(Box<Path>),
@@ -55,7 +55,7 @@ impl KeptFile {
         Self::open_below(limit - limit / 8, path)
     }
 
-    /// The same for a file whose path may mean another one later: it stays open.
+    /// The same for a file whose path may lead to another file later: it always stays open.
     ///
     /// # Errors
     ///
@@ -77,7 +77,7 @@ impl KeptFile {
         }))
     }
 
-    /// Its path, for people.
+    /// Its path, for messages.
     fn path(&self) -> PathBuf {
         match &self.0 {
             Source::Held(file) => path_of(file),
@@ -172,7 +172,7 @@ impl KeptFile {
     }
 }
 
-/// Opens, reads and closes a file that is read seldom; `None` if it does not exist.
+/// Opens, reads and closes a file; `None` if it does not exist.
 ///
 /// # Errors
 ///
@@ -202,7 +202,7 @@ fn descriptor(file: &File) -> u64 {
     u64::try_from(file.as_raw_fd()).unwrap_or(0)
 }
 
-/// What a file was opened as, if the kernel tells.
+/// The path of an open file, if the kernel shows it.
 fn path_of(file: &File) -> PathBuf {
     let link = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
     fs::read_link(&link).unwrap_or(link)

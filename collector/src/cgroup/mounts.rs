@@ -8,7 +8,7 @@ use std::{
 use crate::cgroup::error::ReadError;
 use tare_parsers::mountinfo::{CgroupMount, cgroup_mounts, parse_hierarchy_id};
 
-/// The v1 controllers that tell usage; a host with any of them is not one of v2 alone.
+/// The v1 controllers that count usage; a host with any of them is v1 or hybrid.
 const USAGE_CONTROLLERS: [&str; 5] = ["cpu", "cpuacct", "memory", "blkio", "pids"];
 
 /// The directories that v1 hierarchies usually have, joint ones first.
@@ -30,7 +30,7 @@ const LEGACY_DIRECTORIES: [&str; 10] = [
 pub struct Hierarchies {
     /// Root of the cgroup2 hierarchy. The kernel has only one.
     pub unified: Option<PathBuf>,
-    /// The controllers of that hierarchy by their v2 names; `None` if it does not tell.
+    /// The controllers of that hierarchy by their v2 names; `None` if they cannot be read.
     pub unified_controllers: Option<Vec<String>>,
     /// The v1 hierarchies in the order of their mounts.
     pub legacy: Vec<LegacyHierarchy>,
@@ -192,7 +192,7 @@ pub fn parse_mountinfo(text: &[u8], cgroup_root: Option<&Path>) -> Hierarchies {
     hierarchies
 }
 
-/// Tells a cgroup tree by the files in it.
+/// Detects the hierarchies of a cgroup tree by its files.
 fn detect(root: &Path) -> Hierarchies {
     let is_unified = |path: &Path| path.join("cgroup.controllers").is_file();
     if is_unified(root) {

@@ -30,7 +30,7 @@ pub fn first_pid(hierarchies: &Hierarchies, path: &str) -> Result<Option<u32>, R
 }
 
 /// Whether a process is in the cgroup at a path or in one of its descendants, be it in the reader's
-/// PID namespace or not. It is looked for as by [`first_pid`].
+/// PID namespace or not. The search is that of [`first_pid`].
 ///
 /// # Errors
 ///

@@ -96,7 +96,7 @@ struct Walker<'a> {
 }
 
 impl Walker<'_> {
-    /// Adds the subdirectories of a node, and tells of those that have subdirectories themselves.
+    /// Adds the subdirectories of a node, and returns those that have subdirectories themselves.
     /// `false` if there is no room for more.
     fn add_children(&mut self, parent: usize, mut found_inner: impl FnMut(usize)) -> bool {
         let directory = below(self.root, &self.nodes[parent].path);

@@ -31,7 +31,7 @@ pub(super) const STATS: &str = with_rules!(
   tare stats --columns help               all columns and placeholders
   tare stats --no-stream --format 'table {{.Name}}\\t{{.CPUPerc}}'
                                           a table from a template
-  tare stats --ended                      ended containers, with their last totals
+  tare stats --ended                      containers that ended
   tare stats --format json | jq .         one JSON object per second
 
 Templates take the placeholders of `docker stats` and more ({{.Name}}; `--columns help` lists all), \
@@ -49,7 +49,7 @@ pub(super) const SNAPSHOT: &str = with_rules!(
   tare snapshot                           rates over one second
   tare snapshot --window 10s web db       two containers, over ten seconds
   tare snapshot --window 0                at once: totals only, no rates
-  tare snapshot --output now.json.zst     the page, and everything known in a file
+  tare snapshot --output now.json.zst     the page, and all data in a file
   tare snapshot --read now.json.zst       the page of that file
   zstdcat now.json.zst | tare snapshot --read - --format json | jq .
 

@@ -19,7 +19,7 @@ pub const DEFAULT_SOCKET: &str = "/run/tare/tare.sock";
 pub struct RunArgs {
     /// TOML file with options of `tare run` by their names. The command line and the environment
     /// take precedence
-    #[arg(long, env = "TARE_CONFIG", hide_env = true, help_heading = "Options")]
+    #[arg(long, env = "TARE_CONFIG", hide_env = true, help_heading = "Configuration")]
     #[arg(value_name = "FILE")]
     pub config: Option<PathBuf>,
     /// TCP address to listen on; may be repeated or separated by commas; `off` for none

@@ -62,7 +62,7 @@ pub(super) fn stream(events: impl Stream<Item = Bytes> + Send + 'static) -> Answ
 pub(super) enum Pages {
     Bytes(Bytes),
     /// Written as the client takes it.
-    Scrape(prometheus::Pages),
+    Scrape(prometheus::Chunks),
 }
 
 impl Pages {
@@ -88,8 +88,8 @@ impl From<Vec<u8>> for Pages {
     }
 }
 
-impl From<prometheus::Pages> for Pages {
-    fn from(pages: prometheus::Pages) -> Self {
+impl From<prometheus::Chunks> for Pages {
+    fn from(pages: prometheus::Chunks) -> Self {
         Self::Scrape(pages)
     }
 }
@@ -105,7 +105,7 @@ impl Body for Pages {
         let page = match &mut *self {
             Self::Bytes(bytes) => bytes.split_to(bytes.len().min(Self::BYTES)),
             Self::Scrape(pages) => {
-                let mut page = Vec::with_capacity(prometheus::Pages::BYTES_MAX);
+                let mut page = Vec::with_capacity(prometheus::Chunks::BYTES_MAX);
                 pages.next(&mut page);
                 page.into()
             }

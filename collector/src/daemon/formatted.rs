@@ -20,10 +20,11 @@ use crate::{
     output::{
         Scope,
         filter::Filters,
-        prometheus::{self, Exposition, Own, Scrape},
+        prometheus::{self, Exposition, Scrape},
         select,
     },
     report::ReportOptions,
+    telemetry::Telemetry,
 };
 
 /// A body that depends on the sample only.
@@ -51,7 +52,7 @@ impl Formatted {
     pub(super) fn report(&mut self, shot: &Arc<Published>, scope: Scope) -> Rc<Report> {
         let make = || {
             let mut report = shot.pair.report();
-            select::narrow(&mut report, scope, &Filters::default());
+            select::retain_rows(&mut report, scope, &Filters::default());
             Rc::new(report)
         };
         Rc::clone(self.of(shot).report.get_or_insert_with(make))
@@ -60,7 +61,7 @@ impl Formatted {
     /// A snapshot that looks back to the sample before.
     pub(super) fn snapshot(shot: &Published, scope: Scope) -> Snapshot {
         let mut snapshot = shot.pair.snapshot();
-        select::narrow(&mut snapshot.report, scope, &Filters::default());
+        select::retain_rows(&mut snapshot.report, scope, &Filters::default());
         snapshot.prune();
         snapshot
     }
@@ -72,21 +73,21 @@ impl Formatted {
         page: Page,
         gzip: bool,
         run: &Run,
-        own: impl FnOnce() -> Own,
+        telemetry: impl FnOnce() -> Telemetry,
     ) -> Pages {
         if let Some(body) = self.of(shot).bodies.get(&(page, gzip)) {
             return body.clone().into();
         }
         let body = match page {
             Page::Metrics(exposition) => {
-                let scrape = self.scrape(shot, exposition, run, own);
-                let pages = prometheus::Pages::new(scrape);
+                let scrape = self.scrape(shot, exposition, run, telemetry);
+                let pages = prometheus::Chunks::new(scrape);
                 if !gzip {
                     return pages.into();
                 }
                 compressed(|out| pages.write(out))
             }
-            _ => self.json(shot, page, gzip, run.scope, own),
+            _ => self.json(shot, page, gzip, run.scope, telemetry),
         };
         let body = Bytes::from(body);
         self.bodies.insert((page, gzip), body.clone());
@@ -100,14 +101,14 @@ impl Formatted {
         shot: &Arc<Published>,
         exposition: Exposition,
         run: &Run,
-        own: impl FnOnce() -> Own,
+        telemetry: impl FnOnce() -> Telemetry,
     ) -> Arc<Scrape> {
         let make = || {
             let mut options = run.metrics.clone();
             options.histograms &= shot.sampling.histograms;
             let draft = shot.pair.draft(options.extent());
             let containers = draft.containers(|kind| select::in_scope(kind, run.scope));
-            Arc::new(Scrape::new(&draft.frame, containers, &own(), &options, exposition))
+            Arc::new(Scrape::new(&draft.frame, containers, &telemetry(), &options, exposition))
         };
         Arc::clone(self.of(shot).scrapes.entry(exposition).or_insert_with(make))
     }
@@ -118,11 +119,11 @@ impl Formatted {
         page: Page,
         gzip: bool,
         scope: Scope,
-        own: impl FnOnce() -> Own,
+        telemetry: impl FnOnce() -> Telemetry,
     ) -> Vec<u8> {
         // Made of two reports of its own.
         if page == Page::Snapshot {
-            let watched_since = own().process.started_at;
+            let watched_since = telemetry().process.started_at;
             let snapshot = Snapshot { watched_since, ..Self::snapshot(shot, scope) };
             return document(&snapshot, gzip);
         }

@@ -46,8 +46,8 @@ use crate::{
     collector::{Collector, Woken, give_memory_back},
     config::{Common, Limits, Run},
     logging::Logging,
-    output::prometheus::Sampling,
     sample::Sample,
+    telemetry::SamplingStats,
 };
 
 /// What the daemon changes when it is told to read its configuration again.
@@ -95,7 +95,7 @@ struct Daemon {
     state: Arc<State>,
     interval: Duration,
     older: Option<Arc<Sample>>,
-    sampling: Sampling,
+    sampling: SamplingStats,
     budget: Budget,
     windows: Windows,
     /// The number of the first birth that was not told yet.
@@ -113,10 +113,10 @@ impl Daemon {
         collector.sampler.with_pods = true;
         let kernel = &collector.sampler.kernel;
         let windows = Windows::start(run.bpf_stats_interval, &common.proc_root, kernel);
-        let sampling = Sampling {
+        let sampling = SamplingStats {
             map_bytes: collector.map_bytes(),
             capabilities: privileges::keep(&privileges::sampling(common, run)),
-            ..Sampling::default()
+            ..SamplingStats::default()
         };
         tracing::info!("capabilities that are held: {}", sampling.capabilities.join(", "));
         let (common, interval) = (common.clone(), run.interval);

@@ -4,12 +4,18 @@ use std::fs;
 
 use nix::unistd::{SysconfVar, sysconf};
 
-use crate::{clock::clock_ticks, output::prometheus::Process};
+use crate::{clock::clock_ticks, telemetry::ProcessStats};
 
 /// Reads what this process uses; what cannot be read is unknown.
-pub(super) fn read() -> Process {
+pub(super) fn read() -> ProcessStats {
     let (cpu_seconds, resident_bytes) = cpu_and_memory();
-    Process { cpu_seconds, resident_bytes, open_fds: open_fds(), calls: calls(), started_at: None }
+    ProcessStats {
+        cpu_seconds,
+        resident_bytes,
+        open_fds: open_fds(),
+        calls: calls(),
+        started_at: None,
+    }
 }
 
 /// The kernel tells the number as the directory's size (`fs/proc/fd.c`, `proc_fd_getattr`; since

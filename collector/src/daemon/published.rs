@@ -14,7 +14,7 @@ use crate::{
     collector::SamplePair,
     config::Run,
     daemon::{events::Events, history::History},
-    output::prometheus::{Sampling, Serving},
+    telemetry::{SamplingStats, ServerStats},
 };
 
 /// The latest sample and how it came about.
@@ -22,7 +22,7 @@ pub(super) struct Published {
     /// What reports are made of.
     pub(super) pair: SamplePair,
     /// How the sampling loop fares.
-    pub(super) sampling: Sampling,
+    pub(super) sampling: SamplingStats,
     /// When the next one is due.
     interval: Duration,
     taken: Instant,
@@ -55,7 +55,7 @@ impl State {
     }
 
     /// Hands over the latest sample.
-    pub(super) fn publish(&self, pair: SamplePair, sampling: Sampling, interval: Duration) {
+    pub(super) fn publish(&self, pair: SamplePair, sampling: SamplingStats, interval: Duration) {
         let shot = Published { pair, sampling, interval, taken: Instant::now() };
         self.latest.send_replace(Some(Arc::new(shot)));
     }
@@ -93,8 +93,8 @@ impl Counts {
         }
     }
 
-    pub(super) fn now(&self) -> Serving {
-        Serving {
+    pub(super) fn now(&self) -> ServerStats {
+        ServerStats {
             connections: self.connections.load(Relaxed),
             connections_max: self.connections_max,
             refused: self.refused.load(Relaxed),

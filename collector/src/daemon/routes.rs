@@ -22,10 +22,8 @@ use crate::{
         settings::Settings,
     },
     model::Report,
-    output::{
-        prometheus::{Own, Process},
-        select::{self, Unknown},
-    },
+    output::select::{self, UnknownNames},
+    telemetry::{ProcessStats, Telemetry},
 };
 
 /// Without a sample for so many intervals the loop hangs.
@@ -131,12 +129,13 @@ impl Service {
 
     fn page<B>(&self, shot: &Arc<Published>, page: Page, request: &Request<B>) -> Answer {
         let gzip = query::accepts_gzip(header_text(request, header::ACCEPT_ENCODING));
-        let own = || Own {
+        let telemetry = || Telemetry {
             sampling: shot.sampling.clone(),
-            serving: self.state.counts.now(),
-            process: Process { started_at: Some(self.started_at), ..process::read() },
+            server: self.state.counts.now(),
+            process: ProcessStats { started_at: Some(self.started_at), ..process::read() },
         };
-        let body = self.formatted.borrow_mut().body(shot, page, gzip, &self.settings().run, own);
+        let body =
+            self.formatted.borrow_mut().body(shot, page, gzip, &self.settings().run, telemetry);
         let content_type = match page {
             Page::Metrics(exposition) => exposition.content_type(),
             _ => JSON,
@@ -168,7 +167,7 @@ impl Service {
                 return answer(StatusCode::OK, JSON, json(ended));
             }
             let names = found.err().into_iter().collect();
-            failure(StatusCode::NOT_FOUND, &Unknown { names }.to_string())
+            failure(StatusCode::NOT_FOUND, &UnknownNames { names }.to_string())
         })
     }
 

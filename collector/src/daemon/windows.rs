@@ -15,8 +15,8 @@ use tokio::time::{self, Instant};
 
 use crate::{
     kernel::{Kernel, RunStatistics, Runs},
-    output::prometheus::{BpfRuns, ProgramRuns},
     reason::Reason,
+    telemetry::{BpfRunStats, ProgramRuns},
 };
 
 /// How long a window is open.
@@ -32,7 +32,7 @@ pub(super) struct Windows {
     /// When the next one opens, or the open one closes; `None` if there are none.
     due: Option<Instant>,
     open: Option<Window>,
-    seen: Option<Arc<BpfRuns>>,
+    seen: Option<Arc<BpfRunStats>>,
 }
 
 struct Window {
@@ -100,12 +100,12 @@ impl Windows {
     }
 
     /// What all windows so far have shown; `None` before the first one has closed.
-    pub(super) fn seen(&self) -> Option<Arc<BpfRuns>> {
+    pub(super) fn seen(&self) -> Option<Arc<BpfRunStats>> {
         self.seen.clone()
     }
 }
 
-impl BpfRuns {
+impl BpfRunStats {
     /// The same with a further window.
     fn with(
         &self,
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn only_what_ran_in_windows_is_added() {
         let second = Duration::from_secs(1);
-        let empty = BpfRuns::default();
+        let empty = BpfRunStats::default();
         let one = empty.with(second, &runs(&[("a", 10, 1_000)]), &runs(&[("a", 12, 1_500)]));
         // Somebody else had the statistics on in between; `b` is new.
         let after = runs(&[("a", 103, 9_500), ("b", 1, 250)]);

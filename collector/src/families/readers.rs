@@ -264,7 +264,7 @@ impl Readers {
         }
     }
 
-    /// Reads block I/O, whoever else counts it; `None` without a source.
+    /// Reads block I/O, also where a program counts it; `None` without a source.
     ///
     /// # Errors
     ///

@@ -1,57 +1,65 @@
-//! What seldom changes about the host.
+//! Facts about the host that seldom change.
 
 use std::{
     collections::BTreeMap,
-    fs,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
 
-use tare_model::{Disk, HostHugePages as HugePages, NetworkDevice, NumaNode};
+use tare_model::{Disk, HostHugePages, NetworkDevice, NumaNode};
+use tare_parsers::host_facts::parse_os_name;
 
-use crate::host::{HostRoot, Processors, cpus, disks, interfaces};
+use crate::{
+    host::{
+        cpus::Processors,
+        disks, network_devices,
+        numa::{read_huge_pages, read_numa_nodes},
+        root::HostRoot,
+    },
+    small_files::read_text,
+};
 
-/// How often devices are looked for: they may come and go.
+/// How often the lists of devices, nodes and huge pages are read again.
 const DEVICES_INTERVAL: Duration = Duration::from_secs(60);
 
-/// What seldom changes about the host. `None` is unknown.
+/// Facts about the host that seldom change. `None` is unknown.
 #[derive(Clone, Debug, Default)]
 pub struct HostFacts {
-    /// Who it is.
+    /// Names and identifiers of the host.
     pub identity: Identity,
-    /// Its CPUs.
+    /// CPUs.
     pub processors: Processors,
-    /// Its NUMA nodes.
+    /// NUMA nodes, sorted by number.
     pub numa_nodes: Vec<NumaNode>,
-    /// Its huge pages by size.
-    pub huge_pages: Vec<HugePages>,
-    /// Its block devices by `major:minor`, without empty ones and partitions.
+    /// Huge pages, sorted by size.
+    pub huge_pages: Vec<HostHugePages>,
+    /// Block devices by `major:minor`, without partitions and empty devices.
     pub disks: BTreeMap<String, Disk>,
-    /// Its network devices by name, without `lo` and those whose other end is in a container.
+    /// Network devices by name, without `lo` and veth devices whose peer is in a container.
     pub network_devices: BTreeMap<String, NetworkDevice>,
     sys_root: PathBuf,
-    looked: Option<Instant>,
+    refreshed: Option<Instant>,
 }
 
-/// Who a host is.
+/// Names and identifiers of the host. `None` is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
-    /// `/proc/sys/kernel/hostname`: that of the reader's UTS namespace.
+    /// `/proc/sys/kernel/hostname`: the host name in the UTS namespace of Tare.
     pub hostname: Option<String>,
     /// `/proc/sys/kernel/osrelease`.
     pub kernel: Option<String>,
-    /// `PRETTY_NAME` of the host's `/etc/os-release`.
+    /// `PRETTY_NAME`, else `NAME`, of the host's `/etc/os-release`.
     pub os_name: Option<String>,
-    /// `/proc/sys/kernel/random/boot_id`: another one after each boot.
+    /// `/proc/sys/kernel/random/boot_id`, which changes at each boot.
     pub boot_id: Option<String>,
-    /// The host's `/etc/machine-id`: another one for each installation.
+    /// The host's `/etc/machine-id`, which is made at installation (`machine-id(5)`).
     pub machine_id: Option<String>,
-    /// The firmware's `product_uuid`, which only root may read.
+    /// `/sys/class/dmi/id/product_uuid` of the firmware. Only root may read it.
     pub system_uuid: Option<String>,
 }
 
 impl HostFacts {
-    /// Reads the facts; what cannot be read is unknown.
+    /// Reads the facts. Files that cannot be read leave them unknown.
     pub fn read(proc_root: &Path, sys_root: &Path) -> Self {
         let mut facts = Self {
             identity: Identity::read(proc_root, sys_root),
@@ -63,15 +71,15 @@ impl HostFacts {
         facts
     }
 
-    /// Looks again for what may come and go, if it is time to.
+    /// Reads devices, NUMA nodes and huge pages again if the last time is a minute ago.
     pub fn refresh(&mut self) {
         let now = Instant::now();
-        if self.looked.is_none_or(|looked| now.duration_since(looked) >= DEVICES_INTERVAL) {
-            self.looked = Some(now);
-            self.numa_nodes = cpus::numa_nodes(&self.sys_root);
-            self.huge_pages = cpus::huge_pages(&self.sys_root);
+        if self.refreshed.is_none_or(|at| now.duration_since(at) >= DEVICES_INTERVAL) {
+            self.refreshed = Some(now);
+            self.numa_nodes = read_numa_nodes(&self.sys_root);
+            self.huge_pages = read_huge_pages(&self.sys_root);
             self.disks = disks::read(&self.sys_root);
-            self.network_devices = interfaces::read(&self.sys_root);
+            self.network_devices = network_devices::read(&self.sys_root);
         }
     }
 }
@@ -81,47 +89,18 @@ impl Identity {
         let root = HostRoot::new(proc_root);
         let kernel = proc_root.join("sys/kernel");
         Self {
-            hostname: text(&kernel.join("hostname")),
-            kernel: text(&kernel.join("osrelease")),
+            hostname: read_text(&kernel.join("hostname")),
+            kernel: read_text(&kernel.join("osrelease")),
             os_name: root.read("/etc/os-release").and_then(|text| parse_os_name(&text)),
-            boot_id: text(&kernel.join("random/boot_id")),
+            boot_id: read_text(&kernel.join("random/boot_id")),
             machine_id: root.read("/etc/machine-id"),
-            system_uuid: text(&sys_root.join("class/dmi/id/product_uuid")),
+            system_uuid: read_text(&sys_root.join("class/dmi/id/product_uuid")),
         }
     }
 }
 
-/// A file's text, trimmed; `None` if it cannot be read or is empty.
-pub(super) fn text(path: &Path) -> Option<String> {
-    let text = fs::read_to_string(path).ok()?;
-    Some(text.trim().to_owned()).filter(|text| !text.is_empty())
-}
-
-/// The number in a file.
-pub(super) fn number(path: &Path) -> Option<u64> {
-    text(path)?.parse().ok()
-}
-
-/// Names in a directory.
-pub(super) fn names(directory: &Path) -> impl Iterator<Item = String> {
-    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
-    entries.filter_map(|entry| entry.file_name().into_string().ok())
-}
-
-/// `PRETTY_NAME`, else `NAME` with `VERSION`, of an `os-release` file.
-fn parse_os_name(text: &str) -> Option<String> {
-    let value = |name: &str| {
-        let quoted = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix('='))?;
-        let value = quoted.trim().trim_matches(['"', '\'']);
-        (!value.is_empty()).then(|| value.to_owned())
-    };
-    value("PRETTY_NAME").or_else(|| value("NAME"))
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
     #[test]
@@ -135,20 +114,5 @@ mod tests {
         assert_eq!(nothing.identity, Identity::default());
         assert_eq!(nothing.processors, Processors::default());
         assert!(nothing.disks.is_empty() && nothing.network_devices.is_empty());
-    }
-
-    #[test]
-    fn the_name_for_people_comes_first() {
-        let text = "NAME=\"Debian GNU/Linux\"\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n";
-        assert_eq!(parse_os_name(text).as_deref(), Some("Debian GNU/Linux 12 (bookworm)"));
-        assert_eq!(parse_os_name("NAME=Alpine\n").as_deref(), Some("Alpine"));
-        assert_eq!(parse_os_name("NAMES=x\nPRETTY_NAME=\"\"\n"), None);
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_taken(text: String) {
-            parse_os_name(&text);
-        }
     }
 }

@@ -1,67 +1,60 @@
-//! The host as a whole.
+//! The host as a whole: its usage in every sample, and facts that seldom change.
 
 mod cpus;
 mod disks;
 mod facts;
-mod interfaces;
-pub mod load;
-pub mod memory;
+mod network_devices;
+mod numa;
 mod root;
-pub mod stat;
 
-use std::path::Path;
-use std::time::Instant;
+use std::{path::Path, time::Instant};
 
-use tare_parsers::pressure::Pressures;
-
-use crate::{
-    cgroup::{KeptFile, ReadError},
-    clock::clock_ticks,
-    families::{cadence::PRESSURE_INTERVAL, pressure::PressureFiles},
-    host::{
-        load::{parse_loadavg, parse_uptime},
-        memory::parse_meminfo,
-        stat::parse_stat,
-    },
+use tare_parsers::{
+    loadavg::{parse_loadavg, parse_uptime},
+    meminfo::parse_meminfo,
+    pressure::Pressures,
+    proc_stat::parse_stat,
 };
+pub use tare_parsers::{meminfo::HostMemory, proc_stat::CpuTimes};
 
 pub use self::{
     cpus::Processors,
     facts::{HostFacts, Identity},
-    memory::HostMemory,
     root::HostRoot,
-    stat::CpuTimes,
+};
+use crate::{
+    cgroup::{KeptFile, ReadError},
+    clock::clock_ticks,
+    families::{cadence::PRESSURE_INTERVAL, pressure::PressureFiles},
 };
 
-/// What the host has and used.
+/// Usage of the host at one instant. `None` is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct HostUsage {
-    /// CPU time of all CPUs since boot, idle included: Docker's `system_cpu_usage`, the first
-    /// seven numbers of the `cpu` line in `/proc/stat`. Guest time is part of user time there.
+    /// CPU time of all CPUs since boot, idle included: the first seven numbers of the `cpu` line
+    /// in `/proc/stat`. Guest time is part of user time there. It equals Docker's
+    /// `system_cpu_usage`.
     pub system_nanoseconds: Option<u64>,
-    /// The part of it that was neither idle nor spent waiting for I/O.
+    /// The same without idle and iowait.
     pub busy_nanoseconds: Option<u64>,
-    /// The same by mode.
+    /// CPU time of all CPUs since boot by mode. The times never fall.
     pub cpu: CpuTimes,
     /// CPUs that are online.
     pub online_cpus: Option<u32>,
-    /// When the host booted, in seconds since 1970 by the clock of today.
+    /// Boot time in seconds since 1970, by the wall clock at the time of the sample.
     pub boot_time_seconds: Option<u64>,
-    /// Hundredths of seconds since boot, sleep included.
+    /// Hundredths of seconds since boot, suspend included.
     pub uptime_hundredths: Option<u64>,
-    /// `MemTotal`: memory without what the kernel kept for itself at boot.
-    pub memory_bytes: Option<u64>,
-    /// `MemAvailable`: what programs could still get without swapping, as the kernel estimates.
-    pub memory_available_bytes: Option<u64>,
-    /// Where the rest is.
+    /// Memory.
     pub memory: HostMemory,
-    /// Hundredths of tasks that ran or waited uninterruptibly, over 1, 5 and 15 minutes.
+    /// Load averages over 1, 5 and 15 minutes, in hundredths of tasks that run, wait to run or
+    /// sleep uninterruptibly.
     pub load_average_hundredths: Option<[u64; 3]>,
-    /// What its tasks waited for.
+    /// Pressure stall information of the host.
     pub pressures: Pressures,
 }
 
-/// The open files that tell about the host.
+/// The files of `/proc` that are read in every sample, kept open.
 #[derive(Debug)]
 pub struct HostFiles {
     stat: Option<KeptFile>,
@@ -72,16 +65,16 @@ pub struct HostFiles {
     pressures: Pressures,
     pressures_read_at: Option<Instant>,
     clock_ticks: u64,
-    /// CPU times as they were told last, below which they never fall.
+    /// The CPU times of the last reading.
     published: CpuTimes,
 }
 
 impl HostFiles {
-    /// Opens what a `/proc` tells; what is not there is unknown.
+    /// Opens the files of a `/proc`. The numbers of files that do not exist are unknown.
     ///
     /// # Errors
     ///
-    /// If a file is there but cannot be opened.
+    /// If a file exists but cannot be opened.
     pub fn open(proc_root: &Path) -> Result<Self, ReadError> {
         let open = |name| KeptFile::open(&proc_root.join(name));
         Ok(Self {
@@ -97,7 +90,7 @@ impl HostFiles {
         })
     }
 
-    /// Reads what the host has and used: seven `pread`s, and nothing is allocated.
+    /// Reads the usage with at most seven `pread` calls. It allocates nothing.
     ///
     /// # Errors
     ///
@@ -105,12 +98,17 @@ impl HostFiles {
     pub fn read_host(&mut self, buffer: &mut Vec<u8>) -> Result<HostUsage, ReadError> {
         let mut usage = HostUsage::default();
         if let Some(file) = &self.stat {
-            parse_stat(file.read(buffer)?, self.clock_ticks, &mut usage);
-            usage.cpu.never_below(&self.published);
-            self.published = usage.cpu;
+            let mut stat = parse_stat(file.read(buffer)?, self.clock_ticks);
+            stat.cpu.never_below(&self.published);
+            self.published = stat.cpu;
+            usage.system_nanoseconds = stat.system_nanoseconds;
+            usage.busy_nanoseconds = stat.busy_nanoseconds;
+            usage.cpu = stat.cpu;
+            usage.online_cpus = stat.online_cpus;
+            usage.boot_time_seconds = stat.boot_time_seconds;
         }
         if let Some(file) = &self.meminfo {
-            parse_meminfo(file.read(buffer)?, &mut usage);
+            usage.memory = parse_meminfo(file.read(buffer)?);
         }
         if let Some(file) = &self.loadavg {
             usage.load_average_hundredths = parse_loadavg(file.read(buffer)?);
@@ -135,6 +133,15 @@ mod tests {
 
     use super::*;
 
+    /// Writes files with these paths and texts below a directory.
+    pub(super) fn write(root: &Path, files: &[(&str, &str)]) {
+        for (name, text) in files {
+            let path = root.join(name);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, text).unwrap();
+        }
+    }
+
     #[test]
     fn this_host_is_read() {
         let mut files = HostFiles::open(Path::new("/proc")).unwrap();
@@ -145,8 +152,8 @@ mod tests {
             usage.busy_nanoseconds > Some(0) && usage.busy_nanoseconds <= usage.system_nanoseconds
         );
         assert!(usage.online_cpus > Some(0));
-        assert!(usage.memory_bytes > Some(1 << 20));
-        assert!(usage.memory_available_bytes < usage.memory_bytes);
+        assert!(usage.memory.total_bytes > Some(1 << 20));
+        assert!(usage.memory.available_bytes < usage.memory.total_bytes);
         assert!(usage.memory.free_bytes > Some(0));
         assert!(usage.load_average_hundredths.is_some());
         assert!(usage.uptime_hundredths > Some(0) && usage.boot_time_seconds > Some(0));
@@ -155,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_proc_lacks_is_unknown() {
+    fn a_file_that_does_not_exist_leaves_its_numbers_unknown() {
         let proc = tempfile::tempdir().unwrap();
         fs::write(proc.path().join("uptime"), "7.25 1.00\n").unwrap();
         let mut files = HostFiles::open(proc.path()).unwrap();

@@ -1,4 +1,4 @@
-//! Files of the host that are neither in `/proc` nor in `/sys`.
+//! Files of the host outside `/proc` and `/sys`.
 
 use std::{
     fs::File,
@@ -12,19 +12,19 @@ use nix::{
     sys::stat::Mode,
 };
 
-/// The most that is read of one file.
-const MAX_BYTES: u64 = 64 << 10;
+/// Bytes of a file that are read; the rest is ignored.
+const BYTES_MAX: u64 = 64 << 10;
 
-/// The root directory of the host, seen through its first process.
+/// The root directory of the host.
 ///
-/// With the host's `/proc` at hand this reaches the host's files from inside of a container too;
-/// it takes the right to look at that process (`CAP_SYS_PTRACE`).
+/// Inside a container with the host's `/proc` it is `PROC/1/root`, the root of the host's first
+/// process, which needs `CAP_SYS_PTRACE` (`fs/proc/base.c`, `proc_pid_get_link`).
 #[derive(Clone, Debug)]
 pub struct HostRoot(PathBuf);
 
 impl HostRoot {
-    /// The root of the first process of this `/proc`; for our own `/proc`, our own root, for which
-    /// no rights are needed.
+    /// The root of the first process of this `/proc`. For `/proc` itself it is our own root, which
+    /// needs no capability.
     pub fn new(proc_root: &Path) -> Self {
         if proc_root == Path::new("/proc") {
             return Self("/".into());
@@ -32,18 +32,18 @@ impl HostRoot {
         Self(proc_root.join("1/root"))
     }
 
-    /// Where a path of the host is for us. Links on the way to it would be followed from our own
-    /// root: for files whose way has none.
+    /// Our path to a file of the host. Absolute symbolic links on it would be resolved from our
+    /// own root, so use it only for paths without links.
     pub fn path(&self, path: &str) -> PathBuf {
         self.0.join(path.trim_start_matches('/'))
     }
 
-    /// A text file of the host, trimmed; `None` if it cannot be read or is empty. Links are followed
-    /// as the host would.
+    /// Reads a text file of the host, trimmed. `None` if it cannot be read or is empty. Symbolic
+    /// links are resolved within the host's root.
     pub fn read(&self, path: &str) -> Option<String> {
         let file = self.open(path).ok()?;
         let mut text = Vec::new();
-        File::from(file).take(MAX_BYTES).read_to_end(&mut text).ok()?;
+        File::from(file).take(BYTES_MAX).read_to_end(&mut text).ok()?;
         let text = String::from_utf8_lossy(&text).trim().to_owned();
         (!text.is_empty()).then_some(text)
     }
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn links_are_followed_as_the_host_would() {
+    fn links_are_resolved_within_the_root_of_the_host() {
         let proc = tempfile::tempdir().unwrap();
         let root = proc.path().join("1/root");
         fs::create_dir_all(root.join("etc")).unwrap();
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn our_own_root_needs_no_rights() {
+    fn the_root_for_our_own_proc_is_our_own() {
         assert_eq!(HostRoot::new(Path::new("/proc")).path("/run/x"), Path::new("/run/x"));
     }
 }

@@ -1,20 +1,47 @@
-//! Who a cgroup is: from its path alone, then by asking the runtime for names.
+//! What a cgroup is: its runtime, id and pod from its path, and the rest from its runtime.
 //!
-//! Knows nothing of counters. Paths are classified without any I/O; names arrive later, in the
-//! background, and never hold up a sample.
+//! Knows nothing of counters. A path is classified without any I/O. Names, images and labels are
+//! requested in the background, so a sample never waits for a runtime.
+//!
+//! From the bottom up: `path`, `filter`, `metadata` and `sockets` are plain data; `client` is the
+//! trait of a runtime's API, which `docker` and `cri` implement; `state_files` reads what a runtime
+//! left on disk; `cache` and `queue` hold results and requests, `state` both; a `worker` serves one
+//! socket; `resolver` is what the rest of Tare calls.
 
-mod asker;
-mod book;
-mod cri;
-mod details;
-mod disk;
-mod engine;
-mod names;
 mod path;
+
+mod filter;
+
+mod metadata;
+
+mod sockets;
+
+mod client;
+
+mod docker;
+
+mod cri;
+
+mod state_files;
+
+mod cache;
+
+mod queue;
+
+mod state;
+
+mod worker;
+
+mod resolver;
+
 mod source;
 
-pub use book::{ConnectionStatus, MAX_NAMES, MAX_WANTED};
-pub use details::{Compose, ExitStatus, Health, KeyFilter, Metadata, MetadataFilter, PodMetadata};
-pub use names::{MetadataResolver, RuntimeApi, RuntimeGroup, RuntimeSockets, Socket};
-pub use path::{Identity, IdentityKind, PodRef, Qos, Runtime, classify, pod_cgroup};
-pub use source::source;
+pub use self::{
+    filter::{KeyFilter, MetadataFilter},
+    metadata::{Compose, ExitStatus, Health, Metadata, PodMetadata},
+    path::{Identity, IdentityKind, PodRef, Qos, Runtime, classify, pod_cgroup},
+    queue::ConnectionStatus,
+    resolver::MetadataResolver,
+    sockets::{RuntimeApi, RuntimeGroup, RuntimeSockets, Socket},
+    source::source,
+};

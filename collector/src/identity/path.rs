@@ -1,30 +1,32 @@
 //! Cgroup path → container or service. Pure and total.
 
-/// Who a cgroup is, as far as its path tells.
+/// What a cgroup is, as its path shows.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// What the cgroup stands for.
+    /// Container or service.
     pub kind: IdentityKind,
-    /// Who made it.
+    /// What created the cgroup.
     pub runtime: Runtime,
-    /// The runtime's full id or name; for a service its unit name as `systemctl` takes it.
+    /// The full id, or the name where the runtime has no ids; for a service, the unit's name as
+    /// `systemctl` takes it.
     pub id: String,
-    /// The Kubernetes pod around it.
+    /// The Kubernetes pod that contains it.
     pub pod: Option<PodRef>,
-    /// The user whose own runtime made it, below `user@UID.service`; `None` is the host's.
+    /// The uid of the user whose rootless runtime created it, below `user@UID.service`; `None` for
+    /// the host's.
     pub user: Option<u32>,
 }
 
-/// What a recognised cgroup stands for.
+/// What a recognised cgroup is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IdentityKind {
-    /// A cgroup that a container runtime made for one container.
+    /// The cgroup of one container.
     Container,
-    /// A service of systemd, the host's or a user's.
+    /// A systemd service of the host or of a user.
     Service,
 }
 
-/// Who made a cgroup.
+/// What created a cgroup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Runtime {
     /// Docker Engine.
@@ -58,12 +60,12 @@ impl Runtime {
     }
 }
 
-/// A Kubernetes pod as far as a cgroup path tells.
+/// A Kubernetes pod, as a cgroup path shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PodRef {
     /// The pod's uid, with dashes; for a static pod its 32-digit hash.
     pub uid: String,
-    /// Its quality-of-service class; `None` where the path does not follow the kubelet's layout.
+    /// The quality-of-service class; `None` where the path does not follow the kubelet's layout.
     pub qos: Option<Qos>,
 }
 
@@ -79,7 +81,7 @@ pub enum Qos {
 }
 
 impl Qos {
-    /// The class as Kubernetes' cgroups spell it.
+    /// The class as the kubelet's cgroups spell it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Guaranteed => "guaranteed",
@@ -89,12 +91,13 @@ impl Qos {
     }
 }
 
-/// Says whether the last component of `path` makes this very cgroup a container or a service.
+/// Recognises the cgroup of a container or a service by its path; `None` for any other cgroup.
 ///
-/// `path` starts with `/` and is relative to its hierarchy's root. Parents only add the pod.
-/// Descendants of a container look like whatever runs inside it (a nested Docker, a systemd), so
-/// walk top-down and take everything below a container as part of it. Services are different: a
-/// container below a service (Podman's quadlets, a user's manager) is a container of its own.
+/// `path` starts with `/` and is relative to the root of its hierarchy. The last component decides;
+/// the others only give the pod and the user. What runs inside a container (a nested Docker, a
+/// systemd) has cgroups that are recognised too, so walk from the top and take everything below a
+/// container as part of it. A container below a service (Podman's quadlets, a user's manager) is
+/// not part of the service.
 pub fn classify(path: &str) -> Option<Identity> {
     let mut identity = of_leaf(path)?;
     if identity.kind == IdentityKind::Container {
@@ -103,7 +106,7 @@ pub fn classify(path: &str) -> Option<Identity> {
     Some(identity)
 }
 
-/// The cgroup of the Kubernetes pod that a container's cgroup is in.
+/// The path of the Kubernetes pod's cgroup above a container's cgroup.
 pub fn pod_cgroup(path: &str) -> Option<&str> {
     let mut parents = std::iter::successors(Some(path), |path| Some(path.rsplit_once('/')?.0));
     let is_pod = |path: &&str| path.rsplit('/').next().and_then(pod_uid).is_some();
@@ -119,7 +122,8 @@ fn of_leaf(path: &str) -> Option<Identity> {
     if let Some(unit) = leaf.strip_suffix(".service") {
         return Some(service(leaf, unit));
     }
-    // runc's cgroupfs driver given a path for its systemd driver makes one directory of it.
+    // With the cgroupfs driver, runc takes `SLICE:PREFIX:ID`, meant for its systemd driver, as the
+    // name of one directory.
     if let Some((slice, rest)) = leaf.split_once(':') {
         let (prefix, id) = rest.split_once(':')?;
         return container(runtime_of(prefix)?, hex_id(id)?, pod_of(slice));
@@ -127,7 +131,7 @@ fn of_leaf(path: &str) -> Option<Identity> {
     plain_container(parents, leaf)
 }
 
-/// `docker-<id>.scope` and its kind, from systemd's cgroup driver.
+/// `docker-<id>.scope` and the like, from systemd cgroup drivers.
 fn scope_container(parents: &str, scope: &str) -> Option<Identity> {
     if let Some(machine) = scope.strip_prefix("machine-") {
         return machine_container(&unescape(machine));
@@ -136,9 +140,9 @@ fn scope_container(parents: &str, scope: &str) -> Option<Identity> {
     container(runtime_of(prefix)?, hex_id(id)?, pod_of(parents))
 }
 
-/// What systemd's machine daemon has in its register.
+/// A machine of systemd-machined.
 fn machine_container(name: &str) -> Option<Identity> {
-    // libvirt registers its virtual machines and its containers, by number and name.
+    // libvirt registers virtual machines (`qemu-N-NAME`) and containers (`lxc-N-NAME`).
     if name.starts_with("qemu-") {
         return None;
     }
@@ -162,7 +166,7 @@ fn service(leaf: &str, unit: &str) -> Identity {
         _ => Identity {
             kind: IdentityKind::Service,
             runtime: Runtime::Systemd,
-            // systemd puts `_` before a name that could be taken for a kernel file.
+            // systemd puts `_` before names that look like files of the kernel.
             id: leaf.strip_prefix('_').unwrap_or(leaf).to_owned(),
             pod: None,
             user: None,
@@ -170,7 +174,7 @@ fn service(leaf: &str, unit: &str) -> Identity {
     }
 }
 
-/// Directories made by cgroupfs drivers and LXC: no suffix tells what they are.
+/// A directory without a suffix, from cgroupfs drivers and LXC.
 fn plain_container(parents: &str, leaf: &str) -> Option<Identity> {
     let parent = parents.rsplit('/').next().unwrap_or_default();
     if parent == "lxc" || parent == "lxc.payload" {
@@ -183,9 +187,9 @@ fn plain_container(parents: &str, leaf: &str) -> Option<Identity> {
         let pod = pod_of(parents);
         let runtime = match (&pod, parent) {
             (Some(_), _) => Runtime::Containerd,
-            // containerd's namespaces: of CRI outside of pods, and of ctr and nerdctl.
+            // Namespaces of containerd: CRI's outside pods, and that of ctr and nerdctl.
             (None, "k8s.io" | "default") => Runtime::Containerd,
-            // Podman's pod: its containers are in it.
+            // The cgroup of a Podman pod, which contains its containers.
             (None, "libpod_parent") => return None,
             (None, _) => Runtime::Docker,
         };
@@ -206,8 +210,8 @@ fn container(runtime: Runtime, id: &str, pod: Option<PodRef>) -> Option<Identity
     (!id.is_empty()).then_some(identity)
 }
 
-/// The runtime that puts `prefix` before its ids. Its monitors have longer prefixes
-/// (`crio-conmon`, `libpod-conmon`) and are not containers.
+/// The runtime that puts `prefix` before container ids. Longer prefixes (`crio-conmon`,
+/// `libpod-conmon`) are those of container monitors.
 fn runtime_of(prefix: &str) -> Option<Runtime> {
     Some(match prefix {
         "docker" => Runtime::Docker,
@@ -218,7 +222,7 @@ fn runtime_of(prefix: &str) -> Option<Runtime> {
     })
 }
 
-/// The user whose manager is above: `user@UID.service`.
+/// The uid in `user@UID.service`, the manager of a user.
 fn user_of(path: &str) -> Option<u32> {
     path.split('/').find_map(|component| {
         component.strip_prefix("user@")?.strip_suffix(".service")?.parse().ok()
@@ -230,7 +234,7 @@ fn hex_id(text: &str) -> Option<&str> {
     (text.len() == 64 && text.bytes().all(is_hex)).then_some(text)
 }
 
-/// The pod in a container's parents, from either cgroup driver of the kubelet.
+/// The pod among the parents of a container, from either cgroup driver of the kubelet.
 fn pod_of(parents: &str) -> Option<PodRef> {
     if !parents.contains("kubepods") {
         return None;
@@ -258,7 +262,8 @@ fn pod_uid(component: &str) -> Option<String> {
     plausible.then(|| uid.replace('_', "-"))
 }
 
-/// Undoes systemd's `\xNN`. What is no escape, or would not be UTF-8, stays as it is.
+/// Decodes systemd's `\xNN` escapes. Anything else stays, and so does a name that would not be
+/// UTF-8.
 fn unescape(name: &str) -> String {
     let mut bytes = Vec::with_capacity(name.len());
     let mut rest = name.as_bytes();
@@ -277,7 +282,7 @@ fn unescape(name: &str) -> String {
     String::from_utf8(bytes).unwrap_or_else(|_| name.to_owned())
 }
 
-/// The byte that a leading `\xNN` stands for.
+/// The byte of a leading `\xNN`.
 fn escaped_byte(text: &[u8]) -> Option<u8> {
     let digits = text.strip_prefix(b"\\x")?.get(..2)?;
     if !digits.iter().all(u8::is_ascii_hexdigit) {

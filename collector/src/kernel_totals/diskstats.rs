@@ -1,63 +1,36 @@
-//! The kernel's own book of what each block device completed and has: `/proc/diskstats`.
+//! `/proc/diskstats`: I/O that each block device completed, whichever cgroup it is charged to.
 //!
-//! It knows no cgroups, and counts what completes whether or not anybody looks on
-//! (`block/blk-mq.c`, `blk_account_io_completion` and `blk_account_io_done`): what our counters of
-//! all cgroups must add up to.
+//! The kernel counts a request when it completes (`block/blk-mq.c`, `blk_account_io_completion`
+//! and `blk_account_io_done`). The counters of all cgroups must add up to it.
 
 use std::path::Path;
 
-use tare_parsers::{
-    io::Device,
-    text::{lines, number, words},
-};
+use tare_parsers::diskstats::{DiskTotals, parse_diskstats};
 
 use crate::cgroup::{KeptFile, ReadError};
 
-/// The kernel's unit of length, whatever the device's own is.
-const SECTOR_BYTES: u64 = 512;
-
 /// A line has a name of at most 31 bytes and 20 numbers (`block/genhd.c`, `diskstats_show`).
 const LINE_BYTES_MAX: usize = 512;
-
-/// What completed on one device.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Completed {
-    /// Reads, writes and discards, failed ones included; no flushes of the device's own.
-    pub ops: u64,
-    /// Bytes of these.
-    pub bytes: u64,
-}
-
-/// What one line tells.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DiskTotals {
-    /// The disk or partition.
-    pub device: Device,
-    /// What it completed.
-    pub completed: Completed,
-    /// Requests that it has now, those included that wait for its driver on some kernels.
-    pub in_progress: u64,
-}
 
 /// `/proc/diskstats`, kept open.
 #[derive(Debug)]
 pub struct Diskstats(Option<KeptFile>);
 
 impl Diskstats {
-    /// Opens it in a `/proc`; one that is not there has no devices.
+    /// Opens the file in a `/proc`. If it does not exist, there are no devices.
     ///
     /// # Errors
     ///
-    /// If it is there but cannot be opened.
+    /// If it exists but cannot be opened.
     pub fn open(proc_root: &Path) -> Result<Self, ReadError> {
         KeptFile::open(&proc_root.join("diskstats")).map(Self)
     }
 
-    /// Reads it into `out`, which keeps its memory: disks and partitions alike.
+    /// Reads the counters of all disks and partitions into `out`, whose memory is reused.
     ///
     /// # Errors
     ///
-    /// If it cannot be read.
+    /// If the file cannot be read.
     pub fn read(&self, buffer: &mut Vec<u8>, out: &mut Vec<DiskTotals>) -> Result<(), ReadError> {
         out.clear();
         if let Some(file) = &self.0 {
@@ -67,87 +40,15 @@ impl Diskstats {
     }
 }
 
-/// Adds the lines of a `/proc/diskstats` to `out` (`block/genhd.c`, `diskstats_show`). A line of
-/// another form is left out; discards came with Linux 4.18.
-pub fn parse_diskstats(text: &[u8], out: &mut Vec<DiskTotals>) {
-    out.extend(lines(text).filter_map(parse_line));
-}
-
-fn parse_line(line: &[u8]) -> Option<DiskTotals> {
-    let mut fields = words(line);
-    let mut next = || fields.next().and_then(number);
-    let major = u32::try_from(next()?).ok()?;
-    let minor = u32::try_from(next()?).ok()?;
-    let _name = fields.next()?;
-    let mut numbers = fields.map_while(number);
-    let [reads, _, read_sectors, _] = take(&mut numbers)?;
-    let [writes, _, write_sectors, _] = take(&mut numbers)?;
-    let [in_progress, _busy, _weighted] = take(&mut numbers)?;
-    let [discards, _, discard_sectors, _] = take(&mut numbers).unwrap_or_default();
-    let sectors = read_sectors.checked_add(write_sectors)?.checked_add(discard_sectors)?;
-    let completed = Completed {
-        ops: reads.checked_add(writes)?.checked_add(discards)?,
-        bytes: sectors.checked_mul(SECTOR_BYTES)?,
-    };
-    Some(DiskTotals { device: Device { major, minor }, completed, in_progress })
-}
-
-/// The next `N` numbers, if there are so many.
-fn take<const N: usize>(numbers: &mut impl Iterator<Item = u64>) -> Option<[u64; N]> {
-    let mut taken = [0; N];
-    for slot in &mut taken {
-        *slot = numbers.next()?;
-    }
-    Some(taken)
-}
-
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
 
-    fn parse(text: &str) -> Vec<(String, u64, u64, u64)> {
-        let mut out = Vec::new();
-        parse_diskstats(text.as_bytes(), &mut out);
-        let line = |disk: DiskTotals| {
-            let Completed { ops, bytes } = disk.completed;
-            (disk.device.to_string(), ops, bytes, disk.in_progress)
-        };
-        out.into_iter().map(line).collect()
-    }
-
     #[test]
-    fn reads_writes_and_discards_are_added_up() {
-        let text = "   7       0 loop0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0\n \
-                    254       0 vda 100 7 800 9 20 6 160 9 3 9 9 5 0 40 9 68 9\n";
-        let expected = [("7:0".to_owned(), 0, 0, 0), ("254:0".to_owned(), 125, 1000 * 512, 3)];
-        assert_eq!(parse(text), expected);
-    }
-
-    #[test]
-    fn lines_of_old_kernels_have_no_discards() {
-        let text = "8 0 sda 100 7 800 9 20 6 160 9 3 9 9\n8 1 sda1 100 7 800\n8 2\n";
-        assert_eq!(parse(text), [("8:0".to_owned(), 120, 960 * 512, 3)]);
-    }
-
-    #[test]
-    fn this_kernel_writes_what_is_expected() {
+    fn every_line_of_this_kernel_is_parsed() {
         let (mut buffer, mut out) = (Vec::new(), Vec::new());
         Diskstats::open(Path::new("/proc")).unwrap().read(&mut buffer, &mut out).unwrap();
         let text = std::fs::read_to_string("/proc/diskstats").unwrap();
         assert_eq!(out.len(), text.lines().count());
-    }
-
-    proptest! {
-        #[test]
-        fn any_bytes_are_taken(text: Vec<u8>) {
-            parse_diskstats(&text, &mut Vec::new());
-        }
-
-        #[test]
-        fn any_numbers_are_taken(text in "([0-9]{1,21} |vda |\n)*") {
-            parse(&text);
-        }
     }
 }

@@ -1,7 +1,11 @@
 //! The kernel's own totals, which the reconcilers compare with what our programs counted.
 
-pub mod diskstats;
-pub mod retransmits;
+mod diskstats;
+mod retransmits;
 
-pub use diskstats::{Completed, DiskTotals, Diskstats};
-pub use retransmits::{Rounding, read_retransmits};
+pub use tare_parsers::diskstats::{Completed, DiskTotals};
+
+pub use self::{
+    diskstats::Diskstats,
+    retransmits::{Rounding, read_retransmits},
+};

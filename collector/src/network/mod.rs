@@ -1,21 +1,22 @@
-//! The interface view: what the network devices of a container carried, as `docker stats` counts.
+//! The interface view: what the network devices of a container transferred, as `docker stats`
+//! counts it.
 //!
-//! The counters belong to a network namespace, so all who share one have the same. Nothing here
-//! enters a namespace: `/proc/PID/net/dev` shows the devices of the process's namespace to anyone
-//! who sees the process.
+//! Counters belong to a network namespace, so containers that share one have the same. Tare never
+//! enters a namespace: `/proc/PID/net/dev` shows the devices of the process's namespace to every
+//! reader that may see the process.
 //!
-//! A veth's other end on the host tells bytes and packets with its directions swapped, and one
-//! `RTM_GETSTATS` dump tells them of all. But drops are each end's own (`veth_get_stats64`,
-//! `drivers/net/veth.c`; what no protocol takes is counted where it arrives,
-//! `__netif_receive_skb_core`, `net/core/dev.c`). So every number is read in the namespace's own
-//! table, and the dump only tells which tables need not be read again.
+//! The peer of a veth device counts the same bytes and packets with directions swapped, and one
+//! `RTM_GETSTATS` dump returns the counters of all host-side peers. Drops are not the same at both
+//! ends: each end counts its own (`veth_get_stats64`, `drivers/net/veth.c`), and packets that no
+//! protocol accepts are counted where they arrive (`__netif_receive_skb_core`, `net/core/dev.c`).
+//! So every published number is read in the namespace itself, and the dump decides which
+//! namespaces need not be read again.
 
-pub mod namespaces;
-pub mod netdev;
-mod netlink;
-mod outside;
-mod rtnetlink;
+mod host_links;
+mod namespaces;
+mod route_socket;
 
-pub use namespaces::{NamespaceId, Namespaces, namespace_of};
-pub use netdev::{Interfaces, parse_net_dev};
-pub use tare_model::Interface as InterfaceCounters;
+pub use tare_model::NamespaceId;
+pub use tare_parsers::net_dev::{InterfaceCounters, Interfaces};
+
+pub use self::namespaces::{Namespaces, namespace_of};

@@ -1,66 +1,78 @@
-//! The network namespaces in use, and what their devices carried.
+//! The network namespaces of containers, and the counters of their devices.
 
-use std::collections::HashMap;
-use std::fs::{self, File};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::{
+    collections::HashMap,
+    fs::{self, File},
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use crate::cgroup::error::is_gone;
-use crate::cgroup::{KeptFile, ReadError};
+use tare_model::NamespaceId;
+use tare_parsers::{
+    net_dev::{Interfaces, parse_net_dev},
+    rtnetlink::LinkCounters,
+};
 
-use crate::network::netdev::{Interfaces, LINE_BYTES_MAX, carried, parse_net_dev};
-use crate::network::outside::{Carried, Outside, PeerNumber};
-pub use tare_model::NamespaceId;
+use crate::{
+    cgroup::{KeptFile, ReadError, error::is_gone},
+    network::host_links::{HostLinks, Nsid, PeerCounters},
+};
 
-/// How long a reading may stand. Drops and errors are each end's own, and a device may be added: of
-/// both the other ends tell nothing.
-pub const READING_AGE_MAX: Duration = Duration::from_secs(10);
+/// The longest time that a reading is reused. The host's links show neither drops and errors of
+/// the peers nor new devices.
+const READING_AGE_MAX: Duration = Duration::from_secs(10);
 
-/// Fewer than this are read each time: that costs less than to look (`docs/cost.md`).
-const WATCHED_MIN: usize = 3;
+/// Below this number of namespaces a dump costs more than it saves (`docs/cost.md`).
+const NAMESPACES_MIN: usize = 3;
 
-/// The network namespaces of the containers that are alive.
+/// A line has a name of at most 15 bytes and 16 padded numbers (`net/core/net-procfs.c`,
+/// `dev_seq_printf_stats`). The kernel writes the two header lines as one record.
+const LINE_BYTES_MAX: usize = 512;
+
+/// The network namespaces of running containers.
 ///
-/// Each has one open `/proc/PID/net/dev`, which is still readable when the process ended, and which
-/// keeps the namespace and its devices alive: call [`Namespaces::retain`] when a container ends.
+/// For each of them `/proc/PID/net/dev` of one process is kept open. It can be read after the
+/// process ended, and it keeps the namespace and its devices alive: call [`Namespaces::retain`]
+/// when a container ends.
 ///
-/// A namespace whose devices all have their other ends in our own namespace is read only when
-/// those carried something, and every [`READING_AGE_MAX`]; all others are read each time.
+/// If all devices of a namespace are veth devices with a peer in our own namespace, it is read when
+/// the counters of the peers changed, and at least every 10 s. Other namespaces are read in every
+/// sample.
 #[derive(Debug)]
 pub struct Namespaces {
     proc_root: PathBuf,
     host: Option<NamespaceId>,
-    open: HashMap<NamespaceId, Namespace>,
-    outside: Outside,
-    /// Whether pairs may lead into namespaces of which that is not known yet.
-    undescribed: bool,
-    /// Whether pairs lead into so many that it pays to look at them.
-    watched: bool,
+    open: HashMap<NamespaceId, OpenNamespace>,
+    host_links: HostLinks,
+    /// Whether the peers must be dumped again, because a namespace or its devices are new.
+    peers_outdated: bool,
+    /// Whether enough namespaces have peers here that a dump of counters pays.
+    dump_pays: bool,
 }
 
 #[derive(Debug)]
-struct Namespace {
-    devices: KeptFile,
-    /// Its `/proc/PID/ns/net`, until its number is known.
+struct OpenNamespace {
+    net_dev: KeptFile,
+    /// Its `/proc/PID/ns/net`, until its nsid is known.
     handle: Option<File>,
-    number: Option<PeerNumber>,
-    reading: Option<Reading>,
-    /// What was read before that, to be read into again.
+    nsid: Option<Nsid>,
+    last: Option<Reading>,
+    /// The reading before the last, whose memory is reused.
     spare: Option<Arc<Interfaces>>,
 }
 
-/// What was read last, and whether it may stand for a while.
+/// The last reading of a namespace.
 #[derive(Debug)]
 struct Reading {
     interfaces: Arc<Interfaces>,
-    /// What the other ends had carried just before, if they tell of every device.
-    carried: Option<Carried>,
-    /// Whether that was so at the reading before, too. What a device received is counted before
-    /// it may be dropped, so that one more reading finds the drops.
+    /// The counters of the peers just before, if they equal those of all devices.
+    peers: Option<PeerCounters>,
+    /// Whether `peers` was the same at the reading before. A device counts a packet as received
+    /// before it drops it, so one more reading is needed to see the drop.
     settled: bool,
-    /// When it must be read again. It moves in steps of [`READING_AGE_MAX`].
+    /// When the namespace must be read again. It moves in steps of [`READING_AGE_MAX`].
     due: Instant,
 }
 
@@ -71,21 +83,22 @@ impl Namespaces {
             proc_root: proc_root.to_owned(),
             host: host_namespace(proc_root),
             open: HashMap::new(),
-            outside: Outside::default(),
-            undescribed: false,
-            watched: false,
+            host_links: HostLinks::default(),
+            peers_outdated: false,
+            dump_pays: false,
         }
     }
 
-    /// Learns the network namespace of a process, and opens its devices unless they are open.
-    /// `None` if the process ended or moved meanwhile.
+    /// Finds the network namespace of a process, and opens its `/proc/PID/net/dev` unless one is
+    /// open. `None` if the process ended, or changed its namespace meanwhile.
     ///
-    /// A runtime moves a container's first process into its namespace only after it made the
-    /// cgroup; asked too early, the answer is the namespace of the runtime.
+    /// A runtime creates a container's cgroup before it moves the first process into the
+    /// container's namespace. Called too early, this returns the namespace of the runtime.
     ///
     /// # Errors
     ///
-    /// Processes of others need `CAP_SYS_PTRACE` (`fs/proc/namespaces.c`, `proc_ns_get_link`).
+    /// Processes of other users need `CAP_SYS_PTRACE` (`fs/proc/namespaces.c`,
+    /// `proc_ns_get_link`).
     pub fn track(&mut self, pid: u32) -> Result<Option<NamespaceId>, ReadError> {
         let Some(id) = namespace_of(&self.proc_root, pid)? else { return Ok(None) };
         if self.open.contains_key(&id) {
@@ -94,36 +107,36 @@ impl Namespaces {
         let process = self.proc_root.join(pid.to_string());
         let handle = File::open(process.join("ns/net")).ok();
         let handle = handle.filter(|file| file.metadata().is_ok_and(|data| data.ino() == id.0));
-        let Some(devices) = KeptFile::open_held(&process.join("net/dev"))? else { return Ok(None) };
-        // The file is of the namespace that the process was in when it was opened.
+        let Some(net_dev) = KeptFile::open_held(&process.join("net/dev"))? else { return Ok(None) };
+        // `net/dev` is of the namespace that the process was in when it was opened.
         if namespace_of(&self.proc_root, pid)?.is_some_and(|now| now != id) {
             return Ok(None);
         }
-        self.open
-            .insert(id, Namespace { devices, handle, number: None, reading: None, spare: None });
-        self.undescribed = true;
+        let namespace = OpenNamespace { net_dev, handle, nsid: None, last: None, spare: None };
+        self.open.insert(id, namespace);
+        self.peers_outdated = true;
         Ok(Some(id))
     }
 
-    /// Looks from outside which namespaces carried something. Call it before each round of
-    /// [`Namespaces::latest`]; it may wait while someone configures a network device.
+    /// Dumps the counters of the host's links. Call it before each round of
+    /// [`Namespaces::latest`]. It waits while another process configures a network device.
     pub fn dump_links(&mut self) {
-        if !self.undescribed && !self.watched {
-            self.outside.forget();
+        if !self.peers_outdated && !self.dump_pays {
+            self.host_links.forget_counters();
             return;
         }
-        let other_links = self.outside.look();
-        if self.undescribed || other_links {
-            self.describe();
+        let links_changed = self.host_links.dump_counters();
+        if self.peers_outdated || links_changed {
+            self.dump_peers();
         }
     }
 
-    /// The devices of a namespace, without `lo`: read now, or as read before if they carried
-    /// nothing since.
+    /// The counters of a namespace's devices, without `lo`: the last reading if the devices
+    /// transferred nothing since, or a new one.
     ///
     /// # Errors
     ///
-    /// [`ReadError::Vanished`] for a namespace that is not open (any more).
+    /// [`ReadError::Vanished`] for a namespace that is not open.
     pub fn latest(
         &mut self,
         id: NamespaceId,
@@ -131,26 +144,26 @@ impl Namespaces {
     ) -> Result<Arc<Interfaces>, ReadError> {
         let namespace = self.open.get_mut(&id).ok_or(ReadError::Vanished)?;
         let now = Instant::now();
-        let outside = namespace.number.and_then(|number| self.outside.carried(number));
-        if let Some(reading) = &namespace.reading
-            && reading.stands(outside, now)
+        let peers = namespace.nsid.and_then(|nsid| self.host_links.peer_counters(nsid));
+        if let Some(reading) = &namespace.last
+            && reading.is_current(peers, now)
         {
             return Ok(Arc::clone(&reading.interfaces));
         }
-        let interfaces = namespace.read_anew(buffer)?;
-        let last = namespace.reading.take();
+        let interfaces = namespace.read_reusing(buffer)?;
+        let last = namespace.last.take();
         if let Some(last) = &last {
             namespace.spare = Some(Arc::clone(&last.interfaces));
         }
-        // Devices were added or removed, and not all have their other ends where that shows.
-        self.undescribed |= outside.is_none_or(|outside| outside.pairs != interfaces.len())
+        // Devices were added or removed, and not all of them are known peers.
+        self.peers_outdated |= peers.is_none_or(|peers| peers.pairs != interfaces.len())
             && last.as_ref().is_none_or(|last| last.interfaces.len() != interfaces.len());
-        let reading = Reading::new(id, Arc::clone(&interfaces), outside, last, now);
-        namespace.reading = Some(reading);
+        let reading = Reading::new(id, Arc::clone(&interfaces), peers, last, now);
+        namespace.last = Some(reading);
         Ok(interfaces)
     }
 
-    /// Reads the devices of a namespace, without `lo`, whatever they carried.
+    /// Reads the counters of a namespace's devices, without `lo`.
     ///
     /// # Errors
     ///
@@ -159,45 +172,45 @@ impl Namespaces {
         self.open.get(&id).ok_or(ReadError::Vanished)?.read(buffer)
     }
 
-    /// Closes the namespaces that nobody uses.
+    /// Closes the namespaces that are not used.
     pub fn retain(&mut self, mut is_used: impl FnMut(NamespaceId) -> bool) {
         self.open.retain(|id, _| is_used(*id));
     }
 
-    /// The host's namespace; `None` if it cannot be told.
+    /// The network namespace of the host. `None` if it is unknown.
     pub fn host(&self) -> Option<NamespaceId> {
         self.host
     }
 
-    fn describe(&mut self) {
-        self.outside.describe();
-        let mut watched = 0;
+    fn dump_peers(&mut self) {
+        self.host_links.dump_peers();
+        let mut with_peers = 0;
         for namespace in self.open.values_mut() {
             if let Some(handle) = &namespace.handle {
-                namespace.number = self.outside.number(handle);
+                namespace.nsid = self.host_links.nsid(handle);
             }
-            if let Some(number) = namespace.number {
+            if let Some(nsid) = namespace.nsid {
                 namespace.handle = None;
-                watched += usize::from(self.outside.reaches(number));
+                with_peers += usize::from(self.host_links.has_peers_in(nsid));
             }
         }
-        self.undescribed = false;
-        self.watched = watched >= WATCHED_MIN;
+        self.peers_outdated = false;
+        self.dump_pays = with_peers >= NAMESPACES_MIN;
         let open = self.open.len();
-        tracing::debug!("{watched} of {open} network namespaces have pairs that end here");
+        tracing::debug!("{with_peers} of {open} network namespaces have veth peers here");
     }
 }
 
-impl Namespace {
+impl OpenNamespace {
     fn read(&self, buffer: &mut Vec<u8>) -> Result<Interfaces, ReadError> {
         let mut interfaces = Vec::new();
-        parse_net_dev(self.devices.read_records(buffer, LINE_BYTES_MAX)?, &mut interfaces);
+        parse_net_dev(self.net_dev.read_records(buffer, LINE_BYTES_MAX)?, &mut interfaces);
         Ok(interfaces)
     }
 
-    /// Reads into the memory of the reading before the last, unless somebody still holds it.
-    fn read_anew(&mut self, buffer: &mut Vec<u8>) -> Result<Arc<Interfaces>, ReadError> {
-        let text = self.devices.read_records(buffer, LINE_BYTES_MAX)?;
+    /// Reads into the memory of the reading before the last, unless a sample still holds it.
+    fn read_reusing(&mut self, buffer: &mut Vec<u8>) -> Result<Arc<Interfaces>, ReadError> {
+        let text = self.net_dev.read_records(buffer, LINE_BYTES_MAX)?;
         let mut spare = self.spare.take();
         if let Some(interfaces) = spare.as_mut().and_then(Arc::get_mut) {
             parse_net_dev(text, interfaces);
@@ -213,35 +226,47 @@ impl Reading {
     fn new(
         id: NamespaceId,
         interfaces: Arc<Interfaces>,
-        outside: Option<Carried>,
+        peers: Option<PeerCounters>,
         last: Option<Self>,
         now: Instant,
     ) -> Self {
-        // What passes a device unseen by the other end shows here for ever: so may packets that a
-        // program redirects into it (`bpf_redirect_peer`).
-        let devices = Carried { pairs: interfaces.len(), traffic: carried(&interfaces) };
-        let carried = outside.filter(|outside| *outside == devices);
-        let settled = last.as_ref().is_some_and(|last| last.carried == carried);
+        // Packets that a BPF program redirects into the device (`bpf_redirect_peer`) are not
+        // counted by the peer. Then the two differ for ever.
+        let own = PeerCounters { pairs: interfaces.len(), counters: sum(&interfaces) };
+        let peers = peers.filter(|peers| *peers == own);
+        let settled = last.as_ref().is_some_and(|last| last.peers == peers);
         let due = last.map_or_else(|| now + phase(id), |last| last.due);
         let due = if due > now { due } else { now.max(due + READING_AGE_MAX) };
-        Self { interfaces, carried, settled, due }
+        Self { interfaces, peers, settled, due }
     }
 
-    fn stands(&self, outside: Option<Carried>, now: Instant) -> bool {
-        self.carried.is_some() && self.carried == outside && self.settled && now < self.due
+    /// Whether a new reading would have the same counters.
+    fn is_current(&self, peers: Option<PeerCounters>, now: Instant) -> bool {
+        self.peers.is_some() && self.peers == peers && self.settled && now < self.due
     }
 }
 
-/// When a namespace's turn is, so that not all are read at once: neighbouring numbers are spread
-/// by the golden ratio.
+/// The sum of the counters of several devices.
+fn sum(interfaces: &Interfaces) -> LinkCounters {
+    let each = interfaces.iter().map(|(_, counters)| LinkCounters {
+        rx_bytes: counters.rx_bytes,
+        rx_packets: counters.rx_packets,
+        tx_bytes: counters.tx_bytes,
+        tx_packets: counters.tx_packets,
+    });
+    each.fold(LinkCounters::default(), LinkCounters::plus)
+}
+
+/// When a namespace is read again for the first time. The golden ratio spreads neighbouring
+/// numbers, so that not all namespaces are due at once.
 fn phase(id: NamespaceId) -> Duration {
     const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
     let part = id.0.wrapping_mul(GOLDEN) >> 32;
     READING_AGE_MAX.mul_f64(part as f64 / f64::from(u32::MAX))
 }
 
-/// The host's first process is in it, and so are kernel threads, which a security module may leave
-/// readable where it hides the first process. Without the host's processes there is neither.
+/// The network namespace of process 1, or of kthreadd, which stays readable where a security module
+/// hides process 1.
 fn host_namespace(proc_root: &Path) -> Option<NamespaceId> {
     let of = |pid| namespace_of(proc_root, pid).ok().flatten();
     of(1).or_else(|| {
@@ -250,7 +275,11 @@ fn host_namespace(proc_root: &Path) -> Option<NamespaceId> {
     })
 }
 
-/// `None` if the process ended.
+/// The network namespace of a process. `None` if the process ended.
+///
+/// # Errors
+///
+/// As [`Namespaces::track`].
 pub fn namespace_of(proc_root: &Path, pid: u32) -> Result<Option<NamespaceId>, ReadError> {
     let path = proc_root.join(pid.to_string()).join("ns/net");
     match fs::metadata(&path) {
@@ -264,52 +293,52 @@ pub fn namespace_of(proc_root: &Path, pid: u32) -> Result<Option<NamespaceId>, R
 mod tests {
     use std::process::{self, Command};
 
+    use tare_parsers::net_dev::InterfaceCounters;
+
     use super::*;
-    use crate::network::InterfaceCounters;
-    use crate::network::rtnetlink::Traffic;
 
     const ID: NamespaceId = NamespaceId(4_026_532_000);
 
-    /// A device that received so much, and what its other end tells of it.
-    fn device(rx_bytes: u64) -> (Arc<Interfaces>, Option<Carried>) {
+    /// A device that received this many bytes, and the counters of its peer.
+    fn device(rx_bytes: u64) -> (Arc<Interfaces>, Option<PeerCounters>) {
         let counters = InterfaceCounters { rx_bytes, ..InterfaceCounters::default() };
-        let traffic = Traffic { rx_bytes, ..Traffic::default() };
+        let peer = LinkCounters { rx_bytes, ..LinkCounters::default() };
         let interfaces = Arc::new(vec![("eth0".to_owned(), counters)]);
-        (interfaces, Some(Carried { pairs: 1, traffic }))
+        (interfaces, Some(PeerCounters { pairs: 1, counters: peer }))
     }
 
     #[test]
-    fn a_reading_stands_while_the_other_end_tells_the_same() {
+    fn a_reading_is_current_while_the_counters_of_the_peer_are_the_same() {
         let now = Instant::now();
-        let (interfaces, outside) = device(100);
-        let read = |last| Reading::new(ID, Arc::clone(&interfaces), outside, last, now);
+        let (interfaces, peers) = device(100);
+        let read = |last| Reading::new(ID, Arc::clone(&interfaces), peers, last, now);
         let first = read(None);
-        assert!(!first.stands(outside, now), "drops may follow");
+        assert!(!first.is_current(peers, now), "drops may follow");
         let second = read(Some(first));
-        assert!(second.stands(outside, now));
-        assert!(!second.stands(device(101).1, now) && !second.stands(None, now));
-        assert!(second.due <= now + READING_AGE_MAX && !second.stands(outside, second.due));
-        // After its turn it stands again, until its next one.
+        assert!(second.is_current(peers, now));
+        assert!(!second.is_current(device(101).1, now) && !second.is_current(None, now));
+        assert!(second.due <= now + READING_AGE_MAX && !second.is_current(peers, second.due));
+        // After it was due it is current again, for another 10 s.
         let (due, at) = (second.due, second.due + Duration::from_secs(1));
-        let third = Reading::new(ID, interfaces, outside, Some(second), at);
-        assert!(third.stands(outside, at) && third.due == due + READING_AGE_MAX);
+        let third = Reading::new(ID, interfaces, peers, Some(second), at);
+        assert!(third.is_current(peers, at) && third.due == due + READING_AGE_MAX);
     }
 
     #[test]
-    fn a_reading_of_which_the_other_end_tells_not_all_never_stands() {
+    fn a_reading_that_differs_from_the_peers_is_never_current() {
         let now = Instant::now();
         let (interfaces, _) = device(100);
-        let outside = device(60).1;
-        let more = device(100).1.map(|one| Carried { pairs: 2, ..one });
-        for outside in [outside, more, None] {
-            let first = Reading::new(ID, Arc::clone(&interfaces), outside, None, now);
-            let second = Reading::new(ID, Arc::clone(&interfaces), outside, Some(first), now);
-            assert!(!second.stands(outside, now), "{outside:?}");
+        let peers = device(60).1;
+        let more = device(100).1.map(|one| PeerCounters { pairs: 2, ..one });
+        for peers in [peers, more, None] {
+            let first = Reading::new(ID, Arc::clone(&interfaces), peers, None, now);
+            let second = Reading::new(ID, Arc::clone(&interfaces), peers, Some(first), now);
+            assert!(!second.is_current(peers, now), "{peers:?}");
         }
     }
 
     #[test]
-    fn the_turns_of_namespaces_are_spread() {
+    fn namespaces_are_due_at_different_times() {
         let phases = (0..100).map(|number| phase(NamespaceId(ID.0 + number)).as_secs());
         let mut turns = [0; 10];
         for second in phases {
@@ -319,7 +348,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_is_read_until_nobody_uses_it() {
+    fn a_namespace_is_read_until_it_is_not_used() {
         let mut namespaces = Namespaces::new(Path::new("/proc"));
         let id = namespaces.track(process::id()).unwrap().unwrap();
         let own = fs::read_link("/proc/self/ns/net").unwrap();
@@ -337,7 +366,7 @@ mod tests {
     }
 
     #[test]
-    fn the_file_of_an_ended_process_is_still_read() {
+    fn the_namespace_of_an_ended_process_is_still_read() {
         let mut child = Command::new("sleep").arg("60").spawn().unwrap();
         let mut namespaces = Namespaces::new(Path::new("/proc"));
         let id = namespaces.track(child.id()).unwrap().unwrap();
@@ -348,7 +377,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unreadable_host_is_unknown() {
+    fn the_namespace_of_an_unreadable_host_is_unknown() {
         assert_eq!(Namespaces::new(Path::new("/nonexistent")).host(), None);
     }
 }

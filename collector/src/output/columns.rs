@@ -1,4 +1,4 @@
-//! Every column of a table, which is every placeholder of a template as well: one list.
+//! The columns of tables, which are also the placeholders of templates.
 
 pub(crate) mod cells;
 
@@ -6,31 +6,31 @@ use crate::output::nearest::did_you_mean;
 use crate::output::row::Row;
 use crate::output::text::{align, printable};
 
-/// Explains the mark behind NET I/O.
+/// Explains the `*` behind NET I/O.
 pub(super) const HOST_SOCKETS: &str =
     "* on the host's network: bytes at its own sockets, not those of the host's devices";
 
-/// Asks for the list of columns instead of a report.
+/// The word that asks for the list of columns instead of a report.
 pub const HELP: &str = "help";
 
-/// The columns of `docker stats`.
+/// The default columns: those of `docker stats`.
 const DEFAULT: [&str; 8] =
     ["id", "name", "cpu", "memory", "memory-percent", "net", "block", "pids"];
 
-/// What a receipt has to tell.
+/// The default columns of ended containers.
 const ENDED: [&str; 9] =
     ["id", "name", "ended", "cpu-time", "memory-peak", "net", "block", "oom-kills", "totals"];
 
-/// What there is to know of a row in one place.
+/// A column of tables.
 #[derive(Clone, Copy, Debug)]
 pub struct Column {
-    /// How `--columns` calls it.
+    /// The name for `--columns`.
     pub name: &'static str,
-    /// How a template calls it.
+    /// The name in templates.
     pub placeholder: &'static str,
-    /// Its title in a table.
+    /// The title in a table.
     pub title: &'static str,
-    /// What it tells, in one line.
+    /// The meaning, in one line.
     pub about: &'static str,
     cell: fn(&Row<'_>) -> String,
 }
@@ -44,7 +44,7 @@ impl PartialEq for Column {
 impl Eq for Column {}
 
 impl Column {
-    /// The text of its cell, safe on a terminal.
+    /// The text of a cell, safe on a terminal.
     pub fn text(&self, row: &Row<'_>) -> String {
         printable(&(self.cell)(row)).into_owned()
     }
@@ -62,75 +62,75 @@ macro_rules! columns {
     };
 }
 
-/// All columns. A new one is a line here and a function in `cells`.
+/// All columns. A column is one line here and one function in `cells`.
 #[rustfmt::skip]
 pub const COLUMNS: &[Column] = columns![
     "id" ID "CONTAINER ID" id "the first 12 characters of the id; all with --no-trunc",
-    "container" Container "CONTAINER" container "the name or id as it was asked for, or else the id",
-    "name" Name "NAME" name "the name that people gave it",
+    "container" Container "CONTAINER" container "the name or id as given on the command line, or else the id",
+    "name" Name "NAME" name "the name",
     "image" Image "IMAGE" image "the image reference",
     "runtime" Runtime "RUNTIME" runtime "docker, containerd, cri-o, podman, lxc, nspawn, systemd",
-    "pod" Pod "POD" pod "the Kubernetes pod: its name where labels tell it, or else its uid",
-    "namespace" Namespace "NAMESPACE" namespace "the Kubernetes namespace, where labels tell it",
+    "pod" Pod "POD" pod "the Kubernetes pod: its name if labels hold it, or else its uid",
+    "namespace" Namespace "NAMESPACE" namespace "the Kubernetes namespace, if labels hold it",
     "labels" Labels "LABELS" labels "the runtime's labels",
-    "environment" Environment "ENVIRONMENT" environment "environment variables, as far as --environment asks for them",
+    "environment" Environment "ENVIRONMENT" environment "the environment variables that --environment asks for",
     "cgroup" Cgroup "CGROUP" cgroup "the cgroup's path",
     "state" State "STATE" state "running, frozen or ended",
-    "started" Started "STARTED" started "when its first process started, as its runtime tells",
-    "to-exec" ToExec "TO EXEC" to_exec "from the making of its cgroup to its first program",
-    "to-listen" ToListen "TO LISTEN" to_listen "from the making of its cgroup to its first listening socket",
+    "started" Started "STARTED" started "when its first process started, as reported by the runtime",
+    "to-exec" ToExec "TO EXEC" to_exec "time from the creation of the cgroup to the first exec",
+    "to-listen" ToListen "TO LISTEN" to_listen "time from the creation of the cgroup to the first listening socket",
     "ended" Ended "ENDED" ended "how long ago it ended",
-    "totals" Totals "TOTALS" totals "how sure the totals of an ended container are",
+    "totals" Totals "TOTALS" totals "whether the totals of an ended container are final",
     "cpu" CPUPerc "CPU %" cpu "share of one CPU over the interval; 100% is one CPU",
     "cpu-time" CPUTime "CPU TIME" cpu_time "CPU time used so far",
-    "cpu-limit" CPULimit "CPU LIMIT" cpu_limit "CPUs that its quota allows",
-    "throttled" Throttled "THROTTLED" throttled "share of its scheduling periods in which its quota stopped it",
-    "throttled-time" ThrottledTime "THROTTLED TIME" throttled_time "for how long its quota stopped it so far",
+    "cpu-limit" CPULimit "CPU LIMIT" cpu_limit "CPUs that the quota allows",
+    "throttled" Throttled "THROTTLED" throttled "share of the quota periods in which it was throttled",
+    "throttled-time" ThrottledTime "THROTTLED TIME" throttled_time "time so far for which it was throttled",
     "cpu-pressure" CPUPressure "CPU PRESSURE" cpu_pressure "time so far in which some / all tasks waited for a CPU",
     "memory" MemUsage "MEM USAGE / LIMIT" memory "working set and limit, as Docker counts them",
     "memory-percent" MemPerc "MEM %" memory_percent "working set as a share of the limit",
     "working-set" WorkingSet "WORKING SET" working_set "memory without inactive page cache",
-    "memory-total" MemTotal "MEM TOTAL" memory_total "all memory charged to it, page cache included",
-    "memory-limit" MemLimit "MEM LIMIT" memory_limit "the most memory that it may use",
+    "memory-total" MemTotal "MEM TOTAL" memory_total "all memory charged to it, including page cache",
+    "memory-limit" MemLimit "MEM LIMIT" memory_limit "the memory limit",
     "rss" RSS "RSS" rss "anonymous memory",
     "cache" Cache "CACHE" cache "page cache",
     "swap" Swap "SWAP" swap "swap in use",
-    "memory-peak" MemPeak "MEM PEAK" memory_peak "the most memory that it used so far",
-    "oom-kills" OOMKills "OOM" oom_kills "processes killed for want of memory",
+    "memory-peak" MemPeak "MEM PEAK" memory_peak "the highest memory usage so far",
+    "oom-kills" OOMKills "OOM" oom_kills "processes killed by the out-of-memory killer",
     "memory-pressure" MemPressure "MEM PRESSURE" memory_pressure "time so far in which some / all tasks waited for memory",
     "net" NetIO "NET I/O" net "bytes received / sent by its network devices",
     "sockets" Sockets "SOCKET I/O" sockets "bytes received / sent by its own sockets",
-    "retransmits" Retransmits "RETRANS" retransmits "TCP segments sent again",
+    "retransmits" Retransmits "RETRANS" retransmits "TCP segments retransmitted",
     "connections" Connections "CONNECTIONS" connections "TCP connections opened / accepted so far",
     "failed-connections" FailedConnections "CONN FAILED" failed_connections "TCP connections refused, timed out or given up",
     "block" BlockIO "BLOCK I/O" block "bytes read / written on block devices",
     "block-ops" BlockOps "BLOCK OPS" block_ops "requests read / written",
     "block-errors" BlockErrors "BLOCK ERRORS" block_errors "requests that failed",
-    "in-flight" InFlight "IN FLIGHT" in_flight "requests that the device has now",
-    "read-p50" ReadP50 "READ P50" read_p50 "half of the reads so far took at most this (bound of a power of two)",
+    "in-flight" InFlight "IN FLIGHT" in_flight "requests in flight",
+    "read-p50" ReadP50 "READ P50" read_p50 "50% of the reads so far took at most this (bucket bound)",
     "read-p99" ReadP99 "READ P99" read_p99 "99% of the reads so far took at most this",
-    "write-p50" WriteP50 "WRITE P50" write_p50 "half of the writes so far took at most this",
+    "write-p50" WriteP50 "WRITE P50" write_p50 "50% of the writes so far took at most this",
     "write-p99" WriteP99 "WRITE P99" write_p99 "99% of the writes so far took at most this",
     "pids" PIDs "PIDS" pids "processes and threads",
-    "pids-limit" PIDsLimit "PIDS LIMIT" pids_limit "the most that may exist",
+    "pids-limit" PIDsLimit "PIDS LIMIT" pids_limit "the limit of processes and threads",
 ];
 
-/// One word of `--columns`.
+/// One argument of `--columns`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// This column.
+    /// This column instead of the default ones.
     Only(&'static Column),
-    /// The columns that would be shown anyway, then this one.
+    /// The default columns and this one.
     Also(&'static Column),
     /// The list of all columns.
     Help,
 }
 
-/// Reads one word of `--columns`.
+/// Parses one argument of `--columns`.
 ///
 /// # Errors
 ///
-/// If there is no such column; the message offers those with names like it.
+/// If the column does not exist. The message offers similar names.
 pub fn parse(word: &str) -> Result<Choice, String> {
     let (name, choice): (_, fn(_) -> _) = match word.strip_prefix('+') {
         Some(name) => (name, Choice::Also),
@@ -146,14 +146,14 @@ pub fn parse(word: &str) -> Result<Choice, String> {
     })
 }
 
-/// The columns that are shown when nobody asks for others.
+/// The default columns.
 pub fn usual(ended: bool, all: bool) -> Vec<&'static Column> {
     let names: &[&str] = if ended { &ENDED } else { &DEFAULT };
     let state = (all && !ended).then_some("state");
     names.iter().copied().chain(state).filter_map(named).collect()
 }
 
-/// The columns that `choices` ask for, each once; `usual` ones if they only add.
+/// The columns that `choices` ask for, each once; after the `usual` ones if they all only add.
 pub fn chosen(choices: &[Choice], usual: Vec<&'static Column>) -> Vec<&'static Column> {
     let only = choices.iter().any(|choice| matches!(choice, Choice::Only(_)));
     let mut columns = if only { Vec::new() } else { usual };
@@ -167,12 +167,12 @@ pub fn chosen(choices: &[Choice], usual: Vec<&'static Column>) -> Vec<&'static C
     columns
 }
 
-/// The column that a template calls so.
+/// The column with this name in templates.
 pub fn by_placeholder(name: &str) -> Option<&'static Column> {
     COLUMNS.iter().find(|column| column.placeholder == name)
 }
 
-/// All columns with what they tell, for people.
+/// All columns with their meaning, as a table.
 pub fn help() -> String {
     let mut lines = "COLUMN\tPLACEHOLDER\tMEANING\n".to_owned();
     for Column { name, placeholder, about, .. } in COLUMNS {

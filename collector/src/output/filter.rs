@@ -8,45 +8,45 @@ use crate::model::Container;
 use crate::output::nearest::did_you_mean;
 use crate::output::text::printable;
 
-/// What a filter can look at.
+/// The keys of filters.
 pub const KEYS: [&str; 9] =
     ["env", "id", "image", "label", "name", "namespace", "pod", "runtime", "state"];
 
-/// What a container can be.
+/// The states of a container.
 const STATES: [&str; 3] = ["running", "frozen", "ended"];
 
 /// One condition on a row.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Filter {
-    /// An environment variable, and its value if that matters.
+    /// An environment variable, with its value if one is given.
     Environment(String, Option<String>),
-    /// The beginning of its id.
+    /// The beginning of the id.
     Id(String),
-    /// A pattern of its image reference; in patterns `*` is any text and `?` any character.
+    /// A pattern of the image reference. In patterns `*` is any text and `?` any character.
     Image(WildMatch),
-    /// A label, and its value if that matters.
+    /// A label, with its value if one is given.
     Label(String, Option<String>),
-    /// A pattern of its name.
+    /// A pattern of the name.
     Name(WildMatch),
-    /// A pattern of its Kubernetes namespace.
+    /// A pattern of the Kubernetes namespace.
     Namespace(WildMatch),
-    /// A pattern of its pod's name, or of the pod's uid.
+    /// A pattern of the name or the uid of the pod.
     Pod(WildMatch),
-    /// A pattern of its runtime.
+    /// A pattern of the runtime.
     Runtime(WildMatch),
     /// `running`, `frozen` or `ended`.
     State(String),
 }
 
-/// All conditions together.
+/// All filters together.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Filters(pub Vec<Filter>);
 
-/// Reads one `KEY=VALUE`.
+/// Parses one `KEY=VALUE`.
 ///
 /// # Errors
 ///
-/// If there is no such key, no value, or no such state; the message tells what there is.
+/// If the key or the state does not exist, or the value is missing. The message lists the choices.
 pub fn parse(text: &str) -> Result<Filter, String> {
     let Some((key, value)) = text.split_once('=') else {
         return Err(format!("must be KEY=VALUE, with a key of {}", KEYS.join(", ")));
@@ -107,14 +107,14 @@ impl Filter {
     }
 }
 
-/// Whether there is such an entry, with that value if one is given.
+/// Whether the entry exists, with the value if one is given.
 fn has(entries: &BTreeMap<String, String>, key: &str, value: Option<&String>) -> bool {
     entries.get(key).is_some_and(|found| value.is_none_or(|value| value == found))
 }
 
 impl Filters {
-    /// Whether a row is wanted. As with Docker's filters, one of those with the same key suffices;
-    /// of labels and environment variables, all must be there.
+    /// Whether a row fits. As with Docker, one filter of each key suffices; but of labels and environment
+    /// variables, all must fit.
     pub fn fit(&self, row: &Container) -> bool {
         self.0.iter().all(|filter| {
             let all = matches!(filter, Filter::Label(..) | Filter::Environment(..));
@@ -128,7 +128,7 @@ impl Filters {
         self.0.iter().any(|filter| matches!(filter, Filter::State(state) if state == "ended"))
     }
 
-    /// The labels that must be known to tell which rows fit.
+    /// The labels that the filters read.
     pub fn labels(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|filter| match filter {
             Filter::Label(key, _) => Some(key.as_str()),
@@ -136,7 +136,7 @@ impl Filters {
         })
     }
 
-    /// The same of environment variables.
+    /// The environment variables that the filters read.
     pub fn variables(&self) -> impl Iterator<Item = &str> {
         self.0.iter().filter_map(|filter| match filter {
             Filter::Environment(name, _) => Some(name.as_str()),
@@ -144,7 +144,7 @@ impl Filters {
         })
     }
 
-    /// Whether there is no condition.
+    /// Whether there is no filter.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -220,7 +220,7 @@ mod tests {
     }
 
     #[test]
-    fn mistakes_are_told_with_a_remedy() {
+    fn mistakes_are_reported_with_a_remedy() {
         let error = |text| parse(text).unwrap_err();
         assert!(error("web").starts_with("must be KEY=VALUE, with a key of env, id, image, label"));
         assert!(

@@ -25,12 +25,12 @@ pub(crate) fn report(containers: Vec<Container>) -> Report {
     }
 }
 
-/// A row of which nothing is known but its id.
+/// A row with nothing but its id.
 pub(crate) fn unknown(kind: Kind, id: &str) -> Container {
     Container { cgroup: format!("/{id}"), ..Container::unknown(kind, id.to_owned()) }
 }
 
-/// A container of which everything is known that a table shows.
+/// A container with everything that a table shows.
 pub(crate) fn web() -> Container {
     let device = Interface { rx_bytes: 10_500_000, tx_bytes: 656, ..Interface::default() };
     let mut row = unknown(Kind::Container, ID);

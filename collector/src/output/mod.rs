@@ -41,11 +41,11 @@ pub enum Format {
     Table,
     /// One object per line, for programs.
     Json,
-    /// Whatever somebody wants of each row.
+    /// A text made from a template for each row.
     Template(Template),
 }
 
-/// Which rows a report shows.
+/// The kinds of rows that a report shows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Scope {
     /// Containers; a table shows services where there are none.
@@ -57,7 +57,7 @@ pub enum Scope {
     All,
 }
 
-/// What orders the rows of a table.
+/// The order of the rows of a table.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum Sort {
     /// By name.
@@ -75,7 +75,7 @@ pub enum Sort {
     Pids,
 }
 
-/// Whether the reader of our output went away, as `| head` does: a quiet end and no failure.
+/// Whether an error means that the reader of the output is gone, as after `| head`. That is no failure.
 pub fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {

@@ -1,11 +1,11 @@
-//! What somebody may have meant who wrote a name wrong. Pure.
+//! Suggestions for misspelt names. Pure.
 
 use strsim::osa_distance;
 
 /// How many names a message offers.
 const MAX_OFFERED: usize = 3;
 
-/// The names most like `wanted`, best first; none if nothing is like it.
+/// The names most similar to `wanted`, the best first; none if no name is similar.
 pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<&'a str> {
     let wanted = wanted.to_lowercase();
     let length = wanted.chars().count();
@@ -27,7 +27,7 @@ pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Ve
     close.into_iter().take(MAX_OFFERED).map(|(_, name)| name).collect()
 }
 
-/// `; did you mean …?`, or nothing if nothing is like it.
+/// `; did you mean …?`, or nothing if no name is similar.
 pub fn did_you_mean<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> String {
     match nearest(wanted, names).join(", ") {
         meant if meant.is_empty() => meant,

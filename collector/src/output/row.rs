@@ -8,22 +8,22 @@ use crate::model::{Container, Ended, Kind, Report};
 use crate::output::Sort;
 use crate::output::table::Options;
 
-/// One row, and what its cells need to know besides.
+/// A row of a table, and what else its cells need.
 #[derive(Clone, Copy, Debug)]
 pub struct Row<'a> {
-    /// Whose row it is.
+    /// The container, service or cgroup.
     pub container: &'a Container,
     /// Its receipt, if it has ended.
     pub ended: Option<&'a Ended>,
-    /// When the report was made.
+    /// The time of the report.
     pub now: Timestamp,
-    /// What was asked for.
+    /// The options of the table.
     pub options: &'a Options,
-    /// Whether to mark numbers that a footnote explains.
+    /// Whether numbers that a footnote explains are marked.
     pub marks: bool,
 }
 
-/// The rows of what is alive, of one kind.
+/// The running rows of one kind.
 pub(super) fn alive<'a>(
     report: &'a Report,
     kind: Kind,
@@ -35,7 +35,7 @@ pub(super) fn alive<'a>(
     report.containers.iter().filter(wanted).map(row).collect()
 }
 
-/// The rows of what has ended, the latest first.
+/// The ended rows, the latest first.
 pub(super) fn ended<'a>(report: &'a Report, options: &'a Options, marks: bool) -> Vec<Row<'a>> {
     let wanted = |ended: &&Ended| options.filters.fit(&ended.container);
     let row = |ended: &'a Ended| {
@@ -45,7 +45,7 @@ pub(super) fn ended<'a>(report: &'a Report, options: &'a Options, marks: bool) -
     report.ended.iter().filter(wanted).map(row).collect()
 }
 
-/// What people call the row, and sort it by.
+/// The name of a row, which also orders rows.
 pub(super) fn name(container: &Container) -> &str {
     match container.kind {
         Kind::Container => container.name.as_deref().unwrap_or(&container.id),
@@ -54,7 +54,7 @@ pub(super) fn name(container: &Container) -> &str {
     }
 }
 
-/// Sorts by name, or biggest first with the unknown at the end; equals by name.
+/// Sorts by name, or the biggest first and the unknown last; equals by name.
 pub(super) fn order(rows: &mut [Row<'_>], sort: Sort) {
     rows.sort_by_cached_key(|row| {
         let container = row.container;
@@ -73,7 +73,7 @@ pub(super) fn order(rows: &mut [Row<'_>], sort: Sort) {
     });
 }
 
-/// A non-negative number as one that sorts like it.
+/// An integer that sorts like this non-negative number.
 pub(crate) fn ordered(value: f64) -> u64 {
     value.max(0.0).to_bits()
 }

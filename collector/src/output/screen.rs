@@ -1,11 +1,11 @@
-//! A page that stays in place on a terminal, or pages one after another anywhere else.
+//! Shows listings: in place on a terminal, one after another anywhere else.
 
 use std::io::{self, IsTerminal, Stdout, Write};
 use std::os::fd::AsRawFd;
 
 use nix::libc;
 
-use crate::output::table::Page;
+use crate::output::table::Listing;
 use crate::output::text::cut;
 
 const HOME: &str = "\x1b[H";
@@ -21,7 +21,7 @@ pub struct Size {
     pub lines: usize,
 }
 
-/// Where pages are shown.
+/// Where listings are shown.
 #[derive(Debug)]
 pub struct Screen<W> {
     out: W,
@@ -29,8 +29,8 @@ pub struct Screen<W> {
 }
 
 impl Screen<Stdout> {
-    /// Standard output. With `live`, and if that is a terminal, each page replaces the one before
-    /// it and is cut to the terminal's size; otherwise pages follow each other whole.
+    /// Standard output. With `live`, on a terminal, each listing replaces the previous one and is cut to the
+    /// size of the terminal. Otherwise listings follow each other, uncut.
     pub fn stdout(live: bool) -> Self {
         let out = io::stdout();
         let live = (live && out.is_terminal()).then_some(stdout_size as fn() -> Option<Size>);
@@ -39,28 +39,32 @@ impl Screen<Stdout> {
 }
 
 impl<W: Write> Screen<W> {
-    /// A screen on `out`; `live` asks for the size of its terminal, `None` is no terminal.
+    /// A screen on `out`. `live` returns the size of the terminal; `None` means that there is none.
     pub fn new(out: W, live: Option<fn() -> Option<Size>>) -> Self {
         Self { out, live }
     }
 
-    /// Shows a page, in a single write. `BrokenPipe` means that the reader has gone.
-    pub fn show(&mut self, page: &Page) -> io::Result<()> {
+    /// Shows a listing, in a single write.
+    ///
+    /// # Errors
+    ///
+    /// Those of the write. `BrokenPipe` means that the reader is gone.
+    pub fn show(&mut self, listing: &Listing) -> io::Result<()> {
         let frame = match self.live {
-            Some(size) => live_frame(page, size()),
-            None => page.lines(None).iter().flat_map(|line| [line.as_str(), "\n"]).collect(),
+            Some(size) => live_frame(listing, size()),
+            None => listing.lines(None).iter().flat_map(|line| [line.as_str(), "\n"]).collect(),
         };
         self.out.write_all(frame.as_bytes())?;
         self.out.flush()
     }
 }
 
-fn live_frame(page: &Page, size: Option<Size>) -> String {
-    // The cursor rests below the page, where a shell's prompt then appears.
+fn live_frame(listing: &Listing, size: Option<Size>) -> String {
+    // One line is left for the cursor, where the prompt of the shell appears afterwards.
     let height = size.map(|size| size.lines.saturating_sub(1).max(1));
     let width = size.map_or(usize::MAX, |size| size.columns);
     let mut frame = String::from(HOME);
-    for line in page.lines(height) {
+    for line in listing.lines(height) {
         frame.push_str(cut(&line, width));
         frame.push_str(CLEAR_TO_END_OF_LINE);
         frame.push('\n');
@@ -82,41 +86,41 @@ mod tests {
     use super::*;
     use crate::output::table::Table;
 
-    fn page(rows: usize) -> Page {
+    fn listing(rows: usize) -> Listing {
         let rows = (0..rows).map(|row| format!("row {row}")).collect();
         let table = Table { intro: None, header: Some("HEADER".to_owned()), rows };
-        Page { tables: vec![table], notes: vec!["a note".to_owned()] }
+        Listing { tables: vec![table], notes: vec!["a note".to_owned()] }
     }
 
-    fn shown(page: &Page, live: Option<fn() -> Option<Size>>) -> String {
+    fn shown(listing: &Listing, live: Option<fn() -> Option<Size>>) -> String {
         let mut out = Vec::new();
-        Screen::new(&mut out, live).show(page).unwrap();
+        Screen::new(&mut out, live).show(listing).unwrap();
         String::from_utf8(out).unwrap()
     }
 
     #[test]
-    fn pages_follow_each_other_without_a_terminal() {
-        assert_eq!(shown(&page(2), None), "HEADER\nrow 0\nrow 1\n\na note\n");
+    fn listings_follow_each_other_without_a_terminal() {
+        assert_eq!(shown(&listing(2), None), "HEADER\nrow 0\nrow 1\n\na note\n");
     }
 
     #[test]
     fn a_terminal_is_redrawn_in_place() {
-        let frame = shown(&page(1), Some(|| None));
+        let frame = shown(&listing(1), Some(|| None));
         assert_eq!(frame, "\x1b[HHEADER\x1b[K\nrow 0\x1b[K\n\x1b[K\na note\x1b[K\n\x1b[J");
     }
 
     #[test]
     fn cut_to_the_terminal() {
-        let frame = shown(&page(100), Some(|| Some(Size { columns: 8, lines: 8 })));
+        let frame = shown(&listing(100), Some(|| Some(Size { columns: 8, lines: 8 })));
         let lines: Vec<_> = frame.trim_start_matches(HOME).split("\x1b[K\n").collect();
         let expected = ["HEADER", "row 0", "row 1", "row 2", "… and 97", "", "a note", "\x1b[J"];
         assert_eq!(lines, expected);
-        let tiny = shown(&page(100), Some(|| Some(Size { columns: 1, lines: 1 })));
+        let tiny = shown(&listing(100), Some(|| Some(Size { columns: 1, lines: 1 })));
         assert_eq!(tiny, "\x1b[H…\x1b[K\n\x1b[J");
     }
 
     #[test]
-    fn a_reader_that_went_away_is_told_apart() {
+    fn a_reader_that_is_gone_is_recognised() {
         struct Gone;
         impl Write for Gone {
             fn write(&mut self, _: &[u8]) -> io::Result<usize> {
@@ -126,7 +130,7 @@ mod tests {
                 Ok(())
             }
         }
-        let error = Screen::new(Gone, None).show(&page(1)).unwrap_err();
+        let error = Screen::new(Gone, None).show(&listing(1)).unwrap_err();
         assert!(crate::output::is_broken_pipe(&error));
         assert!(!crate::output::is_broken_pipe(&io::Error::other("full")));
         let wrapped = anyhow::Error::from(error).context("cannot write");

@@ -1,4 +1,4 @@
-//! Which rows of a report somebody asked for. Pure.
+//! Which rows of a report the user asked for. Pure.
 
 use std::fmt;
 
@@ -10,32 +10,35 @@ use crate::output::filter::Filters;
 use crate::output::nearest::nearest;
 use crate::output::text::printable;
 
-/// How many ids a message about an ambiguous one offers.
+/// How many ids a message about an ambiguous prefix offers.
 const MAX_OFFERED: usize = 3;
 
-/// Names or ids that fit no row, or a prefix that fits several.
+/// Names and ids that fit no row, and prefixes that fit several.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Unknown {
-    /// The misfits, in the order of the arguments.
-    pub names: Vec<Misfit>,
+pub struct UnknownNames {
+    /// They, in the order of the arguments.
+    pub names: Vec<UnknownName>,
 }
 
-/// One name or id that fits no single row.
+/// A name or id that does not fit exactly one row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Misfit {
-    /// As it was asked for.
+pub struct UnknownName {
+    /// As the user gave it.
     pub wanted: String,
-    /// Whether it is the prefix of several ids, those in `offered` among them.
+    /// Whether it is the prefix of several ids, including those in `offered`.
     pub ambiguous: bool,
-    /// What may have been meant, best first.
+    /// What the user may have meant, the best first.
     pub offered: Vec<String>,
 }
 
-/// Keeps the rows that `wanted` names: by exact name, by full id, or by an id prefix that fits one
-/// container only. `nginx` also names the service `nginx.service`. An empty `wanted` keeps all.
+/// Keeps the rows that `wanted` names: by exact name, by full id, or by an id prefix that fits only one
+/// container. `nginx` also names the service `nginx.service`. An empty `wanted` keeps all rows.
 ///
-/// The rows that fit are kept on an error too: a container may end while others are watched.
-pub fn select(report: &mut Report, wanted: &[String]) -> Result<(), Unknown> {
+/// # Errors
+///
+/// If a name does not fit exactly one row. The rows that fit are kept nevertheless: a container may end
+/// while others are watched.
+pub fn select(report: &mut Report, wanted: &[String]) -> Result<(), UnknownNames> {
     if wanted.is_empty() {
         return Ok(());
     }
@@ -45,26 +48,26 @@ pub fn select(report: &mut Report, wanted: &[String]) -> Result<(), Unknown> {
     for wanted in wanted {
         match find(rows, wanted) {
             Ok(found) => found.into_iter().for_each(|index| keep[index] = true),
-            Err(misfit) => names.push(misfit),
+            Err(unknown_name) => names.push(unknown_name),
         }
     }
     report.ended.retain(|ended| wanted.iter().any(|wanted| is_called(&ended.container, wanted)));
-    names.retain(|misfit: &Misfit| {
-        !report.ended.iter().any(|ended| is_called(&ended.container, &misfit.wanted))
+    names.retain(|unknown_name: &UnknownName| {
+        !report.ended.iter().any(|ended| is_called(&ended.container, &unknown_name.wanted))
     });
     let mut keep = keep.into_iter();
     report.containers.retain(|_| keep.next().unwrap_or(false));
-    if names.is_empty() { Ok(()) } else { Err(Unknown { names }) }
+    if names.is_empty() { Ok(()) } else { Err(UnknownNames { names }) }
 }
 
-/// Keeps the rows in `scope` that fit the filters. For formats that show the rows they are given;
-/// a table decides itself, because it shows something else rather than nothing.
-pub fn narrow(report: &mut Report, scope: Scope, filters: &Filters) {
+/// Keeps the rows in `scope` that fit the filters. A table does not need this: it chooses its rows itself,
+/// because it shows other rows where none is in scope.
+pub fn retain_rows(report: &mut Report, scope: Scope, filters: &Filters) {
     report.containers.retain(|row| in_scope(row.kind, scope) && filters.fit(row));
     report.ended.retain(|ended| filters.fit(&ended.container));
 }
 
-/// Whether rows of a kind were asked for.
+/// Whether rows of a kind are in a scope.
 pub fn in_scope(kind: Kind, scope: Scope) -> bool {
     match scope {
         Scope::Containers => kind == Kind::Container,
@@ -73,8 +76,8 @@ pub fn in_scope(kind: Kind, scope: Scope) -> bool {
     }
 }
 
-/// Adds why a name may be unknown although its container is there.
-pub fn explained(unknown: Unknown, sources: &Sources) -> Error {
+/// Adds the reason why a name may be unknown although its container is running.
+pub fn explained(unknown: UnknownNames, sources: &Sources) -> Error {
     let identity = sources.get(&Family::Identity).and_then(|source| source.reason.as_ref());
     match identity {
         Some(reason) => anyhow!("{unknown}; names may be missing, ids are not: {reason}"),
@@ -82,21 +85,21 @@ pub fn explained(unknown: Unknown, sources: &Sources) -> Error {
     }
 }
 
-/// Whether a container goes by this name or the beginning of its id.
+/// Whether a container has this name, or an id that begins with it.
 pub fn is_called(row: &Container, wanted: &str) -> bool {
     row.name.as_deref() == Some(wanted) || row.id.starts_with(wanted)
 }
 
-impl fmt::Display for Unknown {
+impl fmt::Display for UnknownNames {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (index, misfit) in self.names.iter().enumerate() {
+        for (index, unknown_name) in self.names.iter().enumerate() {
             if index > 0 {
                 f.write_str("; ")?;
             }
-            let wanted = printable(&misfit.wanted);
-            let offered: Vec<_> = misfit.offered.iter().map(|name| printable(name)).collect();
+            let wanted = printable(&unknown_name.wanted);
+            let offered: Vec<_> = unknown_name.offered.iter().map(|name| printable(name)).collect();
             let offered = offered.join(", ");
-            match (misfit.ambiguous, offered.is_empty()) {
+            match (unknown_name.ambiguous, offered.is_empty()) {
                 (true, _) => write!(f, "`{wanted}` starts several ids, such as {offered}")?,
                 (false, true) => write!(f, "nothing here is called `{wanted}`")?,
                 (false, false) => {
@@ -108,14 +111,14 @@ impl fmt::Display for Unknown {
     }
 }
 
-impl std::error::Error for Unknown {}
+impl std::error::Error for UnknownNames {}
 
-/// The rows that `wanted` names, by index.
+/// The indices of the rows that `wanted` names.
 ///
 /// # Errors
 ///
-/// If there is none, or if it is the beginning of several ids.
-pub fn find(rows: &[Container], wanted: &str) -> Result<Vec<usize>, Misfit> {
+/// If there is none, or if it is the prefix of several ids.
+pub fn find(rows: &[Container], wanted: &str) -> Result<Vec<usize>, UnknownName> {
     let which = |test: &dyn Fn(&Container) -> bool| -> Vec<usize> {
         rows.iter().enumerate().filter(|(_, row)| test(row)).map(|(index, _)| index).collect()
     };
@@ -131,17 +134,18 @@ pub fn find(rows: &[Container], wanted: &str) -> Result<Vec<usize>, Misfit> {
     let prefix = which(&|row| {
         row.kind == Kind::Container && !wanted.is_empty() && row.id.starts_with(wanted)
     });
-    let misfit = |ambiguous, offered| Misfit { wanted: wanted.to_owned(), ambiguous, offered };
+    let unknown_name =
+        |ambiguous, offered| UnknownName { wanted: wanted.to_owned(), ambiguous, offered };
     match prefix.len() {
         0 => {
             let names = rows.iter().map(|row| row.name.as_deref().unwrap_or(&row.id));
             let near = nearest(wanted, names).into_iter().map(str::to_owned);
-            Err(misfit(false, near.collect()))
+            Err(unknown_name(false, near.collect()))
         }
         1 => Ok(prefix),
         _ => {
             let ids = prefix.iter().take(MAX_OFFERED).map(|&index| rows[index].id.clone());
-            Err(misfit(true, ids.collect()))
+            Err(unknown_name(true, ids.collect()))
         }
     }
 }
@@ -188,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn misfits_tell_what_was_near_and_keep_the_rest() {
+    fn an_unknown_name_offers_similar_ones_and_the_other_rows_are_kept() {
         let (rows, error) = selected(&["web", "3f", "postgers", "zzz", ""]);
         assert_eq!(rows, ["web"]);
         let expected = format!(
@@ -203,7 +207,7 @@ mod tests {
     fn scopes() {
         for (scope, rows) in [(Scope::Containers, 2), (Scope::Services, 1), (Scope::All, 4)] {
             let mut report = sample();
-            narrow(&mut report, scope, &Filters::default());
+            retain_rows(&mut report, scope, &Filters::default());
             assert_eq!(report.containers.len(), rows);
         }
     }

@@ -13,34 +13,34 @@ use crate::output::row::{self, Row, order, ordered};
 use crate::output::text::{align, printable};
 use crate::output::{Scope, Sort};
 
-/// Plain cgroups shown where there is neither a container nor a service.
+/// How many plain cgroups are shown where there are neither containers nor services.
 pub const MAX_FALLBACK_CGROUPS: usize = 20;
 
-const NONE_ENDED: &str = "No container has ended since this started to look.";
+const NONE_ENDED: &str = "No container has ended since Tare started.";
 
 const NONE_FIT: &str = "No container fits the filters.";
 
-/// How deep below the root those may be.
+/// How deep below the root they are at most.
 pub const MAX_FALLBACK_DEPTH: usize = 3;
 
 /// What a table shows, and how.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
-    /// Names and ids of the wanted rows; empty for all.
+    /// Names and ids of the rows to show; empty for all.
     pub names: Vec<String>,
-    /// Which kind of rows.
+    /// The kinds of rows.
     pub scope: Scope,
-    /// Which of them.
+    /// Which rows of these kinds.
     pub filters: Filters,
-    /// In which order.
+    /// The order of rows.
     pub sort: Sort,
-    /// Full ids instead of their first 12 characters.
+    /// Whether ids are not cut to 12 characters.
     pub no_trunc: bool,
-    /// Containers that ended, besides what is alive.
+    /// Whether ended containers are shown too.
     pub all: bool,
-    /// Containers that ended, instead of what is alive.
+    /// Whether only ended containers are shown.
     pub ended: bool,
-    /// What is shown of a row, from left to right.
+    /// The columns from left to right.
     pub columns: Vec<&'static Column>,
 }
 
@@ -60,7 +60,7 @@ impl Default for Options {
 }
 
 impl Options {
-    /// The containers to show, in order: those alive, those that ended, or both.
+    /// The containers to show, in order: running, ended, or both.
     pub(super) fn containers<'a>(&'a self, report: &'a Report, marks: bool) -> Vec<Row<'a>> {
         if self.ended {
             return row::ended(report, self, marks);
@@ -73,7 +73,7 @@ impl Options {
         rows
     }
 
-    /// The rows of another kind, in order.
+    /// The rows of another kind to show, in order.
     pub(super) fn others<'a>(
         &'a self,
         report: &'a Report,
@@ -88,10 +88,10 @@ impl Options {
 
 /// A formatted report: tables of rows, then notes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Page {
+pub struct Listing {
     /// The tables from top to bottom.
     pub tables: Vec<Table>,
-    /// What the reader must know besides: footnotes, and sources that are not whole.
+    /// Footnotes, and sources that are degraded or off.
     pub notes: Vec<String>,
 }
 
@@ -100,42 +100,42 @@ pub struct Page {
 pub struct Table {
     /// A line above the table.
     pub intro: Option<String>,
-    /// The column titles; `None` where there is nothing to show but the intro.
+    /// The column titles; `None` if there is only the intro.
     pub header: Option<String>,
     /// A line for each row.
     pub rows: Vec<String>,
 }
 
-/// Lays out a report. Give it all rows: where none is in scope, it shows something else.
-pub fn render(report: &Report, options: &Options) -> Page {
+/// Formats a report. The report must hold all rows: where none is in scope, others are shown.
+pub fn render(report: &Report, options: &Options) -> Listing {
     let containers = options.containers(report, true);
     let services = options.others(report, Kind::Service, true);
     let others = options.others(report, Kind::Other, true);
 
-    let mut page = Builder { options, page: Page::default(), stars: false };
+    let mut builder = Builder { options, listing: Listing::default(), has_marks: false };
     match options.scope {
-        _ if options.ended && containers.is_empty() => page.say(NONE_ENDED),
-        _ if options.ended => page.table(Kind::Container, &containers),
-        Scope::Containers if !containers.is_empty() => page.table(Kind::Container, &containers),
-        Scope::Containers if !options.filters.is_empty() => page.say(NONE_FIT),
-        Scope::Containers => page.instead(&services, others),
-        Scope::Services if services.is_empty() => page.say("No services here."),
-        Scope::Services => page.table(Kind::Service, &services),
+        _ if options.ended && containers.is_empty() => builder.message(NONE_ENDED),
+        _ if options.ended => builder.table(Kind::Container, &containers),
+        Scope::Containers if !containers.is_empty() => builder.table(Kind::Container, &containers),
+        Scope::Containers if !options.filters.is_empty() => builder.message(NONE_FIT),
+        Scope::Containers => builder.fallback(&services, others),
+        Scope::Services if services.is_empty() => builder.message("No services here."),
+        Scope::Services => builder.table(Kind::Service, &services),
         Scope::All => {
-            page.table(Kind::Container, &containers);
-            page.table(Kind::Service, &services);
-            page.table(Kind::Other, &others);
-            if page.page.tables.is_empty() {
-                page.say("No containers, services or other cgroups here.");
+            builder.table(Kind::Container, &containers);
+            builder.table(Kind::Service, &services);
+            builder.table(Kind::Other, &others);
+            if builder.listing.tables.is_empty() {
+                builder.message("No containers, services or other cgroups here.");
             }
         }
     }
-    page.finish(report)
+    builder.finish(report)
 }
 
-impl Page {
-    /// The lines from top to bottom, at most `height` of them. Rows that find no place are counted
-    /// in a line of their own; notes give way when they would take more than half.
+impl Listing {
+    /// The lines from top to bottom, at most `height`. A line counts the rows that do not fit. Notes take at
+    /// most half of the lines.
     pub fn lines(&self, height: Option<usize>) -> Vec<String> {
         let body = self.body();
         let mut notes: Vec<String> = self.notes.clone();
@@ -154,7 +154,7 @@ impl Page {
         shown.chain(more).chain(notes).take(height).collect()
     }
 
-    /// The lines of all tables, each with whether it is a row.
+    /// The lines of all tables, and whether each is a row.
     fn body(&self) -> Vec<(&str, bool)> {
         let mut lines = Vec::new();
         for (index, table) in self.tables.iter().enumerate() {
@@ -171,9 +171,9 @@ impl Page {
 
 struct Builder<'a> {
     options: &'a Options,
-    page: Page,
-    /// Whether a row carries the footnote's mark.
-    stars: bool,
+    listing: Listing,
+    /// Whether a row has a mark that the footnote explains.
+    has_marks: bool,
 }
 
 impl Builder<'_> {
@@ -187,7 +187,7 @@ impl Builder<'_> {
         let titles = title.into_iter().chain(columns.iter().map(|column| column.title.to_owned()));
         let mut lines = vec![joined(titles)];
         for row in rows {
-            self.stars |= row.container.network.io().own_sockets
+            self.has_marks |= row.container.network.io().own_sockets
                 && columns.iter().any(|column| column.name == "net");
             let own_name = own_title(kind).map(|_| {
                 let ambiguous = repeated.contains(row.container.id.as_str());
@@ -200,10 +200,15 @@ impl Builder<'_> {
         }
         let aligned = align(&(lines.join("\n") + "\n"));
         let mut lines = aligned.lines().map(|line| line.trim_end().to_owned());
-        self.page.tables.push(Table { intro: None, header: lines.next(), rows: lines.collect() });
+        self.listing.tables.push(Table {
+            intro: None,
+            header: lines.next(),
+            rows: lines.collect(),
+        });
     }
 
-    /// Services and plain cgroups have one name, in a column of their own.
+    /// The columns without those for id and name: services and plain cgroups have one name, in a column of
+    /// its own.
     fn columns(&self, kind: Kind) -> Vec<&'static Column> {
         let mut columns = self.options.columns.clone();
         if own_title(kind).is_some() {
@@ -212,19 +217,19 @@ impl Builder<'_> {
         columns
     }
 
-    /// What a host without containers has to show.
-    fn instead(&mut self, services: &[Row<'_>], others: Vec<Row<'_>>) {
+    /// Shows services, or else cgroups, on a host without containers.
+    fn fallback(&mut self, services: &[Row<'_>], others: Vec<Row<'_>>) {
         let count = services.len();
         if count > 0 {
             self.table(Kind::Service, services);
             let noun = if count == 1 { "service" } else { "services" };
-            self.introduce(format!("No containers here; showing {count} {noun}."));
+            self.set_intro(format!("No containers here; showing {count} {noun}."));
             return;
         }
         let mut biggest = biggest(others);
         let count = biggest.len();
         if count == 0 {
-            self.say("No containers here, nor services or other cgroups.");
+            self.message("No containers here, nor services or other cgroups.");
             return;
         }
         if self.options.sort != Sort::Name {
@@ -232,26 +237,26 @@ impl Builder<'_> {
         }
         self.table(Kind::Other, &biggest);
         let noun = if count == 1 { "cgroup" } else { "cgroups" };
-        self.introduce(format!(
+        self.set_intro(format!(
             "No containers or services here; showing the biggest {count} {noun}."
         ));
     }
 
-    /// Puts a line above the last table.
-    fn introduce(&mut self, text: String) {
-        if let Some(table) = self.page.tables.last_mut() {
+    /// Adds a line above the last table.
+    fn set_intro(&mut self, text: String) {
+        if let Some(table) = self.listing.tables.last_mut() {
             table.intro = Some(text);
         }
     }
 
-    fn say(&mut self, text: &str) {
+    fn message(&mut self, text: &str) {
         let table = Table { intro: Some(text.to_owned()), ..Table::default() };
-        self.page.tables.push(table);
+        self.listing.tables.push(table);
     }
 
-    fn finish(mut self, report: &Report) -> Page {
-        if self.stars {
-            self.page.notes.push(HOST_SOCKETS.to_owned());
+    fn finish(mut self, report: &Report) -> Listing {
+        if self.has_marks {
+            self.listing.notes.push(HOST_SOCKETS.to_owned());
         }
         for (family, source) in &report.sources {
             let state = match source.state {
@@ -264,13 +269,13 @@ impl Builder<'_> {
                 note.push_str(" — ");
                 note.push_str(&printable(reason));
             }
-            self.page.notes.push(note);
+            self.listing.notes.push(note);
         }
-        self.page
+        self.listing
     }
 }
 
-/// What people call a family.
+/// The name of a family, for people.
 pub(crate) fn family_name(family: Family) -> &'static str {
     match family {
         Family::Cpu => "cpu",
@@ -285,7 +290,7 @@ pub(crate) fn family_name(family: Family) -> &'static str {
     }
 }
 
-/// The title of the one column that tells who a row is, where id and name are not two.
+/// The title of the column with the name, for kinds whose id is their name.
 fn own_title(kind: Kind) -> Option<&'static str> {
     match kind {
         Kind::Container => None,
@@ -298,7 +303,7 @@ fn joined(cells: impl Iterator<Item = String>) -> String {
     cells.collect::<Vec<_>>().join("\t")
 }
 
-/// The cgroups with the most memory, then the most CPU, near the root.
+/// The cgroups near the root with the most memory, then the most CPU.
 fn biggest(mut others: Vec<Row<'_>>) -> Vec<Row<'_>> {
     others.retain(|row| row.container.cgroup.split('/').skip(1).count() <= MAX_FALLBACK_DEPTH);
     others.sort_by_cached_key(|row| {
@@ -310,7 +315,7 @@ fn biggest(mut others: Vec<Row<'_>>) -> Vec<Row<'_>> {
     others
 }
 
-/// Ids that name several rows, as units of several users' managers do.
+/// Ids that several rows have, such as units of the service managers of several users.
 fn repeated_ids<'a>(rows: &[Row<'a>]) -> HashSet<&'a str> {
     let mut seen = HashSet::new();
     rows.iter().map(|row| row.container.id.as_str()).filter(|id| !seen.insert(*id)).collect()

@@ -1,8 +1,7 @@
 //! Templates as `docker stats --format` takes them, in Go's notation: placeholders, functions and
 //! pipelines, without control structures. Pure.
 //!
-//! Everything that can be wrong with a template is found when it is read; to fill one in always
-//! succeeds.
+//! All errors of a template are found when it is parsed. Filling it in always succeeds.
 
 mod parse;
 #[cfg(test)]
@@ -14,47 +13,47 @@ use std::fmt;
 use crate::model::{Kind, Report};
 use crate::output::columns::{Column, by_placeholder};
 use crate::output::row::Row;
-use crate::output::table::{Options, Page, Table};
+use crate::output::table::{Listing, Options, Table};
 use crate::output::text::{align, cut};
 use crate::output::{Format, Scope};
 
-/// The most bytes that a template may have.
+/// The most bytes of a template.
 pub const MAX_TEMPLATE_BYTES: usize = 4096;
 
-/// The most bytes that one action writes; functions could make more and more of them.
+/// The most bytes that one action writes. Nested functions could write any number.
 pub const MAX_CELL_BYTES: usize = 65_536;
 
 /// The functions of Docker's templates.
 const FUNCTIONS: [&str; 8] =
     ["join", "json", "lower", "pad", "split", "title", "truncate", "upper"];
 
-/// The members of `{{json .}}`: what Docker's own has.
+/// The members of `{{json .}}`, as in Docker.
 const DOCKER: [&str; 9] =
     ["BlockIO", "CPUPerc", "Container", "ID", "MemPerc", "MemUsage", "Name", "NetIO", "PIDs"];
 
-/// What is written for each row.
+/// A text with placeholders, written for each row.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Template {
-    /// Whether there are titles, and cells parted by tabs.
+    /// Whether there are column titles, and tabs separate the cells.
     is_table: bool,
     parts: Vec<Text>,
 }
 
-/// What is wrong with a template, and where.
+/// An error in a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct TemplateError {
     template: String,
-    /// In characters from the start.
+    /// Where it is, in characters from the start.
     at: usize,
-    what: String,
+    message: String,
 }
 
-/// Reads what `--format` was given.
+/// Parses the argument of `--format`.
 ///
 /// # Errors
 ///
-/// If it is neither `table` nor `json` nor a template without faults.
-pub fn format(text: &str) -> Result<Format, Fault> {
+/// If it is neither `table` nor `json` nor a valid template.
+pub fn format(text: &str) -> Result<Format, TemplateError> {
     match text {
         "" | "table" => Ok(Format::Table),
         "json" => Ok(Format::Json),
@@ -63,7 +62,7 @@ pub fn format(text: &str) -> Result<Format, Fault> {
 }
 
 /// Fills the template in for each row in scope.
-pub fn render(report: &Report, template: &Template, options: &Options) -> Page {
+pub fn render(report: &Report, template: &Template, options: &Options) -> Listing {
     let mut rows = Vec::new();
     if options.ended || options.scope != Scope::Services {
         rows.extend(options.containers(report, false));
@@ -82,51 +81,51 @@ pub fn render(report: &Report, template: &Template, options: &Options) -> Page {
     } else {
         Table { intro: None, header: None, rows: lines.lines().map(str::to_owned).collect() }
     };
-    Page { tables: vec![table], notes: Vec::new() }
+    Listing { tables: vec![table], notes: Vec::new() }
 }
 
 impl Template {
-    /// Reads a template; `table` before it asks for titles.
+    /// Parses a template. With `table` before it, it has column titles.
     ///
     /// # Errors
     ///
-    /// If something in it cannot be understood or does not exist.
-    pub fn parse(text: &str) -> Result<Self, Fault> {
+    /// If its syntax is wrong, or a placeholder or function does not exist.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let titled = text.strip_prefix("table");
         // As Docker does, spaces at both ends are dropped.
         let start = text.len() - titled.unwrap_or(text).trim_start_matches(' ').len();
         match parse::parts(text.trim_end_matches(' '), start) {
             Ok(parts) => Ok(Self { is_table: titled.is_some(), parts }),
-            Err((at, what)) => {
+            Err((at, message)) => {
                 let at = text.get(..at).unwrap_or(text).chars().count();
-                Err(Fault { template: text.to_owned(), at, what })
+                Err(TemplateError { template: text.to_owned(), at, message })
             }
         }
     }
 
-    /// The titles of what it shows.
+    /// The line of column titles.
     pub fn header(&self) -> String {
         self.parts.iter().map(Text::title).collect()
     }
 
-    /// What it shows of a row.
+    /// The line of a row.
     pub fn line(&self, row: &Row<'_>) -> String {
         self.parts.iter().map(|part| part.fill(row)).collect()
     }
 }
 
-impl fmt::Display for Fault {
-    /// What is wrong, then the template with a mark below the place.
+impl fmt::Display for TemplateError {
+    /// The message, then the template with a mark below the place.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shown = self.template.replace(char::is_control, " ");
-        let (at, what) = (self.at, &self.what);
-        write!(f, "at character {}: {what}\n  {shown}\n  {:at$}^", at + 1, "")
+        let (at, message) = (self.at, &self.message);
+        write!(f, "at character {}: {message}\n  {shown}\n  {:at$}^", at + 1, "")
     }
 }
 
-impl std::error::Error for Fault {}
+impl std::error::Error for TemplateError {}
 
-/// What becomes a piece of text.
+/// An expression whose value is a text.
 #[derive(Clone, Debug, PartialEq)]
 enum Text {
     Literal(String),
@@ -134,19 +133,19 @@ enum Text {
     Title(Box<Text>),
     Lower(Box<Text>),
     Upper(Box<Text>),
-    /// Spaces before and behind.
+    /// A text with this many spaces before and behind it.
     Pad(Box<Text>, usize, usize),
-    /// So many characters of it.
+    /// The first characters of a text.
     Truncate(Box<Text>, usize),
     Join(Box<Split>, Box<Text>),
     JsonString(Box<Text>),
     JsonList(Box<Split>),
     JsonRow,
-    /// As Go prints a list.
+    /// A list as Go prints it.
     List(Box<Split>),
 }
 
-/// A text taken apart.
+/// An expression whose value is a list: a text, split.
 #[derive(Clone, Debug, PartialEq)]
 struct Split {
     text: Text,
@@ -162,7 +161,7 @@ impl Text {
             Self::Lower(text) => text.fill(row).to_lowercase(),
             Self::Upper(text) => text.fill(row).to_uppercase(),
             Self::Pad(text, before, behind) => match text.fill(row) {
-                // Docker does not pad nothing.
+                // Docker does not pad an empty text.
                 text if text.is_empty() => text,
                 text => bounded(format!("{:before$}{text}{:behind$}", "", "")),
             },
@@ -175,7 +174,7 @@ impl Text {
         }
     }
 
-    /// What stands above it: the title of what is in it, whatever functions do to that.
+    /// The title above it: that of the column in it, whatever functions are applied.
     fn title(&self) -> String {
         match self {
             Self::Literal(text) => text.clone(),
@@ -207,12 +206,12 @@ fn docker_members(row: &Row<'_>) -> BTreeMap<&'static str, String> {
     columns.map(|column| (column.placeholder, column.text(row))).collect()
 }
 
-/// Text, lists of it and maps of it are always JSON.
+/// A text, a list of texts or a map of texts, all of which have a JSON form.
 fn json(value: &(impl serde::Serialize + ?Sized)) -> String {
     serde_json::to_string(value).unwrap_or_default()
 }
 
-/// Makes the first letter of each word great, as Go's `strings.Title` does.
+/// Capitalises the first letter of each word, as Go's `strings.Title` does.
 fn title(text: &str) -> String {
     let mut titled = String::with_capacity(text.len());
     let mut inside = false;
@@ -227,7 +226,7 @@ fn title(text: &str) -> String {
     titled
 }
 
-/// Cuts a text that grew out of all measure.
+/// Cuts a text at [`MAX_CELL_BYTES`].
 fn bounded(mut text: String) -> String {
     if text.len() > MAX_CELL_BYTES {
         let end = (0..=MAX_CELL_BYTES).rev().find(|&end| text.is_char_boundary(end));

@@ -6,12 +6,12 @@ use std::io::Write as _;
 use tabwriter::TabWriter;
 use textwrap::WordSplitter;
 
-/// Spaces between columns, and the least width of one without them: as `docker stats` has them.
+/// Spaces between columns, and the least width of a column, as in `docker stats`.
 const PADDING: usize = 3;
 const MIN_WIDTH: usize = 7;
 
-/// Escapes what a terminal would obey instead of showing: control characters, and the invisible
-/// ones that reorder or hide text. Names come from whoever could make a container.
+/// Escapes control characters, and invisible characters that reorder or hide text. Anyone who can create a
+/// container chooses its name, and a terminal would obey such characters.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);
@@ -35,8 +35,8 @@ pub fn cut(text: &str, width: usize) -> &str {
     }
 }
 
-/// Breaks a text between words into indented lines of at most `width` characters, and makes it safe
-/// on a terminal. A single longer word stays whole. There is at least one line.
+/// Wraps a text at words into indented lines of at most `width` characters, and makes it safe on a
+/// terminal. A longer word is not split. There is at least one line.
 pub fn wrap(text: &str, indent: usize, width: usize) -> Vec<String> {
     let indent = " ".repeat(indent);
     let options = textwrap::Options::new(width)
@@ -48,11 +48,11 @@ pub fn wrap(text: &str, indent: usize, width: usize) -> Vec<String> {
     textwrap::wrap(&text, options).into_iter().map(Cow::into_owned).collect()
 }
 
-/// Lines whose cells are parted by tabs → columns as Docker aligns them.
+/// Aligns cells that are separated by tabs in columns, as Docker does.
 pub fn align(lines: &str) -> String {
     let mut writer = TabWriter::new(Vec::new()).padding(PADDING).minwidth(MIN_WIDTH);
     let written = writer.write_all(lines.as_bytes()).and_then(|()| writer.flush());
-    // Writing to memory does not fail; if it did, the text would still be there.
+    // Writing to memory does not fail. If it did, the text would be shown without columns.
     match writer.into_inner() {
         Ok(aligned) if written.is_ok() => String::from_utf8_lossy(&aligned).into_owned(),
         _ => lines.to_owned(),
@@ -74,7 +74,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn escapes_what_a_terminal_obeys() {
+    fn characters_that_a_terminal_obeys_are_escaped() {
         assert_eq!(printable("web-1_ü"), "web-1_ü");
         assert_eq!(printable("a\x1b[2Jb\n"), "a\\u{1b}[2Jb\\n");
         assert_eq!(printable("\u{9b}1m\u{202e}"), "\\u{9b}1m\\u{202e}");

@@ -1,6 +1,6 @@
 //! Numbers as `docker stats` writes them.
 //!
-//! One difference, on purpose: where Docker prints 999,999 bytes as `1e+03kB`, this says `1MB`.
+//! There is one deliberate difference: for 999,999 bytes Docker prints `1e+03kB`, Tare `1MB`.
 
 const BINARY: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 const DECIMAL: [&str; 7] = ["B", "kB", "MB", "GB", "TB", "PB", "EB"];
@@ -25,7 +25,7 @@ pub fn duration(seconds: f64) -> String {
     let units = [(1.0, "s"), (1e-3, "ms"), (1e-6, "µs")];
     let fitting = units.into_iter().find(|(size, _)| seconds >= *size);
     let (size, unit) = fitting.unwrap_or((1e-9, "ns"));
-    // Thousands of seconds are written out.
+    // No exponent for thousands of seconds.
     let value = seconds / size;
     if value >= 1000.0 {
         format!("{value:.0}{unit}")
@@ -34,9 +34,9 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// A span of time in its two biggest units, such as `3 d 4 h`.
+/// A duration in its two largest units, such as `3 d 4 h`.
 pub fn span(seconds: f64) -> String {
-    // A conversion of floats saturates; nothing is older than 0 s.
+    // The conversion saturates; a negative duration becomes 0 s.
     let seconds = seconds as u64;
     let (minutes, hours, days) = (seconds / 60, seconds / 3_600, seconds / 86_400);
     match () {
@@ -58,7 +58,7 @@ fn scaled(bytes: u64, base: f64, units: &[&str], digits: usize) -> String {
     format!("{}{}", general(value, digits), units[unit])
 }
 
-/// From here on a number has more digits before the point than it may have at all.
+/// From this value on, a number has more digits before the point than `digits`.
 fn too_long(digits: usize) -> f64 {
     10_f64.powi(digits as i32) - 0.5
 }
@@ -66,7 +66,7 @@ fn too_long(digits: usize) -> f64 {
 /// C's `%.<digits>g`.
 fn general(value: f64, digits: usize) -> String {
     if (1.0..too_long(digits)).contains(&value) {
-        // A value that rounds up to the next power of ten has one decimal too many, a zero.
+        // A value that rounds up to the next power of ten gets one decimal too many, which is a zero.
         let whole = (value as u64).ilog10() as usize + 1;
         return trimmed(&format!("{value:.*}", digits - whole)).to_owned();
     }
@@ -83,7 +83,7 @@ fn general(value: f64, digits: usize) -> String {
     trimmed(&format!("{value:.decimals$}")).to_owned()
 }
 
-/// Without the zeros that end a fraction.
+/// Removes trailing zeros of a fraction.
 fn trimmed(number: &str) -> &str {
     if number.contains('.') { number.trim_end_matches('0').trim_end_matches('.') } else { number }
 }

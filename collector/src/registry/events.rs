@@ -1,4 +1,4 @@
-//! What the kernel tells of births and deaths, taken over one by one.
+//! Lifecycle events, applied to the registry one by one.
 
 use jiff::Timestamp;
 
@@ -22,8 +22,7 @@ pub struct CgroupKey {
 }
 
 impl Registry {
-    /// A cgroup was made. Who it is, if that is new; it is also told when a further directory of
-    /// a known member was made.
+    /// A cgroup was made: a new instance, a further directory of a known one, or a sub-cgroup.
     pub fn cgroup_created(
         &mut self,
         key: CgroupKey,
@@ -45,7 +44,7 @@ impl Registry {
         let identity = if container { None } else { classify(&path) };
         let id = match identity {
             Some(identity) if self.wanted.wants(identity.kind) => {
-                // The first container changes whom else to follow.
+                // The first container changes which other cgroups are followed.
                 self.wanted.walk |=
                     self.wanted.services && identity.kind == IdentityKind::Container;
                 self.wanted.walk |= self.wanted.others;
@@ -67,23 +66,23 @@ impl Registry {
         self.trees[index].owners.insert(key.cgroup_id, id);
     }
 
-    /// A cgroup was removed. The member that ended with it, which is still known, so that its
-    /// last counts can be read; [`Registry::remove`] lets it go.
+    /// A cgroup was removed. Returns the instance that ended with it, if any. It stays known until
+    /// [`Registry::remove`], so that its last counts can be read.
     pub fn cgroup_removed(&mut self, key: CgroupKey) -> Option<InstanceId> {
         let index = self.tree_of(key)?;
         self.trees[index].alive.remove(&key.cgroup_id);
         let id = self.top(key)?;
-        // From here on the name is free for another life.
+        // From here on another instance may have the same name.
         self.by_name.retain(|_, named| *named != id);
         Some(id)
     }
 
-    /// Lets a member go.
+    /// Removes an instance that ended.
     pub fn remove(&mut self, id: InstanceId) -> Option<TrackedCgroup> {
         self.remove_entry(id)
     }
 
-    /// The member whose topmost directory this is, in the hierarchy where it was found.
+    /// The instance whose topmost directory this is, in the hierarchy where it was found.
     pub fn top(&self, key: CgroupKey) -> Option<InstanceId> {
         let index = self.tree_of(key)?;
         let id = *self.trees[index].owners.get(&key.cgroup_id)?;
@@ -91,12 +90,12 @@ impl Registry {
         (tracked.tree == index && tracked.inode == key.cgroup_id).then_some(id)
     }
 
-    /// The member that a cgroup belongs to.
+    /// The instance that a cgroup belongs to.
     pub fn owner_of(&self, key: CgroupKey) -> Option<InstanceId> {
         self.trees[self.tree_of(key)?].owners.get(&key.cgroup_id).copied()
     }
 
-    /// A process is in a member: all its directories are there by now, and the process tells its
+    /// An instance has a process: all its directories are there by now, and the process shows its
     /// network namespace.
     pub fn process_seen(&mut self, id: InstanceId, pid: u32) {
         let Some(tracked) = self.tracked.get_mut(&id) else { return };
@@ -105,33 +104,33 @@ impl Registry {
         {
             self.faults.report(&fault);
         }
-        // A process that ended by now is no fault, and neither is one that cannot be looked at:
-        // the regular visits tell that.
+        // A process that has ended by now is no error. One that may not be read is reported by the
+        // regular visits.
         if let Ok(Some(namespace)) = self.namespaces.track(pid) {
             tracked.namespace = Some(namespace);
         }
     }
 
-    /// A first sign of life; later ones do not count.
+    /// Records a step of an instance's start; only the first of each kind counts.
     pub fn record_startup(&mut self, id: InstanceId, sign: impl FnOnce(&mut Startup)) {
         if let Some(tracked) = self.tracked.get_mut(&id) {
             sign(&mut tracked.startup);
         }
     }
 
-    /// The kernel kills a process of a member for want of memory.
+    /// The kernel kills a process of an instance for want of memory.
     pub fn oom_killed(&mut self, id: InstanceId, kill: OomKill) {
         if let Some(tracked) = self.tracked.get_mut(&id) {
             tracked.oom_kill = Some(kill);
         }
     }
 
-    /// Events were lost: only a walk tells what is there.
+    /// Events were lost: only a walk finds what is there.
     pub fn events_lost(&mut self) {
         self.wanted.walk = true;
     }
 
-    /// Prepares a member that was made just now for a short life.
+    /// Prepares a new instance, which may be short-lived: its files are opened at once.
     fn arrange(&mut self, id: InstanceId, at: Timestamp) {
         if let Some(tracked) = self.tracked.get_mut(&id) {
             tracked.startup.made_at.get_or_insert(at);
@@ -215,7 +214,7 @@ mod tests {
         let path = Some(format!("/docker/{ID}"));
         registry.cgroup_created(place(100), 1, path.clone(), Timestamp::now());
         let first = registry.top(place(100)).unwrap();
-        // The news of its end was lost.
+        // The event of its end was lost.
         registry.cgroup_created(place(200), 1, path, Timestamp::now());
         let second = registry.top(place(200)).unwrap();
         assert_ne!(first, second);

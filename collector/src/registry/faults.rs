@@ -1,25 +1,25 @@
-//! Each recurring fault is told once, and then with a count whenever there were ten times as many.
+//! Logs each recurring error once, and then with a count whenever there were ten times as many.
 
 use std::{collections::HashMap, error::Error};
 
 use crate::{cgroup::ReadError, recurring::is_worth_logging};
 
-/// Faults that were told.
+/// Errors that were logged, with their counts.
 #[derive(Debug, Default)]
 pub struct Faults(HashMap<String, u64>);
 
 impl Faults {
-    /// Distinct faults that are told; more are the same disease.
+    /// Distinct errors that are logged at most.
     const MAX: usize = 256;
 
-    /// Tells an error; that a cgroup vanished is none.
+    /// Logs an error, unless a cgroup only vanished.
     pub fn report(&mut self, fault: &ReadError) {
         if !matches!(fault, ReadError::Vanished) {
             self.report_text(chain(fault));
         }
     }
 
-    /// Tells a fault in words.
+    /// Logs an error text.
     pub fn report_text(&mut self, text: String) {
         if let Some(times) = self.0.get_mut(&text) {
             *times += 1;

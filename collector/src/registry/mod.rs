@@ -1,8 +1,8 @@
-//! Who is alive: containers and services found in the cgroup trees, with what it takes to read
-//! each of them.
+//! The instances that are alive: containers, services and plain cgroups found in the cgroup trees,
+//! with their open files.
 //!
-//! The kernel tells of births and deaths as they happen; a walk finds the same where it cannot, and
-//! repairs what was lost. Every cgroup below a container belongs to it, so the counters that the
+//! Events from the kernel report cgroups as they are made and removed. A walk of the trees finds the
+//! same without events, and repairs what was lost. Every cgroup below a container belongs to it, so the counters that the
 //! kernel keeps by cgroup id are summed by owner.
 
 mod events;
@@ -31,7 +31,7 @@ use crate::{
     reason::Reason,
 };
 
-/// One life of a container, service or plain cgroup. Never used twice.
+/// The number of one life of a container, service or plain cgroup. Never used twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct InstanceId(pub u64);
 
@@ -46,7 +46,7 @@ pub enum Follow {
     All,
 }
 
-/// Whose ids a counter of the kernel carries.
+/// A kind of counters, keyed by the cgroup ids of one hierarchy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Counters {
     /// Sockets: ids of the hierarchy that [`socket_ids`] finds.
@@ -55,18 +55,18 @@ pub enum Counters {
     Block,
 }
 
-/// Who a cgroup is, fixed for its life.
+/// One life of a container, service or plain cgroup. Fixed from its start.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Instance {
-    /// This life.
+    /// Its number.
     pub id: InstanceId,
-    /// What its path says; `None` for a plain cgroup.
+    /// Runtime and id, from its path; `None` for a plain cgroup.
     pub identity: Option<Identity>,
     /// Path below the roots of the hierarchies.
     pub path: String,
     /// Id in the cgroup2 hierarchy, if it is there.
     pub cgroup_id: Option<u64>,
-    /// Whether it was there before we looked for the first time.
+    /// Whether it was there before the first walk.
     pub preexisting: bool,
 }
 
@@ -77,26 +77,26 @@ impl Instance {
     }
 }
 
-/// A living member and what it takes to read it.
+/// An instance that is alive, with its open files.
 pub struct TrackedCgroup {
-    /// Who it is.
+    /// The instance.
     pub instance: Arc<Instance>,
-    /// What its runtime told.
+    /// Name, image and labels from its runtime.
     pub details: Option<Arc<Metadata>>,
     /// Its open files; `None` until they could be opened.
     pub readers: Option<Readers>,
     /// The network namespace of its first process.
     pub namespace: Option<NamespaceId>,
-    /// Whether the counters of sockets can tell it apart: it is in the hierarchy whose ids they
-    /// carry.
+    /// Whether its sockets are counted apart from others: it is in the hierarchy by whose ids they
+    /// are counted.
     pub has_sockets: bool,
-    /// What its removed sub-cgroups had counted.
+    /// Socket counters of its removed sub-cgroups.
     pub removed_net: NetCell,
-    /// The same, by device.
+    /// Block counters of its removed sub-cgroups, by device.
     pub removed_block: BTreeMap<u32, BlockCell>,
-    /// The same, as latencies.
+    /// Block latencies of its removed sub-cgroups, by device.
     pub removed_latency: BTreeMap<u32, LatencyCell>,
-    /// How it came to life.
+    /// The steps of its start.
     pub startup: Startup,
     /// The last process that the kernel killed for want of memory.
     pub oom_kill: Option<OomKill>,
@@ -106,12 +106,12 @@ pub struct TrackedCgroup {
     seen: u64,
 }
 
-/// Visits for which a member is young: its runtime may still be making its directories and moving
-/// its first process into its namespaces.
+/// Visits for which an instance is young: its runtime may still be making its directories and
+/// moving its first process into its namespaces.
 const YOUNG_VISITS: u32 = 5;
 
-/// How many visits there are between two attempts to find a network namespace of its own for who
-/// is not young any more: it may never have one, and each attempt opens a file in every hierarchy.
+/// Visits between two attempts to find the network namespace of an instance that is not young any
+/// more: it may never have one of its own, and each attempt opens a file in every hierarchy.
 const VISITS_BETWEEN_ATTEMPTS: u64 = 16;
 
 /// Everything that is followed.
@@ -124,12 +124,12 @@ pub struct Registry {
     tracked: BTreeMap<InstanceId, Box<TrackedCgroup>>,
     by_name: HashMap<String, InstanceId>,
     wanted: Wanted,
-    /// Who ended and was not yet asked for.
+    /// Instances that ended and were not taken yet.
     ended: Vec<TrackedCgroup>,
     namespaces: Namespaces,
-    /// The namespaces that somebody is in.
+    /// The namespaces that an instance is in.
     joined: HashSet<NamespaceId>,
-    /// Why a network namespace could not be told, and when that was, in [`Registry::settles`].
+    /// Why a network namespace could not be found, and at which settle.
     namespace_fault: Option<(u64, Reason)>,
     settles: u64,
     names: MetadataResolver,
@@ -140,7 +140,7 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// Knows nobody until the first [`Registry::walk`].
+    /// Empty until the first [`Registry::walk`].
     pub fn new(
         hierarchies: Hierarchies,
         socket_ids: Option<SocketIds>,
@@ -169,7 +169,7 @@ impl Registry {
         }
     }
 
-    /// Looks for births and deaths.
+    /// Walks the trees for instances that started or ended.
     pub fn walk(&mut self) {
         self.walks += 1;
         self.first_walk = self.walks == 1;
@@ -184,71 +184,70 @@ impl Registry {
         self.first_walk = false;
     }
 
-    /// Forgets removed cgroups of which nothing is counted: a container may make and remove any
-    /// number of them.
+    /// Forgets removed cgroups without counters: a container may make and remove any number of
+    /// them.
     pub fn prune(&mut self, is_counted: impl Fn(Counters, u64) -> bool) {
         for tree in &mut self.trees {
             tree.prune(&is_counted);
         }
     }
 
-    /// Whether the next walk should not wait: some news could not be told apart without it.
+    /// Whether the next walk is due at once: an event could not be applied without it.
     pub fn needs_walk(&self) -> bool {
         self.walks == 0 || self.wanted.walk
     }
 
-    /// The hierarchy whose ids these counters carry, by the kernel's number.
+    /// The kernel's number of the hierarchy by whose ids these counters are kept.
     pub fn hierarchy(&self, counters: Counters) -> Option<u32> {
         self.tree(counters)?.id
     }
 
-    /// Takes those that ended since the last call. The counters of their cgroups find no owner any
-    /// more.
+    /// Takes the instances that ended since the last call. Their cgroups have no owner any more.
     pub fn take_ended(&mut self) -> Vec<TrackedCgroup> {
         std::mem::take(&mut self.ended)
     }
 
-    /// Another one whenever somebody was born, which makes the first number grow, or has ended.
+    /// Changes with every instance that starts, which makes the first number grow, or ends.
     pub fn generation(&self) -> (u64, usize) {
         (self.next_id, self.tracked.len())
     }
 
-    /// The living, oldest acquaintance first.
+    /// The instances that are alive, in the order in which they were found.
     pub fn tracked(&self) -> impl Iterator<Item = &TrackedCgroup> {
         self.tracked.values().map(|tracked| &**tracked)
     }
 
-    /// How many run processes that the counters of sockets cannot tell apart. An empty cgroup, such
-    /// as engines leave behind in some hierarchies only, hides nothing.
+    /// Instances with processes whose sockets are not counted apart from others. An empty cgroup,
+    /// such as engines leave behind in some hierarchies only, does not count.
     pub fn inseparable(&self) -> usize {
         let inhabited = |tracked: &&TrackedCgroup| {
-            // One that cannot be read may hide something.
+            // One that cannot be read may have processes.
             cgroup::has_processes(&self.hierarchies, &tracked.instance.path).unwrap_or(true)
         };
         self.tracked().filter(|tracked| !tracked.has_sockets).filter(inhabited).count()
     }
 
-    /// Those of them that were born since [`Registry::generation`] began with this number.
+    /// The instances that started since [`Registry::generation`] began with this number.
     pub fn born_since(&self, id: u64) -> impl Iterator<Item = &TrackedCgroup> {
         self.tracked.range(InstanceId(id)..).map(|(_, tracked)| &**tracked)
     }
 
-    /// The same as [`Registry::tracked`], to be read.
+    /// The same, to be read.
     pub fn tracked_mut(&mut self) -> impl Iterator<Item = &mut TrackedCgroup> {
         self.tracked.values_mut().map(|tracked| &mut **tracked)
     }
 
-    /// A living member.
+    /// An instance that is alive.
     pub fn get(&self, id: InstanceId) -> Option<&TrackedCgroup> {
         self.tracked.get(&id).map(|tracked| &**tracked)
     }
 
-    /// A living member.
+    /// An instance that is alive.
     pub fn get_mut(&mut self, id: InstanceId) -> Option<&mut TrackedCgroup> {
         self.tracked.get_mut(&id).map(|tracked| &mut **tracked)
     }
 
-    /// The owner of a cgroup by its id, if it belongs to a member.
+    /// The instance that a cgroup belongs to, by the cgroup's id.
     pub fn owner(&self, counters: Counters, cgroup_id: u64) -> Option<InstanceId> {
         self.tree(counters)?.owners.get(&cgroup_id).copied()
     }
@@ -263,7 +262,7 @@ impl Registry {
         &self.hierarchies
     }
 
-    /// The hierarchy whose ids the counters of sockets carry.
+    /// The hierarchy by whose ids sockets are counted.
     pub fn socket_ids(&self) -> Option<SocketIds> {
         self.socket_ids
     }
@@ -273,27 +272,27 @@ impl Registry {
         &self.namespaces
     }
 
-    /// The same, to look which devices carried something.
+    /// The same, to be read.
     pub fn namespaces_mut(&mut self) -> &mut Namespaces {
         &mut self.namespaces
     }
 
-    /// Why network namespaces cannot be told, if they cannot.
+    /// Why network namespaces cannot be found, if so.
     pub fn namespace_fault(&self) -> Option<&Reason> {
         self.namespace_fault.as_ref().map(|(_, reason)| reason)
     }
 
-    /// The runtimes' names.
+    /// The runtimes' metadata.
     pub fn names(&self) -> &MetadataResolver {
         &self.names
     }
 
-    /// The runtimes' names, to ask for more of them.
+    /// The runtimes' metadata, to request more of it.
     pub fn names_mut(&mut self) -> &mut MetadataResolver {
         &mut self.names
     }
 
-    /// Tells a fault, once.
+    /// Logs an error, each kind once.
     pub fn report(&mut self, fault: &ReadError) {
         self.faults.report(fault);
     }
@@ -302,7 +301,7 @@ impl Registry {
         self.trees.iter().find(|tree| tree.has(counters))
     }
 
-    /// Decides whom to follow from who is there.
+    /// Decides which cgroups to follow, from those that are there.
     fn decide(&self) -> Wanted {
         let nothing = Wanted::default();
         match self.follow {
@@ -321,7 +320,7 @@ impl Registry {
         }
     }
 
-    /// Goes through a tree from the root down: who is new, who is still there, whose is what.
+    /// Goes through a tree from the root down and finds the owner of each cgroup.
     fn assign_owners(&mut self, index: usize) {
         let wanted = self.wanted;
         let nodes = std::mem::take(&mut self.trees[index].nodes);
@@ -330,7 +329,7 @@ impl Registry {
         for (at, node) in nodes.iter().enumerate() {
             let inherited = node.parent.and_then(|parent| owners.get(parent).copied().flatten());
             let owner = match (inherited, classify(&node.path)) {
-                // What runs inside a container is the container's, whatever it calls itself.
+                // A cgroup inside a container is the container's, whatever its name.
                 (Some(Owner { container: true, .. }), _) => inherited,
                 (_, Some(identity)) if wanted.wants(identity.kind) => {
                     let container = identity.kind == IdentityKind::Container;
@@ -349,7 +348,7 @@ impl Registry {
         self.trees[index].nodes = nodes;
     }
 
-    /// Finds or makes the member whose topmost cgroup in this tree is `node`.
+    /// Finds or makes the instance whose topmost cgroup in this tree is `node`.
     fn register(&mut self, tree: usize, node: &Node, identity: Option<Identity>) -> InstanceId {
         let name = match &identity {
             Some(identity) if identity.kind == IdentityKind::Container => &identity.id,
@@ -365,7 +364,7 @@ impl Registry {
                 }
                 return tracked.instance.id;
             }
-            // The same name in a new directory is a new life.
+            // The same name in a new directory is a new instance.
             let former = tracked.instance.id;
             self.retire(former);
         }
@@ -409,7 +408,7 @@ impl Registry {
         id
     }
 
-    /// Lets those go whom a walk that saw everything did not see.
+    /// Retires instances that a complete walk did not find.
     fn reap(&mut self) {
         let unseen: Vec<InstanceId> = self
             .tracked
@@ -421,7 +420,7 @@ impl Registry {
             let ended = self.tracked.get(&id).is_some_and(|t| self.trees[t.tree].is_gone(t.inode));
             match ended {
                 true => self.retire(id),
-                // It is there, and not followed any more.
+                // It is there, but not followed any more.
                 false => drop(self.remove_entry(id)),
             }
         }

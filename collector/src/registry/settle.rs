@@ -1,4 +1,4 @@
-//! What a member needs besides being known: open files, its network namespace, its name.
+//! What a new instance needs: open files, its network namespace, its name.
 
 use std::{
     num::NonZeroUsize,
@@ -19,18 +19,19 @@ use crate::{
 /// The most threads that open files. They contend for the kernel's locks of one file system.
 const OPENERS_MAX: usize = 4;
 
-/// Members that are worth a thread: to start one takes about as long as to open one's files.
+/// Instances that are worth a thread: starting one takes about as long as opening the files of
+/// one instance.
 const MEMBERS_PER_OPENER: usize = 16;
 
 impl Registry {
-    /// Asks for names, opens files and joins namespaces, for those who need it; closes the
-    /// namespaces that nobody needs.
+    /// Requests names, opens files and finds namespaces where they are missing; closes namespaces
+    /// that are not used any more.
     pub fn settle(&mut self) {
         self.settles += 1;
         let now = self.settles;
-        // By then everyone has had another attempt.
+        // By then every instance has had another attempt.
         self.namespace_fault.take_if(|(at, _)| *at + VISITS_BETWEEN_ATTEMPTS <= now);
-        // First, because the answers take their time.
+        // First, because answers take time.
         self.name();
         self.expire_updated();
         self.open_files();
@@ -44,7 +45,7 @@ impl Registry {
                 self.faults.report(&error);
             }
             let at_home = tracked.namespace.is_some() && tracked.namespace != host;
-            // Each at another visit.
+            // Spread over the visits.
             let turn = (now + tracked.instance.id.0).is_multiple_of(VISITS_BETWEEN_ATTEMPTS);
             if young || (turn && !at_home) {
                 match join(&self.hierarchies, &mut self.namespaces, &tracked.instance.path) {
@@ -60,9 +61,9 @@ impl Registry {
         self.close_namespaces();
     }
 
-    /// Has everything read anew of those whose daemon told that it changed them.
+    /// Expires what was read of instances that their runtime says it has changed.
     fn expire_updated(&mut self) {
-        for id in self.names.take_updated() {
+        for id in self.names.take_changed_settings() {
             let tracked = self.by_name.get(&id).and_then(|id| self.tracked.get_mut(id));
             if let Some(files) = tracked.and_then(|tracked| tracked.readers.as_mut()) {
                 files.expire();
@@ -70,13 +71,13 @@ impl Registry {
         }
     }
 
-    /// Opens the files of those who have none, and reads what is read seldom: most of the files of
-    /// a new member are opened for that.
+    /// Opens the files of new instances and reads their settings: most files of a new instance are
+    /// opened for that.
     fn open_files(&mut self) {
         let mut unopened = Vec::new();
         for tracked in self.tracked.values_mut().map(|tracked| &mut **tracked) {
             tracked.visits = tracked.visits.saturating_add(1);
-            // The second time, for the directories that were not there the first time.
+            // Again at the second visit, for directories that were not there at the first.
             if tracked.readers.is_none() || tracked.visits == 2 {
                 unopened.push(tracked);
             }
@@ -90,7 +91,7 @@ impl Registry {
         let open = || open_and_read(&self.hierarchies, &queue);
         let mut faults = Vec::new();
         thread::scope(|scope| {
-            // Where there can be no more threads, this one does it all.
+            // If no thread can be started, this one does it all.
             let start = |_| thread::Builder::new().spawn_scoped(scope, open).ok();
             let others: Vec<_> = (1..openers).filter_map(start).collect();
             faults = open();
@@ -99,12 +100,12 @@ impl Registry {
         faults.iter().for_each(|fault| self.faults.report(fault));
     }
 
-    /// Takes the names that were told since they were asked for.
+    /// Takes the names that have arrived since they were requested.
     pub fn name(&mut self) {
         self.tracked.values_mut().for_each(|tracked| name(tracked, &mut self.names));
     }
 
-    /// Closes the network namespaces that nobody needs: an open one does not go.
+    /// Closes network namespaces that no instance is in: an open one stays alive.
     pub fn close_namespaces(&mut self) {
         self.joined.clear();
         self.joined.extend(self.tracked.values().filter_map(|tracked| tracked.namespace));
@@ -112,7 +113,7 @@ impl Registry {
     }
 }
 
-/// Opens the files of a member; what those told that it had does not fall.
+/// Opens the files of an instance; its counters do not fall below those of its former files.
 pub(super) fn open<'a>(
     hierarchies: &Hierarchies,
     tracked: &'a mut TrackedCgroup,
@@ -124,22 +125,22 @@ pub(super) fn open<'a>(
     Ok(tracked.readers.insert(files))
 }
 
-/// Opens the files of members and reads what is read seldom, until nobody is left; what could not
-/// be opened or read.
+/// Opens the files of instances and reads their settings until the queue is empty. Returns what
+/// could not be opened or read.
 fn open_and_read<'a>(
     hierarchies: &Hierarchies,
     queue: &Mutex<impl Iterator<Item = &'a mut TrackedCgroup>>,
 ) -> Vec<ReadError> {
     let mut buffer = Vec::new();
     let mut faults = Vec::new();
-    // To take one out is complete in itself, so a panic elsewhere spoils nothing.
+    // Taking one out cannot stop half-way, so a poisoned lock is safe to use.
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     while let Some(tracked) = next() {
         let mut context = ReadContext::new(Instant::now(), &mut buffer);
         let read = open(hierarchies, tracked)
             .and_then(|readers| readers.read_first_settings(&mut context));
         match read {
-            // Who ended just now is found out by those who look for that.
+            // An instance that ended just now is found by the events or the next walk.
             Ok(()) | Err(ReadError::Vanished) => {}
             Err(fault) => faults.push(fault),
         }
@@ -158,7 +159,7 @@ fn join(
     }
 }
 
-/// Takes over what the runtime told by now, and asks for what is missing.
+/// Takes the metadata that has arrived by now, and requests it where it is missing.
 pub(super) fn name(tracked: &mut TrackedCgroup, names: &mut MetadataResolver) {
     if let Some(identity) = &tracked.instance.identity
         && let Some(details) = names.get(identity)

@@ -12,7 +12,7 @@ use crate::{
     registry::{Counters, InstanceId, faults::Faults},
 };
 
-/// The hierarchy in which containers can be told apart by the ids of their cgroups.
+/// The hierarchy by whose cgroup ids containers are counted apart.
 ///
 /// cgroup2 where it is mounted, unless the containers that are there now are in v1 hierarchies
 /// only, as runtimes before runc 1.0.0-rc93 left them on hybrid hosts.
@@ -40,13 +40,13 @@ fn legacy_memory(hierarchies: &Hierarchies) -> Option<&Path> {
     (memory.version == Version::V1).then_some(memory.root)
 }
 
-/// The nodes of a hierarchy, and whose they are.
+/// The cgroups of a hierarchy, and their owners.
 pub(super) struct Tree {
     /// Where it is mounted.
     pub(super) root: PathBuf,
     /// What the last walk saw, parents before children.
     pub(super) nodes: Vec<Node>,
-    /// Owner of each cgroup that belongs to a member. Those of removed cgroups stay as long as
+    /// Owner of each cgroup that belongs to an instance. Those of removed cgroups stay as long as
     /// their owner, because counts may still arrive.
     pub(super) owners: HashMap<u64, InstanceId>,
     /// Whether the last walk saw everything.
@@ -62,8 +62,8 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// The hierarchies that have to be walked: those whose ids the kernel's counters carry, or
-    /// any one that tells who is there.
+    /// The hierarchies that have to be walked: those by whose ids the kernel's counters are kept, or
+    /// else any one.
     pub(super) fn all(hierarchies: &Hierarchies, socket_ids: Option<SocketIds>) -> Vec<Self> {
         let unified = hierarchies.unified.as_deref();
         let net = match socket_ids {
@@ -113,7 +113,7 @@ impl Tree {
         });
     }
 
-    /// Lists what is there now.
+    /// Lists the cgroups that are there now.
     pub(super) fn walk(&mut self, faults: &mut Faults) {
         self.complete = false;
         match cgroup::walk(&self.root, &mut self.nodes) {

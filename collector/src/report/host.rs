@@ -8,7 +8,7 @@ use crate::{
     host::{CpuTimes, HostFacts, HostMemory, HostUsage, Processors},
 };
 
-/// What is known of the host at an instant.
+/// The host's part of a report.
 pub(super) fn host(
     usage: &HostUsage,
     cpu_percent: Option<f64>,
@@ -21,8 +21,8 @@ pub(super) fn host(
         hostname: identity.hostname,
         kernel: identity.kernel,
         online_cpus: usage.online_cpus,
-        memory_bytes: usage.memory_bytes,
-        memory_available_bytes: usage.memory_available_bytes,
+        memory_bytes: usage.memory.total_bytes,
+        memory_available_bytes: usage.memory.available_bytes,
         cpu_percent,
         load_average: usage.load_average_hundredths.map(|averages| averages.map(hundredths)),
         cgroup_layout: cgroup_layout.into(),

@@ -28,8 +28,8 @@ use crate::{
     sample::{self, Families, Receipt, Receipts, Sample, Usage},
 };
 
-/// Of how many others in its network namespace a row has the ids: the host's has as many as the host
-/// has containers on it, and a report would grow with the square of their number.
+/// The most ids of containers in the same network namespace that a row lists. Without a limit, a
+/// report would grow with the square of the containers on the host's network.
 pub const NEIGHBOURS_MAX: usize = 64;
 
 /// How much of a report is wanted.
@@ -37,11 +37,11 @@ pub const NEIGHBOURS_MAX: usize = 64;
 pub struct ReportOptions {
     /// Whether it has rates, which need the sample before.
     pub rates: bool,
-    /// Whether it says who shares a network namespace with whom.
+    /// Whether it lists the containers that share a network namespace.
     pub neighbours: bool,
-    /// How many receipts it has at most, the latest.
+    /// The most receipts in it, the latest first.
     pub ended_max: usize,
-    /// Whether it has the cgroups above containers.
+    /// Whether it has the cgroups above containers: the root and pods.
     pub parents: bool,
 }
 
@@ -50,12 +50,12 @@ impl ReportOptions {
     pub const WHOLE: Self =
         Self { rates: true, neighbours: true, ended_max: usize::MAX, parents: false };
 
-    /// What is not about containers.
+    /// All but containers.
     pub const FRAME: Self = Self { rates: true, neighbours: false, ended_max: 0, parents: false };
 }
 
-/// A report whose containers are made when they are asked for, one after the other: those of
-/// thousands take much memory.
+/// A report whose containers are made one at a time, on demand: thousands of them take much
+/// memory.
 pub struct ReportBuilder<'a> {
     /// Everything else; it holds no containers.
     pub frame: Report,
@@ -119,7 +119,7 @@ pub(super) struct Pair<'a> {
     older: Option<&'a Sample>,
     /// Time that all CPUs together spent between the samples, as `docker stats` counts it.
     system_nanoseconds: Option<u64>,
-    /// Who is in each network namespace, if that is wanted.
+    /// The usages in each network namespace, if wanted.
     members: Option<HashMap<NamespaceId, Vec<&'a Usage>>>,
     newer: &'a Sample,
 }
@@ -170,7 +170,7 @@ impl Pair<'_> {
         container.oom_killed = receipt.end.and_then(|end| end.oom_killed);
         container.network.interfaces =
             receipt.interfaces.as_deref().map(|devices| network_interfaces::report(devices));
-        // A namespace that is gone is shared with nobody, and its number may be another's by now.
+        // The number of a namespace that is gone may belong to another one by now.
         container.network.namespace = None;
         (container.network.shared_with, container.network.shared_with_count) = (None, None);
         let Families { cpu, memory, pids, interfaces, sockets, block } = receipt.finality;
@@ -212,7 +212,7 @@ impl Pair<'_> {
             settings: &usage.readings.settings,
             pressure: usage.readings.pressure.memory,
             oom_kill: usage.oom_kill.as_ref(),
-            host_bytes: self.newer.host.memory_bytes,
+            host_bytes: self.newer.host.memory.total_bytes,
         };
         memory::report(inputs, |at| self.newer.time_of(at))
     }
@@ -261,7 +261,7 @@ impl Pair<'_> {
         }
     }
 
-    /// When the kernel began to count for a member that was there before.
+    /// When our programs began to count for an instance that is older.
     fn since(&self, usage: &Usage) -> Option<Timestamp> {
         usage.instance.preexisting.then_some(self.newer.counting_since)
     }
@@ -302,7 +302,7 @@ fn id(usage: &Usage) -> &str {
     usage.instance.identity.as_ref().map_or(&usage.instance.path, |identity| &identity.id)
 }
 
-/// The pod that a member belongs to, as its path and its runtime tell.
+/// The pod that an instance belongs to, from its path and its runtime.
 pub(super) fn pod(usage: &Usage) -> Option<Pod> {
     let by_path = usage.instance.identity.as_ref().and_then(|identity| identity.pod.as_ref());
     let told = usage.details.as_ref().and_then(|details| details.pod.as_ref());
@@ -319,8 +319,8 @@ pub(super) fn pod(usage: &Usage) -> Option<Pod> {
     })
 }
 
-/// When the first process started, as the runtime tells: not what it told of the life before this one,
-/// which it may not have told anew yet.
+/// When the first process started, from the runtime. The runtime's answer may still be that of the
+/// life before a restart; it is left out then.
 fn started_at(usage: &Usage) -> Option<Timestamp> {
     const SKEW: Duration = Duration::from_secs(1);
     let told = usage.details.as_deref()?.started_at?;

@@ -13,7 +13,7 @@ use crate::{
 /// The path of the root.
 const ROOT: &str = "/";
 
-/// What is known of them. Containers have what they told, so sums over both count it twice.
+/// The rows of these cgroups. They include their containers, so a sum over both counts twice.
 pub(super) fn parents(pair: &Pair, sample: &Sample, host: &Host) -> Vec<Container> {
     let mut names: HashMap<&str, Pod> = HashMap::new();
     for usage in &sample.usages {
@@ -32,7 +32,7 @@ pub(super) fn parents(pair: &Pair, sample: &Sample, host: &Host) -> Vec<Containe
     let pods = sample.pods.iter().filter(is_known).map(|usage| {
         let mut row = pair.container(usage);
         row.pod = names.remove(row.cgroup.as_str());
-        // A kill is told where it happened, and nobody filters alerts about it.
+        // A kill is reported by the container's row; alerts on sums would count it twice.
         row.memory.oom_kills = None;
         row
     });
@@ -157,7 +157,8 @@ mod tests {
 
     #[test]
     fn the_host_is_the_same_without_rows() {
-        let host = HostUsage { memory_bytes: Some(7), ..HostUsage::default() };
+        let memory = HostMemory { total_bytes: Some(7), ..HostMemory::default() };
+        let host = HostUsage { memory, ..HostUsage::default() };
         let sample = Sample { host, usages: vec![Usage::of_path(1, "/a")], ..Sample::empty() };
         let (receipts, facts) = (Receipts::new(0, Duration::ZERO), HostFacts::default());
         let draft = |extent| build(extent, None, &sample, &receipts, &facts, "v2", BTreeMap::new());

@@ -27,62 +27,61 @@ use crate::{
 /// Everything at one instant.
 #[derive(Debug)]
 pub struct Sample {
-    /// When it was taken, for people.
+    /// When it was taken, as a time of day.
     pub time: Timestamp,
     /// When it was taken, for rates.
     pub taken_at: Instant,
     /// The host as a whole.
     pub host: HostUsage,
-    /// How sockets were counted, if they were.
+    /// The level at which sockets were counted, if they were.
     pub sockets: Option<SocketLevel>,
-    /// Whether TCP segments that are sent again were counted.
+    /// Whether TCP retransmits were counted.
     pub retransmits: bool,
     /// Whether TCP connections were counted.
     pub connections: bool,
-    /// Since when the kernel counts for us.
+    /// When our programs began to count.
     pub counting_since: Timestamp,
-    /// The host's own network namespace, if it can be told.
+    /// The host's own network namespace, if it is known.
     pub host_namespace: Option<NamespaceId>,
     /// Devices of each network namespace in use.
     pub namespaces: HashMap<NamespaceId, Arc<Interfaces>>,
     /// What is known of block I/O besides counters.
     pub block: BlockContext,
-    /// Everyone who was alive.
+    /// Every instance that was alive.
     pub usages: Vec<Usage>,
     /// CPU time and memory of the pods around them, if they are wanted.
     pub pods: Vec<Usage>,
 }
 
-/// What one member had used at that instant. `None` is unknown.
+/// What one instance had used at that instant. `None` is unknown.
 #[derive(Clone, Debug)]
 pub struct Usage {
-    /// Who it is.
+    /// The instance.
     pub instance: Arc<Instance>,
-    /// What its runtime told.
+    /// Name, image and labels from its runtime.
     pub details: Option<Arc<Metadata>>,
     /// Its network namespace.
     pub namespace: Option<NamespaceId>,
-    /// What its files said.
+    /// The readings of its files.
     pub readings: Readings,
     /// Sockets.
     pub net: Option<NetCell>,
     /// Block requests by device ([`Key::device`](tare_ebpf::Key::device)).
     pub block: Option<BTreeMap<u32, BlockCell>>,
-    /// How it came to life.
+    /// The steps of its start.
     pub startup: Startup,
     /// The last process that the kernel killed for want of memory.
     pub oom_kill: Option<OomKill>,
     /// Their latencies, by device.
     pub latency: BTreeMap<u32, LatencyCell>,
-    /// Whether bytes and operations in `block` are those of the cgroup's whole life, though it is
-    /// older than us.
+    /// Whether bytes and operations in `block` include what was done before our programs counted.
     pub block_has_baseline: bool,
     /// Why block I/O is unknown, if it is.
     pub block_reason: Option<Reason>,
 }
 
 impl Default for Sample {
-    /// Nobody and nothing.
+    /// An empty sample.
     fn default() -> Self {
         Self {
             time: Timestamp::UNIX_EPOCH,
@@ -125,13 +124,13 @@ impl Sample {
         renew(&mut self.usages, registry.tracked());
     }
 
-    /// When it was at some instant before, for people.
+    /// The time of day of an earlier instant.
     pub fn time_of(&self, instant: Instant) -> Timestamp {
         let age = self.taken_at.saturating_duration_since(instant);
         self.time.checked_sub(age).unwrap_or(self.time)
     }
 
-    /// What someone had used.
+    /// The usage of an instance.
     pub fn usage(&self, id: InstanceId) -> Option<&Usage> {
         let at = self.usages.binary_search_by_key(&id, |usage| usage.instance.id).ok()?;
         self.usages.get(at)
@@ -139,7 +138,7 @@ impl Sample {
 }
 
 impl Usage {
-    /// Someone of whom nothing was read yet.
+    /// An instance of which nothing was read yet.
     pub fn unread(tracked: &TrackedCgroup) -> Self {
         Self {
             details: tracked.details.clone(),
@@ -150,7 +149,7 @@ impl Usage {
         }
     }
 
-    /// Someone of whom nothing is known but who it is.
+    /// An instance of which only the identity is known.
     pub(super) fn of_nothing(instance: Arc<Instance>) -> Self {
         Self {
             instance,

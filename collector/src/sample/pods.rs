@@ -24,7 +24,7 @@ pub(super) struct Pods {
 struct Pod {
     instance: Arc<Instance>,
     readers: Readers,
-    /// Whether its directories may not all have been there when its files were opened.
+    /// Whether some of its directories may have been missing when its files were opened.
     is_young: bool,
 }
 
@@ -95,7 +95,7 @@ impl Pods {
     }
 }
 
-/// A cgroup that is nobody of its own.
+/// The instance of a pod's cgroup.
 fn instance(path: String) -> Arc<Instance> {
     let id = InstanceId(u64::MAX);
     Instance { id, identity: None, path, cgroup_id: None, preexisting: true }.into()

@@ -1,4 +1,4 @@
-//! What ended containers had used in all: bounded in number and in age.
+//! The last totals of ended containers: bounded in number and in age.
 
 use std::{
     collections::VecDeque,
@@ -16,7 +16,7 @@ use crate::{
     sample::{Sample, Usage},
 };
 
-/// For how long after an end its runtime is asked how it was.
+/// For how long after an end its runtime is asked for the exit status.
 const LATE_METADATA: Duration = Duration::from_secs(10);
 
 /// The last known totals of an ended container.
@@ -30,9 +30,9 @@ pub struct Receipt {
     pub ended_at: Timestamp,
     /// The same, for its age.
     pub ended: Instant,
-    /// How it ended, as its runtime tells.
+    /// Its exit status, from its runtime.
     pub end: Option<ExitStatus>,
-    /// How sure each family is.
+    /// How certain each family is.
     pub finality: Families<Finality>,
 }
 
@@ -48,7 +48,7 @@ pub struct Families<T> {
     pub block: T,
 }
 
-/// How sure a receipt's numbers are.
+/// How certain a receipt's numbers are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Finality {
     /// Read after the last process had ended.
@@ -60,7 +60,7 @@ pub enum Finality {
 }
 
 impl Receipt {
-    /// A receipt of someone of whom nothing was ever read.
+    /// A receipt of an instance of which nothing was ever read.
     pub fn unread(tracked: &TrackedCgroup, at: Timestamp) -> Self {
         Self {
             usage: Usage::unread(tracked),
@@ -72,10 +72,10 @@ impl Receipt {
         }
     }
 
-    /// What the last sample knew of someone who ended since; `None` if it knew nothing.
+    /// A receipt from the last sample; `None` if the instance is not in it.
     pub fn of_last_sample(tracked: &TrackedCgroup, last: &Sample, at: Timestamp) -> Option<Self> {
         let mut usage = last.usage(tracked.instance.id)?.clone();
-        // Events since then know better.
+        // Events since then are newer.
         (usage.startup, usage.oom_kill) = (tracked.startup, tracked.oom_kill.clone());
         usage.details = tracked.details.clone();
         let age = at.duration_since(last.time).try_into().unwrap_or_default();
@@ -91,7 +91,7 @@ impl Receipt {
 }
 
 impl Receipt {
-    /// When it was alive for certain.
+    /// When it was certainly alive.
     fn alive_at(&self) -> Timestamp {
         let age = match self.finality.cpu {
             Finality::LastSample(age) => age,
@@ -139,12 +139,12 @@ pub struct Receipts {
 }
 
 impl Receipts {
-    /// Keeps so many, for so long.
+    /// With limits of number and age.
     pub fn new(count_max: usize, age_max: Duration) -> Self {
         Self { kept: VecDeque::new(), count_max, age_max, dropped: 0 }
     }
 
-    /// Keeps one more; the oldest goes when there are too many.
+    /// Keeps one more; drops the oldest when there are too many.
     pub fn keep(&mut self, receipt: Receipt) {
         if self.count_max == 0 {
             self.dropped += 1;
@@ -157,7 +157,7 @@ impl Receipts {
         self.kept.push_back(Arc::new(receipt));
     }
 
-    /// Drops what is too old.
+    /// Drops receipts that are too old.
     pub fn expire(&mut self, now: Instant) {
         let expired = |receipt: &Arc<Receipt>| now.duration_since(receipt.ended) > self.age_max;
         while self.kept.front().is_some_and(expired) {
@@ -180,7 +180,7 @@ impl Receipts {
         self.kept.is_empty()
     }
 
-    /// Keeps so many, for so long, from now on.
+    /// Changes the limits of number and age.
     pub fn limit(&mut self, count_max: usize, age_max: Duration) {
         (self.count_max, self.age_max) = (count_max, age_max);
         let excess = self.kept.len().saturating_sub(count_max);
@@ -188,7 +188,7 @@ impl Receipts {
         self.dropped += excess as u64;
     }
 
-    /// Takes over names, and how containers ended, which became known only after the end.
+    /// Adds names and exit statuses that became known only after the end.
     pub fn add_late_metadata(&mut self, names: &mut MetadataResolver) {
         let young = |receipt: &&mut Arc<Receipt>| receipt.ended.elapsed() <= LATE_METADATA;
         for receipt in self.kept.iter_mut().rev().take_while(young) {
@@ -199,7 +199,7 @@ impl Receipts {
             } else {
                 None
             };
-            // Others may look at it: it is copied then, and only if there is news.
+            // Readers may hold it: it is copied then, and only if something is new.
             if details.is_some() || end.is_some_and(|end| receipt.end != Some(end)) {
                 let receipt = Arc::make_mut(receipt);
                 receipt.usage.details = details.or(receipt.usage.details.take());

@@ -1,4 +1,4 @@
-//! What happened lately: the last of it, and no more than that.
+//! The last events of containers, a bounded number of them.
 
 use std::collections::VecDeque;
 
@@ -9,7 +9,7 @@ use crate::{
     top::rows::label,
 };
 
-/// Events that are kept; older ones go.
+/// How many events are kept.
 pub const EVENTS_MAX: usize = 256;
 
 /// The last events, in the order in which they were noticed.
@@ -21,42 +21,42 @@ pub struct Events(VecDeque<Event>);
 pub struct Event {
     /// When.
     pub at: Timestamp,
-    /// What it happened to.
-    pub kind: Kind,
-    /// Its cgroup.
+    /// The kind of row that it happened to.
+    pub row_kind: Kind,
+    /// The cgroup of the row.
     pub cgroup: String,
-    /// What people call it.
+    /// The name of the row.
     pub label: String,
-    /// Whether a runtime has told that name; if not, it may come later.
+    /// Whether the name is final. If not, the runtime may still report one.
     pub is_named: bool,
     /// What happened.
-    pub what: What,
+    pub kind: EventKind,
 }
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum What {
-    /// It was made.
+pub enum EventKind {
+    /// Its cgroup was created.
     Started,
     /// Its last process ended.
     Ended,
-    /// The kernel killed a process of it for want of memory: its command, if that is known.
+    /// The out-of-memory killer ended one of its processes. Holds the command, if known.
     OomKill(Option<String>),
 }
 
 impl Events {
-    /// Keeps one more.
-    pub fn push(&mut self, at: Timestamp, row: &Container, what: What) {
+    /// Adds an event. The oldest one is dropped when there are too many.
+    pub fn push(&mut self, at: Timestamp, row: &Container, kind: EventKind) {
         if self.0.len() == EVENTS_MAX {
             self.0.pop_front();
         }
         self.0.push_back(Event {
             at,
-            kind: row.kind,
+            row_kind: row.kind,
             cgroup: row.cgroup.clone(),
             label: label(row).to_owned(),
             is_named: row.name.is_some() || row.kind != Kind::Container,
-            what,
+            kind,
         });
     }
 
@@ -65,8 +65,8 @@ impl Events {
         self.0.iter().rev()
     }
 
-    /// Gives names to events whose container got its name later.
-    pub fn learn<'a>(&mut self, row_of: impl Fn(&str) -> Option<&'a Container>) {
+    /// Sets the name of events whose container got its name later.
+    pub fn set_names<'a>(&mut self, row_of: impl Fn(&str) -> Option<&'a Container>) {
         for event in self.0.iter_mut().filter(|event| !event.is_named) {
             if let Some(row) = row_of(&event.cgroup).filter(|row| row.name.is_some()) {
                 event.label = label(row).to_owned();
@@ -86,7 +86,7 @@ mod tests {
         let mut events = Events::default();
         for second in 0..=EVENTS_MAX as i64 {
             let at = Timestamp::from_second(second).unwrap();
-            events.push(at, &fixture::web(), What::Started);
+            events.push(at, &fixture::web(), EventKind::Started);
         }
         assert_eq!(events.latest().count(), EVENTS_MAX);
         assert_eq!(events.latest().last().unwrap().at, Timestamp::from_second(1).unwrap());
@@ -96,11 +96,11 @@ mod tests {
     fn a_name_may_come_later() {
         let mut events = Events::default();
         let mut row = fixture::unknown(Kind::Container, fixture::ID);
-        events.push(Timestamp::UNIX_EPOCH, &row, What::Started);
-        events.learn(|_| None);
+        events.push(Timestamp::UNIX_EPOCH, &row, EventKind::Started);
+        events.set_names(|_| None);
         assert_eq!(events.latest().next().unwrap().label, "3f4e1b2a9c8d");
         row.name = Some("web".to_owned());
-        events.learn(|cgroup| (cgroup == row.cgroup).then_some(&row));
+        events.set_names(|cgroup| (cgroup == row.cgroup).then_some(&row));
         assert_eq!(events.latest().next().unwrap().label, "web");
     }
 }

@@ -1,4 +1,4 @@
-//! The numbers of a row at one instant: shares, sizes, and rates since the report before.
+//! The numbers of a row: shares, sizes, and rates since the previous report.
 
 use crate::model::{Container, NetworkIo};
 
@@ -23,7 +23,7 @@ pub enum Figure {
     Pids,
 }
 
-/// How many there are.
+/// How many figures there are.
 const FIGURES: usize = 8;
 
 /// All figures of a row. `None` is unknown.
@@ -33,22 +33,22 @@ pub struct Figures([Option<f64>; FIGURES]);
 /// The figures of several rows together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Sum {
-    /// Sums of what is known.
+    /// The sums of the known values.
     pub figures: Figures,
     partial: [bool; FIGURES],
 }
 
-/// Counters of a row, from which the next report makes rates.
+/// Counters of a row, for the rates of the next report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
     network: [Option<u64>; 2],
-    /// Whether those are of the container's own sockets; devices count something else.
+    /// Whether these are bytes of the container's own sockets. They are not comparable with those of devices.
     own_sockets: bool,
     block: [Option<u64>; 2],
 }
 
 impl Figures {
-    /// What a row tells, and its rates if there are counters of `seconds` before.
+    /// The figures of a row. Rates need `before`: earlier counters, and how many seconds ago they were read.
     pub fn of(row: &Container, now: &Counters, before: Option<(&Counters, f64)>) -> Self {
         let mut figures = Self::default();
         figures.set(Figure::Cpu, row.cpu.percent);
@@ -66,12 +66,12 @@ impl Figures {
         figures
     }
 
-    /// One of them.
+    /// The value of a figure.
     pub fn get(&self, figure: Figure) -> Option<f64> {
         self.0[figure as usize]
     }
 
-    /// Two of them together; `None` if neither is known.
+    /// The sum of two figures; `None` if both are unknown.
     pub fn both(&self, [first, second]: [Figure; 2]) -> Option<f64> {
         match (self.get(first), self.get(second)) {
             (None, None) => None,
@@ -79,14 +79,14 @@ impl Figures {
         }
     }
 
-    /// Sets one of them.
+    /// Sets the value of a figure.
     pub fn set(&mut self, figure: Figure, value: Option<f64>) {
         self.0[figure as usize] = value;
     }
 }
 
 impl Sum {
-    /// Adds a row's.
+    /// Adds the figures of a row.
     pub fn add(&mut self, other: &Figures) {
         for ((sum, partial), value) in
             self.figures.0.iter_mut().zip(&mut self.partial).zip(&other.0)
@@ -98,14 +98,14 @@ impl Sum {
         }
     }
 
-    /// Whether it leaves out rows of which the figure is unknown.
+    /// Whether the sum of a figure leaves out rows because their value is unknown.
     pub fn is_partial(&self, figure: Figure) -> bool {
         self.partial[figure as usize]
     }
 }
 
 impl Counters {
-    /// Those of a row.
+    /// The counters of a row.
     pub fn of(row: &Container) -> Self {
         let NetworkIo { rx_bytes, tx_bytes, own_sockets } = row.network.io();
         let block = &row.block.total;
@@ -117,7 +117,7 @@ impl Counters {
     }
 }
 
-/// Growth per second; unknown if a counter fell, because then it is another counter.
+/// Growth per second. `None` if the counter fell, because then it is another counter.
 pub fn rate(before: Option<u64>, now: Option<u64>, seconds: f64) -> Option<f64> {
     let grown = now?.checked_sub(before?)?;
     (seconds > 0.0).then(|| grown as f64 / seconds)
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn sums_tell_what_they_leave_out() {
+    fn sums_mark_what_they_leave_out() {
         let mut sum = Sum::default();
         let mut row = Figures::default();
         row.set(Figure::Cpu, Some(2.5));

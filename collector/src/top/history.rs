@@ -1,4 +1,4 @@
-//! What the last reports said of each row, as far as sparklines, rates and events need it.
+//! The last values of each row, for sparklines, rates and events.
 
 use std::collections::{HashMap, HashSet, VecDeque, hash_map::Entry};
 
@@ -7,15 +7,15 @@ use jiff::Timestamp;
 use crate::{
     model::{Container, Report},
     top::{
-        events::{EVENTS_MAX, Events, What},
+        events::{EVENTS_MAX, EventKind, Events},
         figures::{Counters, Figure, Figures},
     },
 };
 
-/// Values that a series keeps; older ones go.
+/// How many values a series keeps.
 pub const VALUES_MAX: usize = 60;
 
-/// What has a sparkline.
+/// A number that has a sparkline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Series {
     /// Share of one CPU, in percent.
@@ -28,26 +28,26 @@ pub enum Series {
     Block,
 }
 
-/// The rows of the last report: their figures and what they were before.
+/// The figures of the rows of the last report, and their last values.
 #[derive(Debug, Default)]
 pub struct Histories {
     by_cgroup: HashMap<String, History>,
     figures: Vec<Figures>,
-    /// The ended that are known already.
+    /// Ended containers that earlier reports had: cgroup and time of the end.
     ended: HashSet<(String, Timestamp)>,
     reports: u64,
 }
 
-/// What is remembered of a row.
+/// What is kept about a row.
 #[derive(Debug, Default)]
 pub struct History {
     series: [VecDeque<f32>; 4],
     counters: Counters,
     made_at: Option<Timestamp>,
     oom: Oom,
-    /// Where the row is in the last report.
+    /// The index of the row in the last report.
     index: usize,
-    /// The last report that had the row.
+    /// The number of the last report that had the row.
     report: u64,
 }
 
@@ -58,17 +58,17 @@ struct Oom {
 }
 
 impl Histories {
-    /// Takes the next report in, and tells what happened since the one before.
-    pub fn take(&mut self, report: &Report, events: &mut Events) {
+    /// Adds a report, and the events since the previous one.
+    pub fn update(&mut self, report: &Report, events: &mut Events) {
         let is_first = self.reports == 0;
         self.reports += 1;
-        self.take_ended(report, events, is_first);
+        self.add_ended(report, events, is_first);
         self.figures.clear();
         for (index, row) in report.containers.iter().enumerate() {
             let (history, is_known) = match self.by_cgroup.entry(row.cgroup.clone()) {
                 Entry::Occupied(entry) => {
                     let history = entry.into_mut();
-                    if history.is_of_another_life(row) {
+                    if history.is_other_instance(row) {
                         *history = History::default();
                         (history, false)
                     } else {
@@ -78,11 +78,11 @@ impl Histories {
                 Entry::Vacant(entry) => (entry.insert(History::default()), false),
             };
             if !is_known && !is_first {
-                events.push(row.startup.made_at.unwrap_or(report.time), row, What::Started);
+                events.push(row.startup.made_at.unwrap_or(report.time), row, EventKind::Started);
             }
             if !is_first {
-                // What happened before the first report is no news.
-                history.tell_oom(report, row, events);
+                // The first report holds what happened before the start.
+                history.report_oom_kills(report, row, events);
             }
             history.index = index;
             history.report = self.reports;
@@ -90,28 +90,28 @@ impl Histories {
             self.figures.push(history.advance(row, interval));
         }
         self.by_cgroup.retain(|_, history| history.report == self.reports);
-        events.learn(|cgroup| {
+        events.set_names(|cgroup| {
             let ended = || report.ended.iter().take(EVENTS_MAX).map(|ended| &ended.container);
             self.find(report, cgroup).or_else(|| ended().find(|row| row.cgroup == cgroup))
         });
     }
 
-    /// The figures of the report's containers, in its order.
+    /// The figures of the containers of the last report, in its order.
     pub fn figures(&self) -> &[Figures] {
         &self.figures
     }
 
-    /// The row of a cgroup in the last report, which must be the one that was taken in.
+    /// The row of a cgroup in `report`, which must be the last one that was added.
     pub fn find<'a>(&self, report: &'a Report, cgroup: &str) -> Option<&'a Container> {
         report.containers.get(self.by_cgroup.get(cgroup)?.index)
     }
 
-    /// Where the row of a cgroup is in the last report.
+    /// The index of the row of a cgroup in the last report.
     pub fn index(&self, cgroup: &str) -> Option<usize> {
         self.by_cgroup.get(cgroup).map(|history| history.index)
     }
 
-    /// The last values of a row, oldest first; not a number where they were unknown.
+    /// The last values of a row, the oldest first. NaN is unknown.
     pub fn values(
         &self,
         cgroup: &str,
@@ -122,23 +122,23 @@ impl Histories {
         history.map_or(NONE, |history| &history.series[series as usize]).iter().copied()
     }
 
-    fn take_ended(&mut self, report: &Report, events: &mut Events, is_first: bool) {
+    fn add_ended(&mut self, report: &Report, events: &mut Events, is_first: bool) {
         let before = std::mem::take(&mut self.ended);
-        // The latest is first, and events are told in their order.
+        // The report has the latest first, events come in their order.
         for ended in report.ended.iter().rev() {
             let key = (ended.container.cgroup.clone(), ended.ended_at);
             if !is_first && !before.contains(&key) {
                 let row = &ended.container;
                 if let Some(history) = self.by_cgroup.get_mut(&row.cgroup) {
-                    history.tell_oom(report, row, events);
+                    history.report_oom_kills(report, row, events);
                 } else {
-                    // It came and went between two reports.
+                    // The container started and ended between two reports.
                     if let Some(made_at) = row.startup.made_at {
-                        events.push(made_at, row, What::Started);
+                        events.push(made_at, row, EventKind::Started);
                     }
-                    History::default().tell_oom(report, row, events);
+                    History::default().report_oom_kills(report, row, events);
                 }
-                events.push(ended.ended_at, row, What::Ended);
+                events.push(ended.ended_at, row, EventKind::Ended);
             }
             self.ended.insert(key);
         }
@@ -146,19 +146,19 @@ impl Histories {
 }
 
 impl History {
-    /// Whether the row has the same cgroup path as one that was there before it.
-    fn is_of_another_life(&self, row: &Container) -> bool {
+    /// Whether the row is a later container with the same cgroup path.
+    fn is_other_instance(&self, row: &Container) -> bool {
         self.report > 0 && row.startup.made_at.is_some() && self.made_at != row.startup.made_at
     }
 
-    fn tell_oom(&mut self, report: &Report, row: &Container, events: &mut Events) {
+    fn report_oom_kills(&mut self, report: &Report, row: &Container, events: &mut Events) {
         let last = row.memory.last_oom_kill.as_ref();
         let now = Oom { kills: row.memory.oom_kills, last: last.map(|kill| kill.at) };
         let before = std::mem::replace(&mut self.oom, now);
         if let Some(kill) = last.filter(|kill| before.last != Some(kill.at)) {
-            events.push(kill.at, row, What::OomKill(Some(kill.command.clone())));
+            events.push(kill.at, row, EventKind::OomKill(Some(kill.command.clone())));
         } else if last.is_none() && now.kills > before.kills.or(Some(0)) {
-            events.push(report.time, row, What::OomKill(None));
+            events.push(report.time, row, EventKind::OomKill(None));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Keys and mouse → what they ask for. Pure.
+//! Keys and mouse → actions. Pure.
 
 use crossterm::event::{
     Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers, MouseButton, MouseEvent, MouseEventKind,
@@ -7,65 +7,23 @@ use crossterm::event::{
 use crate::{
     output::Sort,
     top::{
-        state::{Purpose, State},
-        view::Areas,
+        action::{Action, Purpose},
+        areas::Areas,
+        state::State,
     },
 };
 
-/// What a key or the mouse asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub enum Action {
-    Quit,
-    /// Gives the terminal back until the shell continues us.
-    Suspend,
-    Redraw,
-    /// Lines down, or up.
-    Move(isize),
-    /// Pages down, or up.
-    Pages(isize),
-    /// Turns of the wheel.
-    Wheel(isize),
-    First,
-    Last,
-    /// On a line of the list.
-    Click(usize),
-    Open,
-    Back,
-    Help,
-    Pause,
-    Faster,
-    Slower,
-    SortBy(Sort),
-    /// Columns further.
-    NextSort(isize),
-    Reverse,
-    Tree,
-    Ended,
-    Scope,
-    Collapse,
-    Expand,
-    Prompt(Purpose),
-    /// A character of the line that is being typed.
-    Type(char),
-    Erase,
-    Accept,
-    Dismiss,
-    /// The next match of a search.
-    Next,
-}
-
-/// What an event asks for; `None` is nothing. `areas` are those of the last frame.
+/// The action for an event of the terminal, if there is one. `areas` are those of the last frame.
 pub fn action(event: &Event, state: &State, areas: &Areas) -> Option<Action> {
     match event {
-        Event::Key(key) if key.kind != KeyEventKind::Release => pressed(key, state),
-        Event::Mouse(mouse) => moused(mouse, state, areas),
+        Event::Key(key) if key.kind != KeyEventKind::Release => key_action(key, state),
+        Event::Mouse(mouse) => mouse_action(mouse, state, areas),
         Event::Resize(..) => Some(Action::Redraw),
         _ => None,
     }
 }
 
-fn pressed(key: &KeyEvent, state: &State) -> Option<Action> {
+fn key_action(key: &KeyEvent, state: &State) -> Option<Action> {
     if key.modifiers.contains(KeyModifiers::CONTROL) {
         return match key.code {
             KeyCode::Char('c') => Some(Action::Quit),
@@ -77,7 +35,7 @@ fn pressed(key: &KeyEvent, state: &State) -> Option<Action> {
         };
     }
     if state.prompt.is_some() {
-        return typed(key.code);
+        return prompt_action(key.code);
     }
     if state.is_help {
         return match key.code {
@@ -85,13 +43,13 @@ fn pressed(key: &KeyEvent, state: &State) -> Option<Action> {
             _ => Some(Action::Help),
         };
     }
-    anywhere(key.code).or_else(|| {
-        if state.detail.is_some() { on_a_page(key.code) } else { in_the_list(key.code) }
+    common_action(key.code).or_else(|| {
+        if state.detail.is_some() { detail_action(key.code) } else { list_action(key.code) }
     })
 }
 
-/// While a line is being typed.
-fn typed(code: KeyCode) -> Option<Action> {
+/// The keys of a prompt.
+fn prompt_action(code: KeyCode) -> Option<Action> {
     Some(match code {
         KeyCode::Char(character) => Action::Type(character),
         KeyCode::Backspace => Action::Erase,
@@ -104,7 +62,7 @@ fn typed(code: KeyCode) -> Option<Action> {
     })
 }
 
-fn anywhere(code: KeyCode) -> Option<Action> {
+fn common_action(code: KeyCode) -> Option<Action> {
     Some(match code {
         KeyCode::Char('q') | KeyCode::F(10) => Action::Quit,
         KeyCode::Char('?' | 'h') | KeyCode::F(1) => Action::Help,
@@ -122,11 +80,11 @@ fn anywhere(code: KeyCode) -> Option<Action> {
     })
 }
 
-fn on_a_page(code: KeyCode) -> Option<Action> {
+fn detail_action(code: KeyCode) -> Option<Action> {
     matches!(code, KeyCode::Enter | KeyCode::Backspace | KeyCode::Left).then_some(Action::Back)
 }
 
-fn in_the_list(code: KeyCode) -> Option<Action> {
+fn list_action(code: KeyCode) -> Option<Action> {
     Some(match code {
         KeyCode::Enter => Action::Open,
         KeyCode::F(3) => Action::Prompt(Purpose::Search),
@@ -149,7 +107,7 @@ fn in_the_list(code: KeyCode) -> Option<Action> {
     })
 }
 
-fn moused(mouse: &MouseEvent, state: &State, areas: &Areas) -> Option<Action> {
+fn mouse_action(mouse: &MouseEvent, state: &State, areas: &Areas) -> Option<Action> {
     match mouse.kind {
         _ if state.is_help => matches!(mouse.kind, MouseEventKind::Down(_)).then_some(Action::Help),
         MouseEventKind::ScrollUp => Some(Action::Wheel(-1)),

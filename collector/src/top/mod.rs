@@ -1,16 +1,18 @@
-//! `tare top`: a live view on a whole terminal.
+//! `tare top`: a live view that takes the whole terminal.
 //!
-//! One loop: ticks, news from the kernel, keys and signals change the [`state`], and [`view`] draws
-//! it when something changed.
+//! One loop: ticks, kernel events, keys and signals change the [`state`], and [`view`] draws it after a
+//! change.
 
-pub mod events;
-pub mod figures;
-pub mod history;
-pub mod keys;
-pub mod rows;
-pub mod state;
-pub mod terminal;
-pub mod view;
+mod action;
+mod areas;
+mod events;
+mod figures;
+mod history;
+mod keys;
+mod rows;
+mod state;
+mod terminal;
+mod view;
 
 #[cfg(test)]
 mod fixture;
@@ -18,6 +20,7 @@ mod fixture;
 use std::{
     fs::OpenOptions,
     io::{self, IsTerminal, Stdout},
+    ops::ControlFlow,
     sync::Arc,
     time::Duration,
 };
@@ -36,12 +39,7 @@ use tokio::{
     time::{self, Interval, MissedTickBehavior},
 };
 
-use self::{
-    keys::Action,
-    state::State,
-    terminal::Terminal,
-    view::{Areas, theme::Theme},
-};
+use self::{action::Action, areas::Areas, state::State, terminal::Terminal, view::theme::Theme};
 use crate::{
     collector::Collector,
     config::{Common, Top},
@@ -52,16 +50,14 @@ use crate::{
 /// The controlling terminal, whatever the standard streams are.
 const TERMINAL: &str = "/dev/tty";
 
-/// Runs until somebody quits, or a signal asks to.
+/// Runs until the user quits or a signal ends the process.
 ///
 /// # Errors
 ///
-/// If there is no terminal, or nothing to read.
+/// If there is no terminal, or no cgroup hierarchy to read.
 pub async fn run(common: &Common, top: &Top) -> Result<()> {
     if !io::stdout().is_terminal() || !io::stdin().is_terminal() {
-        bail!(
-            "`tare top` needs a terminal to show itself on; for pipes and files there is `tare stats`"
-        );
+        bail!("`tare top` needs a terminal; use `tare stats` for pipes and files");
     }
     let ending = ENDING.map(|kind| signal(SignalKind::from_raw(kind))).into_iter();
     let mut ending = ending.collect::<io::Result<Vec<_>>>()?;
@@ -73,7 +69,7 @@ pub async fn run(common: &Common, top: &Top) -> Result<()> {
     }
 }
 
-/// Signals that end a process, and that may be caught: the terminal is given back.
+/// Signals that end a process and can be caught. The terminal is restored before the end.
 const ENDING: [libc::c_int; 7] = [
     libc::SIGINT,
     libc::SIGTERM,
@@ -96,15 +92,8 @@ struct Screen {
     is_stale: bool,
     theme: Theme,
     drawer: ratatui::Terminal<CrosstermBackend<Stdout>>,
-    /// Given back when this is dropped, whatever the reason.
+    /// Restored when this is dropped.
     terminal: Terminal,
-}
-
-/// Whether to go on.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Go {
-    On,
-    Away,
 }
 
 impl Screen {
@@ -114,7 +103,7 @@ impl Screen {
         let older = collector.sample();
         let file = OpenOptions::new().read(true).write(true).open(TERMINAL);
         let file = file.with_context(|| format!("cannot open {TERMINAL}"))?;
-        let terminal = Terminal::take(file).context("cannot take the terminal over")?;
+        let terminal = Terminal::take(file).context("cannot take over the terminal")?;
         let drawer = ratatui::Terminal::new(CrosstermBackend::new(io::stdout()))?;
         Ok(Self {
             collector,
@@ -144,15 +133,15 @@ impl Screen {
                     self.sample();
                 }
                 event = events.next() => {
-                    // More may be there already: a wheel turns faster than a terminal draws.
+                    // Handles all waiting events before the next frame: a wheel is faster than a terminal.
                     let mut next = Some(event);
                     while let Some(event) = next {
                         let Some(event) = event else { return Ok(()) };
                         let event = event.context("cannot read the terminal")?;
-                        if self.obey(&event)? == Go::Away {
+                        if self.handle(&event)? .is_break() {
                             return Ok(());
                         }
-                        // With our own waker: the stream keeps the one that it was asked with last.
+                        // `now_or_never` would leave the stream with a waker that does nothing.
                         next = time::timeout(Duration::ZERO, events.next()).await.ok();
                     }
                 }
@@ -164,28 +153,28 @@ impl Screen {
     /// The first report has no rates, but it has everything else.
     fn report(&mut self) {
         let report = self.collector.report(None, &self.older);
-        self.state.take(report);
+        self.state.update(report);
     }
 
-    /// While paused, samples are taken for the receipts of who ends, and not shown: the first
-    /// report afterwards tells of the whole pause.
+    /// While paused, samples are still taken, because receipts need them, but not shown. The first report
+    /// after a pause covers all of it.
     fn sample(&mut self) {
         let newer = self.collector.sample();
         if !self.state.is_paused {
             let report = self.collector.report(Some(&self.older), &newer);
-            self.state.take(report);
+            self.state.update(report);
             self.older = newer;
             self.is_stale = true;
         }
     }
 
-    fn obey(&mut self, event: &Event) -> Result<Go> {
+    fn handle(&mut self, event: &Event) -> Result<ControlFlow<()>> {
         let Some(action) = keys::action(event, &self.state, &self.areas) else {
-            return Ok(Go::On);
+            return Ok(ControlFlow::Continue(()));
         };
         self.is_stale = true;
         match action {
-            Action::Quit => return Ok(Go::Away),
+            Action::Quit => return Ok(ControlFlow::Break(())),
             Action::Suspend => self.suspend()?,
             Action::Redraw => self.drawer.clear()?,
             action => {
@@ -195,11 +184,11 @@ impl Screen {
                 }
             }
         }
-        Ok(Go::On)
+        Ok(ControlFlow::Continue(()))
     }
 
-    /// Stops the job, as the terminal itself does on Ctrl-Z where it is not raw. Where no shell
-    /// could continue it, the kernel ignores that.
+    /// Stops the process group, as a terminal that is not in raw mode does on Ctrl-Z. The kernel ignores this
+    /// where no shell could continue it.
     fn suspend(&mut self) -> Result<()> {
         self.terminal.leave();
         kill(Pid::from_raw(0), Signal::SIGTSTP).context("cannot stop")?;
@@ -207,7 +196,7 @@ impl Screen {
     }
 
     fn take_terminal(&mut self) -> Result<()> {
-        self.terminal.enter().context("cannot take the terminal over")?;
+        self.terminal.enter().context("cannot take over the terminal")?;
         self.is_stale = true;
         Ok(self.drawer.clear()?)
     }
@@ -220,11 +209,11 @@ impl Screen {
     }
 }
 
-/// The first tick comes soon, because only then there are rates and all names.
+/// The first tick comes early, because the first report has no rates and not all names.
 fn ticks(interval: Duration) -> Interval {
     const FIRST: Duration = Duration::from_secs(1);
     let mut ticks = time::interval_at(time::Instant::now() + interval.min(FIRST), interval);
-    // A late report is late once; there is no use in making up for it.
+    // A late report delays the next one instead of being followed by a burst.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     ticks
 }

@@ -1,4 +1,4 @@
-//! Which lines the list has, and in which order. Pure; it makes no text.
+//! Which lines the list has, and in which order. Pure.
 
 use std::{
     cmp::Reverse,
@@ -11,69 +11,70 @@ use crate::{
         Scope, Sort,
         columns::cells::{SHORT_ID, UNKNOWN},
         row::ordered,
+        select::in_scope,
         text::cut,
     },
     top::figures::{Figure, Figures, Sum},
 };
 
-/// What the list is to show.
+/// Which lines the list shows, and how they are ordered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Wanted {
-    /// Which kinds of rows.
+pub struct ListOptions {
+    /// The kinds of rows.
     pub scope: Scope,
-    /// What orders them.
+    /// The number that orders them.
     pub sort: Sort,
-    /// The other way round.
+    /// Whether the order is reversed.
     pub is_reversed: bool,
-    /// Only rows that have this text in a name, whatever its case.
+    /// Only rows with this text in a name, in upper or lower case.
     pub filter: String,
-    /// In groups.
+    /// Whether rows are grouped.
     pub is_tree: bool,
-    /// Groups whose rows are hidden.
+    /// The names of groups whose rows are hidden.
     pub collapsed: HashSet<String>,
-    /// Containers that ended, instead of what is alive.
+    /// Whether ended containers are shown fallback of running ones.
     pub is_ended: bool,
 }
 
 /// One line of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Line {
-    /// A group of the tree, by its place in [`Lines::groups`].
+pub enum ListLine {
+    /// A group of the tree, by its index in [`List::groups`].
     Group(usize),
-    /// A row, by its place in [`Report::containers`].
+    /// A row, by its index in [`Report::containers`].
     Row(usize),
-    /// A container that ended, by its place in [`Report::ended`].
+    /// A container that ended, by its index in [`Report::ended`].
     Ended(usize),
 }
 
-/// All lines of the list.
+/// The lines of the list.
 #[derive(Clone, Debug, Default)]
-pub struct Lines {
+pub struct List {
     /// From top to bottom.
-    pub lines: Vec<Line>,
+    pub lines: Vec<ListLine>,
     /// The groups of the tree.
     pub groups: Vec<Group>,
-    /// The kinds that are shown, if not those that were asked for because there are none.
-    pub instead: Option<Kind>,
+    /// The kind that is shown because there is none of the kind in scope.
+    pub fallback: Option<Kind>,
 }
 
-/// Rows that belong together.
+/// A group of rows.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Group {
-    /// What it is called: `pod …`, `compose …` or the path of a cgroup.
+    /// The name: `pod …`, `compose …` or the path of a cgroup.
     pub name: String,
-    /// How many rows it has.
+    /// The number of rows.
     pub count: usize,
-    /// Their figures together. Devices that several of them share are counted once.
+    /// The sum of their figures. Network devices that several rows share are counted once.
     pub sum: Sum,
     /// Whether its rows are hidden.
     pub is_collapsed: bool,
 }
 
-/// What people call a row.
+/// The name of a row.
 pub fn label(row: &Container) -> &str {
     match row.kind {
-        // Only ids of 64 digits are numbers; people gave the others.
+        // A shorter id was chosen by a person.
         Kind::Container if row.name.is_none() && row.id.len() == 64 => cut(&row.id, SHORT_ID),
         Kind::Container => row.name.as_deref().unwrap_or(&row.id),
         Kind::Service => &row.id,
@@ -81,7 +82,7 @@ pub fn label(row: &Container) -> &str {
     }
 }
 
-/// Whether a text that is in lower case is in one of a row's names.
+/// Whether one of the names of a row contains `lower`, a text in lower case.
 pub fn matches(row: &Container, lower: &str) -> bool {
     let project = row.compose.as_ref().map(|compose| &compose.project);
     let pod = row.pod.as_ref().and_then(|pod| pod.name.as_ref());
@@ -90,62 +91,52 @@ pub fn matches(row: &Container, lower: &str) -> bool {
     texts.flatten().any(|text| contains(text, lower))
 }
 
-/// Finds the lines; `figures` are those of the report's containers.
-pub fn lines(report: &Report, figures: &[Figures], wanted: &Wanted) -> Lines {
-    let filter = wanted.filter.to_lowercase();
-    if wanted.is_ended {
-        let is_shown = |row: &Container| in_scope(row.kind, wanted.scope) && matches(row, &filter);
+/// Makes the list. `figures` are those of the containers of the report.
+pub fn lines(report: &Report, figures: &[Figures], options: &ListOptions) -> List {
+    let filter = options.filter.to_lowercase();
+    if options.is_ended {
+        let is_shown = |row: &Container| in_scope(row.kind, options.scope) && matches(row, &filter);
         let all = report.ended.iter().enumerate();
         let shown = all.filter(|(_, ended)| is_shown(&ended.container));
-        let lines = shown.map(|(index, _)| Line::Ended(index)).collect();
-        return Lines { lines, ..Lines::default() };
+        let lines = shown.map(|(index, _)| ListLine::Ended(index)).collect();
+        return List { lines, ..List::default() };
     }
-    let (scope, instead) = scope(report, wanted.scope);
+    let (scope, fallback) = scope(report, options.scope);
     let mut rows: Vec<usize> = (0..report.containers.len().min(figures.len()))
         .filter(|&index| {
             let row = &report.containers[index];
             in_scope(row.kind, scope) && (filter.is_empty() || matches(row, &filter))
         })
         .collect();
-    order(&mut rows, report, figures, wanted);
-    if wanted.is_tree {
-        return Lines { instead, ..grouped(&rows, report, figures, wanted) };
+    order(&mut rows, report, figures, options);
+    if options.is_tree {
+        return List { fallback, ..grouped(&rows, report, figures, options) };
     }
-    Lines { lines: rows.into_iter().map(Line::Row).collect(), groups: Vec::new(), instead }
+    List { lines: rows.into_iter().map(ListLine::Row).collect(), groups: Vec::new(), fallback }
 }
 
-/// Where there are no containers, services are shown; without those, every cgroup.
-fn scope(report: &Report, wanted: Scope) -> (Scope, Option<Kind>) {
-    let there = |kind| report.containers.iter().any(|row| row.kind == kind);
-    match wanted {
-        Scope::Containers if there(Kind::Container) => (wanted, None),
-        Scope::Containers if there(Kind::Service) => (Scope::Services, Some(Kind::Service)),
+/// The scope that is shown: services if there are no containers, every cgroup if there are neither.
+fn scope(report: &Report, asked: Scope) -> (Scope, Option<Kind>) {
+    let has = |kind| report.containers.iter().any(|row| row.kind == kind);
+    match asked {
+        Scope::Containers if has(Kind::Container) => (asked, None),
+        Scope::Containers if has(Kind::Service) => (Scope::Services, Some(Kind::Service)),
         Scope::Containers => (Scope::All, Some(Kind::Other)),
-        Scope::Services | Scope::All => (wanted, None),
+        Scope::Services | Scope::All => (asked, None),
     }
 }
 
-/// Whether rows of a kind are in a scope.
-pub fn in_scope(kind: Kind, scope: Scope) -> bool {
-    match scope {
-        Scope::Containers => kind == Kind::Container,
-        Scope::Services => kind == Kind::Service,
-        Scope::All => true,
-    }
-}
-
-/// Sorts by name, or biggest first with the unknown at the end; equals by name.
-fn order(rows: &mut [usize], report: &Report, figures: &[Figures], wanted: &Wanted) {
+/// Sorts by name, or the biggest first and the unknown last; equals by name.
+fn order(rows: &mut [usize], report: &Report, figures: &[Figures], options: &ListOptions) {
     let name = |index: &usize| {
         let row = &report.containers[*index];
         (label(row), row.cgroup.as_str())
     };
     rows.sort_unstable_by(|a, b| {
-        let [left, right] = [a, b].map(|index| weight(&figures[*index], wanted.sort));
-        by_weight(left, right, wanted.is_reversed).then_with(|| {
+        let [left, right] = [a, b].map(|index| weight(&figures[*index], options.sort));
+        by_weight(left, right, options.is_reversed).then_with(|| {
             let by_name = name(a).cmp(&name(b));
-            // Without a size, the name is what is asked for.
-            if wanted.sort == Sort::Name && wanted.is_reversed {
+            if options.sort == Sort::Name && options.is_reversed {
                 by_name.reverse()
             } else {
                 by_name
@@ -154,7 +145,7 @@ fn order(rows: &mut [usize], report: &Report, figures: &[Figures], wanted: &Want
     });
 }
 
-/// Biggest first, or smallest if reversed; what is unknown comes last in any case.
+/// The biggest first, or the smallest if reversed; the unknown always last.
 fn by_weight(left: Option<u64>, right: Option<u64>, is_reversed: bool) -> std::cmp::Ordering {
     let unknown = left.is_none().cmp(&right.is_none());
     let biggest = Reverse(left).cmp(&Reverse(right));
@@ -174,7 +165,7 @@ fn weight(figures: &Figures, sort: Sort) -> Option<u64> {
 }
 
 /// Puts rows, which are in order, into groups, and those into the same order.
-fn grouped(rows: &[usize], report: &Report, figures: &[Figures], wanted: &Wanted) -> Lines {
+fn grouped(rows: &[usize], report: &Report, figures: &[Figures], options: &ListOptions) -> List {
     let mut members: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for &row in rows {
         members.entry(group_name(&report.containers[row])).or_default().push(row);
@@ -183,29 +174,29 @@ fn grouped(rows: &[usize], report: &Report, figures: &[Figures], wanted: &Wanted
         .into_iter()
         .map(|(name, rows)| {
             let sum = sum(&rows, report, figures);
-            let is_collapsed = wanted.collapsed.contains(&name);
+            let is_collapsed = options.collapsed.contains(&name);
             (Group { name, count: rows.len(), sum, is_collapsed }, rows)
         })
         .collect();
     groups.sort_by(|(a, _), (b, _)| {
-        let [left, right] = [a, b].map(|group| weight(&group.sum.figures, wanted.sort));
-        by_weight(left, right, wanted.is_reversed)
+        let [left, right] = [a, b].map(|group| weight(&group.sum.figures, options.sort));
+        by_weight(left, right, options.is_reversed)
     });
-    if wanted.sort == Sort::Name && wanted.is_reversed {
+    if options.sort == Sort::Name && options.is_reversed {
         groups.reverse();
     }
-    let mut found = Lines::default();
+    let mut found = List::default();
     for (index, (group, rows)) in groups.into_iter().enumerate() {
-        found.lines.push(Line::Group(index));
+        found.lines.push(ListLine::Group(index));
         if !group.is_collapsed {
-            found.lines.extend(rows.into_iter().map(Line::Row));
+            found.lines.extend(rows.into_iter().map(ListLine::Row));
         }
         found.groups.push(group);
     }
     found
 }
 
-/// The pod, else the Compose project, else the cgroup above.
+/// The pod, or else the Compose project, or else the parent cgroup.
 fn group_name(row: &Container) -> String {
     if let Some(pod) = &row.pod {
         return match (&pod.namespace, &pod.name, &pod.uid) {
@@ -223,12 +214,12 @@ fn group_name(row: &Container) -> String {
 
 fn sum(rows: &[usize], report: &Report, figures: &[Figures]) -> Sum {
     let mut sum = Sum::default();
-    // Those who share a network namespace have the same devices.
+    // Containers in the same network namespace have the same devices.
     let mut counted: HashSet<&str> = HashSet::new();
     for &index in rows {
         let row = &report.containers[index];
         let mut figures = figures[index];
-        // A share of a limit is no part of a sum.
+        // Shares of different limits cannot be added up.
         figures.set(Figure::MemoryPercent, None);
         if counted.contains(row.id.as_str()) {
             figures.set(Figure::Rx, Some(0.0));
@@ -241,7 +232,7 @@ fn sum(rows: &[usize], report: &Report, figures: &[Figures]) -> Sum {
     sum
 }
 
-/// Whether `text` has `lower`, which is in lower case, whatever its own case is.
+/// Whether `text`, in upper or lower case, contains `lower`.
 fn contains(text: &str, lower: &str) -> bool {
     text.contains(lower) || text.to_lowercase().contains(lower)
 }

@@ -1,4 +1,4 @@
-//! What is shown, and what keys and reports make of it. Pure: no clock, no terminal.
+//! What is shown, and how actions and reports change it. Pure: no clock, no terminal.
 
 use std::time::Duration;
 
@@ -10,15 +10,15 @@ use crate::{
     model::{Container, Ended, Report},
     output::{Scope, Sort},
     top::{
+        action::{Action, Purpose},
+        areas::Areas,
         events::Events,
         history::Histories,
-        keys::Action,
-        rows::{self, Line, Lines, Wanted, label},
-        view::Areas,
+        rows::{self, List, ListLine, ListOptions, label},
     },
 };
 
-/// The intervals that `+` and `-` go through.
+/// The intervals that `+` and `-` choose from.
 const INTERVALS: [Duration; 9] = [
     MIN_INTERVAL,
     Duration::from_millis(200),
@@ -31,100 +31,91 @@ const INTERVALS: [Duration; 9] = [
     MAX_INTERVAL,
 ];
 
-/// Characters that a filter or a search may have.
+/// The most characters of a filter or a search.
 const PROMPT_MAX: usize = 64;
 
-/// Lines that a turn of the mouse's wheel goes.
+/// Lines per turn of the mouse wheel.
 const WHEEL_LINES: isize = 3;
 
-/// Everything that a frame is drawn from.
+/// Everything that a frame is made from.
 #[derive(Debug)]
 pub struct State {
     /// The last report.
     pub report: Option<Report>,
-    /// What the ones before it said.
+    /// The last values of its rows.
     pub histories: Histories,
-    /// What happened lately.
+    /// The last events.
     pub events: Events,
-    /// What the list is to show.
-    pub wanted: Wanted,
-    /// What it shows.
-    pub lines: Lines,
-    /// The line that is marked.
+    /// Which lines the list shows.
+    pub options: ListOptions,
+    /// The list.
+    pub list: List,
+    /// The index of the marked line.
     pub cursor: usize,
-    /// The line at the top.
+    /// The index of the first visible line.
     pub top: usize,
-    /// The page of one container, over the list.
+    /// The detail view of one container, which hides the list.
     pub detail: Option<Detail>,
-    /// The line that is being typed.
+    /// The prompt, while it is open.
     pub prompt: Option<Prompt>,
-    /// Whether the help is over everything.
+    /// Whether the help is shown.
     pub is_help: bool,
-    /// Whether reports are held back.
+    /// Whether new reports are not shown.
     pub is_paused: bool,
     /// Time between two samples.
     pub interval: Duration,
-    /// Lines of the page that is shown, as it was drawn last.
+    /// How many lines fit on the screen.
     pub page_lines: usize,
-    /// Who the marked line stands for, once somebody has moved the mark.
-    marked: Option<Key>,
+    /// The row of the marked line, once the user has marked one.
+    marked: Option<RowKey>,
 }
 
-/// The page of one container.
+/// The detail view of one container.
 #[derive(Clone, Debug)]
 pub struct Detail {
-    /// Whose.
-    pub key: Key,
-    /// The row as it was in the report before, for rates.
+    /// The container.
+    pub key: RowKey,
+    /// Its row in the previous report, for rates.
     pub before: Option<Container>,
-    /// The first line that is shown.
+    /// The index of the first visible line.
     pub scroll: usize,
 }
 
-/// Who a line stands for, whatever place it has.
+/// What a line is about, whatever its index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Key {
+pub enum RowKey {
     /// A group, by name.
     Group(String),
     /// A row, by cgroup.
     Row(String),
-    /// Who ended, by cgroup and time.
+    /// An ended container, by cgroup and time of its end.
     Ended(String, Timestamp),
 }
 
-/// A line that is being typed.
+/// A line that the user types.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Prompt {
     /// What it is for.
     pub purpose: Purpose,
-    /// What was typed so far.
+    /// The text so far.
     pub text: String,
 }
 
-/// What a typed line is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
-    /// Shows only what matches.
-    Filter,
-    /// Goes to what matches.
-    Search,
-}
-
 impl State {
-    /// Before the first report.
+    /// The state before the first report.
     pub fn new(top: &Top) -> Self {
-        let wanted = Wanted {
+        let options = ListOptions {
             scope: top.scope,
             sort: top.sort,
             filter: top.filter.clone(),
-            ..Wanted::default()
+            ..ListOptions::default()
         };
         Self {
             report: None,
             histories: Histories::default(),
             events: Events::default(),
-            wanted,
-            lines: Lines::default(),
+            options,
+            list: List::default(),
             cursor: 0,
             top: 0,
             detail: None,
@@ -137,10 +128,10 @@ impl State {
         }
     }
 
-    /// Takes the next report in.
-    pub fn take(&mut self, report: Report) {
+    /// Takes the next report.
+    pub fn update(&mut self, report: Report) {
         if let Some(detail) = &mut self.detail {
-            let Key::Row(cgroup) = &detail.key else { return self.replace(report) };
+            let RowKey::Row(cgroup) = &detail.key else { return self.replace(report) };
             let old = self.report.as_ref();
             detail.before = old.and_then(|old| self.histories.find(old, cgroup)).cloned();
         }
@@ -148,12 +139,12 @@ impl State {
     }
 
     fn replace(&mut self, report: Report) {
-        self.histories.take(&report, &mut self.events);
+        self.histories.update(&report, &mut self.events);
         self.report = Some(report);
-        self.relist();
+        self.update_list();
     }
 
-    /// The container whose page is shown; `Ended` if it ended.
+    /// The container of the detail view, with its receipt if it has ended.
     pub fn shown(&self) -> Option<(&Container, Option<&Ended>)> {
         let report = self.report.as_ref()?;
         let ended = |is_it: &dyn Fn(&Ended) -> bool| {
@@ -161,26 +152,26 @@ impl State {
             Some((&ended.container, Some(ended)))
         };
         match &self.detail.as_ref()?.key {
-            Key::Group(_) => None,
-            Key::Row(cgroup) => self
+            RowKey::Group(_) => None,
+            RowKey::Row(cgroup) => self
                 .histories
                 .find(report, cgroup)
                 .map(|row| (row, None))
                 .or_else(|| ended(&|ended| ended.container.cgroup == *cgroup)),
-            Key::Ended(cgroup, at) => {
+            RowKey::Ended(cgroup, at) => {
                 ended(&|ended| ended.container.cgroup == *cgroup && ended.ended_at == *at)
             }
         }
     }
 
-    /// Does what a key asks for. Leaving and suspending are the loop's.
+    /// Does an action. `Quit`, `Suspend` and `Redraw` are done by the loop.
     pub fn act(&mut self, action: Action) {
         match action {
-            Action::Move(by) => self.go(by),
-            Action::Pages(by) => self.go(by.saturating_mul(self.page_lines.max(1) as isize)),
-            Action::Wheel(by) => self.go(by * WHEEL_LINES),
-            Action::First => self.go(isize::MIN),
-            Action::Last => self.go(isize::MAX),
+            Action::Move(by) => self.move_by(by),
+            Action::Pages(by) => self.move_by(by.saturating_mul(self.page_lines.max(1) as isize)),
+            Action::Wheel(by) => self.move_by(by * WHEEL_LINES),
+            Action::First => self.move_by(isize::MIN),
+            Action::Last => self.move_by(isize::MAX),
             Action::Click(line) => self.click(line),
             Action::Open => self.open(),
             Action::Back => self.back(),
@@ -190,14 +181,16 @@ impl State {
             Action::Slower => self.interval = step(self.interval, true),
             Action::SortBy(sort) => self.sort_by(sort),
             Action::NextSort(by) => self.next_sort(by),
-            Action::Reverse => self.relisted(|wanted| wanted.is_reversed = !wanted.is_reversed),
-            Action::Tree => self.relisted(|wanted| {
-                wanted.is_tree = !wanted.is_tree;
-                wanted.is_ended = false;
+            Action::Reverse => {
+                self.change_list(|options| options.is_reversed = !options.is_reversed)
+            }
+            Action::Tree => self.change_list(|options| {
+                options.is_tree = !options.is_tree;
+                options.is_ended = false;
             }),
-            Action::Ended => self.relisted(|wanted| wanted.is_ended = !wanted.is_ended),
-            Action::Scope => self.relisted(|wanted| {
-                wanted.scope = match wanted.scope {
+            Action::Ended => self.change_list(|options| options.is_ended = !options.is_ended),
+            Action::Scope => self.change_list(|options| {
+                options.scope = match options.scope {
                     Scope::Containers => Scope::Services,
                     Scope::Services => Scope::All,
                     Scope::All => Scope::Containers,
@@ -205,23 +198,23 @@ impl State {
             }),
             Action::Collapse => self.fold(Some(true)),
             Action::Expand => self.fold(Some(false)),
-            Action::Prompt(purpose) => self.ask(purpose),
-            Action::Type(character) => self.type_in(|text| {
+            Action::Prompt(purpose) => self.open_prompt(purpose),
+            Action::Type(character) => self.edit_prompt(|text| {
                 if text.chars().count() < PROMPT_MAX {
                     text.push(character);
                 }
             }),
-            Action::Erase => self.type_in(|text| {
+            Action::Erase => self.edit_prompt(|text| {
                 text.pop();
             }),
             Action::Accept => self.prompt = None,
-            Action::Dismiss => self.dismiss(),
+            Action::Dismiss => self.cancel_prompt(),
             Action::Next => self.search(true),
             Action::Quit | Action::Suspend | Action::Redraw => {}
         }
     }
 
-    /// Learns from a frame how much of everything has found a place.
+    /// Takes the positions of the frame that was drawn.
     pub fn drawn(&mut self, areas: &Areas) {
         self.top = areas.top;
         self.page_lines = areas.page_lines;
@@ -230,31 +223,31 @@ impl State {
         }
     }
 
-    fn relisted(&mut self, change: impl FnOnce(&mut Wanted)) {
-        change(&mut self.wanted);
-        self.relist();
+    fn change_list(&mut self, change: impl FnOnce(&mut ListOptions)) {
+        change(&mut self.options);
+        self.update_list();
     }
 
-    /// Finds the lines anew, and keeps the mark on who it was on.
-    fn relist(&mut self) {
+    /// Makes the list again. The marked row stays marked.
+    fn update_list(&mut self) {
         let Some(report) = &self.report else { return };
-        self.lines = rows::lines(report, self.histories.figures(), &self.wanted);
-        let kept = self.marked.as_ref().and_then(|key| self.place(key));
-        let last = self.lines.lines.len().saturating_sub(1);
+        self.list = rows::lines(report, self.histories.figures(), &self.options);
+        let kept = self.marked.as_ref().and_then(|key| self.index_of(key));
+        let last = self.list.lines.len().saturating_sub(1);
         self.cursor = kept.unwrap_or(self.cursor).min(last);
         if self.marked.is_none() {
-            // Nobody chose a row: what is biggest stays in sight.
+            // The user has marked no row: the first one stays visible.
             self.cursor = 0;
         }
     }
 
-    fn place(&self, key: &Key) -> Option<usize> {
-        self.lines.lines.iter().position(|line| match (key, line) {
-            (Key::Group(name), Line::Group(index)) => self.lines.groups[*index].name == *name,
-            (Key::Row(cgroup), Line::Row(index)) => {
+    fn index_of(&self, key: &RowKey) -> Option<usize> {
+        self.list.lines.iter().position(|line| match (key, line) {
+            (RowKey::Group(name), ListLine::Group(index)) => self.list.groups[*index].name == *name,
+            (RowKey::Row(cgroup), ListLine::Row(index)) => {
                 self.histories.index(cgroup).is_some_and(|place| place == *index)
             }
-            (Key::Ended(cgroup, at), Line::Ended(index)) => {
+            (RowKey::Ended(cgroup, at), ListLine::Ended(index)) => {
                 let ended = self.report.as_ref().and_then(|report| report.ended.get(*index));
                 ended.is_some_and(|e| e.container.cgroup == *cgroup && e.ended_at == *at)
             }
@@ -262,26 +255,26 @@ impl State {
         })
     }
 
-    /// Who a line stands for.
-    fn key(&self, line: usize) -> Option<Key> {
+    /// What a line is about.
+    fn key(&self, line: usize) -> Option<RowKey> {
         let report = self.report.as_ref()?;
-        Some(match *self.lines.lines.get(line)? {
-            Line::Group(index) => Key::Group(self.lines.groups.get(index)?.name.clone()),
-            Line::Row(index) => Key::Row(report.containers.get(index)?.cgroup.clone()),
-            Line::Ended(index) => {
+        Some(match *self.list.lines.get(line)? {
+            ListLine::Group(index) => RowKey::Group(self.list.groups.get(index)?.name.clone()),
+            ListLine::Row(index) => RowKey::Row(report.containers.get(index)?.cgroup.clone()),
+            ListLine::Ended(index) => {
                 let ended = report.ended.get(index)?;
-                Key::Ended(ended.container.cgroup.clone(), ended.ended_at)
+                RowKey::Ended(ended.container.cgroup.clone(), ended.ended_at)
             }
         })
     }
 
-    fn go(&mut self, by: isize) {
+    fn move_by(&mut self, by: isize) {
         if let Some(detail) = &mut self.detail {
-            // Drawing knows how long the page is, and keeps this in it.
+            // Drawing limits it to the length of the view.
             detail.scroll = detail.scroll.saturating_add_signed(by);
             return;
         }
-        let last = self.lines.lines.len().saturating_sub(1);
+        let last = self.list.lines.len().saturating_sub(1);
         self.mark(self.cursor.saturating_add_signed(by).min(last));
     }
 
@@ -290,18 +283,18 @@ impl State {
         self.marked = self.key(line);
     }
 
-    /// A click marks a line; another one on the same opens it.
+    /// A click marks a line. A second one on the same line opens it.
     fn click(&mut self, line: usize) {
         if line == self.cursor && self.marked.is_some() {
             self.open();
-        } else if line < self.lines.lines.len() {
+        } else if line < self.list.lines.len() {
             self.mark(line);
         }
     }
 
     fn open(&mut self) {
         match self.key(self.cursor) {
-            Some(Key::Group(_)) => self.fold(None),
+            Some(RowKey::Group(_)) => self.fold(None),
             Some(key) => {
                 self.mark(self.cursor);
                 self.detail = Some(Detail { key, before: None, scroll: 0 });
@@ -310,84 +303,84 @@ impl State {
         }
     }
 
-    /// Leaves what is on top: the help, the page, the filter.
+    /// Closes the help, or else the detail view, or else removes the filter.
     fn back(&mut self) {
         if self.is_help {
             self.is_help = false;
         } else if self.detail.is_some() {
             self.detail = None;
         } else {
-            self.relisted(|wanted| wanted.filter.clear());
+            self.change_list(|options| options.filter.clear());
         }
     }
 
-    /// Hides or shows the rows of the group that the mark is in.
+    /// Hides or shows the rows of the group that the marked line is in.
     fn fold(&mut self, hide: Option<bool>) {
-        let above = self.lines.lines.iter().take(self.cursor + 1).rev();
+        let above = self.list.lines.iter().take(self.cursor + 1).rev();
         let mut groups = above.filter_map(|line| match line {
-            Line::Group(index) => self.lines.groups.get(*index),
+            ListLine::Group(index) => self.list.groups.get(*index),
             _ => None,
         });
         let Some(group) = groups.next() else { return };
         let (name, is_collapsed) = (group.name.clone(), group.is_collapsed);
         if hide.unwrap_or(!is_collapsed) {
-            self.wanted.collapsed.insert(name.clone());
+            self.options.collapsed.insert(name.clone());
         } else {
-            self.wanted.collapsed.remove(&name);
+            self.options.collapsed.remove(&name);
         }
         self.marked =
-            if hide == Some(false) { self.key(self.cursor) } else { Some(Key::Group(name)) };
-        self.relist();
+            if hide == Some(false) { self.key(self.cursor) } else { Some(RowKey::Group(name)) };
+        self.update_list();
     }
 
-    /// Another column, biggest first; the same column, the other way round.
+    /// Sorts by another column, the biggest first. The same column again reverses the order.
     fn sort_by(&mut self, sort: Sort) {
-        self.relisted(|wanted| {
-            wanted.is_reversed = wanted.sort == sort && !wanted.is_reversed;
-            wanted.sort = sort;
+        self.change_list(|options| {
+            options.is_reversed = options.sort == sort && !options.is_reversed;
+            options.sort = sort;
         });
     }
 
     fn next_sort(&mut self, by: isize) {
         const SORTS: [Sort; 6] =
             [Sort::Name, Sort::Cpu, Sort::Memory, Sort::Network, Sort::Block, Sort::Pids];
-        let now = SORTS.iter().position(|sort| *sort == self.wanted.sort).unwrap_or(0) as isize;
+        let now = SORTS.iter().position(|sort| *sort == self.options.sort).unwrap_or(0) as isize;
         let next = (now + by).rem_euclid(SORTS.len() as isize) as usize;
-        self.relisted(|wanted| (wanted.sort, wanted.is_reversed) = (SORTS[next], false));
+        self.change_list(|options| (options.sort, options.is_reversed) = (SORTS[next], false));
     }
 
-    fn ask(&mut self, purpose: Purpose) {
+    fn open_prompt(&mut self, purpose: Purpose) {
         let text = match purpose {
-            Purpose::Filter => self.wanted.filter.clone(),
+            Purpose::Filter => self.options.filter.clone(),
             Purpose::Search => String::new(),
         };
         self.prompt = Some(Prompt { purpose, text });
     }
 
-    fn type_in(&mut self, change: impl FnOnce(&mut String)) {
+    fn edit_prompt(&mut self, change: impl FnOnce(&mut String)) {
         let Some(prompt) = &mut self.prompt else { return };
         change(&mut prompt.text);
         match prompt.purpose {
             Purpose::Filter => {
                 let text = prompt.text.clone();
-                self.relisted(|wanted| wanted.filter = text);
+                self.change_list(|options| options.filter = text);
             }
             Purpose::Search => self.search(false),
         }
     }
 
-    fn dismiss(&mut self) {
+    fn cancel_prompt(&mut self) {
         let prompt = self.prompt.take();
         if prompt.is_some_and(|prompt| prompt.purpose == Purpose::Filter) {
-            self.relisted(|wanted| wanted.filter.clear());
+            self.change_list(|options| options.filter.clear());
         }
     }
 
-    /// Marks the first match from the mark on, or the one after it.
+    /// Marks the first match from the marked line on, or the first one after it.
     fn search(&mut self, next: bool) {
         let Some(Prompt { purpose: Purpose::Search, text }) = &self.prompt else { return };
         let lower = text.to_lowercase();
-        let count = self.lines.lines.len();
+        let count = self.list.lines.len();
         let from = self.cursor + usize::from(next);
         let found = (from..from + count)
             .map(|line| line % count)
@@ -399,10 +392,10 @@ impl State {
 
     fn is_match(&self, line: usize, lower: &str) -> bool {
         let Some(report) = &self.report else { return false };
-        match self.lines.lines[line] {
-            Line::Group(index) => self.lines.groups[index].name.to_lowercase().contains(lower),
-            Line::Row(index) => label(&report.containers[index]).to_lowercase().contains(lower),
-            Line::Ended(index) => {
+        match self.list.lines[line] {
+            ListLine::Group(index) => self.list.groups[index].name.to_lowercase().contains(lower),
+            ListLine::Row(index) => label(&report.containers[index]).to_lowercase().contains(lower),
+            ListLine::Ended(index) => {
                 label(&report.ended[index].container).to_lowercase().contains(lower)
             }
         }

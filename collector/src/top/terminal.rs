@@ -1,4 +1,4 @@
-//! The terminal while it is ours, and how it gets back to what it was, come what may.
+//! Takes over the terminal, and always restores it.
 
 use std::{
     fs::File,
@@ -24,42 +24,42 @@ use nix::{
 
 use crate::logging;
 
-/// A terminal in raw mode that shows another screen. Dropping it gives back the one before.
+/// A terminal in raw mode on its alternate screen. Dropping this restores it.
 pub struct Terminal(Arc<Tty>);
 
 struct Tty {
     file: File,
     before: libc::termios,
-    is_ours: AtomicBool,
+    is_taken: AtomicBool,
 }
 
 impl Terminal {
-    /// Takes a terminal over. A panic gives it back before it says anything.
+    /// Takes over a terminal. A panic restores it before its message is printed.
     ///
     /// # Errors
     ///
-    /// If it is none, or cannot be written to.
+    /// If it is no terminal, or cannot be written to.
     pub fn take(file: File) -> io::Result<Self> {
         let before = tcgetattr(&file)?.into();
-        let tty = Arc::new(Tty { file, before, is_ours: AtomicBool::new(false) });
+        let tty = Arc::new(Tty { file, before, is_taken: AtomicBool::new(false) });
         let terminal = Self(Arc::clone(&tty));
         terminal.enter()?;
         let hook = panic::take_hook();
         panic::set_hook(Box::new(move |panic| {
-            tty.give_back();
+            tty.restore();
             hook(panic);
         }));
         Ok(terminal)
     }
 
-    /// Takes it again after [`Terminal::leave`].
+    /// Takes it over again after [`Terminal::leave`].
     ///
     /// # Errors
     ///
-    /// If it cannot be set or written to.
+    /// If its mode cannot be set, or it cannot be written to.
     pub fn enter(&self) -> io::Result<()> {
         let tty = &*self.0;
-        tty.is_ours.store(true, Ordering::Relaxed);
+        tty.is_taken.store(true, Ordering::Relaxed);
         logging::hold();
         let mut raw = Termios::from(tty.before);
         cfmakeraw(&mut raw);
@@ -67,26 +67,26 @@ impl Terminal {
         execute!(&tty.file, EnterAlternateScreen, EnableMouseCapture, Hide)
     }
 
-    /// Gives the screen before back, for as long as somebody else needs it.
+    /// Restores it until [`Terminal::enter`].
     pub fn leave(&self) {
-        self.0.give_back();
+        self.0.restore();
     }
 }
 
 impl Drop for Terminal {
     fn drop(&mut self) {
-        self.0.give_back();
+        self.0.restore();
     }
 }
 
 impl Tty {
-    /// Nobody could be told of an error: it is the terminal that is lost.
-    fn give_back(&self) {
-        if !self.is_ours.swap(false, Ordering::Relaxed) {
+    /// Errors are ignored: without a terminal there is no place to report them.
+    fn restore(&self) {
+        if !self.is_taken.swap(false, Ordering::Relaxed) {
             return;
         }
         let _ = execute!(&self.file, DisableMouseCapture, LeaveAlternateScreen, Show);
-        // What was typed for us is not for the shell.
+        // Drops what was typed but not read, so that the shell does not get it.
         let _ = tcsetattr(self.file.as_fd(), SetArg::TCSAFLUSH, &self.before.into());
         logging::release();
     }
@@ -117,12 +117,12 @@ mod tests {
         modes.local_flags.contains(LocalFlags::ICANON | LocalFlags::ECHO)
     }
 
-    /// Everything that was written to the program's side.
+    /// Everything that was written to the side of the program.
     fn written(master: &mut File, slave: OwnedFd) -> String {
         const END: &str = "<end>";
         File::from(slave).write_all(END.as_bytes()).unwrap();
         let mut bytes = Vec::new();
-        // The kernel hands it over piece by piece.
+        // One read need not return everything.
         while !bytes.ends_with(END.as_bytes()) {
             let mut piece = [0; 256];
             let length = master.read(&mut piece).unwrap();
@@ -132,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn a_panic_gives_the_terminal_back() {
+    fn a_panic_restores_the_terminal() {
         let (mut master, slave) = pty();
         let file = File::from(slave.try_clone().unwrap());
         let panicked = panic::catch_unwind(AssertUnwindSafe(|| {
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_is_entered_again() {
+    fn a_terminal_can_be_left_and_entered_again() {
         let (mut master, slave) = pty();
         let terminal = Terminal::take(File::from(slave.try_clone().unwrap())).unwrap();
         terminal.leave();
@@ -166,7 +166,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_terminal_is_refused() {
+    fn a_file_that_is_no_terminal_is_refused() {
         assert!(Terminal::take(File::open("/dev/null").unwrap()).is_err());
     }
 }

@@ -1,23 +1,20 @@
 //! Every parser of text that the kernel or a container writes, by the name of its corpus.
 
-use tare::{
-    host::{
-        HostUsage,
-        load::{parse_loadavg, parse_uptime},
-        memory::parse_meminfo,
-        stat::parse_stat,
-    },
-    identity::classify,
-    kernel_totals::{diskstats::parse_diskstats, retransmits::parse_retransmits},
-    network::netdev::parse_net_dev,
-};
+use tare::identity::classify;
 use tare_parsers::{
     cpu::{CpuUsage, parse_cpu_max, parse_cpu_stat, parse_cpuacct_stat},
+    diskstats::parse_diskstats,
     io::{IoUsage, Unit, parse_io_stat, parse_throttle},
+    loadavg::{parse_loadavg, parse_uptime},
+    meminfo::{parse_meminfo, parse_node_meminfo},
     memory::parse_memory_events,
     mountinfo::{cgroup_mounts, parse_hierarchy_id},
+    net_dev::parse_net_dev,
+    net_snmp::parse_retransmits,
     pressure::parse_pressure,
+    proc_stat::parse_stat,
     procs::parse_first_pid,
+    rtnetlink::{messages, parse_link_counters, parse_nsid, parse_veth_peer},
     stat_table::StatTable,
     state::{parse_cgroup_events, parse_freezer_state},
 };
@@ -42,14 +39,21 @@ pub const PARSERS: &[(&str, Parser)] = &[
     ("io_stat", |data| parse_io_stat(data, &mut IoUsage::default())),
     ("diskstats", |data| parse_diskstats(data, &mut Vec::new())),
     ("loadavg", |data| ignore((parse_loadavg(data), parse_uptime(data)))),
-    ("meminfo", |data| parse_meminfo(data, &mut HostUsage::default())),
+    ("meminfo", |data| ignore((parse_meminfo(data), parse_node_meminfo(data)))),
     ("net_snmp", |data| ignore(parse_retransmits(data, data))),
+    ("rtnetlink", |data| {
+        for message in messages(data) {
+            ignore((message.role(), message.is_interrupted(), message.sequence()));
+            ignore((parse_link_counters(&message), parse_veth_peer(&message)));
+            ignore(parse_nsid(&message));
+        }
+    }),
     ("pressure", |data| ignore(parse_pressure(data))),
     ("memory_events", |data| ignore(parse_memory_events(data))),
     ("mountinfo", |data| ignore(cgroup_mounts(data).count())),
     ("net_dev", |data| parse_net_dev(data, &mut Vec::new())),
     ("proc_cgroups", |data| ignore(parse_hierarchy_id(data, "memory"))),
-    ("proc_stat", |data| parse_stat(data, 100, &mut HostUsage::default())),
+    ("proc_stat", |data| ignore(parse_stat(data, 100))),
     ("stat_table", |data| StatTable::default().parse_into(data)),
     ("throttle", |data| {
         let mut usage = IoUsage::default();

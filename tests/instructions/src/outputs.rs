@@ -7,9 +7,10 @@ use tare::{
     model::{Container, Report, Snapshot},
     output::{
         json,
-        prometheus::{self, Exposition, Own, Pages, Scrape},
+        prometheus::{self, Chunks, Exposition, Scrape},
         table,
     },
+    telemetry::Telemetry,
 };
 
 use crate::{Case, Work, tests};
@@ -32,13 +33,13 @@ pub(crate) const CASES: &[Case] = &[
 ];
 
 fn exposition(exposition: Exposition) -> Result<Work> {
-    let own = Own::default();
+    let telemetry = Telemetry::default();
     let options = prometheus::Options { histograms: true, ..prometheus::Options::default() };
     writing(move |report, out| {
         // Writing to memory does not fail.
         let containers = report.containers.iter();
-        let scrape = Scrape::new(report, containers, &own, &options, exposition);
-        let _ = Pages::new(scrape.into()).write(out);
+        let scrape = Scrape::new(report, containers, &telemetry, &options, exposition);
+        let _ = Chunks::new(scrape.into()).write(out);
     })
 }
 

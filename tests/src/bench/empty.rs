@@ -115,7 +115,7 @@ fn pair(first: u32, second: u32) -> u64 {
 
 /// Calls the kernel with 64-bit words, of which each may hold two fields, the first one below.
 fn bpf(command: u32, attr: &[u64]) -> Result<OwnedFd> {
-    // SAFETY: the kernel reads as many bytes of `attr` as it is told are there, and what addresses
+    // SAFETY: the kernel reads as many bytes of `attr` as the size says, and what addresses
     // in it point to, which the callers keep until it returns.
     let result = unsafe { libc::syscall(libc::SYS_bpf, command, attr.as_ptr(), size_of_val(attr)) };
     let descriptor = i32::try_from(Errno::result(result)?)?;

@@ -44,7 +44,7 @@ impl Populate {
     pub(super) fn run(self) -> Result<()> {
         let names = fs::read_to_string(&self.names).context("read the names")?;
         let names: Vec<&str> = names.lines().collect();
-        let (mut told, tell) = UnixStream::pair().context("socketpair")?;
+        let (mut receiver, sender) = UnixStream::pair().context("socketpair")?;
         let begin = Instant::now();
         for (n, name) in names.iter().enumerate() {
             let busy = self.busy_every > 0 && n % self.busy_every == 0;
@@ -55,17 +55,17 @@ impl Populate {
                     set_pdeathsig(Signal::SIGKILL).context("end with the parent")?;
                     let places: Vec<_> = self.below.iter().map(|below| below.join(name)).collect();
                     enter(places.iter().map(PathBuf::as_path))?;
-                    (&tell).write_all(b".").context("say that it is there")?;
+                    (&sender).write_all(b".").context("say that it is there")?;
                     // A child that fails closes its end as well: the parent then reads end of file.
-                    drop(tell);
+                    drop(sender);
                     let share = u32::try_from(n * 1000 / names.len())?;
                     be(busy, begin + SECOND * share / 1000)
                 }
             }
         }
-        drop(tell);
+        drop(sender);
         for _ in &names {
-            if told.read(&mut [0]).context("wait for the processes")? == 0 {
+            if receiver.read(&mut [0]).context("wait for the processes")? == 0 {
                 bail!("a process could not enter its cgroup");
             }
         }

@@ -54,5 +54,5 @@ fn own_cpu_nanoseconds() -> Result<u64> {
         let number = text.trim_start_matches("usage_usec ").split_whitespace().next()?;
         Some(number.parse::<u64>().ok()? * unit)
     });
-    found.context("no cgroup file tells this container's own CPU time")
+    found.context("no cgroup file has this container's CPU time")
 }

@@ -25,7 +25,7 @@ pub(super) struct Frame {
 impl Frame {
     pub(super) fn apply(self) -> Result<Value> {
         let index = if_nametoindex(self.device.as_str()).context("the device")?;
-        // SAFETY: takes no pointers; a new descriptor is nobody else's.
+        // SAFETY: takes no pointers; the new descriptor has no other owner.
         let socket = unsafe {
             let socket = libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0);
             OwnedFd::from_raw_fd(Errno::result(socket).context("a packet socket")?)
@@ -34,7 +34,7 @@ impl Frame {
         let mut to: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
         to.sll_family = libc::AF_PACKET as u16;
         to.sll_ifindex = i32::try_from(index).context("the device's index")?;
-        // To everyone, from an address of local administration.
+        // Broadcast, from a locally administered address.
         let mut frame = [0; LENGTH];
         frame[..6].fill(0xff);
         frame[6] = 0x02;

@@ -31,7 +31,7 @@ impl Ring {
     pub(super) fn receive(&mut self, from: BorrowedFd<'_>, into: &mut [u8]) -> io::Result<usize> {
         let length = into.len() as u32;
         let receive = opcode::Recv::new(Fd(from.as_raw_fd()), into.as_mut_ptr(), length);
-        // SAFETY: as above; `into` is nobody else's meanwhile.
+        // SAFETY: as above; `into` is borrowed exclusively.
         unsafe { self.complete(&receive.build()) }
     }
 

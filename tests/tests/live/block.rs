@@ -297,7 +297,7 @@ fn without_a_free_slot_numbers_are_unknown_and_others_stay_right() -> Result<()>
     let overflow: u64 = overflow.context("how much")?.parse().context("bytes in the overflow")?;
     ensure!(overflow >= MIB && overflow.is_multiple_of(512), "{reason}");
     // With more slots than cgroups all numbers are known again.
-    lab.tare.report()?.require("block").context("a new run starts anew")
+    lab.tare.report()?.require("block").context("a new run has all slots")
 }
 
 #[test]

@@ -58,9 +58,9 @@ fn the_init_system_is_notified_of_ready_watchdog_and_stopping() -> Result<()> {
     let socket = UnixDatagram::bind(&path)?;
     socket.set_read_timeout(Some(PATIENCE))?;
     let hear = || -> Result<String> {
-        let mut heard = [0; 256];
-        let length = socket.recv(&mut heard)?;
-        Ok(String::from_utf8_lossy(&heard[..length]).into_owned())
+        let mut notifications = [0; 256];
+        let length = socket.recv(&mut notifications)?;
+        Ok(String::from_utf8_lossy(&notifications[..length]).into_owned())
     };
     let tare = lab.tare.clone().environment("NOTIFY_SOCKET", path.to_str().context("path")?);
     let tare = tare.environment("WATCHDOG_USEC", "400000").option("--log-format", "json");
@@ -70,13 +70,13 @@ fn the_init_system_is_notified_of_ready_watchdog_and_stopping() -> Result<()> {
         ensure!(hear()? == "WATCHDOG=1", "then it is alive, also between samples");
     }
     daemon.signal(Signal::SIGHUP)?;
-    let mut heard = Vec::new();
-    while heard.last().is_none_or(|state: &String| state != "READY=1") {
-        heard.push(hear()?);
+    let mut notifications = Vec::new();
+    while notifications.last().is_none_or(|state: &String| state != "READY=1") {
+        notifications.push(hear()?);
     }
     ensure!(
-        heard.iter().any(|state| state.starts_with("RELOADING=1\nMONOTONIC_USEC=")),
-        "{heard:?}"
+        notifications.iter().any(|state| state.starts_with("RELOADING=1\nMONOTONIC_USEC=")),
+        "{notifications:?}"
     );
     let done = daemon.terminate()?;
     while hear()? != "STOPPING=1" {}

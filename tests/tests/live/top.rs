@@ -136,7 +136,7 @@ fn signals_restore_the_terminal() -> Result<()> {
         if index > 0 {
             session.start("")?;
         }
-        ensure!(session.screen.is_taken()?, "it shows itself on a screen of its own");
+        ensure!(session.screen.is_taken()?, "it does not use the alternate screen");
         let tare = Pid::from_raw(i32::try_from(session.screen.child()?)?);
         kill(tare, signal).with_context(|| format!("{signal} to tare"))?;
         session.is_over("0").with_context(|| format!("after {signal}"))?;
@@ -171,7 +171,7 @@ fn it_stops_and_goes_on_with_the_shells_job_control() -> Result<()> {
     session.screen.shows("Stopped")?;
     session.screen.line("fg")?;
     session.both()?;
-    ensure!(session.screen.is_taken()?, "it shows itself on a screen of its own again");
+    ensure!(session.screen.is_taken()?, "it does not use the alternate screen again");
     session.screen.key("C-c")?;
     session.is_over("0")
 }

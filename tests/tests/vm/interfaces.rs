@@ -48,7 +48,7 @@ fn devices_with_their_other_ends_here_are_exact_at_once() -> Result<()> {
         }
     }
     let log = tare.interrupt()?.stderr;
-    let watched = format!("{COUNT} of {COUNT} network namespaces have pairs that end here");
+    let watched = format!("{COUNT} of {COUNT} network namespaces have veth peers here");
     ensure!(log.contains(&watched), "the namespaces are not watched: {log}");
     Ok(())
 }

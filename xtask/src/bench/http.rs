@@ -7,7 +7,10 @@ use anyhow::{Context as _, Result};
 use serde_json::Value;
 
 use super::program::command;
-use crate::cmd;
+use crate::{cmd, packages::Needed};
+
+/// The client.
+pub(crate) const NEEDED: [Needed; 1] = [("curl", &["curl"])];
 
 /// In seconds. `/metrics` of 10,000 containers is written while sampling goes on.
 const LIMIT: &str = "180";

@@ -29,7 +29,7 @@ use self::{machine::Machine, measurements::Run, plan::Plan, tools::Binaries};
 use crate::{
     build::{self, Profile},
     cgroups::CgroupCleanup,
-    cmd, project,
+    cmd, packages, project,
 };
 
 /// The benchmarks.
@@ -116,6 +116,7 @@ impl Comparison {
         if !cmd::is_root() {
             bail!("the comparison makes cgroups and loads programs into the kernel: it needs root");
         }
+        packages::install(&http::NEEDED)?;
         let binaries = Binaries {
             tare: build::build(Profile::Release)?,
             bench: build::static_program("tare-bench")?,

@@ -14,7 +14,7 @@ use crate::{
     model::Family,
 };
 
-/// The open files of one cgroup that tell its block I/O.
+/// The open files of one cgroup with its block I/O.
 #[derive(Debug)]
 pub struct IoFiles(Files);
 

@@ -117,11 +117,11 @@ fn counted(
     }
 }
 
-/// What was counted on a device with or without requests; a bio has no time stamps, and is not
-/// followed through the driver.
+/// The counts of a device with or without requests. A bio has no time stamps and is not followed
+/// through the driver.
 fn count(cell: &BlockCell, context: &BlockContext, requests: bool) -> Count {
     let BlockCell { read, write, discard, .. } = cell;
-    // Requests without a stamp cannot be told from those made before us.
+    // Requests without a stamp may have been issued before our programs counted.
     let in_flight = context.counts_in_flight && requests && cell.unstamped == 0;
     let timed = |part: fn(&Requests) -> u64, requests_of: &Requests| {
         requests.then(|| seconds(part(requests_of)))

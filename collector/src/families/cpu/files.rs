@@ -9,7 +9,7 @@ use crate::{
     model::Family,
 };
 
-/// The open files of one cgroup that tell its CPU time.
+/// The open files of one cgroup with its CPU time.
 #[derive(Debug)]
 pub struct CpuFiles {
     /// v1 only.

@@ -1,4 +1,4 @@
-//! Lives of cgroups, by the kernel's own events.
+//! Start and end of cgroups, from the kernel's events.
 
 mod source;
 
@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 pub use self::source::source;
 
-/// When an instance came to life; `None` if that was not seen.
+/// The steps of an instance's start; `None` if they were not seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Startup {
     /// Its cgroup was made.

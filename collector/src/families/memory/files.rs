@@ -17,7 +17,7 @@ use crate::{
 /// A longer `memory.stat` is malformed: the kernel's has 4 KiB at most.
 const MAX_STAT_BYTES: usize = 64 << 10;
 
-/// The open files of one cgroup that tell its memory.
+/// The open files of one cgroup with its memory.
 #[derive(Debug)]
 pub struct MemoryFiles {
     version: Version,

@@ -82,7 +82,7 @@ impl MemoryUsage {
         self.first_of(["total_mapped_file", "mapped_file"]).or_else(|| self.stat.get("file_mapped"))
     }
 
-    /// The smallest limit up to the root, where the kernel tells it (v1).
+    /// The smallest limit up to the root (v1 only).
     pub fn hierarchical_limit_bytes(&self) -> Option<u64> {
         self.stat.get("hierarchical_memory_limit").filter(|limit| *limit < V1_UNLIMITED)
     }

@@ -6,7 +6,7 @@ use crate::{
     model::Family,
 };
 
-/// The open file of one cgroup that tells its tasks.
+/// The open file of one cgroup with the number of its tasks.
 #[derive(Debug)]
 pub struct PidsFiles {
     current: KeptFile,

@@ -183,7 +183,7 @@ impl SettingsFiles {
 impl Place {
     fn new(version: Version, root: &Path, path: &str) -> Self {
         let found = below(root, path);
-        // What is read is named in the same memory.
+        // File names are appended in the same memory.
         let mut directory = PathBuf::with_capacity(found.as_os_str().len() + FILE_NAME_BYTES);
         directory.push(found);
         Self { version, directory, root_bytes: root.as_os_str().len() }

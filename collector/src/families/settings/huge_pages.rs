@@ -27,12 +27,12 @@ pub struct HugePages {
     pub limit_hits: Option<u64>,
 }
 
-/// The files of one cgroup that tell its huge pages.
+/// The files of one cgroup with its huge pages.
 #[derive(Debug)]
 pub struct HugePagesFiles {
     version: Version,
     directory: PathBuf,
-    /// `None` until the first reading has looked for them.
+    /// `None` until the first reading.
     sizes: Option<Vec<Files>>,
 }
 
@@ -95,7 +95,7 @@ fn find(version: Version, directory: &Path) -> Vec<Files> {
         .filter_map(|entry| {
             let name = entry.file_name();
             let size = name.to_str()?.strip_prefix("hugetlb.")?.strip_suffix(usage)?;
-            // `rsvd` is what was promised, not what is used.
+            // `rsvd` counts reservations, not use.
             (!size.contains('.')).then(|| Files::new(version, directory, size))
         })
         .take(MAX_SIZES)

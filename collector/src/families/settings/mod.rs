@@ -6,12 +6,12 @@ mod huge_pages;
 
 pub use self::{files::SettingsFiles, huge_pages::HugePages};
 
-/// What was read of a cgroup some seconds ago at most. `None` is unknown, and for a limit also none.
+/// Settings of a cgroup, some seconds old at most. `None` is unknown, and for a limit also none.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Settings of the CPU controllers.
     pub cpu: CpuSettings,
-    /// CPU time by CPU, those included that are not there (v1, `cpuacct.usage_percpu`).
+    /// CPU time by possible CPU (v1, `cpuacct.usage_percpu`).
     pub per_cpu_nanoseconds: Vec<u64>,
     /// Limits of memory and swap.
     pub memory: MemorySettings,
@@ -44,13 +44,13 @@ pub struct CpuSettings {
     pub weight: Option<u64>,
     /// The same on v1, where 1024 is usual.
     pub shares: Option<u64>,
-    /// CPUs that it asks for, such as `0-3,8`; empty if it does not ask, or unknown.
+    /// CPUs that are requested, such as `0-3,8`; empty if none are, or unknown.
     pub cpus: String,
-    /// CPUs that it gets.
+    /// CPUs that are in effect.
     pub effective_cpus: String,
-    /// Memory nodes that it asks for.
+    /// Memory nodes that are requested.
     pub mems: String,
-    /// Memory nodes that it gets.
+    /// Memory nodes that are in effect.
     pub effective_mems: String,
 }
 

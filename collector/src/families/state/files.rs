@@ -7,7 +7,7 @@ use crate::{
     families::readers::{CgroupReader, ReadContext},
 };
 
-/// The open files of one cgroup that tell its state.
+/// The open files of one cgroup with its state.
 #[derive(Debug)]
 pub struct StateFiles {
     /// v2.

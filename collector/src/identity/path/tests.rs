@@ -5,7 +5,7 @@ use super::*;
 const ID: &str = "3f4e1b2a9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f";
 const UID: &str = "8a1c7f0e-5b3d-4c2a-9e6f-0d1b2c3a4f5e";
 
-/// `<id>` and `<uid>`, `<u_id>` stand for the constants above.
+/// Replaces `<id>`, `<uid>` and `<u_id>` (escaped) by the constants above.
 fn real(pattern: &str) -> String {
     let escaped = UID.replace('-', "_");
     pattern.replace("<id>", ID).replace("<uid>", UID).replace("<u_id>", &escaped)
@@ -21,7 +21,7 @@ fn found(pattern: &str) -> Option<(Runtime, String, Option<Qos>)> {
 }
 
 #[test]
-fn containers_by_hex_id() {
+fn containers_are_recognised_by_id() {
     let table = [
         ("/docker/<id>", Runtime::Docker, None),
         ("/docker/<id>/", Runtime::Docker, None),
@@ -78,7 +78,7 @@ fn containers_by_hex_id() {
             Runtime::Containerd,
             Some(Qos::BestEffort),
         ),
-        // Docker in Docker and kind: as such; their parents make them parts of these.
+        // Docker in Docker and kind: recognised, but part of the container above.
         ("/docker/<id>/docker/<id>", Runtime::Docker, None),
         (
             "/docker/<id>/kubelet/kubepods/besteffort/pod<uid>/<id>",
@@ -108,7 +108,7 @@ fn containers_by_hex_id() {
 }
 
 #[test]
-fn containers_by_name() {
+fn containers_without_ids_are_recognised_by_name() {
     let table = [
         ("/lxc/web1", Runtime::Lxc, "web1"),
         ("/lxc/101", Runtime::Lxc, "101"),
@@ -131,7 +131,7 @@ fn containers_by_name() {
 }
 
 #[test]
-fn a_runtime_below_a_users_manager_is_the_users() {
+fn a_container_below_a_users_manager_belongs_to_the_user() {
     let user = |path| classify(&real(path)).unwrap().user;
     let scope = "/user.slice/user-1000.slice/user@1000.service/user.slice/libpod-<id>.scope";
     assert_eq!(user(scope), Some(1000));
@@ -159,7 +159,7 @@ fn the_cgroup_of_a_pod_is_above_its_containers() {
 }
 
 #[test]
-fn services() {
+fn services_are_recognised_by_suffix() {
     let table = [
         ("/system.slice/ssh.service", "ssh.service"),
         ("/system.slice/system-getty.slice/getty@tty1.service", "getty@tty1.service"),
@@ -178,7 +178,7 @@ fn services() {
 }
 
 #[test]
-fn neither() {
+fn other_cgroups_are_not_recognised() {
     let table = [
         "",
         "/",
@@ -226,7 +226,7 @@ fn static_pods_have_a_hash_for_a_uid() {
 }
 
 #[test]
-fn escapes() {
+fn systemd_escapes_are_decoded() {
     assert_eq!(unescape("a\\x2db"), "a-b");
     assert_eq!(unescape("a\\x2"), "a\\x2");
     assert_eq!(unescape("a\\x+1"), "a\\x+1");
@@ -236,12 +236,12 @@ fn escapes() {
 
 proptest! {
     #[test]
-    fn total(path in "\\PC*") {
+    fn any_path_is_classified_without_a_panic(path in "\\PC*") {
         let _ = classify(&path);
     }
 
     #[test]
-    fn total_near_real_paths(path in
+    fn a_recognised_path_has_an_id(path in
         "/(kubepods[./-]|pod|docker|lxc|machine-|libpod-|crio-|:|[0-9a-f]{64}|\\\\x2|\\.scope|\\.service|\\.slice|/|é){0,8}"
     ) {
         if let Some(identity) = classify(&path) {

@@ -1,4 +1,4 @@
-//! What stands in each column.
+//! The text of each cell.
 
 use std::collections::BTreeMap;
 
@@ -26,25 +26,25 @@ pub(super) fn container(row: &Row<'_>) -> String {
 
 pub(super) fn name(row: &Row<'_>) -> String {
     let Container { id, name, .. } = row.container;
-    // Where ids are not numbers, people gave them.
+    // A shorter id was chosen by a person.
     let own_name = (id.len() != 64).then_some(id);
-    word(name.as_ref().or(own_name))
+    text_or_unknown(name.as_ref().or(own_name))
 }
 
 pub(super) fn image(row: &Row<'_>) -> String {
-    word(row.container.image.as_ref())
+    text_or_unknown(row.container.image.as_ref())
 }
 
 pub(super) fn runtime(row: &Row<'_>) -> String {
-    word(row.container.runtime.as_deref())
+    text_or_unknown(row.container.runtime.as_deref())
 }
 
 pub(super) fn pod(row: &Row<'_>) -> String {
-    word(row.container.pod_name())
+    text_or_unknown(row.container.pod_name())
 }
 
 pub(super) fn namespace(row: &Row<'_>) -> String {
-    word(row.container.pod_namespace())
+    text_or_unknown(row.container.pod_namespace())
 }
 
 pub(super) fn labels(row: &Row<'_>) -> String {
@@ -69,7 +69,7 @@ pub(super) fn state(row: &Row<'_>) -> String {
 }
 
 pub(super) fn started(row: &Row<'_>) -> String {
-    word(row.container.started_at)
+    text_or_unknown(row.container.started_at)
 }
 
 pub(super) fn to_exec(row: &Row<'_>) -> String {
@@ -93,12 +93,12 @@ pub(super) fn ended(row: &Row<'_>) -> String {
     })
 }
 
-/// `final`, or what keeps the totals from being so.
+/// `final`, or why the totals are not final.
 pub(super) fn totals(row: &Row<'_>) -> String {
     known(row.ended, finality)
 }
 
-/// The same of a receipt.
+/// Whether the totals of a receipt are final, as text.
 pub(crate) fn finality(ended: &Ended) -> String {
     let oldest = ended.finality.values().filter_map(|how| how.age_seconds).reduce(f64::max);
     let unknown = ended.finality.values().any(|how| how.state == "unknown");
@@ -124,7 +124,7 @@ pub(super) fn cpu_limit(row: &Row<'_>) -> String {
 pub(super) fn throttled(row: &Row<'_>) -> String {
     let cpu = &row.container.cpu;
     known(cpu.throttled_periods.zip(cpu.periods), |(throttled, periods)| {
-        // A cgroup that never ran was never stopped.
+        // A cgroup that never ran was never throttled.
         percent(100.0 * throttled as f64 / periods.max(1) as f64)
     })
 }
@@ -179,19 +179,19 @@ pub(super) fn memory_peak(row: &Row<'_>) -> String {
 }
 
 pub(super) fn oom_kills(row: &Row<'_>) -> String {
-    word(row.container.memory.oom_kills)
+    text_or_unknown(row.container.memory.oom_kills)
 }
 
 pub(super) fn memory_pressure(row: &Row<'_>) -> String {
     pressure(row.container.memory.pressure)
 }
 
-/// Marked where it is what the container's own sockets carried.
+/// Bytes of the container's own sockets are marked.
 pub(super) fn net(row: &Row<'_>) -> String {
     network(row.container, row.marks)
 }
 
-/// The same of any container.
+/// NET I/O of a container.
 pub(crate) fn network(row: &Container, marks: bool) -> String {
     let io = row.network.io();
     let mark = if io.own_sockets && marks { "*" } else { "" };
@@ -208,7 +208,7 @@ pub(super) fn sockets(row: &Row<'_>) -> String {
 }
 
 pub(super) fn retransmits(row: &Row<'_>) -> String {
-    word(row.container.network.tcp_events.and_then(|events| events.retransmits))
+    text_or_unknown(row.container.network.tcp_events.and_then(|events| events.retransmits))
 }
 
 pub(super) fn connections(row: &Row<'_>) -> String {
@@ -218,7 +218,7 @@ pub(super) fn connections(row: &Row<'_>) -> String {
 
 pub(super) fn failed_connections(row: &Row<'_>) -> String {
     let connections = row.container.network.tcp_events.and_then(|events| events.connections);
-    word(connections.map(|connections| connections.failed))
+    text_or_unknown(connections.map(|connections| connections.failed))
 }
 
 pub(super) fn block(row: &Row<'_>) -> String {
@@ -232,11 +232,11 @@ pub(super) fn block_ops(row: &Row<'_>) -> String {
 }
 
 pub(super) fn block_errors(row: &Row<'_>) -> String {
-    word(row.container.block.total.errors)
+    text_or_unknown(row.container.block.total.errors)
 }
 
 pub(super) fn in_flight(row: &Row<'_>) -> String {
-    word(row.container.block.total.in_flight)
+    text_or_unknown(row.container.block.total.in_flight)
 }
 
 pub(super) fn read_p50(row: &Row<'_>) -> String {
@@ -256,11 +256,11 @@ pub(super) fn write_p99(row: &Row<'_>) -> String {
 }
 
 pub(super) fn pids(row: &Row<'_>) -> String {
-    word(row.container.pids.current)
+    text_or_unknown(row.container.pids.current)
 }
 
 pub(super) fn pids_limit(row: &Row<'_>) -> String {
-    word(row.container.pids.limit)
+    text_or_unknown(row.container.pids.limit)
 }
 
 fn latency(row: &Row<'_>, side: fn(&crate::model::Latency) -> &Histogram, share: f64) -> String {
@@ -284,16 +284,16 @@ fn seconds(value: f64) -> String {
     format!("{value:.3} s")
 }
 
-/// A value, or `--`.
+/// A value as text, or `--` if it is unknown.
 pub(crate) fn known<T>(value: Option<T>, format: impl Fn(T) -> String) -> String {
     value.map_or_else(|| UNKNOWN.to_owned(), format)
 }
 
-fn word(value: Option<impl ToString>) -> String {
+fn text_or_unknown(value: Option<impl ToString>) -> String {
     known(value, |value| value.to_string())
 }
 
-/// Two amounts, as I/O columns show them.
+/// Two values of an I/O column.
 pub(crate) fn pair<T>(first: Option<T>, second: Option<T>, format: impl Fn(T) -> String) -> String {
     if first.is_none() && second.is_none() {
         return UNKNOWN.to_owned();

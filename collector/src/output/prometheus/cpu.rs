@@ -1,65 +1,97 @@
-//! CPU time.
+//! Metrics of CPU time and CPU limits. A limit that is not set is absent.
 
-use crate::output::prometheus::{
-    Row,
-    family::{Family, counter},
+use crate::{
+    exposition::{Metric, counter, gauge},
+    model::Container,
 };
 
-pub(super) const FAMILIES: &[Family] = &[
+pub(crate) const METRICS: &[Metric] = &[
     counter(
         "container_cpu_usage_seconds_total",
         "CPU time used, in seconds, of all CPUs together.",
-        |row, out| out.with(&[("cpu", "total")], row.cpu.usage_seconds),
+        |container, out| out.with(&[("cpu", "total")], container.cpu.usage_seconds),
     ),
     counter(
         "container_cpu_user_seconds_total",
         "CPU time used in user mode, in seconds.",
-        |row, out| out.value(row.cpu.user_seconds),
+        |container, out| out.value(container.cpu.user_seconds),
     ),
     counter(
         "container_cpu_system_seconds_total",
         "CPU time used in the kernel, in seconds.",
-        |row, out| out.value(row.cpu.system_seconds),
+        |container, out| out.value(container.cpu.system_seconds),
     ),
     counter(
         "container_cpu_cfs_periods_total",
         "Periods of the CPU quota in which the container could run.",
-        |row, out| out.value(under_quota(row, row.cpu.periods)),
+        |container, out| out.value(under_quota(container, container.cpu.periods)),
     ),
     counter(
         "container_cpu_cfs_throttled_periods_total",
         "Periods of the CPU quota in which the container was throttled.",
-        |row, out| out.value(under_quota(row, row.cpu.throttled_periods)),
+        |container, out| out.value(under_quota(container, container.cpu.throttled_periods)),
     ),
     counter(
         "container_cpu_cfs_throttled_seconds_total",
         "Time for which the container was throttled, in seconds.",
-        |row, out| out.value(under_quota(row, row.cpu.throttled_seconds)),
+        |container, out| out.value(under_quota(container, container.cpu.throttled_seconds)),
     ),
     counter(
         "container_cpu_cfs_burst_periods_total",
         "Periods in which the container used more than its CPU quota, out of what it had saved up.",
-        |row, out| out.value(under_quota(row, row.cpu.bursts)),
+        |container, out| out.value(under_quota(container, container.cpu.bursts)),
     ),
     counter(
         "container_cpu_cfs_burst_seconds_total",
         "CPU time used beyond the quota, in seconds.",
-        |row, out| out.value(under_quota(row, row.cpu.burst_seconds)),
+        |container, out| out.value(under_quota(container, container.cpu.burst_seconds)),
     ),
-    counter(
-        "container_pressure_cpu_waiting_seconds_total",
-        "Time in which some task waited for a CPU, in seconds.",
-        |row, out| out.value(row.cpu.pressure.and_then(|pressure| pressure.some_seconds)),
+    gauge(
+        "container_spec_cpu_period",
+        "Period of the CPU quota, in microseconds.",
+        |container, out| out.value(container.cpu.settings.period_seconds.map(microseconds)),
     ),
-    counter(
-        "container_pressure_cpu_stalled_seconds_total",
-        "Time in which all tasks waited for a CPU, in seconds.",
-        |row, out| out.value(row.cpu.pressure.and_then(|pressure| pressure.full_seconds)),
+    gauge(
+        "container_spec_cpu_quota",
+        "CPU time that may be used in a period, in microseconds.",
+        |container, out| out.value(container.cpu.settings.quota_seconds.map(microseconds)),
+    ),
+    gauge(
+        "container_spec_cpu_shares",
+        "Share of CPU time where it is short, by cgroup v1's measure; on v2 made of the weight.",
+        |container, out| {
+            let settings = &container.cpu.settings;
+            out.value(settings.shares.or_else(|| settings.weight.and_then(shares)));
+        },
     ),
 ];
 
 /// A number of the CPU quota. Like cAdvisor, only where one has been in force: without one the
 /// kernel counts no periods.
-fn under_quota<T>(row: &Row, number: Option<T>) -> Option<T> {
-    number.filter(|_| row.cpu.periods > Some(0))
+fn under_quota<T>(container: &Container, number: Option<T>) -> Option<T> {
+    number.filter(|_| container.cpu.periods > Some(0))
+}
+
+/// As cAdvisor has it: the weights from 1 to 10,000 stand for 2 to 262,144 shares, in even steps.
+/// `None` for what is no weight.
+fn shares(weight: u64) -> Option<u64> {
+    (1..=10_000).contains(&weight).then(|| 2 + (weight - 1) * 262_142 / 9_999)
+}
+
+fn microseconds(seconds: f64) -> u64 {
+    (seconds * 1e6).round() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_become_the_shares_that_cadvisor_tells() {
+        for (weight, expected) in
+            [(0, None), (1, Some(2)), (100, Some(2_597)), (10_000, Some(262_144)), (10_001, None)]
+        {
+            assert_eq!(shares(weight), expected, "{weight}");
+        }
+    }
 }

@@ -1,53 +1,58 @@
-//! The machine, and where numbers come from.
+//! Metrics of the host, and the sources of the numbers.
 
 use serde::Serialize;
 
 use crate::{
+    exposition::{Collect, Metric, Samples, gauge_of},
     model::{Host, Report},
-    output::prometheus::{
-        Samples,
-        family::{Family, Of, gauge_of},
-    },
 };
 
-pub(super) const FAMILIES: &[Family] = &[
+pub(super) const METRICS: &[Metric] = &[
     gauge_of(
         "machine_cpu_cores",
         "CPUs that are online.",
-        Of::Host(|report, out| machine(report, out, report.host.online_cpus.map(u64::from))),
+        Collect::Host(|summary, out| {
+            machine(summary.report, out, summary.report.host.online_cpus.map(u64::from))
+        }),
     ),
     gauge_of(
         "machine_cpu_physical_cores",
         "Cores of the machine's processors.",
-        Of::Host(|report, out| {
-            machine(report, out, report.host.cpu.physical_cores.map(u64::from));
+        Collect::Host(|summary, out| {
+            machine(summary.report, out, summary.report.host.cpu.physical_cores.map(u64::from));
         }),
     ),
     gauge_of(
         "machine_cpu_sockets",
         "Processors of the machine.",
-        Of::Host(|report, out| machine(report, out, report.host.cpu.sockets.map(u64::from))),
+        Collect::Host(|summary, out| {
+            machine(summary.report, out, summary.report.host.cpu.sockets.map(u64::from))
+        }),
     ),
     gauge_of(
         "machine_memory_bytes",
         "Memory of the machine.",
-        Of::Host(|report, out| machine(report, out, report.host.memory_bytes)),
+        Collect::Host(|summary, out| {
+            machine(summary.report, out, summary.report.host.memory_bytes)
+        }),
     ),
     gauge_of(
         "machine_swap_bytes",
         "Swap of the machine.",
-        Of::Host(|report, out| machine(report, out, report.host.memory.swap_bytes)),
+        Collect::Host(|summary, out| {
+            machine(summary.report, out, summary.report.host.memory.swap_bytes)
+        }),
     ),
     gauge_of(
         "tare_source_info",
         "Where a family of numbers comes from, and why not from a better source: always 1.",
-        Of::Host(|report, out| {
-            for (family, source) in &report.sources {
+        Collect::Host(|summary, out| {
+            for (family, source) in &summary.report.sources {
                 let reason = without_numbers(source.reason.as_deref().unwrap_or_default());
                 let labels = [
-                    ("family", &*word(family)),
+                    ("family", &*json_word(family)),
                     ("source", source.source.as_deref().unwrap_or_default()),
-                    ("state", &*word(&source.state)),
+                    ("state", &*json_word(&source.state)),
                     ("reason", &reason),
                     ("reason_codes", &source.reason_codes.join(",")),
                 ];
@@ -58,11 +63,11 @@ pub(super) const FAMILIES: &[Family] = &[
     gauge_of(
         "tare_containers",
         "Containers that are alive, or what stands in for them.",
-        Of::Host(|report, out| out.value(report.container_count as u64)),
+        Collect::Host(|summary, out| out.value(summary.container_count as u64)),
     ),
 ];
 
-/// A number of the machine, with the labels that tell it from others.
+/// A value of the host, with the labels that identify the host.
 fn machine(report: &Report, out: &mut Samples, value: Option<u64>) {
     let Host { boot_id, machine_id, system_uuid, .. } = &report.host;
     let labels = [
@@ -73,8 +78,8 @@ fn machine(report: &Report, out: &mut Samples, value: Option<u64>) {
     out.with(&labels, value);
 }
 
-/// The same text with an `N` for each number that stands alone: a label whose value grows would make
-/// a new series of each scrape. `/api/v1/sources` has the numbers.
+/// Replaces each number in a reason by `N`. A number in a label would start a new time series whenever
+/// it changes. `/api/v1/sources` has the numbers.
 fn without_numbers(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '.';
@@ -91,8 +96,8 @@ fn without_numbers(text: &str) -> String {
     out
 }
 
-/// The word that JSON has for it.
-fn word(value: &impl Serialize) -> String {
+/// The value as JSON has it, without quotes.
+fn json_word(value: &impl Serialize) -> String {
     match serde_json::to_value(value) {
         Ok(serde_json::Value::String(word)) => word,
         _ => String::new(),
@@ -104,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_that_grow_are_not_in_labels_and_names_are() {
+    fn labels_hold_names_but_no_numbers_that_grow() {
         let table = [
             ("", ""),
             (

@@ -1,202 +1,210 @@
-//! A whole scrape: filled container by container, written family by family.
+//! A scrape: collected container by container, sent metric by metric.
 
 use std::{borrow::Borrow, io, sync::Arc};
 
 use jiff::Timestamp;
 
 use crate::{
+    exposition::{
+        Collect, Encoding, Exposition, LabelSetId, LabelSets, Metric, Position, ReportSummary,
+        SampleBuffer, Samples,
+    },
     model::{Container, Report},
     output::prometheus::{
-        BlockDevice, CADVISOR, Exposition, FAMILIES, Frame, Options, Own, Row, ended,
-        family::{Family, Kind, Of},
-        labels::{Labels, Place, network_owners},
-        lines::{Lines, NOBODY},
-        protobuf,
-        samples::Samples,
+        METRICS, Options, ended,
+        labels::for_each_label,
+        network_owner::{Candidate, network_owners},
     },
+    telemetry::Telemetry,
 };
 
-/// The end of OpenMetrics.
-const EOF: &[u8] = b"# EOF\n";
+/// How the names of cAdvisor's metrics of containers begin. Cgroups above containers have these too.
+const CADVISOR_PREFIX: &str = "container_";
 
-/// A scrape that is ready to be written, in a fifth of the memory that its text takes.
+/// A scrape that is ready to be sent, in a fifth of the memory of its text.
 pub struct Scrape {
     exposition: Exposition,
-    labels: Labels,
-    /// Of each of `FAMILIES` what comes before its samples, and those.
-    families: Vec<(Vec<u8>, Lines)>,
+    labels: LabelSets,
+    metrics: Vec<CollectedMetric>,
     length: usize,
+}
+
+/// A metric with its samples.
+struct CollectedMetric {
+    metric: &'static Metric,
+    head: Vec<u8>,
+    samples: SampleBuffer,
 }
 
 impl Scrape {
-    /// Takes the numbers of a report, and of its containers one after the other.
+    /// Collects all metrics. Takes the containers one by one, so that they need not all be in memory.
     pub fn new<C: Borrow<Container>>(
         report: &Report,
         containers: impl Iterator<Item = C>,
-        own: &Own,
+        telemetry: &Telemetry,
         options: &Options,
         exposition: Exposition,
     ) -> Self {
-        let mut labels = Labels::new(exposition);
-        let mut samples = Samples::new(exposition, options.histograms);
-        samples.stamp(options.timestamps.then_some(report.time));
-        let mut places = Vec::new();
+        let mut collector = Collector::new(exposition, report.time);
+        let timestamp = options.timestamps.then_some(report.time);
+        let encoding = Encoding::new(exposition, options.histograms, timestamp);
+        let mut candidates = Vec::new();
         for container in containers {
             let container = container.borrow();
-            let place = Place::of(container);
-            samples.about(labels.add(container, options));
-            write_container(container, Some(place), report.time, &mut samples);
-            places.push(place);
+            let candidate = Candidate::new(container);
+            candidates.push(candidate);
+            let labels = collector.add_labels(container, options);
+            collector.collect(&encoding, labels, |metric, out| match metric.collect {
+                Collect::Container(write) => write(container, out),
+                Collect::NetworkNamespace(write) if candidate.has_namespace() => {
+                    write(container, out);
+                }
+                _ => {}
+            });
         }
         for parent in &report.parents {
-            samples.about(labels.add(parent, options));
-            write_container(parent, None, report.time, &mut samples);
-        }
-        samples.stamp(None);
-        for ended in ended::latest(report, options.ended) {
-            samples.about(labels.add(&ended.container, options));
-            for (at, family) in FAMILIES.iter().enumerate() {
-                if let Of::Ended(write) = family.of {
-                    samples.begin(at);
-                    write(ended, &mut samples);
+            let labels = collector.add_labels(parent, options);
+            collector.collect(&encoding, labels, |metric, out| match metric.collect {
+                Collect::Container(write) if metric.name.starts_with(CADVISOR_PREFIX) => {
+                    write(parent, out);
                 }
-            }
-        }
-        samples.about(NOBODY);
-        let frame = Frame { report, container_count: places.len() };
-        for (at, family) in FAMILIES.iter().enumerate() {
-            samples.begin(at);
-            match family.of {
-                Of::Host(write) => write(&frame, &mut samples),
-                Of::Own(write) => write(own, &mut samples),
                 _ => {}
-            }
+            });
         }
-        Self::finish(exposition, labels, samples.finish(), &network_owners(&places))
-    }
-
-    fn finish(exposition: Exposition, labels: Labels, lines: Vec<Lines>, owners: &[bool]) -> Self {
-        let mut length = if exposition == Exposition::OpenMetrics { EOF.len() } else { 0 };
-        let mut families = Vec::with_capacity(lines.len());
-        for (family, mut lines) in FAMILIES.iter().zip(lines) {
-            if let Of::Network(_) = family.of {
-                lines.retain(|row| owners.get(row as usize) == Some(&true));
-            }
-            let mut before = Vec::new();
-            if !lines.is_empty() {
-                let bytes = lines.length(exposition, family, &labels);
-                before = head(family, exposition, bytes);
-                length += before.len() + bytes;
-            }
-            families.push((before, lines));
+        let encoding = Encoding::new(exposition, options.histograms, None);
+        for ended in ended::latest(report, options.ended) {
+            let labels = collector.add_labels(&ended.container, options);
+            collector.collect(&encoding, labels, |metric, out| {
+                if let Collect::Ended(write) = metric.collect {
+                    write(ended, out);
+                }
+            });
         }
-        Self { exposition, labels, families, length }
+        let summary = ReportSummary { report, container_count: candidates.len() };
+        collector.collect(&encoding, LabelSetId::NONE, |metric, out| match metric.collect {
+            Collect::Host(write) => write(&summary, out),
+            Collect::Tare(write) => write(telemetry, out),
+            _ => {}
+        });
+        collector.finish(&network_owners(&candidates))
     }
 }
 
-/// The text of a scrape, some of it at a time.
-pub struct Pages {
+/// Collects the samples of a scrape.
+struct Collector {
+    exposition: Exposition,
+    report_time: Timestamp,
+    labels: LabelSets,
+    metrics: Vec<(&'static Metric, SampleBuffer)>,
+}
+
+impl Collector {
+    fn new(exposition: Exposition, report_time: Timestamp) -> Self {
+        let metrics = METRICS.iter().map(|metric| (*metric, SampleBuffer::default())).collect();
+        Self { exposition, report_time, labels: LabelSets::new(exposition), metrics }
+    }
+
+    fn add_labels(&mut self, container: &Container, options: &Options) -> LabelSetId {
+        self.labels.add(|write| for_each_label(container, options.label_set, write))
+    }
+
+    /// Calls `write` for each metric; the samples that it writes have these labels.
+    fn collect(
+        &mut self,
+        encoding: &Encoding,
+        labels: LabelSetId,
+        write: impl Fn(&Metric, &mut Samples),
+    ) {
+        for (metric, samples) in &mut self.metrics {
+            let mut out = Samples::new(encoding, metric.kind, labels, self.report_time, samples);
+            write(metric, &mut out);
+        }
+    }
+
+    /// `network_owners` are those of the containers, whose labels were added first.
+    fn finish(self, network_owners: &[bool]) -> Scrape {
+        let Self { exposition, labels, metrics, .. } = self;
+        let mut length = exposition.end().len();
+        let collected = metrics.into_iter().map(|(metric, mut samples)| {
+            if let Collect::NetworkNamespace(_) = metric.collect {
+                samples.retain(|labels| network_owners.get(labels.index()) == Some(&true));
+            }
+            let mut head = Vec::new();
+            if !samples.is_empty() {
+                let samples_bytes = samples.length(exposition, metric, &labels);
+                head = exposition.head(metric, samples_bytes);
+                length += head.len() + samples_bytes;
+            }
+            CollectedMetric { metric, head, samples }
+        });
+        let metrics = collected.collect();
+        Scrape { exposition, labels, metrics, length }
+    }
+}
+
+/// The bytes of a scrape, made chunk by chunk as they are sent.
+pub struct Chunks {
     scrape: Arc<Scrape>,
-    family: usize,
-    /// The place in the family's lines.
-    at: usize,
-    /// Bytes that were not written yet.
+    /// The metric that is being sent.
+    metric: usize,
+    /// Its next sample; `None` before its head is sent.
+    position: Option<Position>,
+    /// How many bytes are left.
     length: usize,
 }
 
-impl Pages {
-    /// With so many bytes a page is full.
-    const BYTES: usize = 60 * 1024;
+impl Chunks {
+    /// A chunk that has this many bytes is complete.
+    pub(super) const BYTES: usize = 60 * 1024;
 
-    /// What a page takes, unless its last line is very long.
+    /// The capacity that a chunk needs, unless its last sample is very long.
     pub const BYTES_MAX: usize = 64 * 1024;
 
     /// All of a scrape.
     pub fn new(scrape: Arc<Scrape>) -> Self {
         let length = scrape.length;
-        Self { scrape, family: 0, at: 0, length }
+        Self { scrape, metric: 0, position: None, length }
     }
 
-    /// Writes all pages.
+    /// Writes all chunks.
     ///
     /// # Errors
     ///
     /// Those of `out`.
     pub fn write(mut self, out: &mut impl io::Write) -> io::Result<()> {
-        let mut page = Vec::with_capacity(Self::BYTES_MAX);
-        while self.next(&mut page) {
-            out.write_all(&page)?;
-            page.clear();
+        let mut chunk = Vec::with_capacity(Self::BYTES_MAX);
+        while self.next(&mut chunk) {
+            out.write_all(&chunk)?;
+            chunk.clear();
         }
         Ok(())
     }
 
-    /// How many bytes there are still to be written.
+    /// How many bytes are left.
     pub fn length(&self) -> usize {
         self.length
     }
 
-    /// Writes the next page; whether there was one.
-    pub fn next(&mut self, page: &mut Vec<u8>) -> bool {
-        let Scrape { exposition, labels, families, .. } = &*self.scrape;
-        let before = page.len();
-        while page.len() < Self::BYTES
-            && let Some((family, (before, lines))) =
-                FAMILIES.get(self.family).zip(families.get(self.family))
+    /// Appends the next chunk. Returns whether there was one.
+    pub fn next(&mut self, chunk: &mut Vec<u8>) -> bool {
+        let Scrape { exposition, labels, metrics, .. } = &*self.scrape;
+        let before = chunk.len();
+        while chunk.len() < Self::BYTES
+            && let Some(CollectedMetric { metric, head, samples }) = metrics.get(self.metric)
         {
-            if self.at == 0 {
-                page.extend_from_slice(before);
-            }
-            if !lines.write(*exposition, family, labels, &mut self.at, Self::BYTES, page) {
-                (self.family, self.at) = (self.family + 1, 0);
-                if self.family == FAMILIES.len() && *exposition == Exposition::OpenMetrics {
-                    page.extend_from_slice(EOF);
+            let position = self.position.get_or_insert_with(|| {
+                chunk.extend_from_slice(head);
+                Position::default()
+            });
+            if !samples.write(*exposition, metric, labels, position, Self::BYTES, chunk) {
+                (self.metric, self.position) = (self.metric + 1, None);
+                if self.metric == metrics.len() {
+                    chunk.extend_from_slice(exposition.end());
                 }
             }
         }
-        let written = page.len() - before;
+        let written = chunk.len() - before;
         self.length = self.length.saturating_sub(written);
         written > 0
     }
-}
-
-/// Without a place in a network namespace it is a cgroup above containers: Tare's own metrics are
-/// about containers alone.
-fn write_container(
-    container: &Container,
-    place: Option<Place>,
-    time: Timestamp,
-    samples: &mut Samples,
-) {
-    let row = Row { container, time, devices: BlockDevice::all_of(container) };
-    for (at, family) in FAMILIES.iter().enumerate() {
-        samples.begin(at);
-        match family.of {
-            Of::Container(write) if place.is_some() || family.name.starts_with(CADVISOR) => {
-                write(&row, samples);
-            }
-            Of::Network(write) if place.is_some_and(Place::may_own) => {
-                write(&row, samples);
-            }
-            _ => {}
-        }
-    }
-}
-
-/// What comes before the samples of a family, which take so many bytes.
-fn head(family: &Family, exposition: Exposition, bytes: usize) -> Vec<u8> {
-    if exposition == Exposition::Protobuf {
-        return protobuf::head(family, bytes);
-    }
-    let Family { name, help, kind, .. } = *family;
-    // OpenMetrics calls a counter's family by the name without the ending.
-    let name = match (exposition, kind) {
-        (Exposition::OpenMetrics, Kind::Counter) => name.strip_suffix("_total").unwrap_or(name),
-        _ => name,
-    };
-    let kind = match (exposition, kind) {
-        (Exposition::OpenMetrics, Kind::Untyped) => "unknown",
-        (_, kind) => kind.as_str(),
-    };
-    ["# HELP ", name, " ", help, "\n# TYPE ", name, " ", kind, "\n"].concat().into_bytes()
 }

@@ -1,4 +1,4 @@
-//! What every scrape must keep to.
+//! What holds for every scrape.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -6,14 +6,17 @@ use prost::Message;
 
 use super::*;
 use crate::{
-    model::{Compose, Histogram, Kind, Latency, NamespaceId, Pod},
+    exposition::{
+        MetricKind,
+        protobuf::{LabelPair, MetricMessage},
+        write_label,
+    },
+    model::{Compose, Container, Histogram, Kind, Latency, NamespaceId, Pod, Report},
     output::{
         fixture,
-        prometheus::{
-            labels::{Place, network_owners, write_label},
-            protobuf::{Label, Metric},
-        },
+        prometheus::network_owner::{Candidate, network_owners},
     },
+    telemetry::Telemetry,
 };
 
 fn scrape(containers: Vec<Container>, options: &Options, exposition: Exposition) -> String {
@@ -27,10 +30,10 @@ fn scrape_of(report: &Report, options: &Options, exposition: Exposition) -> Stri
 fn bytes_of(report: &Report, options: &Options, exposition: Exposition) -> Vec<u8> {
     let mut out = Vec::new();
     let containers = report.containers.iter();
-    let scrape = Scrape::new(report, containers, &Own::default(), options, exposition);
-    let pages = Pages::new(scrape.into());
-    let length = pages.length();
-    pages.write(&mut out).unwrap();
+    let scrape = Scrape::new(report, containers, &Telemetry::default(), options, exposition);
+    let chunks = Chunks::new(scrape.into());
+    let length = chunks.length();
+    chunks.write(&mut out).unwrap();
     assert_eq!(out.len(), length);
     out
 }
@@ -41,44 +44,71 @@ fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 #[test]
-fn families_are_sorted_named_once_and_by_the_rules() {
-    let names: Vec<_> = FAMILIES.iter().map(|family| family.name).collect();
+fn metrics_are_sorted_and_their_names_unique_and_well_formed() {
+    let names: Vec<_> = METRICS.iter().map(|metric| metric.name).collect();
     let open_metrics: HashSet<_> =
         names.iter().map(|name| name.strip_suffix("_total").unwrap_or(name)).collect();
     assert_eq!(open_metrics.len(), names.len(), "a name is there twice");
     assert!(names.is_sorted());
-    for family in FAMILIES.iter() {
-        assert_eq!(family.kind == family::Kind::Counter, family.name.ends_with("_total"));
-        assert!(family.help.ends_with('.') && !family.help.contains(['\n', '\\', '"']));
+    for metric in METRICS.iter() {
+        assert_eq!(metric.kind == MetricKind::Counter, metric.name.ends_with("_total"));
+        assert!(metric.help.ends_with('.') && !metric.help.contains(['\n', '\\', '"']));
     }
 }
 
 #[test]
-fn a_long_scrape_is_written_in_pages() {
+fn a_long_scrape_is_written_in_chunks() {
     let rows = (0..300).map(|number| fixture::unknown(Kind::Container, &format!("{number:064}")));
     let report = fixture::report(rows.collect());
-    let own = Own::default();
+    let telemetry = Telemetry::default();
     let options = Options::default();
     let scrape = || {
         let containers = report.containers.iter();
-        Pages::new(Scrape::new(&report, containers, &own, &options, Exposition::OpenMetrics).into())
+        Chunks::new(
+            Scrape::new(&report, containers, &telemetry, &options, Exposition::OpenMetrics).into(),
+        )
     };
     let mut whole = Vec::new();
     scrape().write(&mut whole).unwrap();
-    let (mut pages, mut page, mut lengths) = (scrape(), Vec::new(), Vec::new());
+    let (mut chunks, mut chunk, mut lengths) = (scrape(), Vec::new(), Vec::new());
     let mut rest = whole.as_slice();
-    while pages.next(&mut page) {
-        rest = rest.strip_prefix(page.as_slice()).unwrap();
-        assert_eq!(pages.length(), rest.len());
-        lengths.push(page.len());
-        page.clear();
+    while chunks.next(&mut chunk) {
+        rest = rest.strip_prefix(chunk.as_slice()).unwrap();
+        assert_eq!(chunks.length(), rest.len());
+        lengths.push(chunk.len());
+        chunk.clear();
     }
-    assert!(lengths.len() > 1 && lengths.iter().all(|length| *length <= Pages::BYTES_MAX));
+    assert!(lengths.len() > 1 && lengths.iter().all(|length| *length <= Chunks::BYTES_MAX));
     assert!(rest.is_empty() && whole.ends_with(b"# EOF\n"));
 }
 
 #[test]
-fn what_is_unknown_is_not_exported() {
+fn a_head_is_written_once_wherever_a_chunk_ends() {
+    let report = fixture::report(vec![fixture::web()]);
+    let telemetry = Telemetry::default();
+    let chunks = || {
+        let containers = report.containers.iter();
+        let options = Options::default();
+        let scrape = Scrape::new(&report, containers, &telemetry, &options, Exposition::Text);
+        Chunks::new(scrape.into())
+    };
+    let mut whole = Vec::new();
+    chunks().write(&mut whole).unwrap();
+    for room in 1..whole.len() {
+        let (mut chunks, mut chunk) = (chunks(), vec![0; Chunks::BYTES - room]);
+        let mut found = Vec::new();
+        let mut start = chunk.len();
+        while chunks.next(&mut chunk) {
+            found.extend_from_slice(&chunk[start..]);
+            chunk.clear();
+            start = 0;
+        }
+        assert!(found == whole, "the first chunk had room for {room} bytes");
+    }
+}
+
+#[test]
+fn an_unknown_value_is_not_exported() {
     let text = scrape(
         vec![fixture::unknown(Kind::Container, "3f4e")],
         &Options::default(),
@@ -90,7 +120,7 @@ fn what_is_unknown_is_not_exported() {
 }
 
 #[test]
-fn cgroups_above_containers_are_only_in_the_metrics_of_cadvisor() {
+fn cgroups_above_containers_have_only_the_metrics_of_cadvisor() {
     let mut report = fixture::report(vec![fixture::unknown(Kind::Container, "kubepods/pod1/3f4e")]);
     let mut pod = fixture::unknown(Kind::Other, "kubepods/pod1");
     pod.pod = Some(Pod { name: Some("web-0".to_owned()), ..Pod::default() });
@@ -130,8 +160,8 @@ fn the_devices_of_a_shared_namespace_are_counted_once() {
     let [mut joined, mut owner] = [member("f", 4), member("g", 4)];
     (joined.cgroup_id, owner.cgroup_id) = (Some(9), Some(5));
     let rows = vec![member("a", 1), member("b", 1), sandbox, member("d", 2), host, joined, owner];
-    let places: Vec<_> = rows.iter().map(Place::of).collect();
-    assert_eq!(network_owners(&places), [false, false, true, true, false, false, true]);
+    let candidates: Vec<_> = rows.iter().map(Candidate::new).collect();
+    assert_eq!(network_owners(&candidates), [false, false, true, true, false, false, true]);
     let text = scrape(rows, &Options::default(), Exposition::Text);
     let found = lines(&text, "container_network_receive_bytes_total");
     let ids: Vec<_> = found.iter().filter(|line| line.contains("eth0")).collect();
@@ -139,8 +169,8 @@ fn the_devices_of_a_shared_namespace_are_counted_once() {
 }
 
 #[test]
-fn a_namespace_that_is_not_known_has_no_owner() {
-    assert_eq!(network_owners(&[Place::of(&fixture::web())]), [false]);
+fn an_unknown_namespace_has_no_owner() {
+    assert_eq!(network_owners(&[Candidate::new(&fixture::web())]), [false]);
 }
 
 #[test]
@@ -186,7 +216,7 @@ fn a_histogram_is_cumulative_and_absent_when_empty() {
 }
 
 #[derive(Clone, PartialEq, Message)]
-struct WholeFamily {
+struct MetricFamily {
     #[prost(string, tag = "1")]
     name: String,
     #[prost(string, tag = "2")]
@@ -194,11 +224,11 @@ struct WholeFamily {
     #[prost(int32, tag = "3")]
     kind: i32,
     #[prost(message, repeated, tag = "4")]
-    metrics: Vec<Metric>,
+    metrics: Vec<MetricMessage>,
 }
 
-impl WholeFamily {
-    /// The same as text.
+impl MetricFamily {
+    /// It as text.
     fn text(&self) -> String {
         let Self { name, help, kind, .. } = self;
         let kind = ["counter", "gauge", "summary", "untyped", "histogram"][*kind as usize];
@@ -206,11 +236,11 @@ impl WholeFamily {
         for metric in &self.metrics {
             let line = |suffix: &str, bound: Option<f64>, number: f64| {
                 let bound = bound.map(|bound| match bound {
-                    f64::INFINITY => Label::new("le", "+Inf"),
-                    bound => Label::new("le", &format!("{bound:?}")),
+                    f64::INFINITY => LabelPair::new("le", "+Inf"),
+                    bound => LabelPair::new("le", &format!("{bound:?}")),
                 });
                 let (mut labels, mut first) = (Vec::new(), true);
-                for Label { name, value } in metric.labels.iter().chain(&bound) {
+                for LabelPair { name, value } in metric.labels.iter().chain(&bound) {
                     write_label(&mut labels, &mut first, name, value);
                 }
                 let labels = String::from_utf8(labels).unwrap();
@@ -235,7 +265,7 @@ impl WholeFamily {
     }
 }
 
-/// A scrape in which numbers are written in one way.
+/// The text with each number written in one way.
 fn plain(text: &str) -> String {
     let number = |line: &str| {
         let (what, number) = line.rsplit_once(' ')?;
@@ -246,7 +276,7 @@ fn plain(text: &str) -> String {
 }
 
 #[test]
-fn protobuf_says_what_text_says() {
+fn protobuf_holds_what_text_holds() {
     let mut row = fixture::web();
     let read = Histogram { buckets: vec![1, 2, 3], count: 6, sum_seconds: 1.5 };
     let le_seconds = vec![0.25, 0.5];
@@ -259,7 +289,7 @@ fn protobuf_says_what_text_says() {
     let bytes = bytes_of(&report, &options, Exposition::Protobuf);
     let (mut rest, mut text) = (&bytes[..], String::new());
     while !rest.is_empty() {
-        text += &WholeFamily::decode_length_delimited(&mut rest).unwrap().text();
+        text += &MetricFamily::decode_length_delimited(&mut rest).unwrap().text();
     }
     assert!(text.contains("container_memory_usage_bytes{"));
     assert_eq!(text, plain(&scrape_of(&report, &options, Exposition::Text)));
@@ -269,14 +299,14 @@ fn protobuf_says_what_text_says() {
     let mut families = Vec::new();
     let mut rest = &bytes[..];
     while !rest.is_empty() {
-        families.push(WholeFamily::decode_length_delimited(&mut rest).unwrap());
+        families.push(MetricFamily::decode_length_delimited(&mut rest).unwrap());
     }
-    let seen = families.iter().find(|family| family.name == "container_last_seen").unwrap();
+    let seen = families.iter().find(|metric| metric.name == "container_last_seen").unwrap();
     assert_eq!(seen.metrics[0].timestamp_ms, Some(0));
 }
 
 #[test]
-fn the_kubelets_labels() {
+fn the_labels_of_the_kubelet() {
     let mut row = fixture::web();
     row.pod = Some(Pod {
         name: Some("shop-1".to_owned()),
@@ -295,7 +325,7 @@ fn the_kubelets_labels() {
 }
 
 #[test]
-fn docker_compose_is_told_as_cadvisor_does() {
+fn docker_compose_is_labelled_as_by_cadvisor() {
     let mut row = fixture::unknown(Kind::Container, "a");
     row.compose = Some(Compose { project: "shop".to_owned(), service: Some("web".to_owned()) });
     let name = "com.docker.compose.project".to_owned();

@@ -13,8 +13,8 @@ fn sized(kind: Kind, id: &str, bytes: u64) -> Container {
 }
 
 /// The first cell of each row.
-fn firsts(page: &Page) -> Vec<&str> {
-    let rows = page.tables.iter().flat_map(|table| &table.rows);
+fn firsts(listing: &Listing) -> Vec<&str> {
+    let rows = listing.tables.iter().flat_map(|table| &table.rows);
     rows.filter_map(|row| row.split_whitespace().next()).collect()
 }
 
@@ -41,8 +41,9 @@ block: off — no BTF at /sys/kernel/btf/vmlinux\\u{1b}[2J";
 fn full_ids_and_names_that_attack_the_terminal() {
     let mut bad = fixture::web();
     bad.name = Some("\x1b[31mred\n".to_owned());
-    let page = text(&fixture::report(vec![bad]), Options { no_trunc: true, ..Options::default() });
-    assert!(page.contains(&format!("{}   \\u{{1b}}[31mred\\n   ", fixture::ID)), "{page}");
+    let listing =
+        text(&fixture::report(vec![bad]), Options { no_trunc: true, ..Options::default() });
+    assert!(listing.contains(&format!("{}   \\u{{1b}}[31mred\\n   ", fixture::ID)), "{listing}");
 }
 
 #[test]
@@ -81,8 +82,8 @@ fn sorted_biggest_first_and_the_unknown_last() {
     }
     let report = fixture::report(rows);
     let sorted = |sort| {
-        let page = render(&report, &Options { sort, ..Options::default() });
-        let cells = firsts(&page).into_iter().map(|id| id.chars().next().unwrap());
+        let listing = render(&report, &Options { sort, ..Options::default() });
+        let cells = firsts(&listing).into_iter().map(|id| id.chars().next().unwrap());
         cells.collect::<String>()
     };
     // The container whose id starts with 3 is called web.
@@ -125,8 +126,8 @@ fn the_biggest_cgroups_where_there_is_nothing_else() {
         (0..30).map(|number| sized(Kind::Other, &format!("cg{number:02}"), number)).collect();
     rows.push(sized(Kind::Other, "too/deep/down/here", 1_000));
     let report = fixture::report(rows);
-    let page = render(&report, &Options::default());
-    let table = &page.tables[0];
+    let listing = render(&report, &Options::default());
+    let table = &listing.tables[0];
     let intro = "No containers or services here; showing the biggest 20 cgroups.";
     assert_eq!(table.intro.as_deref(), Some(intro));
     assert_eq!(table.rows.len(), MAX_FALLBACK_CGROUPS);
@@ -140,14 +141,14 @@ fn the_biggest_cgroups_where_there_is_nothing_else() {
 fn pages_never_exceed_their_height() {
     let rows = (0..10).map(|row| row.to_string()).collect();
     let table = Table { intro: Some("intro".into()), header: Some("header".into()), rows };
-    let page = Page { tables: vec![table.clone(), table], notes: vec!["note".into(); 5] };
+    let listing = Listing { tables: vec![table.clone(), table], notes: vec!["note".into(); 5] };
     for height in 0..40 {
-        let lines = page.lines(Some(height));
+        let lines = listing.lines(Some(height));
         assert!(lines.len() <= height);
         let shown = lines.iter().filter(|line| line.parse::<u32>().is_ok()).count();
         let more = lines.iter().find_map(|line| line.strip_prefix("… and ")?.split(' ').next());
         let hidden = more.map_or(0, |count| count.parse::<usize>().unwrap());
         assert!(height == 0 || shown + hidden == 20, "{height}: {lines:?}");
     }
-    assert_eq!(page.lines(None).len(), 31);
+    assert_eq!(listing.lines(None).len(), 31);
 }

@@ -1,4 +1,4 @@
-//! Go's notation → what to write. A fault is a place in bytes and what is wrong there.
+//! Parses templates. An error is an offset in bytes and a message.
 
 use super::{FUNCTIONS, MAX_CELL_BYTES, MAX_TEMPLATE_BYTES, Split, Text};
 use crate::output::columns::{COLUMNS, by_placeholder};
@@ -9,14 +9,14 @@ type Parsed<T> = Result<T, (usize, String)>;
 /// How deep parentheses may nest.
 const MAX_DEPTH: usize = 32;
 
-/// What Go's templates have besides, and these do not.
+/// Words of Go's templates that these do not have.
 const KEYWORDS: [&str; 27] = [
     "and", "block", "break", "call", "continue", "define", "else", "end", "eq", "ge", "gt", "html",
     "if", "index", "js", "le", "len", "lt", "ne", "not", "or", "print", "printf", "println",
     "range", "template", "with",
 ];
 
-/// Reads a template from its byte `start` on.
+/// Parses a template from its byte `start` on.
 pub(super) fn parts(source: &str, start: usize) -> Parsed<Vec<Text>> {
     if source.len() > MAX_TEMPLATE_BYTES {
         return Err((0, format!("a template has {MAX_TEMPLATE_BYTES} bytes at most")));
@@ -45,7 +45,7 @@ pub(super) fn parts(source: &str, start: usize) -> Parsed<Vec<Text>> {
     Err((start, format!("there is no placeholder; {formats}")))
 }
 
-/// What an operand is.
+/// The value of an operand.
 enum Value {
     Text(Text),
     List(Split),
@@ -66,7 +66,7 @@ impl Value {
 
 struct Parser<'a> {
     source: &'a str,
-    /// The place in bytes.
+    /// The offset in bytes.
     at: usize,
     depth: usize,
 }
@@ -85,7 +85,7 @@ impl<'a> Parser<'a> {
         self.at += rest.len() - rest.trim_start().len();
     }
 
-    /// Steps over `text` if it comes next.
+    /// Consumes `text` if it comes next. Returns whether it did.
     fn take(&mut self, text: &str) -> bool {
         let taken = self.rest().starts_with(text);
         if taken {
@@ -94,7 +94,7 @@ impl<'a> Parser<'a> {
         taken
     }
 
-    /// Steps over what fits, and returns it.
+    /// Consumes the characters that fit, and returns them.
     fn take_while(&mut self, fits: impl Fn(char) -> bool) -> &'a str {
         let rest = self.rest();
         let end = rest.find(|character| !fits(character)).unwrap_or(rest.len());
@@ -102,8 +102,8 @@ impl<'a> Parser<'a> {
         &rest[..end]
     }
 
-    /// The text up to the next action. `trim` takes the white space at its start away, and `{{- `
-    /// that at its end.
+    /// Consumes the text up to the next action. `trim` removes white space at its start, a following `{{- `
+    /// removes it at its end.
     fn literal(&mut self, trim: bool) -> String {
         let rest = self.rest();
         let end = rest.find("{{").unwrap_or(rest.len());
@@ -118,7 +118,7 @@ impl<'a> Parser<'a> {
         text
     }
 
-    /// What stands between `{{` and `}}`, and whether the white space behind it goes.
+    /// Parses `{{…}}`. Returns the expression, and whether white space behind it is removed.
     fn action(&mut self) -> Parsed<(Option<Text>, bool)> {
         let opened = self.at;
         let trims = trims_before(self.rest());
@@ -146,7 +146,7 @@ impl<'a> Parser<'a> {
         Ok((Some(text), trims))
     }
 
-    /// Steps over `}}`; whether the white space behind it goes.
+    /// Consumes `}}`. Returns whether white space behind it is removed.
     fn close(&mut self, opened: usize) -> Parsed<bool> {
         self.skip_spaces();
         let before = self.source.get(..self.at).unwrap_or_default();
@@ -163,7 +163,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// `command | command | …`: each takes the value before it as its last operand.
+    /// Parses `command | command | …`. Each command gets the previous value as its last operand.
     fn pipeline(&mut self) -> Parsed<Value> {
         let mut value = self.command(None)?;
         loop {
@@ -242,7 +242,7 @@ impl<'a> Parser<'a> {
         }
     }
 
-    /// What follows the dot at `at`.
+    /// Parses the name behind the dot at `at`.
     fn placeholder(&mut self, at: usize) -> Parsed<Value> {
         let name = self.take_while(is_word);
         if name.is_empty() {

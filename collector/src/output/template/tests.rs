@@ -25,8 +25,8 @@ fn row<'a>(container: &'a Container, options: &'a Options) -> Row<'a> {
 }
 
 fn fault(template: &str) -> (usize, String) {
-    let Fault { at, what, .. } = format(template).unwrap_err();
-    (at + 1, what)
+    let TemplateError { at, message, .. } = format(template).unwrap_err();
+    (at + 1, message)
 }
 
 #[test]

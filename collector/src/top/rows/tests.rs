@@ -11,24 +11,24 @@ use crate::{
 /// Reports of two seconds, so that there are rates.
 fn figures(report: &Report) -> Vec<Figures> {
     let mut histories = Histories::default();
-    histories.take(&host(1), &mut Events::default());
-    histories.take(report, &mut Events::default());
+    histories.update(&host(1), &mut Events::default());
+    histories.update(report, &mut Events::default());
     histories.figures().to_vec()
 }
 
-fn names(wanted: &Wanted) -> Vec<String> {
+fn names(options: &ListOptions) -> Vec<String> {
     let report = host(2);
-    let found = lines(&report, &figures(&report), wanted);
-    let name = |line: &Line| match *line {
-        Line::Group(index) => format!("[{}]", found.groups[index].name),
-        Line::Row(index) => label(&report.containers[index]).to_owned(),
-        Line::Ended(index) => label(&report.ended[index].container).to_owned(),
+    let found = lines(&report, &figures(&report), options);
+    let name = |line: &ListLine| match *line {
+        ListLine::Group(index) => format!("[{}]", found.groups[index].name),
+        ListLine::Row(index) => label(&report.containers[index]).to_owned(),
+        ListLine::Ended(index) => label(&report.ended[index].container).to_owned(),
     };
     found.lines.iter().map(name).collect()
 }
 
 fn sorted(sort: Sort, is_reversed: bool) -> Vec<String> {
-    names(&Wanted { sort, is_reversed, ..Wanted::default() })
+    names(&ListOptions { sort, is_reversed, ..ListOptions::default() })
 }
 
 #[test]
@@ -53,9 +53,13 @@ fn sorted_by_every_column_both_ways() {
 #[test]
 fn the_unknown_is_last_whichever_way() {
     let all = |is_reversed| {
-        let wanted =
-            Wanted { scope: Scope::All, sort: Sort::Cpu, is_reversed, ..Wanted::default() };
-        names(&wanted).pop()
+        let options = ListOptions {
+            scope: Scope::All,
+            sort: Sort::Cpu,
+            is_reversed,
+            ..ListOptions::default()
+        };
+        names(&options).pop()
     };
     assert_eq!(all(false).as_deref(), Some("ssh.service"));
     assert_eq!(all(true).as_deref(), Some("ssh.service"));
@@ -63,7 +67,8 @@ fn the_unknown_is_last_whichever_way() {
 
 #[test]
 fn filtered_by_any_name() {
-    let filtered = |filter: &str| names(&Wanted { filter: filter.to_owned(), ..Wanted::default() });
+    let filtered =
+        |filter: &str| names(&ListOptions { filter: filter.to_owned(), ..ListOptions::default() });
     assert_eq!(filtered("WEB"), ["shop-web-1"]);
     assert_eq!(filtered("registry/"), ["shop-db-1", "shop-web-1"], "by image");
     assert_eq!(filtered("/docker/73"), ["shop-db-1", "shop-web-1"], "by cgroup");
@@ -73,7 +78,7 @@ fn filtered_by_any_name() {
 
 #[test]
 fn groups_are_pods_compose_projects_and_cgroups() {
-    let tree = Wanted { is_tree: true, sort: Sort::Cpu, ..Wanted::default() };
+    let tree = ListOptions { is_tree: true, sort: Sort::Cpu, ..ListOptions::default() };
     let expected = [
         "[compose shop]",
         "shop-db-1",
@@ -86,7 +91,7 @@ fn groups_are_pods_compose_projects_and_cgroups() {
     ];
     assert_eq!(names(&tree), expected);
     let collapsed = ["compose shop".to_owned()].into();
-    let folded = names(&Wanted { collapsed, ..tree });
+    let folded = names(&ListOptions { collapsed, ..tree });
     assert_eq!(folded[..2], ["[compose shop]", "[pod 0c41d62e]"]);
 }
 
@@ -103,8 +108,8 @@ fn a_pod_with_a_name_goes_by_it() {
 #[test]
 fn sums_count_a_shared_namespace_once() {
     let report = host(2);
-    let wanted = Wanted { is_tree: true, sort: Sort::Name, ..Wanted::default() };
-    let found = lines(&report, &figures(&report), &wanted);
+    let options = ListOptions { is_tree: true, sort: Sort::Name, ..ListOptions::default() };
+    let found = lines(&report, &figures(&report), &options);
     let group = |name: &str| found.groups.iter().find(|group| group.name == name).unwrap();
     // The two of the pod receive 4 and 5 kB/s, and the second is on the first's devices.
     let pod = group("pod 0c41d62e");
@@ -120,23 +125,23 @@ fn sums_count_a_shared_namespace_once() {
 fn services_where_there_are_no_containers() {
     let mut report = host(2);
     report.containers.retain(|row| row.kind != Kind::Container);
-    let found = lines(&report, &[Figures::default()], &Wanted::default());
-    assert_eq!((found.lines.len(), found.instead), (1, Some(Kind::Service)));
+    let found = lines(&report, &[Figures::default()], &ListOptions::default());
+    assert_eq!((found.lines.len(), found.fallback), (1, Some(Kind::Service)));
     report.containers[0].kind = Kind::Other;
-    let found = lines(&report, &[Figures::default()], &Wanted::default());
-    assert_eq!((found.lines.len(), found.instead), (1, Some(Kind::Other)));
+    let found = lines(&report, &[Figures::default()], &ListOptions::default());
+    assert_eq!((found.lines.len(), found.fallback), (1, Some(Kind::Other)));
     report.containers.clear();
-    assert!(lines(&report, &[], &Wanted::default()).lines.is_empty());
+    assert!(lines(&report, &[], &ListOptions::default()).lines.is_empty());
 }
 
 #[test]
 fn the_ended_stay_in_their_order() {
     let mut report = host(2);
     report.ended = vec![ended("late", 2), ended("early", 1)];
-    let wanted = Wanted { is_ended: true, ..Wanted::default() };
-    assert_eq!(lines(&report, &[], &wanted).lines, [Line::Ended(0), Line::Ended(1)]);
+    let options = ListOptions { is_ended: true, ..ListOptions::default() };
+    assert_eq!(lines(&report, &[], &options).lines, [ListLine::Ended(0), ListLine::Ended(1)]);
     let filter = "EARLY".to_owned();
-    assert_eq!(lines(&report, &[], &Wanted { filter, ..wanted }).lines, [Line::Ended(1)]);
+    assert_eq!(lines(&report, &[], &ListOptions { filter, ..options }).lines, [ListLine::Ended(1)]);
 }
 
 #[test]

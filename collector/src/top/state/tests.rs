@@ -4,7 +4,7 @@ use super::*;
 use crate::{
     output::fixture,
     top::{
-        events::What,
+        events::EventKind,
         fixture::{at, ended, host, top},
         view::{self, theme::Theme},
     },
@@ -14,8 +14,8 @@ use ratatui::{Terminal, backend::TestBackend};
 /// After two reports, drawn on a screen of 100 × 12.
 fn state() -> State {
     let mut state = State::new(&top());
-    state.take(host(1));
-    state.take(host(2));
+    state.update(host(1));
+    state.update(host(2));
     drawn(&mut state);
     state
 }
@@ -28,10 +28,10 @@ fn drawn(state: &mut State) {
 }
 
 fn marked(state: &State) -> String {
-    match state.lines.lines[state.cursor] {
-        Line::Group(index) => state.lines.groups[index].name.clone(),
-        Line::Row(index) => label(&state.report.as_ref().unwrap().containers[index]).to_owned(),
-        Line::Ended(index) => {
+    match state.list.lines[state.cursor] {
+        ListLine::Group(index) => state.list.groups[index].name.clone(),
+        ListLine::Row(index) => label(&state.report.as_ref().unwrap().containers[index]).to_owned(),
+        ListLine::Ended(index) => {
             label(&state.report.as_ref().unwrap().ended[index].container).to_owned()
         }
     }
@@ -49,7 +49,7 @@ fn the_mark_stays_on_its_container_when_the_order_changes() {
     assert_eq!(marked(&state), "pod-main");
     let mut report = host(3);
     report.containers[3].cpu.percent = Some(0.5);
-    state.take(report);
+    state.update(report);
     assert_eq!((marked(&state).as_str(), state.cursor), ("pod-main", 3));
     state.act(Action::SortBy(Sort::Name));
     assert_eq!(marked(&state), "pod-main");
@@ -62,7 +62,7 @@ fn without_a_choice_the_mark_stays_at_the_top() {
     let mut state = state();
     let mut report = host(3);
     report.containers[2].cpu.percent = Some(500.0);
-    state.take(report);
+    state.update(report);
     assert_eq!((marked(&state).as_str(), state.cursor), ("lonely", 0));
 }
 
@@ -73,9 +73,9 @@ fn who_goes_leaves_the_mark_where_it_was() {
     assert_eq!(marked(&state), "lonely");
     let mut report = host(3);
     report.containers.remove(2);
-    state.take(report);
+    state.update(report);
     assert_eq!(marked(&state), "pod-side");
-    state.take(fixture::report(Vec::new()));
+    state.update(fixture::report(Vec::new()));
     state.act(Action::Move(1));
     state.act(Action::Open);
     assert_eq!((state.cursor, state.detail.is_none()), (0, true));
@@ -103,19 +103,19 @@ fn a_filter_narrows_with_each_letter_and_escape_shows_all() {
     let mut state = state();
     state.act(Action::Prompt(Purpose::Filter));
     type_text(&mut state, "shop");
-    assert_eq!(state.lines.lines.len(), 2);
+    assert_eq!(state.list.lines.len(), 2);
     type_text(&mut state, "-w");
-    assert_eq!(state.lines.lines.len(), 1);
+    assert_eq!(state.list.lines.len(), 1);
     state.act(Action::Erase);
     state.act(Action::Accept);
-    assert_eq!((state.lines.lines.len(), state.prompt.is_none()), (2, true));
+    assert_eq!((state.list.lines.len(), state.prompt.is_none()), (2, true));
     state.act(Action::Back);
-    assert_eq!(state.lines.lines.len(), 5);
+    assert_eq!(state.list.lines.len(), 5);
     state.act(Action::Prompt(Purpose::Filter));
     type_text(&mut state, &"x".repeat(2 * PROMPT_MAX));
-    assert_eq!(state.wanted.filter.len(), PROMPT_MAX);
+    assert_eq!(state.options.filter.len(), PROMPT_MAX);
     state.act(Action::Dismiss);
-    assert_eq!(state.lines.lines.len(), 5);
+    assert_eq!(state.list.lines.len(), 5);
 }
 
 #[test]
@@ -139,15 +139,15 @@ fn a_search_goes_on_to_the_next_match() {
 fn the_same_column_again_turns_the_order() {
     let mut state = state();
     state.act(Action::SortBy(Sort::Cpu));
-    assert!(state.wanted.is_reversed && marked(&state) == "lonely");
+    assert!(state.options.is_reversed && marked(&state) == "lonely");
     state.act(Action::SortBy(Sort::Memory));
-    assert!(!state.wanted.is_reversed && marked(&state) == "shop-db-1");
+    assert!(!state.options.is_reversed && marked(&state) == "shop-db-1");
     for expected in [Sort::Network, Sort::Block, Sort::Pids, Sort::Name, Sort::Cpu] {
         state.act(Action::NextSort(1));
-        assert_eq!(state.wanted.sort, expected);
+        assert_eq!(state.options.sort, expected);
     }
     state.act(Action::NextSort(-1));
-    assert_eq!(state.wanted.sort, Sort::Name);
+    assert_eq!(state.options.sort, Sort::Name);
 }
 
 #[test]
@@ -157,12 +157,12 @@ fn groups_fold_from_any_of_their_rows() {
     state.act(Action::Move(2));
     assert_eq!(marked(&state), "shop-web-1");
     state.act(Action::Collapse);
-    assert_eq!((marked(&state).as_str(), state.lines.lines.len()), ("compose shop", 6));
+    assert_eq!((marked(&state).as_str(), state.list.lines.len()), ("compose shop", 6));
     state.act(Action::Open);
-    assert_eq!(state.lines.lines.len(), 8);
+    assert_eq!(state.list.lines.len(), 8);
     state.act(Action::Collapse);
     state.act(Action::Expand);
-    assert_eq!((marked(&state).as_str(), state.lines.lines.len()), ("compose shop", 8));
+    assert_eq!((marked(&state).as_str(), state.list.lines.len()), ("compose shop", 8));
 }
 
 #[test]
@@ -189,15 +189,15 @@ fn a_page_goes_on_when_its_container_ends() {
     let mut report = host(3);
     let gone = report.containers.remove(1);
     report.ended = vec![Ended { container: gone, ..ended("other", 3) }];
-    state.take(report);
+    state.update(report);
     let (row, end) = state.shown().unwrap();
     assert_eq!(
         (row.name.as_deref(), end.map(|end| end.ended_at)),
         (Some("shop-db-1"), Some(at(3)))
     );
-    state.take(host(0));
+    state.update(host(0));
     assert!(state.shown().is_some(), "back to life");
-    state.take(fixture::report(Vec::new()));
+    state.update(fixture::report(Vec::new()));
     assert!(state.shown().is_none());
     drawn(&mut state);
 }
@@ -238,19 +238,19 @@ fn scopes_go_round() {
     let mut seen = Vec::new();
     for _ in 0..3 {
         state.act(Action::Scope);
-        seen.push((state.wanted.scope, state.lines.lines.len()));
+        seen.push((state.options.scope, state.list.lines.len()));
     }
     assert_eq!(seen, [(Scope::Services, 1), (Scope::All, 6), (Scope::Containers, 5)]);
 }
 
-fn told(state: &State) -> Vec<(String, What)> {
-    state.events.latest().map(|event| (event.label.clone(), event.what.clone())).collect()
+fn events(state: &State) -> Vec<(String, EventKind)> {
+    state.events.latest().map(|event| (event.label.clone(), event.kind.clone())).collect()
 }
 
 #[test]
 fn what_happens_between_reports_is_told_once() {
     let mut state = state();
-    assert_eq!(told(&state), [], "those who were there are no news");
+    assert_eq!(events(&state), [], "those who were there are no news");
     let mut report = host(3);
     let mut fresh = crate::top::fixture::container("fresh", 1.0, 1);
     fresh.startup.made_at = Some(at(2));
@@ -258,18 +258,18 @@ fn what_happens_between_reports_is_told_once() {
     report.containers[2].memory.oom_kills = Some(1);
     report.ended = vec![ended("short", 3)];
     let again = report.clone();
-    state.take(report);
-    let oom = What::OomKill(Some("hungry".to_owned()));
+    state.update(report);
+    let oom = EventKind::OomKill(Some("hungry".to_owned()));
     let expected = [
-        ("fresh".to_owned(), What::Started),
-        ("lonely".to_owned(), What::OomKill(None)),
-        ("short".to_owned(), What::Ended),
+        ("fresh".to_owned(), EventKind::Started),
+        ("lonely".to_owned(), EventKind::OomKill(None)),
+        ("short".to_owned(), EventKind::Ended),
         ("short".to_owned(), oom),
     ];
-    assert_eq!(told(&state), expected);
+    assert_eq!(events(&state), expected);
     assert_eq!(state.events.latest().next().unwrap().at, at(2));
-    state.take(again);
-    assert_eq!(told(&state).len(), expected.len(), "nothing is told twice");
+    state.update(again);
+    assert_eq!(events(&state).len(), expected.len(), "nothing is told twice");
 }
 
 #[test]
@@ -277,8 +277,8 @@ fn another_life_in_the_same_cgroup_is_a_start_and_has_no_rates_yet() {
     let mut state = state();
     let mut report = host(3);
     report.containers[1].startup.made_at = Some(at(3));
-    state.take(report);
-    assert_eq!(told(&state), [("shop-db-1".to_owned(), What::Started)]);
+    state.update(report);
+    assert_eq!(events(&state), [("shop-db-1".to_owned(), EventKind::Started)]);
     let figures = state.histories.figures();
     assert_eq!(figures[1].get(crate::top::figures::Figure::Rx), None);
     assert!(figures[0].get(crate::top::figures::Figure::Rx).is_some());
@@ -332,14 +332,14 @@ proptest! {
                 // Somebody ends.
                 let gone = report.containers.remove(usize::from(chance) % report.containers.len());
                 report.ended = vec![Ended { container: gone, ..ended("x", second as i64) }];
-                state.take(report);
+                state.update(report);
             }
             state.act(action);
             let mut areas = Areas::default();
             let theme = Theme { has_color: true };
             terminal.draw(|frame| areas = view::draw(frame, &state, theme)).unwrap();
             state.drawn(&areas);
-            prop_assert!(state.cursor < state.lines.lines.len().max(1));
+            prop_assert!(state.cursor < state.list.lines.len().max(1));
         }
     }
 }

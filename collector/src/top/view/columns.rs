@@ -1,4 +1,4 @@
-//! The columns of the list: which of them find a place, and what stands in them.
+//! The columns of the list: which of them fit, and the text of their cells.
 
 use crate::{
     model::{Container, Ended, Report},
@@ -11,17 +11,17 @@ use crate::{
     top::{
         figures::{Figure, Figures},
         history::Series,
-        rows::{Wanted, label},
+        rows::{ListOptions, label},
     },
 };
 
-/// Names narrower than this give no place to columns that matter less.
+/// The least width of the name. A column that would make it narrower is left out.
 const NAME_MIN: u16 = 16;
 
-/// The same in the tree, where names are indented and groups have longer ones.
+/// The least width of the name in the tree, where rows are indented and groups have long names.
 const TREE_NAME_MIN: u16 = 26;
 
-/// Names get no more than this before sparklines have what they need.
+/// Beyond this width of the name, sparklines get the space.
 const NAME_GOOD: u16 = 32;
 
 const SPARKLINE_MIN: u16 = 7;
@@ -30,19 +30,19 @@ const SPARKLINE_MAX: u16 = 24;
 /// A column of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Column {
-    /// What people call the row.
+    /// The name of the row.
     Name,
     /// The beginning of its id.
     Id,
-    /// A number.
+    /// A number of the row.
     Figure(Figure),
-    /// What a number was before.
+    /// The last values of a number.
     Sparkline(Series),
-    /// Of somebody who ended.
+    /// A column of ended containers.
     Ended(EndedColumn),
 }
 
-/// What is told of somebody who ended.
+/// A column of ended containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum EndedColumn {
@@ -57,16 +57,16 @@ pub enum EndedColumn {
 
 /// A column and its place on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placed {
-    /// Which.
+pub struct PlacedColumn {
+    /// The column.
     pub column: Column,
-    /// Its first character.
+    /// Its first column of the screen.
     pub x: u16,
-    /// Its characters.
+    /// Its width in characters.
     pub width: u16,
 }
 
-/// Columns of what is alive, from left to right.
+/// The columns of running containers, from left to right.
 const ALIVE: [Column; 14] = [
     Column::Name,
     Column::Id,
@@ -84,7 +84,7 @@ const ALIVE: [Column; 14] = [
     Column::Figure(Figure::Pids),
 ];
 
-/// Columns of what is alive beside the name, in the order in which they get a place.
+/// The same without the name, the most important first: in this order they get their space.
 const ALIVE_BY_WEIGHT: &[&[Column]] = &[
     &[Column::Figure(Figure::Cpu)],
     &[Column::Figure(Figure::Memory)],
@@ -99,7 +99,7 @@ const ALIVE_BY_WEIGHT: &[&[Column]] = &[
     &[Column::Id],
 ];
 
-/// Columns of those who ended, from left to right.
+/// The columns of ended containers, from left to right.
 const ENDED: [Column; 8] = [
     Column::Name,
     Column::Ended(EndedColumn::Ago),
@@ -122,15 +122,18 @@ const ENDED_BY_WEIGHT: &[&[Column]] = &[
 ];
 
 /// Chooses the columns for a width.
-pub fn place(width: u16, wanted: &Wanted) -> Vec<Placed> {
-    let (order, by_weight) =
-        if wanted.is_ended { (&ENDED[..], ENDED_BY_WEIGHT) } else { (&ALIVE[..], ALIVE_BY_WEIGHT) };
-    let name_min = if wanted.is_tree && !wanted.is_ended { TREE_NAME_MIN } else { NAME_MIN };
+pub fn place(width: u16, options: &ListOptions) -> Vec<PlacedColumn> {
+    let (order, by_weight) = if options.is_ended {
+        (&ENDED[..], ENDED_BY_WEIGHT)
+    } else {
+        (&ALIVE[..], ALIVE_BY_WEIGHT)
+    };
+    let name_min = if options.is_tree && !options.is_ended { TREE_NAME_MIN } else { NAME_MIN };
     let mut chosen = vec![Column::Name];
     let mut free = width;
     for (index, columns) in by_weight.iter().enumerate() {
         let needed: u16 = columns.iter().map(|column| column.width() + 1).sum();
-        // On the smallest screens one number beside the name is worth more than the name's end.
+        // A very narrow screen shows one number beside a shortened name.
         let name = if index == 0 { NAME_MIN / 2 } else { name_min };
         if free < needed + name {
             break;
@@ -151,7 +154,7 @@ pub fn place(width: u16, wanted: &Wanted) -> Vec<Placed> {
                 Column::Sparkline(_) => SPARKLINE_MIN + wider,
                 _ => column.width(),
             };
-            let placed = Placed { column, x, width };
+            let placed = PlacedColumn { column, x, width };
             x += width + 1;
             placed
         })
@@ -175,7 +178,7 @@ impl Column {
         }
     }
 
-    /// What stands above it.
+    /// The title of the column.
     pub fn title(self) -> &'static str {
         match self {
             Self::Name => "NAME",
@@ -202,7 +205,7 @@ impl Column {
         }
     }
 
-    /// What a click on its title sorts by.
+    /// The order that a click on the title asks for.
     pub fn sort(self) -> Option<Sort> {
         match self {
             Self::Name => Some(Sort::Name),
@@ -220,7 +223,7 @@ impl Column {
         }
     }
 
-    /// Whether it stands at the right side.
+    /// Whether its text is aligned to the right.
     pub fn is_right(self) -> bool {
         !matches!(
             self,
@@ -250,11 +253,11 @@ pub fn short_id(row: &Container) -> String {
     printable(id).into_owned()
 }
 
-/// A cell of somebody who ended.
+/// A cell of an ended container.
 pub fn ended(column: EndedColumn, ended: &Ended, report: &Report) -> String {
     let row = &ended.container;
     match column {
-        EndedColumn::Ago => super::ago(report.time, ended.ended_at),
+        EndedColumn::Ago => super::events::ago(report.time, ended.ended_at),
         EndedColumn::CpuTime => known(row.cpu.usage_seconds, |seconds| format!("{seconds:.3} s")),
         EndedColumn::MemoryPeak => known(row.memory.peak_bytes, bytes_size),
         EndedColumn::Network => network(row, true),
@@ -272,12 +275,12 @@ mod tests {
 
     #[test]
     fn columns_fill_every_width_and_exceed_none() {
-        let alive = Wanted::default();
-        let tree = Wanted { is_tree: true, ..Wanted::default() };
-        let ended = Wanted { is_ended: true, ..Wanted::default() };
-        for wanted in [&alive, &tree, &ended] {
+        let alive = ListOptions::default();
+        let tree = ListOptions { is_tree: true, ..ListOptions::default() };
+        let ended = ListOptions { is_ended: true, ..ListOptions::default() };
+        for options in [&alive, &tree, &ended] {
             for width in 0..400 {
-                let placed = place(width, wanted);
+                let placed = place(width, options);
                 let end = placed.last().map_or(0, |last| last.x + last.width);
                 assert!(end <= width, "{width}: {placed:?}");
                 assert!(placed.windows(2).all(|two| two[0].x + two[0].width < two[1].x));

@@ -6,7 +6,8 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{Areas, theme::Theme};
+use super::{screen::put, theme::Theme};
+use crate::top::areas::Areas;
 
 const KEYS: &[(&str, &str)] = &[
     ("↑ ↓ PgUp PgDn Home End", "move (also j, k, g, G, the wheel)"),
@@ -35,14 +36,14 @@ const SIGNS: &[(&str, &str)] = &[
     ("▁▃█", "the last samples; a full CPU line is one CPU or more"),
 ];
 
-/// Draws it.
+/// Draws the help.
 pub fn draw(frame: &mut Frame<'_>, area: Rect, theme: Theme) -> Areas {
     let line = |(key, what): &(&'static str, &'static str)| {
         Line::from(vec![Span::styled(format!("{key:<24}"), theme.title()), Span::raw(*what)])
     };
     let lines = KEYS.iter().map(line).chain([Line::default()]).chain(SIGNS.iter().map(line));
     for (y, line) in (area.y..area.bottom()).zip(lines) {
-        super::put(frame, Rect { y, height: 1, ..area }, line);
+        put(frame, Rect { y, height: 1, ..area }, line);
     }
     Areas::default()
 }

@@ -1,37 +1,33 @@
-//! The list: titles, and the lines that find a place.
+//! The list: column titles, and the lines that fit.
 
-use ratatui::{Frame, buffer::Buffer, layout::Rect, style::Style};
+use ratatui::{Frame, buffer::Buffer, layout::Rect, style::Style, text::Line};
 
 use super::{
-    Areas,
-    columns::{self, Column, Placed},
+    columns::{self, Column, PlacedColumn},
     graph::sparkline,
+    screen::{put, take_top},
     theme::Theme,
     tree,
 };
 use crate::{
     model::{Container, Kind, Report},
     output::{Scope, Sort, text::printable},
-    top::{figures::Figures, history::Series, rows::Line, state::State},
+    top::{areas::Areas, figures::Figures, history::Series, rows::ListLine, state::State},
 };
 
-/// Draws it.
+/// Draws the list.
 pub fn draw(frame: &mut Frame<'_>, mut area: Rect, state: &State, theme: Theme) -> Areas {
     let Some(report) = &state.report else { return Areas::default() };
-    if let Some(text) = said(state).filter(|_| area.height >= 3) {
-        super::put(
-            frame,
-            super::above(&mut area),
-            ratatui::text::Line::styled(text, theme.faint()),
-        );
+    if let Some(text) = notice(state).filter(|_| area.height >= 3) {
+        put(frame, take_top(&mut area), Line::styled(text, theme.faint()));
     }
-    let placed = columns::place(area.width, &state.wanted);
-    let titles = super::above(&mut area);
+    let placed = columns::place(area.width, &state.options);
+    let titles = take_top(&mut area);
     let painter = Painter { state, report, theme, placed: &placed };
     painter.titles(frame.buffer_mut(), titles);
-    let lines = &state.lines.lines;
+    let lines = &state.list.lines;
     let height = usize::from(area.height);
-    // The mark stays in sight, and the list fills the screen as far as it can.
+    // The marked line is always visible, and there is no empty space below a list that is long enough.
     let top = state.top.min(state.cursor).max((state.cursor + 1).saturating_sub(height));
     let top = top.min(lines.len().saturating_sub(height));
     for (y, (place, line)) in (area.y..).zip(lines.iter().enumerate().skip(top).take(height)) {
@@ -54,79 +50,79 @@ pub fn draw(frame: &mut Frame<'_>, mut area: Rect, state: &State, theme: Theme) 
     }
 }
 
-/// What the reader must know of the choice of rows.
-fn said(state: &State) -> Option<String> {
-    let wanted = &state.wanted;
-    let mut said = Vec::new();
-    if wanted.is_ended {
-        said.push("What ended since this started to look, the latest first".to_owned());
+/// Which rows the list shows, where that is not obvious.
+fn notice(state: &State) -> Option<String> {
+    let options = &state.options;
+    let mut parts = Vec::new();
+    if options.is_ended {
+        parts.push("Containers that ended since Tare started, the latest first".to_owned());
     }
-    match state.lines.instead {
-        Some(Kind::Service) => said.push("No containers here; showing services".to_owned()),
-        Some(_) => said.push("No containers or services here; showing cgroups".to_owned()),
-        None => match wanted.scope {
+    match state.list.fallback {
+        Some(Kind::Service) => parts.push("No containers here; showing services".to_owned()),
+        Some(_) => parts.push("No containers or services here; showing cgroups".to_owned()),
+        None => match options.scope {
             Scope::Containers => {}
-            Scope::Services => said.push("Services".to_owned()),
-            Scope::All => said.push("Containers, services and other cgroups".to_owned()),
+            Scope::Services => parts.push("Services".to_owned()),
+            Scope::All => parts.push("Containers, services and other cgroups".to_owned()),
         },
     }
-    if !wanted.filter.is_empty() && state.prompt.is_none() {
-        said.push(format!("only with “{}” (Esc shows all)", printable(&wanted.filter)));
+    if !options.filter.is_empty() && state.prompt.is_none() {
+        parts.push(format!("only with “{}” (Esc shows all)", printable(&options.filter)));
     }
-    if state.lines.lines.is_empty() {
-        said.push("nothing to show".to_owned());
+    if state.list.lines.is_empty() {
+        parts.push("nothing to show".to_owned());
     }
-    (!said.is_empty()).then(|| said.join(" · "))
+    (!parts.is_empty()).then(|| parts.join(" · "))
 }
 
-/// What a row needs to be painted.
+/// What it takes to draw a line.
 struct Painter<'a> {
     state: &'a State,
     report: &'a Report,
     theme: Theme,
-    placed: &'a [Placed],
+    placed: &'a [PlacedColumn],
 }
 
 impl Painter<'_> {
     fn titles(&self, buffer: &mut Buffer, area: Rect) {
         buffer.set_style(area, self.theme.header());
-        let wanted = &self.state.wanted;
+        let options = &self.state.options;
         for placed in self.placed {
             let column = placed.column;
-            let sorts = column.sort() == Some(wanted.sort)
+            let sorts = column.sort() == Some(options.sort)
                 && !matches!(column, Column::Sparkline(_))
-                && !wanted.is_ended;
+                && !options.is_ended;
             let mut title = column.title().to_owned();
             if sorts {
-                // Names go up from A, sizes down from the biggest.
-                let is_up = wanted.is_reversed != (wanted.sort == Sort::Name);
+                // Names are sorted ascending by default, numbers descending.
+                let is_up = options.is_reversed != (options.sort == Sort::Name);
                 title.push(if is_up { '▴' } else { '▾' });
             }
             let style = self.theme.header();
             let style = if sorts { style.patch(self.theme.title()) } else { style };
-            put(buffer, area, placed, &title, style);
+            put_cell(buffer, area, placed, &title, style);
         }
     }
 
-    fn line(&self, buffer: &mut Buffer, area: Rect, line: Line) {
+    fn line(&self, buffer: &mut Buffer, area: Rect, line: ListLine) {
         match line {
-            Line::Group(index) => {
-                let Some(group) = self.state.lines.groups.get(index) else { return };
+            ListLine::Group(index) => {
+                let Some(group) = self.state.list.groups.get(index) else { return };
                 for placed in self.placed {
                     let text = tree::cell(placed.column, group);
-                    put(buffer, area, placed, &text, self.theme.title());
+                    put_cell(buffer, area, placed, &text, self.theme.title());
                 }
             }
-            Line::Row(index) => {
+            ListLine::Row(index) => {
                 let row = self.report.containers.get(index);
                 let figures = self.state.histories.figures().get(index);
                 let Some((row, figures)) = row.zip(figures) else { return };
                 for placed in self.placed {
                     let (text, style) = self.alive(placed, row, figures);
-                    put(buffer, area, placed, &text, style);
+                    put_cell(buffer, area, placed, &text, style);
                 }
             }
-            Line::Ended(index) => {
+            ListLine::Ended(index) => {
                 let Some(ended) = self.report.ended.get(index) else { return };
                 for placed in self.placed {
                     let text = match placed.column {
@@ -134,21 +130,21 @@ impl Painter<'_> {
                         Column::Ended(column) => columns::ended(column, ended, self.report),
                         _ => String::new(),
                     };
-                    put(buffer, area, placed, &text, Style::new());
+                    put_cell(buffer, area, placed, &text, Style::new());
                 }
             }
         }
     }
 
-    fn alive(&self, placed: &Placed, row: &Container, figures: &Figures) -> (String, Style) {
+    fn alive(&self, placed: &PlacedColumn, row: &Container, figures: &Figures) -> (String, Style) {
         let text = match placed.column {
-            Column::Name if self.state.wanted.is_tree => tree::member(row),
+            Column::Name if self.state.options.is_tree => tree::row_name(row),
             Column::Name => columns::name(row),
             Column::Id => columns::short_id(row),
             Column::Figure(figure) => columns::figure(figure, figures),
             Column::Sparkline(series) => {
                 let values = self.state.histories.values(&row.cgroup, series);
-                // A whole CPU is worth a full line; for the others it is their shape that counts.
+                // The full height of the CPU line is one CPU, that of the others their highest value.
                 let full = if series == Series::Cpu { 100.0 } else { 0.0 };
                 let line = sparkline(values, usize::from(placed.width), full);
                 return (line, self.theme.graph());
@@ -159,8 +155,8 @@ impl Painter<'_> {
     }
 }
 
-/// Puts a text at its column, cut to it.
-fn put(buffer: &mut Buffer, area: Rect, placed: &Placed, text: &str, style: Style) {
+/// Draws the text of a cell, cut to the width of its column.
+fn put_cell(buffer: &mut Buffer, area: Rect, placed: &PlacedColumn, text: &str, style: Style) {
     let length = text.chars().count().min(usize::from(placed.width)) as u16;
     let indent = if placed.column.is_right() { placed.width - length } else { 0 };
     let x = area.x + placed.x + indent;

@@ -1,94 +1,60 @@
-//! State → one frame. Formats what is on the screen, and nothing that is not.
+//! State → one frame. Only the rows on the screen are formatted.
 
-pub mod columns;
-pub mod detail;
-pub mod graph;
-pub mod help;
-pub mod list;
+mod columns;
+mod detail;
+mod events;
+mod graph;
+mod help;
+mod list;
+mod screen;
 pub mod theme;
-pub mod tree;
+mod tree;
 
 use std::time::Duration;
 
-use jiff::Timestamp;
 use ratatui::{
     Frame,
-    layout::Rect,
     style::Style,
     text::{Line, Span},
 };
 
-use self::theme::Theme;
+use self::{
+    screen::{put, take_bottom, take_top},
+    theme::Theme,
+};
 use crate::{
-    model::{Host, Kind, Report, State as Health},
-    output::{Sort, columns::cells::known, table::family_name, text::printable, units::bytes_size},
-    top::{
-        events::{Event, What},
-        rows::in_scope,
-        state::{Purpose, State},
-    },
+    model::{Host, Kind, State as Health},
+    output::{columns::cells::known, table::family_name, text::printable, units::bytes_size},
+    top::{action::Purpose, areas::Areas, state::State},
 };
 
-/// Screens with fewer lines than this show the list and nothing else.
+/// A screen with fewer lines shows the list only.
 const LINES_FOR_STATUS: u16 = 4;
 
-/// Screens with fewer have no line of keys.
+/// A screen with fewer lines shows no keys and no degraded sources.
 const LINES_FOR_KEYS: u16 = 8;
 
-/// Screens with fewer have no events.
+/// A screen with fewer lines shows no events.
 const LINES_FOR_EVENTS: u16 = 10;
 
-/// Events on a screen: one for so many lines of it, up to a maximum.
+/// One event is shown for this many lines of the screen, up to a maximum.
 const LINES_PER_EVENT: u16 = 8;
 const EVENT_LINES_MAX: u16 = 5;
 
-/// Where things are in a frame, for the mouse and for what a page is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Areas {
-    /// The line of titles, and who sorts by what: first and last character of a column.
-    pub titles: (u16, Vec<(u16, u16, Sort)>),
-    /// The rows.
-    pub rows: Rect,
-    /// The line of the list that is at the top.
-    pub top: usize,
-    /// How many lines the list has.
-    pub lines: usize,
-    /// How many lines of what is shown find a place.
-    pub page_lines: usize,
-    /// The first line of a container's page.
-    pub scroll: usize,
-}
-
-impl Areas {
-    /// What a click at a place sorts by.
-    pub fn sort_at(&self, column: u16, row: u16) -> Option<Sort> {
-        let (line, titles) = &self.titles;
-        let mut at = titles.iter().filter(|(first, last, _)| (*first..=*last).contains(&column));
-        at.next().filter(|_| row == *line).map(|(_, _, sort)| *sort)
-    }
-
-    /// The line of the list at a place.
-    pub fn line_at(&self, column: u16, row: u16) -> Option<usize> {
-        let is_inside = self.rows.contains((column, row).into());
-        let line = self.top + usize::from(row.saturating_sub(self.rows.y));
-        (is_inside && line < self.lines).then_some(line)
-    }
-}
-
-/// Draws everything; tells where it is.
+/// Draws a frame. Returns where its parts are.
 pub fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme) -> Areas {
     let mut area = frame.area();
     let height = area.height;
     if height >= LINES_FOR_STATUS {
-        put(frame, above(&mut area), status(state, theme));
-        if let Some(line) = unwell(state, theme).filter(|_| height >= LINES_FOR_KEYS) {
-            put(frame, above(&mut area), line);
+        put(frame, take_top(&mut area), status(state, theme));
+        if let Some(line) = degraded_sources(state, theme).filter(|_| height >= LINES_FOR_KEYS) {
+            put(frame, take_top(&mut area), line);
         }
     }
     if let Some(line) = prompt(state, theme) {
-        put(frame, below(&mut area), line);
+        put(frame, take_bottom(&mut area), line);
     } else if height >= LINES_FOR_KEYS {
-        put(frame, below(&mut area), keys(state, theme));
+        put(frame, take_bottom(&mut area), keys(state, theme));
     }
     if state.is_help {
         return help::draw(frame, area, theme);
@@ -98,49 +64,31 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme) -> Areas {
     }
     if height >= LINES_FOR_EVENTS {
         let count = (height / LINES_PER_EVENT).clamp(1, EVENT_LINES_MAX);
-        events(frame, &mut area, state, theme, count);
+        events::draw(frame, &mut area, state, theme, count);
     }
     list::draw(frame, area, state, theme)
 }
 
-/// Cuts a line off the top of an area.
-fn above(area: &mut Rect) -> Rect {
-    let line = Rect { height: area.height.min(1), ..*area };
-    area.y += line.height;
-    area.height -= line.height;
-    line
-}
-
-/// Cuts a line off the bottom of an area.
-fn below(area: &mut Rect) -> Rect {
-    area.height = area.height.saturating_sub(1);
-    Rect { y: area.y + area.height, height: 1, ..*area }
-}
-
-fn put(frame: &mut Frame<'_>, area: Rect, line: Line<'_>) {
-    frame.render_widget(line, area);
-}
-
-/// The host, how many rows there are, and what is unusual.
+/// The host, the number of containers and the interval.
 fn status(state: &State, theme: Theme) -> Line<'static> {
     let Some(report) = &state.report else { return Line::from("tare: the first numbers come…") };
     let host = &report.host;
     let name = host.hostname.as_deref().unwrap_or("this host");
     let mut line = Line::from(Span::styled(printable(name).into_owned(), theme.title()));
-    let mut say = |text: String, style: Style| {
+    let mut add = |text: String, style: Style| {
         line.push_span(Span::raw("  "));
         line.push_span(Span::styled(text, style));
     };
     if state.is_paused {
-        say("PAUSED".to_owned(), theme.alarm());
+        add("PAUSED".to_owned(), theme.alarm());
     }
-    say(format!("CPU {}", host_cpu(host)), Style::new());
-    say(format!("mem {}", host_memory(host)), Style::new());
+    add(format!("CPU {}", host_cpu(host)), Style::new());
+    add(format!("mem {}", host_memory(host)), Style::new());
     let load = host.load_average.map(|load| load.map(|average| format!("{average:.2}")).join(" "));
-    say(format!("load {}", known(load, |load| load)), Style::new());
+    add(format!("load {}", known(load, |load| load)), Style::new());
     let count = report.containers.iter().filter(|row| row.kind == Kind::Container).count();
-    say(format!("{count} containers"), Style::new());
-    say(duration(state.interval), Style::new());
+    add(format!("{count} containers"), Style::new());
+    add(duration(state.interval), Style::new());
     line
 }
 
@@ -157,16 +105,17 @@ fn host_memory(host: &Host) -> String {
     format!("{} of {}", known(used, bytes_size), known(host.memory_bytes, bytes_size))
 }
 
-/// Which sources are not whole; a container's page says why.
-fn unwell(state: &State, theme: Theme) -> Option<Line<'static>> {
+/// The families whose source is off or degraded. The detail view says why.
+fn degraded_sources(state: &State, theme: Theme) -> Option<Line<'static>> {
     let sources = &state.report.as_ref()?.sources;
-    let of = |health: Health| {
+    let families_of = |health: Health| {
         let families = sources.iter().filter(|(_, source)| source.state == health);
         families.map(|(family, _)| family_name(*family)).collect::<Vec<_>>().join(", ")
     };
-    let said = [("off", of(Health::Off)), ("degraded", of(Health::Degraded))];
-    let said = said.iter().filter(|(_, families)| !families.is_empty());
-    let text = said.map(|(how, which)| format!("{how}: {which}")).collect::<Vec<_>>().join("; ");
+    let states = [("off", families_of(Health::Off)), ("degraded", families_of(Health::Degraded))];
+    let states = states.iter().filter(|(_, families)| !families.is_empty());
+    let texts = states.map(|(state, families)| format!("{state}: {families}"));
+    let text = texts.collect::<Vec<_>>().join("; ");
     (!text.is_empty()).then(|| Line::styled(text, theme.warning()))
 }
 
@@ -183,7 +132,7 @@ fn prompt(state: &State, theme: Theme) -> Option<Line<'static>> {
     ]))
 }
 
-/// The keys that matter where one is.
+/// The most important keys of the current view.
 fn keys(state: &State, theme: Theme) -> Line<'static> {
     let keys: &[(&str, &str)] = if state.is_help {
         &[("q", "quit"), ("any key", "back")]
@@ -208,43 +157,6 @@ fn keys(state: &State, theme: Theme) -> Line<'static> {
         line.push_span(Span::raw(format!(" {what}  ")));
     }
     line
-}
-
-/// The latest events of the scope, the newest at the bottom.
-fn events(frame: &mut Frame<'_>, area: &mut Rect, state: &State, theme: Theme, count: u16) {
-    let Some(report) = &state.report else { return };
-    let of_scope = |event: &&Event| in_scope(event.kind, state.wanted.scope);
-    for event in state.events.latest().filter(of_scope).take(usize::from(count)) {
-        put(frame, below(area), told(event, report, theme));
-    }
-}
-
-/// An event as a line.
-pub(super) fn told(event: &Event, report: &Report, theme: Theme) -> Line<'static> {
-    let (what, style) = match &event.what {
-        What::Started => ("started".to_owned(), Style::new()),
-        What::Ended => ("ended".to_owned(), Style::new()),
-        What::OomKill(Some(command)) => {
-            (format!("OUT OF MEMORY: killed {}", printable(command)), theme.alarm())
-        }
-        What::OomKill(None) => ("OUT OF MEMORY: killed a process".to_owned(), theme.alarm()),
-    };
-    Line::from(vec![
-        Span::styled(format!("{:>12}  ", ago(report.time, event.at)), theme.faint()),
-        Span::raw(format!("{} ", printable(&event.label))),
-        Span::styled(what, style),
-    ])
-}
-
-/// How long before `now` something was.
-pub(super) fn ago(now: Timestamp, then: Timestamp) -> String {
-    let seconds = now.duration_since(then).as_secs_f64().max(0.0);
-    match seconds {
-        ..60.0 => format!("{seconds:.1} s ago"),
-        ..3600.0 => format!("{:.0} min ago", (seconds / 60.0).floor()),
-        ..86400.0 => format!("{:.0} h ago", (seconds / 3600.0).floor()),
-        _ => format!("{:.0} d ago", (seconds / 86400.0).floor()),
-    }
 }
 
 fn duration(duration: Duration) -> String {

@@ -13,9 +13,12 @@ use ratatui::{
 };
 
 use super::*;
-use crate::top::{
-    fixture::{at, crowd, ended, host, top},
-    keys::Action,
+use crate::{
+    output::Sort,
+    top::{
+        action::Action,
+        fixture::{at, crowd, ended, host, top},
+    },
 };
 
 const PLAIN: Theme = Theme { has_color: false };
@@ -23,14 +26,14 @@ const PLAIN: Theme = Theme { has_color: false };
 /// After three reports, a start and an end among them.
 fn state() -> State {
     let mut state = State::new(&top());
-    state.take(host(1));
-    state.take(host(2));
+    state.update(host(1));
+    state.update(host(2));
     let mut report = host(3);
     let mut fresh = crate::top::fixture::container("fresh", 2.0, 1);
     fresh.startup.made_at = Some(at(2));
     report.containers.push(fresh);
     report.ended = vec![ended("hungry", 3)];
-    state.take(report);
+    state.update(report);
     state
 }
 
@@ -106,7 +109,7 @@ fn containers_that_ended() {
 fn page_of_a_container() {
     let mut state = state();
     state.act(Action::Open);
-    state.take(host(4));
+    state.update(host(4));
     check("detail", &mut state, 80, 80);
     check("detail-wide", &mut state, 160, 40);
     state.act(Action::Last);
@@ -148,7 +151,7 @@ fn names_that_attack_the_terminal_are_escaped() {
     let mut report = host(1);
     report.containers[1].name = Some("\x1b[2J\u{202e}evil".to_owned());
     let mut state = State::new(&top());
-    state.take(report);
+    state.update(report);
     for action in [Action::Redraw, Action::Open] {
         state.act(action);
         let text = text(&screen(&mut state, 80, 30));
@@ -188,10 +191,10 @@ fn clicks_find_titles_and_rows() {
 /// The last of so many rows on a big screen, and how long a frame of it takes at best.
 fn crowded(count: u64) -> (State, Duration) {
     let mut state = State::new(&top());
-    state.take(crowd(count, 1));
+    state.update(crowd(count, 1));
     let report = crowd(count, 2);
     let started = Instant::now();
-    state.take(report);
+    state.update(report);
     println!("{count} containers: {:?} for a report", started.elapsed());
     state.act(Action::Last);
     let mut terminal = screen(&mut state, 160, 50);
@@ -215,6 +218,6 @@ fn ten_thousand_containers() {
     state.act(Action::First);
     check("crowd", &mut state, 120, 16);
     state.act(Action::Tree);
-    assert_eq!(state.lines.groups.len(), 500);
+    assert_eq!(state.list.groups.len(), 500);
     check("crowd-tree", &mut state, 120, 16);
 }

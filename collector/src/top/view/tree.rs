@@ -1,9 +1,9 @@
-//! The lines of the tree: groups with their sums, and rows below them.
+//! Cells of the tree: groups with their sums, and the rows below them.
 
 use super::columns::{self, Column};
 use crate::{model::Container, output::text::printable, top::rows::Group};
 
-/// A cell of a group. A sum that leaves out rows of which a figure is unknown is marked with `≥`.
+/// A cell of a group. `≥` marks a sum that leaves out rows whose value is unknown.
 pub fn cell(column: Column, group: &Group) -> String {
     match column {
         Column::Name => {
@@ -21,6 +21,6 @@ pub fn cell(column: Column, group: &Group) -> String {
 }
 
 /// The name of a row below its group.
-pub fn member(row: &Container) -> String {
+pub fn row_name(row: &Container) -> String {
     format!("  {}", columns::name(row))
 }

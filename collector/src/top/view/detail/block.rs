@@ -2,7 +2,10 @@
 
 use ratatui::text::{Line, Span};
 
-use super::{Section, Subject, entry, resources::per_second, styled, wrapped};
+use super::{
+    resources::per_second,
+    section::{Section, Subject, entry, styled, wrapped},
+};
 use crate::{
     model::{Count, Device, Histogram, Latency},
     output::{

@@ -2,7 +2,7 @@
 
 use ratatui::text::{Line, Span};
 
-use super::{Section, Subject, entry, styled};
+use super::section::{Section, Subject, entry, styled};
 use crate::{
     model::Pressure,
     output::{
@@ -13,7 +13,7 @@ use crate::{
         figures::rate,
         history::Series,
         view::{
-            ago,
+            events::ago,
             graph::{bar, sparkline},
         },
     },
@@ -25,8 +25,8 @@ const BAR_WIDTH: usize = 20;
 /// Characters of a sparkline at most.
 const SPARKLINE_WIDTH: usize = 60;
 
-/// Kinds of memory in `memory.stat`: v2's name, v1's name, and what people call it. What is not
-/// there is not shown.
+/// Kinds of memory in `memory.stat`: their name in v2, their name in v1, and the label. A kind that the
+/// file does not have is not shown.
 const KINDS: [(&str, &str, &str); 11] = [
     ("anon", "total_rss", "anon"),
     ("file", "total_cache", "file"),
@@ -64,7 +64,7 @@ pub(super) fn cpu(subject: &Subject<'_>) -> Section {
     Section { title: "CPU", lines }
 }
 
-/// How often and for how long its quota stopped it.
+/// How often and for how long the CPU quota throttled the container.
 fn throttling(subject: &Subject<'_>) -> Line<'static> {
     let cpu = &subject.row.cpu;
     let Some(throttled) = cpu.throttled_periods else {
@@ -106,7 +106,7 @@ pub(super) fn memory(subject: &Subject<'_>) -> Section {
     let total = [("usage", memory.usage_bytes), ("peak", memory.peak_bytes)];
     let kinds = KINDS.iter().filter_map(|(v2, v1, name)| {
         let stat = |name: &str| memory.stat.get(name);
-        // v1 calls its anonymous memory rss, and has `cache`, which v2 has not.
+        // Only v1 has `total_cache`.
         let bytes = if memory.stat.get("total_cache").is_some() { stat(v1) } else { stat(v2) };
         Some((*name, Some(bytes?)))
     });
@@ -144,8 +144,8 @@ pub(super) fn tasks(subject: &Subject<'_>) -> Section {
     Section { title: "Tasks", lines: vec![entry(when, format!("{count} ({limit})"))] }
 }
 
-/// Shares of the last 10 s in which tasks waited, where the kernel tells. It adds up every 2 s, so no
-/// share of a shorter time can be told.
+/// The share of the last 10 s in which tasks waited. The kernel updates its averages every 2 s, so a
+/// shorter time would show nothing new.
 fn pressure(now: Option<Pressure>) -> Option<Line<'static>> {
     let now = now?;
     let text = format!(
@@ -158,7 +158,7 @@ fn pressure(now: Option<Pressure>) -> Option<Line<'static>> {
     Some(entry("pressure", text))
 }
 
-/// The last samples, as far as there is room.
+/// The last samples, as many as fit.
 fn history(subject: &Subject<'_>, series: Series, full: f32) -> Line<'static> {
     let width = subject.width.saturating_sub(14).min(SPARKLINE_WIDTH);
     let values = subject.state.histories.values(&subject.row.cgroup, series);

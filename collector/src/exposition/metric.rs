@@ -1,0 +1,95 @@
+//! A metric: its name, its help text, its kind, and the function that writes its samples.
+
+use crate::{
+    exposition::Samples,
+    model::{Container, Ended, Report},
+    telemetry::Telemetry,
+};
+
+/// One metric: an entry in a table. Prometheus calls it a metric family.
+pub(crate) struct Metric {
+    /// The name. That of a counter ends with `_total`.
+    pub(crate) name: &'static str,
+    /// The help text, in one line.
+    pub(crate) help: &'static str,
+    pub(crate) kind: MetricKind,
+    /// What it is read from.
+    pub(crate) collect: Collect,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MetricKind {
+    Counter,
+    Gauge,
+    Histogram,
+    /// A counter whose name is cAdvisor's and does not end with `_total`.
+    Untyped,
+}
+
+/// What a metric is read from, with the function that writes its samples. The function is called
+/// once for each container, or once in a scrape.
+#[derive(Clone, Copy)]
+pub(crate) enum Collect {
+    /// Each running container.
+    Container(fn(&Container, &mut Samples)),
+    /// One container of each network namespace.
+    NetworkNamespace(fn(&Container, &mut Samples)),
+    /// Each ended container whose receipt is kept.
+    Ended(fn(&Ended, &mut Samples)),
+    /// The host.
+    Host(fn(&ReportSummary, &mut Samples)),
+    /// Tare itself.
+    Tare(fn(&Telemetry, &mut Samples)),
+}
+
+/// A report without its containers, which a scrape takes one by one.
+pub(crate) struct ReportSummary<'a> {
+    pub(crate) report: &'a Report,
+    pub(crate) container_count: usize,
+}
+
+/// A counter of each container.
+pub(crate) const fn counter(
+    name: &'static str,
+    help: &'static str,
+    write: fn(&Container, &mut Samples),
+) -> Metric {
+    Metric { name, help, kind: MetricKind::Counter, collect: Collect::Container(write) }
+}
+
+/// A gauge of each container.
+pub(crate) const fn gauge(
+    name: &'static str,
+    help: &'static str,
+    write: fn(&Container, &mut Samples),
+) -> Metric {
+    Metric { name, help, kind: MetricKind::Gauge, collect: Collect::Container(write) }
+}
+
+/// A counter of each container whose name does not end with `_total`.
+pub(crate) const fn untyped(
+    name: &'static str,
+    help: &'static str,
+    write: fn(&Container, &mut Samples),
+) -> Metric {
+    Metric { name, help, kind: MetricKind::Untyped, collect: Collect::Container(write) }
+}
+
+/// A histogram of each container.
+pub(crate) const fn histogram(
+    name: &'static str,
+    help: &'static str,
+    write: fn(&Container, &mut Samples),
+) -> Metric {
+    Metric { name, help, kind: MetricKind::Histogram, collect: Collect::Container(write) }
+}
+
+/// A counter of something else.
+pub(crate) const fn counter_of(name: &'static str, help: &'static str, collect: Collect) -> Metric {
+    Metric { name, help, kind: MetricKind::Counter, collect }
+}
+
+/// A gauge of something else.
+pub(crate) const fn gauge_of(name: &'static str, help: &'static str, collect: Collect) -> Metric {
+    Metric { name, help, kind: MetricKind::Gauge, collect }
+}

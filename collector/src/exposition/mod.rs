@@ -1,0 +1,63 @@
+//! What a metric is, and how samples are encoded in the formats of Prometheus.
+//!
+//! This module knows no particular metric. A table of [`Metric`]s imports only this module and the
+//! model.
+
+mod buffer;
+mod labels;
+mod metric;
+pub(crate) mod protobuf;
+mod samples;
+mod text;
+
+pub(crate) use self::{
+    buffer::{Position, SampleBuffer},
+    labels::{LabelSetId, LabelSets, write_label},
+    metric::{
+        Collect, Metric, MetricKind, ReportSummary, counter, counter_of, gauge, gauge_of,
+        histogram, untyped,
+    },
+    samples::{Encoding, Samples},
+};
+
+/// A format of Prometheus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Exposition {
+    /// Prometheus text format 0.0.4.
+    Text,
+    /// OpenMetrics 1.0.0.
+    OpenMetrics,
+    /// Messages of `io.prometheus.client`. Only this format has native histograms.
+    Protobuf,
+}
+
+impl Exposition {
+    /// The value of the header `Content-Type`.
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Protobuf => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; \
+                 encoding=delimited"
+            }
+        }
+    }
+
+    /// What precedes the samples of a metric, which take `samples_bytes` in this format.
+    pub(crate) fn head(self, metric: &Metric, samples_bytes: usize) -> Vec<u8> {
+        match self {
+            Self::Text => text::head(metric),
+            Self::OpenMetrics => text::open_metrics_head(metric),
+            Self::Protobuf => protobuf::head(metric, samples_bytes),
+        }
+    }
+
+    /// What ends a scrape.
+    pub(crate) fn end(self) -> &'static [u8] {
+        match self {
+            Self::Text | Self::Protobuf => b"",
+            Self::OpenMetrics => b"# EOF\n",
+        }
+    }
+}

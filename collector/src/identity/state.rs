@@ -1,0 +1,160 @@
+//! What the resolver and its workers share: the cache and the queues.
+
+use std::{
+    collections::HashSet,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+
+use super::{
+    cache::MetadataCache,
+    client::{Inspection, RuntimeEvent},
+    metadata::{ExitStatus, Metadata},
+    queue::{ConnectionStatus, RuntimeQueue},
+};
+
+/// The state behind its lock.
+#[derive(Debug, Default)]
+pub(super) struct SharedState {
+    state: Mutex<State>,
+    /// Notified after a change.
+    changed: Notify,
+}
+
+/// The cache, and a queue for each runtime. A queue is named by its index.
+#[derive(Debug, Default)]
+pub(super) struct State {
+    cache: MetadataCache,
+    queues: Vec<RuntimeQueue>,
+}
+
+impl SharedState {
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change is complete in itself, so a panic elsewhere leaves the state valid.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes the state and notifies those who wait in [`Self::wait_settled`].
+    pub(super) fn update(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until no runtime has a request without a result.
+    pub(super) async fn wait_settled(&self) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if self.lock().is_settled() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+impl State {
+    /// Adds a queue for one more runtime.
+    pub(super) fn add_queue(&mut self) -> usize {
+        self.queues.push(RuntimeQueue::new());
+        self.queues.len() - 1
+    }
+
+    pub(super) fn metadata(&self, id: &str) -> Option<Arc<Metadata>> {
+        self.cache.get(id)
+    }
+
+    /// See [`MetadataCache::exit_status`].
+    pub(super) fn exit_status(
+        &self,
+        id: &str,
+        from: Timestamp,
+        to: Timestamp,
+    ) -> Option<ExitStatus> {
+        self.cache.exit_status(id, from, to)
+    }
+
+    /// See [`MetadataCache::take_changed_settings`].
+    pub(super) fn take_changed_settings(&mut self) -> HashSet<String> {
+        self.cache.take_changed_settings()
+    }
+
+    /// Requests a container's metadata, unless they are complete. Returns whether a request was
+    /// queued.
+    pub(super) fn request(&mut self, queue: usize, id: &str, now: Instant) -> bool {
+        !self.cache.is_complete(id) && self.queues[queue].push(id, now)
+    }
+
+    /// Requests the exit status of a container that ended. Returns whether a request was queued.
+    pub(super) fn request_exit_status(&mut self, queue: usize, id: &str, now: Instant) -> bool {
+        self.queues[queue].push(id, now)
+    }
+
+    /// When the next request is due; `None` if there is none.
+    pub(super) fn next_due(&self, queue: usize, now: Instant) -> Option<Instant> {
+        self.queues[queue].next_due(now)
+    }
+
+    /// Takes the next id to inspect. Every id ends in [`Self::finish`] or [`Self::put_back`].
+    pub(super) fn next(&mut self, queue: usize, now: Instant) -> Option<String> {
+        for id in self.queues[queue].take_retries(now) {
+            self.request(queue, &id, now);
+        }
+        self.queues[queue].pop()
+    }
+
+    /// Puts back an id whose request failed.
+    pub(super) fn put_back(&mut self, queue: usize, id: String) {
+        self.queues[queue].push_front(id);
+    }
+
+    /// Stores the result of a request; `None` if the runtime does not know the container.
+    pub(super) fn finish(
+        &mut self,
+        queue: usize,
+        id: String,
+        inspection: Option<Inspection>,
+        now: Instant,
+    ) {
+        let complete = inspection.as_ref().is_some_and(|inspection| inspection.complete);
+        self.queues[queue].finish(&id, complete, now);
+        if let Some(inspection) = inspection {
+            self.cache.store(id, inspection);
+        }
+    }
+
+    /// Stores the containers that a runtime lists after connecting.
+    pub(super) fn connected(&mut self, queue: usize, listed: Vec<(String, Metadata)>) {
+        for (id, metadata) in listed {
+            self.cache.store_listed(id, metadata);
+        }
+        self.queues[queue].set_status(ConnectionStatus::Connected);
+    }
+
+    /// Applies an event of a runtime.
+    pub(super) fn apply(&mut self, queue: usize, event: RuntimeEvent) {
+        if event.inspect {
+            self.queues[queue].push_changed(&event.id, Instant::now());
+        }
+        self.cache.apply(event);
+    }
+
+    pub(super) fn failed(&mut self, queue: usize, reason: String) {
+        self.queues[queue].set_status(ConnectionStatus::Failed(reason));
+    }
+
+    pub(super) fn status(&self, queue: usize) -> &ConnectionStatus {
+        self.queues[queue].status()
+    }
+
+    fn is_settled(&self) -> bool {
+        self.queues.iter().all(RuntimeQueue::is_settled)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! The task that serves one runtime: connect, store the list, then inspect and apply events until
+//! the connection fails; then read state files until the next attempt.
+
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{sync::Notify, task, time};
+
+use super::{
+    client::{Inspection, RuntimeClient},
+    filter::MetadataFilter,
+    state::SharedState,
+    state_files::StateFiles,
+};
+use crate::recurring::is_worth_logging;
+
+const FIRST_RETRY_DELAY: Duration = Duration::from_secs(1);
+const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
+
+/// What a worker needs to know.
+pub(super) struct RuntimeWorker {
+    pub(super) queue: usize,
+    /// Where the runtime may listen; the first path that exists is used.
+    pub(super) sockets: Vec<PathBuf>,
+    /// Whether the user named the socket.
+    pub(super) is_configured: bool,
+    pub(super) state_files: StateFiles,
+    pub(super) filter: Arc<MetadataFilter>,
+    /// Notified after a request was queued.
+    pub(super) requested: Arc<Notify>,
+    pub(super) shared: Arc<SharedState>,
+    /// The last fault, and how many times in a row it occurred.
+    pub(super) last_fault: Option<(String, u64)>,
+}
+
+/// Why there is no connection.
+struct Fault {
+    /// One line.
+    reason: String,
+    /// Not worth a warning: the host has no such runtime.
+    expected: bool,
+}
+
+impl RuntimeWorker {
+    /// Runs until the task is aborted.
+    pub(super) async fn run<C: RuntimeClient>(mut self) {
+        let mut delay = FIRST_RETRY_DELAY;
+        loop {
+            let fault = match self.connect::<C>().await {
+                Ok(client) => {
+                    delay = FIRST_RETRY_DELAY;
+                    self.serve(client).await
+                }
+                Err(fault) => fault,
+            };
+            self.report::<C>(fault);
+            // It never returns, so the timeout always ends it.
+            let _ = time::timeout(delay, self.serve_from_files()).await;
+            delay = (delay * 2).min(MAX_RETRY_DELAY);
+        }
+    }
+
+    async fn connect<C: RuntimeClient>(&mut self) -> Result<C, Fault> {
+        let Some(socket) = self.sockets.iter().find(|path| path.exists()) else {
+            let paths: Vec<_> = self.sockets.iter().map(|path| path.to_string_lossy()).collect();
+            let reason = format!("no {} socket at {}", C::NAME, paths.join(" or "));
+            return Err(Fault { reason, expected: !self.is_configured });
+        };
+        let (client, listed) = C::connect(socket, &self.filter).await.map_err(Fault::from)?;
+        self.last_fault = None;
+        self.shared.update(|state| state.connected(self.queue, listed));
+        Ok(client)
+    }
+
+    /// Applies events and inspects requested containers until the connection fails.
+    async fn serve<C: RuntimeClient>(&self, mut client: C) -> Fault {
+        loop {
+            tokio::select! {
+                biased;
+                event = client.next_event() => match event {
+                    Ok(event) => self.shared.update(|state| state.apply(self.queue, event)),
+                    Err(reason) => return reason.into(),
+                },
+                () = self.wait_for_request() => {}
+            }
+            let next = self.shared.lock().next(self.queue, Instant::now());
+            let Some(id) = next else { continue };
+            match client.inspect(&id).await {
+                Ok(inspection) => self.finish(id, inspection),
+                Err(reason) => {
+                    self.shared.update(|state| state.put_back(self.queue, id));
+                    return reason.into();
+                }
+            }
+        }
+    }
+
+    /// Looks up requested containers in state files, for ever.
+    async fn serve_from_files(&self) {
+        loop {
+            let next = self.shared.lock().next(self.queue, Instant::now());
+            match next {
+                Some(id) => {
+                    let inspection = self.read_files(id.clone()).await;
+                    self.finish(id, inspection);
+                }
+                None => self.wait_for_request().await,
+            }
+        }
+    }
+
+    /// Reads on a thread of its own, because a disk may be slow.
+    async fn read_files(&self, id: String) -> Option<Inspection> {
+        let (files, filter) = (self.state_files, Arc::clone(&self.filter));
+        task::spawn_blocking(move || files.read(&id, &filter)).await.ok().flatten()
+    }
+
+    /// Waits until a request is due.
+    async fn wait_for_request(&self) {
+        let now = Instant::now();
+        let due = self.shared.lock().next_due(self.queue, now);
+        match due {
+            Some(at) if at <= now => {}
+            // A retry is due after the timeout, a new request before it.
+            Some(at) => drop(time::timeout(at - now, self.requested.notified()).await),
+            None => self.requested.notified().await,
+        }
+    }
+
+    fn finish(&self, id: String, inspection: Option<Inspection>) {
+        self.shared.update(|state| state.finish(self.queue, id, inspection, Instant::now()));
+    }
+
+    /// Logs a fault, unless the same was logged a short while ago, and sets the status.
+    fn report<C: RuntimeClient>(&mut self, fault: Fault) {
+        let times = match &mut self.last_fault {
+            Some((reason, times)) if *reason == fault.reason => {
+                *times += 1;
+                *times
+            }
+            other => other.insert((fault.reason.clone(), 1)).1,
+        };
+        if fault.expected {
+            if times == 1 {
+                tracing::debug!("no metadata from {}: {}", C::NAME, fault.reason);
+            }
+        } else if is_worth_logging(times) {
+            let so_far = if times > 1 { format!(" ({times} times so far)") } else { String::new() };
+            tracing::warn!("no metadata from {}: {}{so_far}", C::NAME, fault.reason);
+        }
+        self.shared.update(|state| state.failed(self.queue, fault.reason));
+    }
+}
+
+impl From<String> for Fault {
+    fn from(reason: String) -> Self {
+        Self { reason, expected: false }
+    }
+}

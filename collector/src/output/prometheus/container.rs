@@ -1,0 +1,44 @@
+//! Metrics that identify a container and say what its runtime says about it.
+
+use crate::{
+    exposition::{Metric, gauge},
+    model::Kind,
+};
+
+pub(crate) const METRICS: &[Metric] = &[
+    gauge("container_last_seen", "When the container was last seen alive.", |_, out| {
+        out.value(out.report_time);
+    }),
+    gauge(
+        "container_health_state",
+        "What the container's health check found: 1 healthy, 0 not or not yet; absent without one.",
+        |container, out| {
+            out.value(container.health.as_deref().map(|health| u64::from(health == "healthy")))
+        },
+    ),
+    gauge(
+        "container_start_time_seconds",
+        "When the container started, in seconds since 1970.",
+        |container, out| {
+            out.value(
+                container.started_at.or(container.startup.exec_at).or(container.startup.made_at),
+            )
+        },
+    ),
+    gauge("tare_container_info", "Who the container is: always 1.", |container, out| {
+        let kind = match container.kind {
+            Kind::Container => "container",
+            Kind::Service => "service",
+            Kind::Other => "other",
+        };
+        let pod = container.pod.as_ref();
+        let labels = [
+            ("container_id", container.id.as_str()),
+            ("kind", kind),
+            ("runtime", container.runtime.as_deref().unwrap_or_default()),
+            ("pod_uid", pod.and_then(|pod| pod.uid.as_deref()).unwrap_or_default()),
+            ("qos", pod.and_then(|pod| pod.qos.as_deref()).unwrap_or_default()),
+        ];
+        out.with(&labels, 1_u64);
+    }),
+];

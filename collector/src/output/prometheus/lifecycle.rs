@@ -1,0 +1,17 @@
+//! Metrics of the start of a container.
+
+use crate::exposition::{Metric, gauge};
+
+pub(crate) const METRICS: &[Metric] = &[gauge(
+    "tare_container_startup_seconds",
+    "From the making of the container's cgroup to a stage of its life.",
+    |container, out| {
+        let Some(made) = container.startup.made_at else { return };
+        for (stage, at) in
+            [("exec", container.startup.exec_at), ("listen", container.startup.listen_at)]
+        {
+            let since = at.map(|at| at.duration_since(made).as_secs_f64());
+            out.with(&[("stage", stage)], since);
+        }
+    },
+)];

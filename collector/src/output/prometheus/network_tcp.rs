@@ -1,0 +1,26 @@
+//! Metrics of TCP connections and retransmits.
+
+use crate::exposition::{Metric, counter};
+
+pub(crate) const METRICS: &[Metric] = &[
+    counter(
+        "tare_container_tcp_retransmits_total",
+        "TCP segments sent again.",
+        |container, out| {
+            out.value(container.network.tcp_events.and_then(|events| events.retransmits));
+        },
+    ),
+    counter(
+        "tare_container_tcp_connections_total",
+        "TCP connections by what became of them.",
+        |container, out| {
+            let connections = container.network.tcp_events.and_then(|events| events.connections);
+            if let Some(connections) = connections {
+                out.with(&[("event", "opened")], connections.opened);
+                out.with(&[("event", "accepted")], connections.accepted);
+                out.with(&[("event", "closed")], connections.closed);
+                out.with(&[("event", "failed")], connections.failed);
+            }
+        },
+    ),
+];

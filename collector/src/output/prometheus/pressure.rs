@@ -1,0 +1,47 @@
+//! Metrics of pressure stall information (PSI).
+
+use crate::{
+    exposition::{Metric, counter},
+    model::Pressure,
+};
+
+pub(crate) const METRICS: &[Metric] = &[
+    counter(
+        "container_pressure_cpu_waiting_seconds_total",
+        "Time in which some task waited for a CPU, in seconds.",
+        |container, out| out.value(some_seconds(container.cpu.pressure)),
+    ),
+    counter(
+        "container_pressure_cpu_stalled_seconds_total",
+        "Time in which all tasks waited for a CPU, in seconds.",
+        |container, out| out.value(full_seconds(container.cpu.pressure)),
+    ),
+    counter(
+        "container_pressure_memory_waiting_seconds_total",
+        "Time in which some task waited for memory, in seconds.",
+        |container, out| out.value(some_seconds(container.memory.pressure)),
+    ),
+    counter(
+        "container_pressure_memory_stalled_seconds_total",
+        "Time in which all tasks waited for memory, in seconds.",
+        |container, out| out.value(full_seconds(container.memory.pressure)),
+    ),
+    counter(
+        "container_pressure_io_waiting_seconds_total",
+        "Time in which some task waited for I/O, in seconds.",
+        |container, out| out.value(some_seconds(container.block.pressure)),
+    ),
+    counter(
+        "container_pressure_io_stalled_seconds_total",
+        "Time in which all tasks waited for I/O, in seconds.",
+        |container, out| out.value(full_seconds(container.block.pressure)),
+    ),
+];
+
+fn some_seconds(pressure: Option<Pressure>) -> Option<f64> {
+    pressure?.some_seconds
+}
+
+fn full_seconds(pressure: Option<Pressure>) -> Option<f64> {
+    pressure?.full_seconds
+}

@@ -1,0 +1,55 @@
+//! What a user can ask for.
+
+use crate::output::Sort;
+
+/// A request of the user, by a key or by the mouse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum Action {
+    Quit,
+    /// Stops the process until the shell continues it.
+    Suspend,
+    Redraw,
+    /// By this many lines, down if positive.
+    Move(isize),
+    /// By this many screens, down if positive.
+    Pages(isize),
+    /// By this many turns of the wheel, down if positive.
+    Wheel(isize),
+    First,
+    Last,
+    /// A click on this line of the list.
+    Click(usize),
+    Open,
+    Back,
+    Help,
+    Pause,
+    Faster,
+    Slower,
+    SortBy(Sort),
+    /// Sorts by another column, this many further.
+    NextSort(isize),
+    Reverse,
+    Tree,
+    Ended,
+    Scope,
+    Collapse,
+    Expand,
+    Prompt(Purpose),
+    /// Adds a character to the prompt.
+    Type(char),
+    Erase,
+    Accept,
+    Dismiss,
+    /// Goes to the next match of the search.
+    Next,
+}
+
+/// What a prompt is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// Shows only rows that match.
+    Filter,
+    /// Goes to a row that matches.
+    Search,
+}
