@@ -2,12 +2,14 @@
 //!
 //! Without the object, or with an empty one, the crate compiles all the same and reads files only.
 
-use std::env;
-use std::error::Error;
-use std::fs::{self, File};
-use std::io;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
+use std::{
+    env,
+    error::Error,
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
 
 /// Names the object where it is not in the target directory.
 const OVERRIDE: &str = "TARE_EBPF_OBJECT_PATH";

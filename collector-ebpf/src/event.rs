@@ -87,7 +87,7 @@ pub const NO_HIERARCHY: u32 = u32::MAX;
 impl Event {
     /// Reads a record as it came through the ring; `None` if it is too short.
     pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
-        if bytes.len() < core::mem::size_of::<Self>() {
+        if bytes.len() < size_of::<Self>() {
             return None;
         }
         // SAFETY: long enough; any bytes are a value of a `repr(C)` struct of integers.
@@ -98,7 +98,7 @@ impl Event {
 impl Made {
     /// The path in a record of [`EVENT_MADE`]; `None` if it was longer than [`PATH_MAX`].
     pub fn path(bytes: &[u8]) -> Option<&[u8]> {
-        let path = bytes.get(core::mem::size_of::<Event>()..core::mem::size_of::<Self>())?;
+        let path = bytes.get(size_of::<Event>()..size_of::<Self>())?;
         // A program writes a mark behind the longest path that fits.
         let end = path.iter().position(|byte| *byte == 0)?;
         path.get(..end).filter(|path| path.len() < PATH_MAX - 1 && !path.is_empty())

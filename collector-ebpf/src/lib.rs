@@ -26,7 +26,7 @@ pub const USED: u32 = 1;
 
 impl Key {
     /// How many `u64` a key takes.
-    pub const WORDS: usize = core::mem::size_of::<Self>() / core::mem::size_of::<u64>();
+    pub const WORDS: usize = size_of::<Self>() / size_of::<u64>();
 
     /// Index of this key's hint, to be masked to a power of two. Ids of cgroups that exist at the
     /// same time differ in their low bits first, because the kernel numbers them upwards.
@@ -248,7 +248,7 @@ pub const fn latency_bucket(nanoseconds: u64) -> usize {
 /// The type is `repr(C)`, consists of `u64` alone, and any bit pattern is a value of it.
 pub unsafe trait Cell: Copy + Default {
     /// How many `u64` the cell holds.
-    const WORDS: usize = core::mem::size_of::<Self>() / core::mem::size_of::<u64>();
+    const WORDS: usize = size_of::<Self>() / size_of::<u64>();
 
     /// The counters in memory order.
     fn words(&self) -> &[u64] {
@@ -458,10 +458,7 @@ impl Layout {
     pub const fn as_bytes(&self) -> &[u8] {
         // SAFETY: `repr(C)`, only `u32` fields, hence no padding; the slice borrows `self`.
         unsafe {
-            core::slice::from_raw_parts(
-                core::ptr::from_ref(self).cast::<u8>(),
-                core::mem::size_of::<Self>(),
-            )
+            core::slice::from_raw_parts(core::ptr::from_ref(self).cast::<u8>(), size_of::<Self>())
         }
     }
 }

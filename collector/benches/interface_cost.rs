@@ -4,18 +4,22 @@
 //! network namespaces with a veth pair to our own, and `BUSY` of them send a packet before each
 //! round. It needs root and `ip`. The namespaces are gone when it ends.
 
-use std::io::ErrorKind;
-use std::net::UdpSocket;
-use std::path::Path;
-use std::process::{self, Command};
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread;
-use std::time::{Duration, Instant};
-use std::{env, fs};
+use std::{
+    env, fs,
+    io::ErrorKind,
+    net::UdpSocket,
+    path::Path,
+    process::{self, Command},
+    sync::mpsc::{Receiver, Sender, channel},
+    thread,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, ensure};
-use nix::sched::{CloneFlags, unshare};
-use nix::unistd::gettid;
+use nix::{
+    sched::{CloneFlags, unshare},
+    unistd::gettid,
+};
 use tare::network::{NamespaceId, Namespaces};
 
 /// Rounds before those that are measured: the peers become known, and readings settle.

@@ -4,19 +4,22 @@ mod examples;
 pub mod run;
 mod values;
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use clap::builder::BoolishValueParser;
-use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, builder::BoolishValueParser};
 use clap_complete::Shell;
 
 use self::values::{duration, interval, keys, socket, window};
-use crate::identity::{KeyFilter, Socket};
-use crate::logging::LogFormat;
-use crate::output::columns::{self, Choice};
-use crate::output::filter::{self, Filter};
-use crate::output::{Format, Scope, Sort, template};
+use crate::{
+    identity::{KeyFilter, Socket},
+    logging::LogFormat,
+    output::{
+        Format, Scope, Sort,
+        columns::{self, Choice},
+        filter::{self, Filter},
+        template,
+    },
+};
 
 /// The shortest time between two samples.
 pub const MIN_INTERVAL: Duration = Duration::from_millis(100);
@@ -110,7 +113,7 @@ pub struct GlobalArgs {
     #[arg(long, global = true, env = "TARE_SYS_ROOT", hide_env = true)]
     #[arg(value_name = "DIR", default_value = "/sys", help_heading = "Host file systems")]
     pub sys_root: PathBuf,
-    /// Docker's unix socket, for names, images and labels: a path, `auto` (DOCKER_HOST, then the
+    /// Docker's unix socket, for names, images and labels: a path, `auto` (`DOCKER_HOST`, then the
     /// usual places) or `off`
     #[arg(long, global = true, env = "TARE_DOCKER_SOCKET", hide_env = true)]
     #[arg(value_name = "PATH", default_value = "auto", value_parser = socket())]
@@ -322,8 +325,7 @@ pub enum LogLevel {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-    use clap::error::ErrorKind;
+    use clap::{CommandFactory, error::ErrorKind};
 
     use super::*;
 

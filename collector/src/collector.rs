@@ -3,18 +3,11 @@
 
 use std::{
     collections::BTreeMap,
-    io,
-    os::fd::{FromRawFd, OwnedFd},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context, Result, bail};
-use nix::{
-    fcntl::{FcntlArg, fcntl},
-    libc,
-    sys::resource::{Resource, getrlimit, setrlimit},
-};
 use tare_ebpf::Cell;
 use tokio::time;
 
@@ -39,54 +32,50 @@ use crate::{
     timing::{self, timed},
 };
 
-/// The first names are worth this wait; later ones arrive when they arrive.
+/// How long a first report waits for names. Later names are shown when they arrive.
 pub const NAMES_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Descriptors that the kernel's table has room for from the start: those of about 300 containers,
-/// in 32 KiB.
-const DESCRIPTORS_AT_START: i32 = 4096;
-
-/// Everything that is needed to tell what containers use.
+/// Everything that samples and reports need.
 pub struct Collector {
     /// Takes the samples.
     pub sampler: Sampler,
     host: Arc<HostFacts>,
 }
 
-/// All that a report is made of, at one instant. It costs little to keep, and the report can be
-/// made of it on another thread, if it is wanted at all.
+/// Two consecutive samples, with all else that a report is made of. It costs little to keep, and
+/// another thread can make the report, if one is wanted.
 #[derive(Clone)]
 pub struct SamplePair {
     /// The sample before; `None` for the first one.
     pub older: Option<Arc<Sample>>,
     /// The sample.
     pub newer: Arc<Sample>,
-    /// What ended containers had used.
+    /// The receipts of ended containers.
     pub receipts: Receipts,
     host: Arc<HostFacts>,
     layout: &'static str,
     sources: Sources,
 }
 
-/// What a loop was woken by.
+/// Why a loop wakes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Woken {
+pub enum Wakeup {
     /// It is time for a sample.
     Tick,
-    /// Somebody was born or ended.
-    Event,
+    /// The kernel reported that cgroups began or ended; the registry knows of it.
+    Events,
 }
 
 impl SamplePair {
     /// Makes the report.
     pub fn report(&self) -> Report {
-        self.draft(ReportOptions::WHOLE).report()
+        self.builder(ReportOptions::WHOLE).report()
     }
 
-    /// Makes so much of the report, without its containers.
-    pub fn draft(&self, extent: ReportOptions) -> ReportBuilder<'_> {
+    /// Makes a report up to its rows, which are made one by one on demand.
+    pub fn builder(&self, options: ReportOptions) -> ReportBuilder<'_> {
         let Self { older, newer, receipts, host, layout, sources } = self;
-        report::build(extent, older.as_deref(), newer, receipts, host, layout, sources.clone())
+        report::build(options, older.as_deref(), newer, receipts, host, layout, sources.clone())
     }
 
     /// The report, and what changed since the sample before.
@@ -106,33 +95,33 @@ impl Collector {
     /// # Errors
     ///
     /// If there is nothing to read, or if what `--bpf require` asks for is not there.
-    pub fn start(common: &Common, scope: Scope) -> Result<Self> {
+    pub fn start(common: &Common, follow: Follow) -> Result<Self> {
         let off = Reason::SwitchedOff { option: "--bpf off" };
-        Self::open(common, scope, (common.bpf == Bpf::Off).then_some(off))
+        Self::open(common, follow, (common.bpf == Bpf::Off).then_some(off))
     }
 
-    /// The same for a single sample. Counters in the kernel start at 0 when they are loaded, so
-    /// they would tell nothing; without them it takes a fraction of the time.
+    /// The same for a single sample, without BPF: counters in the kernel start at 0 when they are
+    /// loaded, so a single reading would be empty.
     ///
     /// # Errors
     ///
     /// If there is nothing to read, or if the kernel side is required.
-    pub fn start_for_one_sample(common: &Common, scope: Scope) -> Result<Self> {
+    pub fn start_for_one_sample(common: &Common, follow: Follow) -> Result<Self> {
         if common.bpf == Bpf::Require {
             bail!("--bpf require: a single sample uses no BPF; give it a --window");
         }
-        Self::open(common, scope, Some(Reason::SingleSample))
+        Self::open(common, follow, Some(Reason::SingleSample))
     }
 
-    fn open(common: &Common, scope: Scope, no_bpf: Option<Reason>) -> Result<Self> {
-        let sampler = timed("starting", || start(common, scope, no_bpf))?;
+    fn open(common: &Common, follow: Follow, no_bpf: Option<Reason>) -> Result<Self> {
+        let sampler = timed("starting", || start(common, follow, no_bpf))?;
         let host = timed("reading the host's facts", || {
             HostFacts::read(&common.proc_root, &common.sys_root)
         });
         Ok(Self { sampler, host: Arc::new(host) })
     }
 
-    /// Waits for the names of the containers that the first sample found, but not for long.
+    /// Waits up to [`NAMES_TIMEOUT`] for the names of the containers in the first sample.
     pub async fn settle_names(&self) {
         self.settle_names_within(NAMES_TIMEOUT).await;
     }
@@ -143,29 +132,29 @@ impl Collector {
         timing::log("waiting for names", begun);
     }
 
-    /// Waits for the next tick; news are heard as they come.
+    /// Waits for the next tick. Events of the kernel are handled meanwhile.
     ///
     /// # Errors
     ///
     /// If events of the kernel cannot be waited for.
     pub async fn wait(&mut self, ticks: &mut time::Interval) -> Result<()> {
-        while self.wait_for_event_or_tick(ticks).await? != Woken::Tick {}
+        while self.wait_for_event_or_tick(ticks).await? != Wakeup::Tick {}
         Ok(())
     }
 
-    /// Waits for the next tick, or for news, which are heard then.
+    /// Waits for the next tick or for events of the kernel, which are then handled.
     ///
     /// # Errors
     ///
     /// If events of the kernel cannot be waited for.
-    pub async fn wait_for_event_or_tick(&mut self, ticks: &mut time::Interval) -> Result<Woken> {
+    pub async fn wait_for_event_or_tick(&mut self, ticks: &mut time::Interval) -> Result<Wakeup> {
         tokio::select! {
             biased;
-            _ = ticks.tick() => Ok(Woken::Tick),
-            news = self.sampler.wait_for_events() => {
-                news.context("cannot wait for events of the kernel")?;
+            _ = ticks.tick() => Ok(Wakeup::Tick),
+            events = self.sampler.wait_for_events() => {
+                events.context("cannot wait for events of the kernel")?;
                 self.sampler.drain_events();
-                Ok(Woken::Event)
+                Ok(Wakeup::Events)
             }
         }
     }
@@ -176,8 +165,8 @@ impl Collector {
         timed("a sample", || self.sampler.take())
     }
 
-    /// Takes a first and only sample, with the names that are told within `timeout`. Daemons
-    /// answer while files are read, if the runtime has a thread for them.
+    /// Takes a first and only sample, with the names that arrive within `timeout`. Container
+    /// daemons answer while files are read, if the runtime has a thread for them.
     pub async fn only_sample(&mut self, timeout: Duration) -> Arc<Sample> {
         let begun = Instant::now();
         timed("opening files", || self.sampler.look());
@@ -194,24 +183,24 @@ impl Collector {
         net.into_iter().chain(block).collect()
     }
 
-    /// Events of the kernel that found no room, since the start.
+    /// Events of the kernel that were lost since the start, because the ring was full.
     pub fn lost_events(&self) -> Option<u64> {
         self.sampler.kernel.lifecycle.as_ref().ok().map(Events::lost)
     }
 
-    /// Kernel memory of the maps; `None` if there are none or the kernel does not tell.
+    /// Kernel memory of the maps in bytes; `None` if there are none or the kernel does not say.
     pub fn map_bytes(&self) -> Option<u64> {
         let maps = &self.sampler.kernel.maps;
         let bytes = maps.iter().map(|map| map.memory_bytes).sum::<Option<u64>>();
         bytes.filter(|_| !maps.is_empty())
     }
 
-    /// What two samples tell, or one alone.
+    /// The report of two samples, or of one alone, without rates.
     pub fn report(&self, older: Option<&Arc<Sample>>, newer: &Arc<Sample>) -> Report {
         self.pair(older, newer).report()
     }
 
-    /// The same, before it is made a report of.
+    /// Two samples, or one alone, with all else that a report is made of.
     pub fn pair(&self, older: Option<&Arc<Sample>>, newer: &Arc<Sample>) -> SamplePair {
         let Sampler { registry, receipts, .. } = &self.sampler;
         SamplePair {
@@ -224,7 +213,7 @@ impl Collector {
         }
     }
 
-    /// Where each family of numbers comes from now, for reports.
+    /// Where each family of numbers comes from at present, for reports.
     pub fn sources(&self) -> Sources {
         let all = self.source_statuses();
         all.iter().map(|(family, status)| (*family, Source::from(status))).collect()
@@ -238,8 +227,7 @@ impl Collector {
     }
 }
 
-fn start(common: &Common, scope: Scope, no_bpf: Option<Reason>) -> Result<Sampler> {
-    raise_priority();
+fn start(common: &Common, follow: Follow, no_bpf: Option<Reason>) -> Result<Sampler> {
     let hierarchies = find_hierarchies(&common.proc_root, common.cgroup_root.as_deref())?;
     if hierarchies.roots().next().is_none() {
         bail!(
@@ -248,11 +236,6 @@ fn start(common: &Common, scope: Scope, no_bpf: Option<Reason>) -> Result<Sample
     }
     let host = HostFiles::open(&common.proc_root).context("cannot read the host's usage")?;
     let diskstats = Diskstats::open(&common.proc_root).context("cannot read the disks' usage")?;
-    let follow = match scope {
-        Scope::Containers => Follow::Containers,
-        Scope::Services => Follow::Services,
-        Scope::All => Follow::All,
-    };
     let Common { labels, environment, .. } = common.clone();
     let allowed = MetadataFilter { labels, environment };
     let names = MetadataResolver::new(common.sockets.clone(), allowed);
@@ -276,8 +259,6 @@ fn start(common: &Common, scope: Scope, no_bpf: Option<Reason>) -> Result<Sample
     if common.bpf == Bpf::Require {
         require(&kernel)?;
     }
-    // The kernel's type information took some MiB.
-    give_memory_back();
     let receipts = Receipts::new(common.receipts, common.receipt_ttl);
     let reconcilers = Reconcilers {
         block: BlockReconciler::new(diskstats),
@@ -289,6 +270,17 @@ fn start(common: &Common, scope: Scope, no_bpf: Option<Reason>) -> Result<Sample
     Ok(sampler)
 }
 
+impl From<Scope> for Follow {
+    /// Exactly what is in scope: no fallback on a host without containers.
+    fn from(scope: Scope) -> Self {
+        match scope {
+            Scope::Containers => Self::Containers,
+            Scope::Services => Self::Services,
+            Scope::All => Self::All,
+        }
+    }
+}
+
 fn slots<C: Cell>(name: &'static str, table: &Table<C>) -> SlotUsage {
     SlotUsage {
         table: name,
@@ -298,48 +290,13 @@ fn slots<C: Cell>(name: &'static str, table: &Table<C>) -> SlotUsage {
     }
 }
 
-/// `--bpf require`: the kernel side must be there, in the way that this kernel allows.
+/// Refuses to start without the kernel side (`--bpf require`).
 fn require(kernel: &Kernel) -> Result<()> {
     let Kernel { sockets, block, lifecycle, .. } = kernel;
-    match sockets.as_ref().err().or(block.as_ref().err()).or(lifecycle.as_ref().err()) {
-        Some(reason) => bail!("--bpf require: {reason}; `tare doctor` tells more"),
+    let reason = sockets.as_ref().err();
+    let reason = reason.or_else(|| block.as_ref().err()).or_else(|| lifecycle.as_ref().err());
+    match reason {
+        Some(reason) => bail!("--bpf require: {reason}; `tare doctor` says more"),
         None => Ok(()),
-    }
-}
-
-/// The files of a container are gone some milliseconds after its last process. They are read in
-/// time on a busy host too if nobody is served before us; it takes a tenth of a millisecond.
-fn raise_priority() {
-    const NICEST: i32 = -20;
-    // SAFETY: changes this process's own nice value, which is memory-safe in any case.
-    let done = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICEST) };
-    if done != 0 {
-        let error = io::Error::last_os_error();
-        tracing::debug!(%error, "cannot raise the priority: receipts may be less exact");
-    }
-}
-
-/// Gives free memory of the allocator back to the kernel, after much of it was needed for a moment.
-pub fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: memory in use is not touched.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
-/// A container takes about a dozen descriptors, and the usual soft limit is 1,024. Call it before
-/// there are threads: where some share the table of descriptors, the kernel waits some
-/// milliseconds each time it grows (`fs/file.c`, `expand_fdtable`).
-pub fn prepare_descriptors() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        tracing::warn!(%error, "cannot raise the limit of open files");
-    }
-    // Where the limit is lower, the table cannot grow so large either.
-    if let Ok(last) = fcntl(io::stdin(), FcntlArg::F_DUPFD_CLOEXEC(DESCRIPTORS_AT_START - 1)) {
-        // SAFETY: the descriptor was made just now and is nobody else's.
-        drop(unsafe { OwnedFd::from_raw_fd(last) });
     }
 }

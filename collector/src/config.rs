@@ -1,31 +1,35 @@
-//! Arguments → configuration: what the rest of the program is told, with every default decided.
+//! Arguments → configuration: what the rest of the program gets, with every default decided.
 
 mod file;
 mod run;
 
-use std::path::PathBuf;
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
 
-use crate::cli::{self, Cli, LogLevel};
-use crate::identity::{KeyFilter, RuntimeSockets, Socket};
-use crate::logging::LogFormat;
-use crate::output::columns::{self, Choice};
-use crate::output::filter::Filters;
-use crate::output::{Format, Scope, Sort, table};
+use crate::{
+    cli::{self, Cli, LogLevel},
+    identity::{KeyFilter, RuntimeSockets, Socket},
+    logging::LogFormat,
+    output::{
+        Format, Scope, Sort,
+        columns::{self, Choice},
+        filter::Filters,
+        table,
+    },
+};
 
 pub use self::{
     file::read,
     run::{Limits, Run},
 };
-pub use crate::cli::{Bpf, NetLevel, PlainFormat};
+pub use crate::cli::{Bpf, NetLevel, PlainFormat, run::DEFAULT_SOCKET};
 
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum Fault {
-    /// The command line or the environment; also that help is asked for.
+    /// The command line or the environment; also a request for help.
     #[error("{0}")]
     Usage(#[from] clap::Error),
     /// The configuration file.
@@ -33,7 +37,7 @@ pub enum Fault {
     File(String),
 }
 
-/// What one run of the program is to do.
+/// What one run of the program does.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// What every command needs.
@@ -55,23 +59,23 @@ pub struct Common {
     pub proc_root: PathBuf,
     /// The host's `/sys`.
     pub sys_root: PathBuf,
-    /// Where to ask for names.
+    /// Sockets of the runtimes that know names.
     pub sockets: RuntimeSockets,
-    /// Which labels are published.
+    /// The labels to publish.
     pub labels: KeyFilter,
-    /// Which environment variables are.
+    /// The environment variables of containers to publish.
     pub environment: KeyFilter,
-    /// How often `memory.stat` is read; 0 is in each sample.
+    /// Time between two readings of `memory.stat`; 0 reads it for each sample.
     pub memory_stat_interval: Duration,
-    /// Counter slots in the kernel for each family.
+    /// Counter slots in the kernel, for each of network and block I/O.
     pub slots: u32,
-    /// How many receipts of ended containers are kept.
+    /// How many receipts of ended containers are kept at most.
     pub receipts: usize,
-    /// For how long.
+    /// How long they are kept.
     pub receipt_ttl: Duration,
     /// What is logged.
     pub log_level: LevelFilter,
-    /// How it looks.
+    /// How a line of the log looks.
     pub log_format: LogFormat,
 }
 
@@ -96,24 +100,25 @@ pub enum Command {
     Manuals(PathBuf),
 }
 
-/// What `tare snapshot` is to show.
+/// Options of `tare snapshot`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
-    /// MetadataResolver and ids of the wanted rows; empty for all.
+    /// Names and ids of the wanted rows; empty for all.
     pub names: Vec<String>,
     /// Time between two samples; zero takes one.
     pub window: Duration,
-    /// The daemon to ask first. `Auto` is that of this host, as long as nothing else is asked for.
+    /// The daemon to ask first. `Auto` is that of this host, unless options say what else to look
+    /// at.
     pub daemon: Socket,
     /// How to print it.
     pub format: PlainFormat,
-    /// Where to save it.
+    /// The file to save it in.
     pub output: Option<PathBuf>,
-    /// The saved one to show, instead of this host.
+    /// The file of a saved one to show instead of this host.
     pub read: Option<PathBuf>,
 }
 
-/// What `tare doctor` is to show.
+/// Options of `tare doctor`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Doctor {
     /// How to write the findings.
@@ -122,10 +127,10 @@ pub struct Doctor {
     pub strict: bool,
 }
 
-/// What `tare stats` is to show.
+/// Options of `tare stats`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Stats {
-    /// Whether to go on after the first report.
+    /// Whether to continue after the first report.
     pub stream: bool,
     /// Time between two samples.
     pub interval: Duration,
@@ -135,7 +140,7 @@ pub struct Stats {
     pub table: table::Options,
 }
 
-/// What `tare top` is to begin with; keys change all of it.
+/// Options of `tare top`. Keys change all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Top {
     /// Time between two samples.
@@ -144,7 +149,7 @@ pub struct Top {
     pub sort: Sort,
     /// Which rows are shown.
     pub scope: Scope,
-    /// What they must have in a name; empty for all.
+    /// Text that a name of the row must contain; empty for all rows.
     pub filter: String,
 }
 
@@ -207,7 +212,7 @@ impl From<cli::GlobalArgs> for Common {
 
 impl From<cli::StatsArgs> for Stats {
     fn from(args: cli::StatsArgs) -> Self {
-        // Who names a service wants to see it.
+        // A name may be that of a service.
         let implied = if args.names.is_empty() { Scope::Containers } else { Scope::All };
         let filters = Filters(args.filter);
         let all = args.all || filters.want_ended();
@@ -285,7 +290,7 @@ mod tests {
     }
 
     #[test]
-    fn what_ended_is_shown_to_whom_asks_for_it() {
+    fn ended_containers_are_shown_on_request() {
         let last = |args: &[&str]| {
             let table = config(args).1.table;
             (table.all, table.columns.last().map(|column| column.name))

@@ -1,16 +1,21 @@
 //! Tare: what every container on a Linux host uses, at a cost that nobody notices.
 //!
-//! Data flows down this list; a module imports only from those above it. `ARCHITECTURE.md` tells
+//! Data flows down this list: a module imports only from modules above it. `ARCHITECTURE.md` says
 //! what each of them must not know.
 
 /// The contract: what reports hold.
 pub use tare_model as model;
 
 pub mod clock;
+pub mod process;
 pub mod reason;
 pub mod recurring;
 mod small_files;
 pub mod timing;
+
+pub mod telemetry;
+
+mod exposition;
 
 pub mod kernel;
 
@@ -35,10 +40,6 @@ pub mod sources;
 
 pub mod report;
 
-pub mod telemetry;
-
-mod exposition;
-
 pub mod output;
 
 pub mod logging;
@@ -58,5 +59,11 @@ pub mod snapshot;
 pub mod stats;
 
 pub mod top;
+
+mod published;
+
+mod server;
+
+mod faces;
 
 pub mod daemon;

@@ -50,7 +50,8 @@ impl Logging {
     }
 }
 
-/// Holds log lines back from now on, if standard error is the terminal that will show a full screen.
+/// Holds log lines back from now on, if standard error is the terminal that will show a full
+/// screen.
 pub fn hold() {
     if stderr().is_terminal() {
         HELD.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_default();

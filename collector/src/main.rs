@@ -9,13 +9,13 @@ use std::{
 
 use anyhow::Result;
 use tare::{
-    collector::prepare_descriptors,
     config::{self, Command, Config, Fault},
     daemon::{self, Control},
     doctor,
     logging::Logging,
     manuals,
     output::{self, columns},
+    process::prepare_descriptors,
     snapshot, stats, top,
 };
 

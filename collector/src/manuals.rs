@@ -1,7 +1,9 @@
 //! Shell completions and man pages, generated from [`Cli`].
 
-use std::io::{self, Write};
-use std::path::Path;
+use std::{
+    io::{self, Write},
+    path::Path,
+};
 
 use anyhow::{Context, Result};
 use clap::CommandFactory;

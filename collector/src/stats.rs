@@ -13,11 +13,12 @@ use crate::{
     config::{Common, Stats},
     model::Report,
     output::{
-        Format, json,
+        Format, Scope, json,
         screen::Screen,
         select::{self, explained},
         table, template,
     },
+    registry::Follow,
 };
 
 /// Runs until interrupted, or until the one report is out.
@@ -33,11 +34,11 @@ pub async fn run(common: &Common, stats: &Stats) -> Result<()> {
 }
 
 async fn report_forever(common: &Common, stats: &Stats) -> Result<()> {
-    let mut collector = Collector::start(common, stats.table.scope)?;
+    let mut collector = Collector::start(common, follow(stats))?;
     let mut writer = Writer::new(stats);
     let mut older = collector.sample();
     let mut ticks = time::interval_at(time::Instant::now() + stats.interval, stats.interval);
-    // A late report is late once; there is no use in making up for it.
+    // A late report delays the next ones; none is made up for.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     collector.settle_names().await;
     loop {
@@ -48,6 +49,15 @@ async fn report_forever(common: &Common, stats: &Stats) -> Result<()> {
             return Ok(());
         }
         older = newer;
+    }
+}
+
+/// On a host without containers a table shows services or cgroups instead, and says so. Other
+/// formats show rows in scope only.
+fn follow(stats: &Stats) -> Follow {
+    match (stats.table.scope, &stats.format) {
+        (Scope::Containers, Format::Table) => Follow::ContainersOrFallback,
+        (scope, _) => scope.into(),
     }
 }
 
@@ -65,7 +75,7 @@ impl<'a> Writer<'a> {
 
     fn write(&mut self, mut report: Report) -> Result<()> {
         let found = select::select(&mut report, &self.stats.table.names);
-        // A container that is asked for must be there at the start; it may end later.
+        // A container that is asked for by name must be there at the start; it may end later.
         if self.reports == 0 {
             found.map_err(|unknown| explained(unknown, &report.sources))?;
         }

@@ -2,9 +2,11 @@
 
 #![allow(clippy::expect_used)]
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
 use clap::CommandFactory as _;
 use tare::cli::Cli;
@@ -31,7 +33,7 @@ fn the_limits_table_has_the_numbers_of_the_code() {
         ("a template", bytes("MAX_TEMPLATE_BYTES")),
         ("a cell that a template makes", bytes("MAX_CELL_BYTES")),
         ("connections", grouped(default("max-connections"))),
-        ("event streams", number("STREAMS_MAX")),
+        ("event streams", number("LISTENERS_MAX")),
         ("events that wait for one reader", number("QUEUE_MAX")),
         ("head of a request", size("HEADER_BYTES_MAX")),
         ("headers of a request", number("HEADERS_MAX")),

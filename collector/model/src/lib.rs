@@ -55,7 +55,8 @@ pub struct Report {
     pub containers: Vec<Container>,
     /// Receipts of containers that ended, the latest first.
     pub ended: Vec<Ended>,
-    /// The cgroups above containers, if they are wanted: the root and pods. Only `/metrics` has them.
+    /// The cgroups above containers, if they are wanted: the root and pods. Only `/metrics` has
+    /// them.
     #[serde(skip)]
     pub parents: Vec<Container>,
 }
@@ -335,7 +336,7 @@ pub struct Network {
     /// Its network namespace, for who compares rows of one report.
     #[serde(skip)]
     pub namespace: Option<NamespaceId>,
-    /// Ids of the others in the same network namespace, [`NEIGHBOURS_MAX`] at most; `None` if
+    /// Ids of the others in the same network namespace, 64 at most; `None` if
     /// unknown.
     pub shared_with: Option<Vec<String>>,
     /// How many others there are.

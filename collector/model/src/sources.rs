@@ -65,15 +65,15 @@ impl Family {
 /// Where a family comes from.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Source {
-    /// Files or programs in the kernel's words, such as `tp_btf/block_rq_complete`; `None` if there
-    /// is no source.
+    /// Files or programs in the kernel's words, such as `tp_btf/block_rq_complete`; `None` if
+    /// there is no source.
     pub source: Option<String>,
     /// How well it works.
     pub state: State,
     /// Why it is not [`State::On`], in one line.
     pub reason: Option<String>,
-    /// The kinds of reasons in `reason`, each one of a small fixed set such as `not_permitted`; none
-    /// if it is [`State::On`].
+    /// The kinds of reasons in `reason`, each one of a small fixed set such as `not_permitted`;
+    /// none if it is [`State::On`].
     #[serde(default)]
     pub reason_codes: Vec<Cow<'static, str>>,
     /// The comparison with the kernel's own count; `None` where the kernel has none.

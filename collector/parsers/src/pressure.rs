@@ -2,7 +2,8 @@
 
 use crate::text::{lines, number, words};
 
-/// The pressures of a cgroup with all its descendants; `None` where the kernel does not account for it.
+/// The pressures of a cgroup with all its descendants; `None` where the kernel does not account for
+/// it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub struct Pressures {

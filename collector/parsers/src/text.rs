@@ -168,7 +168,8 @@ mod tests {
         #[test]
         fn parts_are_those_between(text in "[a \t\r\n]*") {
             let text = text.as_bytes();
-            let expected: Vec<_> = text.split(u8::is_ascii_whitespace).filter(|part| !part.is_empty()).collect();
+            let parts = text.split(u8::is_ascii_whitespace);
+            let expected: Vec<_> = parts.filter(|part| !part.is_empty()).collect();
             prop_assert_eq!(words(text).collect::<Vec<_>>(), expected);
         }
 

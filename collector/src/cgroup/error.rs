@@ -1,7 +1,9 @@
 //! Why something could not be read.
 
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 use nix::errno::Errno;
 
@@ -45,7 +47,7 @@ pub fn is_gone(error: &io::Error) -> bool {
     const GONE: [i32; 3] = [Errno::ENOENT as i32, Errno::ENODEV as i32, Errno::ESRCH as i32];
     error
         .raw_os_error()
-        .map_or(error.kind() == io::ErrorKind::NotFound, |code| GONE.contains(&code))
+        .map_or_else(|| error.kind() == io::ErrorKind::NotFound, |code| GONE.contains(&code))
 }
 
 #[cfg(test)]

@@ -1,13 +1,16 @@
 //! Files that stay open.
 
-use std::fs::{self, File};
-use std::io;
-use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, File},
+    io,
+    os::{fd::AsRawFd, unix::fs::FileExt},
+    path::{Path, PathBuf},
+};
 
-use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit};
+use nix::{
+    errno::Errno,
+    sys::resource::{Resource, getrlimit},
+};
 
 use crate::cgroup::error::{ReadError, is_gone};
 use tare_parsers::text::number;
@@ -26,7 +29,8 @@ const RESERVED_DESCRIPTORS: u64 = 16;
 
 /// A file of the kernel that was opened once and is read again and again.
 ///
-/// It holds a descriptor, and with it the memory of a removed cgroup: drop it when the cgroup ended.
+/// It holds a descriptor, and with it the memory of a removed cgroup: drop it when the cgroup
+/// ended.
 #[derive(Debug)]
 pub struct KeptFile(Source);
 
@@ -41,8 +45,8 @@ enum Source {
 impl KeptFile {
     /// Opens a file for reading; `None` if it does not exist (or no longer).
     ///
-    /// It stays open unless three quarters of all descriptors are in use; then it is opened for each
-    /// read. What is left is for network namespaces and connections, which must stay open.
+    /// It stays open unless three quarters of all descriptors are in use; then it is opened for
+    /// each read. What is left is for network namespaces and connections, which must stay open.
     pub fn open(path: &Path) -> Result<Option<Self>, ReadError> {
         let limit = descriptor_limit();
         Self::open_below(limit - limit / 4, path)

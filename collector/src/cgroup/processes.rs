@@ -1,15 +1,18 @@
 //! The processes of a cgroup.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
 
 use nix::errno::Errno;
 
-use crate::cgroup::error::ReadError;
-use crate::cgroup::file::read_once;
-use crate::cgroup::mounts::Hierarchies;
-use crate::cgroup::walk::{below, is_leaf};
+use crate::cgroup::{
+    error::ReadError,
+    file::read_once,
+    mounts::Hierarchies,
+    walk::{below, is_leaf},
+};
 use tare_parsers::procs::parse_first_pid;
 
 /// The most cgroups that are searched for a process.

@@ -1,9 +1,11 @@
 //! The tree of cgroups.
 
-use std::fs::{self, DirEntry, Metadata};
-use std::mem;
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::{
+    fs::{self, DirEntry, Metadata},
+    mem,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use crate::cgroup::error::ReadError;
 
@@ -163,8 +165,7 @@ fn subdirectory(entry: &DirEntry) -> std::io::Result<Option<Metadata>> {
 
 #[cfg(test)]
 mod tests {
-    use std::ffi::OsStr;
-    use std::os::unix::ffi::OsStrExt;
+    use std::{ffi::OsStr, os::unix::ffi::OsStrExt};
 
     use super::*;
 

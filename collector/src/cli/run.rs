@@ -93,10 +93,15 @@ pub struct RunArgs {
     #[arg(value_name = "BYTES", value_parser = bytes)]
     pub max_memory: Option<u64>,
     /// Time between two measurements, of one second each, of the run time of Tare's BPF programs:
-    /// from 10s to 24h, or 0 for none. Keeps CAP_SYS_ADMIN [default: one, at the start]
+    /// from 10s to 24h, or 0 for none. Keeps `CAP_SYS_ADMIN` [default: one, at the start]
     #[arg(long, env = "TARE_BPF_STATS_INTERVAL", hide_env = true, help_heading = "Budget")]
     #[arg(value_name = "DURATION", value_parser = bpf_stats_interval)]
     pub bpf_stats_interval: Option<Duration>,
+    /// Nice value of the sampling thread, from -20 (first) to 19 (last) [default: -20 if allowed]
+    #[arg(long, env = "TARE_NICE", hide_env = true, help_heading = "Samples and receipts")]
+    #[arg(value_name = "N", allow_negative_numbers = true)]
+    #[arg(value_parser = clap::value_parser!(i8).range(-20..=19))]
+    pub nice: Option<i8>,
 }
 
 /// Where to listen on TCP.

@@ -1,11 +1,14 @@
-//! Parsers of option values.
+//! Parsers for the values of options.
 
 use std::time::Duration;
 
 use clap::builder::{StringValueParser, TypedValueParser, ValueParser};
+use jiff::SignedDuration;
 
-use crate::cli::{MAX_INTERVAL, MIN_INTERVAL};
-use crate::identity::{KeyFilter, Socket};
+use crate::{
+    cli::{MAX_INTERVAL, MIN_INTERVAL},
+    identity::{KeyFilter, Socket},
+};
 
 /// A path, `auto` or `off`.
 pub(super) fn socket() -> ValueParser {
@@ -18,7 +21,7 @@ pub(super) fn socket() -> ValueParser {
     ValueParser::new(StringValueParser::new().try_map(parse))
 }
 
-/// Keys, separated by commas; a `*` at the end of a key matches any ending.
+/// Keys, separated by commas; a key that ends with `*` is a prefix.
 pub(super) fn keys() -> ValueParser {
     let parse = |text: String| {
         let keys = text.split(',').map(str::trim).filter(|key| !key.is_empty());
@@ -37,20 +40,12 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
     }
 }
 
-/// A number and its unit, such as `64MiB` or `1.5GiB`; bytes without a unit.
+/// Bytes, such as `64MiB` or `1.5GiB`. K, M and G are powers of 1024 as in `docker run --memory`,
+/// with or without `iB`.
 pub(super) fn bytes(text: &str) -> Result<u64, String> {
-    let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let scale = match unit {
-        "" | "B" => 1_u64,
-        "KiB" => 1 << 10,
-        "MiB" => 1 << 20,
-        "GiB" => 1 << 30,
-        _ => return Err("must be a number of bytes, KiB, MiB or GiB, such as `64MiB`".to_owned()),
-    };
-    let number: f64 = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
-    Ok((number * scale as f64) as u64)
+    const PARSER: parse_size::Config = parse_size::Config::new().with_binary();
+    let message = |_| "must be a number of bytes, KiB, MiB or GiB, such as `64MiB`".to_owned();
+    PARSER.parse_size(text.trim()).map_err(message)
 }
 
 /// An interval, or 0.
@@ -58,21 +53,18 @@ pub(super) fn window(text: &str) -> Result<Duration, String> {
     if matches!(text.trim(), "0" | "0s") { Ok(Duration::ZERO) } else { interval(text) }
 }
 
-/// A number and its unit, such as `500ms`, `1.5s`, `2m` or `1h`.
+/// A time with its unit, such as `500ms`, `1.5s`, `2m` or `1h 30m`.
 pub(super) fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
-    let split = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
-    let (number, unit) = text.split_at(split);
-    let seconds = match unit {
-        "ms" => 0.001,
-        "s" => 1.0,
-        "m" => 60.0,
-        "h" => 3600.0,
-        "" if !number.is_empty() => return Err(format!("needs a unit, such as `{number}s`")),
-        _ => return Err("must be a number with ms, s, m or h, such as `500ms`".to_owned()),
-    };
-    let number: f64 = number.parse().map_err(|_| format!("`{number}` is not a number"))?;
-    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+    let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
+    if !text.is_empty() && is_number(text) {
+        return Err(format!("needs a unit, such as `{text}s`"));
+    }
+    let zero = if text.starts_with('.') { "0" } else { "" };
+    let parsed = format!("{zero}{text}").parse::<SignedDuration>();
+    let message = |_| "must be a number with ms, s, m or h, such as `500ms`".to_owned();
+    let duration = parsed.map_err(message)?;
+    Duration::try_from(duration).map_err(|_| "must not be negative".to_owned())
 }
 
 #[cfg(test)]
@@ -84,6 +76,8 @@ mod tests {
         for (text, millis) in [("500ms", 500), ("1s", 1_000), ("1.5s", 1_500), ("2m", 120_000)] {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)));
         }
+        assert_eq!(duration("1h 30m"), duration("1.5h"));
+        assert_eq!(duration(".5s"), duration("500ms"));
         for text in ["", "s", "1", "1d", "-1s", "1..5s", "1e3s", "99999999999999999999999h"] {
             assert!(duration(text).is_err(), "{text}");
         }
@@ -95,7 +89,10 @@ mod tests {
         for (text, number) in [("0", 0), ("512B", 512), ("1.5KiB", 1536), ("64MiB", 64 << 20)] {
             assert_eq!(bytes(text), Ok(number));
         }
-        for text in ["", "MiB", "1MB", "-1", "1 MiB"] {
+        for text in ["64M", "64MB", "64mib", "64 MiB"] {
+            assert_eq!(bytes(text), Ok(64 << 20), "{text}");
+        }
+        for text in ["", "MiB", "-1", "1 MiBs", "1MiB2", "99999999999GiB"] {
             assert!(bytes(text).is_err(), "{text}");
         }
     }

@@ -1,7 +1,7 @@
 //! The configuration file of `tare run`: options by their names, in TOML.
 //!
-//! What is given on the command line or in the environment goes before it. The file's options are
-//! parsed as if they stood on the command line, so they mean the same and are checked the same.
+//! The command line and the environment take precedence. The file's options are parsed as if they
+//! were on the command line, so they mean the same and are checked alike.
 
 use std::{ffi::OsString, fs, path::PathBuf};
 
@@ -22,7 +22,7 @@ const COMMAND: &str = "run";
 /// Options that the file cannot set.
 const NOT_IN_FILE: [&str; 3] = ["config", "help", "version"];
 
-/// A name with so many wrong letters may still have been meant.
+/// A known name within this edit distance of an unknown one is suggested.
 const EDITS_MAX: usize = 3;
 
 /// Reads the command line, the environment and the configuration file.
@@ -42,13 +42,13 @@ pub fn read(arguments: &[OsString]) -> Result<Config, Fault> {
     let table = text.parse::<Table>().map_err(|error| in_file(error.to_string()))?;
     let further = arguments_of(&table, given).map_err(in_file)?;
     let all = arguments.iter().cloned().chain(further);
-    // Without the file there was nothing wrong.
+    // Without the file the arguments were valid.
     let matches = Cli::command().try_get_matches_from(all);
     let matches = matches.map_err(|error| in_file(first_line(&error)))?;
     Ok(Cli::from_arg_matches(&matches)?.into())
 }
 
-/// The file's options as arguments, without those that are given elsewhere.
+/// The file's options as arguments, without those that the command line or the environment sets.
 fn arguments_of(table: &Table, given: &ArgMatches) -> Result<Vec<OsString>, String> {
     let mut command = Cli::command();
     command.build();
@@ -62,7 +62,7 @@ fn arguments_of(table: &Table, given: &ArgMatches) -> Result<Vec<OsString>, Stri
         }
         match (option.get_action(), value) {
             (ArgAction::SetTrue, Value::Boolean(true)) => {
-                arguments.push(format!("--{name}").into())
+                arguments.push(format!("--{name}").into());
             }
             (ArgAction::SetTrue, Value::Boolean(false)) => {}
             (ArgAction::SetTrue, _) => return Err(format!("`{name}` must be true or false")),
@@ -135,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn options_of_the_file_count_unless_they_are_given_elsewhere() {
+    fn options_of_the_file_apply_unless_they_are_given_elsewhere() {
         let file = "interval = \"5s\"\nmax-connections = 7\ntimestamps = true\nslots = 16\n\
                     listen = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\n";
         let config = with(file, &["--max-connections", "9"]).unwrap();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told() {
+    fn mistakes_in_the_file_are_explained() {
         for (file, said) in [
             (
                 "intervall = \"5s\"",

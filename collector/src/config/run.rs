@@ -1,4 +1,4 @@
-//! What `tare run` is to do.
+//! Options of `tare run`.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -8,29 +8,29 @@ use crate::{
     output::{Scope, prometheus},
 };
 
-/// What Tare may use. `None` is as much as it likes.
+/// What Tare itself may use. `None` is without a limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Limits {
     /// Millionths of one CPU.
     pub cpu_millionths: Option<u32>,
-    /// Resident memory.
+    /// Resident memory in bytes.
     pub memory_bytes: Option<u64>,
 }
 
-/// What `tare run` is to do.
+/// Options of `tare run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
     /// TCP addresses to serve on.
     pub listen: Vec<SocketAddr>,
     /// Unix socket to serve on.
     pub socket: Socket,
-    /// Certificates and their key, for TLS over TCP.
+    /// Files of the certificates and their key, for TLS over TCP.
     pub tls: Option<(PathBuf, PathBuf)>,
-    /// Tokens of which one is needed over TCP.
+    /// File of tokens, of which clients over TCP need one.
     pub token_file: Option<PathBuf>,
-    /// Names and passwords of which one is needed over TCP.
+    /// File of names and passwords, of which clients over TCP need one.
     pub basic_auth_file: Option<PathBuf>,
-    /// Connections at a time.
+    /// Open connections at a time, at most.
     pub max_connections: u32,
     /// Time between two samples.
     pub interval: Duration,
@@ -38,15 +38,17 @@ pub struct Run {
     pub scope: Scope,
     /// How `/metrics` is written.
     pub metrics: prometheus::Options,
-    /// How long a history is kept.
+    /// How long the history is kept.
     pub history: Duration,
-    /// What it may take in bytes.
+    /// The most that the history may take, in bytes.
     pub history_memory: usize,
     /// What Tare itself may use.
     pub limits: Limits,
-    /// How often the runs of BPF programs are counted for a moment: 0 is never, `None` as often as
-    /// that needs no further right.
+    /// Time between two measurements of the BPF programs; 0 is never, `None` as often as possible
+    /// without further capabilities.
     pub bpf_stats_interval: Option<Duration>,
+    /// Nice value of the sampling thread; `None` is -20 where that is allowed.
+    pub nice: Option<i8>,
 }
 
 impl From<RunArgs> for Run {
@@ -73,6 +75,7 @@ impl From<RunArgs> for Run {
             history: args.history,
             limits: Limits { cpu_millionths: args.max_cpu, memory_bytes: args.max_memory },
             bpf_stats_interval: args.bpf_stats_interval,
+            nice: args.nice,
             history_memory: usize::try_from(args.history_memory).unwrap_or(usize::MAX),
         }
     }

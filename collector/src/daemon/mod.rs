@@ -1,28 +1,13 @@
 //! `tare run`: samples at a steady pace, keeps recent history and receipts, and serves them.
 //!
-//! This thread samples and does nothing else; another one serves. What passes between them is the
-//! latest `Published`: reports are made and written only where somebody asks.
+//! The main thread samples and does nothing else; the server has a thread of its own
+//! ([`server`](crate::server)). They share what is [`published`](crate::published).
 
-mod access;
-mod answers;
+mod bpf_stats_sampler;
 mod budget;
-mod connection;
-mod events;
-mod formatted;
-mod history;
-mod listen;
+mod capabilities;
 mod notify;
-mod privileges;
-mod process;
-mod published;
-mod query;
 mod reload;
-mod ring;
-mod routes;
-mod server;
-mod settings;
-mod tls;
-mod windows;
 
 use std::{
     ffi::OsString,
@@ -38,19 +23,20 @@ use tokio::{
     time::{self, MissedTickBehavior},
 };
 
-use self::{
-    budget::Budget, listen::Listeners, published::State, server::Server, settings::Settings,
-    windows::Windows,
-};
+use self::{bpf_stats_sampler::BpfStatsSampler, budget::Budget};
 use crate::{
-    collector::{Collector, Woken, give_memory_back},
+    collector::{Collector, Wakeup},
     config::{Common, Limits, Run},
+    faces,
     logging::Logging,
+    process::{keep_capabilities, release_free_memory, set_nice},
+    published::{RUNTIME_WAIT, SharedState, own_usage},
     sample::Sample,
+    server::{Listeners, LiveConfig, Server},
     telemetry::SamplingStats,
 };
 
-/// What the daemon changes when it is told to read its configuration again.
+/// What a reload of the configuration needs.
 pub struct Control {
     /// The command line.
     pub arguments: Vec<OsString>,
@@ -58,11 +44,17 @@ pub struct Control {
     pub logging: Logging,
 }
 
-/// After so many samples everybody's files are open and read, and what that took for a moment can be
-/// given back.
+/// The nice value of the sampling thread without `--nice`.
+const DEFAULT_NICE: i8 = -20;
+
+/// After so many samples all files are open and read, and the memory that this took for a moment is
+/// returned.
 const SETTLED_SAMPLES: u64 = 2;
 
-/// Runs until it is told to end.
+/// From one look at what runtimes say of ended containers to the next, within [`RUNTIME_WAIT`].
+const RUNTIME_POLL: Duration = Duration::from_millis(50);
+
+/// Runs until a signal ends it.
 ///
 /// # Errors
 ///
@@ -71,12 +63,12 @@ pub async fn run(common: &Common, run: &Run, control: &Control) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let hangup = signal(SignalKind::hangup())?;
-    // What is wrong with addresses and files is told before anything is loaded.
+    // Wrong addresses and files are reported before anything is loaded.
     let listeners = Listeners::bind(&run.listen, &run.socket)?;
-    let settings = watch::Sender::new(Arc::new(Settings::load(run.clone())?));
-    let state = Arc::new(State::new(run));
-    let server = Server::spawn(listeners, Arc::clone(&state), settings.subscribe())?;
-    let work = Daemon::start(common, settings, state)?.work(control, hangup);
+    let config = watch::Sender::new(Arc::new(LiveConfig::load(run.clone())?));
+    let shared = Arc::new(SharedState::new(run));
+    let server = Server::spawn(listeners, Arc::clone(&shared), config.subscribe(), faces::router)?;
+    let work = Daemon::start(common, config, shared)?.work(control, hangup);
     let done = tokio::select! {
         done = work => done,
         _ = interrupt.recv() => Ok(()),
@@ -91,61 +83,71 @@ pub async fn run(common: &Common, run: &Run, control: &Control) -> Result<()> {
 struct Daemon {
     collector: Collector,
     common: Common,
-    settings: watch::Sender<Arc<Settings>>,
-    state: Arc<State>,
+    config: watch::Sender<Arc<LiveConfig>>,
+    shared: Arc<SharedState>,
     interval: Duration,
     older: Option<Arc<Sample>>,
     sampling: SamplingStats,
     budget: Budget,
-    windows: Windows,
-    /// The number of the first birth that was not told yet.
-    untold: u64,
+    bpf_stats: BpfStatsSampler,
+    /// The number of the first instance whose creation is not announced yet.
+    unannounced: u64,
+    receipts: PublishedReceipts,
+}
+
+/// What is known of the receipts that were published last.
+#[derive(Default)]
+struct PublishedReceipts {
+    generation: u64,
+    /// When to look again what runtimes say of the latest ends, and until when.
+    next_look: Option<(time::Instant, time::Instant)>,
 }
 
 impl Daemon {
     fn start(
         common: &Common,
-        settings: watch::Sender<Arc<Settings>>,
-        state: Arc<State>,
+        config: watch::Sender<Arc<LiveConfig>>,
+        shared: Arc<SharedState>,
     ) -> Result<Self> {
-        let run = &settings.borrow().run.clone();
-        let mut collector = Collector::start(common, run.scope)?;
+        let run = &config.borrow().run.clone();
+        raise_priority(run.nice);
+        let mut collector = Collector::start(common, run.scope.into())?;
         collector.sampler.with_pods = true;
         let kernel = &collector.sampler.kernel;
-        let windows = Windows::start(run.bpf_stats_interval, &common.proc_root, kernel);
+        let bpf_stats = BpfStatsSampler::start(run.bpf_stats_interval, &common.proc_root, kernel);
         let sampling = SamplingStats {
             map_bytes: collector.map_bytes(),
-            capabilities: privileges::keep(&privileges::sampling(common, run)),
+            capabilities: keep_capabilities(&capabilities::sampling(common, run)),
             ..SamplingStats::default()
         };
-        tracing::info!("capabilities that are held: {}", sampling.capabilities.join(", "));
-        let (common, interval) = (common.clone(), run.interval);
-        let budget = Budget::new();
+        tracing::info!("remaining capabilities: {}", sampling.capabilities.join(", "));
         Ok(Self {
             collector,
-            common,
-            settings,
-            state,
-            interval,
+            common: common.clone(),
+            config,
+            shared,
+            interval: run.interval,
             older: None,
             sampling,
-            budget,
-            windows,
-            untold: 0,
+            budget: Budget::default(),
+            bpf_stats,
+            unannounced: 0,
+            receipts: PublishedReceipts::default(),
         })
     }
 
     async fn work(mut self, control: &Control, mut hangup: Signal) -> Result<()> {
         self.sample();
         notify::notify(notify::READY);
-        let _watched = notify::watchdog().map(|every| task::spawn(watch(every)));
+        let _watchdog = notify::watchdog().map(|every| task::spawn(feed_watchdog(every)));
         let mut ticks = self.ticks();
         let mut last = Instant::now();
         loop {
             tokio::select! {
-                woken = self.collector.wait_for_event_or_tick(&mut ticks) => {
-                    if woken.context("the sampling loop")? == Woken::Event {
-                        self.tell_births();
+                wakeup = self.collector.wait_for_event_or_tick(&mut ticks) => {
+                    if wakeup.context("the sampling loop")? == Wakeup::Events {
+                        self.announce_created();
+                        self.publish_ends();
                         continue;
                     }
                     let intervals = last.elapsed().as_secs_f64() / self.interval.as_secs_f64();
@@ -156,8 +158,9 @@ impl Daemon {
                         ticks = self.ticks();
                     }
                 }
-                () = self.windows.due() => {
-                    if let Err(reason) = self.windows.turn(&self.collector.sampler.kernel) {
+                () = self.receipts.due() => self.complete_ends(),
+                () = self.bpf_stats.due() => {
+                    if let Err(reason) = self.bpf_stats.advance(&self.collector.sampler.kernel) {
                         tracing::debug!("runs of BPF programs are not counted: {reason}");
                     }
                 }
@@ -171,31 +174,31 @@ impl Daemon {
 
     /// Gives up what costs too much, or takes it back; whether that changed anything.
     fn keep_to_budget(&mut self) -> bool {
-        let limits = self.settings.borrow().run.limits;
+        let limits = self.config.borrow().run.limits;
         if limits == Limits::default() {
             return false;
         }
-        let (cpu, memory) = process::cpu_and_memory();
+        let (cpu, memory) = own_usage::cpu_and_memory();
         let now = Instant::now();
-        let changed = self.budget.judge(limits, self.interval, now, cpu, memory);
+        let changed = self.budget.check(limits, self.interval, now, cpu, memory);
         if changed {
-            let run = self.settings.borrow().run.clone();
-            self.pace(&run);
+            let run = self.config.borrow().run.clone();
+            self.set_intervals(&run);
         }
         changed
     }
 
-    /// Sets the intervals and the history to what is wanted, as far as the budget allows.
-    fn pace(&mut self, run: &Run) {
+    /// Sets the intervals and the history to what the options want, as far as the budget allows.
+    fn set_intervals(&mut self, run: &Run) {
         self.interval = self.budget.interval(run.interval);
         self.collector.sampler.memory_stat_interval =
             self.budget.memory_stat_interval(self.common.memory_stat_interval, run.interval);
         let history = if self.budget.has_history() { run.history } else { Duration::ZERO };
-        self.state.history().limit(history, self.interval);
+        self.shared.history().limit(history, self.interval);
     }
 
-    /// Ticks stay on their grid: a sample that is late makes none later, and those that were missed
-    /// are not made up for.
+    /// Ticks stay on their grid: a late sample delays no other one, and missed samples are not made
+    /// up for.
     fn ticks(&self) -> time::Interval {
         let first = time::Instant::now() + self.interval;
         let mut ticks = time::interval_at(first, self.interval);
@@ -203,11 +206,34 @@ impl Daemon {
         ticks
     }
 
-    /// Tells those who listen whose cgroup was made since the last time.
-    fn tell_births(&mut self) {
+    /// Sends an event for each container whose cgroup was made since the last call.
+    fn announce_created(&mut self) {
         let registry = &self.collector.sampler.registry;
-        let untold = std::mem::replace(&mut self.untold, registry.generation().0);
-        registry.born_since(untold).for_each(|born| self.state.events.created(born));
+        let unannounced = std::mem::replace(&mut self.unannounced, registry.generation().0);
+        registry.born_since(unannounced).for_each(|born| self.shared.events.created(born));
+    }
+
+    /// Publishes receipts that were made since the last call.
+    fn publish_ends(&mut self) {
+        if self.receipts.have_grown_to(self.collector.sampler.receipts.generation()) {
+            self.publish_receipts();
+        }
+    }
+
+    /// Looks what runtimes have said meanwhile of the latest ends.
+    fn complete_ends(&mut self) {
+        let Some((due, until)) = self.receipts.next_look.take() else { return };
+        if due < until {
+            self.receipts.next_look = Some(((due + RUNTIME_POLL).min(until), until));
+        }
+        self.publish_receipts();
+    }
+
+    fn publish_receipts(&mut self) {
+        let sampler = &mut self.collector.sampler;
+        sampler.receipts.add_late_metadata(sampler.registry.names_mut());
+        self.receipts.generation = sampler.receipts.generation();
+        self.shared.publish_receipts(sampler.receipts.clone());
     }
 
     fn sample(&mut self) {
@@ -215,8 +241,8 @@ impl Daemon {
         let newer = self.collector.sample();
         let pair = self.collector.pair(self.older.as_ref(), &newer);
         self.older = Some(Arc::clone(&newer));
-        self.tell_births();
-        let history_bytes = self.state.history().record(&newer);
+        self.announce_created();
+        let history_bytes = self.shared.history().record(&newer);
         let seconds = started.elapsed().as_secs_f64();
         let sampling = &mut self.sampling;
         sampling.samples += 1;
@@ -232,17 +258,49 @@ impl Daemon {
         sampling.history_bytes = history_bytes as u64;
         sampling.budget_level = self.budget.level();
         sampling.histograms = self.budget.has_histograms();
-        sampling.bpf_runs = self.windows.seen();
+        sampling.bpf_runs = self.bpf_stats.total();
         let samples = sampling.samples;
-        self.state.publish(pair, sampling.clone(), self.interval);
+        self.shared.publish(pair, sampling.clone(), self.interval);
+        self.receipts.have_grown_to(self.collector.sampler.receipts.generation());
         if samples == SETTLED_SAMPLES {
-            give_memory_back();
+            release_free_memory();
         }
     }
 }
 
-/// Tells the init system that this thread, which samples, is not stuck.
-async fn watch(every: Duration) {
+impl PublishedReceipts {
+    /// Whether there are new receipts. What their runtimes say is looked at soon.
+    fn have_grown_to(&mut self, generation: u64) -> bool {
+        let have_grown = std::mem::replace(&mut self.generation, generation) != generation;
+        if have_grown {
+            let now = time::Instant::now();
+            self.next_look = Some((now + RUNTIME_POLL, now + RUNTIME_WAIT + RUNTIME_POLL));
+        }
+        have_grown
+    }
+
+    /// Waits until runtimes may have said more.
+    async fn due(&self) {
+        match self.next_look {
+            Some((due, _)) => time::sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Samples go before the other work of the host: the files of a container are gone some
+/// milliseconds after its last process. Reading them takes a tenth of a millisecond.
+fn raise_priority(nice: Option<i8>) {
+    if let Err(error) = set_nice(nice.unwrap_or(DEFAULT_NICE)) {
+        match nice {
+            Some(nice) => tracing::warn!(%error, "cannot set the nice value {nice} (--nice)"),
+            None => tracing::debug!(%error, "cannot raise the CPU priority (--nice)"),
+        }
+    }
+}
+
+/// Reports to the init system that the sampling thread is not stuck.
+async fn feed_watchdog(every: Duration) {
     let mut ticks = time::interval(every);
     loop {
         ticks.tick().await;

@@ -1,4 +1,7 @@
-//! Tells the init system how it goes: `sd_notify(3)`.
+//! Reports the state of the daemon to the init system: `sd_notify(3)`.
+//!
+//! Ours, because the crate `sd-notify` (0.5) does not know abstract sockets, which a container
+//! manager may hand over.
 
 use std::{
     env, io,
@@ -11,31 +14,32 @@ use std::{
 
 use nix::time::{ClockId, clock_gettime};
 
-/// It is ready, or ready again.
+/// The daemon is ready, or has reloaded its configuration.
 pub(super) const READY: &str = "READY=1";
 
-/// It ends.
+/// The daemon ends.
 pub(super) const STOPPING: &str = "STOPPING=1";
 
-/// It is not stuck.
+/// The daemon is not stuck.
 pub(super) const WATCHDOG: &str = "WATCHDOG=1";
 
-/// Tells the init system, if there is one that wants to know.
+/// Reports a state, if the init system wants reports.
 pub(super) fn notify(state: &str) {
     let Some(socket) = env::var_os("NOTIFY_SOCKET") else { return };
     if let Err(error) = send(&socket.to_string_lossy(), state) {
-        tracing::warn!(%error, "cannot tell the init system: {state}");
+        tracing::warn!(%error, "cannot report to the init system: {state}");
     }
 }
 
-/// It reads its configuration again; [`READY`] follows.
+/// Reports that the configuration is read again; [`READY`] must follow.
 pub(super) fn reloading() {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC);
     let microseconds = now.map_or(0, |now| now.tv_sec() * 1_000_000 + now.tv_nsec() / 1_000);
     notify(&format!("RELOADING=1\nMONOTONIC_USEC={microseconds}"));
 }
 
-/// How often the init system wants to hear [`WATCHDOG`]: twice in its time. `None` if it does not.
+/// How often to report [`WATCHDOG`]: twice within the time that the init system allows. `None` if
+/// it wants no such reports.
 pub(super) fn watchdog() -> Option<Duration> {
     let for_us = env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
     let microseconds: u64 = env::var("WATCHDOG_USEC").ok()?.parse().ok()?;
@@ -55,7 +59,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_kinds_of_sockets_hear_it() {
+    fn paths_and_abstract_sockets_are_reached() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("notify");
         let name = format!("tare-test-notify-{}", std::process::id());

@@ -1,12 +1,13 @@
-//! `SIGHUP`: the configuration is read again, and what can be changed is.
+//! `SIGHUP` reads the configuration again and applies what can change while the daemon runs.
 
 use crate::{
     config::{self, Command, Common, Config, Run},
-    daemon::{Control, Daemon, notify, settings::Settings},
+    daemon::{Control, Daemon, notify},
+    server::LiveConfig,
 };
 
 impl Daemon {
-    /// Reads the configuration again. If anything in it is wrong, everything stays as it is.
+    /// Reads the configuration again. If anything in it is wrong, nothing changes.
     pub(super) fn reload(&mut self, control: &Control) {
         notify::reloading();
         match config::read(&control.arguments) {
@@ -20,9 +21,9 @@ impl Daemon {
     }
 
     fn apply(&mut self, control: &Control, common: Common, mut run: Run) {
-        let fixed = keep_fixed(&self.common, &common, &self.settings.borrow().run, &mut run);
-        let settings = match Settings::load(run) {
-            Ok(settings) => settings,
+        let fixed = keep_fixed(&self.common, &common, &self.config.borrow().run, &mut run);
+        let config = match LiveConfig::load(run) {
+            Ok(config) => config,
             Err(error) => {
                 tracing::error!("the configuration stays as it is: {error:#}");
                 return;
@@ -33,16 +34,17 @@ impl Daemon {
         let Common { log_level, receipts, receipt_ttl, memory_stat_interval, .. } = common;
         let former = self.common.clone();
         self.common = Common { log_level, receipts, receipt_ttl, memory_stat_interval, ..former };
-        self.pace(&settings.run);
-        self.settings.send_replace(settings.into());
+        self.set_intervals(&config.run);
+        self.config.send_replace(config.into());
         tracing::info!("the configuration was read again");
         if !fixed.is_empty() {
-            tracing::warn!("changed, but only heeded after a restart: {}", fixed.join(", "));
+            tracing::warn!("changes that need a restart: {}", fixed.join(", "));
         }
     }
 }
 
-/// Puts back what cannot change while it runs; the names of what would have changed.
+/// Restores options that cannot change while the daemon runs; the names of those that would have
+/// changed.
 fn keep_fixed(
     old_common: &Common,
     common: &Common,
@@ -56,6 +58,7 @@ fn keep_fixed(
     run.max_connections = old_run.max_connections;
     run.history_memory = old_run.history_memory;
     run.bpf_stats_interval = old_run.bpf_stats_interval;
+    run.nice = old_run.nice;
     let changed = [
         ("listen", wanted.listen != run.listen),
         ("socket", wanted.socket != run.socket),
@@ -63,6 +66,7 @@ fn keep_fixed(
         ("max-connections", wanted.max_connections != run.max_connections),
         ("history-memory", wanted.history_memory != run.history_memory),
         ("bpf-stats-interval", wanted.bpf_stats_interval != run.bpf_stats_interval),
+        ("nice", wanted.nice != run.nice),
         ("bpf", common.bpf != old_common.bpf),
         ("net-level", common.net_level != old_common.net_level),
         ("cgroup-root", common.cgroup_root != old_common.cgroup_root),

@@ -15,7 +15,7 @@ use crate::{
 
 /// Everything that was found.
 #[derive(Clone, Debug, Serialize)]
-pub struct Diagnosis {
+pub(super) struct Diagnosis {
     /// Tare's own.
     pub version: &'static str,
     /// Which host this is.
@@ -43,7 +43,7 @@ pub struct Diagnosis {
 /// The names of a host.
 #[derive(Clone, Debug, Serialize)]
 #[allow(missing_docs)]
-pub struct Named {
+pub(super) struct Named {
     pub hostname: Option<String>,
     pub kernel: Option<String>,
     pub os_name: Option<String>,
@@ -51,7 +51,7 @@ pub struct Named {
 
 /// A family's source, and what would make it better.
 #[derive(Clone, Debug, Serialize)]
-pub struct Finding {
+pub(super) struct Finding {
     /// The source as in every report.
     #[serde(flatten)]
     pub source: Source,
@@ -61,7 +61,7 @@ pub struct Finding {
 
 /// One thing that was looked at.
 #[derive(Clone, Debug, Serialize)]
-pub struct Check {
+pub(super) struct Check {
     /// How it is.
     pub state: State,
     /// What is there.
@@ -74,7 +74,7 @@ pub struct Check {
 
 /// The eBPF side.
 #[derive(Clone, Debug, Serialize)]
-pub struct KernelSide {
+pub(super) struct KernelSide {
     /// Whether this binary carries the programs.
     pub object: bool,
     /// Whether the kernel's type information could be read.
@@ -93,7 +93,7 @@ pub struct KernelSide {
 
 /// The cgroup hierarchies.
 #[derive(Clone, Debug, Default, Serialize)]
-pub struct Cgroups {
+pub(super) struct Cgroups {
     /// `v1`, `v2`, `hybrid` or `none`.
     pub layout: &'static str,
     /// Each with its controllers, cgroup2 first.
@@ -102,7 +102,7 @@ pub struct Cgroups {
 
 /// A mounted cgroup hierarchy.
 #[derive(Clone, Debug, Serialize)]
-pub struct Hierarchy {
+pub(super) struct Hierarchy {
     /// Where it is mounted.
     pub path: String,
     /// 1 or 2.
@@ -115,7 +115,7 @@ pub struct Hierarchy {
 
 /// A container daemon.
 #[derive(Clone, Debug, Serialize)]
-pub struct Daemon {
+pub(super) struct Daemon {
     /// `docker`, `containerd`, `cri-o` or `podman`.
     pub name: &'static str,
     /// Its socket.
@@ -126,7 +126,7 @@ pub struct Daemon {
 
 /// A block device and how the kernel side counts its I/O.
 #[derive(Clone, Debug, Serialize)]
-pub struct CountedDevice {
+pub(super) struct CountedDevice {
     /// Its name.
     pub name: String,
     /// `requests`, `bios`, or `below` (by the devices below it); `None` if it is not counted.
@@ -137,7 +137,7 @@ pub struct CountedDevice {
 
 impl Finding {
     /// The source with what helps against each of its gaps.
-    pub fn new(status: &SourceStatus, circumstances: &Circumstances) -> Self {
+    pub(super) fn new(status: &SourceStatus, circumstances: &Circumstances) -> Self {
         let mut remedies: Vec<String> = Vec::new();
         for remedy in status.gaps.iter().filter_map(|gap| gap.reason.remedy(circumstances)) {
             if !remedies.contains(&remedy) {
@@ -151,12 +151,12 @@ impl Finding {
 
 impl Check {
     /// All is well.
-    pub fn on(found: impl Into<String>) -> Self {
+    pub(super) fn on(found: impl Into<String>) -> Self {
         Self { state: State::On, found: Some(found.into()), reason: None, remedy: None }
     }
 
     /// What was found, if anything, is not what it should be.
-    pub fn new(
+    pub(super) fn new(
         state: State,
         found: Option<String>,
         reason: &Reason,
@@ -169,7 +169,7 @@ impl Check {
 
 impl KernelSide {
     /// From what the kernel offers and what was loaded.
-    pub fn new(facts: &Facts, programs: Vec<LoadedProgram>, maps: Vec<LoadedMap>) -> Self {
+    pub(super) fn new(facts: &Facts, programs: Vec<LoadedProgram>, maps: Vec<LoadedMap>) -> Self {
         let sizes = programs.iter().map(|program| program.memory_bytes);
         let attached = programs.iter().any(|program| program.attached);
         let memory = sizes.chain(maps.iter().map(|map| map.memory_bytes)).flatten().sum();

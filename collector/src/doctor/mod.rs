@@ -29,8 +29,8 @@ use crate::{
     host::HostFacts,
     kernel::Facts,
     model::{Family, State},
-    output::Scope,
     reason::Reason,
+    registry::Follow,
 };
 
 /// Examines the host and prints the findings. The exit code is a failure only with `--strict`, if a
@@ -58,7 +58,7 @@ async fn examine(common: &Common) -> Diagnosis {
     // A failure for lack of BPF would not answer why there is none.
     let bpf = if common.bpf == Bpf::Require { Bpf::Auto } else { common.bpf };
     let common = &Common { bpf, ..common.clone() };
-    match Collector::start(common, Scope::Containers) {
+    match Collector::start(common, Follow::ContainersOrFallback) {
         Ok(mut collector) => {
             collector.sample();
             collector.settle_names().await;

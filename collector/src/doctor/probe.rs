@@ -16,7 +16,7 @@ use crate::{
     devices::Devices,
     doctor::diagnosis::{Cgroups, Check, CountedDevice, Daemon, Hierarchy},
     host::{HostFacts, HostRoot},
-    identity::{RuntimeSockets, Socket},
+    identity::{RuntimeApi, RuntimeGroup, RuntimeSockets, Socket},
     kernel::{Bios, Kernel},
     model::State,
     reason::{Circumstances, Reason},
@@ -25,12 +25,12 @@ use crate::{
 /// What a daemon may take to accept a connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// Where container daemons listen.
-const SOCKETS: [(&str, &str); 4] = [
-    ("docker", "/run/docker.sock"),
-    ("containerd", "/run/containerd/containerd.sock"),
-    ("cri-o", "/run/crio/crio.sock"),
-    ("podman", "/run/podman/podman.sock"),
+/// The host's container daemons.
+const DAEMONS: [(&str, RuntimeApi); 4] = [
+    ("docker", RuntimeApi::Docker),
+    ("containerd", RuntimeApi::Containerd),
+    ("cri-o", RuntimeApi::CriO),
+    ("podman", RuntimeApi::Podman),
 ];
 
 /// The hierarchies with their controllers, cgroup2 first.
@@ -71,8 +71,14 @@ pub(super) fn clock(sys_root: &Path, circumstances: &Circumstances) -> Check {
 /// The container daemons whose sockets exist, and whether they accept a connection.
 pub(super) async fn daemons(common: &Common) -> Vec<Daemon> {
     let root = HostRoot::new(&common.proc_root);
-    let mut places: Vec<(&'static str, PathBuf)> =
-        SOCKETS.iter().map(|(name, path)| (*name, root.path(path))).collect();
+    let mut places: Vec<(&'static str, PathBuf)> = Vec::new();
+    for (name, api) in DAEMONS {
+        for sockets in (RuntimeGroup { api, user: None }).default_sockets(None) {
+            // The last one is below /run. /var/run is a link, which leads elsewhere from outside of
+            // the host's root.
+            places.extend(sockets.last().map(|path| (name, root.path(&path.to_string_lossy()))));
+        }
+    }
     let RuntimeSockets { docker, podman, cri } = &common.sockets;
     for (socket, names) in
         [(cri, &["containerd", "cri-o"][..]), (podman, &["podman"]), (docker, &["docker"])]

@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::reason::Circumstances;
 
 /// A capability that Tare can use.
-pub struct Capability {
+pub(super) struct Capability {
     /// Its bit (`include/uapi/linux/capability.h`).
     bit: u32,
     /// Its name.
@@ -17,7 +17,7 @@ pub struct Capability {
 }
 
 /// All capabilities that Tare can use, the most useful first.
-pub const CAPABILITIES: [Capability; 8] = [
+pub(super) const CAPABILITIES: [Capability; 8] = [
     capability(39, "CAP_BPF", "load programs and maps"),
     capability(38, "CAP_PERFMON", "attach programs to tracepoints"),
     capability(12, "CAP_NET_ADMIN", "attach programs for IP packets (level l3)"),
@@ -34,7 +34,7 @@ const fn capability(bit: u32, name: &'static str, gives: &'static str) -> Capabi
 
 /// The rights of this process. `None` is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct Rights {
+pub(super) struct Rights {
     /// Effective user.
     pub user_id: Option<u32>,
     /// For each of [`CAPABILITIES`] whether it is effective.
@@ -61,7 +61,7 @@ pub struct Rights {
 
 impl Rights {
     /// Reads our own process through this `/proc`, and the kernel's settings.
-    pub fn read(proc_root: &Path, sys_root: &Path) -> Self {
+    pub(super) fn read(proc_root: &Path, sys_root: &Path) -> Self {
         let own = proc_root.join("self");
         let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
         let setting = |name: &str| read(&proc_root.join("sys").join(name)).trim().parse().ok();
@@ -84,7 +84,7 @@ impl Rights {
     }
 
     /// What remedies depend on.
-    pub fn circumstances(&self) -> Circumstances {
+    pub(super) fn circumstances(&self) -> Circumstances {
         Circumstances {
             missing_capabilities: self.missing(&CAPABILITIES.map(|capability| capability.name)),
             host_user_namespace: self.host_user_namespace,

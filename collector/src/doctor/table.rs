@@ -22,7 +22,7 @@ const INDENT: usize = 25;
 const SOURCE_INDENT: usize = 35;
 
 /// Lays out the findings.
-pub fn render(diagnosis: &Diagnosis) -> String {
+pub(super) fn render(diagnosis: &Diagnosis) -> String {
     let mut page = Page::default();
     let host = &diagnosis.host;
     let known = [&host.kernel.as_ref().map(|kernel| format!("Linux {kernel}")), &host.os_name];
@@ -138,7 +138,8 @@ impl Page {
         let memory = side.memory_bytes.map_or_else(|| "unknown".to_owned(), bytes_size);
         self.row("memory in the kernel", &memory);
         for (name, map) in &side.maps {
-            let number = |number: Option<u32>| number.map_or("?".to_owned(), |n| n.to_string());
+            let number =
+                |number: Option<u32>| number.map_or_else(|| "?".to_owned(), |n| n.to_string());
             let memory = map.memory_bytes.map_or_else(|| "unknown".to_owned(), bytes_size);
             let shape = match map.kind {
                 "ring" => format!("{} bytes", number(map.entries)),
@@ -170,7 +171,8 @@ impl Page {
 
     fn rights(&mut self, rights: &Rights) {
         self.section("RIGHTS");
-        let number = |number: Option<u64>| number.map_or("unknown".to_owned(), |n| n.to_string());
+        let number =
+            |number: Option<u64>| number.map_or_else(|| "unknown".to_owned(), |n| n.to_string());
         self.row("user", &number(rights.user_id.map(u64::from)));
         for capability in &CAPABILITIES {
             let has = match rights.capabilities.get(capability.name) {
@@ -217,7 +219,8 @@ impl Page {
 
     fn hierarchy(&mut self, hierarchy: &Hierarchy) {
         let Hierarchy { path, version, controllers, .. } = hierarchy;
-        let controllers = controllers.as_ref().map_or("unknown".to_owned(), |all| all.join(", "));
+        let controllers =
+            controllers.as_ref().map_or_else(|| "unknown".to_owned(), |all| all.join(", "));
         self.row(&format!("v{version}"), &format!("{path}: {controllers}"));
     }
 }

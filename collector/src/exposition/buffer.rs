@@ -22,16 +22,16 @@ impl Suffix {
     }
 }
 
-/// The samples of one metric, without its name and without the labels of the container. These are four
-/// fifths of a scrape and are added when a sample is sent.
+/// The samples of one metric, without its name and without the labels of the container. These are
+/// four fifths of a scrape and are added when a sample is sent.
 ///
-/// Metrics are collected container by container and sent metric by metric, so that something must be
-/// kept in between.
+/// Metrics are collected container by container and sent metric by metric, so that something must
+/// be kept in between.
 #[derive(Default)]
 pub(crate) struct SampleBuffer {
     samples: Vec<Sample>,
-    /// The rest of each sample, one after the other: in text its own labels, its value and the end of
-    /// the line; in protobuf a message without the container's labels.
+    /// The rest of each sample, one after the other: in text its own labels, its value and the end
+    /// of the line; in protobuf a message without the container's labels.
     bytes: Vec<u8>,
 }
 
@@ -97,8 +97,8 @@ impl SampleBuffer {
         self.samples.iter().map(length).sum()
     }
 
-    /// Writes samples from `position` on until `out` holds `bytes` or more, and moves `position` behind
-    /// them. Returns whether there are more.
+    /// Writes samples from `position` on until `out` holds `bytes` or more, and moves `position`
+    /// behind them. Returns whether there are more.
     pub(crate) fn write(
         &self,
         exposition: Exposition,

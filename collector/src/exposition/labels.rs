@@ -4,8 +4,8 @@ use std::ops::Range;
 
 use crate::exposition::{Exposition, protobuf::LabelPair};
 
-/// Encoded sets of labels. That of a container is written into each of its samples, so it is encoded
-/// once.
+/// Encoded sets of labels. That of a container is written into each of its samples, so it is
+/// encoded once.
 pub(crate) struct LabelSets {
     exposition: Exposition,
     bytes: Vec<u8>,
@@ -32,8 +32,8 @@ impl LabelSets {
         Self { exposition, bytes: Vec::new(), sets: Vec::new() }
     }
 
-    /// Adds a set. `for_each` calls the function that it is given with the name and the value of each
-    /// label; there must be one at least. In text, the closing brace is left to the sample.
+    /// Adds a set. `for_each` calls the function that it is given with the name and the value of
+    /// each label; there must be one at least. In text, the closing brace is left to the sample.
     pub(crate) fn add(&mut self, for_each: impl FnOnce(&mut dyn FnMut(&str, &str))) -> LabelSetId {
         let start = self.bytes.len();
         let bytes = &mut self.bytes;

@@ -25,7 +25,7 @@ pub(crate) use self::{
 pub enum Exposition {
     /// Prometheus text format 0.0.4.
     Text,
-    /// OpenMetrics 1.0.0.
+    /// `OpenMetrics` 1.0.0.
     OpenMetrics,
     /// Messages of `io.prometheus.client`. Only this format has native histograms.
     Protobuf,

@@ -1,8 +1,8 @@
 //! The protobuf format: messages of `io.prometheus.client` (`metrics.proto` of
-//! prometheus/client_model), one `MetricFamily` for each metric, each after its length.
+//! `prometheus/client_model`), one `MetricFamily` for each metric, each after its length.
 //!
-//! The fields of a protobuf message may come in any order and in pieces. So the labels of a container
-//! are encoded once, and the rest of a sample is appended to them.
+//! The fields of a protobuf message may come in any order and in pieces. So the labels of a
+//! container are encoded once, and the rest of a sample is appended to them.
 
 use prost::{
     Message,
@@ -132,10 +132,10 @@ impl MetricMessage {
 }
 
 impl HistogramMessage {
-    /// `bounds` are powers of two, each twice the one before. In schema 0 the native bucket number `i`
-    /// ends at 2 to the power of `i` and begins at half of that, so each of our buckets is a native one.
-    /// Our first bucket becomes the zero bucket. Our last bucket, which has no bound, becomes the native
-    /// one that ends at twice the last bound.
+    /// `bounds` are powers of two, each twice the one before. In schema 0 the native bucket number
+    /// `i` ends at 2 to the power of `i` and begins at half of that, so each of our buckets is a
+    /// native one. Our first bucket becomes the zero bucket. Our last bucket, which has no bound,
+    /// becomes the native one that ends at twice the last bound.
     pub(crate) fn new(bounds: &[f64], histogram: &model::Histogram) -> Self {
         let mut cumulative: u64 = 0;
         let ends = bounds.iter().copied().chain([f64::INFINITY]);

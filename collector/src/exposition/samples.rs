@@ -88,8 +88,8 @@ impl<'a> Samples<'a> {
         }
     }
 
-    /// Writes a histogram: cumulative buckets, their sum, their count; in protobuf a native one too. A
-    /// histogram that has counted nothing is left out.
+    /// Writes a histogram: cumulative buckets, their sum, their count; in protobuf a native one
+    /// too. A histogram that has counted nothing is left out.
     pub(crate) fn histogram(
         &mut self,
         labels: &[(&str, &str)],

@@ -13,7 +13,7 @@ pub(super) fn head(metric: &Metric) -> Vec<u8> {
     lines(metric.name, kind, metric.help)
 }
 
-/// `# HELP` and `# TYPE` of OpenMetrics. There a counter is declared without `_total`.
+/// `# HELP` and `# TYPE` of `OpenMetrics`. There a counter is declared without `_total`.
 pub(super) fn open_metrics_head(metric: &Metric) -> Vec<u8> {
     let (name, kind) = match metric.kind {
         MetricKind::Counter => {

@@ -17,3 +17,17 @@ pub mod state;
 pub mod units;
 
 pub use self::readers::{CgroupReader, ReadContext, ReadStep, Readers, Readings};
+use crate::exposition::Metric;
+
+/// The metrics of all families.
+pub(crate) const METRICS: &[&[Metric]] = &[
+    block::METRICS,
+    cpu::METRICS,
+    lifecycle::METRICS,
+    memory::METRICS,
+    network_interfaces::METRICS,
+    network_sockets::METRICS,
+    network_tcp::METRICS,
+    pids::METRICS,
+    pressure::METRICS,
+];

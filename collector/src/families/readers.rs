@@ -91,8 +91,8 @@ pub type ReadStep = fn(&mut Readers, &mut ReadContext<'_>, &mut Readings) -> Res
 pub type FinalStep =
     fn(&mut Readers, &mut ReadContext<'_>, &mut Readings) -> Result<bool, ReadError>;
 
-/// Makes [`Readers`] and [`Readings`] of a list of families. CPU time is not in the list: it is read
-/// first, and decides what else is due.
+/// Makes [`Readers`] and [`Readings`] of a list of families. CPU time is not in the list: it is
+/// read first, and decides what else is due.
 macro_rules! cgroup_families {
     ($($(#[$about:meta])* $family:ident: $reader:ty,)*) => {
         /// The open files of one cgroup.

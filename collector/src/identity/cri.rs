@@ -6,9 +6,9 @@
 mod convert;
 mod grpc;
 
-// Generated: see `tests/protobuf`. Of the published crates, k8s-cri and containerd-client run `protoc`
-// at build time and need tonic.
-#[allow(dead_code, unreachable_pub, clippy::doc_markdown)]
+// Generated: see `tests/protobuf`. The published crates, k8s-cri and containerd-client, run
+// `protoc` at build time and need tonic.
+#[allow(dead_code, unreachable_pub, clippy::doc_markdown, clippy::enum_variant_names)]
 mod messages;
 
 use std::{

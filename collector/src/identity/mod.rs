@@ -6,7 +6,7 @@
 //! From the bottom up: `path`, `filter`, `metadata` and `sockets` are plain data; `client` is the
 //! trait of a runtime's API, which `docker` and `cri` implement; `state_files` reads what a runtime
 //! left on disk; `cache` and `queue` hold results and requests, `state` both; a `worker` serves one
-//! socket; `resolver` is what the rest of Tare calls.
+//! socket; `resolver` is what the rest of Tare calls; `source` is its entry in `sources`.
 
 mod path;
 

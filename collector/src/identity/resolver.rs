@@ -82,7 +82,7 @@ impl MetadataResolver {
     ) -> Option<ExitStatus> {
         let status = self.shared.lock().exit_status(&identity.id, from, to);
         if status.is_none_or(|status| status.oom_killed.is_none()) {
-            self.request(identity, State::request_exit_status)?;
+            drop(self.request(identity, State::request_exit_status)?);
         }
         status
     }

@@ -60,7 +60,7 @@ impl RuntimeSockets {
         match self.of(group.api) {
             Socket::Off => Vec::new(),
             Socket::Path(path) => vec![vec![path.clone()]],
-            Socket::Auto => group.usual_paths(docker_host),
+            Socket::Auto => group.default_sockets(docker_host),
         }
     }
 
@@ -102,7 +102,9 @@ impl RuntimeApi {
 }
 
 impl RuntimeGroup {
-    fn usual_paths(self, docker_host: Option<&str>) -> Vec<Vec<PathBuf>> {
+    /// The paths where the daemons of a group usually listen: for each daemon its possible sockets,
+    /// of which the first that exists is used.
+    pub fn default_sockets(self, docker_host: Option<&str>) -> Vec<Vec<PathBuf>> {
         let one_each = |paths: &[&str]| paths.iter().map(|path| vec![path.into()]).collect();
         match (self.api, self.user) {
             (RuntimeApi::Docker, None) => {
@@ -134,7 +136,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_api_has_its_usual_paths() {
+    fn every_api_has_its_default_sockets() {
         let paths = |api, user, host| {
             RuntimeSockets::default().candidates(RuntimeGroup { api, user }, host)
         };

@@ -1,4 +1,4 @@
-//! Names and images.
+//! The source of names and images.
 
 use crate::{
     families::source::{Gap, SourceStatus},
@@ -6,8 +6,7 @@ use crate::{
     reason::Reason,
 };
 
-/// Decides the source: the cgroup's path, and those daemons that answer. The status of a daemon is
-/// `None` if it is not to be asked.
+/// The cgroup path, and the runtimes that answer. A status is `None` if the socket is off.
 pub fn source(statuses: &[(RuntimeGroup, Option<ConnectionStatus>)]) -> SourceStatus {
     let (mut sources, mut gaps) = (vec!["cgroup path".to_owned()], Vec::new());
     for (group, status) in statuses {

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use thiserror::Error;
 
 /// Type information of a kernel.
-pub struct Btf {
+pub(super) struct Btf {
     data: Vec<u8>,
     strings: std::ops::Range<usize>,
     /// Where each type's record starts; index 0 is type id 1.
@@ -18,7 +18,7 @@ pub struct Btf {
 
 /// Why bytes are not BTF.
 #[derive(Debug, Error, PartialEq, Eq)]
-pub enum BtfError {
+pub(super) enum BtfError {
     /// Magic, version or section bounds are wrong.
     #[error("not BTF, or of a format that is not known")]
     Header,
@@ -29,7 +29,7 @@ pub enum BtfError {
 
 /// Where a field lies in its struct.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Field {
+pub(super) struct Field {
     /// Bytes from the start of the outermost struct.
     pub offset: u32,
     /// Bytes of the field.
@@ -38,7 +38,7 @@ pub struct Field {
 
 impl Btf {
     /// Indexes BTF that has the byte order of this host.
-    pub fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
+    pub(super) fn parse(data: Vec<u8>) -> Result<Self, BtfError> {
         let header = Header::parse(&data).ok_or(BtfError::Header)?;
         let mut types = Vec::with_capacity(header.types.len() / 20);
         let mut at = header.types.start;
@@ -53,7 +53,7 @@ impl Btf {
 
     /// Finds `path` in the struct `name`, descending through embedded and anonymous members. The
     /// size of an array is that of all its elements.
-    pub fn field(&self, name: &str, path: &[&str]) -> Option<Field> {
+    pub(super) fn field(&self, name: &str, path: &[&str]) -> Option<Field> {
         let mut at = self.find(name, |kind| kind == STRUCT)?;
         let mut field = Field { offset: 0, size: 0 };
         for step in path {
@@ -69,7 +69,7 @@ impl Btf {
 
     /// Arguments of a tracepoint's `tp_btf` program: parameters of its `btf_trace_` typedef
     /// without the leading data pointer.
-    pub fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
+    pub(super) fn tracepoint_arguments(&self, name: &str) -> Option<usize> {
         let typedef = self.find(&format!("btf_trace_{name}"), |kind| kind == TYPEDEF)?;
         let pointer = self.record(self.record(typedef)?.size_or_type)?;
         let prototype = (pointer.kind == PTR).then(|| self.record(pointer.size_or_type))??;
@@ -77,7 +77,7 @@ impl Btf {
     }
 
     /// Value of an enumerator, looked for in the first of the enums that exists.
-    pub fn enumerator(&self, enums: &[&str], name: &str) -> Option<u32> {
+    pub(super) fn enumerator(&self, enums: &[&str], name: &str) -> Option<u32> {
         let id = enums.iter().find_map(|name| self.find(name, |kind| kind == ENUM))?;
         let (name, start) = (self.string_offset(name)?, self.position(id)? + RECORD);
         (0..self.record(id)?.count).find_map(|i| {
@@ -203,7 +203,7 @@ impl Header {
         let section = |at: usize| {
             let from = start.checked_add(word(data, at)? as usize)?;
             let to = from.checked_add(word(data, at + 4)? as usize)?;
-            (to <= data.len() && data.len() <= u32::MAX as usize).then_some(from..to)
+            (to <= data.len() && u32::try_from(data.len()).is_ok()).then_some(from..to)
         };
         Some(Self { types: section(8)?, strings: section(16)? })
     }

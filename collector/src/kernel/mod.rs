@@ -51,6 +51,7 @@ use crate::{
         network::Network,
         plan::Plan,
     },
+    process,
     reason::Reason,
     timing::{self, timed},
 };
@@ -94,7 +95,8 @@ impl Kernel {
             None => apply(&plan, options, btf)
                 .unwrap_or_else(|error| Self::not_loaded(Refusals::all(&reason(&error, TRACING)))),
         };
-        give_memory_back();
+        // The kernel's type information took megabytes.
+        process::release_free_memory();
         Self { facts: Some(facts), ..kernel }
     }
 
@@ -153,16 +155,6 @@ impl Refusals {
             block: block.as_ref().err()?.clone(),
             lifecycle: lifecycle.as_ref().err()?.clone(),
         })
-    }
-}
-
-/// The kernel's type information takes megabytes and is needed at the start only; glibc would keep
-/// them for later.
-fn give_memory_back() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: frees what is not in use, which is memory-safe at any time.
-    unsafe {
-        nix::libc::malloc_trim(0);
     }
 }
 

@@ -1,4 +1,4 @@
-//! SocketPrograms and TCP: the programs that count in the network table.
+//! `SocketPrograms` and TCP: the programs that count in the network table.
 
 use std::path::Path;
 

@@ -17,7 +17,7 @@ use crate::{
 
 /// What to load.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Plan {
+pub(super) struct Plan {
     /// Offsets for the programs.
     pub layout: Layout,
     /// Sockets and TCP.
@@ -29,11 +29,11 @@ pub struct Plan {
 }
 
 /// Programs that work together, or why they cannot.
-pub type Programs = Result<Vec<TracepointSpec>, Reason>;
+pub(super) type Programs = Result<Vec<TracepointSpec>, Reason>;
 
 /// What to load for sockets and TCP.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NetworkPlan {
+pub(super) struct NetworkPlan {
     /// Bytes or packets of sockets.
     pub sockets: Result<SocketPlan, Reason>,
     /// TCP segments that are sent again.
@@ -44,7 +44,7 @@ pub struct NetworkPlan {
 
 /// The level to count sockets at.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SocketPlan {
+pub(super) struct SocketPlan {
     /// The best or the preferred one that this kernel has.
     pub level: SocketLevel,
     /// The other one, if the kernel has it too, for when the first is refused.
@@ -55,7 +55,7 @@ pub struct SocketPlan {
 
 /// What to load for block I/O. Completed requests need all that the others need.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct BlockPlan {
+pub(super) struct BlockPlan {
     /// Completed requests.
     pub requests: Vec<TracepointSpec>,
     /// Requests that the driver has.
@@ -68,7 +68,7 @@ pub struct BlockPlan {
 
 /// What to load for events of cgroups.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LifecyclePlan {
+pub(super) struct LifecyclePlan {
     /// Without all of these there are no events at all.
     pub required: Vec<TracepointSpec>,
     /// Each of these adds a kind of event.
@@ -87,7 +87,7 @@ pub enum SocketLevel {
 }
 
 /// Decides what to load. `preferred` is the level to count sockets at if there is a choice.
-pub fn plan(facts: &Facts, preferred: Option<SocketLevel>) -> Plan {
+pub(super) fn plan(facts: &Facts, preferred: Option<SocketLevel>) -> Plan {
     let btf = match &facts.btf {
         _ if !facts.object => return Plan::nothing(&Reason::NoObject),
         Err(reason) => return Plan::nothing(reason),
@@ -107,7 +107,7 @@ pub fn plan(facts: &Facts, preferred: Option<SocketLevel>) -> Plan {
 
 impl Plan {
     /// Nothing to load, for one reason.
-    pub fn nothing(reason: &Reason) -> Self {
+    pub(super) fn nothing(reason: &Reason) -> Self {
         Self {
             layout: Layout::UNKNOWN,
             network: NetworkPlan {
@@ -123,7 +123,7 @@ impl Plan {
 
 impl NetworkPlan {
     /// Whether no program would use the network table.
-    pub fn is_nothing(&self) -> bool {
+    pub(super) fn is_nothing(&self) -> bool {
         self.sockets.is_err() && self.retransmits.is_err() && self.connections.is_err()
     }
 }

@@ -26,30 +26,30 @@ enum Arguments {
 }
 
 /// Bytes at the socket calls (Linux 6.3).
-pub const PAYLOAD: [TracepointSpec; 2] =
+pub(super) const PAYLOAD: [TracepointSpec; 2] =
     [same_name("sock_send_length", 3), same_name("sock_recv_length", 3)];
 
 /// TCP segments that are sent again. Newer kernels have a third argument (Linux 6.18).
-pub const RETRANSMITS: TracepointSpec = TracepointSpec {
+pub(super) const RETRANSMITS: TracepointSpec = TracepointSpec {
     program: "tcp_retransmit_skb",
     tracepoint: "tcp_retransmit_skb",
     arguments: Arguments::AtLeast(2),
 };
 
 /// TCP connections.
-pub const CONNECTIONS: TracepointSpec = same_name("inet_sock_set_state", 3);
+pub(super) const CONNECTIONS: TracepointSpec = same_name("inet_sock_set_state", 3);
 
 /// Completed block requests.
-pub const REQUESTS: TracepointSpec = same_name("block_rq_complete", 3);
+pub(super) const REQUESTS: TracepointSpec = same_name("block_rq_complete", 3);
 
 /// Block requests that the driver has. Of each list the one program that fits.
-pub const IN_FLIGHT: [&[TracepointSpec]; 2] = [
+pub(super) const IN_FLIGHT: [&[TracepointSpec]; 2] = [
     &[same_name("block_rq_issue", 1), spec("block_rq_issue_2", "block_rq_issue", 2)],
     &[same_name("block_rq_requeue", 1), spec("block_rq_requeue_2", "block_rq_requeue", 2)],
 ];
 
 /// Merges of bios and requests. Of each list the one program that fits.
-pub const MERGES: [&[TracepointSpec]; 3] = [
+pub(super) const MERGES: [&[TracepointSpec]; 3] = [
     &[same_name("block_bio_backmerge", 1), spec("block_bio_backmerge_3", "block_bio_backmerge", 3)],
     &[
         same_name("block_bio_frontmerge", 1),
@@ -59,20 +59,20 @@ pub const MERGES: [&[TracepointSpec]; 3] = [
 ];
 
 /// Bios of devices that make no requests of them. Of each list the one program that fits.
-pub const BIOS: [&[TracepointSpec]; 2] = [
+pub(super) const BIOS: [&[TracepointSpec]; 2] = [
     &[same_name("block_bio_queue", 1), spec("block_bio_queue_2", "block_bio_queue", 2)],
     &[same_name("block_bio_complete", 2)],
 ];
 
 /// What happens to cgroups: without all of these there are no events.
-pub const LIFECYCLE_REQUIRED: [TracepointSpec; 3] = [
+pub(super) const LIFECYCLE_REQUIRED: [TracepointSpec; 3] = [
     same_name("cgroup_mkdir", 2),
     same_name("cgroup_rmdir", 2),
     same_name("cgroup_notify_populated", 3),
 ];
 
 /// What happens in cgroups: each of these adds its own kind of event.
-pub const LIFECYCLE_OPTIONAL: [TracepointSpec; 4] = [
+pub(super) const LIFECYCLE_OPTIONAL: [TracepointSpec; 4] = [
     same_name("cgroup_attach_task", 4),
     same_name("sched_process_exec", 3),
     spec("first_listen", "inet_sock_set_state", 3),
@@ -80,7 +80,7 @@ pub const LIFECYCLE_OPTIONAL: [TracepointSpec; 4] = [
 ];
 
 /// The tracepoints of all programs.
-pub fn names() -> BTreeSet<&'static str> {
+pub(super) fn names() -> BTreeSet<&'static str> {
     let single = PAYLOAD.iter().chain([&RETRANSMITS, &CONNECTIONS, &REQUESTS]);
     let lifecycle = LIFECYCLE_REQUIRED.iter().chain(&LIFECYCLE_OPTIONAL);
     let variants = IN_FLIGHT.iter().chain(&MERGES).chain(&BIOS).copied().flatten();

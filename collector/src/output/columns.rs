@@ -2,9 +2,11 @@
 
 pub(crate) mod cells;
 
-use crate::output::nearest::did_you_mean;
-use crate::output::row::Row;
-use crate::output::text::{align, printable};
+use crate::output::{
+    nearest::did_you_mean,
+    row::Row,
+    text::{align, printable},
+};
 
 /// Explains the `*` behind NET I/O.
 pub(super) const HOST_SOCKETS: &str =
@@ -192,9 +194,10 @@ mod tests {
     use jiff::Timestamp;
 
     use super::*;
-    use crate::model::{Ended, Family, Finality, Histogram, Kind, Latency, Pressure};
-    use crate::output::fixture;
-    use crate::output::table::Options;
+    use crate::{
+        model::{Ended, Family, Finality, Histogram, Kind, Latency, Pressure},
+        output::{fixture, table::Options},
+    };
 
     #[test]
     fn names_are_unique_and_the_usual_ones_exist() {

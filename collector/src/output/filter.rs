@@ -4,9 +4,10 @@ use std::{collections::BTreeMap, mem::discriminant};
 
 use wildmatch::WildMatch;
 
-use crate::model::Container;
-use crate::output::nearest::did_you_mean;
-use crate::output::text::printable;
+use crate::{
+    model::Container,
+    output::{nearest::did_you_mean, text::printable},
+};
 
 /// The keys of filters.
 pub const KEYS: [&str; 9] =
@@ -113,8 +114,8 @@ fn has(entries: &BTreeMap<String, String>, key: &str, value: Option<&String>) ->
 }
 
 impl Filters {
-    /// Whether a row fits. As with Docker, one filter of each key suffices; but of labels and environment
-    /// variables, all must fit.
+    /// Whether a row fits. As with Docker, one filter of each key suffices; but of labels and
+    /// environment variables, all must fit.
     pub fn fit(&self, row: &Container) -> bool {
         self.0.iter().all(|filter| {
             let all = matches!(filter, Filter::Label(..) | Filter::Environment(..));
@@ -155,8 +156,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::model::Pod;
-    use crate::output::fixture;
+    use crate::{model::Pod, output::fixture};
 
     fn fit(texts: &[&str]) -> bool {
         let mut web = fixture::web();

@@ -4,7 +4,8 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-/// Writes one report or snapshot and its newline, and flushes. Numbers that JSON cannot hold become `null`.
+/// Writes one report or snapshot and its newline, and flushes. Numbers that JSON cannot hold become
+/// `null`.
 pub fn write(report: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
     let mut line = serde_json::to_vec(report)?;
     line.push(b'\n');
@@ -17,8 +18,10 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::model::{Family, Source, State};
-    use crate::output::fixture;
+    use crate::{
+        model::{Family, Source, State},
+        output::fixture,
+    };
 
     #[test]
     fn one_line_of_the_contract() {

@@ -26,8 +26,7 @@ pub mod text;
 
 pub mod units;
 
-use std::error::Error;
-use std::io;
+use std::{error::Error, io};
 
 use clap::ValueEnum;
 
@@ -75,7 +74,8 @@ pub enum Sort {
     Pids,
 }
 
-/// Whether an error means that the reader of the output is gone, as after `| head`. That is no failure.
+/// Whether an error means that the reader of the output is gone, as after `| head`. That is no
+/// failure.
 pub fn is_broken_pipe(error: &(dyn Error + 'static)) -> bool {
     let mut cause = Some(error);
     while let Some(error) = cause {

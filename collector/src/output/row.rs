@@ -4,9 +4,10 @@ use std::cmp::Reverse;
 
 use jiff::Timestamp;
 
-use crate::model::{Container, Ended, Kind, Report};
-use crate::output::Sort;
-use crate::output::table::Options;
+use crate::{
+    model::{Container, Ended, Kind, Report},
+    output::{Sort, table::Options},
+};
 
 /// A row of a table, and what else its cells need.
 #[derive(Clone, Copy, Debug)]

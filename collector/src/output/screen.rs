@@ -1,12 +1,13 @@
 //! Shows listings: in place on a terminal, one after another anywhere else.
 
-use std::io::{self, IsTerminal, Stdout, Write};
-use std::os::fd::AsRawFd;
+use std::{
+    io::{self, IsTerminal, Stdout, Write},
+    os::fd::AsRawFd,
+};
 
 use nix::libc;
 
-use crate::output::table::Listing;
-use crate::output::text::cut;
+use crate::output::{table::Listing, text::cut};
 
 const HOME: &str = "\x1b[H";
 const CLEAR_TO_END_OF_LINE: &str = "\x1b[K";
@@ -29,8 +30,8 @@ pub struct Screen<W> {
 }
 
 impl Screen<Stdout> {
-    /// Standard output. With `live`, on a terminal, each listing replaces the previous one and is cut to the
-    /// size of the terminal. Otherwise listings follow each other, uncut.
+    /// Standard output. With `live`, on a terminal, each listing replaces the previous one and is
+    /// cut to the size of the terminal. Otherwise listings follow each other, uncut.
     pub fn stdout(live: bool) -> Self {
         let out = io::stdout();
         let live = (live && out.is_terminal()).then_some(stdout_size as fn() -> Option<Size>);

@@ -4,11 +4,10 @@ use std::fmt;
 
 use anyhow::{Error, anyhow};
 
-use crate::model::{Container, Family, Kind, Report, Sources};
-use crate::output::Scope;
-use crate::output::filter::Filters;
-use crate::output::nearest::nearest;
-use crate::output::text::printable;
+use crate::{
+    model::{Container, Family, Kind, Report, Sources},
+    output::{Scope, filter::Filters, nearest::nearest, text::printable},
+};
 
 /// How many ids a message about an ambiguous prefix offers.
 const MAX_OFFERED: usize = 3;
@@ -31,13 +30,13 @@ pub struct UnknownName {
     pub offered: Vec<String>,
 }
 
-/// Keeps the rows that `wanted` names: by exact name, by full id, or by an id prefix that fits only one
-/// container. `nginx` also names the service `nginx.service`. An empty `wanted` keeps all rows.
+/// Keeps the rows that `wanted` names: by exact name, by full id, or by an id prefix that fits only
+/// one container. `nginx` also names the service `nginx.service`. An empty `wanted` keeps all rows.
 ///
 /// # Errors
 ///
-/// If a name does not fit exactly one row. The rows that fit are kept nevertheless: a container may end
-/// while others are watched.
+/// If a name does not fit exactly one row. The rows that fit are kept nevertheless: a container may
+/// end while others are watched.
 pub fn select(report: &mut Report, wanted: &[String]) -> Result<(), UnknownNames> {
     if wanted.is_empty() {
         return Ok(());
@@ -60,8 +59,8 @@ pub fn select(report: &mut Report, wanted: &[String]) -> Result<(), UnknownNames
     if names.is_empty() { Ok(()) } else { Err(UnknownNames { names }) }
 }
 
-/// Keeps the rows in `scope` that fit the filters. A table does not need this: it chooses its rows itself,
-/// because it shows other rows where none is in scope.
+/// Keeps the rows in `scope` that fit the filters. A table does not need this: it chooses its rows
+/// itself, because it shows other rows where none is in scope.
 pub fn retain_rows(report: &mut Report, scope: Scope, filters: &Filters) {
     report.containers.retain(|row| in_scope(row.kind, scope) && filters.fit(row));
     report.ended.retain(|ended| filters.fit(&ended.container));

@@ -3,15 +3,18 @@
 #[cfg(test)]
 mod tests;
 
-use std::cmp::Reverse;
-use std::collections::HashSet;
+use std::{cmp::Reverse, collections::HashSet};
 
-use crate::model::{Family, Kind, Report, State};
-use crate::output::columns::{self, Column, HOST_SOCKETS};
-use crate::output::filter::Filters;
-use crate::output::row::{self, Row, order, ordered};
-use crate::output::text::{align, printable};
-use crate::output::{Scope, Sort};
+use crate::{
+    model::{Family, Kind, Report, State},
+    output::{
+        Scope, Sort,
+        columns::{self, Column, HOST_SOCKETS},
+        filter::Filters,
+        row::{self, Row, order, ordered},
+        text::{align, printable},
+    },
+};
 
 /// How many plain cgroups are shown where there are neither containers nor services.
 pub const MAX_FALLBACK_CGROUPS: usize = 20;
@@ -134,8 +137,8 @@ pub fn render(report: &Report, options: &Options) -> Listing {
 }
 
 impl Listing {
-    /// The lines from top to bottom, at most `height`. A line counts the rows that do not fit. Notes take at
-    /// most half of the lines.
+    /// The lines from top to bottom, at most `height`. A line counts the rows that do not fit.
+    /// Notes take at most half of the lines.
     pub fn lines(&self, height: Option<usize>) -> Vec<String> {
         let body = self.body();
         let mut notes: Vec<String> = self.notes.clone();
@@ -207,8 +210,8 @@ impl Builder<'_> {
         });
     }
 
-    /// The columns without those for id and name: services and plain cgroups have one name, in a column of
-    /// its own.
+    /// The columns without those for id and name: services and plain cgroups have one name, in a
+    /// column of its own.
     fn columns(&self, kind: Kind) -> Vec<&'static Column> {
         let mut columns = self.options.columns.clone();
         if own_title(kind).is_some() {

@@ -7,15 +7,18 @@ mod parse;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
-use crate::model::{Kind, Report};
-use crate::output::columns::{Column, by_placeholder};
-use crate::output::row::Row;
-use crate::output::table::{Listing, Options, Table};
-use crate::output::text::{align, cut};
-use crate::output::{Format, Scope};
+use crate::{
+    model::{Kind, Report},
+    output::{
+        Format, Scope,
+        columns::{Column, by_placeholder},
+        row::Row,
+        table::{Listing, Options, Table},
+        text::{align, cut},
+    },
+};
 
 /// The most bytes of a template.
 pub const MAX_TEMPLATE_BYTES: usize = 4096;

@@ -1,7 +1,6 @@
 //! Text that is safe on a terminal, and in columns.
 
-use std::borrow::Cow;
-use std::io::Write as _;
+use std::{borrow::Cow, io::Write as _};
 
 use tabwriter::TabWriter;
 use textwrap::WordSplitter;
@@ -10,8 +9,8 @@ use textwrap::WordSplitter;
 const PADDING: usize = 3;
 const MIN_WIDTH: usize = 7;
 
-/// Escapes control characters, and invisible characters that reorder or hide text. Anyone who can create a
-/// container chooses its name, and a terminal would obey such characters.
+/// Escapes control characters, and invisible characters that reorder or hide text. Anyone who can
+/// create a container chooses its name, and a terminal would obey such characters.
 pub fn printable(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_unsafe) {
         return Cow::Borrowed(text);

@@ -66,7 +66,8 @@ fn too_long(digits: usize) -> f64 {
 /// C's `%.<digits>g`.
 fn general(value: f64, digits: usize) -> String {
     if (1.0..too_long(digits)).contains(&value) {
-        // A value that rounds up to the next power of ten gets one decimal too many, which is a zero.
+        // A value that rounds up to the next power of ten gets one decimal too many, which is a
+        // zero.
         let whole = (value as u64).ilog10() as usize + 1;
         return trimmed(&format!("{value:.*}", digits - whole)).to_owned();
     }

@@ -251,6 +251,31 @@ mod tests {
     }
 
     #[test]
+    fn the_end_of_the_last_container_does_not_change_what_is_followed_unless_that_is_asked_for() {
+        let service = "system.slice/ssh.service";
+        for (follow, left) in [
+            (Follow::Containers, vec![]),
+            (Follow::ContainersOrFallback, vec!["/".to_owned() + service]),
+        ] {
+            let root = tempfile::tempdir().unwrap();
+            let container = root.path().join("docker").join(ID);
+            for directory in
+                [root.path().join(service), root.path().join("plain"), container.clone()]
+            {
+                fs::create_dir_all(directory).unwrap();
+            }
+            let mut registry = following(follow, root.path());
+            let paths = |registry: &Registry| -> Vec<String> {
+                registry.tracked().map(|tracked| tracked.instance.path.clone()).collect()
+            };
+            assert_eq!(paths(&registry), [format!("/docker/{ID}")], "{follow:?}");
+            fs::remove_dir(&container).unwrap();
+            registry.walk();
+            assert_eq!(paths(&registry), left, "{follow:?}");
+        }
+    }
+
+    #[test]
     fn a_path_too_long_to_be_told_asks_for_a_walk() {
         let root = tempfile::tempdir().unwrap();
         let mut registry = registry(root.path());

@@ -6,21 +6,21 @@ use crate::{cgroup::ReadError, recurring::is_worth_logging};
 
 /// Errors that were logged, with their counts.
 #[derive(Debug, Default)]
-pub struct Faults(HashMap<String, u64>);
+pub(super) struct Faults(HashMap<String, u64>);
 
 impl Faults {
     /// Distinct errors that are logged at most.
     const MAX: usize = 256;
 
     /// Logs an error, unless a cgroup only vanished.
-    pub fn report(&mut self, fault: &ReadError) {
+    pub(super) fn report(&mut self, fault: &ReadError) {
         if !matches!(fault, ReadError::Vanished) {
             self.report_text(chain(fault));
         }
     }
 
     /// Logs an error text.
-    pub fn report_text(&mut self, text: String) {
+    pub(super) fn report_text(&mut self, text: String) {
         if let Some(times) = self.0.get_mut(&text) {
             *times += 1;
             if is_worth_logging(*times) {

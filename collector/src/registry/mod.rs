@@ -1,9 +1,9 @@
 //! The instances that are alive: containers, services and plain cgroups found in the cgroup trees,
 //! with their open files.
 //!
-//! Events from the kernel report cgroups as they are made and removed. A walk of the trees finds the
-//! same without events, and repairs what was lost. Every cgroup below a container belongs to it, so the counters that the
-//! kernel keeps by cgroup id are summed by owner.
+//! Events from the kernel report cgroups as they are made and removed. A walk of the trees finds
+//! the same without events, and repairs what was lost. Every cgroup below a container belongs to
+//! it, so the counters that the kernel keeps by cgroup id are summed by owner.
 
 mod events;
 mod faults;
@@ -38,8 +38,11 @@ pub struct InstanceId(pub u64);
 /// Which cgroups are followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Follow {
-    /// Containers; on a host without any, services; without those, every cgroup.
+    /// Containers only.
     Containers,
+    /// Containers; on a host without any, services; without those, every cgroup. What is followed
+    /// changes with the first container that starts and the last one that ends.
+    ContainersOrFallback,
     /// Services.
     Services,
     /// Containers, services and every other cgroup without children.
@@ -307,7 +310,8 @@ impl Registry {
         match self.follow {
             Follow::All => Wanted { containers: true, services: true, others: true, ..nothing },
             Follow::Services => Wanted { services: true, ..nothing },
-            Follow::Containers => {
+            Follow::Containers => Wanted { containers: true, ..nothing },
+            Follow::ContainersOrFallback => {
                 let nodes = || self.trees.iter().flat_map(|tree| &tree.nodes);
                 let there = |kind| {
                     nodes().filter_map(|node| classify(&node.path)).any(|id| id.kind == kind)

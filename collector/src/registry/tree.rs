@@ -62,8 +62,8 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// The hierarchies that have to be walked: those by whose ids the kernel's counters are kept, or
-    /// else any one.
+    /// The hierarchies that have to be walked: those by whose ids the kernel's counters are kept,
+    /// or else any one.
     pub(super) fn all(hierarchies: &Hierarchies, socket_ids: Option<SocketIds>) -> Vec<Self> {
         let unified = hierarchies.unified.as_deref();
         let net = match socket_ids {

@@ -25,6 +25,7 @@ use crate::{
     host::HostFacts,
     identity::{IdentityKind, PodMetadata},
     network::NamespaceId,
+    registry::InstanceId,
     sample::{self, Families, Receipt, Receipts, Sample, Usage},
 };
 
@@ -67,6 +68,25 @@ impl ReportBuilder<'_> {
     pub fn containers(&self, wanted: impl Fn(Kind) -> bool) -> impl Iterator<Item = Container> {
         let usages = self.pair.newer.usages.iter().filter(move |usage| wanted(kind(usage)));
         usages.map(|usage| self.pair.container(usage))
+    }
+
+    /// Makes the rows of some kinds, each with its instance, in no promised order.
+    pub fn rows(
+        &self,
+        wanted: impl Fn(Kind) -> bool,
+    ) -> impl Iterator<Item = (InstanceId, Container)> {
+        let usages = self.pair.newer.usages.iter().filter(move |usage| wanted(kind(usage)));
+        usages.map(|usage| (usage.instance.id, self.pair.container(usage)))
+    }
+
+    /// Makes one row of the newer sample.
+    pub fn container(&self, usage: &Usage) -> Container {
+        self.pair.container(usage)
+    }
+
+    /// Makes the row of a receipt, which may be newer than the sample.
+    pub fn ended(&self, receipt: &Receipt) -> Ended {
+        self.pair.ended(receipt)
     }
 
     /// The whole report.

@@ -13,7 +13,7 @@ use crate::{kernel_totals::Completed, sample::reconcilers::ReconciledCounts};
 
 /// What our programs counted of one device, in all cgroups.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct OwnCounts {
+pub(super) struct OwnCounts {
     /// Reads, writes and discards, failed ones included.
     pub ops: u64,
     /// Bytes of those that did not fail.
@@ -28,11 +28,11 @@ pub struct OwnCounts {
 }
 
 /// The kernel's totals, by device as in [`Key::device`](tare_ebpf::Key::device).
-pub type KernelTotals = BTreeMap<u32, Completed>;
+pub(super) type KernelTotals = BTreeMap<u32, Completed>;
 
 /// Our totals.
 #[derive(Clone, Debug, Default)]
-pub struct OwnTotals {
+pub(super) struct OwnTotals {
     /// By device, as in [`KernelTotals`].
     pub devices: BTreeMap<u32, OwnCounts>,
     /// What found no slot: it may be any device's.
@@ -41,7 +41,7 @@ pub struct OwnTotals {
 
 /// Both totals of each device, since they were first compared.
 #[derive(Debug, Default)]
-pub struct Comparison(BTreeMap<u32, DeviceComparison>);
+pub(super) struct Comparison(BTreeMap<u32, DeviceComparison>);
 
 /// Both totals of one device.
 #[derive(Debug)]
@@ -82,7 +82,7 @@ struct Lost {
 
 impl OwnCounts {
     /// Adds what a slot counted.
-    pub fn add(&mut self, cell: &BlockCell) {
+    pub(super) fn add(&mut self, cell: &BlockCell) {
         let kinds = [cell.read, cell.write, cell.discard];
         let ops = kinds.iter().fold(cell.errors, |sum, kind| sum.wrapping_add(kind.ops));
         let bytes = kinds.iter().fold(0, |sum: u64, kind| sum.wrapping_add(kind.bytes));
@@ -119,7 +119,7 @@ impl Ahead {
 impl Comparison {
     /// Whether there is a device that was not compared yet, or one whose total fell: that is
     /// another device of the same number.
-    pub fn has_new(&self, kernel: &KernelTotals) -> bool {
+    pub(super) fn has_new(&self, kernel: &KernelTotals) -> bool {
         kernel
             .iter()
             .any(|(device, kernel)| self.0.get(device).is_none_or(|a| !a.continues(kernel)))
@@ -128,7 +128,7 @@ impl Comparison {
     /// Begins to compare new devices, by two readings of both totals some time apart, ours first
     /// each time. A completion that is in one total only at the first reading is in both at the
     /// second.
-    pub fn start(
+    pub(super) fn start(
         &mut self,
         first: (&OwnTotals, &KernelTotals),
         second: (&OwnTotals, &KernelTotals),
@@ -161,8 +161,13 @@ impl Comparison {
         }
     }
 
-    /// Compares the kernel's totals with ours, which `count` reads after them and which are returned.
-    pub fn compare(&mut self, kernel: &KernelTotals, count: impl Fn() -> OwnTotals) -> OwnTotals {
+    /// Compares the kernel's totals with ours, which `count` reads after them and which are
+    /// returned.
+    pub(super) fn compare(
+        &mut self,
+        kernel: &KernelTotals,
+        count: impl Fn() -> OwnTotals,
+    ) -> OwnTotals {
         let mut counts = count();
         let grows = |(device, account): (&u32, &DeviceComparison)| {
             let totals = account.totals(kernel, &counts, *device);
@@ -183,7 +188,7 @@ impl Comparison {
     }
 
     /// The result of one device; `None` if its totals cannot be compared.
-    pub fn entry(&self, device: u32) -> Option<ReconciledCounts> {
+    pub(super) fn entry(&self, device: u32) -> Option<ReconciledCounts> {
         self.0.get(&device).filter(|account| !account.has_holes).map(DeviceComparison::entry)
     }
 }

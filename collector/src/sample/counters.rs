@@ -147,10 +147,14 @@ pub(super) fn start(usage: &mut Usage, tracked: &TrackedCgroup, kernel: &Kernel)
 pub(super) fn counted_cgroups(kernel: &Kernel) -> HashSet<(Counters, u64)> {
     let mut cgroups = HashSet::new();
     if let Some(net) = &kernel.net {
-        net.for_each(|_, key, _| drop(cgroups.insert((Counters::Net, key.cgroup_id))));
+        net.for_each(|_, key, _| {
+            cgroups.insert((Counters::Net, key.cgroup_id));
+        });
     }
     if let Ok(block) = &kernel.block {
-        block.table.for_each(|_, key, _| drop(cgroups.insert((Counters::Block, key.cgroup_id))));
+        block.table.for_each(|_, key, _| {
+            cgroups.insert((Counters::Block, key.cgroup_id));
+        });
     }
     cgroups
 }

@@ -77,7 +77,7 @@ impl Receipt {
         let mut usage = last.usage(tracked.instance.id)?.clone();
         // Events since then are newer.
         (usage.startup, usage.oom_kill) = (tracked.startup, tracked.oom_kill.clone());
-        usage.details = tracked.details.clone();
+        usage.details.clone_from(&tracked.details);
         let age = at.duration_since(last.time).try_into().unwrap_or_default();
         Some(Self {
             interfaces: usage.namespace.and_then(|id| last.namespaces.get(&id)).cloned(),
@@ -134,6 +134,7 @@ pub struct Receipts {
     kept: VecDeque<Arc<Receipt>>,
     count_max: usize,
     age_max: Duration,
+    generation: u64,
     /// Receipts that were dropped before their time, because there were too many.
     pub dropped: u64,
 }
@@ -141,7 +142,7 @@ pub struct Receipts {
 impl Receipts {
     /// With limits of number and age.
     pub fn new(count_max: usize, age_max: Duration) -> Self {
-        Self { kept: VecDeque::new(), count_max, age_max, dropped: 0 }
+        Self { kept: VecDeque::new(), count_max, age_max, generation: 0, dropped: 0 }
     }
 
     /// Keeps one more; drops the oldest when there are too many.
@@ -155,6 +156,12 @@ impl Receipts {
             self.dropped += 1;
         }
         self.kept.push_back(Arc::new(receipt));
+        self.generation += 1;
+    }
+
+    /// Grows with each receipt that is added or changed.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Drops receipts that are too old.
@@ -202,8 +209,9 @@ impl Receipts {
             // Readers may hold it: it is copied then, and only if something is new.
             if details.is_some() || end.is_some_and(|end| receipt.end != Some(end)) {
                 let receipt = Arc::make_mut(receipt);
-                receipt.usage.details = details.or(receipt.usage.details.take());
+                receipt.usage.details = details.or_else(|| receipt.usage.details.take());
                 receipt.end = end.or(receipt.end);
+                self.generation += 1;
             }
         }
     }

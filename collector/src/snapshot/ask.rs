@@ -1,4 +1,4 @@
-//! A running daemon is asked first: it has looked for long, and answers at once.
+//! Asks a running daemon for a snapshot: it has a history and answers at once.
 
 use std::{
     io,
@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
@@ -14,39 +14,38 @@ use jiff::Timestamp;
 use tokio::{net::UnixStream, task, time};
 
 use crate::{
-    cli::run::DEFAULT_SOCKET,
-    config::{self, Bpf, Common},
+    config::{self, Bpf, Common, DEFAULT_SOCKET},
     identity::{KeyFilter, Socket},
     model::Snapshot,
     snapshot::file,
 };
 
-/// What asking may take. Looking oneself takes a second or so.
+/// How long the daemon may take. A snapshot without it takes about a second.
 const TIMEOUT: Duration = Duration::from_secs(2);
 
-/// A daemon whose last sample is older is no witness of what happens now.
+/// A snapshot older than this is not used.
 const AGE_MAX: Duration = Duration::from_secs(10);
 
-/// What the daemon knows; `None` if none is to be asked, or none answers as it should.
+/// The snapshot of the daemon; `None` if none is to be asked, or if none answers as it should.
 pub(super) async fn snapshot(common: &Common, options: &config::Snapshot) -> Option<Snapshot> {
     let path = socket(common, options)?;
     let asked = time::timeout(TIMEOUT, ask(&path, options.window)).await;
-    let answer = asked.unwrap_or_else(|_| bail_late());
+    let answer = asked.unwrap_or_else(|_| Err(anyhow!("no answer within {} s", TIMEOUT.as_secs())));
     match answer {
         Ok(snapshot) => Some(snapshot),
         // On most hosts there is no daemon.
         Err(error) if options.daemon == Socket::Auto && is_missing(&error) => None,
         Err(error) => {
-            tracing::warn!("the daemon at {} is not asked: {error:#}", path.display());
+            tracing::warn!("the daemon at {} is not used: {error:#}", path.display());
             None
         }
     }
 }
 
-/// Where to ask. The daemon of this host is no use to whoever wants something else looked at, or in
-/// another way.
+/// Where to ask. The daemon of this host is not asked if options say to look at something else, or
+/// in another way.
 fn socket(common: &Common, options: &config::Snapshot) -> Option<PathBuf> {
-    let usual = common.cgroup_root.is_none()
+    let is_default = common.cgroup_root.is_none()
         && common.proc_root == Path::new("/proc")
         && common.sys_root == Path::new("/sys")
         && common.bpf == Bpf::Auto
@@ -56,7 +55,7 @@ fn socket(common: &Common, options: &config::Snapshot) -> Option<PathBuf> {
     match &options.daemon {
         Socket::Off => None,
         Socket::Path(path) => Some(path.clone()),
-        Socket::Auto => usual.then(|| PathBuf::from(DEFAULT_SOCKET)),
+        Socket::Auto => is_default.then(|| PathBuf::from(DEFAULT_SOCKET)),
     }
 }
 
@@ -64,29 +63,25 @@ async fn ask(path: &Path, window: Duration) -> Result<Snapshot> {
     let stream = UnixStream::connect(path).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let connection = task::spawn(connection);
-    // Without a window, that between the last two samples is at hand.
+    // Without a window, the daemon takes the time between its last two samples.
     let query =
         if window.is_zero() { String::new() } else { format!("?window={}", window.as_secs_f64()) };
     let request = Request::get(format!("/api/v1/snapshot{query}"))
         .header(header::HOST, "tare")
         .body(Empty::<Bytes>::new())?;
-    let response = sender.send_request(request).await.context("it speaks no HTTP")?;
+    let response = sender.send_request(request).await.context("it does not speak HTTP")?;
     let status = response.status();
     ensure!(status == StatusCode::OK, "it answers {status}");
     let bytes_max = usize::try_from(file::MAX_BYTES).unwrap_or(usize::MAX);
     let body = Limited::new(response.into_body(), bytes_max).collect().await;
     connection.abort();
-    let body = body.map_err(|error| anyhow::anyhow!(error)).context("its answer breaks off")?;
+    let body = body.map_err(|error| anyhow!(error)).context("its answer breaks off")?;
     let snapshot = file::parse(body.to_bytes().into()).context("its answer cannot be read")?;
     let age = Timestamp::now().duration_since(snapshot.report.time).unsigned_abs();
     if age > AGE_MAX {
         bail!("its last sample is {} s old", age.as_secs());
     }
     Ok(snapshot)
-}
-
-fn bail_late() -> Result<Snapshot> {
-    bail!("it took longer than {} s", TIMEOUT.as_secs())
 }
 
 fn is_missing(error: &anyhow::Error) -> bool {

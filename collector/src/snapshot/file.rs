@@ -1,4 +1,4 @@
-//! Saved snapshots: JSON, as a zstd frame if the file's name says so.
+//! Saved snapshots: JSON, in a zstd frame if the name of the file ends in `.zst`.
 
 use std::{
     fs::{self, File},
@@ -16,30 +16,30 @@ use tempfile::NamedTempFile;
 
 use crate::model::{SNAPSHOT_VERSION, Snapshot};
 
-/// The most that a saved snapshot may be, unpacked: some tens of thousands of containers.
+/// The largest accepted snapshot in bytes, uncompressed: tens of thousands of containers.
 pub(super) const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
-/// How a zstd frame begins (RFC 8878, 3.1.1).
+/// The first bytes of a zstd frame (RFC 8878, 3.1.1).
 const ZSTD_MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
 /// Standard input instead of a file.
 const STDIN: &str = "-";
 
-/// Says early whether a snapshot can be saved there.
+/// Checks whether a snapshot can be saved at `path`.
 ///
 /// # Errors
 ///
-/// If there is something else than a regular file, or no directory to hold it.
-pub fn check_target(path: &Path) -> Result<()> {
+/// If there is something else than a regular file, or no directory for it.
+pub(super) fn check_target(path: &Path) -> Result<()> {
     target(path).map(drop)
 }
 
-/// Saves a snapshot. Whoever reads the file meanwhile sees the old one or the new one, whole.
+/// Saves a snapshot. A concurrent reader sees the whole old file or the whole new one.
 ///
 /// # Errors
 ///
-/// If it cannot be written there; a file that was there before stays as it was.
-pub fn write(path: &Path, snapshot: &Snapshot) -> Result<()> {
+/// If it cannot be written; a file that was there before stays as it was.
+pub(super) fn write(path: &Path, snapshot: &Snapshot) -> Result<()> {
     let (target, directory) = target(path)?;
     let mut bytes = serde_json::to_vec(snapshot)?;
     bytes.push(b'\n');
@@ -56,18 +56,18 @@ pub fn write(path: &Path, snapshot: &Snapshot) -> Result<()> {
     save().with_context(|| format!("cannot save the snapshot as {}", path.display()))
 }
 
-/// Reads a saved snapshot, packed or not; `-` is standard input.
+/// Reads a saved snapshot, compressed or not; `-` is standard input.
 ///
 /// # Errors
 ///
-/// If it cannot be read or is no snapshot that this version knows; the message names the file.
-pub fn read(path: &Path) -> Result<Snapshot> {
+/// If it cannot be read or is no snapshot that this version can read; the message names the file.
+pub(super) fn read(path: &Path) -> Result<Snapshot> {
     let named =
         if path == STDIN { "standard input".to_owned() } else { path.display().to_string() };
     load(path).and_then(parse).with_context(|| named)
 }
 
-/// The file to replace, and the directory that it is in. A link is followed.
+/// The file to replace and its directory. A link is followed.
 fn target(path: &Path) -> Result<(PathBuf, PathBuf)> {
     let shown = path.display();
     if path == STDIN {
@@ -108,7 +108,7 @@ fn load(path: &Path) -> Result<Vec<u8>> {
     limited(&mut input)
 }
 
-/// All bytes, if they are not too many.
+/// All bytes of `input`, if there are at most [`MAX_BYTES`].
 fn limited(input: &mut dyn Read) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     input.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
@@ -118,10 +118,10 @@ fn limited(input: &mut dyn Read) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Total over any bytes.
+/// Reads a snapshot from any bytes.
 pub(super) fn parse(bytes: Vec<u8>) -> Result<Snapshot> {
     let bytes = if bytes.starts_with(&ZSTD_MAGIC) { unpack(&bytes)? } else { bytes };
-    // A newer format may lack what this one needs, so its version is looked at first.
+    // A newer format may lack what this one needs, so the version is read first.
     #[derive(Deserialize)]
     struct Head {
         version: Option<u64>,
@@ -135,7 +135,7 @@ pub(super) fn parse(bytes: Vec<u8>) -> Result<Snapshot> {
             "it has version {version}, and this `tare` reads up to {SNAPSHOT_VERSION}; take a newer one"
         ),
         _ => bail!(
-            "it is JSON, but no snapshot of `tare`: save one with `tare snapshot --output FILE`"
+            "it is JSON but no snapshot of `tare`: save one with `tare snapshot --output FILE`"
         ),
     }
 }

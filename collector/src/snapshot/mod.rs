@@ -1,4 +1,4 @@
-//! `tare snapshot`: everything known about this host, or what was saved of one, on one page.
+//! `tare snapshot`: everything known about this host on one page, or a saved snapshot of one.
 
 mod ask;
 mod file;
@@ -16,21 +16,23 @@ use crate::{
     config::{self, Common, PlainFormat},
     model::{Kind, Report, Snapshot},
     output::{
-        Scope, json,
+        json,
         select::{self, explained},
         snapshot::render,
     },
+    registry::Follow,
     timing::timed,
 };
 
-/// Somebody who wants an answer at once waits this long for names at most.
+/// How long `--window 0`, which answers at once, waits for names.
 const NAMES_TIMEOUT_AT_ONCE: Duration = Duration::from_millis(20);
 
-/// Takes a snapshot or reads a saved one, saves it if that is asked for, and prints it.
+/// Takes a snapshot or reads a saved one, saves it if wanted, and prints it.
 ///
 /// # Errors
 ///
-/// If nothing can be read, if a wanted container is not there, or if the file is no good.
+/// If nothing can be read, if a wanted container is not there, or if the file cannot be read or
+/// written.
 pub async fn run(common: &Common, options: &config::Snapshot) -> Result<()> {
     if let Some(path) = &options.output {
         file::check_target(path)?;
@@ -46,8 +48,8 @@ pub async fn run(common: &Common, options: &config::Snapshot) -> Result<()> {
     timed("printing", || print(&snapshot, options))
 }
 
-/// Asks the daemon, if there is one, or else looks at this host. Whom the daemon does not know may
-/// be found by looking.
+/// Takes the daemon's snapshot, if there is one, or else looks at this host. A name that the daemon
+/// does not know may be that of a service.
 async fn look(common: &Common, options: &config::Snapshot) -> Result<Snapshot> {
     if let Some(mut snapshot) = ask::snapshot(common, options).await
         && narrow(&mut snapshot, &options.names).is_ok()
@@ -59,28 +61,29 @@ async fn look(common: &Common, options: &config::Snapshot) -> Result<Snapshot> {
 
 /// Looks at this host.
 async fn take(common: &Common, options: &config::Snapshot) -> Result<Snapshot> {
-    // Who names a service wants to see it.
-    let scope = if options.names.is_empty() { Scope::Containers } else { Scope::All };
+    // A name may be that of a service.
+    let follow = if options.names.is_empty() { Follow::ContainersOrFallback } else { Follow::All };
     if options.window.is_zero() {
-        let mut collector = Collector::start_for_one_sample(common, scope)?;
-        // Without names nobody can be found by name.
+        let mut collector = Collector::start_for_one_sample(common, follow)?;
+        // Without names no container can be found by name.
         let asked = !options.names.is_empty();
         let timeout = if asked { NAMES_TIMEOUT } else { NAMES_TIMEOUT_AT_ONCE };
         let sample = collector.only_sample(timeout).await;
         return Ok(Snapshot::new(None, collector.report(None, &sample)));
     }
-    let mut collector = Collector::start(common, scope)?;
+    let mut collector = Collector::start(common, follow)?;
     let older = collector.sample();
     let mut ticks = time::interval_at(Instant::now() + options.window, options.window);
     collector.settle_names().await;
-    // Derived now: what is held back from the collector would be read again in place.
+    // Derived before the next sample overwrites this one.
     let before = collector.report(None, &older);
     collector.wait(&mut ticks).await?;
     let newer = collector.sample();
     Ok(Snapshot::new(Some(&before), collector.report(Some(&older), &newer)))
 }
 
-/// Keeps the rows that are asked for by name; else containers, or services where there are none.
+/// Keeps the rows that are asked for by name; without names containers, or services on a host
+/// without containers.
 fn narrow(snapshot: &mut Snapshot, names: &[String]) -> Result<()> {
     let report = &mut snapshot.report;
     select::select(report, names).map_err(|unknown| explained(unknown, &report.sources))?;
@@ -95,6 +98,12 @@ fn keep_main_kind(report: &mut Report) {
     let has = |kind| report.containers.iter().any(|row| row.kind == kind);
     let main = [Kind::Container, Kind::Service, Kind::Other].into_iter().find(|kind| has(*kind));
     report.containers.retain(|row| Some(row.kind) == main);
+    // To standard error, so that JSON stays what it is.
+    match main {
+        Some(Kind::Service) => eprintln!("tare: no containers here; showing services"),
+        Some(Kind::Other) => eprintln!("tare: no containers or services here; showing cgroups"),
+        Some(Kind::Container) | None => {}
+    }
 }
 
 fn print(snapshot: &Snapshot, options: &config::Snapshot) -> Result<()> {
@@ -110,7 +119,7 @@ fn print(snapshot: &Snapshot, options: &config::Snapshot) -> Result<()> {
     Ok(())
 }
 
-/// Colours are for terminals, and for people who did not refuse them (`NO_COLOR`, any value).
+/// Colours are for terminals, unless `NO_COLOR` has any value.
 fn wants_colour(out: &impl IsTerminal) -> bool {
     let is_set = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
     let is_dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");

@@ -5,7 +5,7 @@ use crate::output::Sort;
 /// A request of the user, by a key or by the mouse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum Action {
+pub(super) enum Action {
     Quit,
     /// Stops the process until the shell continues it.
     Suspend,
@@ -47,7 +47,7 @@ pub enum Action {
 
 /// What a prompt is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Purpose {
+pub(super) enum Purpose {
     /// Shows only rows that match.
     Filter,
     /// Goes to a row that matches.

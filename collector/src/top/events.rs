@@ -10,15 +10,15 @@ use crate::{
 };
 
 /// How many events are kept.
-pub const EVENTS_MAX: usize = 256;
+pub(super) const EVENTS_MAX: usize = 256;
 
 /// The last events, in the order in which they were noticed.
 #[derive(Debug, Default)]
-pub struct Events(VecDeque<Event>);
+pub(super) struct Events(VecDeque<Event>);
 
 /// Something that happened to a container.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Event {
+pub(super) struct Event {
     /// When.
     pub at: Timestamp,
     /// The kind of row that it happened to.
@@ -35,7 +35,7 @@ pub struct Event {
 
 /// What happened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum EventKind {
+pub(super) enum EventKind {
     /// Its cgroup was created.
     Started,
     /// Its last process ended.
@@ -46,7 +46,7 @@ pub enum EventKind {
 
 impl Events {
     /// Adds an event. The oldest one is dropped when there are too many.
-    pub fn push(&mut self, at: Timestamp, row: &Container, kind: EventKind) {
+    pub(super) fn push(&mut self, at: Timestamp, row: &Container, kind: EventKind) {
         if self.0.len() == EVENTS_MAX {
             self.0.pop_front();
         }
@@ -61,12 +61,12 @@ impl Events {
     }
 
     /// The latest first.
-    pub fn latest(&self) -> impl Iterator<Item = &Event> {
+    pub(super) fn latest(&self) -> impl Iterator<Item = &Event> {
         self.0.iter().rev()
     }
 
     /// Sets the name of events whose container got its name later.
-    pub fn set_names<'a>(&mut self, row_of: impl Fn(&str) -> Option<&'a Container>) {
+    pub(super) fn set_names<'a>(&mut self, row_of: impl Fn(&str) -> Option<&'a Container>) {
         for event in self.0.iter_mut().filter(|event| !event.is_named) {
             if let Some(row) = row_of(&event.cgroup).filter(|row| row.name.is_some()) {
                 event.label = label(row).to_owned();

@@ -4,7 +4,7 @@ use crate::model::{Container, NetworkIo};
 
 /// A number that has a column of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Figure {
+pub(super) enum Figure {
     /// Share of one CPU, in percent.
     Cpu,
     /// Working set, in bytes.
@@ -28,11 +28,11 @@ const FIGURES: usize = 8;
 
 /// All figures of a row. `None` is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Figures([Option<f64>; FIGURES]);
+pub(super) struct Figures([Option<f64>; FIGURES]);
 
 /// The figures of several rows together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Sum {
+pub(super) struct Sum {
     /// The sums of the known values.
     pub figures: Figures,
     partial: [bool; FIGURES],
@@ -40,16 +40,18 @@ pub struct Sum {
 
 /// Counters of a row, for the rates of the next report.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
+pub(super) struct Counters {
     network: [Option<u64>; 2],
-    /// Whether these are bytes of the container's own sockets. They are not comparable with those of devices.
+    /// Whether these are bytes of the container's own sockets. They are not comparable with those
+    /// of devices.
     own_sockets: bool,
     block: [Option<u64>; 2],
 }
 
 impl Figures {
-    /// The figures of a row. Rates need `before`: earlier counters, and how many seconds ago they were read.
-    pub fn of(row: &Container, now: &Counters, before: Option<(&Counters, f64)>) -> Self {
+    /// The figures of a row. Rates need `before`: earlier counters, and how many seconds ago they
+    /// were read.
+    pub(super) fn of(row: &Container, now: &Counters, before: Option<(&Counters, f64)>) -> Self {
         let mut figures = Self::default();
         figures.set(Figure::Cpu, row.cpu.percent);
         figures.set(Figure::Memory, row.memory.working_set_bytes.map(|bytes| bytes as f64));
@@ -67,12 +69,12 @@ impl Figures {
     }
 
     /// The value of a figure.
-    pub fn get(&self, figure: Figure) -> Option<f64> {
+    pub(super) fn get(&self, figure: Figure) -> Option<f64> {
         self.0[figure as usize]
     }
 
     /// The sum of two figures; `None` if both are unknown.
-    pub fn both(&self, [first, second]: [Figure; 2]) -> Option<f64> {
+    pub(super) fn both(&self, [first, second]: [Figure; 2]) -> Option<f64> {
         match (self.get(first), self.get(second)) {
             (None, None) => None,
             (first, second) => Some(first.unwrap_or(0.0) + second.unwrap_or(0.0)),
@@ -80,14 +82,14 @@ impl Figures {
     }
 
     /// Sets the value of a figure.
-    pub fn set(&mut self, figure: Figure, value: Option<f64>) {
+    pub(super) fn set(&mut self, figure: Figure, value: Option<f64>) {
         self.0[figure as usize] = value;
     }
 }
 
 impl Sum {
     /// Adds the figures of a row.
-    pub fn add(&mut self, other: &Figures) {
+    pub(super) fn add(&mut self, other: &Figures) {
         for ((sum, partial), value) in
             self.figures.0.iter_mut().zip(&mut self.partial).zip(&other.0)
         {
@@ -99,14 +101,14 @@ impl Sum {
     }
 
     /// Whether the sum of a figure leaves out rows because their value is unknown.
-    pub fn is_partial(&self, figure: Figure) -> bool {
+    pub(super) fn is_partial(&self, figure: Figure) -> bool {
         self.partial[figure as usize]
     }
 }
 
 impl Counters {
     /// The counters of a row.
-    pub fn of(row: &Container) -> Self {
+    pub(super) fn of(row: &Container) -> Self {
         let NetworkIo { rx_bytes, tx_bytes, own_sockets } = row.network.io();
         let block = &row.block.total;
         Self {
@@ -118,7 +120,7 @@ impl Counters {
 }
 
 /// Growth per second. `None` if the counter fell, because then it is another counter.
-pub fn rate(before: Option<u64>, now: Option<u64>, seconds: f64) -> Option<f64> {
+pub(super) fn rate(before: Option<u64>, now: Option<u64>, seconds: f64) -> Option<f64> {
     let grown = now?.checked_sub(before?)?;
     (seconds > 0.0).then(|| grown as f64 / seconds)
 }

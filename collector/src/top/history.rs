@@ -13,11 +13,11 @@ use crate::{
 };
 
 /// How many values a series keeps.
-pub const VALUES_MAX: usize = 60;
+pub(super) const VALUES_MAX: usize = 60;
 
 /// A number that has a sparkline.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Series {
+pub(super) enum Series {
     /// Share of one CPU, in percent.
     Cpu,
     /// Working set, in bytes.
@@ -30,7 +30,7 @@ pub enum Series {
 
 /// The figures of the rows of the last report, and their last values.
 #[derive(Debug, Default)]
-pub struct Histories {
+pub(super) struct Histories {
     by_cgroup: HashMap<String, History>,
     figures: Vec<Figures>,
     /// Ended containers that earlier reports had: cgroup and time of the end.
@@ -40,7 +40,7 @@ pub struct Histories {
 
 /// What is kept about a row.
 #[derive(Debug, Default)]
-pub struct History {
+pub(super) struct History {
     series: [VecDeque<f32>; 4],
     counters: Counters,
     made_at: Option<Timestamp>,
@@ -59,7 +59,7 @@ struct Oom {
 
 impl Histories {
     /// Adds a report, and the events since the previous one.
-    pub fn update(&mut self, report: &Report, events: &mut Events) {
+    pub(super) fn update(&mut self, report: &Report, events: &mut Events) {
         let is_first = self.reports == 0;
         self.reports += 1;
         self.add_ended(report, events, is_first);
@@ -97,22 +97,22 @@ impl Histories {
     }
 
     /// The figures of the containers of the last report, in its order.
-    pub fn figures(&self) -> &[Figures] {
+    pub(super) fn figures(&self) -> &[Figures] {
         &self.figures
     }
 
     /// The row of a cgroup in `report`, which must be the last one that was added.
-    pub fn find<'a>(&self, report: &'a Report, cgroup: &str) -> Option<&'a Container> {
+    pub(super) fn find<'a>(&self, report: &'a Report, cgroup: &str) -> Option<&'a Container> {
         report.containers.get(self.by_cgroup.get(cgroup)?.index)
     }
 
     /// The index of the row of a cgroup in the last report.
-    pub fn index(&self, cgroup: &str) -> Option<usize> {
+    pub(super) fn index(&self, cgroup: &str) -> Option<usize> {
         self.by_cgroup.get(cgroup).map(|history| history.index)
     }
 
     /// The last values of a row, the oldest first. NaN is unknown.
-    pub fn values(
+    pub(super) fn values(
         &self,
         cgroup: &str,
         series: Series,

@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The action for an event of the terminal, if there is one. `areas` are those of the last frame.
-pub fn action(event: &Event, state: &State, areas: &Areas) -> Option<Action> {
+pub(super) fn action(event: &Event, state: &State, areas: &Areas) -> Option<Action> {
     match event {
         Event::Key(key) if key.kind != KeyEventKind::Release => key_action(key, state),
         Event::Mouse(mouse) => mouse_action(mouse, state, areas),

@@ -1,7 +1,7 @@
 //! `tare top`: a live view that takes the whole terminal.
 //!
-//! One loop: ticks, kernel events, keys and signals change the [`state`], and [`view`] draws it after a
-//! change.
+//! One loop: ticks, kernel events, keys and signals change the [`state`], and [`view`] draws it
+//! after a change.
 
 mod action;
 mod areas;
@@ -43,7 +43,7 @@ use self::{action::Action, areas::Areas, state::State, terminal::Terminal, view:
 use crate::{
     collector::Collector,
     config::{Common, Top},
-    output::Scope,
+    registry::Follow,
     sample::Sample,
 };
 
@@ -99,7 +99,7 @@ struct Screen {
 impl Screen {
     fn start(common: &Common, top: &Top) -> Result<Self> {
         // Every cgroup is followed, so that another scope shows counts from the beginning.
-        let mut collector = Collector::start(common, Scope::All)?;
+        let mut collector = Collector::start(common, Follow::All)?;
         let older = collector.sample();
         let file = OpenOptions::new().read(true).write(true).open(TERMINAL);
         let file = file.with_context(|| format!("cannot open {TERMINAL}"))?;
@@ -133,7 +133,8 @@ impl Screen {
                     self.sample();
                 }
                 event = events.next() => {
-                    // Handles all waiting events before the next frame: a wheel is faster than a terminal.
+                    // Handles all waiting events before the next frame: a wheel is faster than a
+                    // terminal.
                     let mut next = Some(event);
                     while let Some(event) = next {
                         let Some(event) = event else { return Ok(()) };
@@ -156,8 +157,8 @@ impl Screen {
         self.state.update(report);
     }
 
-    /// While paused, samples are still taken, because receipts need them, but not shown. The first report
-    /// after a pause covers all of it.
+    /// While paused, samples are still taken, because receipts need them, but not shown. The first
+    /// report after a pause covers all of it.
     fn sample(&mut self) {
         let newer = self.collector.sample();
         if !self.state.is_paused {
@@ -187,8 +188,8 @@ impl Screen {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Stops the process group, as a terminal that is not in raw mode does on Ctrl-Z. The kernel ignores this
-    /// where no shell could continue it.
+    /// Stops the process group, as a terminal that is not in raw mode does on Ctrl-Z. The kernel
+    /// ignores this where no shell could continue it.
     fn suspend(&mut self) -> Result<()> {
         self.terminal.leave();
         kill(Pid::from_raw(0), Signal::SIGTSTP).context("cannot stop")?;

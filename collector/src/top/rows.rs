@@ -19,7 +19,7 @@ use crate::{
 
 /// Which lines the list shows, and how they are ordered.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct ListOptions {
+pub(super) struct ListOptions {
     /// The kinds of rows.
     pub scope: Scope,
     /// The number that orders them.
@@ -38,7 +38,7 @@ pub struct ListOptions {
 
 /// One line of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ListLine {
+pub(super) enum ListLine {
     /// A group of the tree, by its index in [`List::groups`].
     Group(usize),
     /// A row, by its index in [`Report::containers`].
@@ -49,7 +49,7 @@ pub enum ListLine {
 
 /// The lines of the list.
 #[derive(Clone, Debug, Default)]
-pub struct List {
+pub(super) struct List {
     /// From top to bottom.
     pub lines: Vec<ListLine>,
     /// The groups of the tree.
@@ -60,7 +60,7 @@ pub struct List {
 
 /// A group of rows.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Group {
+pub(super) struct Group {
     /// The name: `pod …`, `compose …` or the path of a cgroup.
     pub name: String,
     /// The number of rows.
@@ -72,7 +72,7 @@ pub struct Group {
 }
 
 /// The name of a row.
-pub fn label(row: &Container) -> &str {
+pub(super) fn label(row: &Container) -> &str {
     match row.kind {
         // A shorter id was chosen by a person.
         Kind::Container if row.name.is_none() && row.id.len() == 64 => cut(&row.id, SHORT_ID),
@@ -83,7 +83,7 @@ pub fn label(row: &Container) -> &str {
 }
 
 /// Whether one of the names of a row contains `lower`, a text in lower case.
-pub fn matches(row: &Container, lower: &str) -> bool {
+pub(super) fn matches(row: &Container, lower: &str) -> bool {
     let project = row.compose.as_ref().map(|compose| &compose.project);
     let pod = row.pod.as_ref().and_then(|pod| pod.name.as_ref());
     let names = [row.name.as_ref(), row.image.as_ref(), project, pod];
@@ -92,7 +92,7 @@ pub fn matches(row: &Container, lower: &str) -> bool {
 }
 
 /// Makes the list. `figures` are those of the containers of the report.
-pub fn lines(report: &Report, figures: &[Figures], options: &ListOptions) -> List {
+pub(super) fn lines(report: &Report, figures: &[Figures], options: &ListOptions) -> List {
     let filter = options.filter.to_lowercase();
     if options.is_ended {
         let is_shown = |row: &Container| in_scope(row.kind, options.scope) && matches(row, &filter);

@@ -39,7 +39,7 @@ const WHEEL_LINES: isize = 3;
 
 /// Everything that a frame is made from.
 #[derive(Debug)]
-pub struct State {
+pub(super) struct State {
     /// The last report.
     pub report: Option<Report>,
     /// The last values of its rows.
@@ -72,7 +72,7 @@ pub struct State {
 
 /// The detail view of one container.
 #[derive(Clone, Debug)]
-pub struct Detail {
+pub(super) struct Detail {
     /// The container.
     pub key: RowKey,
     /// Its row in the previous report, for rates.
@@ -83,7 +83,7 @@ pub struct Detail {
 
 /// What a line is about, whatever its index.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RowKey {
+pub(super) enum RowKey {
     /// A group, by name.
     Group(String),
     /// A row, by cgroup.
@@ -94,7 +94,7 @@ pub enum RowKey {
 
 /// A line that the user types.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Prompt {
+pub(super) struct Prompt {
     /// What it is for.
     pub purpose: Purpose,
     /// The text so far.
@@ -103,7 +103,7 @@ pub struct Prompt {
 
 impl State {
     /// The state before the first report.
-    pub fn new(top: &Top) -> Self {
+    pub(super) fn new(top: &Top) -> Self {
         let options = ListOptions {
             scope: top.scope,
             sort: top.sort,
@@ -129,7 +129,7 @@ impl State {
     }
 
     /// Takes the next report.
-    pub fn update(&mut self, report: Report) {
+    pub(super) fn update(&mut self, report: Report) {
         if let Some(detail) = &mut self.detail {
             let RowKey::Row(cgroup) = &detail.key else { return self.replace(report) };
             let old = self.report.as_ref();
@@ -145,7 +145,7 @@ impl State {
     }
 
     /// The container of the detail view, with its receipt if it has ended.
-    pub fn shown(&self) -> Option<(&Container, Option<&Ended>)> {
+    pub(super) fn shown(&self) -> Option<(&Container, Option<&Ended>)> {
         let report = self.report.as_ref()?;
         let ended = |is_it: &dyn Fn(&Ended) -> bool| {
             let ended = report.ended.iter().find(|ended| is_it(ended))?;
@@ -165,7 +165,7 @@ impl State {
     }
 
     /// Does an action. `Quit`, `Suspend` and `Redraw` are done by the loop.
-    pub fn act(&mut self, action: Action) {
+    pub(super) fn act(&mut self, action: Action) {
         match action {
             Action::Move(by) => self.move_by(by),
             Action::Pages(by) => self.move_by(by.saturating_mul(self.page_lines.max(1) as isize)),
@@ -182,7 +182,7 @@ impl State {
             Action::SortBy(sort) => self.sort_by(sort),
             Action::NextSort(by) => self.next_sort(by),
             Action::Reverse => {
-                self.change_list(|options| options.is_reversed = !options.is_reversed)
+                self.change_list(|options| options.is_reversed = !options.is_reversed);
             }
             Action::Tree => self.change_list(|options| {
                 options.is_tree = !options.is_tree;
@@ -215,7 +215,7 @@ impl State {
     }
 
     /// Takes the positions of the frame that was drawn.
-    pub fn drawn(&mut self, areas: &Areas) {
+    pub(super) fn drawn(&mut self, areas: &Areas) {
         self.top = areas.top;
         self.page_lines = areas.page_lines;
         if let Some(detail) = &mut self.detail {

@@ -25,7 +25,7 @@ use nix::{
 use crate::logging;
 
 /// A terminal in raw mode on its alternate screen. Dropping this restores it.
-pub struct Terminal(Arc<Tty>);
+pub(super) struct Terminal(Arc<Tty>);
 
 struct Tty {
     file: File,
@@ -39,7 +39,7 @@ impl Terminal {
     /// # Errors
     ///
     /// If it is no terminal, or cannot be written to.
-    pub fn take(file: File) -> io::Result<Self> {
+    pub(super) fn take(file: File) -> io::Result<Self> {
         let before = tcgetattr(&file)?.into();
         let tty = Arc::new(Tty { file, before, is_taken: AtomicBool::new(false) });
         let terminal = Self(Arc::clone(&tty));
@@ -57,7 +57,7 @@ impl Terminal {
     /// # Errors
     ///
     /// If its mode cannot be set, or it cannot be written to.
-    pub fn enter(&self) -> io::Result<()> {
+    pub(super) fn enter(&self) -> io::Result<()> {
         let tty = &*self.0;
         tty.is_taken.store(true, Ordering::Relaxed);
         logging::hold();
@@ -68,7 +68,7 @@ impl Terminal {
     }
 
     /// Restores it until [`Terminal::enter`].
-    pub fn leave(&self) {
+    pub(super) fn leave(&self) {
         self.0.restore();
     }
 }

@@ -7,8 +7,7 @@
 
 mod parsers;
 
-use std::fs;
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use parsers::{PARSERS, parser};
 

@@ -20,7 +20,7 @@ use tare_parsers::{
 };
 
 /// A parser that takes any bytes.
-pub type Parser = fn(&[u8]);
+pub(crate) type Parser = fn(&[u8]);
 
 /// What a parser returns does not matter here, only that it returns.
 fn ignore<T>(parsed: T) {
@@ -28,7 +28,7 @@ fn ignore<T>(parsed: T) {
 }
 
 /// The parsers; a name is a directory of `tests/corpus` and a target of `tests/fuzz`.
-pub const PARSERS: &[(&str, Parser)] = &[
+pub(crate) const PARSERS: &[(&str, Parser)] = &[
     ("cgroup_events", |data| ignore(parse_cgroup_events(data))),
     ("cgroup_path", |data| ignore(classify(&String::from_utf8_lossy(data)))),
     ("cgroup_procs", |data| ignore(parse_first_pid(data))),
@@ -63,6 +63,6 @@ pub const PARSERS: &[(&str, Parser)] = &[
 ];
 
 /// The parser of a corpus.
-pub fn parser(name: &str) -> Option<Parser> {
+pub(crate) fn parser(name: &str) -> Option<Parser> {
     PARSERS.iter().find(|(known, _)| *known == name).map(|(_, parser)| *parser)
 }

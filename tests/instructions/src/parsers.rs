@@ -3,21 +3,22 @@
 use std::{fs, hint::black_box};
 
 use anyhow::{Context as _, Result};
-use tare::cgroup::parse_mountinfo;
-use tare::identity::classify;
-use tare_parsers::cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat};
-use tare_parsers::diskstats::parse_diskstats;
-use tare_parsers::io::{IoUsage, Unit, parse_io_stat, parse_throttle};
-use tare_parsers::loadavg::{parse_loadavg, parse_uptime};
-use tare_parsers::meminfo::parse_meminfo;
-use tare_parsers::memory::parse_memory_events;
-use tare_parsers::net_dev::parse_net_dev;
-use tare_parsers::net_snmp::parse_retransmits;
-use tare_parsers::pressure::parse_pressure;
-use tare_parsers::proc_stat::parse_stat;
-use tare_parsers::procs::parse_first_pid;
-use tare_parsers::stat_table::StatTable;
-use tare_parsers::state::parse_cgroup_events;
+use tare::{cgroup::parse_mountinfo, identity::classify};
+use tare_parsers::{
+    cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat},
+    diskstats::parse_diskstats,
+    io::{IoUsage, Unit, parse_io_stat, parse_throttle},
+    loadavg::{parse_loadavg, parse_uptime},
+    meminfo::parse_meminfo,
+    memory::parse_memory_events,
+    net_dev::parse_net_dev,
+    net_snmp::parse_retransmits,
+    pressure::parse_pressure,
+    proc_stat::parse_stat,
+    procs::parse_first_pid,
+    stat_table::StatTable,
+    state::parse_cgroup_events,
+};
 
 use crate::{Case, Work, tests};
 

@@ -173,7 +173,7 @@ fn a_sample_that_is_still_held_is_not_overwritten() {
     let tree = tempfile::tempdir().unwrap();
     fs::write(tree.path().join("cgroup.controllers"), "").unwrap();
     write(tree.path(), V2, 1);
-    let mut sampler = sampler(Some(tree.path()), Follow::Containers);
+    let mut sampler = sampler(Some(tree.path()), Follow::All);
     let held = sampler.take();
     for number in 2..5 {
         write(tree.path(), V2, number);

@@ -303,7 +303,7 @@ fn without_a_free_slot_numbers_are_unknown_and_others_stay_right() -> Result<()>
 #[test]
 fn sockets_without_a_free_slot_are_unknown() -> Result<()> {
     let lab = Lab::open()?;
-    let tare = lab.tare.clone().option("--slots", "16");
+    let tare = lab.tare.option("--slots", "16");
     let first = Place::new()?;
     let mut stream = tare.stream("200ms")?;
     stream.fresh_with(&[first.id()])?.require("network_sockets")?;
@@ -342,7 +342,7 @@ fn cgroups_whose_ids_share_their_low_bits_are_counted_separately() -> Result<()>
         bail!("no cgroup got an id with these low bits")
     };
     let second = another()?;
-    let mut stream = lab.tare.clone().option("--slots", "64").stream("200ms")?;
+    let mut stream = lab.tare.option("--slots", "64").stream("200ms")?;
     stream.fresh_with(&[first.id(), second.id()])?.require("network_sockets")?;
     let load = |place: &Place, bytes: u64| {
         place.load(&format!("pair --tcp 127.0.0.1:7850 --bytes {bytes}"))

@@ -212,7 +212,7 @@ fn known_numbers_are_numbers_and_names_are_names() -> Result<()> {
 fn what_is_unknown_without_bpf_is_null_and_says_why() -> Result<()> {
     let lab = Lab::open()?;
     let container = lab.start(Run::load("spin --for 600s"))?;
-    let report = lab.tare.clone().option("--bpf", "off").report()?;
+    let report = lab.tare.option("--bpf", "off").report()?;
     let row = report.row(container.id())?;
     ensure!(row.get("/network/sockets")?.is_null(), "{row:?}");
     ensure!(row.get("/network/tcp_events")?.is_null(), "{row:?}");

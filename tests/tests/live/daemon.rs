@@ -90,10 +90,10 @@ fn listen(daemon: &TareDaemon) -> Result<std::os::unix::net::UnixStream> {
 
 /// The events received so far. They are read as they arrive: the daemon cuts off clients that do
 /// not read, and other containers may cause any number of events.
-struct EventReader(Arc<Mutex<String>>);
+pub(crate) struct EventReader(Arc<Mutex<String>>);
 
 impl EventReader {
-    fn start(daemon: &TareDaemon) -> Result<Self> {
+    pub(crate) fn start(daemon: &TareDaemon) -> Result<Self> {
         let mut stream = listen(daemon)?;
         let events = Arc::new(Mutex::new(String::new()));
         let text = Arc::clone(&events);
@@ -108,7 +108,7 @@ impl EventReader {
     }
 
     /// The events of one name about a container.
-    fn about(&self, container: &Container, name: &str) -> Vec<String> {
+    pub(crate) fn about(&self, container: &Container, name: &str) -> Vec<String> {
         let events = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let (id, name) =
             (format!("\"id\":\"{}\"", container.id()), format!("event: {name}\ndata: "));

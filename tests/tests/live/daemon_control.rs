@@ -62,7 +62,7 @@ fn the_init_system_is_notified_of_ready_watchdog_and_stopping() -> Result<()> {
         let length = socket.recv(&mut notifications)?;
         Ok(String::from_utf8_lossy(&notifications[..length]).into_owned())
     };
-    let tare = lab.tare.clone().environment("NOTIFY_SOCKET", path.to_str().context("path")?);
+    let tare = lab.tare.environment("NOTIFY_SOCKET", path.to_str().context("path")?);
     let tare = tare.environment("WATCHDOG_USEC", "400000").option("--log-format", "json");
     let daemon = TareDaemon::start(&tare, &["--interval", "1h"])?;
     ensure!(hear()? == "READY=1", "first it is ready");

@@ -57,7 +57,7 @@ fn pods_have_rows_from_the_files_of_their_cgroups() -> Result<()> {
     let mut containerd = Containerd::start(&lab.scratch, &lab.image)?;
     let socket = containerd.socket();
     let path = socket.to_str().context("the socket's path is not UTF-8")?;
-    let tare = lab.tare.clone().option("--cri-socket", path);
+    let tare = lab.tare.option("--cri-socket", path);
     let daemon = TareDaemon::start(&tare, &["--interval", "200ms", "--label-set", "kubelet"])?;
     let metadata = PodSandboxMetadata {
         name: "web-0".to_owned(),

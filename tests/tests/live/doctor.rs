@@ -133,7 +133,7 @@ fn without_cgroups_it_still_reports_what_it_finds() -> Result<()> {
     let lab = Lab::open()?;
     let empty = lab.scratch.subdirectory()?;
     let empty = empty.to_str().context("the path is not UTF-8")?;
-    let tare = lab.tare.clone().option("--cgroup-root", empty);
+    let tare = lab.tare.option("--cgroup-root", empty);
     let found = Diagnosis::of(&tare)?;
     let fault = found.str("/fault")?;
     ensure!(fault.contains("no cgroup hierarchy") && fault.contains("--cgroup-root"), "{fault}");
@@ -151,7 +151,7 @@ fn without_type_information_it_says_so() -> Result<()> {
     let lab = Lab::open()?;
     let empty = lab.scratch.subdirectory()?;
     let empty = empty.to_str().context("the path is not UTF-8")?;
-    let found = Diagnosis::of(&lab.tare.clone().option("--sys-root", empty))?;
+    let found = Diagnosis::of(&lab.tare.option("--sys-root", empty))?;
     ensure!(found.at("/kernel_side/btf")? == false, "{found:?}");
     for key in ["/kernel_side/btf_reason", "/families/block/remedy"] {
         ensure!(found.str(key)?.contains("CONFIG_DEBUG_INFO_BTF"), "{found:?}");

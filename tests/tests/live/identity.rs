@@ -195,7 +195,7 @@ fn metadata_of_docker_outlives_the_daemon_and_is_renewed_when_it_is_back() -> Re
                   mount --bind \"$1\" /var/lib/docker && shift && exec \"$@\"";
     let mut aside = Command::new("unshare");
     aside.args(["--mount", "sh", "-c", script, "sh"]).arg(dockerd.root());
-    let plain = lab.tare.clone().with_docker(&docker);
+    let plain = lab.tare.with_docker(&docker);
     let once = plain.command(&["stats", "--no-stream", "--format", "json"]);
     aside.arg(once.get_program()).args(once.get_args());
     let report = Report::parse(&output(aside, PATIENCE)?)?;
@@ -244,7 +244,7 @@ fn podman_reports_names_in_time_and_renames_pods_and_ends() -> Result<()> {
     let mut podman = Podman::start(&lab.scratch, &lab.image)?;
     let socket = podman.socket();
     let path = socket.to_str().context("the socket's path is not UTF-8")?;
-    let tare = lab.tare.clone().option("--podman-socket", path).option("--labels", "te*");
+    let tare = lab.tare.option("--podman-socket", path).option("--labels", "te*");
     let tare = tare.option("--environment", "TARE_ZONE");
     let mut tare = tare.stream("100ms")?;
     tare.report()?;
@@ -284,7 +284,7 @@ fn cri_reports_pods_in_time_and_containerd_the_rest() -> Result<()> {
     let mut containerd = Containerd::start(&lab.scratch, &lab.image)?;
     let socket = containerd.socket();
     let path = socket.to_str().context("the socket's path is not UTF-8")?;
-    let tare = lab.tare.clone().option("--cri-socket", path).option("--labels", "team");
+    let tare = lab.tare.option("--cri-socket", path).option("--labels", "team");
     let tare = tare.option("--environment", "TARE_ZONE");
     let mut tare = tare.stream("100ms")?;
     tare.report()?;

@@ -181,7 +181,7 @@ fn a_new_device_with_the_index_of_a_former_one_is_another() -> Result<()> {
     host(&format!("ip link delete dev {end}"))?;
     let (index, pid) = (index.trim(), other.pid()?);
     host(&format!("ip link add {end} index {index} type veth peer name again0 netns {pid}"))?;
-    until_shown(&mut bridge.tare, one, |devices| devices.is_empty())?;
+    until_shown(&mut bridge.tare, one, serde_json::Map::is_empty)?;
     until_shown(&mut bridge.tare, other, |devices| devices.contains_key("again0"))?;
     Netns::of(other)?.run("ip link set dev again0 up")?;
     host(&format!("ip link set dev {end} up"))?;

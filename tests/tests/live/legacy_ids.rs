@@ -84,7 +84,7 @@ fn packets_are_unavailable_there_and_the_reason_is_given() -> Result<()> {
     let lab = Lab::open()?;
     let root = legacy_root(&lab)?;
     let container = lab.start(Run::load("serve"))?;
-    let tare = lab.tare.clone().option("--cgroup-root", root.to_str().context("UTF-8")?);
+    let tare = lab.tare.option("--cgroup-root", root.to_str().context("UTF-8")?);
     let report = tare.option("--net-level", "l3").report()?;
     let (state, reason) = report.source("network_sockets")?;
     let said = reason.is_some_and(|text| text.starts_with("payload, not packets: "));

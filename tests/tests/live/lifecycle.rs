@@ -50,7 +50,7 @@ fn containers_that_come_and_go_disturb_nothing() -> Result<()> {
 fn cgroups_that_come_and_go_disturb_nothing() -> Result<()> {
     let lab = Lab::open()?;
     let mount = cgroup2_mount()?;
-    let mut tare = lab.tare.clone().stream("100ms")?;
+    let mut tare = lab.tare.stream("100ms")?;
     tare.report()?;
     for _ in 0..300 {
         let parent = Cgroup::below(&mount)?;

@@ -10,6 +10,7 @@ mod contract;
 mod daemon;
 mod daemon_control;
 mod daemon_costs;
+mod daemon_ends;
 mod daemon_parents;
 mod daemon_rights;
 mod daemon_snapshot;

@@ -46,7 +46,7 @@ fn what_found_no_slot_is_not_lost() -> Result<()> {
     const READS: u64 = 1000;
     let lab = Lab::open()?;
     let load = reading(&lab, READS)?;
-    let mut stream = lab.tare.clone().option("--slots", "16").stream("200ms")?;
+    let mut stream = lab.tare.option("--slots", "16").stream("200ms")?;
     let before = stream.fresh()?.reconciled("block")?;
     let places = (0..20).map(|_| Place::new()).collect::<Result<Vec<_>>>()?;
     for place in &places {

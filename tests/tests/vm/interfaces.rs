@@ -36,7 +36,7 @@ fn devices_with_their_other_ends_here_are_exact_at_once() -> Result<()> {
         until_quiet(namespace)?;
         loads.push(load);
     }
-    let tare = machine.tare.clone().option("--log-level", "debug");
+    let tare = machine.tare.option("--log-level", "debug");
     let mut tare = tare.stream("200ms")?;
     for round in 1..=3 {
         for (busy, namespace) in namespaces.iter().enumerate() {

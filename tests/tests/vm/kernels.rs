@@ -12,7 +12,7 @@ use crate::machine::{Container, Driver, Machine};
 
 /// Expectations for a kernel series. Tare itself checks BTF and files, never versions.
 #[derive(Debug)]
-pub struct Kernel {
+pub(crate) struct Kernel {
     series: &'static str,
     /// What a byte means at the sockets.
     pub level: &'static str,
@@ -60,7 +60,7 @@ const KERNELS: [Kernel; 4] = [
 ];
 
 /// Expectations for the running kernel.
-pub fn running() -> Result<&'static Kernel> {
+pub(crate) fn running() -> Result<&'static Kernel> {
     let release = fs::read_to_string("/proc/sys/kernel/osrelease").context("osrelease")?;
     let found = KERNELS.iter().find(|kernel| release.starts_with(kernel.series));
     found.with_context(|| format!("nothing is known of Linux {release}"))
@@ -155,7 +155,7 @@ fn the_doctor_finds_what_the_kernel_has() -> Result<()> {
 #[test]
 fn requiring_bpf_succeeds() -> Result<()> {
     let machine = Machine::take()?;
-    let tare = machine.tare.clone().option("--bpf", "require").option("--log-level", "debug");
+    let tare = machine.tare.option("--bpf", "require").option("--log-level", "debug");
     let done = tare.run(&["stats", "--no-stream", "--format", "json", "--interval", "200ms"])?;
     ensure!(done.status.success(), "{done:?}");
     ensure!(!done.stderr.contains("BPF program"), "a program was refused: {done:?}");
@@ -169,7 +169,7 @@ fn without_bpf_files_are_enough_and_reasons_are_given() -> Result<()> {
     let file = machine.scratch.path().join("file");
     let write = format!("write --bytes 1MiB --path {}", file.display());
     machine.start(&place, &write, None)?.outcome()?;
-    let tare = machine.tare.clone().option("--bpf", "off");
+    let tare = machine.tare.option("--bpf", "off");
     let done = tare.run(&["stats", "--no-stream", "--format", "json", "--interval", "200ms"])?;
     ensure!(done.status.success() && done.stderr.is_empty(), "{done:?}");
     let report = Report::parse(done.stdout.trim())?;

@@ -24,10 +24,10 @@ use tare_tests::{
 use crate::namespace::Namespace;
 
 /// The mount point of cgroup2.
-pub const CGROUPS: &str = "/sys/fs/cgroup";
+pub(crate) const CGROUPS: &str = "/sys/fs/cgroup";
 
 /// The machine, used by one test at a time.
-pub struct Machine {
+pub(crate) struct Machine {
     /// `tare`, without container daemons.
     pub tare: Tare,
     /// A directory on the virtual disk.
@@ -38,7 +38,7 @@ pub struct Machine {
 
 impl Machine {
     /// Waits until no other test uses it.
-    pub fn take() -> Result<Self> {
+    pub(crate) fn take() -> Result<Self> {
         static TURN: Mutex<()> = Mutex::new(());
         let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
         let tare = Tare::at(binaries::tare()?).option("--docker-socket", "off");
@@ -46,17 +46,17 @@ impl Machine {
     }
 
     /// A stream of reports.
-    pub fn stream(&self) -> Result<Stream> {
+    pub(crate) fn stream(&self) -> Result<Stream> {
         self.tare.stream("200ms")
     }
 
     /// Starts a load in a container; it begins when the gate opens and stays until the end.
-    pub fn start(&self, place: &Container, load: &str, gate: Option<&Gate>) -> Result<Load> {
+    pub(crate) fn start(&self, place: &Container, load: &str, gate: Option<&Gate>) -> Result<Load> {
         self.start_in(place, None, load, gate)
     }
 
     /// The same in a network namespace of its own.
-    pub fn start_in(
+    pub(crate) fn start_in(
         &self,
         place: &Container,
         namespace: Option<&Namespace>,
@@ -78,27 +78,27 @@ impl Machine {
     }
 
     /// A closed gate.
-    pub fn gate(&self) -> Result<Gate> {
+    pub(crate) fn gate(&self) -> Result<Gate> {
         Ok(Gate(self.scratch.subdirectory()?.join("open")))
     }
 }
 
 /// Loads begin when it opens.
-pub struct Gate(PathBuf);
+pub(crate) struct Gate(PathBuf);
 
 impl Gate {
     /// Lets them begin.
-    pub fn open(&self) -> Result<()> {
+    pub(crate) fn open(&self) -> Result<()> {
         fs::write(&self.0, "").with_context(|| format!("make {}", self.0.display()))
     }
 }
 
 /// A running load; ended on drop.
-pub struct Load(Process);
+pub(crate) struct Load(Process);
 
 impl Load {
     /// Waits until it says that it is ready.
-    pub fn ready(&mut self) -> Result<()> {
+    pub(crate) fn ready(&mut self) -> Result<()> {
         let line = self.0.next_line(PATIENCE)?;
         if line != "ready" {
             bail!("{line} instead of ready");
@@ -107,7 +107,7 @@ impl Load {
     }
 
     /// Waits until it is done; its report.
-    pub fn outcome(&mut self) -> Result<Value> {
+    pub(crate) fn outcome(&mut self) -> Result<Value> {
         loop {
             let line = self.0.next_line(PATIENCE)?;
             if line != "ready" {
@@ -119,7 +119,7 @@ impl Load {
 
 /// Docker's forms of cgroup names.
 #[derive(Clone, Copy)]
-pub enum Driver {
+pub(crate) enum Driver {
     /// `/docker/ID`
     Cgroupfs,
     /// `/system.slice/docker-ID.scope`
@@ -127,14 +127,14 @@ pub enum Driver {
 }
 
 /// A cgroup that looks like a container's; removed on drop, with its processes.
-pub struct Container {
+pub(crate) struct Container {
     id: String,
     path: PathBuf,
 }
 
 impl Container {
     /// Makes it.
-    pub fn new(driver: Driver) -> Result<Self> {
+    pub(crate) fn new(driver: Driver) -> Result<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         // All digits vary, as in the ids of containers.
         let spread = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -156,30 +156,30 @@ impl Container {
     }
 
     /// Its full id.
-    pub fn id(&self) -> &str {
+    pub(crate) fn id(&self) -> &str {
         &self.id
     }
 
     /// A file of its cgroup.
-    pub fn file(&self, name: &str) -> PathBuf {
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
 
     /// The contents of a file of its cgroup.
-    pub fn read(&self, name: &str) -> Result<String> {
+    pub(crate) fn read(&self, name: &str) -> Result<String> {
         let file = self.file(name);
         let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
         Ok(text.trim_end().to_owned())
     }
 
     /// The number in a file of its cgroup.
-    pub fn number(&self, name: &str) -> Result<u64> {
+    pub(crate) fn number(&self, name: &str) -> Result<u64> {
         let text = self.read(name)?;
         text.parse().with_context(|| format!("{name} says {text}"))
     }
 
     /// The number after a word at the start of a line of a file of its cgroup.
-    pub fn field(&self, name: &str, word: &str) -> Result<u64> {
+    pub(crate) fn field(&self, name: &str, word: &str) -> Result<u64> {
         let text = self.read(name)?;
         let found = text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' '));
         let found = found.with_context(|| format!("{name} has no {word}: {text}"))?;
@@ -201,7 +201,7 @@ impl Drop for Container {
 }
 
 /// The rows of some containers in a fresh report.
-pub fn rows<const N: usize>(tare: &mut Stream, of: [&Container; N]) -> Result<[Row; N]> {
+pub(crate) fn rows<const N: usize>(tare: &mut Stream, of: [&Container; N]) -> Result<[Row; N]> {
     let report = tare.fresh_with(&of.map(Container::id))?;
     let found: Result<Vec<Row>> = of.iter().map(|place| report.row(place.id())).collect();
     found?.try_into().map_err(|_| anyhow::anyhow!("not {N} rows"))

@@ -14,17 +14,17 @@ use tare_tests::{
 };
 
 /// The name of each namespace's device, as in a container.
-pub const DEVICE: &str = "eth0";
+pub(crate) const DEVICE: &str = "eth0";
 
 /// What every Ethernet frame has before its IP packet.
-pub const ETHERNET: u64 = 14;
+pub(crate) const ETHERNET: u64 = 14;
 
 /// Longer than the kernel takes to announce a new device's addresses.
 const QUIET: Duration = Duration::from_millis(1500);
 
 /// Counters of a device as `/proc/net/dev` has them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Device {
+pub(crate) struct Device {
     pub rx_bytes: u64,
     pub rx_packets: u64,
     pub tx_bytes: u64,
@@ -33,7 +33,7 @@ pub struct Device {
 
 impl Device {
     /// Growth since an earlier reading.
-    pub fn since(self, earlier: Self) -> Self {
+    pub(crate) fn since(self, earlier: Self) -> Self {
         Self {
             rx_bytes: self.rx_bytes - earlier.rx_bytes,
             rx_packets: self.rx_packets - earlier.rx_packets,
@@ -43,7 +43,7 @@ impl Device {
     }
 
     /// A device of the namespace of a process.
-    pub fn of(pid: &str, name: &str) -> Result<Self> {
+    pub(crate) fn of(pid: &str, name: &str) -> Result<Self> {
         let file = format!("/proc/{pid}/net/dev");
         let text = fs::read_to_string(&file).context(file)?;
         let line =
@@ -57,11 +57,11 @@ impl Device {
 }
 
 /// A network namespace, kept by a process that sleeps in it.
-pub struct Namespace(Process);
+pub(crate) struct Namespace(Process);
 
 impl Namespace {
     /// Makes it.
-    pub fn new() -> Result<Self> {
+    pub(crate) fn new() -> Result<Self> {
         let mut command = Command::new("/bin/unshare");
         command.args(["-n", "sleep", "1000"]);
         let holder = Process::spawn(command)?;
@@ -75,7 +75,7 @@ impl Namespace {
 
     /// Makes one whose device has its other end on the machine, under this name. The link carries
     /// nothing and is removed with the namespace.
-    pub fn wired(end: &str) -> Result<Self> {
+    pub(crate) fn wired(end: &str) -> Result<Self> {
         let made = Self::new()?;
         let own = std::process::id();
         made.sh(&format!(
@@ -93,17 +93,17 @@ impl Namespace {
     }
 
     /// The process that keeps it.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.0.id()
     }
 
     /// Its device's counters.
-    pub fn device(&self) -> Result<Device> {
+    pub(crate) fn device(&self) -> Result<Device> {
         Device::of(&self.id().to_string(), DEVICE)
     }
 
     /// Runs a shell command in it.
-    pub fn sh(&self, script: &str) -> Result<()> {
+    pub(crate) fn sh(&self, script: &str) -> Result<()> {
         let mut command = Command::new("/bin/nsenter");
         command.args(["-t", &self.id().to_string(), "-n", "/bin/sh", "-ec", script]);
         output(command, PATIENCE).map(drop)
@@ -111,17 +111,17 @@ impl Namespace {
 }
 
 /// Runs a shell command on the machine.
-pub fn sh(script: &str) -> Result<()> {
+pub(crate) fn sh(script: &str) -> Result<()> {
     let mut command = Command::new("/bin/sh");
     command.args(["-ec", script]);
     output(command, PATIENCE).map(drop)
 }
 
-/// Two namespaces with a wire between them and addresses 10.0.0.1, 10.0.0.2, fd00::1, fd00::2.
+/// Two namespaces with a wire between them and addresses 10.0.0.1, 10.0.0.2, `fd00::1`, `fd00::2`.
 ///
 /// Both ends have the same hardware address and need no neighbour discovery: once the devices are
 /// up, the link carries nothing but the loads.
-pub fn pair() -> Result<[Namespace; 2]> {
+pub(crate) fn pair() -> Result<[Namespace; 2]> {
     let both = [Namespace::new()?, Namespace::new()?];
     let [a, b] = &both;
     // With busybox, the kernel chooses the name of the other end.
@@ -148,7 +148,7 @@ pub fn pair() -> Result<[Namespace; 2]> {
 ///
 /// All have the same hardware address where possible, and need no neighbour discovery. Packets of
 /// an ipvlan device (mode L3) are routed by the machine.
-pub fn pair_over(kind: &str) -> Result<[Namespace; 2]> {
+pub(crate) fn pair_over(kind: &str) -> Result<[Namespace; 2]> {
     let end = format!("to-{kind}");
     let both = [Namespace::wired(&end)?, Namespace::new()?];
     let [a, b] = &both;
@@ -187,7 +187,7 @@ pub fn pair_over(kind: &str) -> Result<[Namespace; 2]> {
 }
 
 /// Waits until the kernel has sent its own packets for a new device.
-pub fn until_quiet(namespace: &Namespace) -> Result<()> {
+pub(crate) fn until_quiet(namespace: &Namespace) -> Result<()> {
     let end = Instant::now() + PATIENCE;
     let (mut last, mut since) = (namespace.device()?, Instant::now());
     while since.elapsed() < QUIET {

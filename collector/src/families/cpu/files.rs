@@ -92,8 +92,7 @@ impl CgroupReader for CpuFiles {
 
 #[cfg(test)]
 mod tests {
-    use std::fs;
-    use std::path::Path;
+    use std::{fs, path::Path};
 
     use super::*;
     use crate::cgroup::find_hierarchies;

@@ -1,9 +1,11 @@
 //! Start and end of cgroups, from the kernel's events.
 
+mod metrics;
 mod source;
 
 use jiff::Timestamp;
 
+pub(crate) use self::metrics::METRICS;
 pub use self::source::source;
 
 /// The steps of an instance's start; `None` if they were not seen.

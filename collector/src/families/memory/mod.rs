@@ -1,6 +1,7 @@
 //! Memory and swap.
 
 mod files;
+mod metrics;
 mod report;
 mod source;
 
@@ -8,6 +9,7 @@ use std::time::Instant;
 
 use tare_parsers::{memory::MemoryEvents, stat_table::StatTable};
 
+pub(crate) use self::metrics::METRICS;
 pub use self::{
     files::MemoryFiles,
     report::{MemoryInputs, report, working_set},

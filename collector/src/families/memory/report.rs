@@ -37,7 +37,7 @@ pub fn report(inputs: MemoryInputs<'_>, time_of: impl Fn(Instant) -> Timestamp) 
     let own = [limits.max_bytes, limits.tightest_max_bytes, usage.hierarchical_limit_bytes()];
     let limit = match (own.into_iter().flatten().min(), host_bytes) {
         (Some(limit), Some(host)) => Some(limit.min(host)),
-        (limit, host) => limit.or(host.filter(|_| usage.usage_bytes.is_some())),
+        (limit, host) => limit.or_else(|| host.filter(|_| usage.usage_bytes.is_some())),
     };
     Memory {
         usage_bytes: usage.usage_bytes,

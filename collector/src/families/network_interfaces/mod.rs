@@ -1,6 +1,8 @@
 //! Bytes and packets of a container's network devices: what `docker stats` calls NET I/O.
 
+mod metrics;
 mod report;
 mod source;
 
+pub(crate) use self::metrics::METRICS;
 pub use self::{report::report, source::source};

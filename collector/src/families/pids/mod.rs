@@ -1,7 +1,9 @@
 //! Tasks: threads, not processes.
 
 mod files;
+mod metrics;
 mod report;
 mod source;
 
+pub(crate) use self::metrics::METRICS;
 pub use self::{files::PidsFiles, report::report, source::source};

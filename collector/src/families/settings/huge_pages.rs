@@ -29,7 +29,7 @@ pub struct HugePages {
 
 /// The files of one cgroup with its huge pages.
 #[derive(Debug)]
-pub struct HugePagesFiles {
+pub(super) struct HugePagesFiles {
     version: Version,
     directory: PathBuf,
     /// `None` until the first reading.
@@ -48,7 +48,7 @@ struct Files {
 
 impl HugePagesFiles {
     /// The files of the cgroup at a path such as `/docker/abc`; `None` without the controller.
-    pub fn new(hierarchies: &Hierarchies, path: &str) -> Option<Self> {
+    pub(super) fn new(hierarchies: &Hierarchies, path: &str) -> Option<Self> {
         let controller = hierarchies.controller("hugetlb")?;
         let directory = below(controller.root, path);
         Some(Self { version: controller.version, directory, sizes: None })
@@ -59,7 +59,7 @@ impl HugePagesFiles {
     /// # Errors
     ///
     /// If a file is there and cannot be read; `out` may then lack numbers.
-    pub fn read_huge_pages(
+    pub(super) fn read_huge_pages(
         &mut self,
         buffer: &mut Vec<u8>,
         out: &mut Vec<HugePages>,

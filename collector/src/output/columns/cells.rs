@@ -2,11 +2,15 @@
 
 use std::collections::BTreeMap;
 
-use crate::model::{Container, Ended, Histogram, Pressure};
-use crate::output::row::Row;
-use crate::output::select::is_called;
-use crate::output::text::cut;
-use crate::output::units::{bytes_size, duration, human_size, percent};
+use crate::{
+    model::{Container, Ended, Histogram, Pressure},
+    output::{
+        row::Row,
+        select::is_called,
+        text::cut,
+        units::{bytes_size, duration, human_size, percent},
+    },
+};
 
 pub(crate) const UNKNOWN: &str = "--";
 

@@ -13,7 +13,7 @@ pub(crate) const METRICS: &[Metric] = &[
         "container_health_state",
         "What the container's health check found: 1 healthy, 0 not or not yet; absent without one.",
         |container, out| {
-            out.value(container.health.as_deref().map(|health| u64::from(health == "healthy")))
+            out.value(container.health.as_deref().map(|health| u64::from(health == "healthy")));
         },
     ),
     gauge(
@@ -22,7 +22,7 @@ pub(crate) const METRICS: &[Metric] = &[
         |container, out| {
             out.value(
                 container.started_at.or(container.startup.exec_at).or(container.startup.made_at),
-            )
+            );
         },
     ),
     gauge("tare_container_info", "Who the container is: always 1.", |container, out| {

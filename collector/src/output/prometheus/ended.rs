@@ -1,5 +1,5 @@
-//! Metrics of ended containers, from their receipts. The totals no longer change, so they are gauges. A
-//! container that started and ended between two scrapes has only these metrics.
+//! Metrics of ended containers, from their receipts. The totals no longer change, so they are
+//! gauges. A container that started and ended between two scrapes has only these metrics.
 
 use std::collections::HashSet;
 
@@ -51,8 +51,8 @@ pub(super) const METRICS: &[Metric] = &[
     ),
 ];
 
-/// The latest receipt of each container, at most `count_max`. A container that was restarted under the
-/// same id has several receipts.
+/// The latest receipt of each container, at most `count_max`. A container that was restarted under
+/// the same id has several receipts.
 pub(super) fn latest(report: &Report, count_max: usize) -> Vec<&Ended> {
     let mut seen = HashSet::new();
     let all = report.ended.iter();

@@ -12,7 +12,7 @@ pub(super) const METRICS: &[Metric] = &[
         "machine_cpu_cores",
         "CPUs that are online.",
         Collect::Host(|summary, out| {
-            machine(summary.report, out, summary.report.host.online_cpus.map(u64::from))
+            machine(summary.report, out, summary.report.host.online_cpus.map(u64::from));
         }),
     ),
     gauge_of(
@@ -26,21 +26,21 @@ pub(super) const METRICS: &[Metric] = &[
         "machine_cpu_sockets",
         "Processors of the machine.",
         Collect::Host(|summary, out| {
-            machine(summary.report, out, summary.report.host.cpu.sockets.map(u64::from))
+            machine(summary.report, out, summary.report.host.cpu.sockets.map(u64::from));
         }),
     ),
     gauge_of(
         "machine_memory_bytes",
         "Memory of the machine.",
         Collect::Host(|summary, out| {
-            machine(summary.report, out, summary.report.host.memory_bytes)
+            machine(summary.report, out, summary.report.host.memory_bytes);
         }),
     ),
     gauge_of(
         "machine_swap_bytes",
         "Swap of the machine.",
         Collect::Host(|summary, out| {
-            machine(summary.report, out, summary.report.host.memory.swap_bytes)
+            machine(summary.report, out, summary.report.host.memory.swap_bytes);
         }),
     ),
     gauge_of(
@@ -78,8 +78,8 @@ fn machine(report: &Report, out: &mut Samples, value: Option<u64>) {
     out.with(&labels, value);
 }
 
-/// Replaces each number in a reason by `N`. A number in a label would start a new time series whenever
-/// it changes. `/api/v1/sources` has the numbers.
+/// Replaces each number in a reason by `N`. A number in a label would start a new time series
+/// whenever it changes. `/api/v1/sources` has the numbers.
 fn without_numbers(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let is_part = |c: char| c.is_alphanumeric() || c == '_' || c == '.';

@@ -44,8 +44,8 @@ pub(super) fn for_each_label(
     }
 }
 
-/// The name that cAdvisor gives to a runtime's label: a character that Prometheus does not allow becomes
-/// an underscore.
+/// The name that cAdvisor gives to a runtime's label: a character that Prometheus does not allow
+/// becomes an underscore.
 fn label_name(name: &str) -> String {
     let allowed = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     "container_label_".chars().chain(name.chars().map(allowed)).collect()

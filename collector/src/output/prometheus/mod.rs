@@ -1,22 +1,13 @@
 //! `/metrics`: the list of all metrics, and a scrape of them.
 //!
-//! Names and labels are those of cAdvisor where Tare has an honest source for them. The names of Tare's
-//! own metrics begin with `tare_`. An unknown value is not exported.
+//! Names and labels are those of cAdvisor where Tare has an honest source for them. The names of
+//! Tare's own metrics begin with `tare_`. An unknown value is not exported.
 
-mod block;
 mod container;
-mod cpu;
 mod ended;
 mod host;
 mod labels;
-mod lifecycle;
-mod memory;
-mod network_interfaces;
 mod network_owner;
-mod network_sockets;
-mod network_tcp;
-mod pids;
-mod pressure;
 mod scrape;
 mod telemetry;
 #[cfg(test)]
@@ -28,7 +19,7 @@ use clap::ValueEnum;
 
 pub use self::scrape::{Chunks, Scrape};
 pub use crate::exposition::Exposition;
-use crate::{exposition::Metric, report::ReportOptions};
+use crate::{exposition::Metric, families, report::ReportOptions};
 
 /// What a scrape contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -62,22 +53,8 @@ pub enum LabelSet {
 
 /// All metrics, sorted by name so that two scrapes differ in their values only.
 static METRICS: LazyLock<Vec<&'static Metric>> = LazyLock::new(|| {
-    let tables = [
-        block::METRICS,
-        container::METRICS,
-        cpu::METRICS,
-        ended::METRICS,
-        host::METRICS,
-        lifecycle::METRICS,
-        memory::METRICS,
-        network_interfaces::METRICS,
-        network_sockets::METRICS,
-        network_tcp::METRICS,
-        pids::METRICS,
-        pressure::METRICS,
-        telemetry::METRICS,
-    ];
-    let mut metrics: Vec<_> = tables.into_iter().flatten().collect();
+    let others = [container::METRICS, ended::METRICS, host::METRICS, telemetry::METRICS];
+    let mut metrics: Vec<_> = families::METRICS.iter().copied().chain(others).flatten().collect();
     metrics.sort_by_key(|metric| metric.name);
     metrics
 });

@@ -30,11 +30,11 @@ impl Candidate {
 }
 
 /// For each container, whether it owns its network namespace: the pod's sandbox, or else the oldest
-/// container. `docker run --network container:…` and pods share a namespace, and a sum over containers
-/// must count its devices once.
+/// container. `docker run --network container:…` and pods share a namespace, and a sum over
+/// containers must count its devices once.
 ///
-/// The ids of cgroups grow (`fs/kernfs/dir.c`, `__kernfs_new_node`), and the container that made the
-/// namespace is older than those that joined it.
+/// The ids of cgroups grow (`fs/kernfs/dir.c`, `__kernfs_new_node`), and the container that made
+/// the namespace is older than those that joined it.
 pub(super) fn network_owners(candidates: &[Candidate]) -> Vec<bool> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by_key(|index| {

@@ -18,7 +18,8 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// How the names of cAdvisor's metrics of containers begin. Cgroups above containers have these too.
+/// How the names of cAdvisor's metrics of containers begin. Cgroups above containers have these
+/// too.
 const CADVISOR_PREFIX: &str = "container_";
 
 /// A scrape that is ready to be sent, in a fifth of the memory of its text.
@@ -37,7 +38,8 @@ struct CollectedMetric {
 }
 
 impl Scrape {
-    /// Collects all metrics. Takes the containers one by one, so that they need not all be in memory.
+    /// Collects all metrics. Takes the containers one by one, so that they need not all be in
+    /// memory.
     pub fn new<C: Borrow<Container>>(
         report: &Report,
         containers: impl Iterator<Item = C>,

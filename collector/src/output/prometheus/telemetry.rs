@@ -80,7 +80,7 @@ pub(super) const METRICS: &[Metric] = &[
         "Time for which runs of BPF programs were counted, in seconds: it is to their counters what the time of day is \
          to others.",
         Collect::Tare(|tare, out| {
-            out.value(tare.sampling.bpf_runs.as_ref().map(|runs| runs.seconds))
+            out.value(tare.sampling.bpf_runs.as_ref().map(|runs| runs.seconds));
         }),
     ),
     counter_of(

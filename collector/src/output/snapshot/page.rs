@@ -20,7 +20,7 @@ pub struct Page {
 
 /// What a line is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Tone {
+pub(super) enum Tone {
     /// Nothing special.
     Plain,
     /// A heading.
@@ -31,7 +31,7 @@ pub enum Tone {
 
 /// A table with a title.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Section {
+pub(super) struct Section {
     /// How bad it is that it has rows.
     pub tone: Tone,
     /// What the rows have in common.

@@ -351,7 +351,7 @@ fn ended(snapshot: &Snapshot) -> Section {
 
 /// Whether memory ran out: what the runtime says, or else the kernel's count.
 fn was_killed(row: &Container) -> Option<bool> {
-    row.oom_killed.or(row.memory.oom_kills.map(|kills| kills > 0))
+    row.oom_killed.or_else(|| row.memory.oom_kills.map(|kills| kills > 0))
 }
 
 /// Cells behind the name by which people can ask for the row again.

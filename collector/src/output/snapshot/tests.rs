@@ -3,8 +3,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    model::Family,
-    model::{Change, Container, Delay, OomKill, Source, Sources, TcpEvents},
+    model::{Change, Container, Delay, Family, OomKill, Source, Sources, TcpEvents},
     output::fixture,
 };
 

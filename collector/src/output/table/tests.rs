@@ -1,6 +1,8 @@
 use super::*;
-use crate::model::{Container, Level, Sockets, Source};
-use crate::output::fixture;
+use crate::{
+    model::{Container, Level, Sockets, Source},
+    output::fixture,
+};
 
 fn text(report: &Report, options: Options) -> String {
     render(report, &options).lines(None).join("\n")

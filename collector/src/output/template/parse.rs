@@ -1,8 +1,10 @@
 //! Parses templates. An error is an offset in bytes and a message.
 
 use super::{FUNCTIONS, MAX_CELL_BYTES, MAX_TEMPLATE_BYTES, Split, Text};
-use crate::output::columns::{COLUMNS, by_placeholder};
-use crate::output::nearest::did_you_mean;
+use crate::output::{
+    columns::{COLUMNS, by_placeholder},
+    nearest::did_you_mean,
+};
 
 type Parsed<T> = Result<T, (usize, String)>;
 
@@ -102,8 +104,8 @@ impl<'a> Parser<'a> {
         &rest[..end]
     }
 
-    /// Consumes the text up to the next action. `trim` removes white space at its start, a following `{{- `
-    /// removes it at its end.
+    /// Consumes the text up to the next action. `trim` removes white space at its start, a
+    /// following `{{- ` removes it at its end.
     fn literal(&mut self, trim: bool) -> String {
         let rest = self.rest();
         let end = rest.find("{{").unwrap_or(rest.len());

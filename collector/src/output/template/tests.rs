@@ -1,8 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::model::Container;
-use crate::output::fixture;
+use crate::{model::Container, output::fixture};
 
 fn page(template: &str, options: &Options) -> String {
     let mut db = fixture::unknown(Kind::Container, "deb");

@@ -248,7 +248,10 @@ proptest! {
         let told = KernelTotals::from([(DISK, Completed { ops, bytes })]);
         let later = KernelTotals::from([(DISK, Completed { ops: more, bytes: much })]);
         let counts = |ops, bytes| OwnTotals {
-            devices: BTreeMap::from([(DISK, OwnCounts { ops, bytes, failed: bytes, others: ops, flushes: bytes })]),
+            devices: BTreeMap::from([(
+                DISK,
+                OwnCounts { ops, bytes, failed: bytes, others: ops, flushes: bytes },
+            )]),
             overflow: OwnCounts { ops: bytes, bytes, failed: ops, others: ops, flushes: ops },
         };
         let mut comparison = Comparison::default();

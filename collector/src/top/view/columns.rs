@@ -29,7 +29,7 @@ const SPARKLINE_MAX: u16 = 24;
 
 /// A column of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Column {
+pub(super) enum Column {
     /// The name of the row.
     Name,
     /// The beginning of its id.
@@ -45,7 +45,7 @@ pub enum Column {
 /// A column of ended containers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
-pub enum EndedColumn {
+pub(super) enum EndedColumn {
     Ago,
     CpuTime,
     MemoryPeak,
@@ -57,7 +57,7 @@ pub enum EndedColumn {
 
 /// A column and its place on the screen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct PlacedColumn {
+pub(super) struct PlacedColumn {
     /// The column.
     pub column: Column,
     /// Its first column of the screen.
@@ -122,7 +122,7 @@ const ENDED_BY_WEIGHT: &[&[Column]] = &[
 ];
 
 /// Chooses the columns for a width.
-pub fn place(width: u16, options: &ListOptions) -> Vec<PlacedColumn> {
+pub(super) fn place(width: u16, options: &ListOptions) -> Vec<PlacedColumn> {
     let (order, by_weight) = if options.is_ended {
         (&ENDED[..], ENDED_BY_WEIGHT)
     } else {
@@ -179,7 +179,7 @@ impl Column {
     }
 
     /// The title of the column.
-    pub fn title(self) -> &'static str {
+    pub(super) fn title(self) -> &'static str {
         match self {
             Self::Name => "NAME",
             Self::Id => "ID",
@@ -206,7 +206,7 @@ impl Column {
     }
 
     /// The order that a click on the title asks for.
-    pub fn sort(self) -> Option<Sort> {
+    pub(super) fn sort(self) -> Option<Sort> {
         match self {
             Self::Name => Some(Sort::Name),
             Self::Figure(Figure::Cpu) | Self::Sparkline(Series::Cpu) => Some(Sort::Cpu),
@@ -224,7 +224,7 @@ impl Column {
     }
 
     /// Whether its text is aligned to the right.
-    pub fn is_right(self) -> bool {
+    pub(super) fn is_right(self) -> bool {
         !matches!(
             self,
             Self::Name | Self::Id | Self::Sparkline(_) | Self::Ended(EndedColumn::Totals)
@@ -233,7 +233,7 @@ impl Column {
 }
 
 /// A figure as text.
-pub fn figure(figure: Figure, figures: &Figures) -> String {
+pub(super) fn figure(figure: Figure, figures: &Figures) -> String {
     known(figures.get(figure), |value| match figure {
         Figure::Cpu | Figure::MemoryPercent => format!("{value:.1}"),
         Figure::Memory => bytes_size(value as u64),
@@ -243,18 +243,18 @@ pub fn figure(figure: Figure, figures: &Figures) -> String {
 }
 
 /// A name, safe on a terminal.
-pub fn name(row: &Container) -> String {
+pub(super) fn name(row: &Container) -> String {
     printable(label(row)).into_owned()
 }
 
 /// The beginning of a container's id; services and cgroups have none.
-pub fn short_id(row: &Container) -> String {
+pub(super) fn short_id(row: &Container) -> String {
     let id = if row.id.len() == 64 { cut(&row.id, SHORT_ID) } else { UNKNOWN };
     printable(id).into_owned()
 }
 
 /// A cell of an ended container.
-pub fn ended(column: EndedColumn, ended: &Ended, report: &Report) -> String {
+pub(super) fn ended(column: EndedColumn, ended: &Ended, report: &Report) -> String {
     let row = &ended.container;
     match column {
         EndedColumn::Ago => super::events::ago(report.time, ended.ended_at),

@@ -21,8 +21,8 @@ use crate::{
     },
 };
 
-/// Draws the latest `count` events of the scope at the bottom of `area`, the newest last, and takes their
-/// lines off it.
+/// Draws the latest `count` events of the scope at the bottom of `area`, the newest last, and takes
+/// their lines off it.
 pub(super) fn draw(
     frame: &mut Frame<'_>,
     area: &mut Rect,

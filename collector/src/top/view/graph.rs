@@ -8,7 +8,7 @@ const WIDTHS: [char; 8] = ['▏', '▎', '▍', '▌', '▋', '▊', '▉', '█
 
 /// The last `width` values, the newest at the right; a blank where one is unknown. The highest
 /// fills the line, unless it is below `full`, which would.
-pub fn sparkline(
+pub(super) fn sparkline(
     values: impl DoubleEndedIterator<Item = f32> + ExactSizeIterator,
     width: usize,
     full: f32,
@@ -31,7 +31,7 @@ pub fn sparkline(
 
 /// A bar from the left: `share` of `width` characters, which it never exceeds. What is more than
 /// nothing is seen.
-pub fn bar(share: f64, width: usize) -> String {
+pub(super) fn bar(share: f64, width: usize) -> String {
     let eighths = (share.clamp(0.0, 1.0) * (width * 8) as f64).round() as usize;
     let eighths = if share > 0.0 { eighths.max(1) } else { eighths };
     let mut bar = "█".repeat(eighths / 8);

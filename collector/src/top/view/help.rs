@@ -37,7 +37,7 @@ const SIGNS: &[(&str, &str)] = &[
 ];
 
 /// Draws the help.
-pub fn draw(frame: &mut Frame<'_>, area: Rect, theme: Theme) -> Areas {
+pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, theme: Theme) -> Areas {
     let line = |(key, what): &(&'static str, &'static str)| {
         Line::from(vec![Span::styled(format!("{key:<24}"), theme.title()), Span::raw(*what)])
     };

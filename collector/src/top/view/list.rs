@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Draws the list.
-pub fn draw(frame: &mut Frame<'_>, mut area: Rect, state: &State, theme: Theme) -> Areas {
+pub(super) fn draw(frame: &mut Frame<'_>, mut area: Rect, state: &State, theme: Theme) -> Areas {
     let Some(report) = &state.report else { return Areas::default() };
     if let Some(text) = notice(state).filter(|_| area.height >= 3) {
         put(frame, take_top(&mut area), Line::styled(text, theme.faint()));
@@ -27,7 +27,8 @@ pub fn draw(frame: &mut Frame<'_>, mut area: Rect, state: &State, theme: Theme) 
     painter.titles(frame.buffer_mut(), titles);
     let lines = &state.list.lines;
     let height = usize::from(area.height);
-    // The marked line is always visible, and there is no empty space below a list that is long enough.
+    // The marked line is always visible, and there is no empty space below a list that is long
+    // enough.
     let top = state.top.min(state.cursor).max((state.cursor + 1).saturating_sub(height));
     let top = top.min(lines.len().saturating_sub(height));
     for (y, (place, line)) in (area.y..).zip(lines.iter().enumerate().skip(top).take(height)) {
@@ -144,7 +145,8 @@ impl Painter<'_> {
             Column::Figure(figure) => columns::figure(figure, figures),
             Column::Sparkline(series) => {
                 let values = self.state.histories.values(&row.cgroup, series);
-                // The full height of the CPU line is one CPU, that of the others their highest value.
+                // The full height of the CPU line is one CPU, that of the others their highest
+                // value.
                 let full = if series == Series::Cpu { 100.0 } else { 0.0 };
                 let line = sparkline(values, usize::from(placed.width), full);
                 return (line, self.theme.graph());

@@ -7,7 +7,7 @@ mod graph;
 mod help;
 mod list;
 mod screen;
-pub mod theme;
+pub(super) mod theme;
 mod tree;
 
 use std::time::Duration;
@@ -42,7 +42,7 @@ const LINES_PER_EVENT: u16 = 8;
 const EVENT_LINES_MAX: u16 = 5;
 
 /// Draws a frame. Returns where its parts are.
-pub fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme) -> Areas {
+pub(super) fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme) -> Areas {
     let mut area = frame.area();
     let height = area.height;
     if height >= LINES_FOR_STATUS {

@@ -4,7 +4,7 @@ use super::columns::{self, Column};
 use crate::{model::Container, output::text::printable, top::rows::Group};
 
 /// A cell of a group. `≥` marks a sum that leaves out rows whose value is unknown.
-pub fn cell(column: Column, group: &Group) -> String {
+pub(super) fn cell(column: Column, group: &Group) -> String {
     match column {
         Column::Name => {
             let sign = if group.is_collapsed { '▸' } else { '▾' };
@@ -21,6 +21,6 @@ pub fn cell(column: Column, group: &Group) -> String {
 }
 
 /// The name of a row below its group.
-pub fn row_name(row: &Container) -> String {
+pub(super) fn row_name(row: &Container) -> String {
     format!("  {}", columns::name(row))
 }

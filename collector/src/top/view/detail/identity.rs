@@ -45,7 +45,8 @@ pub(super) fn identity(subject: &Subject<'_>) -> Section {
     Section { title: "Identity", lines }
 }
 
-/// When the cgroup was created, and the time from then to the first exec and the first listening socket.
+/// When the cgroup was created, and the time from then to the first exec and the first listening
+/// socket.
 fn startup(subject: &Subject<'_>) -> Vec<Line<'static>> {
     let startup = &subject.row.startup;
     let mut lines = Vec::new();
@@ -76,8 +77,8 @@ pub(super) fn events(subject: &Subject<'_>) -> Section {
     Section { title: "Events", lines }
 }
 
-/// Families whose source is off or degraded, with the reason. For an ended container also how final its
-/// totals are.
+/// Families whose source is off or degraded, with the reason. For an ended container also how final
+/// its totals are.
 pub(super) fn unknown(subject: &Subject<'_>) -> Section {
     let mut lines = Vec::new();
     if let Some(ended) = subject.ended {

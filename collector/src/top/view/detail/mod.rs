@@ -24,7 +24,7 @@ use crate::top::{areas::Areas, state::State};
 const TWO_COLUMNS: u16 = 140;
 
 /// Draws the detail view.
-pub fn draw(frame: &mut Frame<'_>, mut area: Rect, state: &State, theme: Theme) -> Areas {
+pub(super) fn draw(frame: &mut Frame<'_>, mut area: Rect, state: &State, theme: Theme) -> Areas {
     let (Some(report), Some((row, ended))) = (&state.report, state.shown()) else {
         put(
             frame,

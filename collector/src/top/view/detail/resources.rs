@@ -25,8 +25,8 @@ const BAR_WIDTH: usize = 20;
 /// Characters of a sparkline at most.
 const SPARKLINE_WIDTH: usize = 60;
 
-/// Kinds of memory in `memory.stat`: their name in v2, their name in v1, and the label. A kind that the
-/// file does not have is not shown.
+/// Kinds of memory in `memory.stat`: their name in v2, their name in v1, and the label. A kind that
+/// the file does not have is not shown.
 const KINDS: [(&str, &str, &str); 11] = [
     ("anon", "total_rss", "anon"),
     ("file", "total_cache", "file"),
@@ -144,8 +144,8 @@ pub(super) fn tasks(subject: &Subject<'_>) -> Section {
     Section { title: "Tasks", lines: vec![entry(when, format!("{count} ({limit})"))] }
 }
 
-/// The share of the last 10 s in which tasks waited. The kernel updates its averages every 2 s, so a
-/// shorter time would show nothing new.
+/// The share of the last 10 s in which tasks waited. The kernel updates its averages every 2 s, so
+/// a shorter time would show nothing new.
 fn pressure(now: Option<Pressure>) -> Option<Line<'static>> {
     let now = now?;
     let text = format!(

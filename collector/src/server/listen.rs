@@ -1,4 +1,4 @@
-//! Where the server listens.
+//! The sockets that the server listens on.
 
 use std::{
     fs, io,
@@ -12,27 +12,31 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 
-use crate::{cli::run::DEFAULT_SOCKET, identity::Socket};
+use crate::{config::DEFAULT_SOCKET, identity::Socket};
 
-/// Owner and group may use the socket: who may connect may read everything.
+/// Owner and group may connect. A client that can connect can read everything.
 const SOCKET_MODE: u32 = 0o660;
 
-/// Bound sockets. The unix socket's file goes when this is dropped.
-pub(super) struct Listeners {
+/// Bound sockets. The unix socket's file is removed when this is dropped.
+pub(crate) struct Listeners {
     pub(super) tcp: Vec<TcpListener>,
     pub(super) unix: Option<UnixListener>,
     path: Option<PathBuf>,
 }
 
 impl Listeners {
-    /// Binds all of them.
-    pub(super) fn bind(addresses: &[SocketAddr], socket: &Socket) -> Result<Self> {
+    /// Binds all sockets.
+    ///
+    /// # Errors
+    ///
+    /// If one cannot be bound, except for the default unix socket.
+    pub(crate) fn bind(addresses: &[SocketAddr], socket: &Socket) -> Result<Self> {
         let tcp = addresses.iter().map(bind_tcp).collect::<Result<_>>()?;
         let (path, unix) = match socket {
             Socket::Off => (None, None),
             Socket::Path(path) => (Some(path.as_path()), Some(bind_unix(path)?)),
             Socket::Auto => {
-                // Who did not ask for a socket has one where that is possible.
+                // The default socket is not required.
                 let path = Path::new(DEFAULT_SOCKET);
                 let unix = bind_unix(path).inspect_err(|error| tracing::warn!("{error:#}")).ok();
                 (unix.is_some().then_some(path), unix)
@@ -45,7 +49,7 @@ impl Listeners {
 impl Drop for Listeners {
     fn drop(&mut self) {
         if let Some(path) = &self.path {
-            // Whoever took it away already did what is wanted.
+            // It may have been removed already.
             let _ = fs::remove_file(path);
         }
     }
@@ -63,7 +67,7 @@ fn bind_tcp(address: &SocketAddr) -> Result<TcpListener> {
 }
 
 fn bind_unix(path: &Path) -> Result<UnixListener> {
-    clear_the_way(path)?;
+    remove_stale_socket(path)?;
     let bind = || {
         if let Some(directory) = path.parent() {
             fs::create_dir_all(directory)?;
@@ -78,14 +82,14 @@ fn bind_unix(path: &Path) -> Result<UnixListener> {
     Ok(listener)
 }
 
-/// Removes the socket of one who was killed; never anything else.
-fn clear_the_way(path: &Path) -> Result<()> {
+/// Removes the socket that a killed process left behind, and nothing else.
+fn remove_stale_socket(path: &Path) -> Result<()> {
     let Ok(metadata) = fs::symlink_metadata(path) else { return Ok(()) };
     if !metadata.file_type().is_socket() {
-        bail!("{} is there already, and is no socket", path.display());
+        bail!("{} exists already and is no socket", path.display());
     }
     if UnixStream::connect(path).is_ok() {
-        bail!("somebody listens on {} already", path.display());
+        bail!("another process listens on {} already", path.display());
     }
     fs::remove_file(path).with_context(|| format!("cannot remove {}", path.display()))
 }
@@ -95,7 +99,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_dead_socket_is_replaced_and_a_living_one_is_not() {
+    fn a_stale_socket_is_replaced_and_one_in_use_is_not() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("sub/tare.sock");
         let socket = Socket::Path(path.clone());
@@ -111,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_is_left_alone() {
+    fn a_file_at_the_path_of_the_socket_stays_as_it_is() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("precious");
         fs::write(&path, "x").unwrap();

@@ -1,7 +1,8 @@
-//! Windows in which the kernel counts the runs of our BPF programs.
+//! Samples what our BPF programs cost.
 //!
-//! That costs every run of every program on the host some 40 ns, so a window is short and the next one
-//! is a while away. The first opens at the start, before the right to open any is given up.
+//! The kernel's statistics cost every run of every BPF program on the host about 40 ns, so they are
+//! on for a short measurement only, and the next one is a while away. The first measurement begins
+//! at the start, before the capability for it is given up.
 
 use std::{
     collections::BTreeMap,
@@ -19,41 +20,41 @@ use crate::{
     telemetry::{BpfRunStats, ProgramRuns},
 };
 
-/// How long a window is open.
-const WINDOW: Duration = Duration::from_secs(1);
+/// How long a measurement takes.
+const MEASUREMENT: Duration = Duration::from_secs(1);
 
-/// From one window to the next, unless it is said.
+/// From one measurement to the next without `--bpf-stats-interval`.
 const USUAL_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Opens and closes windows.
-pub(super) struct Windows {
+/// Measures the runs of our BPF programs now and then.
+pub(super) struct BpfStatsSampler {
     proc_root: PathBuf,
     interval: Duration,
-    /// When the next one opens, or the open one closes; `None` if there are none.
+    /// When the next measurement begins or the present one ends; `None` for never.
     due: Option<Instant>,
-    open: Option<Window>,
-    seen: Option<Arc<BpfRunStats>>,
+    running: Option<Measurement>,
+    total: Option<Arc<BpfRunStats>>,
 }
 
-struct Window {
+struct Measurement {
     statistics: RunStatistics,
     begun: Instant,
     before: BTreeMap<String, Runs>,
 }
 
-impl Windows {
-    /// Opens the first one, if there are programs and it is allowed. `interval` is what was asked
-    /// for; 0 is no window at all.
+impl BpfStatsSampler {
+    /// Begins the first measurement, if there are programs and it is allowed. `interval` is that of
+    /// `--bpf-stats-interval`; 0 is never.
     pub(super) fn start(interval: Option<Duration>, proc_root: &Path, kernel: &Kernel) -> Self {
         let wanted = interval != Some(Duration::ZERO) && !kernel.runs().is_empty();
-        let mut windows = Self {
+        let mut sampler = Self {
             proc_root: proc_root.to_owned(),
             interval: interval.unwrap_or(USUAL_INTERVAL),
             due: None,
-            open: None,
-            seen: None,
+            running: None,
+            total: None,
         };
-        if wanted && let Err(reason) = windows.turn(kernel) {
+        if wanted && let Err(reason) = sampler.advance(kernel) {
             match interval {
                 Some(_) => tracing::warn!(
                     reason = reason.code(),
@@ -65,10 +66,10 @@ impl Windows {
                 ),
             }
         }
-        windows
+        sampler
     }
 
-    /// Waits until it is time for [`Windows::turn`].
+    /// Waits until it is time for [`BpfStatsSampler::advance`].
     pub(super) async fn due(&self) {
         match self.due {
             Some(due) => time::sleep_until(due).await,
@@ -76,37 +77,37 @@ impl Windows {
         }
     }
 
-    /// Closes the window that is open, or else opens one.
+    /// Ends the present measurement, or else begins one.
     ///
     /// # Errors
     ///
-    /// Why none could be opened.
-    pub(super) fn turn(&mut self, kernel: &Kernel) -> Result<(), Reason> {
+    /// Why no measurement could begin.
+    pub(super) fn advance(&mut self, kernel: &Kernel) -> Result<(), Reason> {
         let now = Instant::now();
-        if let Some(Window { statistics, begun, before }) = self.open.take() {
-            self.due = Some(begun + self.interval.max(WINDOW));
+        if let Some(Measurement { statistics, begun, before }) = self.running.take() {
+            self.due = Some(begun + self.interval.max(MEASUREMENT));
             if statistics.are_on(&self.proc_root) {
-                let former = self.seen.take().unwrap_or_default();
+                let former = self.total.take().unwrap_or_default();
                 let sum = former.with(now - begun, &before, &kernel.runs());
-                self.seen = Some(sum.into());
+                self.total = Some(sum.into());
             }
             return Ok(());
         }
         self.due = Some(now + self.interval);
         let statistics = RunStatistics::switch_on(&self.proc_root)?;
-        self.due = Some(now + WINDOW);
-        self.open = Some(Window { statistics, begun: now, before: kernel.runs() });
+        self.due = Some(now + MEASUREMENT);
+        self.running = Some(Measurement { statistics, begun: now, before: kernel.runs() });
         Ok(())
     }
 
-    /// What all windows so far have shown; `None` before the first one has closed.
-    pub(super) fn seen(&self) -> Option<Arc<BpfRunStats>> {
-        self.seen.clone()
+    /// The sum of all measurements so far; `None` before the end of the first one.
+    pub(super) fn total(&self) -> Option<Arc<BpfRunStats>> {
+        self.total.clone()
     }
 }
 
 impl BpfRunStats {
-    /// The same with a further window.
+    /// Adds a measurement.
     fn with(
         &self,
         elapsed: Duration,
@@ -116,7 +117,7 @@ impl BpfRunStats {
         let mut sum = self.clone();
         sum.seconds += elapsed.as_secs_f64();
         for (name, after) in after {
-            // Who was loaded while the window was open had not run before.
+            // A program that was loaded meanwhile had not run before.
             let before = before.get(name).copied().unwrap_or_default();
             let program = sum.programs.entry(name.clone()).or_default();
             let ProgramRuns { count, seconds } = program;
@@ -140,24 +141,24 @@ mod tests {
     }
 
     #[test]
-    fn only_what_ran_in_windows_is_added() {
+    fn only_what_ran_during_measurements_is_added() {
         let second = Duration::from_secs(1);
         let empty = BpfRunStats::default();
         let one = empty.with(second, &runs(&[("a", 10, 1_000)]), &runs(&[("a", 12, 1_500)]));
-        // Somebody else had the statistics on in between; `b` is new.
+        // The statistics were on in between for another reason; `b` is new.
         let after = runs(&[("a", 103, 9_500), ("b", 1, 250)]);
         let two = one.with(2 * second, &runs(&[("a", 100, 9_000)]), &after);
         let found = |name: &str| two.programs.get(name).map(|program| program.count);
         assert_eq!((found("a"), found("b"), found("c")), (Some(5), Some(1), None));
         assert!((two.seconds - 3.0).abs() < 1e-9);
         assert!((two.programs["a"].seconds - 1e-6).abs() < 1e-12);
-        // A program that was loaded anew has counted less: nothing falls.
+        // A program that was loaded anew has counted less: no total falls.
         let three = two.with(second, &runs(&[("a", 103, 9_500)]), &runs(&[("a", 1, 50)]));
         assert_eq!(three.programs["a"].count, 5);
     }
 
     #[test]
-    fn without_programs_there_are_no_windows() {
+    fn without_programs_nothing_is_measured() {
         let options = crate::kernel::Options {
             off: Some(Reason::SingleSample),
             sys_root: "/sys".into(),
@@ -168,7 +169,7 @@ mod tests {
             watched_net: None,
             watched_block: None,
         };
-        let windows = Windows::start(None, Path::new("/proc"), &Kernel::start(&options));
-        assert!(windows.due.is_none() && windows.seen().is_none());
+        let sampler = BpfStatsSampler::start(None, Path::new("/proc"), &Kernel::start(&options));
+        assert!(sampler.due.is_none() && sampler.total().is_none());
     }
 }

@@ -4,7 +4,7 @@ use crate::exposition::{Metric, gauge};
 
 pub(crate) const METRICS: &[Metric] = &[
     gauge("container_threads", "Threads that exist.", |container, out| {
-        out.value(container.pids.current)
+        out.value(container.pids.current);
     }),
     gauge(
         "container_threads_max",

@@ -1,27 +1,27 @@
-//! What a request asks for, from its headers and its query. Pure.
+//! Parsers for the headers and the query of a request. Pure.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{daemon::history::Span, output::prometheus::Exposition};
+use crate::{output::prometheus::Exposition, published::history::Span};
 
-/// The format that `Accept` prefers; text unless another one is asked for.
-pub(super) fn exposition(accept: &str) -> Exposition {
-    let weight = |wanted: fn(&Choice) -> bool| {
-        choices(accept).filter(wanted).map(|choice| choice.weight).fold(0.0, f64::max)
+/// The format that `Accept` prefers; text unless the client prefers another one.
+pub(crate) fn exposition(accept: &str) -> Exposition {
+    let weight = |wanted: fn(&Alternative) -> bool| {
+        alternatives(accept).filter(wanted).map(|one| one.weight).fold(0.0, f64::max)
     };
-    let open_metrics = weight(|choice| {
-        choice.name == "application/openmetrics-text"
-            && choice.version().is_none_or(|version| ["1.0.0", "0.0.1"].contains(&version))
+    let open_metrics = weight(|one| {
+        one.name == "application/openmetrics-text"
+            && one.version().is_none_or(|version| ["1.0.0", "0.0.1"].contains(&version))
     });
-    let protobuf = weight(|choice| {
-        let is = |name, value| parameter(choice.parameters, name) == Some(value);
-        choice.name == "application/vnd.google.protobuf"
+    let protobuf = weight(|one| {
+        let is = |name, value| parameter(one.parameters, name) == Some(value);
+        one.name == "application/vnd.google.protobuf"
             && is("proto", "io.prometheus.client.MetricFamily")
             && is("encoding", "delimited")
     });
-    let text = weight(|choice| choice.name == "text/plain");
+    let text = weight(|one| one.name == "text/plain");
     if protobuf > 0.0 && protobuf >= open_metrics.max(text) {
         Exposition::Protobuf
     } else if open_metrics > 0.0 && open_metrics >= text {
@@ -32,14 +32,18 @@ pub(super) fn exposition(accept: &str) -> Exposition {
 }
 
 /// Whether `Accept-Encoding` allows gzip.
-pub(super) fn accepts_gzip(accept_encoding: &str) -> bool {
-    let named = choices(accept_encoding).find(|choice| choice.name.eq_ignore_ascii_case("gzip"));
-    let any = || choices(accept_encoding).find(|choice| choice.name == "*");
-    named.or_else(any).is_some_and(|choice| choice.weight > 0.0)
+pub(crate) fn accepts_gzip(accept_encoding: &str) -> bool {
+    let named = alternatives(accept_encoding).find(|one| one.name.eq_ignore_ascii_case("gzip"));
+    let any = || alternatives(accept_encoding).find(|one| one.name == "*");
+    named.or_else(any).is_some_and(|one| one.weight > 0.0)
 }
 
-/// Reads `from`, `to` and `step`; the name of what is wrong.
-pub(super) fn span(get: impl Fn(&str) -> Option<String>) -> Result<Span, String> {
+/// Reads `from`, `to` and `step`.
+///
+/// # Errors
+///
+/// Which of them is wrong.
+pub(crate) fn span(get: impl Fn(&str) -> Option<String>) -> Result<Span, String> {
     let time = |name: &str| {
         let parse = |text: String| {
             let message = || format!("`{name}` is neither RFC 3339 nor seconds since 1970: {text}");
@@ -51,8 +55,12 @@ pub(super) fn span(get: impl Fn(&str) -> Option<String>) -> Result<Span, String>
     Ok(Span { from: time("from")?, to: time("to")?, step })
 }
 
-/// Reads a number of seconds, if there is one; what is wrong with it.
-pub(super) fn seconds(name: &str, text: Option<String>) -> Result<Option<Duration>, String> {
+/// Reads a number of seconds, if there is one.
+///
+/// # Errors
+///
+/// What is wrong with it.
+pub(crate) fn seconds(name: &str, text: Option<String>) -> Result<Option<Duration>, String> {
     let parse = |text: String| {
         let seconds = text.strip_suffix('s').unwrap_or(&text).parse().ok();
         let duration = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
@@ -70,23 +78,23 @@ fn parse_time(text: &str) -> Option<Timestamp> {
 }
 
 /// One alternative of an `Accept` header.
-struct Choice<'a> {
+struct Alternative<'a> {
     name: &'a str,
     parameters: &'a str,
     weight: f64,
 }
 
-impl Choice<'_> {
+impl Alternative<'_> {
     fn version(&self) -> Option<&str> {
         parameter(self.parameters, "version")
     }
 }
 
-fn choices(header: &str) -> impl Iterator<Item = Choice<'_>> {
-    header.split(',').map(|choice| {
-        let (name, parameters) = choice.split_once(';').unwrap_or((choice, ""));
+fn alternatives(header: &str) -> impl Iterator<Item = Alternative<'_>> {
+    header.split(',').map(|text| {
+        let (name, parameters) = text.split_once(';').unwrap_or((text, ""));
         let weight = parameter(parameters, "q").and_then(|weight| weight.parse().ok());
-        Choice { name: name.trim(), parameters, weight: weight.unwrap_or(1.0) }
+        Alternative { name: name.trim(), parameters, weight: weight.unwrap_or(1.0) }
     })
 }
 
@@ -104,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prometheus_gets_open_metrics_and_others_text() {
+    fn prometheus_gets_open_metrics_and_other_clients_get_text() {
         let prometheus = "application/openmetrics-text;version=1.0.0,\
                           application/openmetrics-text;version=0.0.1;q=0.75,\
                           text/plain;version=0.0.4;q=0.5,*/*;q=0.1";
@@ -146,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn a_span_is_read_or_told_what_is_wrong() {
+    fn a_span_is_read_or_the_wrong_parameter_is_named() {
         let span = read("from=1.5&to=2026-01-02T03:04:05Z&step=5s").unwrap();
         assert_eq!(span.from.unwrap().as_millisecond(), 1_500);
         assert_eq!(span.to.unwrap().to_string(), "2026-01-02T03:04:05Z");
@@ -160,7 +168,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_taken(text: String) {
+        fn any_text_is_parsed_without_a_panic(text: String) {
             exposition(&text);
             accepts_gzip(&text);
             let _ = span(|_| Some(text.clone()));

@@ -1,4 +1,4 @@
-//! The last minutes of every container: a few numbers for each sample, bounded in time and memory.
+//! The last minutes of every container: a few numbers per sample, bounded in time and memory.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -10,46 +10,47 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::{
-    daemon::ring::Ring,
     identity::Metadata,
     model::{Ends, POINT_FIELDS, Point, Window},
+    published::ring::Ring,
     registry::{Instance, InstanceId},
     report::point,
     sample::Sample,
 };
 
-/// The history of all containers that were alive in its time.
-pub(super) struct History {
+/// The history of every instance that was alive in its time.
+pub(crate) struct History {
     samples_max: usize,
     interval: Duration,
     bytes_max: usize,
     moments: VecDeque<Moment>,
-    /// How many samples were forgotten: the number of the oldest one in `moments`.
-    forgotten: u64,
-    lives: BTreeMap<InstanceId, Life>,
+    /// How many samples were dropped: the number of the oldest one in `moments`.
+    dropped: u64,
+    series: BTreeMap<InstanceId, Series>,
 }
 
-/// What is kept of a sample but for its containers.
+/// What is kept of a sample besides its rows.
 #[derive(Clone, Copy)]
 struct Moment {
     time: Timestamp,
-    /// CPU time of all CPUs together, idle or not.
+    /// CPU time of all CPUs together, idle time included.
     system_nanoseconds: Option<u64>,
-    /// Part of it that was used.
+    /// The used part of it.
     busy_nanoseconds: Option<u64>,
 }
 
-struct Life {
+/// The rows of one instance.
+struct Series {
     instance: Arc<Instance>,
     details: Option<Arc<Metadata>>,
-    /// The number of the sample of its first row.
+    /// The number of the sample that its first row is of.
     first: u64,
     ring: Ring<{ POINT_FIELDS.len() }>,
 }
 
-/// The history of one container, a column for each number.
+/// The history of one container, one column per number.
 #[derive(Debug, PartialEq, Serialize)]
-pub(super) struct Excerpt {
+pub(crate) struct Excerpt {
     id: String,
     name: Option<String>,
     step_seconds: f64,
@@ -57,100 +58,104 @@ pub(super) struct Excerpt {
     series: BTreeMap<&'static str, Vec<Option<u64>>>,
 }
 
-/// What part of a history is wanted.
+/// The wanted part of a history.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Span {
-    pub(super) from: Option<Timestamp>,
-    pub(super) to: Option<Timestamp>,
+pub(crate) struct Span {
+    pub(crate) from: Option<Timestamp>,
+    pub(crate) to: Option<Timestamp>,
     /// The least time between two rows.
-    pub(super) step: Duration,
+    pub(crate) step: Duration,
 }
 
 /// Why there is no history.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Missing {
-    /// Nobody is called so.
+pub(crate) enum Missing {
+    /// No container has this name or id.
     Unknown,
     /// The beginning of several ids.
     Ambiguous,
 }
 
 impl History {
-    /// Keeps samples for so long, in so much memory.
-    pub(super) fn new(age_max: Duration, bytes_max: usize, interval: Duration) -> Self {
+    /// Keeps samples for `age_max` in at most `bytes_max` bytes.
+    pub(crate) fn new(age_max: Duration, bytes_max: usize, interval: Duration) -> Self {
         let mut history = Self {
             samples_max: 0,
             interval,
             bytes_max,
             moments: VecDeque::new(),
-            forgotten: 0,
-            lives: BTreeMap::new(),
+            dropped: 0,
+            series: BTreeMap::new(),
         };
         history.limit(age_max, interval);
         history
     }
 
-    /// Keeps samples for so long from now on.
-    pub(super) fn limit(&mut self, age_max: Duration, interval: Duration) {
+    /// Changes how long samples are kept.
+    pub(crate) fn limit(&mut self, age_max: Duration, interval: Duration) {
         let samples = age_max.as_nanos() / interval.as_nanos().max(1);
         self.samples_max = usize::try_from(samples).unwrap_or(usize::MAX);
         self.interval = interval;
     }
 
-    /// Adds a sample; the memory that the history takes.
-    pub(super) fn record(&mut self, sample: &Sample) -> usize {
+    /// Adds a sample and returns the memory that the history takes, in bytes.
+    pub(crate) fn record(&mut self, sample: &Sample) -> usize {
         if self.samples_max == 0 {
-            self.forgotten += self.moments.len() as u64;
+            self.dropped += self.moments.len() as u64;
             self.moments = VecDeque::new();
-            self.lives.clear();
+            self.series.clear();
             return 0;
         }
-        let number = self.forgotten + self.moments.len() as u64;
+        let number = self.dropped + self.moments.len() as u64;
         self.moments.push_back(Moment {
             time: sample.time,
             system_nanoseconds: sample.host.system_nanoseconds,
             busy_nanoseconds: sample.host.busy_nanoseconds,
         });
         for usage in &sample.usages {
-            let life = self.lives.entry(usage.instance.id).or_insert_with(|| Life {
+            let series = self.series.entry(usage.instance.id).or_insert_with(|| Series {
                 instance: Arc::clone(&usage.instance),
                 details: None,
                 first: number,
                 ring: Ring::new(),
             });
-            // The runtime may tell more later.
+            // The runtime may know more by now.
             if usage.details.is_some() {
-                life.details.clone_from(&usage.details);
+                series.details.clone_from(&usage.details);
             }
-            // Whoever could not be read for a moment was unknown then.
-            while life.next() < number {
-                life.ring.push([None; POINT_FIELDS.len()]);
+            // A sample in which it could not be read.
+            while series.next() < number {
+                series.ring.push([None; POINT_FIELDS.len()]);
             }
-            life.ring.push(point(usage, sample));
+            series.ring.push(point(usage, sample));
         }
         while self.moments.len() > self.samples_max {
-            self.forget_oldest();
+            self.drop_oldest();
         }
         let mut size = self.size();
         while size > self.bytes_max && !self.moments.is_empty() {
-            // An eighth at once, because memory is given back in steps.
-            (0..=self.moments.len() / 8).for_each(|_| self.forget_oldest());
-            self.lives.values_mut().for_each(|life| life.ring.shrink());
+            // An eighth at once, because a ring returns memory in steps.
+            (0..=self.moments.len() / 8).for_each(|_| self.drop_oldest());
+            self.series.values_mut().for_each(|series| series.ring.shrink());
             size = self.size();
         }
         size
     }
 
-    /// The history of one container, by its exact name, its id, or the beginning of its id. Of those
-    /// that had the same name one after the other it is the last.
-    pub(super) fn excerpt(&self, wanted: &str, span: Span) -> Result<Excerpt, Missing> {
-        let life = self.find(wanted)?;
-        let mut series: BTreeMap<_, Vec<_>> =
+    /// The history of one container, by its exact name, its id, or the beginning of its id. Of
+    /// several containers that had the same name, it is the last one.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such container, or if several ids begin so.
+    pub(crate) fn excerpt(&self, wanted: &str, span: Span) -> Result<Excerpt, Missing> {
+        let series = self.find(wanted)?;
+        let mut columns: BTreeMap<_, Vec<_>> =
             POINT_FIELDS.iter().map(|name| (*name, Vec::new())).collect();
         let mut times: Vec<Timestamp> = Vec::new();
-        let skipped = (life.first - self.forgotten) as usize;
+        let skipped = (series.first - self.dropped) as usize;
         let known = self.moments.iter().map(|moment| &moment.time).skip(skipped);
-        for (time, row) in known.zip(life.ring.rows()) {
+        for (time, row) in known.zip(series.ring.rows()) {
             if span.from.is_some_and(|from| *time < from) || span.to.is_some_and(|to| *time > to) {
                 continue;
             }
@@ -161,21 +166,21 @@ impl History {
             }
             times.push(*time);
             for (name, number) in POINT_FIELDS.iter().zip(row) {
-                series.entry(name).or_default().push(number);
+                columns.entry(name).or_default().push(number);
             }
         }
         Ok(Excerpt {
-            id: life.id().to_owned(),
-            name: life.name().map(str::to_owned),
+            id: series.id().to_owned(),
+            name: series.name().map(str::to_owned),
             step_seconds: span.step.as_secs_f64(),
             times,
-            series,
+            series: columns,
         })
     }
 
-    /// The time between two samples that comes closest to this length and ends with a sample; `None`
-    /// if nothing before that one is known.
-    pub(super) fn window(&self, end: Timestamp, length: Duration) -> Option<Window> {
+    /// The time between the sample at `end` and the earlier sample for which it comes closest to
+    /// `length`; `None` without an earlier sample.
+    pub(crate) fn window(&self, end: Timestamp, length: Duration) -> Option<Window> {
         let last = self.moments.iter().rposition(|moment| moment.time <= end)?;
         let to = self.moments.get(last)?;
         let off =
@@ -183,55 +188,55 @@ impl History {
         let earlier = self.moments.iter().enumerate().take(last);
         let (first, from) = earlier.min_by_key(|(_, moment)| off(moment))?;
         let grown = |of: fn(&Moment) -> Option<u64>| of(to)?.checked_sub(of(from)?);
-        let numbers = [first, last].map(|at| self.forgotten + at as u64);
-        let ends = |life: &Life| Some((life.instance.path.clone(), life.ends(numbers)?));
+        let numbers = [first, last].map(|at| self.dropped + at as u64);
+        let ends = |series: &Series| Some((series.instance.path.clone(), series.ends(numbers)?));
         Some(Window {
             from: from.time,
             to: to.time,
             system_nanoseconds: grown(|moment| moment.system_nanoseconds),
             busy_nanoseconds: grown(|moment| moment.busy_nanoseconds),
-            rows: self.lives.values().filter_map(ends).collect(),
+            rows: self.series.values().filter_map(ends).collect(),
         })
     }
 
-    fn find(&self, wanted: &str) -> Result<&Life, Missing> {
-        let exact = |life: &&Life| life.id() == wanted || life.name() == Some(wanted);
-        if let Some(life) = self.lives.values().rev().find(exact) {
-            return Ok(life);
+    fn find(&self, wanted: &str) -> Result<&Series, Missing> {
+        let exact = |series: &&Series| series.id() == wanted || series.name() == Some(wanted);
+        if let Some(series) = self.series.values().rev().find(exact) {
+            return Ok(series);
         }
-        let begun = |life: &&Life| !wanted.is_empty() && life.id().starts_with(wanted);
-        let mut found = self.lives.values().rev().filter(begun);
-        let life = found.next().ok_or(Missing::Unknown)?;
-        match found.all(|other| other.id() == life.id()) {
-            true => Ok(life),
+        let begun = |series: &&Series| !wanted.is_empty() && series.id().starts_with(wanted);
+        let mut found = self.series.values().rev().filter(begun);
+        let series = found.next().ok_or(Missing::Unknown)?;
+        match found.all(|other| other.id() == series.id()) {
+            true => Ok(series),
             false => Err(Missing::Ambiguous),
         }
     }
 
-    fn forget_oldest(&mut self) {
+    fn drop_oldest(&mut self) {
         if self.moments.pop_front().is_none() {
             return;
         }
-        let oldest = self.forgotten;
-        self.forgotten += 1;
-        self.lives.retain(|_, life| {
-            if life.first == oldest {
-                life.ring.pop();
-                life.first += 1;
+        let oldest = self.dropped;
+        self.dropped += 1;
+        self.series.retain(|_, series| {
+            if series.first == oldest {
+                series.ring.pop();
+                series.first += 1;
             }
-            life.ring.len() > 0
+            series.ring.len() > 0
         });
     }
 
     fn size(&self) -> usize {
         const ENTRY: usize =
-            size_of::<(InstanceId, Life)>() - size_of::<Ring<{ POINT_FIELDS.len() }>>();
+            size_of::<(InstanceId, Series)>() - size_of::<Ring<{ POINT_FIELDS.len() }>>();
         let moments = self.moments.capacity() * size_of::<Moment>();
-        self.lives.values().fold(moments, |sum, life| sum + ENTRY + life.ring.size())
+        self.series.values().fold(moments, |sum, series| sum + ENTRY + series.ring.size())
     }
 }
 
-impl Life {
+impl Series {
     fn id(&self) -> &str {
         self.instance.identity.as_ref().map_or(&self.instance.path, |identity| &identity.id)
     }
@@ -240,7 +245,7 @@ impl Life {
         self.details.as_ref().map(|details| details.name.as_str())
     }
 
-    /// Its rows of two samples; `None` if it was not alive at the second one.
+    /// Its rows of two samples; `None` if it was not alive at the second sample.
     fn ends(&self, numbers: [u64; 2]) -> Option<Ends> {
         let [from, to] = numbers.map(|number| number.checked_sub(self.first));
         let mut rows = self.ring.rows();
@@ -254,7 +259,7 @@ impl Life {
         Some(Ends { from, to: row(to?)? })
     }
 
-    /// The number of the sample of its next row.
+    /// The number of the sample that its next row will be of.
     fn next(&self) -> u64 {
         self.first + self.ring.len() as u64
     }
@@ -367,7 +372,7 @@ mod tests {
     }
 
     #[test]
-    fn none_is_kept_if_none_is_wanted() {
+    fn without_a_time_to_keep_no_history_is_kept() {
         assert_eq!(history(0, usize::MAX).record(&sample(1, &[7])), 0);
     }
 }

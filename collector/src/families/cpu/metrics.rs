@@ -1,9 +1,8 @@
 //! Metrics of CPU time and CPU limits. A limit that is not set is absent.
 
-use crate::{
-    exposition::{Metric, counter, gauge},
-    model::Container,
-};
+use tare_model::Container;
+
+use crate::exposition::{Metric, counter, gauge};
 
 pub(crate) const METRICS: &[Metric] = &[
     counter(

@@ -1,10 +1,9 @@
-//! Metrics of block I/O, by device. A device that passes its I/O on to another one (a stacked device) is
-//! left out: the other one counts that I/O, and a sum must not count it twice.
+//! Metrics of block I/O, by device. A device that passes its I/O on to another one (a stacked
+//! device) is left out: the other one counts that I/O, and a sum must not count it twice.
 
-use crate::{
-    exposition::{Metric, Samples, counter, gauge, histogram},
-    model::{Container, Count},
-};
+use tare_model::{Container, Count};
+
+use crate::exposition::{Metric, Samples, counter, gauge, histogram};
 
 pub(crate) const METRICS: &[Metric] = &[
     counter("container_fs_reads_bytes_total", "Bytes read.", |container, out| {

@@ -1,10 +1,10 @@
-//! Metrics of the devices of network namespaces. Of the containers that share a namespace one has them,
-//! so that sums are right. What each container's own sockets carried is in `tare_container_socket_*`.
+//! Metrics of the devices of network namespaces. Of the containers that share a namespace one has
+//! them, so that sums are right. What each container's own sockets carried is in
+//! `tare_container_socket_*`.
 
-use crate::{
-    exposition::{Collect, Metric, Samples, counter_of},
-    model::{Container, Interface},
-};
+use tare_model::{Container, Interface};
+
+use crate::exposition::{Collect, Metric, Samples, counter_of};
 
 pub(crate) const METRICS: &[Metric] = &[
     network("container_network_receive_bytes_total", "Bytes received.", |container, out| {

@@ -1,10 +1,10 @@
-//! A ring of rows of numbers, packed: a row stores what differs from the row before.
+//! A packed ring of rows of numbers: a row stores its differences from the row before.
 
 use std::collections::VecDeque;
 
 /// Rows of `N` numbers, oldest first. A number that is unknown is `None`.
 ///
-/// A row is a mask of the numbers that changed and, for each of them, by how much; both as LEB128.
+/// A row is a mask of the numbers that changed, and the change of each of them, both as LEB128.
 /// A row in which nothing changed is one byte.
 #[derive(Clone, Debug)]
 pub(super) struct Ring<const N: usize> {
@@ -22,8 +22,7 @@ impl<const N: usize> Ring<N> {
         Self { before: [0; N], last: [0; N], bytes: VecDeque::new(), rows: 0 }
     }
 
-    /// Adds a row. The greatest number, which none of the kernel's counters reaches, cannot be told
-    /// from the one before it.
+    /// Adds a row. `u64::MAX`, which no counter of the kernel reaches, is stored as `u64::MAX - 1`.
     pub(super) fn push(&mut self, row: [Option<u64>; N]) {
         let row = row.map(|number| number.map_or(0, |number| number.saturating_add(1)));
         let changed = |at: &usize| row[*at] != self.last[*at];
@@ -36,7 +35,7 @@ impl<const N: usize> Ring<N> {
         self.rows += 1;
     }
 
-    /// Forgets the oldest row.
+    /// Drops the oldest row.
     pub(super) fn pop(&mut self) {
         if self.rows > 0 {
             let mut used = 0;
@@ -61,12 +60,12 @@ impl<const N: usize> Ring<N> {
         self.rows
     }
 
-    /// Gives memory back that is not needed.
+    /// Frees memory that is not needed.
     pub(super) fn shrink(&mut self) {
         self.bytes.shrink_to_fit();
     }
 
-    /// Memory that the ring takes.
+    /// The memory that the ring takes, in bytes.
     pub(super) fn size(&self) -> usize {
         size_of::<Self>() + self.bytes.capacity()
     }

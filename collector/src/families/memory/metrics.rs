@@ -1,9 +1,8 @@
 //! Metrics of memory, swap and memory limits. A limit that is not set is absent.
 
-use crate::{
-    exposition::{Metric, counter, gauge, untyped},
-    model::Container,
-};
+use tare_model::Container;
+
+use crate::exposition::{Metric, counter, gauge, untyped};
 
 pub(crate) const METRICS: &[Metric] = &[
     gauge(
@@ -121,7 +120,7 @@ pub(crate) const METRICS: &[Metric] = &[
         "container_spec_memory_reservation_limit_bytes",
         "Memory that is left to the container where others have some to give.",
         |container, out| {
-            out.value(container.memory.limits.low_bytes.or(container.memory.limits.soft_bytes))
+            out.value(container.memory.limits.low_bytes.or(container.memory.limits.soft_bytes));
         },
     ),
     gauge(

@@ -1,9 +1,8 @@
 //! Metrics of pressure stall information (PSI).
 
-use crate::{
-    exposition::{Metric, counter},
-    model::Pressure,
-};
+use tare_model::Pressure;
+
+use crate::exposition::{Metric, counter};
 
 pub(crate) const METRICS: &[Metric] = &[
     counter(

@@ -1,4 +1,4 @@
-//! What this process uses, from its own `/proc/self`.
+//! What this process itself uses, from `/proc/self`.
 
 use std::fs;
 
@@ -6,8 +6,8 @@ use nix::unistd::{SysconfVar, sysconf};
 
 use crate::{clock::clock_ticks, telemetry::ProcessStats};
 
-/// Reads what this process uses; what cannot be read is unknown.
-pub(super) fn read() -> ProcessStats {
+/// Reads what this process uses. A number that cannot be read is `None`.
+pub(crate) fn read() -> ProcessStats {
     let (cpu_seconds, resident_bytes) = cpu_and_memory();
     ProcessStats {
         cpu_seconds,
@@ -18,18 +18,18 @@ pub(super) fn read() -> ProcessStats {
     }
 }
 
-/// The kernel tells the number as the directory's size (`fs/proc/fd.c`, `proc_fd_getattr`; since
-/// Linux 6.2), which before was 0. To count ten thousand takes longer than to write a scrape.
+/// The number of open descriptors: since Linux 6.2 the size of the directory (`fs/proc/fd.c`,
+/// `proc_fd_getattr`), which is 0 before. Counting ten thousand takes longer than writing a scrape.
 fn open_fds() -> Option<u64> {
     let directory = "/proc/self/fd";
-    let told = fs::metadata(directory).ok().map(|metadata| metadata.len());
-    // The one that reads the directory is one of them.
+    let size = fs::metadata(directory).ok().map(|metadata| metadata.len());
+    // One of them is the descriptor that reads the directory.
     let count = || Some((fs::read_dir(directory).ok()?.count() as u64).saturating_sub(1));
-    told.filter(|told| *told > 0).or_else(count)
+    size.filter(|size| *size > 0).or_else(count)
 }
 
-/// CPU seconds and resident bytes.
-pub(super) fn cpu_and_memory() -> (Option<f64>, Option<u64>) {
+/// CPU seconds and resident bytes of this process.
+pub(crate) fn cpu_and_memory() -> (Option<f64>, Option<u64>) {
     let stat = fs::read_to_string("/proc/self/stat").unwrap_or_default();
     let statm = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let ticks = parse_cpu_ticks(&stat);
@@ -39,8 +39,8 @@ pub(super) fn cpu_and_memory() -> (Option<f64>, Option<u64>) {
     )
 }
 
-/// `utime` and `stime` (`fs/proc/array.c`, `do_task_stat`). The command before them may hold
-/// anything, and ends at the last parenthesis.
+/// `utime` and `stime` (`fs/proc/array.c`, `do_task_stat`). The command before them may contain
+/// anything and ends at the last parenthesis.
 fn parse_cpu_ticks(stat: &str) -> Option<u64> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace().skip(11);
@@ -48,7 +48,7 @@ fn parse_cpu_ticks(stat: &str) -> Option<u64> {
     number()?.checked_add(number()?)
 }
 
-/// Calls that read and that wrote (`fs/proc/base.c`, `do_io_accounting`).
+/// System calls that read and that wrote (`fs/proc/base.c`, `do_io_accounting`).
 fn calls() -> Option<(u64, u64)> {
     parse_calls(&fs::read_to_string("/proc/self/io").ok()?)
 }

@@ -1,4 +1,4 @@
-//! A connection that does not wait forever for its client.
+//! A connection that gives up on a client that does not read.
 
 use std::{
     io,
@@ -13,36 +13,36 @@ use tokio::{
     time::{self, Sleep},
 };
 
-use crate::daemon::published::State;
+use crate::server::context::ServerCounts;
 
-/// How long a client may take none of what is written to it.
+/// How long a client may take nothing of what is written to it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long it may take a whole answer, however steadily. Events have no end, so this is the time
-/// without a moment in which everything was taken.
+/// How long a client may take to read a whole answer, however steadily. For a stream, which has no
+/// end, it is the time without a moment in which everything written was taken.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Either kind of stream.
+/// A TCP, TLS or unix stream.
 pub(super) trait Io: AsyncRead + AsyncWrite + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Unpin> Io for T {}
 
 /// A stream whose writes fail when the client does not read.
-pub(super) struct Patient<T> {
+pub(super) struct WriteTimeout<T> {
     stream: T,
-    state: Arc<State>,
-    /// Ends with the patience for a single write.
+    counts: Arc<ServerCounts>,
+    /// Runs while a write waits.
     write: Option<Pin<Box<Sleep>>>,
-    /// Ends with the patience for an answer.
+    /// Runs while an answer waits.
     answer: Option<Pin<Box<Sleep>>>,
 }
 
-impl<T: Io> Patient<T> {
-    pub(super) fn new(stream: T, state: Arc<State>) -> Self {
-        Self { stream, state, write: None, answer: None }
+impl<T: Io> WriteTimeout<T> {
+    pub(super) fn new(stream: T, counts: Arc<ServerCounts>) -> Self {
+        Self { stream, counts, write: None, answer: None }
     }
 
-    /// What a write came to, unless it has been tried for too long.
-    fn judge<R>(
+    /// Passes on the result of a write, or fails if the write has waited for too long.
+    fn limited<R>(
         &mut self,
         context: &mut Context<'_>,
         written: Poll<io::Result<R>>,
@@ -57,12 +57,12 @@ impl<T: Io> Patient<T> {
         if write.as_mut().poll(context).is_pending() && answer.as_mut().poll(context).is_pending() {
             return Poll::Pending;
         }
-        self.state.counts.timeouts.fetch_add(1, Relaxed);
+        self.counts.timeouts.fetch_add(1, Relaxed);
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the client does not read")))
     }
 }
 
-impl<T: Io> AsyncRead for Patient<T> {
+impl<T: Io> AsyncRead for WriteTimeout<T> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -70,7 +70,7 @@ impl<T: Io> AsyncRead for Patient<T> {
     ) -> Poll<io::Result<()>> {
         let filled = buffer.filled().len();
         let read = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
-        // A client that asks the next question has taken the answer to the last one.
+        // A client that sends the next request has read the answer to the last one.
         if buffer.filled().len() > filled {
             self.answer = None;
         }
@@ -78,14 +78,14 @@ impl<T: Io> AsyncRead for Patient<T> {
     }
 }
 
-impl<T: Io> AsyncWrite for Patient<T> {
+impl<T: Io> AsyncWrite for WriteTimeout<T> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         buffer: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(context, buffer);
-        self.judge(context, written)
+        self.limited(context, written)
     }
 
     fn poll_write_vectored(
@@ -94,7 +94,7 @@ impl<T: Io> AsyncWrite for Patient<T> {
         buffers: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(context, buffers);
-        self.judge(context, written)
+        self.limited(context, written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -103,11 +103,11 @@ impl<T: Io> AsyncWrite for Patient<T> {
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flushed = Pin::new(&mut self.stream).poll_flush(context);
-        self.judge(context, flushed)
+        self.limited(context, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         let shut = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.judge(context, shut)
+        self.limited(context, shut)
     }
 }

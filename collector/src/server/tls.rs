@@ -1,4 +1,4 @@
-//! TLS for those who come over TCP.
+//! TLS for connections over TCP.
 
 use std::{path::Path, sync::Arc};
 
@@ -11,7 +11,7 @@ use tokio_rustls::{
     },
 };
 
-/// Reads a chain of certificates and its key, both in PEM.
+/// Reads a chain of certificates and its private key, both in PEM.
 pub(super) fn acceptor(certificates: &Path, key: &Path) -> Result<TlsAcceptor> {
     let chain = CertificateDer::pem_file_iter(certificates)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)

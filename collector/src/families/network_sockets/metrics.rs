@@ -1,10 +1,9 @@
-//! Metrics of the bytes at containers' own sockets. They are right in shared network namespaces and in the
-//! host's, and can be added up. The label `level` says what is counted.
+//! Metrics of the bytes at containers' own sockets. They are right in shared network namespaces and
+//! in the host's, and can be added up. The label `level` says what is counted.
 
-use crate::{
-    exposition::{Metric, Samples, counter},
-    model::{Container, Level, Sockets},
-};
+use tare_model::{Container, Level, Sockets};
+
+use crate::exposition::{Metric, Samples, counter};
 
 pub(crate) const METRICS: &[Metric] = &[
     counter(

@@ -1,4 +1,4 @@
-//! Who may ask over TCP: whoever brings a token, or a name and its password.
+//! Keys that clients over TCP need: a token, or a name and its password.
 
 use std::{fs, os::unix::fs::PermissionsExt, path::Path};
 
@@ -6,19 +6,19 @@ use anyhow::{Context, Result, bail};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use subtle::ConstantTimeEq;
 
-/// A file with secrets that is longer is taken for something else.
+/// A longer file is not taken for one of keys.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
 
-/// Values of the header `Authorization` that open the door.
+/// The accepted values of the header `Authorization`.
 #[derive(Default)]
-pub(super) struct Access {
-    /// `None` if nothing is asked for.
+pub(crate) struct Access {
+    /// `None` if no key is needed.
     keys: Option<Vec<String>>,
 }
 
 impl Access {
-    /// Reads the files that hold tokens and passwords, one on each line; lines that begin with `#`
-    /// are not read. Without a file everybody may ask.
+    /// Reads the files of tokens and passwords, one on each line; lines that begin with `#` are
+    /// comments. Without a file no key is needed.
     pub(super) fn load(tokens: Option<&Path>, passwords: Option<&Path>) -> Result<Self> {
         if tokens.is_none() && passwords.is_none() {
             return Ok(Self::default());
@@ -36,18 +36,18 @@ impl Access {
         Ok(Self { keys: Some(keys) })
     }
 
-    /// Whether everybody may ask.
+    /// Whether no key is needed.
     pub(super) fn is_open(&self) -> bool {
         self.keys.is_none()
     }
 
-    /// Whether this value of `Authorization` opens the door. How long that takes tells nothing of
-    /// the keys but their lengths.
+    /// Whether this value of `Authorization` is accepted. The time that the check takes discloses
+    /// nothing of the keys but their lengths.
     pub(super) fn allows(&self, authorization: Option<&[u8]>) -> bool {
         let Some(keys) = &self.keys else { return true };
         let Some(given) = authorization.and_then(normalised) else { return false };
         let fits = |key: &String| bool::from(key.as_bytes().ct_eq(given.as_bytes()));
-        // All of them are looked at, so that the time does not tell which one fits.
+        // All keys are compared, so that the time does not disclose which one fits.
         keys.iter().fold(false, |allowed, key| allowed | fits(key))
     }
 }
@@ -67,13 +67,13 @@ fn read(path: &Path) -> Result<Vec<String>> {
         bail!("{}: more than {FILE_BYTES_MAX} bytes", name());
     }
     if metadata.permissions().mode() & 0o007 != 0 {
-        tracing::warn!("{} holds secrets, and everybody may read it", name());
+        tracing::warn!("{} holds keys, and every user can read it", name());
     }
     let text = fs::read_to_string(path).with_context(name)?;
     let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
     let lines: Vec<_> = lines.filter(|line| !line.starts_with('#')).map(str::to_owned).collect();
     if lines.is_empty() {
-        bail!("{}: there is nothing in it", name());
+        bail!("{}: there are no keys in it", name());
     }
     Ok(lines)
 }
@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn without_keys_everybody_may_ask() {
+    fn without_files_no_key_is_needed() {
         assert!(access(None, None).unwrap().allows(None));
     }
 
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_without_keys_does_not_open_the_door() {
+    fn a_file_without_keys_is_refused() {
         assert!(access(Some("\n# nothing\n"), None).is_err());
         assert!(access(None, Some("no-colon")).is_err());
         assert!(Access::load(Some(Path::new("/nonexistent")), None).is_err());

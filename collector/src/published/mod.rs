@@ -1,0 +1,105 @@
+//! What the sampling loop hands over to the server: the latest sample, the receipts, the recent
+//! history and the feed of events.
+//!
+//! The two sides share nothing else. Publishing costs the sampling loop little: reports are made
+//! on the server's thread, when a client asks for one.
+
+mod feed;
+pub(crate) mod history;
+pub(crate) mod own_usage;
+mod ring;
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use tokio::sync::watch;
+
+pub(crate) use self::feed::EventFeed;
+use self::history::History;
+use crate::{collector::SamplePair, config::Run, sample::Receipts, telemetry::SamplingStats};
+
+/// How long the runtime of a container that has ended may take to say how: for so long the `ended`
+/// event waits for a missing name or exit code. Docker takes some 10 ms.
+pub(crate) const RUNTIME_WAIT: Duration = Duration::from_millis(250);
+
+/// The latest sample and how it was taken.
+pub(crate) struct Published {
+    /// What reports are made of.
+    pub(crate) pair: SamplePair,
+    /// The state of the sampling loop.
+    pub(crate) sampling: SamplingStats,
+    /// When the next sample is due.
+    interval: Duration,
+    taken: Instant,
+}
+
+impl Published {
+    /// The sample's age in intervals: above 1 the next sample is overdue.
+    pub(crate) fn overdue(&self) -> f64 {
+        self.taken.elapsed().as_secs_f64() / self.interval.as_secs_f64().max(f64::MIN_POSITIVE)
+    }
+}
+
+/// What was published last. Receipts are published as soon as they are made, samples at each
+/// interval.
+#[derive(Clone)]
+pub(crate) struct Latest {
+    /// `None` before the first sample.
+    pub(crate) published: Option<Arc<Published>>,
+    /// At least the receipts of the sample.
+    pub(crate) receipts: Receipts,
+}
+
+/// What the sampling loop and the server share.
+pub(crate) struct SharedState {
+    latest: watch::Sender<Latest>,
+    history: Mutex<History>,
+    /// Events for all listeners.
+    pub(crate) events: EventFeed,
+}
+
+impl SharedState {
+    /// Nothing is published yet.
+    pub(crate) fn new(run: &Run) -> Self {
+        let receipts = Receipts::new(0, Duration::ZERO);
+        Self {
+            latest: watch::Sender::new(Latest { published: None, receipts }),
+            history: Mutex::new(History::new(run.history, run.history_memory, run.interval)),
+            events: EventFeed::default(),
+        }
+    }
+
+    /// Publishes a sample with its receipts.
+    pub(crate) fn publish(&self, pair: SamplePair, sampling: SamplingStats, interval: Duration) {
+        let receipts = pair.receipts.clone();
+        let published = Published { pair, sampling, interval, taken: Instant::now() };
+        self.latest.send_replace(Latest { published: Some(published.into()), receipts });
+    }
+
+    /// Publishes receipts between two samples.
+    pub(crate) fn publish_receipts(&self, receipts: Receipts) {
+        self.latest.send_modify(|latest| latest.receipts = receipts);
+    }
+
+    /// The latest sample; `None` before the first one.
+    pub(crate) fn published(&self) -> Option<Arc<Published>> {
+        self.latest.borrow().published.clone()
+    }
+
+    /// The current receipts.
+    pub(crate) fn receipts(&self) -> Receipts {
+        self.latest.borrow().receipts.clone()
+    }
+
+    /// Follows what is published.
+    pub(crate) fn watch(&self) -> watch::Receiver<Latest> {
+        self.latest.subscribe()
+    }
+
+    /// The recent history.
+    pub(crate) fn history(&self) -> MutexGuard<'_, History> {
+        self.history.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,124 @@
+//! From a request to the answer of a face.
+
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Limited};
+use hyper::{
+    Request as HttpRequest, StatusCode,
+    body::{Body, Bytes},
+    header::{self, HeaderValue},
+};
+use tokio::time;
+
+use crate::server::{
+    answer::{Answer, failure},
+    context::Context,
+    face::{Found, ListenerGroup, Router},
+    request::Request,
+};
+
+/// How long a client may take to send the body of a request.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Where a connection came in.
+#[derive(Clone, Copy)]
+pub(super) struct Origin {
+    pub(super) group: ListenerGroup,
+    /// Whether clients need no key: the permissions of a unix socket decide already.
+    pub(super) is_trusted: bool,
+}
+
+/// Answers requests.
+pub(super) struct Dispatcher {
+    pub(super) context: std::rc::Rc<Context>,
+    pub(super) router: Router,
+}
+
+impl Dispatcher {
+    /// The answer to a request.
+    pub(super) async fn answer<B>(&self, request: HttpRequest<B>, origin: Origin) -> Answer
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let mut answer = self.checked(request, origin).await.unwrap_or_else(|refusal| refusal);
+        self.context.counts.answered(answer.status().as_u16());
+        let headers = answer.headers_mut();
+        headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+        answer
+    }
+
+    async fn checked<B>(&self, request: HttpRequest<B>, origin: Origin) -> Result<Answer, Answer>
+    where
+        B: Body<Data = Bytes>,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (method, path) = (request.method().as_str(), request.uri().path());
+        let found = match self.router.find(origin.group, method, path) {
+            Found::WrongMethod(allowed) => return Err(wrong_method(&allowed)),
+            Found::Nothing if !["GET", "HEAD"].contains(&method) => {
+                return Err(wrong_method("GET, HEAD"));
+            }
+            Found::Nothing => None,
+            Found::Endpoint(endpoint, params) => Some((endpoint, params)),
+        };
+        let endpoint = found.as_ref().map(|(endpoint, _)| *endpoint);
+        let bytes_max = endpoint.map_or(0, |endpoint| endpoint.body_bytes_max);
+        if bytes_max == 0 && !request.body().is_end_stream() {
+            return Err(closing(failure(StatusCode::PAYLOAD_TOO_LARGE, "no body is accepted")));
+        }
+        // Without a key, a path that is not there is answered like one that is.
+        if !origin.is_trusted && endpoint.is_none_or(|endpoint| endpoint.needs_key) {
+            let key = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+            if !self.context.config().access.allows(key) {
+                return Err(unauthorized());
+            }
+        }
+        let Some((endpoint, params)) = found else {
+            return Err(failure(StatusCode::NOT_FOUND, "no such path; see /"));
+        };
+        let (parts, body) = request.into_parts();
+        let body = read_body(body, bytes_max).await?;
+        Ok((endpoint.handler)(Request::new(parts, body, params)))
+    }
+}
+
+async fn read_body<B>(body: B, bytes_max: usize) -> Result<Bytes, Answer>
+where
+    B: Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    if body.is_end_stream() {
+        return Ok(Bytes::new());
+    }
+    match time::timeout(BODY_TIMEOUT, Limited::new(body, bytes_max).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
+            let message = format!("the body is longer than {bytes_max} bytes");
+            Err(closing(failure(StatusCode::PAYLOAD_TOO_LARGE, &message)))
+        }
+        Ok(Err(_)) => Err(closing(failure(StatusCode::BAD_REQUEST, "the body breaks off"))),
+        Err(_) => Err(closing(failure(StatusCode::REQUEST_TIMEOUT, "the body takes too long"))),
+    }
+}
+
+fn wrong_method(allowed: &str) -> Answer {
+    let mut refused = failure(StatusCode::METHOD_NOT_ALLOWED, &format!("only {allowed}"));
+    if let Ok(allowed) = HeaderValue::from_str(allowed) {
+        refused.headers_mut().insert(header::ALLOW, allowed);
+    }
+    closing(refused)
+}
+
+fn unauthorized() -> Answer {
+    let mut refused = failure(StatusCode::UNAUTHORIZED, "a token or a password is missing");
+    let schemes = HeaderValue::from_static("Bearer, Basic realm=\"tare\"");
+    refused.headers_mut().insert(header::WWW_AUTHENTICATE, schemes);
+    refused
+}
+
+/// Ends the connection after a request whose rest is not worth reading.
+fn closing(mut answer: Answer) -> Answer {
+    answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    answer
+}
