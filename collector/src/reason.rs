@@ -223,6 +223,14 @@ pub enum Reason {
         /// Which one.
         daemon: Arc<str>,
     },
+    /// There is no socket of a container daemon.
+    #[error("no {daemon} socket at {paths}")]
+    NoDaemonSocket {
+        /// Which one.
+        daemon: &'static str,
+        /// Where it was looked for.
+        paths: Arc<str>,
+    },
     /// A container daemon does not answer.
     #[error("{error}")]
     DaemonAway {
@@ -315,6 +323,7 @@ impl Reason {
             Self::NotSeen { .. } => "not_seen",
             Self::NoRequests => "no_requests",
             Self::DaemonConnecting { .. } => "daemon_connecting",
+            Self::NoDaemonSocket { .. } => "no_daemon_socket",
             Self::DaemonAway { .. } => "daemon_away",
             Self::NoPressure(_) => "no_pressure",
             Self::UnreadableFile { .. } => "unreadable_file",

@@ -1,4 +1,4 @@
-//! What the doctor finds: the JSON contract of `tare doctor --format json`.
+//! The findings: the JSON contract of `tare doctor --format json`.
 
 use std::collections::BTreeMap;
 
@@ -26,15 +26,15 @@ pub(super) struct Diagnosis {
     pub families: BTreeMap<Family, Finding>,
     /// What the kernel offers and what was loaded into it.
     pub kernel_side: KernelSide,
-    /// What this process may do.
+    /// The rights of this process.
     pub rights: Rights,
     /// The cgroup hierarchies.
     pub cgroups: Cgroups,
     /// Pressure stall information.
     pub pressure: Check,
-    /// The clock that the kernel side takes times with.
+    /// The clock that the kernel's programs read.
     pub clock: Check,
-    /// Container daemons whose sockets are here.
+    /// Container daemons whose sockets exist.
     pub daemons: Vec<Daemon>,
     /// Block devices that hold data, by `major:minor`.
     pub block_devices: BTreeMap<String, CountedDevice>,
@@ -55,7 +55,7 @@ pub(super) struct Finding {
     /// The source as in every report.
     #[serde(flatten)]
     pub source: Source,
-    /// What a person can do about it, if anything.
+    /// What a person can do about it; `None` if nothing is known to help.
     pub remedy: Option<String>,
 }
 
@@ -68,7 +68,7 @@ pub(super) struct Check {
     pub found: Option<String>,
     /// Why it is not [`State::On`].
     pub reason: Option<String>,
-    /// What a person can do about it, if anything.
+    /// What a person can do about it; `None` if nothing is known to help.
     pub remedy: Option<String>,
 }
 
@@ -79,7 +79,7 @@ pub(super) struct KernelSide {
     pub object: bool,
     /// Whether the kernel's type information could be read.
     pub btf: bool,
-    /// Why not.
+    /// Why it could not.
     pub btf_reason: Option<String>,
     /// Arguments of each tracepoint that Tare knows a use for; `null` if this kernel lacks it.
     pub tracepoints: BTreeMap<&'static str, Option<usize>>,
@@ -109,7 +109,7 @@ pub(super) struct Hierarchy {
     pub version: u8,
     /// The kernel's number for it; 0 for cgroup2.
     pub id: Option<u32>,
-    /// Its controllers; `None` if it does not tell.
+    /// Its controllers; `None` if unknown.
     pub controllers: Option<Vec<String>>,
 }
 
@@ -129,9 +129,9 @@ pub(super) struct Daemon {
 pub(super) struct CountedDevice {
     /// Its name.
     pub name: String,
-    /// `requests`, `bios`, `below` (by the devices that it stands on); `None` if it is not.
+    /// `requests`, `bios`, or `below` (by the devices below it); `None` if it is not counted.
     pub counted: Option<&'static str>,
-    /// Why it is not.
+    /// Why it is not counted.
     pub reason: Option<String>,
 }
 

@@ -1,4 +1,4 @@
-//! What this process may do.
+//! The rights of this process.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -12,7 +12,7 @@ pub(super) struct Capability {
     bit: u32,
     /// Its name.
     pub name: &'static str,
-    /// What Tare does with it.
+    /// What Tare uses it for.
     pub gives: &'static str,
 }
 
@@ -32,7 +32,7 @@ const fn capability(bit: u32, name: &'static str, gives: &'static str) -> Capabi
     Capability { bit, name, gives }
 }
 
-/// What this process may do. `None` is unknown.
+/// The rights of this process. `None` is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub(super) struct Rights {
     /// Effective user.
@@ -55,12 +55,12 @@ pub(super) struct Rights {
     pub unprivileged_bpf_disabled: Option<u64>,
     /// `net.core.bpf_jit_enable`: with 0 programs are interpreted. Only root may read it.
     pub bpf_jit_enable: Option<u64>,
-    /// `RLIMIT_NOFILE`, after Tare raised it: a container takes about a dozen open files.
+    /// `RLIMIT_NOFILE`, after Tare raised it. A container takes about a dozen open files.
     pub open_files_limit: Option<u64>,
 }
 
 impl Rights {
-    /// Looks at our own process through this `/proc`, and at the kernel's settings.
+    /// Reads our own process through this `/proc`, and the kernel's settings.
     pub(super) fn read(proc_root: &Path, sys_root: &Path) -> Self {
         let own = proc_root.join("self");
         let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
@@ -69,7 +69,7 @@ impl Rights {
             let link = fs::read_link(own.join("ns").join(name)).ok()?;
             link.to_str().map(str::to_owned)
         };
-        // The first of each kind has a fixed number (`include/linux/proc_ns.h`).
+        // The initial namespace of each kind has a fixed inode (`include/linux/proc_ns.h`).
         let is = |name: &str, number: u32| Some(namespace(name)? == format!("{name}:[{number}]"));
         Self {
             host_user_namespace: is("user", 0xefff_fffd),
@@ -97,7 +97,7 @@ impl Rights {
     /// Those of these capabilities that are known to be missing.
     fn missing(&self, wanted: &[&'static str]) -> Vec<&'static str> {
         let has = |name: &str| self.capabilities.get(name).copied();
-        // Before CAP_BPF and CAP_PERFMON were split off, it stood for both, and still does.
+        // Before Linux 5.8 it stood for CAP_BPF and CAP_PERFMON, and still includes both.
         let admin = has("CAP_SYS_ADMIN") == Some(true);
         let stands_for = |name: &str| admin && matches!(name, "CAP_BPF" | "CAP_PERFMON");
         let lacks = |name: &&&'static str| has(name) == Some(false) && !stands_for(name);
@@ -129,7 +129,8 @@ fn parse_open_files(text: &str) -> Option<u64> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// The one in brackets of `none [integrity] confidentiality` (`security/lockdown/lockdown.c`).
+/// The level in brackets, as in `none [integrity] confidentiality`
+/// (`security/lockdown/lockdown.c`).
 fn parse_lockdown(text: &str) -> Option<String> {
     let chosen = text.split_whitespace().find_map(|word| word.strip_prefix('[')?.strip_suffix(']'));
     chosen.map(str::to_owned)
@@ -153,14 +154,14 @@ mod tests {
     }
 
     #[test]
-    fn an_administrator_needs_neither_of_the_newer_ones() {
+    fn cap_sys_admin_includes_the_newer_ones() {
         let rights = parse_status("CapEff:\t0000000000200000\n");
         assert_eq!(rights.missing(&["CAP_BPF", "CAP_PERFMON"]), [""; 0]);
         assert_eq!(rights.missing(&["CAP_SYS_PTRACE"]), ["CAP_SYS_PTRACE"]);
     }
 
     #[test]
-    fn what_is_unknown_is_not_missing() {
+    fn an_unknown_capability_is_not_missing() {
         let rights = parse_status("CapEff:\tx\n");
         assert_eq!(rights, Rights::default());
         assert_eq!(rights.missing(&["CAP_BPF"]), [""; 0]);

@@ -81,7 +81,7 @@ impl Page {
     fn labelled(&mut self, label: &str, text: &str) {
         let start = self.0.len();
         self.lines(label.chars().count(), text);
-        // The first line's indent makes place for the label.
+        // The label replaces the indent of the first line.
         let indent = label.chars().count().min(self.0.len() - start);
         self.0.replace_range(start..start + indent, &printable(label));
     }

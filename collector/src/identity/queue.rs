@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crate::reason::Reason;
+
 /// Ids that may wait for one runtime. Others are requested again by a later sample.
 pub(super) const MAX_PENDING: usize = 4_096;
 
@@ -27,8 +29,8 @@ pub enum ConnectionStatus {
     Connecting,
     /// The last call was answered.
     Connected,
-    /// The last call failed, with the reason in one line.
-    Failed(String),
+    /// The last call failed, for one reason or one for each socket.
+    Failed(Vec<Reason>),
 }
 
 /// The requests to one runtime.

@@ -177,17 +177,16 @@ impl Drop for Worker {
     }
 }
 
-/// All failures in one line; `None` if there are none.
+/// The reasons of all failures; `None` if there are none.
 fn join_failures<'a>(
     statuses: impl Iterator<Item = &'a ConnectionStatus>,
 ) -> Option<ConnectionStatus> {
-    let reasons: Vec<&str> = statuses
-        .filter_map(|status| match status {
-            ConnectionStatus::Failed(reason) => Some(reason.as_str()),
-            ConnectionStatus::Connecting | ConnectionStatus::Connected => None,
-        })
-        .collect();
-    (!reasons.is_empty()).then(|| ConnectionStatus::Failed(reasons.join("; ")))
+    let reasons = |status: &'a ConnectionStatus| match status {
+        ConnectionStatus::Failed(reasons) => reasons.as_slice(),
+        ConnectionStatus::Connecting | ConnectionStatus::Connected => &[],
+    };
+    let reasons: Vec<_> = statuses.flat_map(reasons).cloned().collect();
+    (!reasons.is_empty()).then_some(ConnectionStatus::Failed(reasons))
 }
 
 #[cfg(test)]

@@ -16,8 +16,8 @@ pub fn source(statuses: &[(RuntimeGroup, Option<ConnectionStatus>)]) -> SourceSt
             Some(ConnectionStatus::Connecting) => {
                 gaps.push(Reason::DaemonConnecting { daemon: name.into() }.into());
             }
-            Some(ConnectionStatus::Failed(error)) => {
-                gaps.push(Reason::DaemonAway { error: error.as_str().into() }.into());
+            Some(ConnectionStatus::Failed(reasons)) => {
+                gaps.extend(reasons.iter().cloned().map(Gap::from));
             }
             None => gaps.push(Gap::from(Reason::DaemonNotAsked { daemon: name.into() })),
         }
@@ -42,14 +42,19 @@ mod tests {
     #[test]
     fn a_daemon_that_answers_is_a_source_and_the_others_are_gaps() {
         let group = |api, user| RuntimeGroup { api, user };
+        let missing = Reason::NoDaemonSocket { daemon: "CRI", paths: "/a".into() };
+        let failed = ConnectionStatus::Failed(vec![missing]);
         let source = Source::from(&source(&[
             (group(RuntimeApi::Docker, None), Some(ConnectionStatus::Connected)),
             (group(RuntimeApi::Podman, Some(1000)), Some(ConnectionStatus::Connecting)),
             (group(RuntimeApi::Containerd, None), None),
+            (group(RuntimeApi::CriO, None), Some(failed)),
         ]));
         assert_eq!(source.source.as_deref(), Some("cgroup path, Docker Engine API"));
-        let reason = "Podman API of user 1000 has not answered yet; CRI of containerd is not asked";
+        let reason = "Podman API of user 1000 has not answered yet; CRI of containerd is not asked; \
+                      no CRI socket at /a";
         assert_eq!(source.reason.as_deref(), Some(reason));
-        assert_eq!(source.reason_codes, ["daemon_connecting", "switched_off"]);
+        let codes = ["daemon_connecting", "switched_off", "no_daemon_socket"];
+        assert_eq!(source.reason_codes, codes);
     }
 }

@@ -15,6 +15,7 @@ use super::{
     metadata::{ExitStatus, Metadata},
     queue::{ConnectionStatus, RuntimeQueue},
 };
+use crate::reason::Reason;
 
 /// The state behind its lock.
 #[derive(Debug, Default)]
@@ -143,8 +144,8 @@ impl State {
         self.cache.apply(event);
     }
 
-    pub(super) fn failed(&mut self, queue: usize, reason: String) {
-        self.queues[queue].set_status(ConnectionStatus::Failed(reason));
+    pub(super) fn failed(&mut self, queue: usize, reason: Reason) {
+        self.queues[queue].set_status(ConnectionStatus::Failed(vec![reason]));
     }
 
     pub(super) fn status(&self, queue: usize) -> &ConnectionStatus {

@@ -15,7 +15,7 @@ use super::{
     state::SharedState,
     state_files::StateFiles,
 };
-use crate::recurring::is_worth_logging;
+use crate::{reason::Reason, recurring::is_worth_logging};
 
 const FIRST_RETRY_DELAY: Duration = Duration::from_secs(1);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
@@ -33,13 +33,12 @@ pub(super) struct RuntimeWorker {
     pub(super) requested: Arc<Notify>,
     pub(super) shared: Arc<SharedState>,
     /// The last fault, and how many times in a row it occurred.
-    pub(super) last_fault: Option<(String, u64)>,
+    pub(super) last_fault: Option<(Reason, u64)>,
 }
 
 /// Why there is no connection.
 struct Fault {
-    /// One line.
-    reason: String,
+    reason: Reason,
     /// Not worth a warning: the host has no such runtime.
     expected: bool,
 }
@@ -66,7 +65,8 @@ impl RuntimeWorker {
     async fn connect<C: RuntimeClient>(&mut self) -> Result<C, Fault> {
         let Some(socket) = self.sockets.iter().find(|path| path.exists()) else {
             let paths: Vec<_> = self.sockets.iter().map(|path| path.to_string_lossy()).collect();
-            let reason = format!("no {} socket at {}", C::NAME, paths.join(" or "));
+            let reason =
+                Reason::NoDaemonSocket { daemon: C::NAME, paths: paths.join(" or ").into() };
             return Err(Fault { reason, expected: !self.is_configured });
         };
         let (client, listed) = C::connect(socket, &self.filter).await.map_err(Fault::from)?;
@@ -145,18 +145,28 @@ impl RuntimeWorker {
         };
         if fault.expected {
             if times == 1 {
-                tracing::debug!("no metadata from {}: {}", C::NAME, fault.reason);
+                tracing::debug!(
+                    reason = fault.reason.code(),
+                    "no metadata from {}: {}",
+                    C::NAME,
+                    fault.reason
+                );
             }
         } else if is_worth_logging(times) {
             let so_far = if times > 1 { format!(" ({times} times so far)") } else { String::new() };
-            tracing::warn!("no metadata from {}: {}{so_far}", C::NAME, fault.reason);
+            tracing::warn!(
+                reason = fault.reason.code(),
+                "no metadata from {}: {}{so_far}",
+                C::NAME,
+                fault.reason
+            );
         }
         self.shared.update(|state| state.failed(self.queue, fault.reason));
     }
 }
 
 impl From<String> for Fault {
-    fn from(reason: String) -> Self {
-        Self { reason, expected: false }
+    fn from(error: String) -> Self {
+        Self { reason: Reason::DaemonAway { error: error.into() }, expected: false }
     }
 }

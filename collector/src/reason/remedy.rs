@@ -54,7 +54,9 @@ impl Reason {
             Self::DaemonNotAsked { .. } => {
                 "leave out --docker-socket off, --podman-socket off and --cri-socket off"
             }
-            Self::DaemonConnecting { .. } | Self::DaemonAway { .. } => {
+            Self::DaemonConnecting { .. }
+            | Self::NoDaemonSocket { .. }
+            | Self::DaemonAway { .. } => {
                 "start the daemon, let this process open its socket (root, or the socket's group), \
                  or name the socket with --docker-socket, --podman-socket or --cri-socket"
             }

@@ -137,8 +137,13 @@ fn table() -> Vec<(Reason, &'static str, &'static str)> {
             "switched_off",
         ),
         (
-            Reason::DaemonAway { error: text("no Docker socket at /a") },
-            "no Docker socket at /a",
+            Reason::NoDaemonSocket { daemon: "Docker", paths: text("/a or /b") },
+            "no Docker socket at /a or /b",
+            "no_daemon_socket",
+        ),
+        (
+            Reason::DaemonAway { error: text("/a: no answer within 2 s") },
+            "/a: no answer within 2 s",
             "daemon_away",
         ),
         (
