@@ -28,12 +28,12 @@ const NEW_SYN_RECV: i32 = 12;
 /// Third argument of `tcp_retransmit_skb`, if it has one: the packet was sent.
 const SENT: i32 = 0;
 
-/// A socket begins and ends in CLOSE (`inet_csk_destroy_sock` checks it). TIME_WAIT is an object of
-/// its own that outlives the socket (`tcp_time_wait`). So each connection makes one of the first
+/// A socket begins and ends in CLOSE (`inet_csk_destroy_sock` checks it). `TIME_WAIT` is an object
+/// of its own that outlives the socket (`tcp_time_wait`). So each connection makes one of the first
 /// two transitions below, and one that ends it.
 ///
-/// A connection that is opened from both sides at once goes SYN_SENT, SYN_RECV, ESTABLISHED, and
-/// counts as accepted.
+/// A connection that is opened from both sides at once goes `SYN_SENT`, `SYN_RECV`, ESTABLISHED,
+/// and counts as accepted.
 #[btf_tracepoint(function = "inet_sock_set_state")]
 fn inet_sock_set_state(context: BtfTracePointContext) -> i32 {
     let socket = Typed::new(context.arg(0));
