@@ -236,7 +236,7 @@ macro_rules! copy {
 
 #[inline(always)]
 fn collect<const CAST: bool>(cgroup: Pointer, record: *mut u64) {
-    let mut flags = u64::from(load::<u32>(cgroup, hole!(cgroup_level))) << 32;
+    put(record, base::FLAGS, u64::from(load::<u32>(cgroup, hole!(cgroup_level))) << 32);
     let mut failed = 0;
     put(record, base::ID, id(cgroup));
     put(record, base::SERIAL, load(cgroup, hole!(cgroup_serial)));
@@ -253,13 +253,13 @@ fn collect<const CAST: bool>(cgroup: Pointer, record: *mut u64) {
             | load::<u32>(cgroup, hole!(populated_domains))
             | load::<u32>(cgroup, hole!(populated_threaded));
         if tasks != 0 {
-            flags |= base::POPULATED;
+            flag(record, base::POPULATED);
         }
     }
     if hole!(frozen_bit) != ABSENT
         && load::<u64>(cgroup, hole!(cgroup_flags)) >> hole!(frozen_bit) & 1 != 0
     {
-        flags |= base::FROZEN;
+        flag(record, base::FROZEN);
     }
     if hole!(at_cpu) != ABSENT {
         let section = at(record, hole!(at_cpu));
@@ -272,7 +272,7 @@ fn collect<const CAST: bool>(cgroup: Pointer, record: *mut u64) {
     if hole!(at_bandwidth) != ABSENT {
         let css = follow(cgroup, hole!(subsys_cpu));
         if !css.is_null() {
-            flags |= base::HAS_BANDWIDTH;
+            flag(record, base::HAS_BANDWIDTH);
             let group = cast::<CAST>(css, hole!(type_task_group));
             copy! { at(record, hole!(at_bandwidth)), failed, group;
                 bandwidth::PERIODS => periods: u32,
@@ -290,7 +290,7 @@ fn collect<const CAST: bool>(cgroup: Pointer, record: *mut u64) {
     if hole!(at_memory) != ABSENT {
         let css = follow(cgroup, hole!(subsys_memory));
         if !css.is_null() {
-            flags |= base::HAS_MEMORY;
+            flag(record, base::HAS_MEMORY);
             let group = cast::<CAST>(css, hole!(type_mem_cgroup));
             let section = at(record, hole!(at_memory));
             copy! { section, failed, group;
@@ -332,7 +332,7 @@ fn collect<const CAST: bool>(cgroup: Pointer, record: *mut u64) {
                     )
                 };
                 if error == 0 {
-                    flags |= base::HAS_STAT;
+                    flag(record, base::HAS_STAT);
                 }
             }
         }
@@ -340,7 +340,7 @@ fn collect<const CAST: bool>(cgroup: Pointer, record: *mut u64) {
     if hole!(at_pids) != ABSENT {
         let css = follow(cgroup, hole!(subsys_pids));
         if !css.is_null() {
-            flags |= base::HAS_PIDS;
+            flag(record, base::HAS_PIDS);
             let group = cast::<CAST>(css, hole!(type_pids_cgroup));
             copy! { at(record, hole!(at_pids)), failed, group;
                 pids::CURRENT => pids_current: u64,
@@ -354,7 +354,7 @@ fn collect<const CAST: bool>(cgroup: Pointer, record: *mut u64) {
     if hole!(at_freezer) != ABSENT {
         let css = follow(cgroup, hole!(subsys_freezer));
         if !css.is_null() {
-            flags |= base::HAS_FREEZER;
+            flag(record, base::HAS_FREEZER);
             let group = cast::<CAST>(css, hole!(type_freezer));
             copy! { at(record, hole!(at_freezer)), failed, group;
                 freezer::STATE => freezer_state: u32,
@@ -366,7 +366,7 @@ fn collect<const CAST: bool>(cgroup: Pointer, record: *mut u64) {
         if !group.is_null()
             && (hole!(psi_enabled) == ABSENT || load::<u8>(group, hole!(psi_enabled)) != 0)
         {
-            flags |= base::HAS_PRESSURE;
+            flag(record, base::HAS_PRESSURE);
             let section = at(record, hole!(at_pressure));
             macro_rules! words {
                 ($($kind:literal)*) => {$(
@@ -382,9 +382,15 @@ fn collect<const CAST: bool>(cgroup: Pointer, record: *mut u64) {
         }
     }
     if failed != 0 {
-        flags |= base::FAILED;
+        flag(record, base::FAILED);
     }
-    put(record, base::FLAGS, flags);
+}
+
+/// Sets a flag of a record. In the map and not in a register, whose every value the verifier would
+/// follow on its own.
+#[inline(always)]
+fn flag(record: *mut u64, bit: u64) {
+    put(record, base::FLAGS, get(record, base::FLAGS) | bit);
 }
 
 /// Entry of the map; null beyond its end.
