@@ -36,7 +36,7 @@ fn a_new_configuration_is_applied_where_possible_and_a_wrong_one_is_rejected() -
     })?;
     let done = daemon.terminate()?;
     ensure!(done.status.success(), "{done:?}");
-    ensure!(done.stderr.contains("only heeded after a restart: slots"), "{}", done.stderr);
+    ensure!(done.stderr.contains("changes that need a restart: slots"), "{}", done.stderr);
     ensure!(done.stderr.contains("did you mean `interval`?"), "{}", done.stderr);
     Ok(())
 }

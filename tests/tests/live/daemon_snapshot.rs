@@ -112,8 +112,8 @@ fn a_socket_without_a_working_daemon_is_named_and_ignored() -> Result<()> {
     for (name, reason) in [
         ("missing", "No such file"),
         ("dead", "refused"),
-        ("silent", "longer than 2 s"),
-        ("rude", "no HTTP"),
+        ("silent", "no answer within 2 s"),
+        ("rude", "does not speak HTTP"),
         ("other", "404"),
         ("json", "cannot be read"),
         ("endless", "breaks off"),
