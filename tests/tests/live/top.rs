@@ -87,7 +87,7 @@ impl TopSession {
         let lines: Vec<&str> = shown.lines().map(str::trim).collect();
         ensure!(lines.contains(&format!("code={code}").as_str()), "{shown}");
         ensure!(lines.contains(&"icanon") && lines.contains(&"echo"), "{shown}");
-        ensure!(!lines.iter().any(|line| line.starts_with('-')), "{shown}");
+        ensure!(!lines.contains(&"-icanon") && !lines.contains(&"-echo"), "{shown}");
         Ok(())
     }
 }
