@@ -11,11 +11,17 @@ use nix::{
     fcntl::{FcntlArg, fcntl},
     libc,
     sys::resource::{Resource, getrlimit, setrlimit},
+    unistd::{SysconfVar, sysconf},
 };
 
 /// Descriptors that the kernel's table has room for from the start: those of about 300 containers,
 /// in 32 KiB.
 const DESCRIPTORS_AT_START: i32 = 4096;
+
+/// The size of a page of memory.
+pub fn page_bytes() -> Option<u64> {
+    sysconf(SysconfVar::PAGE_SIZE).ok().flatten()?.try_into().ok()
+}
 
 /// Returns the allocator's free memory to the kernel. For use after a phase that needed much more
 /// memory than what follows: glibc keeps freed memory otherwise.

@@ -29,7 +29,7 @@ pub use self::{
     },
     network::{Interface, NamespaceId},
     point::{POINT_FIELDS, Point},
-    resources::{CpuSettings, HugePages, MemoryEvents, MemoryLimits, Pressure, Tree},
+    resources::{CpuSettings, HugePages, MemoryEvents, MemoryLimits, NumaMemory, Pressure, Tree},
     snapshot::{SNAPSHOT_VERSION, Snapshot},
     sources::{Family, Reconciled, Source, Sources, State},
     window::{Ends, Window},
@@ -314,6 +314,8 @@ pub struct Memory {
     pub limits: MemoryLimits,
     /// Huge pages, by size; they are not part of usage.
     pub huge_pages: BTreeMap<String, HugePages>,
+    /// Memory on each NUMA node, by the node's number, some seconds old at most.
+    pub numa_nodes: BTreeMap<String, NumaMemory>,
     /// Time lost to waiting for memory.
     pub pressure: Option<Pressure>,
     /// When `stat` was read, and the usage that the working set is a part of: also the time of

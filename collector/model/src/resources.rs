@@ -105,6 +105,18 @@ pub struct HugePages {
     pub limit_hits: Option<u64>,
 }
 
+/// Memory of a container on one NUMA node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct NumaMemory {
+    /// Anonymous memory.
+    pub anon_bytes: Option<u64>,
+    /// Page cache.
+    pub file_bytes: Option<u64>,
+    /// Memory that cannot be reclaimed, such as locked memory.
+    pub unevictable_bytes: Option<u64>,
+}
+
 /// The cgroup as a part of its tree. `None` is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default)]

@@ -13,6 +13,7 @@ pub mod memory;
 pub mod mountinfo;
 pub mod net_dev;
 pub mod net_snmp;
+pub mod numa_stat;
 pub mod pressure;
 pub mod proc_stat;
 pub mod procs;

@@ -2,9 +2,7 @@
 
 use std::fs;
 
-use nix::unistd::{SysconfVar, sysconf};
-
-use crate::{clock::clock_ticks, telemetry::ProcessStats};
+use crate::{clock::clock_ticks, process::page_bytes, telemetry::ProcessStats};
 
 /// Reads what this process uses. A number that cannot be read is `None`.
 pub(crate) fn read() -> ProcessStats {
@@ -63,10 +61,6 @@ fn parse_calls(io: &str) -> Option<(u64, u64)> {
 
 fn parse_resident_pages(statm: &str) -> Option<u64> {
     statm.split_ascii_whitespace().nth(1)?.parse().ok()
-}
-
-fn page_bytes() -> Option<u64> {
-    sysconf(SysconfVar::PAGE_SIZE).ok().flatten()?.try_into().ok()
 }
 
 #[cfg(test)]

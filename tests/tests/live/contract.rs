@@ -57,8 +57,10 @@ const OBJECTS: &[(&str, &str)] = &[
         "/containers/*/memory",
         "usage_bytes working_set_bytes limit_bytes percent rss_bytes cache_bytes swap_bytes \
          mapped_bytes peak_bytes swap_peak_bytes memory_and_swap_peak_bytes oom_kills \
-         last_oom_kill under_oom events events_local limits huge_pages pressure stat_at stat",
+         last_oom_kill under_oom events events_local limits huge_pages numa_nodes pressure stat_at \
+         stat",
     ),
+    ("/containers/*/memory/numa_nodes/*", "anon_bytes file_bytes unevictable_bytes"),
     ("/containers/*/memory/events", MEMORY_EVENTS),
     ("/containers/*/memory/events_local", MEMORY_EVENTS),
     (

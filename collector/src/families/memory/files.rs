@@ -2,7 +2,7 @@
 
 use std::{mem, path::PathBuf};
 
-use tare_parsers::memory::parse_memory_events;
+use tare_parsers::{memory::parse_memory_events, numa_stat::parse_numa_stat};
 
 use crate::{
     cgroup::{Hierarchies, KeptFile, ReadError, Version, below, read_once},
@@ -12,6 +12,7 @@ use crate::{
         readers::{CgroupReader, ReadContext},
     },
     model::Family,
+    process::page_bytes,
 };
 
 /// A longer `memory.stat` is malformed: the kernel's has 4 KiB at most.
@@ -32,6 +33,8 @@ pub struct MemoryFiles {
     /// v1 only.
     failures: Option<KeptFile>,
     stat: Option<KeptFile>,
+    numa_stat: PathBuf,
+    is_numa_read: bool,
     /// Whether the last reading is whole.
     is_read: bool,
 }
@@ -45,9 +48,9 @@ impl CgroupReader for MemoryFiles {
         reading.usage_bytes.is_some()
     }
 
-    /// v2: `memory.current`, `.swap.current`, `.peak`, `.events`, `.events.local`, `.stat`; the
-    /// root has only the last. v1: `memory.usage_in_bytes`, `.max_usage_in_bytes`,
-    /// `.oom_control`, `.failcnt`, `.stat`.
+    /// v2: `memory.current`, `.swap.current`, `.peak`, `.events`, `.events.local`, `.stat`,
+    /// `.numa_stat`; the root has only the last two. v1: `memory.usage_in_bytes`, `.max_usage_in_bytes`,
+    /// `.oom_control`, `.failcnt`, `.stat`, `.numa_stat`.
     fn open(hierarchies: &Hierarchies, path: &str) -> Result<Option<Self>, ReadError> {
         let Some(controller) = hierarchies.controller("memory") else { return Ok(None) };
         let directory = below(controller.root, path);
@@ -70,6 +73,8 @@ impl CgroupReader for MemoryFiles {
                 .then(|| directory.join("memory.events.local")),
             failures: open(Some("memory.failcnt"), None)?,
             stat: open(Some("memory.stat"), Some("memory.stat"))?,
+            numa_stat: directory.join("memory.numa_stat"),
+            is_numa_read: false,
             is_read: false,
         };
         Ok((files.usage.is_some() || files.stat.is_some()).then_some(files))
@@ -136,7 +141,24 @@ impl MemoryFiles {
             // instants, and shows swap where memory only grew.
             latest.swap_bytes = latest.first_of(["total_swap", "swap"]);
         }
+        if due.settings || !self.is_numa_read {
+            self.refresh_numa(buffer, latest)?;
+        }
         self.is_read = true;
+        Ok(())
+    }
+
+    fn refresh_numa(
+        &mut self,
+        buffer: &mut Vec<u8>,
+        latest: &mut MemoryUsage,
+    ) -> Result<(), ReadError> {
+        latest.numa.clear();
+        self.is_numa_read = true;
+        if let (Some(text), Some(page_bytes)) = (read_once(&self.numa_stat, buffer)?, page_bytes())
+        {
+            parse_numa_stat(text, page_bytes, &mut latest.numa);
+        }
         Ok(())
     }
 

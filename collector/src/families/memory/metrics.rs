@@ -2,7 +2,10 @@
 
 use tare_model::Container;
 
-use crate::exposition::{Metric, counter, gauge, untyped};
+use crate::{
+    exposition::{Metric, counter, gauge, untyped},
+    process::page_bytes,
+};
 
 pub(crate) const METRICS: &[Metric] = &[
     gauge(
@@ -105,6 +108,23 @@ pub(crate) const METRICS: &[Metric] = &[
         |container, out| {
             for (size, pages) in &container.memory.huge_pages {
                 out.with(&[("pagesize", size)], pages.peak_bytes);
+            }
+        },
+    ),
+    gauge(
+        "container_memory_numa_pages",
+        "Pages in use on each NUMA node, sub-cgroups included.",
+        |container, out| {
+            for (node, memory) in &container.memory.numa_nodes {
+                let kinds = [
+                    ("anon", memory.anon_bytes),
+                    ("file", memory.file_bytes),
+                    ("unevictable", memory.unevictable_bytes),
+                ];
+                for (kind, bytes) in kinds {
+                    let labels = [("type", kind), ("scope", "hierarchy"), ("node", node)];
+                    out.with(&labels, bytes.zip(page_bytes()).map(|(bytes, page)| bytes / page));
+                }
             }
         },
     ),

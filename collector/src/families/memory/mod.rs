@@ -7,7 +7,7 @@ mod source;
 
 use std::time::Instant;
 
-use tare_parsers::{memory::MemoryEvents, stat_table::StatTable};
+use tare_parsers::{memory::MemoryEvents, numa_stat::NumaUsage, stat_table::StatTable};
 
 pub(crate) use self::metrics::METRICS;
 pub use self::{
@@ -41,6 +41,8 @@ pub struct MemoryUsage {
     /// The whole `memory.stat`. Bytes and events; up to about 2 s old, because the kernel puts off
     /// adding up its per-CPU counts (`mm/memcontrol.c`, `mem_cgroup_flush_stats`).
     pub stat: StatTable,
+    /// The parts on each NUMA node, read as seldom as settings. v2: since Linux 5.10.
+    pub numa: Vec<NumaUsage>,
 }
 
 impl Clone for MemoryUsage {
@@ -60,6 +62,7 @@ impl Clone for MemoryUsage {
         self.stat_read_at = source.stat_read_at;
         self.stat_usage_bytes = source.stat_usage_bytes;
         self.stat.clone_from(&source.stat);
+        self.numa.clone_from(&source.numa);
     }
 }
 

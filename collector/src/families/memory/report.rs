@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, time::Instant};
 
 use jiff::Timestamp;
-use tare_model::{HugePages, Memory, MemoryEvents, MemoryLimits, OomKill};
-use tare_parsers::{memory, pressure::Pressure};
+use tare_model::{HugePages, Memory, MemoryEvents, MemoryLimits, NumaMemory, OomKill};
+use tare_parsers::{memory, numa_stat::NumaUsage, pressure::Pressure};
 
 use crate::families::{
     lifecycle,
@@ -66,6 +66,7 @@ pub fn report(inputs: MemoryInputs<'_>, time_of: impl Fn(Instant) -> Timestamp) 
         stat_at: usage.stat_read_at.map(time_of),
         limits: self::limits(limits),
         huge_pages: huge_pages(settings),
+        numa_nodes: usage.numa.iter().map(numa_node).collect(),
         pressure: inputs.pressure.map(pressure::report),
         stat: usage.stat.clone(),
     }
@@ -113,6 +114,11 @@ fn local_events(events: &memory::MemoryEvents) -> MemoryEvents {
         oom_group_kill: events.oom_group_kill,
         memory_and_swap_max: None,
     }
+}
+
+fn numa_node(usage: &NumaUsage) -> (String, NumaMemory) {
+    let NumaUsage { node, anon_bytes, file_bytes, unevictable_bytes } = *usage;
+    (node.to_string(), NumaMemory { anon_bytes, file_bytes, unevictable_bytes })
 }
 
 fn huge_pages(settings: &Settings) -> BTreeMap<String, HugePages> {
