@@ -466,7 +466,9 @@ pub struct Packets {
 pub struct Pids {
     /// Tasks now: threads, not processes.
     pub current: Option<u64>,
-    /// The most that existed at a time.
+    /// Processes, some seconds old at most.
+    pub processes: Option<u64>,
+    /// The most tasks that existed at a time.
     pub peak: Option<u64>,
     /// The most that may exist; `None` is unlimited or unknown.
     pub limit: Option<u64>,

@@ -7,3 +7,9 @@ pub fn parse_first_pid(text: &[u8]) -> Option<u32> {
     let mut pids = lines(text).filter_map(|line| u32::try_from(number(line)?).ok());
     pids.find(|pid| *pid != 0)
 }
+
+/// Counts the processes in the text of a `cgroup.procs`, also those outside the reader's PID
+/// namespace, which the kernel lists as 0.
+pub fn parse_process_count(text: &[u8]) -> usize {
+    lines(text).filter(|line| number(line).is_some()).count()
+}

@@ -9,10 +9,8 @@ pub mod walk;
 pub use self::{
     error::ReadError,
     file::KeptFile,
-    mounts::{
-        Controller, Hierarchies, LegacyHierarchy, Version, find_hierarchies, parse_mountinfo,
-    },
-    processes::{first_pid, has_processes},
-    walk::{Node, Walk, walk},
+    mounts::{Hierarchies, Version, find_hierarchies, parse_mountinfo},
+    processes::{count_processes, first_pid, has_processes},
+    walk::{Node, walk},
 };
 pub(crate) use self::{file::read_once, walk::below};

@@ -1,6 +1,7 @@
 //! The processes of a cgroup.
 
 use std::{
+    cell::Cell,
     fs, io,
     path::{Path, PathBuf},
 };
@@ -13,7 +14,7 @@ use crate::cgroup::{
     mounts::Hierarchies,
     walk::{below, is_leaf},
 };
-use tare_parsers::procs::parse_first_pid;
+use tare_parsers::procs::{parse_first_pid, parse_process_count};
 
 /// The most cgroups that are searched for a process.
 pub const MAX_SEARCHED: usize = 256;
@@ -41,6 +42,23 @@ pub fn first_pid(hierarchies: &Hierarchies, path: &str) -> Result<Option<u32>, R
 pub fn has_processes(hierarchies: &Hierarchies, path: &str) -> Result<bool, ReadError> {
     let any = |text: &[u8]| (!text.is_empty()).then_some(());
     Ok(search_all(hierarchies, path, any)?.is_some())
+}
+
+/// How many processes are in a cgroup's directory and in those below it; `None` if it is gone, or
+/// if [`MAX_SEARCHED`] cgroups or more are to be searched.
+///
+/// # Errors
+///
+/// If a `cgroup.procs` is there but cannot be read.
+pub fn count_processes(directory: &Path, buffer: &mut Vec<u8>) -> Result<Option<usize>, ReadError> {
+    let (processes, lists) = (Cell::new(0), Cell::new(0));
+    let count = |text: &[u8]| -> Option<()> {
+        processes.set(processes.get() + parse_process_count(text));
+        lists.set(lists.get() + 1);
+        None
+    };
+    search(directory.to_owned(), buffer, &count)?;
+    Ok((1..MAX_SEARCHED).contains(&lists.get()).then_some(processes.get()))
 }
 
 /// The first answer to the text of a `cgroup.procs`.
@@ -115,7 +133,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::cgroup::LegacyHierarchy;
+    use crate::cgroup::mounts::LegacyHierarchy;
 
     fn hybrid(root: &Path) -> Hierarchies {
         let legacy = |name: &str| LegacyHierarchy {
@@ -163,6 +181,23 @@ mod tests {
         let hierarchies = hybrid(tree.path());
         assert!(has_processes(&hierarchies, "/full").unwrap());
         assert!(!has_processes(&hierarchies, "/empty").unwrap());
+    }
+
+    #[test]
+    fn processes_of_all_levels_are_counted() {
+        let tree = tempfile::tempdir().unwrap();
+        let mut buffer = Vec::new();
+        let mut count = |cgroup: &str| count_processes(&tree.path().join(cgroup), &mut buffer);
+        put(tree.path(), "abc", "7\n");
+        put(tree.path(), "abc/payload/deep", "0\n4711\n");
+        put(tree.path(), "empty", "");
+        assert_eq!(count("abc").unwrap(), Some(3));
+        assert_eq!(count("empty").unwrap(), Some(0));
+        assert_eq!(count("gone").unwrap(), None);
+        for index in 0..MAX_SEARCHED {
+            put(tree.path(), &format!("many/{index}"), "1\n");
+        }
+        assert_eq!(count("many").unwrap(), None, "more than are searched");
     }
 
     #[test]

@@ -10,14 +10,142 @@ pub mod network_sockets;
 pub mod network_tcp;
 pub mod pids;
 pub mod pressure;
+pub mod processes;
 pub mod readers;
 pub mod settings;
 pub mod source;
 pub mod state;
 pub mod units;
 
-pub use self::readers::{CgroupReader, ReadContext, ReadStep, Readers, Readings};
-use crate::exposition::Metric;
+use tare_parsers::cpu::CpuUsage;
+
+pub use self::readers::{CgroupReader, ReadContext, ReadStep};
+use self::{
+    cadence::Cadence,
+    cpu::CpuFiles,
+    readers::{FinalStep, Slot},
+};
+use crate::{
+    cgroup::{Hierarchies, ReadError},
+    exposition::Metric,
+    model::Family,
+};
+
+/// Makes [`Readers`] and [`Readings`] of a list of families. CPU time is not in the list: it is
+/// read first, and decides what else is due.
+macro_rules! cgroup_families {
+    ($($(#[$about:meta])* $family:ident: $reader:ty,)*) => {
+        /// The open files of one cgroup.
+        ///
+        /// About a dozen descriptors; drop it when the cgroup ended.
+        #[derive(Debug)]
+        pub struct Readers {
+            cpu: Slot<CpuFiles>,
+            $($family: Slot<$reader>,)*
+            cadence: Cadence,
+            block_charged_to: Option<String>,
+        }
+
+        /// What was last read of one cgroup, family by family.
+        #[derive(Debug, Default)]
+        pub struct Readings {
+            /// CPU time, which never falls.
+            pub cpu: CpuUsage,
+            $($(#[$about])* pub $family: <$reader as CgroupReader>::Reading,)*
+        }
+
+        impl Readers {
+            /// One function for each family. A sample calls each for all cgroups before the next:
+            /// the first read of a family makes the kernel add up its per-CPU counts for all of
+            /// them, and later reads of the same family find little left to do.
+            pub const STEPS: &[ReadStep] = &[
+                Self::read_cpu,
+                $(|readers, context, out| {
+                    context.due = readers.cadence.due();
+                    readers.$family.read(context, &mut out.$family)
+                },)*
+            ];
+
+            /// The same for the last reading of a cgroup, by the name of the family.
+            pub const FINAL_STEPS: &[(Option<Family>, FinalStep)] = &[
+                (CpuFiles::FAMILY, Self::read_final_cpu),
+                $((<$reader>::FAMILY, |readers, context, out| {
+                    context.due = readers.cadence.due();
+                    readers.$family.read_final(context, &mut out.$family)
+                }),)*
+            ];
+
+            /// Opens the files of the cgroup at a path such as `/docker/abc`, the same below each
+            /// root. A family without files is unknown.
+            ///
+            /// # Errors
+            ///
+            /// If a file is there but cannot be opened.
+            pub fn open(hierarchies: &Hierarchies, path: &str) -> Result<Self, ReadError> {
+                Ok(Self {
+                    cpu: Slot::open(hierarchies, path)?,
+                    $($family: Slot::open(hierarchies, path)?,)*
+                    cadence: Cadence::new(path),
+                    block_charged_to: block::charged_to(hierarchies, path),
+                })
+            }
+
+            /// Opens the files of CPU time and memory only; the other families stay unknown.
+            ///
+            /// # Errors
+            ///
+            /// As [`Readers::open`].
+            pub fn open_cpu_and_memory(
+                hierarchies: &Hierarchies,
+                path: &str,
+            ) -> Result<Self, ReadError> {
+                let mut readers = Self {
+                    cpu: Slot::open(hierarchies, path)?,
+                    $($family: Slot::closed(),)*
+                    cadence: Cadence::new(path),
+                    block_charged_to: None,
+                };
+                readers.memory = Slot::open(hierarchies, path)?;
+                Ok(readers)
+            }
+
+            /// How many files are opened anew for each read, because descriptors are scarce.
+            pub fn reopened(&self) -> usize {
+                self.cpu.reopened() $(+ self.$family.reopened())*
+            }
+        }
+
+        impl Clone for Readings {
+            fn clone(&self) -> Self {
+                Self { cpu: self.cpu, $($family: self.$family.clone(),)* }
+            }
+
+            /// Without allocation where there is room.
+            fn clone_from(&mut self, source: &Self) {
+                self.cpu = source.cpu;
+                $(self.$family.clone_from(&source.$family);)*
+            }
+        }
+    };
+}
+
+// The families that are read from cgroup files, besides CPU time, in the order of reading.
+cgroup_families! {
+    /// Memory and swap.
+    memory: memory::MemoryFiles,
+    /// Tasks: threads, not processes.
+    pids: pids::PidsFiles,
+    /// Block I/O from cgroup files, read only where no program counts it.
+    block: block::IoFiles,
+    /// Whether it is populated and whether it is frozen.
+    state: state::StateFiles,
+    /// Time lost to waiting.
+    pressure: pressure::PressureFiles,
+    /// Settings, limits and peaks, some seconds old at most.
+    settings: settings::SettingsFiles,
+    /// Processes, as old as the settings.
+    processes: processes::ProcessesFiles,
+}
 
 /// The metrics of all families.
 pub(crate) const METRICS: &[&[Metric]] = &[
@@ -30,4 +158,5 @@ pub(crate) const METRICS: &[&[Metric]] = &[
     network_tcp::METRICS,
     pids::METRICS,
     pressure::METRICS,
+    processes::METRICS,
 ];

@@ -10,14 +10,10 @@ use tare_parsers::cpu::CpuUsage;
 use crate::{
     cgroup::{Hierarchies, KeptFile, ReadError},
     families::{
-        block::{self, IoFiles},
+        Readers, Readings, block,
         cadence::{Cadence, Due},
         cpu::CpuFiles,
-        memory::MemoryFiles,
-        pids::PidsFiles,
-        pressure::PressureFiles,
-        settings::{Settings, SettingsFiles},
-        state::StateFiles,
+        settings::Settings,
     },
     model::Family,
 };
@@ -78,9 +74,9 @@ pub struct ReadContext<'a> {
 
 /// The reader of one family, where the cgroup has files for it, and what it read last.
 #[derive(Debug)]
-struct Slot<R: CgroupReader> {
-    reader: Option<R>,
-    latest: R::Reading,
+pub(super) struct Slot<R: CgroupReader> {
+    pub(super) reader: Option<R>,
+    pub(super) latest: R::Reading,
 }
 
 /// Reads one family, if it is due, and copies its last reading.
@@ -90,119 +86,6 @@ pub type ReadStep = fn(&mut Readers, &mut ReadContext<'_>, &mut Readings) -> Res
 /// whether anything is.
 pub type FinalStep =
     fn(&mut Readers, &mut ReadContext<'_>, &mut Readings) -> Result<bool, ReadError>;
-
-/// Makes [`Readers`] and [`Readings`] of a list of families. CPU time is not in the list: it is
-/// read first, and decides what else is due.
-macro_rules! cgroup_families {
-    ($($(#[$about:meta])* $family:ident: $reader:ty,)*) => {
-        /// The open files of one cgroup.
-        ///
-        /// About a dozen descriptors; drop it when the cgroup ended.
-        #[derive(Debug)]
-        pub struct Readers {
-            cpu: Slot<CpuFiles>,
-            $($family: Slot<$reader>,)*
-            cadence: Cadence,
-            block_charged_to: Option<String>,
-        }
-
-        /// What was last read of one cgroup, family by family.
-        #[derive(Debug, Default)]
-        pub struct Readings {
-            /// CPU time, which never falls.
-            pub cpu: CpuUsage,
-            $($(#[$about])* pub $family: <$reader as CgroupReader>::Reading,)*
-        }
-
-        impl Readers {
-            /// One function for each family. A sample calls each for all cgroups before the next:
-            /// the first read of a family makes the kernel add up its per-CPU counts for all of
-            /// them, and later reads of the same family find little left to do.
-            pub const STEPS: &[ReadStep] = &[
-                Self::read_cpu,
-                $(|readers, context, out| {
-                    context.due = readers.cadence.due();
-                    readers.$family.read(context, &mut out.$family)
-                },)*
-            ];
-
-            /// The same for the last reading of a cgroup, by the name of the family.
-            pub const FINAL_STEPS: &[(Option<Family>, FinalStep)] = &[
-                (CpuFiles::FAMILY, Self::read_final_cpu),
-                $((<$reader>::FAMILY, |readers, context, out| {
-                    context.due = readers.cadence.due();
-                    readers.$family.read_final(context, &mut out.$family)
-                }),)*
-            ];
-
-            /// Opens the files of the cgroup at a path such as `/docker/abc`, the same below each
-            /// root. A family without files is unknown.
-            ///
-            /// # Errors
-            ///
-            /// If a file is there but cannot be opened.
-            pub fn open(hierarchies: &Hierarchies, path: &str) -> Result<Self, ReadError> {
-                Ok(Self {
-                    cpu: Slot::open(hierarchies, path)?,
-                    $($family: Slot::open(hierarchies, path)?,)*
-                    cadence: Cadence::new(path),
-                    block_charged_to: block::charged_to(hierarchies, path),
-                })
-            }
-
-            /// Opens the files of CPU time and memory only; the other families stay unknown.
-            ///
-            /// # Errors
-            ///
-            /// As [`Readers::open`].
-            pub fn open_cpu_and_memory(
-                hierarchies: &Hierarchies,
-                path: &str,
-            ) -> Result<Self, ReadError> {
-                let mut readers = Self {
-                    cpu: Slot::open(hierarchies, path)?,
-                    $($family: Slot::closed(),)*
-                    cadence: Cadence::new(path),
-                    block_charged_to: None,
-                };
-                readers.memory = Slot::open(hierarchies, path)?;
-                Ok(readers)
-            }
-
-            /// How many files are opened anew for each read, because descriptors are scarce.
-            pub fn reopened(&self) -> usize {
-                self.cpu.reopened() $(+ self.$family.reopened())*
-            }
-        }
-
-        impl Clone for Readings {
-            fn clone(&self) -> Self {
-                Self { cpu: self.cpu, $($family: self.$family.clone(),)* }
-            }
-
-            /// Without allocation where there is room.
-            fn clone_from(&mut self, source: &Self) {
-                self.cpu = source.cpu;
-                $(self.$family.clone_from(&source.$family);)*
-            }
-        }
-    };
-}
-
-cgroup_families! {
-    /// Memory and swap.
-    memory: MemoryFiles,
-    /// Tasks: threads, not processes.
-    pids: PidsFiles,
-    /// Block I/O from cgroup files, read only where no program counts it.
-    block: IoFiles,
-    /// Whether it is populated and whether it is frozen.
-    state: StateFiles,
-    /// Time lost to waiting.
-    pressure: PressureFiles,
-    /// Settings, limits and peaks, some seconds old at most.
-    settings: SettingsFiles,
-}
 
 impl Readers {
     /// How many of the final steps cannot wait when a cgroup ends: CPU time, memory, tasks,
@@ -230,14 +113,6 @@ impl Readers {
             self.block = Slot::open(hierarchies, path)?;
         }
         Ok(())
-    }
-
-    /// Whether no controller has the cgroup: it ended, or never existed.
-    pub fn is_empty(&self) -> bool {
-        self.cpu.reader.is_none()
-            && self.memory.reader.is_none()
-            && self.pids.reader.is_none()
-            && self.block.reader.is_none()
     }
 
     /// Has the next reads go to all files.
@@ -280,7 +155,7 @@ impl Readers {
     }
 
     /// Reads CPU time and plans by it what else is read.
-    fn read_cpu(
+    pub(super) fn read_cpu(
         &mut self,
         context: &mut ReadContext<'_>,
         out: &mut Readings,
@@ -300,7 +175,7 @@ impl Readers {
         Ok(())
     }
 
-    fn read_final_cpu(
+    pub(super) fn read_final_cpu(
         &mut self,
         context: &mut ReadContext<'_>,
         out: &mut Readings,
@@ -331,15 +206,15 @@ impl<'a> ReadContext<'a> {
 }
 
 impl<R: CgroupReader> Slot<R> {
-    fn closed() -> Self {
+    pub(super) fn closed() -> Self {
         Self { reader: None, latest: R::Reading::default() }
     }
 
-    fn open(hierarchies: &Hierarchies, path: &str) -> Result<Self, ReadError> {
+    pub(super) fn open(hierarchies: &Hierarchies, path: &str) -> Result<Self, ReadError> {
         Ok(Self { reader: R::open(hierarchies, path)?, latest: R::Reading::default() })
     }
 
-    fn read(
+    pub(super) fn read(
         &mut self,
         context: &mut ReadContext<'_>,
         out: &mut R::Reading,
@@ -352,7 +227,7 @@ impl<R: CgroupReader> Slot<R> {
         read
     }
 
-    fn read_final(
+    pub(super) fn read_final(
         &mut self,
         context: &mut ReadContext<'_>,
         out: &mut R::Reading,
@@ -368,7 +243,7 @@ impl<R: CgroupReader> Slot<R> {
         Ok(is_known)
     }
 
-    fn reopened(&self) -> usize {
+    pub(super) fn reopened(&self) -> usize {
         let files = self.reader.iter().flat_map(R::files);
         files.filter(|file| !file.is_held()).count()
     }
@@ -410,10 +285,8 @@ mod tests {
         assert_eq!(readings.state, CgroupState::default());
         assert_eq!(readings.pressure, Pressures::default());
         assert!(readings.block.is_none());
-        assert!(!files.is_empty());
 
         let mut files = Readers::open(&hierarchies, "/docker/gone").unwrap();
-        assert!(files.is_empty());
         assert_eq!(read_at(&mut files, Instant::now(), false).memory, MemoryUsage::default());
     }
 

@@ -177,7 +177,11 @@ impl Pair<'_> {
             memory: self.memory(usage),
             network: self.network(usage),
             block: block::report(block_inputs(usage, self.since(usage)), &self.newer.block),
-            pids: pids::report(usage.readings.pids, &usage.readings.settings),
+            pids: pids::report(
+                usage.readings.pids,
+                usage.readings.processes,
+                &usage.readings.settings,
+            ),
             tree: state::report(usage.readings.state, &usage.readings.settings),
         }
     }

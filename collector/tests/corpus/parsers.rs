@@ -1,6 +1,6 @@
 //! Every parser of text that the kernel or a container writes, by the name of its corpus.
 
-use tare::identity::classify;
+use tare::internals::classify;
 use tare_parsers::{
     cpu::{CpuUsage, parse_cpu_max, parse_cpu_stat, parse_cpuacct_stat},
     diskstats::parse_diskstats,
@@ -14,7 +14,7 @@ use tare_parsers::{
     numa_stat::parse_numa_stat,
     pressure::parse_pressure,
     proc_stat::parse_stat,
-    procs::parse_first_pid,
+    procs::{parse_first_pid, parse_process_count},
     rtnetlink::{messages, parse_link_counters, parse_nsid, parse_veth_peer},
     stat_table::StatTable,
     state::{parse_cgroup_events, parse_freezer_state},
@@ -32,7 +32,7 @@ fn ignore<T>(parsed: T) {
 pub(crate) const PARSERS: &[(&str, Parser)] = &[
     ("cgroup_events", |data| ignore(parse_cgroup_events(data))),
     ("cgroup_path", |data| ignore(classify(&String::from_utf8_lossy(data)))),
-    ("cgroup_procs", |data| ignore(parse_first_pid(data))),
+    ("cgroup_procs", |data| ignore((parse_first_pid(data), parse_process_count(data)))),
     ("cpu_max", |data| ignore(parse_cpu_max(data))),
     ("cpu_stat", |data| parse_cpu_stat(data, &mut CpuUsage::default())),
     ("cpuacct_stat", |data| parse_cpuacct_stat(data, 100, &mut CpuUsage::default())),

@@ -102,7 +102,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ("/containers/*/block/latency/read", "buckets count sum_seconds"),
     ("/containers/*/block/latency/write", "buckets count sum_seconds"),
     ("/containers/*/block/pressure", PRESSURE),
-    ("/containers/*/pids", "current peak limit limit_hits"),
+    ("/containers/*/pids", "current processes peak limit limit_hits"),
     ("/containers/*/tree", "populated frozen descendants dying_descendants"),
     ("/containers/*/startup", "made_at exec_at listen_at"),
     ("/ended/*/finality", "cpu memory pids network_interfaces network_sockets network_tcp block"),

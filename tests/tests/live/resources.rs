@@ -120,9 +120,27 @@ fn five_thousand_threads_are_counted() -> Result<()> {
     let row = lab.tare.report()?.row(container.id())?;
     // And the one that made them.
     ensure!(row.u64("/pids/current")? == THREADS + 1, "{row:?}");
+    // All of them are one process.
+    ensure!(row.u64("/pids/processes")? == 1, "{row:?}");
     if !row.get("/pids/peak")?.is_null() {
         ensure!(row.u64("/pids/peak")? > THREADS, "{row:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn memory_is_on_the_nodes() -> Result<()> {
+    const BYTES: u64 = 96 << 20;
+    let lab = Lab::open()?;
+    let container = lab.start(Run::load(&format!("allocate --bytes {BYTES} --for 600s")))?;
+    container.ready()?;
+    let row = lab.tare.report()?.row(container.id())?;
+    let nodes = row.get("/memory/numa_nodes")?.as_object().context("no nodes")?;
+    let on_nodes: Option<u64> = nodes.values().map(|node| node["anon_bytes"].as_u64()).sum();
+    let on_nodes = on_nodes.with_context(|| format!("unknown: {row:?}"))?;
+    let rss = row.u64("/memory/rss_bytes")?;
+    // The kernel counts a part per CPU before it adds it up.
+    ensure!(on_nodes >= BYTES && on_nodes.abs_diff(rss) < BYTES / 16, "{on_nodes}: {row:?}");
     Ok(())
 }
 

@@ -1,0 +1,86 @@
+//! Processes from cgroup files.
+
+use std::path::PathBuf;
+
+use crate::{
+    cgroup::{Hierarchies, KeptFile, ReadError, below, count_processes},
+    families::readers::{CgroupReader, ReadContext},
+};
+
+/// Where the processes of one cgroup are listed.
+#[derive(Debug)]
+pub struct ProcessesFiles {
+    directory: PathBuf,
+    is_read: bool,
+}
+
+impl CgroupReader for ProcessesFiles {
+    type Reading = Option<u64>;
+
+    fn is_known(reading: &Self::Reading) -> bool {
+        reading.is_some()
+    }
+
+    /// `cgroup.procs` of the cgroup and of those below it, in the hierarchy that limits tasks.
+    fn open(hierarchies: &Hierarchies, path: &str) -> Result<Option<Self>, ReadError> {
+        let controller = hierarchies.controller("pids");
+        let directory = controller.map(|controller| below(controller.root, path));
+        let there = directory.filter(|directory| directory.is_dir());
+        Ok(there.map(|directory| Self { directory, is_read: false }))
+    }
+
+    fn is_due(_: &ReadContext<'_>) -> bool {
+        true
+    }
+
+    /// As seldom as settings: the kernel sorts the list for each read.
+    fn read(
+        &mut self,
+        context: &mut ReadContext<'_>,
+        latest: &mut Option<u64>,
+    ) -> Result<(), ReadError> {
+        if self.is_read && !context.due.settings {
+            return Ok(());
+        }
+        *latest = None;
+        let processes = count_processes(&self.directory, context.buffer)?;
+        *latest = processes.map(|processes| processes as u64);
+        self.is_read = true;
+        Ok(())
+    }
+
+    fn files(&self) -> impl Iterator<Item = &KeptFile> {
+        [].into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, path::Path, time::Instant};
+
+    use super::*;
+    use crate::cgroup::find_hierarchies;
+
+    #[test]
+    fn processes_are_counted_with_the_settings() {
+        let tree = tempfile::tempdir().unwrap();
+        let directory = tree.path().join("pids/abc");
+        fs::create_dir_all(&directory).unwrap();
+        let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
+        assert!(ProcessesFiles::open(&hierarchies, "/gone").unwrap().is_none());
+
+        fs::write(directory.join("cgroup.procs"), "7\n12\n").unwrap();
+        let mut files = ProcessesFiles::open(&hierarchies, "/abc").unwrap().unwrap();
+        let (mut buffer, mut processes) = (Vec::new(), None);
+        let mut context = ReadContext::new(Instant::now(), &mut buffer);
+        context.due.settings = false;
+        files.read(&mut context, &mut processes).unwrap();
+        assert_eq!(processes, Some(2));
+        fs::write(directory.join("cgroup.procs"), "7\n").unwrap();
+        files.read(&mut context, &mut processes).unwrap();
+        assert_eq!(processes, Some(2), "not due");
+        context.due.settings = true;
+        files.read(&mut context, &mut processes).unwrap();
+        assert_eq!(processes, Some(1));
+    }
+}
