@@ -20,7 +20,7 @@ use nix::{
     sched::{CloneFlags, unshare},
     unistd::gettid,
 };
-use tare::network::{NamespaceId, Namespaces};
+use tare::internals::{NamespaceId, Namespaces};
 
 /// Rounds before those that are measured: the peers become known, and readings settle.
 const FIRST_ROUNDS: usize = 4;

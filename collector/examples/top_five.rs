@@ -9,7 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use http_body_util::{BodyExt as _, Empty};
 use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header::HOST};
 use hyper_util::rt::TokioIo;
-use tare::cli::run::DEFAULT_SOCKET;
+use tare::DEFAULT_SOCKET;
 use tare_model::Snapshot;
 use tokio::net::UnixStream;
 

@@ -2,63 +2,66 @@
 //!
 //! Data flows down this list: a module imports only from modules above it. `ARCHITECTURE.md` says
 //! what each of them must not know.
+//!
+//! The modules are private, so the compiler finds what nobody uses. `pub` in them means: for other
+//! modules.
+#![allow(unreachable_pub)]
 
-/// The contract: what reports hold.
-pub use tare_model as model;
+use tare_model as model;
 
-pub mod clock;
-pub mod process;
-pub mod reason;
-pub mod recurring;
+mod clock;
+mod process;
+mod reason;
+mod recurring;
 mod small_files;
-pub mod timing;
+mod timing;
 
-pub mod telemetry;
+mod telemetry;
 
 mod exposition;
 
-pub mod kernel;
+mod kernel;
 
-pub mod cgroup;
-pub mod devices;
+mod cgroup;
+mod devices;
 
-pub mod families;
+mod families;
 
-pub mod host;
+mod host;
 
-pub mod network;
+mod network;
 
-pub mod kernel_totals;
+mod kernel_totals;
 
-pub mod identity;
+mod identity;
 
-pub mod registry;
+mod registry;
 
-pub mod sample;
+mod sample;
 
-pub mod sources;
+mod sources;
 
-pub mod report;
+mod report;
 
-pub mod output;
+mod output;
 
-pub mod logging;
+mod logging;
 
-pub mod cli;
+mod cli;
 
-pub mod config;
+mod config;
 
-pub mod manuals;
+mod manuals;
 
-pub mod collector;
+mod collector;
 
-pub mod doctor;
+mod doctor;
 
-pub mod snapshot;
+mod snapshot;
 
-pub mod stats;
+mod stats;
 
-pub mod top;
+mod top;
 
 mod published;
 
@@ -66,4 +69,36 @@ mod server;
 
 mod faces;
 
-pub mod daemon;
+mod daemon;
+
+mod command;
+
+pub use self::{
+    cli::{Cli, run::DEFAULT_SOCKET},
+    command::main,
+};
+
+/// What the project's own measurements and checks call; not for others, and it may change at any
+/// time.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::{
+        cgroup::{find_hierarchies, parse_mountinfo},
+        devices::Devices,
+        host::{HostFacts, HostFiles},
+        identity::{MetadataFilter, MetadataResolver, RuntimeSockets, Socket, classify},
+        kernel::{Kernel, Options as KernelOptions, SocketLevel},
+        kernel_totals::Diskstats,
+        network::{InterfaceCounters, NamespaceId, Namespaces},
+        output::{
+            json::write as write_json,
+            prometheus::{Chunks, Exposition, Options as ScrapeOptions, Scrape},
+            table::{Options as TableOptions, render as render_table},
+        },
+        reason::Reason,
+        registry::{Follow, Registry},
+        report::{ReportOptions, build as build_report},
+        sample::{BlockReconciler, Receipts, Reconcilers, RetransmitReconciler, Sample, Sampler},
+        telemetry::Telemetry,
+    };
+}

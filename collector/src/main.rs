@@ -1,73 +1,7 @@
 //! `tare`: what every container on this host uses.
 
-use std::{
-    env,
-    ffi::OsString,
-    io::{self, Write},
-    process::ExitCode,
-};
-
-use anyhow::Result;
-use tare::{
-    config::{self, Command, Config, Fault},
-    daemon::{self, Control},
-    doctor,
-    logging::Logging,
-    manuals,
-    output::{self, columns},
-    process::prepare_descriptors,
-    snapshot, stats, top,
-};
-
-/// Wrong usage, as clap has it.
-const USAGE: u8 = 2;
+use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    let arguments: Vec<OsString> = env::args_os().collect();
-    let config = match config::read(&arguments) {
-        Ok(config) => config,
-        Err(Fault::Usage(error)) => error.exit(),
-        Err(fault @ Fault::File(_)) => {
-            eprintln!("tare: {fault}");
-            return ExitCode::from(USAGE);
-        }
-    };
-    let logging = Logging::start(config.common.log_level, config.common.log_format);
-    prepare_descriptors();
-    match run(&config, Control { arguments, logging }) {
-        Ok(code) => code,
-        // The reader has seen enough.
-        Err(error) if output::is_broken_pipe(error.as_ref()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("tare: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn run(config: &Config, control: Control) -> Result<ExitCode> {
-    let mut out = io::stdout();
-    match &config.command {
-        Command::Stats(stats) => block_on(stats::run(&config.common, stats))?,
-        Command::Snapshot(snapshot) => {
-            block_on_beside(snapshot::run(&config.common, snapshot))?;
-        }
-        Command::Top(top) => block_on(top::run(&config.common, top))?,
-        Command::Run(run) => block_on(daemon::run(&config.common, run, &control))?,
-        Command::Doctor(doctor) => return block_on(doctor::run(&config.common, doctor)),
-        Command::Columns => out.write_all(columns::help().as_bytes())?,
-        Command::Completions(shell) => manuals::completions(*shell, &mut out)?,
-        Command::Manuals(directory) => manuals::man_pages(directory)?,
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn block_on<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(work)
-}
-
-/// The same with a thread beside it, on which daemons are asked for names while files are read.
-fn block_on_beside<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    runtime.worker_threads(1).enable_all().build()?.block_on(work)
+    tare::main()
 }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::CommandFactory as _;
-use tare::cli::Cli;
+use tare::Cli;
 use tare_ebpf::event::{Event, Made, RING_BYTES};
 
 /// Header of a record in a BPF ring buffer (`kernel/bpf/ringbuf.c`, `BPF_RINGBUF_HDR_SZ`).

@@ -159,18 +159,6 @@ impl KeptFile {
         number(text).ok_or_else(|| self.malformed("not a number"))
     }
 
-    /// Reads a file that holds a limit: a number, or `max` for none.
-    ///
-    /// # Errors
-    ///
-    /// As [`KeptFile::read`]; [`ReadError::Malformed`] if it holds anything else.
-    pub fn read_limit(&self, buffer: &mut Vec<u8>) -> Result<Option<u64>, ReadError> {
-        match self.read(buffer)?.trim_ascii() {
-            b"max" => Ok(None),
-            text => number(text).map(Some).ok_or_else(|| self.malformed("not a limit")),
-        }
-    }
-
     pub(crate) fn malformed(&self, what: &'static str) -> ReadError {
         ReadError::Malformed { path: self.path(), what }
     }
@@ -314,11 +302,8 @@ mod tests {
     }
 
     #[test]
-    fn limits_may_be_missing() {
+    fn a_word_is_no_number() {
         let mut buffer = Vec::new();
-        assert_eq!(kept(b"max\n").1.read_limit(&mut buffer).unwrap(), None);
-        assert_eq!(kept(b"512\n").1.read_limit(&mut buffer).unwrap(), Some(512));
-        assert!(kept(b"\n").1.read_limit(&mut buffer).is_err());
         assert!(kept(b"max\n").1.read_number(&mut buffer).is_err());
     }
 

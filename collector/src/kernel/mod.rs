@@ -31,17 +31,19 @@ use anyhow::anyhow;
 use aya::{Btf, BtfError, Ebpf};
 use tare_ebpf::NetCell;
 
+#[cfg(test)]
+pub use self::status::LifecycleStatus;
 pub use self::{
     block::{Bios, BlockPrograms},
     events::{Events, LifecycleEvent, LifecycleEventKind},
-    facts::{BtfFacts, Facts, SocketIds},
+    facts::{Facts, SocketIds},
     inventory::{LoadedMap, LoadedProgram},
     network::SocketPrograms,
     options::Options,
     plan::SocketLevel,
     statistics::{RunStatistics, Runs},
-    status::{BlockStatus, KernelStatus, LifecycleStatus},
-    table::{Cells, Table},
+    status::{BlockStatus, KernelStatus},
+    table::Table,
 };
 use crate::{
     kernel::{

@@ -40,11 +40,6 @@ impl Screen<Stdout> {
 }
 
 impl<W: Write> Screen<W> {
-    /// A screen on `out`. `live` returns the size of the terminal; `None` means that there is none.
-    pub fn new(out: W, live: Option<fn() -> Option<Size>>) -> Self {
-        Self { out, live }
-    }
-
     /// Shows a listing, in a single write.
     ///
     /// # Errors
@@ -95,7 +90,7 @@ mod tests {
 
     fn shown(listing: &Listing, live: Option<fn() -> Option<Size>>) -> String {
         let mut out = Vec::new();
-        Screen::new(&mut out, live).show(listing).unwrap();
+        Screen { out: &mut out, live }.show(listing).unwrap();
         String::from_utf8(out).unwrap()
     }
 
@@ -131,7 +126,7 @@ mod tests {
                 Ok(())
             }
         }
-        let error = Screen::new(Gone, None).show(&listing(1)).unwrap_err();
+        let error = Screen { out: Gone, live: None }.show(&listing(1)).unwrap_err();
         assert!(crate::output::is_broken_pipe(&error));
         assert!(!crate::output::is_broken_pipe(&io::Error::other("full")));
         let wrapped = anyhow::Error::from(error).context("cannot write");

@@ -174,7 +174,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        cgroup::{LegacyHierarchy, find_hierarchies},
+        cgroup::{find_hierarchies, mounts::LegacyHierarchy},
         identity::{MetadataFilter, RuntimeSockets, Socket},
         kernel::SocketIds,
         registry::Follow,

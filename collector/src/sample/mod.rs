@@ -30,7 +30,7 @@ pub use self::{
     block_reconciler::BlockReconciler,
     data::{Sample, Usage},
     receipts::{Families, Finality, Receipt, Receipts},
-    reconcilers::{ReconciledCounts, Reconcilers, Reconciliation},
+    reconcilers::{Reconcilers, Reconciliation},
     retransmit_reconciler::RetransmitReconciler,
 };
 use self::{counters::CounterReader, lifecycle::Draining, pods::Pods, pool::SamplePool};

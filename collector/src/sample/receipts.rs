@@ -182,11 +182,6 @@ impl Receipts {
         self.kept.len()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.kept.is_empty()
-    }
-
     /// Changes the limits of number and age.
     pub fn limit(&mut self, count_max: usize, age_max: Duration) {
         (self.count_max, self.age_max) = (count_max, age_max);

@@ -3,17 +3,10 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, Result};
-use tare::{
-    cgroup::find_hierarchies,
-    devices::Devices,
-    host::HostFiles,
-    identity::{MetadataFilter, MetadataResolver, RuntimeSockets, Socket},
-    kernel::{Kernel, Options},
-    kernel_totals::Diskstats,
-    network::Namespaces,
-    reason::Reason,
-    registry::{Follow, Registry},
-    sample::{BlockReconciler, Receipts, Reconcilers, RetransmitReconciler, Sampler},
+use tare::internals::{
+    BlockReconciler, Devices, Diskstats, Follow, HostFiles, Kernel, KernelOptions, MetadataFilter,
+    MetadataResolver, Namespaces, Reason, Receipts, Reconcilers, Registry, RetransmitReconciler,
+    RuntimeSockets, Sampler, Socket, find_hierarchies,
 };
 
 /// Where a sampler reads.
@@ -34,7 +27,7 @@ pub fn sampler(roots: Roots<'_>, follow: Follow) -> Result<Sampler> {
     let sockets = RuntimeSockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
     let names = MetadataResolver::new(sockets, MetadataFilter::default());
     let registry = Registry::new(hierarchies, None, follow, Namespaces::new(proc), names);
-    let kernel = Kernel::start(&Options {
+    let kernel = Kernel::start(&KernelOptions {
         off: Some(Reason::SingleSample),
         sys_root: sys.to_owned(),
         unified: None,

@@ -3,15 +3,10 @@
 use std::{fs, hint::black_box};
 
 use anyhow::{Context as _, Result, ensure};
-use tare::{
-    model::{Container, Report, Snapshot},
-    output::{
-        json,
-        prometheus::{self, Chunks, Exposition, Scrape},
-        table,
-    },
-    telemetry::Telemetry,
+use tare::internals::{
+    Chunks, Exposition, Scrape, ScrapeOptions, TableOptions, Telemetry, render_table, write_json,
 };
+use tare_model::{Container, Report, Snapshot};
 
 use crate::{Case, Work, tests};
 
@@ -23,18 +18,18 @@ pub(crate) const CASES: &[Case] = &[
     ("output/json", || {
         writing(|report, out| {
             // Writing to memory does not fail.
-            let _ = json::write(report, out);
+            let _ = write_json(report, out);
         })
     }),
     ("output/table", || {
-        let options = table::Options::default();
-        writing(move |report, _| drop(black_box(table::render(report, &options))))
+        let options = TableOptions::default();
+        writing(move |report, _| drop(black_box(render_table(report, &options))))
     }),
 ];
 
 fn exposition(exposition: Exposition) -> Result<Work> {
     let telemetry = Telemetry::default();
-    let options = prometheus::Options { histograms: true, ..prometheus::Options::default() };
+    let options = ScrapeOptions { histograms: true, ..ScrapeOptions::default() };
     writing(move |report, out| {
         // Writing to memory does not fail.
         let containers = report.containers.iter();

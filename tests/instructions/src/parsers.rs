@@ -3,7 +3,7 @@
 use std::{fs, hint::black_box};
 
 use anyhow::{Context as _, Result};
-use tare::{cgroup::parse_mountinfo, identity::classify};
+use tare::internals::{classify, parse_mountinfo};
 use tare_parsers::{
     cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat},
     diskstats::parse_diskstats,

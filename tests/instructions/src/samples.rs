@@ -3,17 +3,13 @@
 use std::{hint::black_box, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use tare::{
-    host::HostFacts,
-    kernel::SocketLevel,
-    model::Sources,
-    network::{InterfaceCounters, NamespaceId},
-    registry::Follow,
-    report::{self, ReportOptions},
-    sample::{Receipts, Sample, Sampler},
+use tare::internals::{
+    Follow, HostFacts, InterfaceCounters, NamespaceId, Receipts, ReportOptions, Sample, Sampler,
+    SocketLevel, build_report,
 };
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 use tare_instructions::Roots;
+use tare_model::Sources;
 
 use crate::{Case, Work, tree::Tree};
 
@@ -72,7 +68,7 @@ fn report() -> Result<Work> {
     let receipts = Receipts::new(0, Duration::ZERO);
     Ok(Box::new(move || {
         black_box(
-            report::build(
+            build_report(
                 ReportOptions::WHOLE,
                 Some(&older),
                 &newer,

@@ -9,7 +9,7 @@ use std::{
     path::Path,
 };
 
-use tare::{registry::Follow, sample::Sampler};
+use tare::internals::{Follow, Sampler};
 use tare_instructions::Roots;
 
 /// The system's allocator with a count of allocations for each thread.

@@ -7,7 +7,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::identity::{Health, IdentityKind, KeyFilter, Runtime, Socket};
+use crate::identity::{IdentityKind, KeyFilter, Socket, metadata::Health, path::Runtime};
 
 const SOON: Duration = Duration::from_secs(5);
 

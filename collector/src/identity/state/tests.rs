@@ -2,9 +2,9 @@ use jiff::SignedDuration;
 
 use super::*;
 use crate::identity::{
-    Health,
     cache::{MAX_CONTAINERS, MAX_EXIT_STATUSES},
     client::Exit,
+    metadata::Health,
     queue::{FIRST_BACKOFF, MAX_BACKOFF, MAX_BACKOFFS, MAX_PENDING},
 };
 

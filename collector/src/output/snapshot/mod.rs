@@ -8,7 +8,7 @@ mod sections;
 #[cfg(test)]
 mod tests;
 
-pub use self::page::{Page, WIDTH};
+pub use self::page::Page;
 use self::{page::Tone, sections::sections};
 use crate::{
     model::{Host, Kind, Pressure, Report, Snapshot, Source, State},

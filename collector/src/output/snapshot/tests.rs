@@ -209,7 +209,7 @@ proptest! {
         snapshot.report.host.uptime_seconds = Some(seconds);
         for chosen in [false, true] {
             for line in render(&snapshot, chosen).text(false).lines() {
-                prop_assert!(line.chars().count() <= WIDTH, "{line}");
+                prop_assert!(line.chars().count() <= page::WIDTH, "{line}");
                 prop_assert!(!line.chars().any(char::is_control), "{line}");
             }
         }
