@@ -51,14 +51,13 @@ pub fn has_processes(hierarchies: &Hierarchies, path: &str) -> Result<bool, Read
 ///
 /// If a `cgroup.procs` is there but cannot be read.
 pub fn count_processes(directory: &Path, buffer: &mut Vec<u8>) -> Result<Option<usize>, ReadError> {
-    let (processes, lists) = (Cell::new(0), Cell::new(0));
+    let processes = Cell::new(None);
     let count = |text: &[u8]| -> Option<()> {
-        processes.set(processes.get() + parse_process_count(text));
-        lists.set(lists.get() + 1);
+        processes.set(Some(processes.get().unwrap_or(0) + parse_process_count(text)));
         None
     };
-    search(directory.to_owned(), buffer, &count)?;
-    Ok((1..MAX_SEARCHED).contains(&lists.get()).then_some(processes.get()))
+    let searched = search(directory.to_owned(), buffer, &count)?.searched;
+    Ok(processes.get().filter(|_| searched < MAX_SEARCHED))
 }
 
 /// The first answer to the text of a `cgroup.procs`.
@@ -69,7 +68,7 @@ fn search_all<T>(
 ) -> Result<Option<T>, ReadError> {
     let mut buffer = Vec::new();
     for root in hierarchies.roots() {
-        let found = search(below(root, path), &mut buffer, &ask)?;
+        let Search { found, .. } = search(below(root, path), &mut buffer, &ask)?;
         if found.is_some() {
             return Ok(found);
         }
@@ -77,11 +76,19 @@ fn search_all<T>(
     Ok(None)
 }
 
+/// The end of a search.
+struct Search<T> {
+    /// The first answer.
+    found: Option<T>,
+    /// How many cgroups were searched.
+    searched: usize,
+}
+
 fn search<T>(
     directory: PathBuf,
     buffer: &mut Vec<u8>,
     ask: &impl Fn(&[u8]) -> Option<T>,
-) -> Result<Option<T>, ReadError> {
+) -> Result<Search<T>, ReadError> {
     let mut level = vec![directory];
     let mut searched = 0;
     while !level.is_empty() {
@@ -89,13 +96,13 @@ fn search<T>(
             let found = ask_in(directory, buffer, ask)?;
             searched += 1;
             if found.is_some() || searched == MAX_SEARCHED {
-                return Ok(found);
+                return Ok(Search { found, searched });
             }
         }
         let room = MAX_SEARCHED - searched;
         level = level.iter().flat_map(|directory| children(directory)).take(room).collect();
     }
-    Ok(None)
+    Ok(Search { found: None, searched })
 }
 
 fn ask_in<T>(

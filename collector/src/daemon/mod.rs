@@ -253,7 +253,7 @@ impl Daemon {
             self.collector.sampler.memory_stat_interval.as_secs_f64();
         sampling.slots = self.collector.slots();
         sampling.lost_events = self.collector.lost_events();
-        sampling.receipts = pair.receipts.len() as u64;
+        sampling.receipts = pair.receipts.count() as u64;
         sampling.receipts_dropped = pair.receipts.dropped;
         sampling.history_bytes = history_bytes as u64;
         sampling.budget_level = self.budget.level();

@@ -55,7 +55,7 @@ fn history_answers_before_the_window_is_over() -> Result<()> {
         ensure!(change[key].is_number(), "no {key} in {change}");
     }
     let page = lab.tare.run(&["snapshot", "--daemon", socket, slowed.name()])?;
-    ensure!(page.stdout.contains("by the daemon, which has watched for"), "{page:?}");
+    ensure!(page.stdout.contains("from the daemon, running for"), "{page:?}");
     ensure!(page.stdout.contains("THROTTLED BY ITS CPU QUOTA"), "{page:?}");
     Ok(())
 }

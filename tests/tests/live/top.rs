@@ -117,7 +117,7 @@ fn rows_sort_and_open_and_quitting_leaves_nothing_behind() -> Result<()> {
         ensure!(page.contains(part) || joined.contains(part), "no {part} in\n{page}");
     }
     screen.key("Escape")?;
-    screen.shows("only with")?;
+    screen.shows("only rows with")?;
     screen.key("Escape")?;
     session.both()?;
 
@@ -155,7 +155,7 @@ fn keys_work_at_once_with_a_long_interval() -> Result<()> {
         session.screen.text(spinner)?;
         session.screen.until("one row", |now| session.places(now).is_none())?;
         session.screen.key("Enter")?;
-        session.screen.shows("only with")?;
+        session.screen.shows("only rows with")?;
         session.screen.key("Escape")?;
         session.both()?;
     }

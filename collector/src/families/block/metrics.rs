@@ -6,16 +6,24 @@ use tare_model::{Container, Count};
 use crate::exposition::{Metric, Samples, counter, gauge, histogram};
 
 pub(crate) const METRICS: &[Metric] = &[
-    counter("container_fs_reads_bytes_total", "Bytes read.", |container, out| {
-        each(container, out, |count| count.read_bytes);
-    }),
-    counter("container_fs_writes_bytes_total", "Bytes written.", |container, out| {
-        each(container, out, |count| count.write_bytes);
-    }),
-    counter("container_fs_reads_total", "Reads completed.", |container, out| {
+    counter(
+        "container_fs_reads_bytes_total",
+        "Bytes read from the block device.",
+        |container, out| {
+            each(container, out, |count| count.read_bytes);
+        },
+    ),
+    counter(
+        "container_fs_writes_bytes_total",
+        "Bytes written to the block device.",
+        |container, out| {
+            each(container, out, |count| count.write_bytes);
+        },
+    ),
+    counter("container_fs_reads_total", "Read requests completed.", |container, out| {
         each(container, out, |count| count.read_ops);
     }),
-    counter("container_fs_writes_total", "Writes completed.", |container, out| {
+    counter("container_fs_writes_total", "Write requests completed.", |container, out| {
         each(container, out, |count| count.write_ops);
     }),
     counter("container_fs_sector_reads_total", "Sectors of 512 bytes read.", |container, out| {
@@ -30,17 +38,17 @@ pub(crate) const METRICS: &[Metric] = &[
     ),
     counter(
         "container_fs_reads_merged_total",
-        "Reads that became part of another request.",
+        "Reads merged into another request.",
         |container, out| each(container, out, |count| count.read_merges),
     ),
     counter(
         "container_fs_writes_merged_total",
-        "Writes that became part of another request.",
+        "Writes merged into another request.",
         |container, out| each(container, out, |count| count.write_merges),
     ),
     counter(
         "container_fs_read_seconds_total",
-        "Time from the driver's start of reads to their completion, in seconds.",
+        "Time that the driver and the device took for reads, in seconds.",
         |container, out| {
             each_device(container, |device, _, count| {
                 out.with(&[("device", device)], count.read_service_seconds);
@@ -49,37 +57,41 @@ pub(crate) const METRICS: &[Metric] = &[
     ),
     counter(
         "container_fs_write_seconds_total",
-        "Time from the driver's start of writes to their completion, in seconds.",
+        "Time that the driver and the device took for writes, in seconds.",
         |container, out| {
             each_device(container, |device, _, count| {
                 out.with(&[("device", device)], count.write_service_seconds);
             });
         },
     ),
-    gauge("container_fs_io_current", "Requests that the driver has now.", |container, out| {
+    gauge("container_fs_io_current", "Requests in flight.", |container, out| {
         each(container, out, |count| count.in_flight);
     }),
-    counter("container_blkio_device_usage_total", "Bytes by operation.", |container, out| {
-        each_device(container, |device, number, count| {
-            let (major, minor) = number.split_once(':').unwrap_or_default();
-            for (operation, bytes) in [
-                ("Read", count.read_bytes),
-                ("Write", count.write_bytes),
-                ("Discard", count.discard_bytes),
-            ] {
-                let labels = [
-                    ("device", device),
-                    ("major", major),
-                    ("minor", minor),
-                    ("operation", operation),
-                ];
-                out.with(&labels, bytes);
-            }
-        });
-    }),
+    counter(
+        "container_blkio_device_usage_total",
+        "Bytes read, written and discarded, by operation.",
+        |container, out| {
+            each_device(container, |device, number, count| {
+                let (major, minor) = number.split_once(':').unwrap_or_default();
+                for (operation, bytes) in [
+                    ("Read", count.read_bytes),
+                    ("Write", count.write_bytes),
+                    ("Discard", count.discard_bytes),
+                ] {
+                    let labels = [
+                        ("device", device),
+                        ("major", major),
+                        ("minor", minor),
+                        ("operation", operation),
+                    ];
+                    out.with(&labels, bytes);
+                }
+            });
+        },
+    ),
     counter(
         "tare_container_block_wait_seconds_total",
-        "Time that requests waited for the driver, in seconds.",
+        "Time that block requests waited before the driver started them, in seconds.",
         |container, out| {
             out.with(&[("operation", "read")], container.block.total.read_wait_seconds);
             out.with(&[("operation", "write")], container.block.total.write_wait_seconds);
@@ -92,12 +104,12 @@ pub(crate) const METRICS: &[Metric] = &[
     ),
     counter(
         "tare_container_block_flushes_total",
-        "Writes that asked for a flush of the device's cache.",
+        "Write requests that flush the cache of the device.",
         |container, out| out.value(container.block.total.flush_ops),
     ),
     histogram(
         "tare_container_block_latency_seconds",
-        "How long block requests took, from their making to their completion.",
+        "Time from the creation of a block request to its completion, in seconds.",
         |container, out| {
             if let Some(latency) = &container.block.latency {
                 out.histogram(&[("operation", "read")], &latency.le_seconds, &latency.read);

@@ -7,7 +7,7 @@ use crate::exposition::{Metric, counter, gauge};
 pub(crate) const METRICS: &[Metric] = &[
     counter(
         "container_cpu_usage_seconds_total",
-        "CPU time used, in seconds, of all CPUs together.",
+        "CPU time used on all CPUs together, in seconds.",
         |container, out| out.with(&[("cpu", "total")], container.cpu.usage_seconds),
     ),
     counter(
@@ -37,12 +37,12 @@ pub(crate) const METRICS: &[Metric] = &[
     ),
     counter(
         "container_cpu_cfs_burst_periods_total",
-        "Periods in which the container used more than its CPU quota, out of what it had saved up.",
+        "Periods in which the container used saved-up CPU time beyond its quota.",
         |container, out| out.value(under_quota(container, container.cpu.bursts)),
     ),
     counter(
         "container_cpu_cfs_burst_seconds_total",
-        "CPU time used beyond the quota, in seconds.",
+        "Saved-up CPU time used beyond the quota, in seconds.",
         |container, out| out.value(under_quota(container, container.cpu.burst_seconds)),
     ),
     gauge(
@@ -57,7 +57,7 @@ pub(crate) const METRICS: &[Metric] = &[
     ),
     gauge(
         "container_spec_cpu_shares",
-        "Share of CPU time where it is short, by cgroup v1's measure; on v2 made of the weight.",
+        "CPU shares as in cgroup v1; on cgroup v2, converted from the CPU weight.",
         |container, out| {
             let settings = &container.cpu.settings;
             out.value(settings.shares.or_else(|| settings.weight.and_then(shares)));

@@ -4,7 +4,7 @@ use crate::exposition::{Metric, gauge};
 
 pub(crate) const METRICS: &[Metric] = &[gauge(
     "tare_container_startup_seconds",
-    "From the making of the container's cgroup to a stage of its life.",
+    "Time from the creation of the cgroup to the first exec or the first listening socket, in seconds.",
     |container, out| {
         let Some(made) = container.startup.made_at else { return };
         for (stage, at) in

@@ -49,8 +49,8 @@ impl CgroupReader for MemoryFiles {
     }
 
     /// v2: `memory.current`, `.swap.current`, `.peak`, `.events`, `.events.local`, `.stat`,
-    /// `.numa_stat`; the root has only the last two. v1: `memory.usage_in_bytes`, `.max_usage_in_bytes`,
-    /// `.oom_control`, `.failcnt`, `.stat`, `.numa_stat`.
+    /// `.numa_stat`; the root has only the last two. v1: `memory.usage_in_bytes`,
+    /// `.max_usage_in_bytes`, `.oom_control`, `.failcnt`, `.stat`, `.numa_stat`.
     fn open(hierarchies: &Hierarchies, path: &str) -> Result<Option<Self>, ReadError> {
         let Some(controller) = hierarchies.controller("memory") else { return Ok(None) };
         let directory = below(controller.root, path);

@@ -10,12 +10,12 @@ use crate::{
 pub(crate) const METRICS: &[Metric] = &[
     gauge(
         "container_memory_usage_bytes",
-        "Everything charged to the container, page cache included.",
+        "Memory charged to the container, including page cache, in bytes.",
         |container, out| out.value(container.memory.usage_bytes),
     ),
     gauge(
         "container_memory_working_set_bytes",
-        "Memory usage without inactive file pages.",
+        "Memory usage without inactive file pages, in bytes.",
         |container, out| out.value(container.memory.working_set_bytes),
     ),
     gauge("container_memory_rss", "Anonymous memory, in bytes.", |container, out| {
@@ -29,7 +29,7 @@ pub(crate) const METRICS: &[Metric] = &[
     }),
     gauge(
         "container_memory_max_usage_bytes",
-        "The highest memory usage so far.",
+        "Highest memory usage so far, in bytes.",
         |container, out| {
             out.value(container.memory.peak_bytes);
         },
@@ -41,27 +41,27 @@ pub(crate) const METRICS: &[Metric] = &[
             out.value(stat(container, ["total_mapped_file", "file_mapped"]));
         },
     ),
-    gauge("container_memory_kernel_usage", "Memory of the kernel, in bytes.", |container, out| {
+    gauge("container_memory_kernel_usage", "Kernel memory, in bytes.", |container, out| {
         out.value(container.memory.stat.get("kernel"));
     }),
     gauge(
         "container_memory_total_active_file_bytes",
-        "File pages that were used lately.",
+        "Recently used file pages, in bytes.",
         |container, out| out.value(stat(container, ["total_active_file", "active_file"])),
     ),
     gauge(
         "container_memory_total_inactive_file_bytes",
-        "File pages that the kernel would take back first.",
+        "File pages not used recently, in bytes.",
         |container, out| out.value(stat(container, ["total_inactive_file", "inactive_file"])),
     ),
     gauge(
         "container_memory_file_dirty_bytes",
-        "File pages that are not written back yet.",
+        "Modified file pages to be written to disk, in bytes.",
         |container, out| out.value(stat(container, ["total_dirty", "file_dirty"])),
     ),
     gauge(
         "container_memory_file_writeback_bytes",
-        "File pages that are being written back.",
+        "File pages being written to disk, in bytes.",
         |container, out| out.value(stat(container, ["total_writeback", "file_writeback"])),
     ),
     counter("container_memory_failures_total", "Page faults.", |container, out| {
@@ -76,25 +76,33 @@ pub(crate) const METRICS: &[Metric] = &[
             out.with(&labels, stat(container, [total, kind]));
         }
     }),
-    counter("container_memory_pgscan_total", "Pages that reclaim looked at.", |container, out| {
-        out.value(container.memory.stat.get("pgscan"));
-    }),
-    counter("container_memory_pgsteal_total", "Pages that reclaim took back.", |container, out| {
-        out.value(container.memory.stat.get("pgsteal"));
-    }),
+    counter(
+        "container_memory_pgscan_total",
+        "Pages scanned by memory reclaim.",
+        |container, out| {
+            out.value(container.memory.stat.get("pgscan"));
+        },
+    ),
+    counter(
+        "container_memory_pgsteal_total",
+        "Pages freed by memory reclaim.",
+        |container, out| {
+            out.value(container.memory.stat.get("pgsteal"));
+        },
+    ),
     counter(
         "container_memory_workingset_refault_file_total",
-        "File pages that were taken back and soon needed again.",
+        "File pages that were read again soon after their reclaim.",
         |container, out| out.value(container.memory.stat.get("workingset_refault_file")),
     ),
     counter(
         "container_memory_workingset_refault_anon_total",
-        "Anonymous pages that were taken back and soon needed again.",
+        "Anonymous pages that were swapped in again soon after their reclaim.",
         |container, out| out.value(container.memory.stat.get("workingset_refault_anon")),
     ),
     untyped(
         "container_memory_failcnt",
-        "How often memory usage was about to go above the limit.",
+        "How often memory usage reached the limit.",
         |container, out| out.value(container.memory.events.max),
     ),
     gauge("container_hugetlb_usage_bytes", "Huge pages in use, in bytes.", |container, out| {
@@ -104,7 +112,7 @@ pub(crate) const METRICS: &[Metric] = &[
     }),
     gauge(
         "container_hugetlb_max_usage_bytes",
-        "The most huge pages that were in use, in bytes.",
+        "Highest usage of huge pages so far, in bytes.",
         |container, out| {
             for (size, pages) in &container.memory.huge_pages {
                 out.with(&[("pagesize", size)], pages.peak_bytes);
@@ -130,22 +138,22 @@ pub(crate) const METRICS: &[Metric] = &[
     ),
     counter(
         "container_oom_events_total",
-        "Processes that the kernel killed for want of memory.",
+        "Processes killed by the out-of-memory killer.",
         |container, out| out.value(container.memory.oom_kills),
     ),
-    gauge("container_spec_memory_limit_bytes", "Limit of memory.", |container, out| {
+    gauge("container_spec_memory_limit_bytes", "Memory limit, in bytes.", |container, out| {
         out.value(container.memory.limits.max_bytes);
     }),
     gauge(
         "container_spec_memory_reservation_limit_bytes",
-        "Memory that is left to the container where others have some to give.",
+        "Memory protected from reclaim: memory.low, or the soft limit of cgroup v1, in bytes.",
         |container, out| {
             out.value(container.memory.limits.low_bytes.or(container.memory.limits.soft_bytes));
         },
     ),
     gauge(
         "container_spec_memory_swap_limit_bytes",
-        "Limit of swap; on cgroup v1, of memory and swap together.",
+        "Swap limit, in bytes; on cgroup v1, the limit of memory and swap together.",
         |container, out| {
             let limits = &container.memory.limits;
             out.value(limits.swap_max_bytes.or(limits.memory_and_swap_max_bytes));

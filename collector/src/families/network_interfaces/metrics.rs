@@ -15,10 +15,10 @@ pub(crate) const METRICS: &[Metric] = &[
     }),
     network(
         "container_network_receive_packets_dropped_total",
-        "Packets dropped on receipt.",
+        "Received packets that were dropped.",
         |container, out| each(container, out, |interface| interface.rx_dropped),
     ),
-    network("container_network_receive_errors_total", "Bad packets received.", |container, out| {
+    network("container_network_receive_errors_total", "Receive errors.", |container, out| {
         each(container, out, |interface| interface.rx_errors);
     }),
     network("container_network_transmit_bytes_total", "Bytes sent.", |container, out| {
@@ -29,10 +29,10 @@ pub(crate) const METRICS: &[Metric] = &[
     }),
     network(
         "container_network_transmit_packets_dropped_total",
-        "Packets dropped on their way out.",
+        "Packets that were dropped before they were sent.",
         |container, out| each(container, out, |interface| interface.tx_dropped),
     ),
-    network("container_network_transmit_errors_total", "Failures to send.", |container, out| {
+    network("container_network_transmit_errors_total", "Transmit errors.", |container, out| {
         each(container, out, |interface| interface.tx_errors);
     }),
 ];

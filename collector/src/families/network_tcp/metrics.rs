@@ -5,14 +5,14 @@ use crate::exposition::{Metric, counter};
 pub(crate) const METRICS: &[Metric] = &[
     counter(
         "tare_container_tcp_retransmits_total",
-        "TCP segments sent again.",
+        "TCP segments retransmitted.",
         |container, out| {
             out.value(container.network.tcp_events.and_then(|events| events.retransmits));
         },
     ),
     counter(
         "tare_container_tcp_connections_total",
-        "TCP connections by what became of them.",
+        "TCP connections opened, accepted, closed and failed, by event.",
         |container, out| {
             let connections = container.network.tcp_events.and_then(|events| events.connections);
             if let Some(connections) = connections {

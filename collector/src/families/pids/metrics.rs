@@ -3,12 +3,12 @@
 use crate::exposition::{Metric, gauge};
 
 pub(crate) const METRICS: &[Metric] = &[
-    gauge("container_threads", "Threads that exist.", |container, out| {
+    gauge("container_threads", "Number of threads.", |container, out| {
         out.value(container.pids.current);
     }),
     gauge(
         "container_threads_max",
-        "Threads that may exist; absent without a limit.",
+        "Limit of the number of threads; absent without a limit.",
         |container, out| {
             out.value(container.pids.limit);
         },

@@ -6,12 +6,16 @@ use crate::{
 };
 
 pub(crate) const METRICS: &[Metric] = &[
-    gauge("container_last_seen", "When the container was last seen alive.", |_, out| {
-        out.value(out.report_time);
-    }),
+    gauge(
+        "container_last_seen",
+        "When the container was last seen running, in seconds since 1970.",
+        |_, out| {
+            out.value(out.report_time);
+        },
+    ),
     gauge(
         "container_health_state",
-        "What the container's health check found: 1 healthy, 0 not or not yet; absent without one.",
+        "Result of the health check: 1 is healthy, 0 is starting or unhealthy; absent without a health check.",
         |container, out| {
             out.value(container.health.as_deref().map(|health| u64::from(health == "healthy")));
         },
@@ -25,20 +29,24 @@ pub(crate) const METRICS: &[Metric] = &[
             );
         },
     ),
-    gauge("tare_container_info", "Who the container is: always 1.", |container, out| {
-        let kind = match container.kind {
-            Kind::Container => "container",
-            Kind::Service => "service",
-            Kind::Other => "other",
-        };
-        let pod = container.pod.as_ref();
-        let labels = [
-            ("container_id", container.id.as_str()),
-            ("kind", kind),
-            ("runtime", container.runtime.as_deref().unwrap_or_default()),
-            ("pod_uid", pod.and_then(|pod| pod.uid.as_deref()).unwrap_or_default()),
-            ("qos", pod.and_then(|pod| pod.qos.as_deref()).unwrap_or_default()),
-        ];
-        out.with(&labels, 1_u64);
-    }),
+    gauge(
+        "tare_container_info",
+        "The labels identify the container; the value is always 1.",
+        |container, out| {
+            let kind = match container.kind {
+                Kind::Container => "container",
+                Kind::Service => "service",
+                Kind::Other => "other",
+            };
+            let pod = container.pod.as_ref();
+            let labels = [
+                ("container_id", container.id.as_str()),
+                ("kind", kind),
+                ("runtime", container.runtime.as_deref().unwrap_or_default()),
+                ("pod_uid", pod.and_then(|pod| pod.uid.as_deref()).unwrap_or_default()),
+                ("qos", pod.and_then(|pod| pod.qos.as_deref()).unwrap_or_default()),
+            ];
+            out.with(&labels, 1_u64);
+        },
+    ),
 ];

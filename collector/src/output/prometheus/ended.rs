@@ -16,37 +16,37 @@ pub(super) const METRICS: &[Metric] = &[
     ),
     gauge_of(
         "tare_container_ended_cpu_usage_seconds",
-        "CPU time that the ended container had used, in seconds.",
+        "CPU time that the ended container used, in seconds.",
         Collect::Ended(|ended, out| out.value(ended.container.cpu.usage_seconds)),
     ),
     gauge_of(
         "tare_container_ended_memory_peak_bytes",
-        "The highest memory usage of the ended container.",
+        "Highest memory usage of the ended container, in bytes.",
         Collect::Ended(|ended, out| out.value(ended.container.memory.peak_bytes)),
     ),
     gauge_of(
         "tare_container_ended_oom_kills",
-        "Processes of the ended container that the kernel had killed for want of memory.",
+        "Processes of the ended container killed by the out-of-memory killer.",
         Collect::Ended(|ended, out| out.value(ended.container.memory.oom_kills)),
     ),
     gauge_of(
         "tare_container_ended_socket_receive_bytes",
-        "Bytes that the ended container's sockets had received.",
+        "Bytes that the sockets of the ended container received.",
         Collect::Ended(|ended, out| out.value(sockets(ended).map(|sockets| sockets.rx_bytes))),
     ),
     gauge_of(
         "tare_container_ended_socket_transmit_bytes",
-        "Bytes that the ended container's sockets had sent.",
+        "Bytes that the sockets of the ended container sent.",
         Collect::Ended(|ended, out| out.value(sockets(ended).map(|sockets| sockets.tx_bytes))),
     ),
     gauge_of(
         "tare_container_ended_block_read_bytes",
-        "Bytes that the ended container had read from block devices.",
+        "Bytes that the ended container read from block devices.",
         Collect::Ended(|ended, out| out.value(ended.container.block.total.read_bytes)),
     ),
     gauge_of(
         "tare_container_ended_block_write_bytes",
-        "Bytes that the ended container had written to block devices.",
+        "Bytes that the ended container wrote to block devices.",
         Collect::Ended(|ended, out| out.value(ended.container.block.total.write_bytes)),
     ),
 ];

@@ -10,42 +10,42 @@ use crate::{
 pub(super) const METRICS: &[Metric] = &[
     gauge_of(
         "machine_cpu_cores",
-        "CPUs that are online.",
+        "Online CPUs.",
         Collect::Host(|summary, out| {
             machine(summary.report, out, summary.report.host.online_cpus.map(u64::from));
         }),
     ),
     gauge_of(
         "machine_cpu_physical_cores",
-        "Cores of the machine's processors.",
+        "Physical CPU cores.",
         Collect::Host(|summary, out| {
             machine(summary.report, out, summary.report.host.cpu.physical_cores.map(u64::from));
         }),
     ),
     gauge_of(
         "machine_cpu_sockets",
-        "Processors of the machine.",
+        "CPU sockets.",
         Collect::Host(|summary, out| {
             machine(summary.report, out, summary.report.host.cpu.sockets.map(u64::from));
         }),
     ),
     gauge_of(
         "machine_memory_bytes",
-        "Memory of the machine.",
+        "Memory of the host, in bytes.",
         Collect::Host(|summary, out| {
             machine(summary.report, out, summary.report.host.memory_bytes);
         }),
     ),
     gauge_of(
         "machine_swap_bytes",
-        "Swap of the machine.",
+        "Swap of the host, in bytes.",
         Collect::Host(|summary, out| {
             machine(summary.report, out, summary.report.host.memory.swap_bytes);
         }),
     ),
     gauge_of(
         "tare_source_info",
-        "Where a family of numbers comes from, and why not from a better source: always 1.",
+        "The labels name the source of a family of numbers, and why it is not a better one; the value is always 1.",
         Collect::Host(|summary, out| {
             for (family, source) in &summary.report.sources {
                 let reason = without_numbers(source.reason.as_deref().unwrap_or_default());
@@ -62,7 +62,7 @@ pub(super) const METRICS: &[Metric] = &[
     ),
     gauge_of(
         "tare_containers",
-        "Containers that are alive, or what stands in for them.",
+        "Running containers; with --scope, services or cgroups.",
         Collect::Host(|summary, out| out.value(summary.container_count as u64)),
     ),
 ];

@@ -1,6 +1,6 @@
-//! A snapshot on a page: which container hurts, how, and since when.
+//! A snapshot as a page of text: which containers have problems, and since when.
 //!
-//! A section is there only where somebody stands out, so that a healthy host gives a short page.
+//! A section is shown only if it has rows, so the page of a healthy host is short.
 
 mod page;
 mod sections;
@@ -18,21 +18,17 @@ use crate::{
     },
 };
 
-/// Where the text behind a label begins.
+/// The width of a label.
 const INDENT: usize = 11;
 
-/// Lays out a snapshot. With `chosen`, the containers in it were asked for by name, and each is
-/// shown whether it stands out or not.
+/// Formats a snapshot. With `chosen`, the user has named the containers, and each of them is shown.
 pub fn render(snapshot: &Snapshot, chosen: bool) -> Page {
     let mut page = Page::default();
     let report = &snapshot.report;
     heading(&mut page, snapshot);
-    let (mut anything, sections) = (false, sections(snapshot, chosen));
-    for section in &sections {
-        anything |= !section.rows.is_empty();
-        page.section(section);
-    }
-    if !anything {
+    let sections = sections(snapshot, chosen);
+    sections.iter().for_each(|section| page.section(section));
+    if sections.iter().all(|section| section.rows.is_empty()) {
         page.gap();
         page.title(Tone::Plain, "No container stands out.");
     }
@@ -47,12 +43,12 @@ fn heading(page: &mut Page, snapshot: &Snapshot) {
     let kernel = kernel.as_ref().map(|kernel| format!("Linux {kernel}"));
     let up = uptime_seconds.map(|seconds| format!("up {}", span(seconds)));
     let time = report.time.strftime("%F %T UTC").to_string();
-    // What may be cut off stands last.
+    // The line may be cut: the least important part is last.
     let known = [Some(time), up, kernel, os_name.clone()];
     page.title(Tone::Title, &format!("{name}: {}", join(known)));
     page.labelled("cpu", INDENT, &processors(&report.host));
     page.labelled("memory", INDENT, &memory(&report.host));
-    page.labelled("waiting", INDENT, &waiting(&report.host));
+    page.labelled("pressure", INDENT, &pressure(&report.host));
     page.labelled("shown", INDENT, &shown(snapshot));
 }
 
@@ -89,20 +85,22 @@ fn memory(host: &Host) -> String {
     join([Some(used.unwrap_or_else(|| UNKNOWN.to_owned())), swap])
 }
 
-/// The host's pressure, which also tells since when.
-fn waiting(host: &Host) -> String {
+/// The pressure of the host over three periods, which shows since when it is high.
+fn pressure(host: &Host) -> String {
     let pressure = &host.pressure;
     let all = [("cpu", pressure.cpu), ("memory", pressure.memory), ("io", pressure.io)];
-    let told = all.map(|(what, pressure)| {
+    let parts = all.map(|(what, pressure)| {
         let Pressure { some_avg10_percent, some_avg60_percent, some_avg300_percent, .. } =
             pressure?;
         let averages = [some_avg10_percent, some_avg60_percent, some_avg300_percent];
         let averages = averages.map(|average| known(average, |percent| format!("{percent:.1}%")));
-        Some(format!("for {what} {}", averages.join(" ")))
+        Some(format!("{what} {}", averages.join(" ")))
     });
-    match join(told) {
-        told if told.is_empty() => "unknown: this kernel tells no pressure (PSI)".to_owned(),
-        told => format!("{told} of the time (over 10, 60 and 300 s)"),
+    match join(parts) {
+        parts if parts.is_empty() => {
+            "unknown: the kernel has no pressure information (PSI)".to_owned()
+        }
+        parts => format!("{parts} of the time (over 10, 60 and 300 s)"),
     }
 }
 
@@ -116,23 +114,23 @@ fn shown(snapshot: &Snapshot) -> String {
     let rows = join([
         counted(Kind::Container, "container"),
         counted(Kind::Service, "service"),
-        (others > 0).then(|| format!("{others} of the other cgroups")),
+        (others > 0).then(|| format!("{others} other cgroups")),
     ]);
     let rows = if rows.is_empty() { "no containers or services".to_owned() } else { rows };
     let rates = match report.interval_seconds {
         Some(seconds) => format!("{rows}; rates over {seconds:.1} s"),
-        None => format!("{rows}; totals so far, no rates: a single sample"),
+        None => format!("{rows}; totals only: a single sample has no rates"),
     };
     match watched_since {
         Some(since) => {
             let watched = span(report.time.duration_since(*since).as_secs_f64().max(0.0));
-            format!("{rates}; by the daemon, which has watched for {watched}")
+            format!("{rates}; from the daemon, running for {watched}")
         }
         None => rates,
     }
 }
 
-/// Families that lack something for the same reason share a line.
+/// Families that are off or degraded. Those with the same reason share a line.
 fn missing(page: &mut Page, report: &Report) {
     let mut gaps: Vec<(Vec<&str>, &Source)> = Vec::new();
     for (family, source) in report.sources.iter().filter(|(_, source)| source.state != State::On) {
@@ -146,11 +144,11 @@ fn missing(page: &mut Page, report: &Report) {
     }
     if !gaps.is_empty() {
         page.gap();
-        page.title(Tone::Title, "WHAT IS MISSING, AND WHY");
+        page.title(Tone::Title, "MISSING OR INCOMPLETE");
     }
     for (families, source) in gaps {
-        let state = if source.state == State::Off { "off" } else { "in part" };
-        let reason = source.reason.as_deref().unwrap_or("for an unknown reason");
+        let state = if source.state == State::Off { "off" } else { "degraded" };
+        let reason = source.reason.as_deref().unwrap_or("the reason is unknown");
         page.paragraph(&format!("{} ({state}): {reason}", families.join(", ")));
     }
 }

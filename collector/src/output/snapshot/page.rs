@@ -1,51 +1,51 @@
-//! Lines of at most [`WIDTH`] columns, with as much colour as a terminal is worth.
+//! A page of text: lines of at most [`WIDTH`] columns, with a few colours on a terminal.
 
 use crate::output::text::{align, cut, printable, wrap};
 
-/// Columns that fit into any terminal and any chat.
+/// The width of a page. It fits into a terminal and a chat.
 pub const WIDTH: usize = 100;
 
-/// The most of a name that is shown, and the least if the rest needs the place.
+/// The most characters of a name, and the least if other columns need the space.
 const NAME: usize = 40;
 const NAME_MIN: usize = 12;
 
-/// How far the lines below the first one of a text are moved in.
+/// The indent of the lines of a paragraph below the first one.
 const HANG: usize = 4;
 
-/// A page from top to bottom.
+/// A page of text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Page {
     lines: Vec<(Tone, String)>,
 }
 
-/// What a line is.
+/// The kind of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Tone {
-    /// Nothing special.
+    /// Text.
     Plain,
     /// A heading.
     Title,
-    /// A heading over what is bad.
+    /// A heading above a problem.
     Alarm,
 }
 
 /// A table with a title.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Section {
-    /// How bad it is that it has rows.
+    /// The kind of its title.
     pub tone: Tone,
-    /// What the rows have in common.
+    /// The title.
     pub title: &'static str,
-    /// The columns' titles; the first column holds names, which give way.
+    /// The titles of the columns. The first column holds names, which are cut if space is short.
     pub header: &'static [&'static str],
     /// The cells.
     pub rows: Vec<Vec<String>>,
-    /// How many more there would be.
+    /// The number of rows that are left out.
     pub more: usize,
 }
 
 impl Page {
-    /// The text; colours are escape sequences of a terminal.
+    /// The text, with escape sequences for colours if wanted.
     pub fn text(&self, colour: bool) -> String {
         let mut text = String::new();
         for (tone, line) in &self.lines {
@@ -69,7 +69,7 @@ impl Page {
         self.lines.push((tone, cut(&printable(text), WIDTH).to_owned()));
     }
 
-    /// A text behind a label, wrapped at the page's width.
+    /// A label and a text, wrapped.
     pub(super) fn labelled(&mut self, label: &str, indent: usize, text: &str) {
         let mut lines = wrap(text, indent, WIDTH);
         if let Some(first) = lines.first_mut() {
@@ -78,7 +78,7 @@ impl Page {
         self.plain(&lines);
     }
 
-    /// A text that hangs below its first word.
+    /// A text, wrapped, with a hanging indent.
     pub(super) fn paragraph(&mut self, text: &str) {
         let mut lines = wrap(text, HANG, WIDTH);
         if let Some(first) = lines.first_mut() {
@@ -87,7 +87,7 @@ impl Page {
         self.plain(&lines);
     }
 
-    /// Lines as they are; a word that is longer than the page goes on below.
+    /// Lines. A word that is longer than the page continues on the next line.
     fn plain(&mut self, lines: &[String]) {
         for line in lines {
             let mut rest = line.as_str();

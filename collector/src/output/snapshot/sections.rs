@@ -1,4 +1,4 @@
-//! The sections of the page: who stands out, and by how much.
+//! The sections of the page: containers with problems, and the busiest ones.
 
 use std::cmp::Reverse;
 
@@ -13,7 +13,7 @@ use crate::{
     },
 };
 
-/// Rows of a section; more of them would hide the worst.
+/// The most rows of a section.
 const MAX_ROWS: usize = 10;
 
 /// Close to a limit: this share of memory, tasks or the CPU quota.
@@ -22,22 +22,22 @@ const NEAR_LIMIT_PERCENT: f64 = 90.0;
 /// Throttled in more than this share of the CFS periods.
 const THROTTLED_PERCENT: f64 = 5.0;
 
-/// Some task waited for more than this share of the last 10 s.
+/// Some task waited during more than this share of the last 10 s.
 const WAITING_PERCENT: f64 = 10.0;
 
-/// Of one CPU.
+/// A share of one CPU.
 const BUSY_PERCENT: f64 = 50.0;
 
-/// The mean or the 99th percentile of reads or writes.
+/// The mean or the 99th percentile of the latency of reads or writes.
 const SLOW_BLOCK_SECONDS: f64 = 0.02;
 
-/// Received and sent, or read and written.
+/// Bytes received and sent, or read and written.
 const BUSY_BYTES_PER_SECOND: f64 = 10e6;
 
-/// TCP segments sent again so far, where no interval tells whether that goes on.
+/// TCP retransmits so far, for a snapshot without an interval.
 const MANY_RETRANSMITS: u64 = 100;
 
-/// All sections in the order of the page; those without rows are not shown.
+/// All sections in the order of the page.
 pub(super) fn sections(snapshot: &Snapshot, chosen: bool) -> Vec<Section> {
     let facts: Vec<Facts<'_>> =
         snapshot.report.containers.iter().map(|row| Facts::new(snapshot, row)).collect();
@@ -60,7 +60,7 @@ pub(super) fn sections(snapshot: &Snapshot, chosen: bool) -> Vec<Section> {
     sections
 }
 
-/// A row, and what it did: over the interval, or without one so far.
+/// A row, and what changed over the interval; without an interval, its totals.
 struct Facts<'a> {
     row: &'a Container,
     change: Change,
@@ -83,7 +83,7 @@ impl<'a> Facts<'a> {
     }
 }
 
-/// The biggest first; equals by name.
+/// Rows, the biggest first, equals by name.
 struct Ranked(Vec<(u64, Vec<String>)>);
 
 impl Ranked {
@@ -247,7 +247,7 @@ fn retransmits(facts: &[Facts<'_>]) -> Section {
         })
     };
     let header = &["NAME", "NOW", "SO FAR", "CONN FAILED SO FAR", "UP"];
-    Ranked::of(facts, rows).section(Tone::Title, "TCP SEGMENTS SENT AGAIN", header)
+    Ranked::of(facts, rows).section(Tone::Title, "TCP RETRANSMITS", header)
 }
 
 fn busy_cpu(facts: &[Facts<'_>]) -> Section {
@@ -302,7 +302,7 @@ fn busy(
     })
 }
 
-/// Those who were asked for, with what `docker stats` would tell.
+/// The containers that the user has named, with the columns of `docker stats`.
 fn all(facts: &[Facts<'_>]) -> Section {
     let rows = |facts: &Facts<'_>| {
         let Container { cpu, memory, network, block, pids, .. } = facts.row;
@@ -320,10 +320,10 @@ fn all(facts: &[Facts<'_>]) -> Section {
         Some((0.0, named(facts.row, cells)))
     };
     let header = &["NAME", "CPU %", "MEM", "MEM %", "NET I/O", "BLOCK I/O", "TASKS", "UP"];
-    Ranked::of(facts, rows).section(Tone::Title, "ASKED FOR", header)
+    Ranked::of(facts, rows).section(Tone::Title, "SELECTED", header)
 }
 
-/// Those that failed first, then the latest: a failure must not hide behind what ended well.
+/// Ended containers: those that failed first, each group with the latest first.
 fn ended(snapshot: &Snapshot) -> Section {
     let report = &snapshot.report;
     let row = |ended: &Ended| {
@@ -349,12 +349,13 @@ fn ended(snapshot: &Snapshot) -> Section {
     Section { tone: Tone::Title, title: "ENDED", header, rows, more }
 }
 
-/// Whether memory ran out: what the runtime says, or else the kernel's count.
+/// Whether the container was killed for lack of memory, according to the runtime, or else to the
+/// kernel.
 fn was_killed(row: &Container) -> Option<bool> {
     row.oom_killed.or_else(|| row.memory.oom_kills.map(|kills| kills > 0))
 }
 
-/// Cells behind the name by which people can ask for the row again.
+/// Cells behind the name of a row, by which the user can select it.
 fn named(row: &Container, cells: impl IntoIterator<Item = String>) -> Vec<String> {
     let called = match row.kind {
         Kind::Container if row.name.is_none() && row.id.len() == 64 => cut(&row.id, SHORT_ID),

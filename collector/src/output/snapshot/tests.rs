@@ -119,7 +119,7 @@ fn who_was_killed_who_waits_who_is_slow() {
         ("OUT OF MEMORY", "killed"),
         ("WAITING (PRESSURE)", "waits"),
         ("SLOW BLOCK I/O", "slow"),
-        ("TCP SEGMENTS SENT AGAIN", "lossy"),
+        ("TCP RETRANSMITS", "lossy"),
         ("FAILS ITS HEALTH CHECK", "sick"),
         ("MOST NETWORK", "waits"),
         ("MOST BLOCK I/O", "killed"),
@@ -147,14 +147,14 @@ fn what_is_missing_says_why_once() {
         (Family::Block, Source::off("no BTF")),
         (Family::Identity, Source::degraded("cgroup path", "Docker is away")),
     ]);
-    let lines = section(&page(&snapshot), "WHAT IS MISSING, AND WHY");
-    assert_eq!(lines, ["network_tcp, block (off): no BTF", "identity (in part): Docker is away"]);
+    let lines = section(&page(&snapshot), "MISSING OR INCOMPLETE");
+    assert_eq!(lines, ["network_tcp, block (off): no BTF", "identity (degraded): Docker is away"]);
 }
 
 #[test]
 fn whoever_is_asked_for_is_shown() {
     let page = render(&snapshot(vec![fixture::web()]), true).text(false);
-    assert_eq!(names(&page, "ASKED FOR"), ["web"]);
+    assert_eq!(names(&page, "SELECTED"), ["web"]);
 }
 
 #[test]

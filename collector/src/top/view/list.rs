@@ -68,7 +68,7 @@ fn notice(state: &State) -> Option<String> {
         },
     }
     if !options.filter.is_empty() && state.prompt.is_none() {
-        parts.push(format!("only with “{}” (Esc shows all)", printable(&options.filter)));
+        parts.push(format!("only rows with “{}” (Esc shows all)", printable(&options.filter)));
     }
     if state.list.lines.is_empty() {
         parts.push("nothing to show".to_owned());

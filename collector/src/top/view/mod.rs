@@ -71,7 +71,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme) -> Areas 
 
 /// The host, the number of containers and the interval.
 fn status(state: &State, theme: Theme) -> Line<'static> {
-    let Some(report) = &state.report else { return Line::from("tare: the first numbers come…") };
+    let Some(report) = &state.report else {
+        return Line::from("tare: waiting for the first numbers…");
+    };
     let host = &report.host;
     let name = host.hostname.as_deref().unwrap_or("this host");
     let mut line = Line::from(Span::styled(printable(name).into_owned(), theme.title()));

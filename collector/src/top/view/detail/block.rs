@@ -19,7 +19,7 @@ use crate::{
 /// Characters of a bar of the histogram.
 const BAR_WIDTH: usize = 16;
 
-/// What the histogram is read out for.
+/// The percentiles that are shown.
 const PERCENTILES: [u64; 3] = [50, 90, 99];
 
 pub(super) fn section(subject: &Subject<'_>) -> Section {
@@ -30,12 +30,12 @@ pub(super) fn section(subject: &Subject<'_>) -> Section {
         lines.push(entry("I/O", UNKNOWN));
     } else {
         let last = before.map(|before| &before.total);
-        lines.extend(counted(subject, "all devices", &block.total, last));
-        lines.extend(troubles(subject, &block.total));
+        lines.extend(transfers(subject, "all devices", &block.total, last));
+        lines.extend(in_flight_and_errors(subject, &block.total));
         for (number, device) in &block.devices {
             let last = before.and_then(|before| before.devices.get(number));
             let name = device_name(number, device);
-            lines.extend(counted(subject, &name, &device.count, last.map(|last| &last.count)));
+            lines.extend(transfers(subject, &name, &device.count, last.map(|last| &last.count)));
         }
     }
     if let Some(reason) = &block.reason {
@@ -53,8 +53,8 @@ fn device_name(number: &str, device: &Device) -> String {
     format!("{}{stacked}", printable(name))
 }
 
-/// Two lines: bytes, operations.
-fn counted(
+/// Two lines: bytes and operations.
+fn transfers(
     subject: &Subject<'_>,
     name: &str,
     now: &Count,
@@ -71,7 +71,7 @@ fn counted(
         entry(
             name,
             format!(
-                "read {}, write {}; in all {}",
+                "read {}, write {}; total {}",
                 speed(|count| count.read_bytes),
                 speed(|count| count.write_bytes),
                 pair(now.read_bytes, now.write_bytes, human_size)
@@ -80,7 +80,7 @@ fn counted(
         entry(
             " operations",
             format!(
-                "read {}, write {}; in all {} / {}",
+                "read {}, write {}; total {} / {}",
                 ops(|count| count.read_ops),
                 ops(|count| count.write_ops),
                 number(now.read_ops),
@@ -90,8 +90,8 @@ fn counted(
     ]
 }
 
-/// What waits, and what failed.
-fn troubles(subject: &Subject<'_>, total: &Count) -> Vec<Line<'static>> {
+/// Requests in flight, and errors.
+fn in_flight_and_errors(subject: &Subject<'_>, total: &Count) -> Vec<Line<'static>> {
     let number = |count: Option<u64>| known(count, |count| count.to_string());
     let text = format!("{}; {} errors", number(total.in_flight), number(total.errors));
     vec![match total.errors {
@@ -100,11 +100,11 @@ fn troubles(subject: &Subject<'_>, total: &Count) -> Vec<Line<'static>> {
     }]
 }
 
-/// The histogram of both directions, side by side, and percentiles.
+/// The percentiles and the histograms of reads and writes, side by side.
 fn latencies(subject: &Subject<'_>, latency: &Latency) -> Vec<Line<'static>> {
     let (read, write) = (&latency.read, &latency.write);
     if read.count + write.count == 0 {
-        return vec![entry("latency", "no operation was timed yet")];
+        return vec![entry("latency", "no requests yet")];
     }
     let mut lines = vec![percentiles("read", latency, read), percentiles("write", latency, write)];
     let used = |bucket: &usize| counts(read, *bucket) + counts(write, *bucket) > 0;
@@ -137,7 +137,7 @@ fn latencies(subject: &Subject<'_>, latency: &Latency) -> Vec<Line<'static>> {
 
 fn percentiles(name: &str, latency: &Latency, side: &Histogram) -> Line<'static> {
     if side.count == 0 {
-        return entry(name, "none timed");
+        return entry(name, "no requests yet");
     }
     let all = PERCENTILES.map(|percent| {
         let bound = percentile(side, percent).map(|bucket| bound(latency, bucket));
@@ -147,7 +147,7 @@ fn percentiles(name: &str, latency: &Latency, side: &Histogram) -> Line<'static>
     entry(name, format!("{}; mean {}", all.join(", "), time(mean)))
 }
 
-/// The bucket that so many percent of all operations do not exceed.
+/// The bucket of a percentile.
 fn percentile(side: &Histogram, percent: u64) -> Option<usize> {
     let rank = (u128::from(side.count) * u128::from(percent)).div_ceil(100);
     let mut below = 0u128;
@@ -170,7 +170,7 @@ fn bound(latency: &Latency, bucket: usize) -> String {
     }
 }
 
-/// A short time, with three digits.
+/// A duration with three digits.
 fn time(seconds: f64) -> String {
     let (value, unit) = match seconds {
         ..0.000_001 => (seconds * 1e9, "ns"),

@@ -55,13 +55,13 @@ fn startup(subject: &Subject<'_>) -> Vec<Line<'static>> {
         let since = startup.made_at.filter(|made| *made != at);
         let took = since.map_or_else(String::new, |made| {
             let milliseconds = at.duration_since(made).as_secs_f64() * 1000.0;
-            format!(", {milliseconds:.0} ms after it was made")
+            format!(", {milliseconds:.0} ms after the creation")
         });
         lines.push(entry(name, format!("{at:.3}{took}")));
     };
-    add("made", startup.made_at);
+    add("created", startup.made_at);
     add("started", subject.row.started_at);
-    add("first program", startup.exec_at);
+    add("first exec", startup.exec_at);
     add("listening", startup.listen_at);
     add("ended", subject.ended.map(|ended| ended.ended_at));
     lines
@@ -94,10 +94,10 @@ pub(super) fn unknown(subject: &Subject<'_>) -> Section {
             Health::Degraded => "degraded",
             Health::Off => "off",
         };
-        let reason = source.reason.as_deref().unwrap_or("no reason known");
+        let reason = source.reason.as_deref().unwrap_or("the reason is unknown");
         lines.extend(wrapped(&format!("{}: {state} — {reason}", family_name(*family)), subject));
     }
-    Section { title: "What is unknown or second best, and why", lines }
+    Section { title: "Missing or incomplete", lines }
 }
 
 /// The name of a family, short enough for a label.

@@ -1,4 +1,4 @@
-//! Network: by device, by socket, and what became of TCP connections.
+//! Network: devices, own sockets, TCP connections.
 
 use ratatui::text::Line;
 
@@ -19,9 +19,12 @@ pub(super) fn section(subject: &Subject<'_>) -> Section {
     let network = &subject.row.network;
     let mut lines = devices(subject);
     if network.host_namespace == Some(true) {
-        lines.extend(wrapped("The devices are the host's: they carry everybody's bytes.", subject));
+        lines.extend(wrapped(
+            "These are the devices of the host, which count the traffic of all its processes.",
+            subject,
+        ));
     } else if let Some(others) = network.shared_with.as_ref().filter(|others| !others.is_empty()) {
-        let text = format!("The devices are shared with {} others.", others.len());
+        let text = format!("These devices are shared with {} other containers.", others.len());
         lines.extend(wrapped(&text, subject));
     }
     match &network.sockets {
@@ -76,7 +79,10 @@ fn own_sockets(subject: &Subject<'_>, sockets: &Sockets) -> Vec<Line<'static>> {
         }));
     }
     lines.extend(sockets.loopback.map(|traffic| {
-        entry(" loopback", format!("{} besides", total(traffic.rx_bytes, traffic.tx_bytes)))
+        entry(
+            " loopback",
+            format!("{}, not included above", total(traffic.rx_bytes, traffic.tx_bytes)),
+        )
     }));
     lines.extend(sockets.since.map(|since| entry(" counted", format!("since {since:.0}"))));
     lines
@@ -122,5 +128,5 @@ fn both_ways(subject: &Subject<'_>, before: Option<(u64, u64)>, now: (u64, u64))
 }
 
 fn total(received: u64, sent: u64) -> String {
-    format!("in all {} / {}", human_size(received), human_size(sent))
+    format!("total {} / {}", human_size(received), human_size(sent))
 }

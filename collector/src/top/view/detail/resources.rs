@@ -43,7 +43,7 @@ const KINDS: [(&str, &str, &str); 11] = [
 
 pub(super) fn cpu(subject: &Subject<'_>) -> Section {
     let cpu = &subject.row.cpu;
-    let limit = cpu.limit_cores.map(|cores| format!("; may use {cores} CPUs"));
+    let limit = cpu.limit_cores.map(|cores| format!("; limit {cores} CPUs"));
     let mut lines = Vec::new();
     if subject.ended.is_none() {
         let now = known(cpu.percent, |share| format!("{share:.1}% of one CPU"));
@@ -51,7 +51,7 @@ pub(super) fn cpu(subject: &Subject<'_>) -> Section {
         lines.push(history(subject, Series::Cpu, 100.0));
     }
     lines.push(entry(
-        "in all",
+        "total",
         format!(
             "{} ({} user, {} system)",
             seconds(cpu.usage_seconds),
@@ -137,8 +137,7 @@ fn oom(subject: &Subject<'_>) -> Option<Line<'static>> {
 
 pub(super) fn tasks(subject: &Subject<'_>) -> Section {
     let pids = &subject.row.pids;
-    let limit =
-        pids.limit.map_or_else(|| "no limit".to_owned(), |limit| format!("at most {limit}"));
+    let limit = pids.limit.map_or_else(|| "no limit".to_owned(), |limit| format!("limit {limit}"));
     let count = known(pids.current, |count| count.to_string());
     let when = if subject.ended.is_some() { "last" } else { "now" };
     Section { title: "Tasks", lines: vec![entry(when, format!("{count} ({limit})"))] }
@@ -149,7 +148,7 @@ pub(super) fn tasks(subject: &Subject<'_>) -> Section {
 fn pressure(now: Option<Pressure>) -> Option<Line<'static>> {
     let now = now?;
     let text = format!(
-        "{} some, {} full in 10 s; in all {} some, {} full",
+        "{} some, {} full in 10 s; total {} some, {} full",
         known(now.some_avg10_percent, percent),
         known(now.full_avg10_percent, percent),
         seconds(now.some_seconds),
@@ -163,7 +162,7 @@ fn history(subject: &Subject<'_>, series: Series, full: f32) -> Line<'static> {
     let width = subject.width.saturating_sub(14).min(SPARKLINE_WIDTH);
     let values = subject.state.histories.values(&subject.row.cgroup, series);
     let line = sparkline(values, width, full);
-    styled("lately", line, subject.theme.graph())
+    styled("history", line, subject.theme.graph())
 }
 
 fn seconds(value: Option<f64>) -> String {
