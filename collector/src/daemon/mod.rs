@@ -64,7 +64,7 @@ pub async fn run(common: &Common, run: &Run, control: &Control) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let hangup = signal(SignalKind::hangup())?;
     // Wrong addresses and files are reported before anything is loaded.
-    let listeners = Listeners::bind(&run.listen, &run.socket)?;
+    let listeners = Listeners::bind(&run.listen, &run.socket)?.with_docker(&run.docker_api)?;
     let config = watch::Sender::new(Arc::new(LiveConfig::load(run.clone())?));
     let shared = Arc::new(SharedState::new(run));
     let server = Server::spawn(listeners, Arc::clone(&shared), config.subscribe(), faces::router)?;

@@ -13,7 +13,8 @@ use hyper::{
     body::{Body, Bytes, Frame, SizeHint},
     header::{self, HeaderValue},
 };
-use serde_json::json;
+
+use crate::server::face::ListenerGroup;
 
 /// The content type of JSON.
 pub(crate) const JSON: &str = "application/json";
@@ -54,7 +55,7 @@ pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
 
 /// A failure, as JSON.
 pub(crate) fn failure(status: StatusCode, message: &str) -> Answer {
-    bytes(status, JSON, format!("{}\n", json!({ "error": message })))
+    ListenerGroup::Main.failure(status, message)
 }
 
 /// Server-sent events as they come.

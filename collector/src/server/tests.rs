@@ -69,7 +69,7 @@ impl Running {
         let run: Run = *run;
         let address = "127.0.0.1:0".parse().unwrap();
         let listeners = Listeners::bind(&[address], &Socket::Path(path("socket"))).unwrap();
-        let address = listeners.tcp[0].local_addr().unwrap();
+        let address = listeners.tcp[0].1.local_addr().unwrap();
         let shared = Arc::new(SharedState::new(&run));
         let config = watch::Sender::new(Arc::new(LiveConfig::load(run).unwrap()));
         let router = |_: &Rc<Context>| Router::default().with(Echo).finish();
