@@ -25,12 +25,13 @@ use tokio::{
 
 use self::{bpf_stats_sampler::BpfStatsSampler, budget::Budget};
 use crate::{
+    cgroup::find_hierarchies,
     collector::{Collector, Wakeup},
     config::{Common, Limits, Run},
     faces,
     logging::Logging,
     process::{keep_capabilities, release_free_memory, set_nice},
-    published::{RUNTIME_WAIT, SharedState, own_usage},
+    published::{ProcessSource, RUNTIME_WAIT, SharedState, own_usage},
     sample::Sample,
     server::{Listeners, LiveConfig, Server},
     telemetry::SamplingStats,
@@ -66,7 +67,9 @@ pub async fn run(common: &Common, run: &Run, control: &Control) -> Result<()> {
     // Wrong addresses and files are reported before anything is loaded.
     let listeners = Listeners::bind(&run.listen, &run.socket)?.with_docker(&run.docker_api)?;
     let config = watch::Sender::new(Arc::new(LiveConfig::load(run.clone())?));
-    let shared = Arc::new(SharedState::new(run));
+    let hierarchies = find_hierarchies(&common.proc_root, common.cgroup_root.as_deref())?;
+    let processes = ProcessSource { hierarchies, proc_root: common.proc_root.clone() };
+    let shared = Arc::new(SharedState::new(run, processes));
     let server = Server::spawn(listeners, Arc::clone(&shared), config.subscribe(), faces::router)?;
     let work = Daemon::start(common, config, shared)?.work(control, hangup);
     let done = tokio::select! {

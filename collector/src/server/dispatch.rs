@@ -66,7 +66,9 @@ impl Dispatcher {
         let endpoint = found.as_ref().map(|(endpoint, _)| *endpoint);
         let bytes_max = endpoint.map_or(0, |endpoint| endpoint.body_bytes_max);
         if bytes_max == 0 && !request.body().is_end_stream() {
-            return Err(closing(group.failure(StatusCode::PAYLOAD_TOO_LARGE, "no body is accepted")));
+            return Err(closing(
+                group.failure(StatusCode::PAYLOAD_TOO_LARGE, "no body is accepted"),
+            ));
         }
         // Without a key, a path that is not there is answered like one that is.
         if !origin.is_trusted && endpoint.is_none_or(|endpoint| endpoint.needs_key) {
@@ -84,11 +86,7 @@ impl Dispatcher {
     }
 }
 
-async fn read_body<B>(
-    body: B,
-    bytes_max: usize,
-    group: ListenerGroup,
-) -> Result<Bytes, Answer>
+async fn read_body<B>(body: B, bytes_max: usize, group: ListenerGroup) -> Result<Bytes, Answer>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -103,7 +101,9 @@ where
             Err(closing(group.failure(StatusCode::PAYLOAD_TOO_LARGE, &message)))
         }
         Ok(Err(_)) => Err(closing(group.failure(StatusCode::BAD_REQUEST, "the body breaks off"))),
-        Err(_) => Err(closing(group.failure(StatusCode::REQUEST_TIMEOUT, "the body takes too long"))),
+        Err(_) => {
+            Err(closing(group.failure(StatusCode::REQUEST_TIMEOUT, "the body takes too long")))
+        }
     }
 }
 
