@@ -116,6 +116,7 @@ impl Daemon {
         raise_priority(run.nice);
         let mut collector = Collector::start(common, run.scope.into())?;
         collector.sampler.with_pods = true;
+        collector.sampler.with_per_cpu = run.docker_api.is_on();
         let kernel = &collector.sampler.kernel;
         let bpf_stats = BpfStatsSampler::start(run.bpf_stats_interval, &common.proc_root, kernel);
         let sampling = SamplingStats {

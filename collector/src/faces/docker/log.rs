@@ -17,10 +17,10 @@ use super::{
     filters::Filters,
 };
 use crate::{
-    faces::changes::{Change, Reported, is_complete, observed},
+    faces::changes::{Change, Reported, observed},
     published::{Latest, Published},
     registry::InstanceId,
-    sample::{Receipts, Usage},
+    sample::{Receipt, Receipts, Usage},
     server::{
         Request,
         answer::{JSON, streamed},
@@ -33,6 +33,10 @@ const REMEMBERED_MAX: usize = 1024;
 /// Events that wait for a slow client. Beyond that its stream ends, since the Engine has no word
 /// for events that were lost.
 const QUEUE_MAX: usize = 1024;
+
+/// How long `die` waits for the name and the exit code. Receipts are published again with the next
+/// sample, so it is sent with that at the latest.
+const RUNTIME_WAIT: Duration = Duration::from_millis(500);
 
 /// The events of all containers.
 pub(super) struct EventLog {
@@ -169,6 +173,12 @@ impl EventLog {
         });
         Ok(streamed(JSON, past.chain(live)))
     }
+}
+
+/// Whether the runtime has said what `die` says of an end, or has had its time to.
+fn is_complete(receipt: &Receipt) -> bool {
+    let has_exit_code = receipt.end.is_some_and(|end| end.exit_code.is_some());
+    (receipt.usage.details.is_some() && has_exit_code) || receipt.ended.elapsed() >= RUNTIME_WAIT
 }
 
 /// The wanted events from now on.
