@@ -366,7 +366,8 @@ mod tests {
         readings.memory.stat.parse_into(if is_v1 { V1_STAT } else { V2_STAT }.as_bytes());
         let read = Requests { bytes: 1024, ops: 2, service_nanoseconds: 30, wait_nanoseconds: 4 };
         let write = Requests { bytes: 512, ops: 1, service_nanoseconds: 5, wait_nanoseconds: 6 };
-        let cell = BlockCell { read, write, issued: 4, returned: 3, read_merges: 9, ..Default::default() };
+        let cell =
+            BlockCell { read, write, issued: 4, returned: 3, read_merges: 9, ..Default::default() };
         usage.block = Some(BTreeMap::from([(Key::device(0, 8, 16).device, cell)]));
         usage.namespace = Some(NamespaceId(5));
         let mut sample = Sample::empty();
@@ -397,7 +398,8 @@ mod tests {
     }
 
     fn entries(ops: &[(&str, u64)]) -> Value {
-        let entry = |(op, value): &(&str, u64)| json!({"major": 8, "minor": 16, "op": op, "value": value});
+        let entry =
+            |(op, value): &(&str, u64)| json!({"major": 8, "minor": 16, "op": op, "value": value});
         ops.iter().map(entry).collect()
     }
 
@@ -471,7 +473,10 @@ mod tests {
             "throttling_data": {"periods": 0, "throttled_periods": 0, "throttled_time": 0},
         });
         let one_shot = stats(true, false);
-        assert_eq!((&one_shot["precpu_stats"], &one_shot["cpu_stats"]), (&cpu, &cpu_json(2, 600, true)));
+        assert_eq!(
+            (&one_shot["precpu_stats"], &one_shot["cpu_stats"]),
+            (&cpu, &cpu_json(2, 600, true))
+        );
         assert_eq!(one_shot["preread"], "0001-01-01T00:00:00Z");
         let zero = to_value(Stats::zero("abc", "web")).unwrap();
         assert_eq!((&zero["cpu_stats"], &zero["read"]), (&cpu, &json!("0001-01-01T00:00:00Z")));
@@ -484,7 +489,8 @@ mod tests {
     fn a_container_that_is_new_had_used_nothing_before() {
         let (mut older, newer) = (sample(1, 100, true), sample(2, 600, true));
         older.usages.clear();
-        let stats = to_value(Stats::new("abc", "web", &newer.usages[0], &newer, Some(&older))).unwrap();
+        let stats =
+            to_value(Stats::new("abc", "web", &newer.usages[0], &newer, Some(&older))).unwrap();
         assert_eq!(stats["precpu_stats"]["cpu_usage"]["total_usage"], 0);
         assert_eq!(stats["precpu_stats"]["system_cpu_usage"], 1000);
     }
