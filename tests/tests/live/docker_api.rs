@@ -58,7 +58,8 @@ impl Served {
         let run = RunDir::new()?;
         let socket = run.join("docker.sock");
         let path = socket.to_str().context("the socket's path is not UTF-8")?;
-        let args = [&["--docker-api-socket", path, "--labels", "*"], options].concat();
+        let usual = ["--docker-api-socket", path, "--labels", "*", "--interval", "500ms"];
+        let args = [&usual[..], options].concat();
         let tare = TareDaemon::start(&lab.tare, &args)?;
         Ok(Self { tare, docker: Docker::at(socket), _run: run })
     }
@@ -78,7 +79,7 @@ impl Served {
             Ok((answer.status == 200 && !answer.json()?["Image"].is_null()).then_some(()))
         })?;
         // Rates need a sample before.
-        sleep(Duration::from_millis(2200));
+        sleep(Duration::from_millis(1200));
         Ok(())
     }
 }
@@ -401,7 +402,7 @@ fn a_thousand_streams_share_one_document_and_leave_nothing_behind() -> Result<()
     }
     // Containers come and go meanwhile.
     brief.remove();
-    sleep(Duration::from_millis(2500));
+    sleep(Duration::from_millis(1800));
     let mut documents = BTreeSet::new();
     for (number, stream) in streams.iter_mut().enumerate().filter(|(number, _)| number % 10 != 0) {
         let mut buffer = vec![0; 1 << 16];

@@ -65,8 +65,8 @@ struct Health {
 struct Config<'a> {
     image: &'a str,
     labels: BTreeMap<String, String>,
-    /// The variables that may be published.
-    env: Vec<String>,
+    /// The variables that may be published; `null` if there are none.
+    env: Option<Vec<String>>,
 }
 
 #[derive(Serialize)]
@@ -107,6 +107,7 @@ impl Docker {
         };
         let environment = details.map(|details| details.environment.iter());
         let env = environment.into_iter().flatten().map(|(name, value)| format!("{name}={value}"));
+        let env = Some(env.collect()).filter(|env: &Vec<_>| !env.is_empty());
         document(&Inspection {
             id: item.id(),
             created: item.created_at(),
@@ -118,7 +119,7 @@ impl Docker {
             restart_count: details.and_then(|details| details.restart_count),
             platform: "linux",
             mounts: [],
-            config: Config { image: item.image(), labels: item.labels(), env: env.collect() },
+            config: Config { image: item.image(), labels: item.labels(), env },
             host_config: host_config(&item),
             network_settings: NetworkSettings { networks: BTreeMap::new() },
         })
