@@ -22,7 +22,7 @@ use crate::{
 
 pub use self::{
     file::read,
-    run::{Limits, Run},
+    run::{DockerApi, Limits, Run},
 };
 pub use crate::cli::{Bpf, NetLevel, PlainFormat, run::DEFAULT_SOCKET};
 

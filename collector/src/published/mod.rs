@@ -10,6 +10,7 @@ pub(crate) mod own_usage;
 mod ring;
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -18,7 +19,10 @@ use tokio::sync::watch;
 
 pub(crate) use self::feed::EventFeed;
 use self::history::History;
-use crate::{collector::SamplePair, config::Run, sample::Receipts, telemetry::SamplingStats};
+use crate::{
+    cgroup::Hierarchies, collector::SamplePair, config::Run, sample::Receipts,
+    telemetry::SamplingStats,
+};
 
 /// How long the runtime of a container that has ended may take to say how: for so long the `ended`
 /// event waits for a missing name or exit code. Docker takes some 10 ms.
@@ -52,21 +56,33 @@ pub(crate) struct Latest {
     pub(crate) receipts: Receipts,
 }
 
+/// Where the server itself looks for the processes of a container, if a client asks for them.
+#[derive(Default)]
+pub(crate) struct ProcessSource {
+    /// Where cgroups list their processes.
+    pub(crate) hierarchies: Hierarchies,
+    /// The host's `/proc`.
+    pub(crate) proc_root: PathBuf,
+}
+
 /// What the sampling loop and the server share.
 pub(crate) struct SharedState {
     latest: watch::Sender<Latest>,
     history: Mutex<History>,
+    /// Where processes are found.
+    pub(crate) processes: ProcessSource,
     /// Events for all listeners.
     pub(crate) events: EventFeed,
 }
 
 impl SharedState {
     /// Nothing is published yet.
-    pub(crate) fn new(run: &Run) -> Self {
+    pub(crate) fn new(run: &Run, processes: ProcessSource) -> Self {
         let receipts = Receipts::new(0, Duration::ZERO);
         Self {
             latest: watch::Sender::new(Latest { published: None, receipts }),
             history: Mutex::new(History::new(run.history, run.history_memory, run.interval)),
+            processes,
             events: EventFeed::default(),
         }
     }

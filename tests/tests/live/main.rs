@@ -14,6 +14,8 @@ mod daemon_ends;
 mod daemon_parents;
 mod daemon_rights;
 mod daemon_snapshot;
+mod docker_api;
+mod docker_api_tls;
 mod doctor;
 mod formats;
 mod identity;
