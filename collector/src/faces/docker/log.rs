@@ -28,15 +28,15 @@ use crate::{
 };
 
 /// Events that are remembered for `since`.
-const REMEMBERED_MAX: usize = 1024;
+const EVENTS_REMEMBERED_MAX: usize = 1024;
 
 /// Events that wait for a slow client. Beyond that its stream ends, since the Engine has no word
 /// for events that were lost.
-const QUEUE_MAX: usize = 1024;
+const EVENTS_WAITING_MAX: usize = 1024;
 
 /// How long `die` waits for the name and the exit code. Receipts are published again with the next
 /// sample, so it is sent with that at the latest.
-const RUNTIME_WAIT: Duration = Duration::from_millis(500);
+const EXIT_CODE_WAIT: Duration = Duration::from_millis(500);
 
 /// The events of all containers.
 pub(super) struct EventLog {
@@ -54,7 +54,7 @@ impl Default for EventLog {
             reported: None,
             ended: HashMap::new(),
             remembered: VecDeque::new(),
-            sender: broadcast::Sender::new(QUEUE_MAX),
+            sender: broadcast::Sender::new(EVENTS_WAITING_MAX),
         }
     }
 }
@@ -139,7 +139,7 @@ impl EventLog {
 
     fn send(&mut self, event: Event) {
         let event = Arc::new(event);
-        if self.remembered.len() == REMEMBERED_MAX {
+        if self.remembered.len() == EVENTS_REMEMBERED_MAX {
             self.remembered.pop_front();
         }
         self.remembered.push_back(Arc::clone(&event));
@@ -178,7 +178,7 @@ impl EventLog {
 /// Whether the runtime has said what `die` says of an end, or has had its time to.
 fn is_complete(receipt: &Receipt) -> bool {
     let has_exit_code = receipt.end.is_some_and(|end| end.exit_code.is_some());
-    (receipt.usage.details.is_some() && has_exit_code) || receipt.ended.elapsed() >= RUNTIME_WAIT
+    (receipt.usage.details.is_some() && has_exit_code) || receipt.ended.elapsed() >= EXIT_CODE_WAIT
 }
 
 /// The wanted events from now on.
