@@ -3,6 +3,10 @@
 use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail};
+use object::{
+    build::elf::{Builder, SectionData},
+    elf,
+};
 
 use crate::{bpf_calls, cmd, project, tools::Tools};
 
@@ -30,6 +34,7 @@ pub(crate) fn build(tools: &Tools) -> Result<PathBuf> {
             calling.join(", ")
         );
     }
+    let new = without_dwarf(&new).with_context(|| format!("{built:?}"))?;
     // Rewriting an unchanged object would make cargo build the collector again.
     if fs::read(&object).ok().as_ref() != Some(&new) {
         let partial = directory().join("tare-ebpf.o.new");
@@ -55,6 +60,25 @@ pub(crate) fn cargo(tools: &Tools, subcommand: &str) -> Command {
         cargo.env_remove(unwanted);
     }
     cargo
+}
+
+/// The object without its DWARF sections, which are nine tenths of it. The kernel and the loader
+/// read BTF only.
+fn without_dwarf(object: &[u8]) -> Result<Vec<u8>> {
+    let mut object = Builder::read(object)?;
+    for section in &mut object.sections {
+        let name = section.name.as_slice();
+        section.delete = name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+    }
+    object.delete_orphans();
+    // LLVM keeps names of sections among those of symbols; the writer wants them apart.
+    let names = object.sections.add();
+    names.name = b".shstrtab"[..].into();
+    names.sh_type = elf::SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut out = Vec::new();
+    object.write(&mut out)?;
+    Ok(out)
 }
 
 /// Where the object is, once it is built.

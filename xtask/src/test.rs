@@ -28,6 +28,8 @@ pub(crate) enum Step {
     Ebpf,
     /// Unit, property and golden tests
     Unit,
+    /// Rules, dashboards, manifests, chart and unit, by the programs that read them
+    Deploy,
     /// Real containers on this kernel, as root
     Live,
     /// Instruction counts, compared with the committed ones
@@ -42,6 +44,7 @@ impl Step {
             Self::Lint => "lint",
             Self::Ebpf => "ebpf",
             Self::Unit => "unit",
+            Self::Deploy => "deploy",
             Self::Live => "live",
             Self::Micro => "micro",
             Self::Vm => "vm",
@@ -53,6 +56,7 @@ impl Step {
             Self::Lint => lint::run().map(|()| Tally::one_passed()),
             Self::Ebpf => ebpf::build(&tools::ready()?).map(|_| Tally::one_passed()),
             Self::Unit => unit(),
+            Self::Deploy => deploy(),
             Self::Live => live(),
             Self::Micro => micro::run(),
             Self::Vm => vm::run(&[], &[]),
@@ -108,6 +112,19 @@ fn unit() -> Result<Tally> {
         let mut tests = project::cargo();
         tests.args(["test", "--workspace", "--no-fail-fast", "--"]);
         libtest(&mut tests, names)
+    })
+}
+
+fn deploy() -> Result<Tally> {
+    packages::install(&[("systemd-analyze", &["systemd"]), ("python3", &["python3"])])?;
+    let prometheus = packages::unpacked("prometheus", &["prometheus", "promtool"])?;
+    let (kubectl, python) = (packages::kubectl()?, packages::python()?);
+    results::with_second_try(|names| {
+        let mut tests = project::cargo();
+        tests.args(["test", "--package", "tare-tests", "--features", "deploy", "--test", "deploy"]);
+        tests.env("TARE_PROMETHEUS_DIR", &prometheus);
+        tests.env("TARE_KUBECTL", &kubectl).env("TARE_PYTHON", &python);
+        libtest(tests.arg("--"), names)
     })
 }
 
