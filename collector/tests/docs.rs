@@ -117,25 +117,36 @@ fn links_between_documents_lead_to_a_file_and_a_heading() {
     }
 }
 
-/// Options of other programs: cargo and xtask, Docker, curl, systemctl and systemd-cgtop.
-const FOREIGN_OPTIONS: [&str; 19] = [
+/// Options of other programs: cargo and xtask, Docker, curl, Helm, systemctl and systemd-cgtop.
+const FOREIGN_OPTIONS: [&str; 30] = [
     "batch",
     "bless",
     "cap-add",
+    "cap-drop",
     "cgroupns",
+    "create-namespace",
     "detach",
     "example",
+    "input",
     "iterations",
     "name",
+    "namespace",
     "network",
     "now",
     "only",
+    "output",
     "pid",
+    "pids-limit",
     "privileged",
+    "publish",
     "quick",
+    "read-only",
     "release",
+    "rm",
     "seconds",
+    "set",
     "test",
+    "tmpfs",
     "unix-socket",
     "volume",
 ];

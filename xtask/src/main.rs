@@ -135,7 +135,7 @@ fn work(task: Task) -> Result<ExitCode> {
         }
         Task::Image { arch, output } => {
             let arch = arch.or_else(Arch::host).context("images are for x86_64 and aarch64")?;
-            println!("{}", dist::image(arch, output.as_deref())?);
+            println!("{}", dist::build_and_save_image(arch, output.as_deref())?);
         }
         Task::Fmt => lint::format()?,
         Task::Lint => lint::run()?,

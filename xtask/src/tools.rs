@@ -162,7 +162,7 @@ fn path_with(directory: &Path) -> Result<OsString> {
 }
 
 fn works(program: &Path) -> bool {
-    program.is_file() && cmd::succeeds(Command::new(program).arg("--version"))
+    program.is_file() && cmd::succeeds(Command::new(program).arg("--help"))
 }
 
 #[cfg(test)]

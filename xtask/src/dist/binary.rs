@@ -92,18 +92,21 @@ pub(crate) fn build(arch: Arch, directory: &Path) -> Result<PathBuf> {
 }
 
 /// Prefixes of paths on this machine, and what replaces them in the binary.
-fn prefixes() -> Result<[(PathBuf, &'static str); 3]> {
+fn prefixes() -> Result<[(PathBuf, &'static str); 4]> {
     let home = env::var_os("HOME").map(PathBuf::from);
     let cargo = env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo = cargo.or_else(|| Some(home?.join(".cargo"))).context("there is no CARGO_HOME")?;
     let mut sysroot = Command::new("rustc");
     let sysroot = cmd::capture(sysroot.args(["--print", "sysroot"]).current_dir(project::root()))?;
-    Ok([(project::root(), "tare"), (cargo, "cargo"), (sysroot.trim_end().into(), "rust")])
+    let sysroot = PathBuf::from(sysroot.trim_end());
+    // rustup's name of the toolchain may be a link to another one.
+    let real = sysroot.canonicalize().with_context(|| format!("cannot read {sysroot:?}"))?;
+    Ok([(project::root(), "tare"), (cargo, "cargo"), (sysroot, "rust"), (real, "rust")])
 }
 
 fn flags() -> Result<OsString> {
     let mut flags =
-        OsString::from("-Ctarget-feature=+crt-static\u{1f}-Clink-arg=-Wl,--build-id=none");
+        OsString::from("-Ctarget-feature=+crt-static\u{1f}-Clink-arg=-Wl,--build-id=none,-z,pack-relative-relocs");
     for (from, to) in prefixes()? {
         flags.push("\u{1f}--remap-path-prefix=");
         flags.push(from);

@@ -13,7 +13,10 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-pub(crate) use self::{binary::Arch, image::run as image};
+pub(crate) use self::{
+    binary::Arch,
+    image::{build as image, run as build_and_save_image},
+};
 use crate::{
     build::{self, Profile},
     cmd, project, tools,
@@ -50,7 +53,7 @@ pub(crate) fn run(archs: &[Arch]) -> Result<PathBuf> {
                 .args(["--recursive", "--no-target-directory"])
                 .args([&common, &content]),
         )?;
-        copy(&binary::build(arch, &build_directory())?, &content.join("tare"))?;
+        copy(&binary(arch)?, &content.join("tare"))?;
         let licences = licences::text(&arch.target())?;
         write(&content.join("LICENSES-THIRD-PARTY.txt"), &licences)?;
         write(&content.join("tare.cdx.json"), &sbom(&arch.target())?)?;
@@ -60,13 +63,13 @@ pub(crate) fn run(archs: &[Arch]) -> Result<PathBuf> {
     checksums(&dist, &made)
 }
 
-fn directory() -> PathBuf {
-    project::target().join("dist")
+/// Builds the static binary of an architecture and returns its path.
+pub(crate) fn binary(arch: Arch) -> Result<PathBuf> {
+    binary::build(arch, &project::target().join("dist-build"))
 }
 
-/// Where cargo builds for other targets.
-fn build_directory() -> PathBuf {
-    project::target().join("dist-build")
+fn directory() -> PathBuf {
+    project::target().join("dist")
 }
 
 /// Man pages, completions and documents, which are the same for all architectures.
