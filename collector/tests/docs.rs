@@ -41,6 +41,7 @@ fn the_limits_table_has_the_numbers_of_the_code() {
         ("time in which a client takes nothing", seconds("WRITE_TIMEOUT")),
         ("time for a whole answer", seconds("ANSWER_TIMEOUT")),
         ("history", format!("{}, {}", default("history"), default("history-memory"))),
+        ("scrapes of one sample that are kept for further clients", number("SCRAPES_MAX")),
         ("ended containers in `/metrics`", grouped(default("ended-metrics"))),
     ]);
     let documented: BTreeMap<String, String> = table("docs/limits.md", "| what | limit |")

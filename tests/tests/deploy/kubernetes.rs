@@ -168,3 +168,13 @@ fn the_chart_refuses_wrong_values() -> Result<()> {
     }
     Ok(())
 }
+
+#[test]
+fn manifests_and_chart_name_the_image_of_this_version() -> Result<()> {
+    let expected = format!("tare:{}", env!("CARGO_PKG_VERSION"));
+    for objects in [documents(&overlay("privileged")?)?, chart(&json!({}))?] {
+        let image = &pod(&objects)?["containers"][0]["image"];
+        ensure!(*image == json!(expected), "{image}");
+    }
+    Ok(())
+}

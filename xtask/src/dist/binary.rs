@@ -105,8 +105,9 @@ fn prefixes() -> Result<[(PathBuf, &'static str); 4]> {
 }
 
 fn flags() -> Result<OsString> {
-    let mut flags =
-        OsString::from("-Ctarget-feature=+crt-static\u{1f}-Clink-arg=-Wl,--build-id=none,-z,pack-relative-relocs");
+    let mut flags = OsString::from(
+        "-Ctarget-feature=+crt-static\u{1f}-Clink-arg=-Wl,--build-id=none,-z,pack-relative-relocs",
+    );
     for (from, to) in prefixes()? {
         flags.push("\u{1f}--remap-path-prefix=");
         flags.push(from);
