@@ -384,7 +384,7 @@ fn a_scrape_has_the_selected_metrics_only_and_ends_even_without_any() {
         ..Options::default()
     };
     let text = scrape_of(&report, &options("tare_containers"), Exposition::OpenMetrics);
-    let expected = "# HELP tare_containers Containers that are alive, or what stands in for them.\n\
+    let expected = "# HELP tare_containers Running containers; with --scope, services or cgroups.\n\
                     # TYPE tare_containers gauge\n\
                     tare_containers 1\n# EOF\n";
     assert_eq!(text, expected);
