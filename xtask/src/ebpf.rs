@@ -1,6 +1,6 @@
 //! Builds the BPF object that `collector/build.rs` embeds.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{ffi::OsString, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 use object::{
@@ -22,7 +22,7 @@ const INLINE: &str = "-Clink-arg=--llvm-args=--inline-threshold=1000000";
 
 /// Builds the object and returns its path.
 pub(crate) fn build(tools: &Tools) -> Result<PathBuf> {
-    cmd::run(&mut cargo(tools, "build"))?;
+    cmd::run(&mut cargo(tools, "build")?)?;
     let built = directory().join(TARGET).join("release/tare-ebpf");
     let object = object();
     let new = fs::read(&built).with_context(|| format!("cannot read {built:?}"))?;
@@ -45,9 +45,15 @@ pub(crate) fn build(tools: &Tools) -> Result<PathBuf> {
 }
 
 /// A cargo command for the BPF crate, with all that its target needs.
-pub(crate) fn cargo(tools: &Tools, subcommand: &str) -> Command {
+pub(crate) fn cargo(tools: &Tools, subcommand: &str) -> Result<Command> {
     let linker = format!("-Clinker={}", tools.bpf_linker.display());
-    let flags = ["-Cdebuginfo=2", "-Clink-arg=--btf", INLINE, &linker].join(FLAG_SEPARATOR);
+    let mut flags =
+        OsString::from(["-Cdebuginfo=2", "-Clink-arg=--btf", INLINE, &linker].join(FLAG_SEPARATOR));
+    // BTF holds the paths of sources.
+    for flag in project::remap_flags()? {
+        flags.push(FLAG_SEPARATOR);
+        flags.push(flag);
+    }
     let mut cargo = project::cargo();
     cargo
         .args([subcommand, "--package", "tare-ebpf", "--bin", "tare-ebpf", "--release"])
@@ -59,7 +65,7 @@ pub(crate) fn cargo(tools: &Tools, subcommand: &str) -> Command {
     for unwanted in ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
         cargo.env_remove(unwanted);
     }
-    cargo
+    Ok(cargo)
 }
 
 /// The object without its DWARF sections, which are nine tenths of it. The kernel and the loader

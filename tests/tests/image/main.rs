@@ -98,7 +98,7 @@ fn weighs_the_others_right(lab: &Lab, options: &[String]) -> Result<()> {
     let data = lab.scratch.subdirectory()?;
     let write = "write --bytes 8MiB --block 64KiB --path /data/file --mode direct";
     let writer = lab.start(Run::load(write).mount(&data, "/data").behind(&gate).linger())?;
-    let pair = Run::load("pair --proto tcp --bytes 10000000").option("--network", "host");
+    let pair = Run::load("pair --tcp 127.0.0.1:7853 --bytes 10000000").option("--network", "host");
     let sender = lab.start(pair.behind(&gate).linger())?;
     let holder =
         lab.start(Run::load("allocate --bytes 20MiB --for 600s").option("--memory", "64m"))?;

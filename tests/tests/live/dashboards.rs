@@ -45,7 +45,7 @@ fn each_query_of_the_dashboards_finds_values() -> Result<()> {
     let write = "write --bytes 4MiB --block 4KiB --path /data/file --mode direct";
     let writer = lab.start(Run::load(write).mount(&data, "/data").linger())?;
     writer.outcome()?;
-    let read = "read --block 4KiB --path /data/file --mode direct";
+    let read = "read --bytes 4MiB --path /data/file --mode direct";
     let reader = lab.start(Run::load(read).mount(&data, "/data").linger())?;
     reader.outcome()?;
     sleep(SCRAPED);

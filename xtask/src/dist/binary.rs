@@ -1,13 +1,12 @@
-//! Static binaries: the same bytes wherever they are built from the same sources.
+//! Static binaries, without paths of the machine that builds them.
 
 use std::{
     env,
     ffi::OsString,
     path::{Path, PathBuf},
-    process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use clap::ValueEnum;
 
 use crate::{
@@ -91,34 +90,20 @@ pub(crate) fn build(arch: Arch, directory: &Path) -> Result<PathBuf> {
     Ok(directory.join(target).join("dist/tare"))
 }
 
-/// Prefixes of paths on this machine, and what replaces them in the binary.
-fn prefixes() -> Result<[(PathBuf, &'static str); 4]> {
-    let home = env::var_os("HOME").map(PathBuf::from);
-    let cargo = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let cargo = cargo.or_else(|| Some(home?.join(".cargo"))).context("there is no CARGO_HOME")?;
-    let mut sysroot = Command::new("rustc");
-    let sysroot = cmd::capture(sysroot.args(["--print", "sysroot"]).current_dir(project::root()))?;
-    let sysroot = PathBuf::from(sysroot.trim_end());
-    // rustup's name of the toolchain may be a link to another one.
-    let real = sysroot.canonicalize().with_context(|| format!("cannot read {sysroot:?}"))?;
-    Ok([(project::root(), "tare"), (cargo, "cargo"), (sysroot, "rust"), (real, "rust")])
-}
-
 fn flags() -> Result<OsString> {
     let mut flags = OsString::from(
         "-Ctarget-feature=+crt-static\u{1f}-Clink-arg=-Wl,--build-id=none,-z,pack-relative-relocs",
     );
-    for (from, to) in prefixes()? {
-        flags.push("\u{1f}--remap-path-prefix=");
-        flags.push(from);
-        flags.push(format!("={to}"));
+    for flag in project::remap_flags()? {
+        flags.push("\u{1f}");
+        flags.push(flag);
     }
     Ok(flags)
 }
 
 fn c_flags() -> Result<OsString> {
     let mut flags = OsString::new();
-    for (from, to) in prefixes()? {
+    for (from, to) in project::path_prefixes()? {
         flags.push(" -ffile-prefix-map=");
         flags.push(from);
         flags.push(format!("={to}"));

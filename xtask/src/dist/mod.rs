@@ -1,4 +1,5 @@
-//! Release archives and packages, in `target/dist`: the same bytes for the same sources.
+//! Release archives and packages, in `target/dist`. Nothing in them depends on the time, or on paths
+//! of this machine.
 
 mod binary;
 mod deb;
@@ -101,18 +102,14 @@ fn sbom(target: &str) -> Result<String> {
     // Otherwise the document would be another one each time.
     cyclonedx.env("SOURCE_DATE_EPOCH", "0").current_dir(project::root());
     cmd::run(&mut cyclonedx)?;
-    let mut text = String::new();
-    for member in ["collector", "collector/model", "collector/parsers", "collector-ebpf"] {
-        let file = project::root().join(member).join(format!("{NAME}.json"));
-        if let Ok(found) = fs::read_to_string(&file) {
-            fs::remove_file(&file).with_context(|| format!("cannot remove {file:?}"))?;
-            if member == "collector" {
-                text = found;
-            }
-        }
+    // It writes a document beside the manifest of each member of the workspace.
+    let text = fs::read_to_string(project::root().join("collector").join(format!("{NAME}.json")));
+    for directory in project::members()? {
+        let file = directory.join(format!("{NAME}.json"));
+        fs::remove_file(&file).with_context(|| format!("cannot remove {file:?}"))?;
     }
     let mut document: serde_json::Value =
-        serde_json::from_str(&text).context("cargo-cyclonedx wrote no document")?;
+        serde_json::from_str(&text?).context("cargo-cyclonedx wrote no document")?;
     if let Some(document) = document.as_object_mut() {
         // A random number.
         document.remove("serialNumber");
