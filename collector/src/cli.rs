@@ -58,12 +58,25 @@ pub enum Command {
     /// Daemon: Prometheus metrics, JSON, events and recent history
     #[command(after_help = examples::RUN)]
     Run(Box<run::RunArgs>),
+    /// Exit with 0 if the daemon of this host has a fresh sample, else with 1
+    #[command(after_help = examples::HEALTH)]
+    Health(HealthArgs),
     /// Print a completion script for a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArgs),
     /// Write the man pages
     #[command(hide = true)]
     Manuals(ManualsArgs),
+}
+
+/// Options of `tare health`.
+#[derive(Args, Clone, Debug)]
+pub struct HealthArgs {
+    /// Socket of the daemon
+    #[arg(long, env = "TARE_DAEMON", hide_env = true)]
+    #[arg(value_name = "PATH", default_value = run::DEFAULT_SOCKET)]
+    #[arg(value_hint = ValueHint::FilePath)]
+    pub daemon: PathBuf,
 }
 
 /// Options of `tare completions`.

@@ -10,7 +10,7 @@ use std::{
 use crate::{
     config::{self, Command, Config, Fault},
     daemon::{self, Control},
-    doctor,
+    doctor, health,
     logging::Logging,
     manuals,
     output::{self, columns},
@@ -56,6 +56,7 @@ fn run(config: &Config, control: Control) -> Result<ExitCode> {
         Command::Top(top) => block_on(top::run(&config.common, top))?,
         Command::Run(run) => block_on(daemon::run(&config.common, run, &control))?,
         Command::Doctor(doctor) => return block_on(doctor::run(&config.common, doctor)),
+        Command::Health(socket) => health::check(socket)?,
         Command::Columns => out.write_all(columns::help().as_bytes())?,
         Command::Completions(shell) => manuals::completions(*shell, &mut out)?,
         Command::Manuals(directory) => manuals::man_pages(directory)?,

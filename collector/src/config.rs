@@ -94,6 +94,8 @@ pub enum Command {
     Run(Box<Run>),
     /// `tare stats --columns help`
     Columns,
+    /// `tare health`, with the socket of the daemon
+    Health(PathBuf),
     /// `tare completions`
     Completions(Shell),
     /// `tare manuals`
@@ -166,6 +168,7 @@ impl From<Cli> for Config {
             cli::Command::Doctor(cli::DoctorArgs { format, strict }) => {
                 Command::Doctor(Doctor { format, strict })
             }
+            cli::Command::Health(args) => Command::Health(args.daemon),
             cli::Command::Completions(args) => Command::Completions(args.shell),
             cli::Command::Manuals(args) => Command::Manuals(args.directory),
             cli::Command::Top(args) => Command::Top(args.into()),

@@ -57,6 +57,8 @@ mod collector;
 
 mod doctor;
 
+mod health;
+
 mod snapshot;
 
 mod stats;
@@ -92,7 +94,10 @@ pub mod internals {
         network::{InterfaceCounters, NamespaceId, Namespaces},
         output::{
             json::write as write_json,
-            prometheus::{Chunks, Exposition, Options as ScrapeOptions, Scrape},
+            prometheus::{
+                Chunks, Exposition, LabelSet, MetricPattern, Options as ScrapeOptions, Scrape,
+                Selection,
+            },
             table::{Options as TableOptions, render as render_table},
         },
         reason::Reason,

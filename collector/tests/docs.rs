@@ -45,6 +45,7 @@ fn the_limits_table_has_the_numbers_of_the_code() {
         ("time in which a client takes nothing", seconds("WRITE_TIMEOUT")),
         ("time for a whole answer", seconds("ANSWER_TIMEOUT")),
         ("history", format!("{}, {}", default("history"), default("history-memory"))),
+        ("scrapes of one sample that are kept for further clients", number("SCRAPES_MAX")),
         ("ended containers in `/metrics`", grouped(default("ended-metrics"))),
     ]);
     let documented: BTreeMap<String, String> = table("docs/limits.md", "| what | limit |")
@@ -121,25 +122,36 @@ fn links_between_documents_lead_to_a_file_and_a_heading() {
     }
 }
 
-/// Options of other programs: cargo and xtask, Docker, curl, systemctl and systemd-cgtop.
-const FOREIGN_OPTIONS: [&str; 19] = [
+/// Options of other programs: cargo and xtask, Docker, curl, Helm, systemctl and systemd-cgtop.
+const FOREIGN_OPTIONS: [&str; 30] = [
     "batch",
     "bless",
     "cap-add",
+    "cap-drop",
     "cgroupns",
+    "create-namespace",
     "detach",
     "example",
+    "input",
     "iterations",
     "name",
+    "namespace",
     "network",
     "now",
     "only",
+    "output",
     "pid",
+    "pids-limit",
     "privileged",
+    "publish",
     "quick",
+    "read-only",
     "release",
+    "rm",
     "seconds",
+    "set",
     "test",
+    "tmpfs",
     "unix-socket",
     "volume",
 ];

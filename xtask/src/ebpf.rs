@@ -1,8 +1,12 @@
 //! Builds the BPF object that `collector/build.rs` embeds.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{ffi::OsString, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail};
+use object::{
+    build::elf::{Builder, SectionData},
+    elf,
+};
 
 use crate::{bpf_calls, cmd, project, tools::Tools};
 
@@ -18,7 +22,7 @@ const INLINE: &str = "-Clink-arg=--llvm-args=--inline-threshold=1000000";
 
 /// Builds the object and returns its path.
 pub(crate) fn build(tools: &Tools) -> Result<PathBuf> {
-    cmd::run(&mut cargo(tools, "build"))?;
+    cmd::run(&mut cargo(tools, "build")?)?;
     let built = directory().join(TARGET).join("release/tare-ebpf");
     let object = object();
     let new = fs::read(&built).with_context(|| format!("cannot read {built:?}"))?;
@@ -30,6 +34,7 @@ pub(crate) fn build(tools: &Tools) -> Result<PathBuf> {
             calling.join(", ")
         );
     }
+    let new = without_dwarf(&new).with_context(|| format!("{built:?}"))?;
     // Rewriting an unchanged object would make cargo build the collector again.
     if fs::read(&object).ok().as_ref() != Some(&new) {
         let partial = directory().join("tare-ebpf.o.new");
@@ -40,9 +45,15 @@ pub(crate) fn build(tools: &Tools) -> Result<PathBuf> {
 }
 
 /// A cargo command for the BPF crate, with all that its target needs.
-pub(crate) fn cargo(tools: &Tools, subcommand: &str) -> Command {
+pub(crate) fn cargo(tools: &Tools, subcommand: &str) -> Result<Command> {
     let linker = format!("-Clinker={}", tools.bpf_linker.display());
-    let flags = ["-Cdebuginfo=2", "-Clink-arg=--btf", INLINE, &linker].join(FLAG_SEPARATOR);
+    let mut flags =
+        OsString::from(["-Cdebuginfo=2", "-Clink-arg=--btf", INLINE, &linker].join(FLAG_SEPARATOR));
+    // BTF holds the paths of sources.
+    for flag in project::remap_flags()? {
+        flags.push(FLAG_SEPARATOR);
+        flags.push(flag);
+    }
     let mut cargo = project::cargo();
     cargo
         .args([subcommand, "--package", "tare-ebpf", "--bin", "tare-ebpf", "--release"])
@@ -54,7 +65,26 @@ pub(crate) fn cargo(tools: &Tools, subcommand: &str) -> Command {
     for unwanted in ["RUSTC", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER"] {
         cargo.env_remove(unwanted);
     }
-    cargo
+    Ok(cargo)
+}
+
+/// The object without its DWARF sections, which are nine tenths of it. The kernel and the loader
+/// read BTF only.
+fn without_dwarf(object: &[u8]) -> Result<Vec<u8>> {
+    let mut object = Builder::read(object)?;
+    for section in &mut object.sections {
+        let name = section.name.as_slice();
+        section.delete = name.starts_with(b".debug_") || name.starts_with(b".rel.debug_");
+    }
+    object.delete_orphans();
+    // LLVM keeps names of sections among those of symbols; the writer wants them apart.
+    let names = object.sections.add();
+    names.name = b".shstrtab"[..].into();
+    names.sh_type = elf::SHT_STRTAB;
+    names.data = SectionData::SectionString;
+    let mut out = Vec::new();
+    object.write(&mut out)?;
+    Ok(out)
 }
 
 /// Where the object is, once it is built.

@@ -26,7 +26,7 @@ pub(crate) fn run() -> Result<()> {
 
     let mut host = project::cargo();
     host.args(["clippy", "--workspace", "--all-targets", "--all-features"]);
-    let mut bpf = ebpf::cargo(&tools, "clippy");
+    let mut bpf = ebpf::cargo(&tools, "clippy")?;
     for clippy in [&mut host, &mut bpf] {
         clippy.args(["--", "-D", "warnings"]);
     }

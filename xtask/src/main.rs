@@ -24,10 +24,10 @@ mod wait;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use anyhow::Result;
-use clap::{Parser, Subcommand};
+use anyhow::{Context as _, Result};
+use clap::{Parser, Subcommand, ValueEnum as _};
 
-use crate::{build::Profile, test::Step, vm::Series};
+use crate::{build::Profile, dist::Arch, test::Step, vm::Series};
 
 /// Builds, runs and tests Tare. Tools that the build needs are installed once, under `target`.
 #[derive(Parser)]
@@ -57,8 +57,21 @@ enum Task {
         #[arg(long)]
         release: bool,
     },
-    /// Build the release archive in `target/dist`: binary, man pages, completions
-    Dist,
+    /// Build release archives and Debian packages in `target/dist`, with static binaries
+    Dist {
+        /// Architectures [default: x86_64 and aarch64]
+        #[arg(value_name = "ARCH", value_enum)]
+        archs: Vec<Arch>,
+    },
+    /// Build the container image with Docker, without a registry
+    Image {
+        /// Architecture of the image [default: that of this machine]
+        #[arg(long, value_name = "ARCH", value_enum)]
+        arch: Option<Arch>,
+        /// File to save the image in; needed unless `DOCKER_HOST` names a daemon that stays
+        #[arg(long, value_name = "FILE")]
+        output: Option<String>,
+    },
     /// Format all crates
     Fmt,
     /// Check formatting, clippy and documentation
@@ -116,7 +129,14 @@ fn work(task: Task) -> Result<ExitCode> {
             let tare = build::build(if release { Profile::Release } else { Profile::Debug })?;
             println!("{}", tare.display());
         }
-        Task::Dist => println!("{}", dist::run()?.display()),
+        Task::Dist { archs } => {
+            let archs = if archs.is_empty() { Arch::value_variants() } else { &archs };
+            println!("{}", dist::run(archs)?.display());
+        }
+        Task::Image { arch, output } => {
+            let arch = arch.or_else(Arch::host).context("images are for x86_64 and aarch64")?;
+            println!("{}", dist::build_and_save_image(arch, output.as_deref())?);
+        }
         Task::Fmt => lint::format()?,
         Task::Lint => lint::run()?,
         Task::Test { only } => {

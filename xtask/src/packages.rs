@@ -91,6 +91,46 @@ pub(crate) fn cadvisor() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// The path of kubectl: the machine's own, or Debian's newest.
+pub(crate) fn kubectl() -> Result<PathBuf> {
+    if let Some(found) = cmd::find("kubectl") {
+        return Ok(found);
+    }
+    let root = project::target().join("packages/kubectl");
+    let program = root.join("usr/bin/kubectl");
+    if !program.is_file() {
+        let apt = Apt::open(&BTreeSet::from([(Archive::Main, "sid")]))?;
+        apt.unpack("kubectl", "", &root)?;
+    }
+    Ok(program)
+}
+
+/// A Python with Helm's engine and the schemas of Kubernetes, below `target`.
+pub(crate) fn python() -> Result<PathBuf> {
+    const PACKAGES: [&str; 2] = ["helm-python-sdk==0.2.2", "kubernetes-validate==1.37.0"];
+    let root = project::target().join("packages/python");
+    let python = root.join("bin/python3");
+    let imports = "import helm_python, kubernetes_validate, yaml";
+    if cmd::succeeds(Command::new(&python).args(["-c", imports])) {
+        return Ok(python);
+    }
+    println!("Installing {}", PACKAGES.join(", "));
+    let environment = || {
+        let mut venv = Command::new("python3");
+        venv.args(["-m", "venv", "--clear"]).arg(&root);
+        venv
+    };
+    if !cmd::succeeds(&mut environment()) {
+        // Debian has it apart.
+        apt_get(&["update"])?;
+        apt_get(&["install", "--yes", "--no-install-recommends", "python3-venv"])?;
+        cmd::run(&mut environment())?;
+    }
+    let mut pip = Command::new(&python);
+    cmd::run(pip.args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
+    Ok(python)
+}
+
 fn apt_get(args: &[&str]) -> Result<()> {
     let mut apt = cmd::as_root("env", &[]);
     apt.args(["DEBIAN_FRONTEND=noninteractive", "apt-get", "--quiet", "-o", "Dpkg::Use-Pty=0"]);

@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    ffi::OsString,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -30,6 +31,40 @@ pub(crate) fn cargo() -> Command {
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(root());
     cargo
+}
+
+/// The directories of all crates of the workspace.
+pub(crate) fn members() -> Result<Vec<PathBuf>> {
+    let mut metadata = cargo();
+    metadata.args(["metadata", "--format-version", "1", "--no-deps", "--locked"]);
+    let metadata: serde_json::Value = serde_json::from_str(&cmd::capture(&mut metadata)?)?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let manifests = packages.filter_map(|package| package["manifest_path"].as_str());
+    Ok(manifests.filter_map(|path| Some(Path::new(path).parent()?.to_owned())).collect())
+}
+
+/// Prefixes of paths on this machine, and what replaces them in binaries.
+pub(crate) fn path_prefixes() -> Result<[(PathBuf, &'static str); 4]> {
+    let home = env::var_os("HOME").map(PathBuf::from);
+    let cargo = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let cargo = cargo.or_else(|| Some(home?.join(".cargo"))).context("there is no CARGO_HOME")?;
+    let mut sysroot = Command::new("rustc");
+    let sysroot = cmd::capture(sysroot.args(["--print", "sysroot"]).current_dir(root()))?;
+    let sysroot = PathBuf::from(sysroot.trim_end());
+    // rustup's name of the toolchain may be a link to another one.
+    let real = sysroot.canonicalize().with_context(|| format!("cannot read {sysroot:?}"))?;
+    Ok([(root(), "tare"), (cargo, "cargo"), (sysroot, "rust"), (real, "rust")])
+}
+
+/// Flags for rustc that keep paths of this machine out of binaries.
+pub(crate) fn remap_flags() -> Result<Vec<OsString>> {
+    let flag = |(from, to): (PathBuf, &str)| {
+        let mut flag = OsString::from("--remap-path-prefix=");
+        flag.push(from);
+        flag.push(format!("={to}"));
+        flag
+    };
+    Ok(path_prefixes()?.into_iter().map(flag).collect())
 }
 
 /// A value of `rustc -vV`, which prints lines `key: value`.

@@ -7,14 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
 use crate::{
     bench::micro,
     build::{self, Profile},
     cgroups::CgroupCleanup,
-    cmd, docker, ebpf, lint, packages, project,
+    cmd, dist, docker, ebpf, lint, packages, project,
     results::{self, Results, Tally},
     tools, vm,
 };
@@ -28,13 +28,21 @@ pub(crate) enum Step {
     Ebpf,
     /// Unit, property and golden tests
     Unit,
+    /// Rules, dashboards, manifests, chart and unit, by the programs that read them
+    Deploy,
     /// Real containers on this kernel, as root
     Live,
     /// Instruction counts, compared with the committed ones
     Micro,
     /// Other kernels, in virtual machines
     Vm,
+    /// The image under Docker; only if it is named, because it is built for release
+    Image,
 }
+
+/// The steps that run if none is named.
+const DEFAULT: [Step; 7] =
+    [Step::Lint, Step::Ebpf, Step::Unit, Step::Deploy, Step::Live, Step::Micro, Step::Vm];
 
 impl Step {
     const fn name(self) -> &'static str {
@@ -42,9 +50,11 @@ impl Step {
             Self::Lint => "lint",
             Self::Ebpf => "ebpf",
             Self::Unit => "unit",
+            Self::Deploy => "deploy",
             Self::Live => "live",
             Self::Micro => "micro",
             Self::Vm => "vm",
+            Self::Image => "image",
         }
     }
 
@@ -53,9 +63,11 @@ impl Step {
             Self::Lint => lint::run().map(|()| Tally::one_passed()),
             Self::Ebpf => ebpf::build(&tools::ready()?).map(|_| Tally::one_passed()),
             Self::Unit => unit(),
+            Self::Deploy => deploy(),
             Self::Live => live(),
             Self::Micro => micro::run(),
             Self::Vm => vm::run(&[], &[]),
+            Self::Image => image(),
         }
     }
 }
@@ -68,7 +80,7 @@ struct Outcome {
 
 /// Runs these steps, or all; returns whether everything passed.
 pub(crate) fn run(only: &[Step]) -> bool {
-    let steps = if only.is_empty() { Step::value_variants() } else { only };
+    let steps = if only.is_empty() { &DEFAULT } else { only };
     let mut outcomes = Vec::new();
     for &step in steps {
         if cmd::interrupted() {
@@ -111,6 +123,19 @@ fn unit() -> Result<Tally> {
     })
 }
 
+fn deploy() -> Result<Tally> {
+    packages::install(&[("systemd-analyze", &["systemd"]), ("python3", &["python3"])])?;
+    let prometheus = packages::unpacked("prometheus", &["prometheus", "promtool"])?;
+    let (kubectl, python) = (packages::kubectl()?, packages::python()?);
+    results::with_second_try(|names| {
+        let mut tests = project::cargo();
+        tests.args(["test", "--package", "tare-tests", "--features", "deploy", "--test", "deploy"]);
+        tests.env("TARE_PROMETHEUS_DIR", &prometheus);
+        tests.env("TARE_KUBECTL", &kubectl).env("TARE_PYTHON", &python);
+        libtest(tests.arg("--"), names)
+    })
+}
+
 fn live() -> Result<Tally> {
     let tare = build::build(Profile::Release)?;
     let host = project::rustc_says("host")?;
@@ -130,6 +155,21 @@ fn live() -> Result<Tally> {
         if !cmd::is_root() {
             tests.env(runner_variable(&host), sudo_runner());
         }
+        libtest(tests.args(["--", "--test-threads=1"]), names)
+    })
+}
+
+fn image() -> Result<Tally> {
+    let arch = dist::Arch::host().context("images are for x86_64 and aarch64")?;
+    let docker = docker::ready()?;
+    let image = dist::image(&docker, arch)?;
+    let (tare, load) = (dist::binary(arch)?, build::static_load()?);
+    let _cleanup = CgroupCleanup::begin()?;
+    results::with_second_try(|names| {
+        let mut tests = project::cargo();
+        tests.args(["test", "--package", "tare-tests", "--features", "image", "--test", "image"]);
+        tests.env("TARE_IMAGE", &image).env("TARE_BIN", &tare).env("TARE_LOAD_BIN", &load);
+        tests.env("DOCKER_HOST", &docker.host);
         libtest(tests.args(["--", "--test-threads=1"]), names)
     })
 }

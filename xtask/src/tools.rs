@@ -15,6 +15,8 @@ use crate::{cmd, project};
 /// The last release that uses the compiler's LLVM; later ones need LLVM on the machine.
 const BPF_LINKER_VERSION: &str = "0.10.4";
 
+const CARGO_CYCLONEDX_VERSION: &str = "0.5.9";
+
 const CARGO_FUZZ_VERSION: &str = "0.13.2";
 
 /// The tools of the BPF build.
@@ -94,8 +96,28 @@ fn add_component(component: &str) -> Result<()> {
     cmd::run(rustup.args(["component", "add", component]).current_dir(project::root()))
 }
 
+/// Installs the standard library for another target.
+pub(crate) fn rust_std(target: &str) -> Result<()> {
+    let mut print = Command::new("rustc");
+    print.args(["--print", "target-libdir", "--target", target]).current_dir(project::root());
+    if Path::new(cmd::capture(&mut print)?.trim_end()).is_dir() {
+        return Ok(());
+    }
+    if cmd::find("rustup").is_none() {
+        bail!("the standard library for {target} is missing, and there is no rustup");
+    }
+    eprintln!("Installing the standard library for {target}");
+    let mut rustup = Command::new("rustup");
+    cmd::run(rustup.args(["target", "add", target]).current_dir(project::root()))
+}
+
 fn bpf_linker() -> Result<PathBuf> {
     installed("bpf-linker", BPF_LINKER_VERSION)
+}
+
+/// The path of `cargo-cyclonedx`.
+pub(crate) fn cargo_cyclonedx() -> Result<PathBuf> {
+    installed("cargo-cyclonedx", CARGO_CYCLONEDX_VERSION)
 }
 
 /// The path of `cargo-fuzz`.
@@ -140,7 +162,7 @@ fn path_with(directory: &Path) -> Result<OsString> {
 }
 
 fn works(program: &Path) -> bool {
-    program.is_file() && cmd::succeeds(Command::new(program).arg("--version"))
+    program.is_file() && cmd::succeeds(Command::new(program).arg("--help"))
 }
 
 #[cfg(test)]

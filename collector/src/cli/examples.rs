@@ -87,6 +87,12 @@ pub(super) const RUN: &str = with_rules!(
 SIGHUP reads the configuration again; SIGTERM ends the daemon."
 );
 
+pub(super) const HEALTH: &str = with_rules!(
+    "Examples:
+  tare health                                    for a health check of an image
+  tare health --daemon /run/tare/tare.sock && echo ready"
+);
+
 pub(super) const COMPLETIONS: &str = with_rules!(
     "Examples:
   tare completions bash > /usr/share/bash-completion/completions/tare

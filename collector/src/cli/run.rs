@@ -7,7 +7,10 @@ use clap::{Args, builder::BoolishValueParser};
 use crate::{
     cli::values::{bytes, duration, interval, socket},
     identity::Socket,
-    output::{Scope, prometheus::LabelSet},
+    output::{
+        Scope,
+        prometheus::{LabelSet, MetricPattern},
+    },
 };
 
 /// Unix socket on which the daemon serves, unless `--socket` names another one.
@@ -100,6 +103,11 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_TIMESTAMPS", hide_env = true, help_heading = "Metrics")]
     #[arg(value_parser = BoolishValueParser::new())]
     pub timestamps: bool,
+    /// Metrics to leave out: groups (`block`, `cpu`, `memory`, …), or names in which `*` stands for
+    /// any text; may be repeated or separated by commas
+    #[arg(long, env = "TARE_DISABLE_METRICS", hide_env = true, value_delimiter = ',')]
+    #[arg(value_name = "METRICS", help_heading = "Metrics")]
+    pub disable_metrics: Vec<MetricPattern>,
     /// Ended containers to publish as metrics, the latest first
     #[arg(long, env = "TARE_ENDED_METRICS", hide_env = true, help_heading = "Metrics")]
     #[arg(value_name = "N", default_value_t = 64)]

@@ -17,6 +17,12 @@ pub(crate) struct Metric {
     pub(crate) collect: Collect,
 }
 
+/// Metrics that are selected together in a scrape.
+pub(crate) struct MetricGroup {
+    pub(crate) name: &'static str,
+    pub(crate) metrics: &'static [Metric],
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum MetricKind {
     Counter,

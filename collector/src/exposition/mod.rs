@@ -14,8 +14,8 @@ pub(crate) use self::{
     buffer::{Position, SampleBuffer},
     labels::{LabelSetId, LabelSets, write_label},
     metric::{
-        Collect, Metric, MetricKind, ReportSummary, counter, counter_of, gauge, gauge_of,
-        histogram, untyped,
+        Collect, Metric, MetricGroup, MetricKind, ReportSummary, counter, counter_of, gauge,
+        gauge_of, histogram, untyped,
     },
     samples::{Encoding, Samples},
 };

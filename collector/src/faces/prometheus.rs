@@ -22,7 +22,7 @@ use crate::{
         cache::SampleCache,
     },
     output::{
-        prometheus::{Chunks, Exposition, Scrape},
+        prometheus::{Chunks, Exposition, Options, Scrape, Selection},
         select,
     },
     published::Published,
@@ -33,6 +33,9 @@ use crate::{
     },
 };
 
+/// Scrapes of one sample that are kept for further scrapers; more are made for each request anew.
+const SCRAPES_MAX: usize = 8;
+
 /// `/metrics`.
 pub(super) struct Prometheus {
     context: Rc<Context>,
@@ -42,9 +45,12 @@ pub(super) struct Prometheus {
 /// What was made of a sample. Many scrapers share it.
 #[derive(Default)]
 struct Made {
-    scrapes: HashMap<Exposition, Arc<Scrape>>,
-    compressed: HashMap<Exposition, Bytes>,
+    scrapes: HashMap<Kind, Arc<Scrape>>,
+    compressed: HashMap<Kind, Bytes>,
 }
+
+/// What distinguishes scrapes of one sample.
+type Kind = (Exposition, Selection);
 
 impl Face for Prometheus {
     const ROUTES: &'static [Route<Self>] =
@@ -65,17 +71,29 @@ impl Prometheus {
             return failure(StatusCode::SERVICE_UNAVAILABLE, "no sample yet");
         };
         let exposition = query::exposition(request.header(header::ACCEPT));
+        let selection = match self.selection(&request.query_all("collect[]")) {
+            Ok(selection) => selection,
+            Err(message) => return failure(StatusCode::BAD_REQUEST, &message),
+        };
         let gzip = request.accepts_gzip();
         let content_type = exposition.content_type();
         let mut cache = self.cache.borrow_mut();
         let made = cache.of(&published);
-        let scrape = made.scrapes.entry(exposition);
-        let scrape = scrape.or_insert_with(|| self.scrape(&published, exposition));
-        let chunks = Chunks::new(Arc::clone(scrape));
+        let kind = (exposition, selection);
+        let scrape = made.scrapes.get(&kind).cloned();
+        let scrape = scrape.unwrap_or_else(|| self.scrape(&published, &kind));
+        let chunks = Chunks::new(Arc::clone(&scrape));
+        let body = made.compressed.get(&kind).cloned();
+        let is_kept = made.scrapes.contains_key(&kind) || made.scrapes.len() < SCRAPES_MAX;
+        if is_kept {
+            made.scrapes.insert(kind.clone(), scrape);
+        }
         let mut answer = if gzip {
-            let body = made.compressed.entry(exposition);
-            let body = body.or_insert_with(|| compressed(|out| chunks.write(out)).into());
-            bytes(StatusCode::OK, content_type, body.clone())
+            let body = body.unwrap_or_else(|| compressed(|out| chunks.write(out)).into());
+            if is_kept {
+                made.compressed.insert(kind, body.clone());
+            }
+            bytes(StatusCode::OK, content_type, body)
         } else {
             answer(StatusCode::OK, content_type, ScrapeBody(chunks))
         };
@@ -83,16 +101,26 @@ impl Prometheus {
         answer
     }
 
+    /// The configured metrics; only the named ones of them, if there are names.
+    fn selection(&self, names: &[String]) -> Result<Selection, String> {
+        let configured = self.context.config().run.metrics.selection.clone();
+        if names.is_empty() {
+            return Ok(configured);
+        }
+        let patterns = names.iter().map(|name| name.parse()).collect::<Result<Vec<_>, _>>()?;
+        Ok(configured.only(&patterns))
+    }
+
     /// What a scrape is written from. Containers are derived one by one, so that there is never a
     /// report of all of them in memory.
-    fn scrape(&self, published: &Arc<Published>, exposition: Exposition) -> Arc<Scrape> {
+    fn scrape(&self, published: &Arc<Published>, (exposition, selection): &Kind) -> Arc<Scrape> {
         let run = &self.context.config().run;
-        let mut options = run.metrics.clone();
+        let mut options = Options { selection: selection.clone(), ..run.metrics.clone() };
         options.histograms &= published.sampling.histograms;
         let builder = published.pair.builder(options.extent());
         let containers = builder.containers(|kind| select::in_scope(kind, run.scope));
         let own = self.context.own(published);
-        Scrape::new(&builder.frame, containers, &own, &options, exposition).into()
+        Scrape::new(&builder.frame, containers, &own, &options, *exposition).into()
     }
 }
 

@@ -27,7 +27,7 @@ use self::{
 };
 use crate::{
     cgroup::{Hierarchies, ReadError},
-    exposition::Metric,
+    exposition::MetricGroup,
     model::Family,
 };
 
@@ -150,15 +150,15 @@ cgroup_families! {
 }
 
 /// The metrics of all families.
-pub(crate) const METRICS: &[&[Metric]] = &[
-    block::METRICS,
-    cpu::METRICS,
-    lifecycle::METRICS,
-    memory::METRICS,
-    network_interfaces::METRICS,
-    network_sockets::METRICS,
-    network_tcp::METRICS,
-    pids::METRICS,
-    pressure::METRICS,
-    processes::METRICS,
+pub(crate) const METRICS: &[MetricGroup] = &[
+    MetricGroup { name: "block", metrics: block::METRICS },
+    MetricGroup { name: "cpu", metrics: cpu::METRICS },
+    MetricGroup { name: "startup", metrics: lifecycle::METRICS },
+    MetricGroup { name: "memory", metrics: memory::METRICS },
+    MetricGroup { name: "network", metrics: network_interfaces::METRICS },
+    MetricGroup { name: "sockets", metrics: network_sockets::METRICS },
+    MetricGroup { name: "tcp", metrics: network_tcp::METRICS },
+    MetricGroup { name: "pids", metrics: pids::METRICS },
+    MetricGroup { name: "pressure", metrics: pressure::METRICS },
+    MetricGroup { name: "processes", metrics: processes::METRICS },
 ];

@@ -42,6 +42,13 @@ impl Request {
         pairs.find(|(found, _)| found == name).map(|(_, value)| value.into_owned())
     }
 
+    /// All values of a parameter of the query that may be repeated.
+    pub(crate) fn query_all(&self, name: &str) -> Vec<String> {
+        let query = self.uri().query().unwrap_or_default();
+        let pairs = form_urlencoded::parse(query.as_bytes());
+        pairs.filter(|(found, _)| found == name).map(|(_, value)| value.into_owned()).collect()
+    }
+
     /// A header's value; empty if there is none.
     pub(crate) fn header(&self, name: HeaderName) -> &str {
         self.parts.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()

@@ -247,7 +247,12 @@ fn misbehaving_clients_do_not_disturb_others() -> Result<()> {
 }
 
 /// A Prometheus that scrapes one daemon each second.
-fn prometheus(lab: &Lab, target: &str, address: &str, options: &[&str]) -> Result<Process> {
+pub(crate) fn prometheus(
+    lab: &Lab,
+    target: &str,
+    address: &str,
+    options: &[&str],
+) -> Result<Process> {
     let directory = lab.scratch.subdirectory()?;
     let config = directory.join("prometheus.yml");
     let text = format!(
@@ -274,7 +279,7 @@ fn of_prometheus(program: &str) -> PathBuf {
     env::var_os("TARE_PROMETHEUS_DIR").map(PathBuf::from).unwrap_or_default().join(program)
 }
 
-fn promtool(args: &[&str], input: Option<&Path>) -> Result<String> {
+pub(crate) fn promtool(args: &[&str], input: Option<&Path>) -> Result<String> {
     let mut promtool = Command::new("sh");
     let redirect = input.map_or(String::new(), |path| format!(" < '{}'", path.display()));
     promtool.args(["-c", &format!("\"$0\" \"$@\"{redirect}")]);

@@ -14,6 +14,7 @@ mod daemon_ends;
 mod daemon_parents;
 mod daemon_rights;
 mod daemon_snapshot;
+mod dashboards;
 mod docker_api;
 mod docker_api_tls;
 mod doctor;

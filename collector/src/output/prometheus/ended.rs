@@ -15,6 +15,13 @@ pub(super) const METRICS: &[Metric] = &[
         Collect::Ended(|ended, out| out.value(ended.ended_at)),
     ),
     gauge_of(
+        "tare_container_ended_exit_code",
+        "Exit code of the ended container's first process; 137 is a kill.",
+        Collect::Ended(|ended, out| {
+            out.value(ended.container.exit_code.and_then(|code| u64::try_from(code).ok()));
+        }),
+    ),
+    gauge_of(
         "tare_container_ended_cpu_usage_seconds",
         "CPU time that the ended container used, in seconds.",
         Collect::Ended(|ended, out| out.value(ended.container.cpu.usage_seconds)),

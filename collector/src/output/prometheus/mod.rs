@@ -9,6 +9,7 @@ mod host;
 mod labels;
 mod network_owner;
 mod scrape;
+mod selection;
 mod telemetry;
 #[cfg(test)]
 mod tests;
@@ -17,9 +18,16 @@ use std::sync::LazyLock;
 
 use clap::ValueEnum;
 
-pub use self::scrape::{Chunks, Scrape};
+pub use self::{
+    scrape::{Chunks, Scrape},
+    selection::{MetricPattern, Selection},
+};
 pub use crate::exposition::Exposition;
-use crate::{exposition::Metric, families, report::ReportOptions};
+use crate::{
+    exposition::{Metric, MetricGroup},
+    families,
+    report::ReportOptions,
+};
 
 /// What a scrape contains.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,6 +40,8 @@ pub struct Options {
     pub ended: usize,
     /// Whether histograms are exported. They are most of the lines of a container with block I/O.
     pub histograms: bool,
+    /// Which metrics are exported.
+    pub selection: Selection,
 }
 
 impl Options {
@@ -51,10 +61,22 @@ pub enum LabelSet {
     Kubelet,
 }
 
-/// All metrics, sorted by name so that two scrapes differ in their values only.
-static METRICS: LazyLock<Vec<&'static Metric>> = LazyLock::new(|| {
-    let others = [container::METRICS, ended::METRICS, host::METRICS, telemetry::METRICS];
-    let mut metrics: Vec<_> = families::METRICS.iter().copied().chain(others).flatten().collect();
-    metrics.sort_by_key(|metric| metric.name);
+/// The groups of metrics that are of no family.
+const OTHERS: &[MetricGroup] = &[
+    MetricGroup { name: "container", metrics: container::METRICS },
+    MetricGroup { name: "ended", metrics: ended::METRICS },
+    MetricGroup { name: "host", metrics: host::METRICS },
+    MetricGroup { name: "tare", metrics: telemetry::METRICS },
+];
+
+/// All groups.
+static GROUPS: LazyLock<Vec<&'static MetricGroup>> =
+    LazyLock::new(|| families::METRICS.iter().chain(OTHERS).collect());
+
+/// All metrics with their groups, sorted by name so that two scrapes differ in their values only.
+static METRICS: LazyLock<Vec<(&'static str, &'static Metric)>> = LazyLock::new(|| {
+    let of = |group: &&'static MetricGroup| group.metrics.iter().map(|metric| (group.name, metric));
+    let mut metrics: Vec<_> = GROUPS.iter().flat_map(of).collect();
+    metrics.sort_by_key(|(_, metric)| metric.name);
     metrics
 });

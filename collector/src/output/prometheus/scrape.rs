@@ -38,7 +38,7 @@ struct CollectedMetric {
 }
 
 impl Scrape {
-    /// Collects all metrics. Takes the containers one by one, so that they need not all be in
+    /// Collects the metrics of the selection. Takes the containers one by one, so that they need not all be in
     /// memory.
     pub fn new<C: Borrow<Container>>(
         report: &Report,
@@ -47,7 +47,7 @@ impl Scrape {
         options: &Options,
         exposition: Exposition,
     ) -> Self {
-        let mut collector = Collector::new(exposition, report.time);
+        let mut collector = Collector::new(exposition, report.time, options);
         let timestamp = options.timestamps.then_some(report.time);
         let encoding = Encoding::new(exposition, options.histograms, timestamp);
         let mut candidates = Vec::new();
@@ -101,8 +101,10 @@ struct Collector {
 }
 
 impl Collector {
-    fn new(exposition: Exposition, report_time: Timestamp) -> Self {
-        let metrics = METRICS.iter().map(|metric| (*metric, SampleBuffer::default())).collect();
+    fn new(exposition: Exposition, report_time: Timestamp, options: &Options) -> Self {
+        let all = METRICS.iter().enumerate();
+        let selected = all.filter(|(position, _)| options.selection.has(*position));
+        let metrics = selected.map(|(_, (_, metric))| (*metric, SampleBuffer::default())).collect();
         Self { exposition, report_time, labels: LabelSets::new(exposition), metrics }
     }
 
@@ -151,6 +153,8 @@ pub struct Chunks {
     metric: usize,
     /// Its next sample; `None` before its head is sent.
     position: Option<Position>,
+    /// Whether the end was written.
+    ended: bool,
     /// How many bytes are left.
     length: usize,
 }
@@ -165,7 +169,7 @@ impl Chunks {
     /// All of a scrape.
     pub fn new(scrape: Arc<Scrape>) -> Self {
         let length = scrape.length;
-        Self { scrape, metric: 0, position: None, length }
+        Self { scrape, metric: 0, position: None, ended: false, length }
     }
 
     /// Writes all chunks.
@@ -200,10 +204,11 @@ impl Chunks {
             });
             if !samples.write(*exposition, metric, labels, position, Self::BYTES, chunk) {
                 (self.metric, self.position) = (self.metric + 1, None);
-                if self.metric == metrics.len() {
-                    chunk.extend_from_slice(exposition.end());
-                }
             }
+        }
+        if self.metric == metrics.len() && !self.ended {
+            chunk.extend_from_slice(exposition.end());
+            self.ended = true;
         }
         let written = chunk.len() - before;
         self.length = self.length.saturating_sub(written);

@@ -1,6 +1,10 @@
 //! What holds for every scrape.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
 use prost::Message;
 
@@ -45,12 +49,12 @@ fn lines<'a>(text: &'a str, name: &str) -> Vec<&'a str> {
 
 #[test]
 fn metrics_are_sorted_and_their_names_unique_and_well_formed() {
-    let names: Vec<_> = METRICS.iter().map(|metric| metric.name).collect();
+    let names: Vec<_> = METRICS.iter().map(|(_, metric)| metric.name).collect();
     let open_metrics: HashSet<_> =
         names.iter().map(|name| name.strip_suffix("_total").unwrap_or(name)).collect();
     assert_eq!(open_metrics.len(), names.len(), "a name is there twice");
     assert!(names.is_sorted());
-    for metric in METRICS.iter() {
+    for (_, metric) in METRICS.iter() {
         assert_eq!(metric.kind == MetricKind::Counter, metric.name.ends_with("_total"));
         assert!(metric.help.ends_with('.') && !metric.help.contains(['\n', '\\', '"']));
     }
@@ -335,4 +339,92 @@ fn docker_compose_is_labelled_as_by_cadvisor() {
                     container_label_com_docker_compose_project=\"shop\",\
                     container_label_com_docker_compose_service=\"web\"} 0.0";
     assert_eq!(lines(&text, "container_last_seen"), [expected]);
+}
+
+fn patterns(text: &str) -> Vec<MetricPattern> {
+    text.split(',').map(|one| one.parse().unwrap()).collect()
+}
+
+fn names_of(selection: Selection) -> Vec<&'static str> {
+    let all = METRICS.iter().enumerate();
+    let selected = all.filter(|(position, _)| selection.has(*position));
+    selected.map(|(_, (_, metric))| metric.name).collect()
+}
+
+#[test]
+fn metrics_are_selected_by_group_or_by_name() {
+    let all = || Selection::default();
+    assert_eq!(names_of(all()).len(), METRICS.len());
+    let cpu = names_of(all().only(&patterns("cpu")));
+    assert!(cpu.contains(&"container_cpu_usage_seconds_total"), "{cpu:?}");
+    assert!(!cpu.iter().any(|name| name.contains("memory")), "{cpu:?}");
+    let rest = names_of(all().without(&patterns("cpu,container_memory_*")));
+    assert!(!rest.iter().any(|name| name.starts_with("container_memory_")), "{rest:?}");
+    assert!(rest.contains(&"container_oom_events_total"), "{rest:?}");
+    assert!(!rest.iter().any(|name| cpu.contains(name)), "{rest:?}");
+    // What is disabled cannot be collected.
+    assert!(names_of(all().without(&patterns("cpu")).only(&patterns("cpu"))).is_empty());
+    let groups: Vec<_> = GROUPS.iter().map(|group| group.name).collect();
+    assert_eq!(names_of(all().without(&patterns(&groups.join(",")))), Vec::<&str>::new());
+}
+
+#[test]
+fn a_pattern_that_names_no_metric_is_refused_with_the_nearest_group() {
+    let error = |text: &str| text.parse::<MetricPattern>().unwrap_err();
+    assert!(error("memroy").ends_with("did you mean `memory`?"), "{}", error("memroy"));
+    assert!(error("container_fs_usage_bytes").contains("block, cpu,"));
+    assert!(error("").contains("no metric ``") && error("containers_*").contains("no metric"));
+}
+
+#[test]
+fn a_scrape_has_the_selected_metrics_only_and_ends_even_without_any() {
+    let report = fixture::report(vec![Container::unknown(Kind::Container, "a".to_owned())]);
+    let options = |names: &str| Options {
+        selection: Selection::default().only(&patterns(names)),
+        ..Options::default()
+    };
+    let text = scrape_of(&report, &options("tare_containers"), Exposition::OpenMetrics);
+    let expected = "# HELP tare_containers Running containers; with --scope, services or cgroups.\n\
+                    # TYPE tare_containers gauge\n\
+                    tare_containers 1\n# EOF\n";
+    assert_eq!(text, expected);
+    let selection = Selection::default().without(&patterns("*"));
+    let nothing = Options { selection, ..Options::default() };
+    assert_eq!(scrape_of(&report, &nothing, Exposition::OpenMetrics), "# EOF\n");
+    assert_eq!(scrape_of(&report, &nothing, Exposition::Text), "");
+}
+
+/// All files below a directory.
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).unwrap().map(|entry| entry.unwrap().path());
+    let (directories, files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    files.into_iter().chain(directories.iter().flat_map(|path| files_below(path))).collect()
+}
+
+#[test]
+fn dashboards_and_rules_name_metrics_that_exist() {
+    const LABELS: [&str; 1] = ["container_id"];
+    let mut known: HashSet<String> = HashSet::new();
+    for (_, metric) in METRICS.iter() {
+        known.insert(metric.name.to_owned());
+        if metric.kind == MetricKind::Histogram {
+            let parts = ["_bucket", "_sum", "_count"];
+            known.extend(parts.map(|part| format!("{}{part}", metric.name)));
+        }
+    }
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy");
+    let mut named = HashSet::new();
+    for file in ["grafana", "prometheus"].iter().flat_map(|name| files_below(&deploy.join(name))) {
+        let text = fs::read_to_string(&file).unwrap();
+        let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+        // The names of recording rules have colons.
+        for word in text.split(|c| !is_part(c)).filter(|word| !word.contains(':')) {
+            let starts = ["container_", "tare_", "machine_", "process_"];
+            if starts.iter().any(|start| word.starts_with(start)) && !LABELS.contains(&word) {
+                assert!(known.contains(word), "{}: there is no {word}", file.display());
+                named.insert(word.to_owned());
+            }
+        }
+    }
+    assert!(named.len() > 50, "{named:?}");
 }
