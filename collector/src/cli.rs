@@ -2,7 +2,7 @@
 
 mod examples;
 pub mod run;
-mod values;
+pub(crate) mod values;
 
 use std::{path::PathBuf, time::Duration};
 

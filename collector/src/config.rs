@@ -2,6 +2,7 @@
 
 mod file;
 mod run;
+mod sink;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -22,7 +23,8 @@ use crate::{
 
 pub use self::{
     file::read,
-    run::{Limits, Run},
+    run::{Limits, Run, Spool},
+    sink::Sink,
 };
 pub use crate::cli::{Bpf, NetLevel, PlainFormat, run::DEFAULT_SOCKET};
 

@@ -65,6 +65,8 @@ mod top;
 
 mod published;
 
+mod export;
+
 mod server;
 
 mod faces;

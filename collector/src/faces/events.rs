@@ -1,7 +1,7 @@
 //! `/api/v1/events`: server-sent events of what is created, starts, ends and runs out of memory.
 //!
 //! `created` is sent as soon as the kernel reports it, `ended` as soon as there is a receipt (a
-//! receipt that lacks its name or exit code waits up to [`RUNTIME_WAIT`]), the others with the next
+//! receipt that lacks its name or exit code waits up to [`RUNTIME_WAIT`](crate::published::RUNTIME_WAIT)), the others with the next
 //! sample. The times in them are the kernel's. Nothing is written while there are no listeners.
 
 use std::{
@@ -23,10 +23,10 @@ use tokio::{
 
 use crate::{
     model::Container,
-    published::{Latest, Published, RUNTIME_WAIT},
+    published::{Latest, Published, is_complete},
     registry::InstanceId,
     report::ReportOptions,
-    sample::{Receipt, Usage},
+    sample::Usage,
     server::{
         Context, Face, Request, Route,
         answer::{Answer, event_stream, failure},
@@ -153,13 +153,6 @@ async fn next(receiver: &mut broadcast::Receiver<Bytes>) -> Option<Bytes> {
         Ok(Err(RecvError::Closed)) => None,
         Err(_) => Some(Bytes::from_static(b":\n\n")),
     }
-}
-
-/// Whether the runtime has said all that it knows of an end, or has had its time to.
-fn is_complete(receipt: &Receipt) -> bool {
-    let has_name = receipt.usage.details.is_some();
-    let has_end = receipt.end.is_some_and(|end| end.oom_killed.is_some());
-    (has_name && has_end) || receipt.ended.elapsed() >= RUNTIME_WAIT
 }
 
 /// What is known of OOM kills in an instance.

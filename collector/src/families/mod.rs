@@ -147,16 +147,16 @@ cgroup_families! {
     processes: processes::ProcessesFiles,
 }
 
-/// The metrics of all families.
-pub(crate) const METRICS: &[&[Metric]] = &[
-    block::METRICS,
-    cpu::METRICS,
-    lifecycle::METRICS,
-    memory::METRICS,
-    network_interfaces::METRICS,
-    network_sockets::METRICS,
-    network_tcp::METRICS,
-    pids::METRICS,
-    pressure::METRICS,
-    processes::METRICS,
+/// The metrics of all families, by the name of the family.
+pub(crate) const METRICS: &[(&str, &[Metric])] = &[
+    ("block", block::METRICS),
+    ("cpu", cpu::METRICS),
+    ("lifecycle", lifecycle::METRICS),
+    ("memory", memory::METRICS),
+    ("network_interfaces", network_interfaces::METRICS),
+    ("network_sockets", network_sockets::METRICS),
+    ("network_tcp", network_tcp::METRICS),
+    ("pids", pids::METRICS),
+    ("pressure", pressure::METRICS),
+    ("processes", processes::METRICS),
 ];

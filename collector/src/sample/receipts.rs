@@ -177,6 +177,11 @@ impl Receipts {
         self.kept.iter().map(AsRef::as_ref)
     }
 
+    /// The same, to keep some of them.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &Arc<Receipt>> {
+        self.kept.iter()
+    }
+
     /// How many there are.
     pub fn count(&self) -> usize {
         self.kept.len()

@@ -18,6 +18,11 @@ use std::sync::LazyLock;
 use clap::ValueEnum;
 
 pub use self::scrape::{Chunks, Scrape};
+pub(crate) use self::{
+    labels::for_each_label,
+    network_owner::{Candidate, network_owners},
+    scrape::CADVISOR_PREFIX,
+};
 pub use crate::exposition::Exposition;
 use crate::{exposition::Metric, families, report::ReportOptions};
 
@@ -53,8 +58,20 @@ pub enum LabelSet {
 
 /// All metrics, sorted by name so that two scrapes differ in their values only.
 static METRICS: LazyLock<Vec<&'static Metric>> = LazyLock::new(|| {
-    let others = [container::METRICS, ended::METRICS, host::METRICS, telemetry::METRICS];
-    let mut metrics: Vec<_> = families::METRICS.iter().copied().chain(others).flatten().collect();
+    let mut metrics: Vec<_> = families().flat_map(|(_, metrics)| metrics).collect();
     metrics.sort_by_key(|metric| metric.name);
     metrics
 });
+
+/// All metrics, by the name of their family. The last four families belong to no family of numbers:
+/// `identity` says what a container is, `ended` and `host` what their names say, and `tare` is
+/// about Tare itself.
+pub(crate) fn families() -> impl Iterator<Item = (&'static str, &'static [Metric])> {
+    let others = [
+        ("identity", container::METRICS),
+        ("ended", ended::METRICS),
+        ("host", host::METRICS),
+        ("tare", telemetry::METRICS),
+    ];
+    families::METRICS.iter().copied().chain(others)
+}
