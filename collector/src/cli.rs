@@ -58,12 +58,33 @@ pub enum Command {
     /// Daemon: Prometheus metrics, JSON, events and recent history
     #[command(after_help = examples::RUN)]
     Run(Box<run::RunArgs>),
+    /// Plugin of collectd: writes `PUTVAL` lines
+    #[command(after_help = examples::COLLECTD)]
+    Collectd(CollectdArgs),
     /// Print a completion script for a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArgs),
     /// Write the man pages
     #[command(hide = true)]
     Manuals(ManualsArgs),
+}
+
+/// Options of `tare collectd`.
+#[derive(Args, Clone, Debug)]
+pub struct CollectdArgs {
+    /// Time between two samples, from 100ms to 1h [default: collectd's `COLLECTD_INTERVAL`, or 10s]
+    #[arg(long, env = "TARE_INTERVAL", hide_env = true)]
+    #[arg(value_name = "DURATION", value_parser = interval)]
+    pub interval: Option<Duration>,
+    /// Which rows to write
+    #[arg(long, env = "TARE_SCOPE", hide_env = true)]
+    #[arg(value_enum, default_value_t)]
+    pub scope: Scope,
+    /// Unix socket of a running `tare run`, which is asked first: a path, `off`, or `auto`
+    /// (/run/tare/tare.sock, unless other options change what is sampled)
+    #[arg(long, env = "TARE_DAEMON", hide_env = true)]
+    #[arg(value_name = "PATH", default_value = "auto", value_parser = socket())]
+    pub daemon: Socket,
 }
 
 /// Options of `tare completions`.

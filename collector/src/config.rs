@@ -94,6 +94,8 @@ pub enum Command {
     Doctor(Doctor),
     /// `tare run`
     Run(Box<Run>),
+    /// `tare collectd`
+    Collectd(Collectd),
     /// `tare stats --columns help`
     Columns,
     /// `tare completions`
@@ -118,6 +120,17 @@ pub struct Snapshot {
     pub output: Option<PathBuf>,
     /// The file of a saved one to show instead of this host.
     pub read: Option<PathBuf>,
+}
+
+/// Options of `tare collectd`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collectd {
+    /// Time between two samples; `None` is that of collectd.
+    pub interval: Option<Duration>,
+    /// Which rows are written.
+    pub scope: Scope,
+    /// The daemon to ask first.
+    pub daemon: Socket,
 }
 
 /// Options of `tare doctor`.
@@ -167,6 +180,9 @@ impl From<Cli> for Config {
             }
             cli::Command::Doctor(cli::DoctorArgs { format, strict }) => {
                 Command::Doctor(Doctor { format, strict })
+            }
+            cli::Command::Collectd(cli::CollectdArgs { interval, scope, daemon }) => {
+                Command::Collectd(Collectd { interval, scope, daemon })
             }
             cli::Command::Completions(args) => Command::Completions(args.shell),
             cli::Command::Manuals(args) => Command::Manuals(args.directory),

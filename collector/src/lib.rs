@@ -59,6 +59,8 @@ mod doctor;
 
 mod snapshot;
 
+mod collectd;
+
 mod stats;
 
 mod top;

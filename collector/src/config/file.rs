@@ -202,4 +202,36 @@ mod tests {
         let arguments = ["tare", "stats", "--no-stream"].map(OsString::from);
         assert!(matches!(read(&arguments).unwrap().command, config::Command::Stats(_)));
     }
+
+    #[test]
+    fn sinks_are_tables_or_urls() {
+        let file = "interval = \"1s\"\n\n[[sink]]\nurl = \"stdout:\"\ninterval = \"5s\"\n\
+                    families = [\"cpu\"]\nlabels = { zone = \"a\" }\nqueue = \"1MiB\"\n\n\
+                    [[sink]]\nurl = \"graphite://host\"\n";
+        let run = run(with(file, &[]).unwrap());
+        assert_eq!(run.sinks.len(), 2);
+        let sink = &run.sinks[0];
+        assert_eq!((sink.url.as_str(), sink.interval), ("stdout:", Some(Duration::from_secs(5))));
+        assert_eq!((sink.families.len(), sink.labels.len(), sink.queue_bytes), (1, 1, 1 << 20));
+        assert!(sink.place.ends_with("tare.toml, line 3"), "{}", sink.place);
+        assert!(run.sinks[1].place.ends_with("line 10"), "{}", run.sinks[1].place);
+        // As with every list, the command line replaces it.
+        let given = self::run(with(file, &["--sink", "stdout:"]).unwrap());
+        assert_eq!((given.sinks.len(), given.sinks[0].interval), (1, None));
+        let plain = self::run(with("sink = [\"stdout:\", \"graphite://a\"]", &[]).unwrap());
+        assert_eq!(plain.sinks.len(), 2);
+    }
+
+    #[test]
+    fn mistakes_in_a_sink_name_their_line() {
+        for (line, said) in [
+            ("urll = \"stdout:\"", "unknown field `urll`"),
+            ("url = \"stdout:\"\ninterval = \"5\"", "needs a unit"),
+            ("url = \"stdout:\"\nqueue = \"1\"", "must be 64KiB or more"),
+            ("name = \"a\"", "missing field `url`"),
+        ] {
+            let error = with(&format!("interval = \"1s\"\n[[sink]]\n{line}\n"), &[]).unwrap_err();
+            assert!(error.contains(said) && error.contains("at line "), "{error}");
+        }
+    }
 }

@@ -131,7 +131,7 @@ pub(super) fn sample(
             write(&summary, out);
         }
     });
-    points.send(Row::Host(&builder.frame), &[], &mut due);
+    points.send(Row::Host, &[], &mut due);
     if points.want(|metric| matches!(metric.collect, Collect::Tare(_))) {
         let telemetry = shared.telemetry(published);
         points.fill(time, |metric, out| {
@@ -139,7 +139,7 @@ pub(super) fn sample(
                 write(&telemetry, out);
             }
         });
-        points.send(Row::Tare, &[], &mut due);
+        points.send(Row::Tare(shared.started_at), &[], &mut due);
     }
     for sink in due {
         sink.seal(time);

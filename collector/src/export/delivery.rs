@@ -46,6 +46,8 @@ pub(super) enum Failure {
     },
     /// The receiver will never accept it.
     Rejected { message: String },
+    /// The receiver has accepted the rest.
+    PartlyRejected { points: u64, message: String },
 }
 
 impl Failure {
@@ -57,7 +59,9 @@ impl Failure {
     /// What happened.
     pub(super) fn message(&self) -> &str {
         match self {
-            Self::Retry { message, .. } | Self::Rejected { message } => message,
+            Self::Retry { message, .. }
+            | Self::Rejected { message }
+            | Self::PartlyRejected { message, .. } => message,
         }
     }
 }
@@ -96,9 +100,9 @@ pub(super) async fn deliver_all(
                 Failure::Retry { .. } => {
                     tracing::warn!(sink = name, "cannot deliver, and tries again: {message}");
                 }
-                Failure::Rejected { .. } => tracing::error!(
+                Failure::Rejected { .. } | Failure::PartlyRejected { .. } => tracing::error!(
                     sink = name,
-                    "the receiver refuses batches, which are dropped: {message}"
+                    "the receiver refuses points, which are dropped: {message}"
                 ),
             }
             failure.message().clone_into(&mut logged);
@@ -110,6 +114,14 @@ pub(super) async fn deliver_all(
             }
             Failure::Rejected { .. } => {
                 counters.rejected_points.fetch_add(points, Relaxed);
+                backoff = Backoff::default();
+                queue.pop();
+            }
+            Failure::PartlyRejected { points: rejected, .. } => {
+                let rejected = rejected.min(points);
+                counters.rejected_points.fetch_add(rejected, Relaxed);
+                counters.delivered_points.fetch_add(points - rejected, Relaxed);
+                counters.sent_bytes.fetch_add(bytes, Relaxed);
                 backoff = Backoff::default();
                 queue.pop();
             }

@@ -19,12 +19,26 @@ mod fixture;
 mod graphite;
 mod http;
 mod influx;
+// Generated: see `tests/protobuf`.
+#[allow(
+    dead_code,
+    missing_docs,
+    unreachable_pub,
+    clippy::doc_markdown,
+    clippy::doc_lazy_continuation,
+    clippy::enum_variant_names
+)]
+mod messages;
+mod otlp;
 mod prepare;
 mod queue;
+mod remote_write;
 mod spool;
 mod statsd;
 mod stdout;
 mod subject;
+#[cfg(test)]
+mod tests;
 mod url;
 
 use std::{
@@ -60,7 +74,14 @@ use crate::{
 };
 
 /// Every protocol.
-const SCHEMES: &[Scheme] = &[influx::SCHEME, statsd::SCHEME, graphite::SCHEME, stdout::SCHEME];
+const SCHEMES: &[Scheme] = &[
+    influx::SCHEME,
+    remote_write::SCHEME,
+    otlp::SCHEME,
+    statsd::SCHEME,
+    graphite::SCHEME,
+    stdout::SCHEME,
+];
 
 /// A batch with this many bytes, before compression, is complete.
 const BATCH_BYTES: usize = 1 << 20;

@@ -154,3 +154,92 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> Option<&'a s
     let near = known.map(|known| (osa_distance(known, name), known)).min();
     near.filter(|(edits, _)| *edits <= EDITS_MAX).map(|(_, near)| near)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, time::Duration};
+
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::{
+        cli::Cli,
+        config::{Command, Config},
+        export::fixture,
+    };
+
+    fn prepared(sinks: Vec<Sink>) -> Result<Vec<PreparedSink>> {
+        let cli = Cli::try_parse_from(["tare", "run"]).unwrap();
+        let Command::Run(mut run) = Config::from(cli).command else { unreachable!() };
+        run.sinks = sinks;
+        prepare(&run)
+    }
+
+    fn fault(sink: Sink) -> String {
+        format!("{:#}", prepared(vec![sink]).err().unwrap())
+    }
+
+    #[test]
+    fn mistakes_name_the_place_and_the_remedy() {
+        let sink = || fixture::sink("stdout:");
+        let of = |url| fixture::sink(url);
+        for (sink, said) in [
+            (
+                of("influxx+http://a"),
+                "there is no protocol `influxx+http`; did you mean `influx+http`?",
+            ),
+            (
+                of("kafka://a"),
+                "there is no protocol `kafka`; write one of influx+http://HOST:8086/?db=NAME, ",
+            ),
+            (of("influx+http://a"), "`url` needs `?db=NAME` for InfluxDB 1"),
+            (of("graphite:"), "the URL names no host: write graphite://HOST"),
+            (of("nonsense"), "`url` is no URL, such as influx+http://host:8086/?db=tare"),
+            (of("prometheus+http://a?version=3"), "there is no version `3` of remote write"),
+            (
+                Sink { families: vec!["cpuu".to_owned()], ..sink() },
+                "there is no family `cpuu`; did you mean `cpu`?",
+            ),
+            (
+                Sink { families: vec!["everything".to_owned()], ..sink() },
+                "there is no family `everything`; there are block, cpu, ",
+            ),
+            (
+                Sink { interval: Some(Duration::from_millis(2500)), ..sink() },
+                "`interval` must be a multiple of the time between samples (1000 ms); write `3000ms`",
+            ),
+            (
+                Sink { labels: BTreeMap::from([("a-b".to_owned(), String::new())]), ..sink() },
+                "`a-b` is no name of a label",
+            ),
+            (
+                Sink { token_file: Some("/nonexistent".into()), ..of("prometheus+http://a") },
+                "cannot read /nonexistent: No such file or directory",
+            ),
+            (
+                Sink { ca_file: Some("/dev/null".into()), ..of("otlp+https://a") },
+                "/dev/null: no certificates in PEM",
+            ),
+            (
+                Sink { ca_file: Some("/dev/null".into()), ..of("otlp+http://a") },
+                "`ca-file` needs an encrypted connection: write otlp+https://",
+            ),
+        ] {
+            let error = fault(sink);
+            assert!(error.starts_with(&format!("--sink: {said}")), "{error}");
+        }
+        let twice = prepared(vec![sink(), sink()]).err().unwrap().to_string();
+        assert!(twice.contains("two sinks have the name `stdout:`"), "{twice}");
+    }
+
+    #[test]
+    fn a_sink_has_the_host_among_its_labels_and_wants_its_families() {
+        let families = vec!["cpu".to_owned()];
+        let sink = Sink { families, ..fixture::sink("prometheus+http://a") };
+        let prepared = prepared(vec![sink]).unwrap().remove(0);
+        let names: Vec<_> = prepared.labels.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!(names, ["instance", "job"]);
+        let wanted = CATALOG.iter().zip(&prepared.wanted).filter(|(_, wanted)| **wanted);
+        assert!(wanted.clone().all(|(entry, _)| entry.family == "cpu") && wanted.count() > 5);
+    }
+}

@@ -5,8 +5,8 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 
 use crate::{
-    exposition::{Digits, Metric, MetricKind, Number, PointBuffer, PointValue},
-    model::{Container, Ended, Report},
+    exposition::{Digits, Metric, Number, PointBuffer, PointValue},
+    model::{Container, Ended},
     output::prometheus::families,
 };
 
@@ -32,8 +32,9 @@ pub(super) enum Row<'a> {
     Parent,
     /// The last totals of a container.
     Ended(&'a Ended),
-    Host(&'a Report),
-    Tare,
+    Host,
+    /// Tare itself, and when it started.
+    Tare(Timestamp),
 }
 
 /// Something that points are about, and the points that a sink wants of it.
@@ -52,6 +53,8 @@ pub(super) struct Subject<'a> {
 
 /// A point.
 pub(super) struct Point<'a> {
+    /// The place of its metric in the catalogue.
+    pub(super) index: usize,
     pub(super) entry: &'static Entry,
     /// Its own labels. None of them is empty.
     pub(super) labels: &'a [(&'a str, &'a str)],
@@ -74,11 +77,6 @@ impl NumberPoint<'_> {
         out.extend_from_slice(self.entry.metric.name.as_bytes());
         out.extend_from_slice(self.suffix.as_bytes());
     }
-
-    /// Whether it only grows.
-    pub(super) fn is_counter(&self) -> bool {
-        self.entry.metric.kind != MetricKind::Gauge
-    }
 }
 
 impl Subject<'_> {
@@ -94,7 +92,7 @@ impl Subject<'_> {
             labels.clear();
             labels.extend(self.points.labels(stored).filter(|(_, value)| !value.is_empty()));
             if let Some(value) = self.points.value(stored) {
-                each(&Point { entry, labels: &labels, value });
+                each(&Point { index, entry, labels: &labels, value });
             }
         }
     }
@@ -102,7 +100,7 @@ impl Subject<'_> {
     /// The same as numbers only: a histogram becomes its cumulative buckets, its sum and its count.
     pub(super) fn for_each_number(&self, mut each: impl FnMut(&NumberPoint<'_>)) {
         self.for_each_point(|point| {
-            let &Point { entry, labels, value } = point;
+            let &Point { entry, labels, value, .. } = point;
             let (bounds, histogram) = match value {
                 PointValue::Number(number) => {
                     each(&NumberPoint { entry, suffix: "", labels, number });
