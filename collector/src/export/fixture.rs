@@ -42,7 +42,7 @@ pub(super) fn add(encoder: &mut dyn Encoder, container: &Container, families: &[
         row: Row::Container(container),
         time,
         labels: &[("host", "a host"), ("id", "/docker/1"), ("name", "web,1=x")],
-        sink_labels: &[("host".to_owned(), "a host".to_owned())],
+        sink_labels: &[("host.name".to_owned(), "a host".to_owned())],
         points: &points,
         wanted: &wanted,
     })

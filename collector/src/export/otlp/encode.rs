@@ -24,7 +24,7 @@ use crate::{
         subject::{CATALOG, Point, Row, Subject},
     },
     exposition::{Number, PointValue},
-    model::{Container, Histogram},
+    model::{Container, Histogram, Kind},
 };
 
 /// The tag of the field of `ExportMetricsServiceRequest`.
@@ -219,7 +219,8 @@ fn resource(subject: &Subject<'_>) -> Vec<KeyValue> {
 
 fn add_container(container: &Container, host: &str, add: &mut impl FnMut(&str, Option<&str>)) {
     add("service.instance.id", Some(&format!("{}@{host}", container.id)));
-    add("container.id", Some(&container.id));
+    // The id of a service is the name of its unit.
+    add("container.id", Some(container.id.as_str()).filter(|_| container.kind == Kind::Container));
     add("container.name", container.name.as_deref());
     let image = container.image.as_deref();
     add("container.image.name", image.map(without_tag));
