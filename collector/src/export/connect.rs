@@ -2,6 +2,7 @@
 
 use std::{
     io,
+    net::IpAddr,
     path::Path,
     pin::Pin,
     sync::Arc,
@@ -49,7 +50,10 @@ impl Route {
         let name = ServerName::try_from(host.to_owned());
         let name = name.with_context(|| format!("`{host}` is no host name"));
         let tls = tls.map(|tls| Ok::<_, anyhow::Error>((tls, name?))).transpose()?;
-        let proxy = Matcher::from_env().intercept(uri);
+        let address = host.parse::<IpAddr>();
+        let is_local = host == "localhost" || address.is_ok_and(|address| address.is_loopback());
+        // No proxy leads back to this host.
+        let proxy = if is_local { None } else { Matcher::from_env().intercept(uri) };
         Ok(Self { host: host.to_owned(), port, tls, proxy })
     }
 

@@ -59,7 +59,10 @@ pub(crate) fn prepare(run: &Run) -> Result<Vec<PreparedSink>> {
 pub(crate) async fn check(sinks: &[PreparedSink]) -> Result<()> {
     for PreparedSink { place, name, protocol, .. } in sinks {
         let checked = protocol.transport.check().await;
-        checked.map_err(|failure| anyhow!("{place}: {name}: {}", failure.message()))?;
+        checked.map_err(|failure| {
+            let message = failure.message();
+            anyhow!("{place}: {name}: {message}; start the receiver, or correct its `url`")
+        })?;
     }
     Ok(())
 }
@@ -71,7 +74,9 @@ fn prepare_one(sink: &Sink, run: &Run) -> Result<PreparedSink> {
     let every = every(sink, run)?;
     let wanted = wanted(&sink.families)?;
     let protocol = (scheme.make)(sink, &url)?;
-    let spool = run.spool.as_ref().map(|spool| SinkSpool::open(spool, &name)).transpose()?;
+    // A running daemon may use it.
+    let spool = run.spool.as_ref().filter(|_| !run.check_config);
+    let spool = spool.map(|spool| SinkSpool::open(spool, &name)).transpose()?;
     let counters = Arc::new(SinkCounters::new(name.clone(), sink.queue_bytes));
     Ok(PreparedSink {
         place: sink.place.clone(),

@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use bytes::Bytes;
 use flate2::Crc;
 use jiff::Timestamp;
@@ -41,6 +41,8 @@ pub(super) struct SinkSpool {
     /// What an earlier process left.
     found: VecDeque<SpoolFile>,
     failures: u64,
+    /// Locked while this process uses the directory.
+    _lock: File,
 }
 
 /// A batch on disk.
@@ -59,6 +61,11 @@ impl SinkSpool {
         builder.recursive(true).mode(0o700);
         let made = builder.create(&directory);
         made.with_context(|| format!("cannot make the spool {}", directory.display()))?;
+        let lock = File::create(directory.join("lock"));
+        let lock = lock.with_context(|| format!("cannot write to {}", directory.display()))?;
+        if lock.try_lock().is_err() {
+            bail!("another process uses the spool {}", directory.display());
+        }
         let mut names = Vec::new();
         let entries = fs::read_dir(&directory);
         for entry in entries.with_context(|| format!("cannot read {}", directory.display()))? {
@@ -79,7 +86,7 @@ impl SinkSpool {
             names.into_iter().map(|(_, path)| SpoolFile::found(path)).collect();
         let bytes = found.iter().map(|file| file.bytes).sum();
         let Spool { bytes_max, age_max, .. } = *spool;
-        Ok(Self { directory, bytes_max, age_max, next, bytes, found, failures: 0 })
+        Ok(Self { directory, bytes_max, age_max, next, bytes, found, failures: 0, _lock: lock })
     }
 
     /// What an earlier process left, oldest first.
@@ -231,6 +238,7 @@ mod tests {
             ["one", "two", "three"].map(|text| first.write(&batch(text)).unwrap()).into();
         let bytes = first.bytes();
         first.remove(written.into_iter().next().unwrap());
+        drop(first);
         let mut second = spool(directory.path());
         assert_eq!(second.bytes(), bytes - 3 - HEAD_BYTES as u64);
         let found = second.take_found();
@@ -240,6 +248,19 @@ mod tests {
         // The numbers go on: a new file is never older than one that was found.
         let file = second.write(&batch("four")).unwrap();
         assert!(file.path > found[1].path);
+    }
+
+    #[test]
+    fn two_processes_do_not_share_a_spool() {
+        let directory = tempfile::tempdir().unwrap();
+        let first = spool(directory.path());
+        let age_max = Duration::from_secs(1);
+        let options = Spool { directory: directory.path().to_owned(), bytes_max: 1, age_max };
+        let second = || SinkSpool::open(&options, "influx+http://host:8086");
+        let error = second().err().unwrap().to_string();
+        assert!(error.starts_with("another process uses the spool "), "{error}");
+        drop(first);
+        assert!(second().is_ok());
     }
 
     #[test]
