@@ -166,6 +166,7 @@ mod tests {
     use crate::export::{
         fixture,
         messages::{io::prometheus::write::v2, prometheus as v1},
+        subject::CATALOG,
     };
 
     fn series(only_1: bool) -> Series {
@@ -225,7 +226,9 @@ mod tests {
         let metadata = request.timeseries[0].metadata.unwrap();
         assert_eq!(metadata.r#type(), v2::metadata::MetricType::Counter);
         let help = &request.symbols[metadata.help_ref as usize];
-        assert_eq!(help, "CPU time used, in seconds, of all CPUs together.");
+        let name = "container_cpu_usage_seconds_total";
+        let known = CATALOG.iter().find(|entry| entry.metric.name == name).unwrap();
+        assert_eq!(help, known.metric.help);
         let same = transcode(&payload[1..]).unwrap();
         let same = snap::raw::Decoder::new().decompress_vec(&same).unwrap();
         assert_eq!(flat_1(&same), flat_1(&expected));
