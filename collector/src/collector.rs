@@ -67,6 +67,16 @@ pub enum Wakeup {
 }
 
 impl SamplePair {
+    /// Facts about the host.
+    pub fn host_facts(&self) -> &HostFacts {
+        &self.host
+    }
+
+    /// Which cgroup interfaces the host has: `v1`, `v2` or `hybrid`.
+    pub fn layout(&self) -> &'static str {
+        self.layout
+    }
+
     /// Makes the report.
     pub fn report(&self) -> Report {
         self.builder(ReportOptions::WHOLE).report()

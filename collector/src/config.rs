@@ -23,7 +23,7 @@ use crate::{
 
 pub use self::{
     file::read,
-    run::{Limits, Run, Spool},
+    run::{DockerApi, Limits, Run, Spool},
     sink::Sink,
 };
 pub use crate::cli::{Bpf, NetLevel, PlainFormat, run::DEFAULT_SOCKET};

@@ -1,7 +1,7 @@
 //! The processes of a cgroup.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     fs, io,
     path::{Path, PathBuf},
 };
@@ -14,7 +14,7 @@ use crate::cgroup::{
     mounts::Hierarchies,
     walk::{below, is_leaf},
 };
-use tare_parsers::procs::{parse_first_pid, parse_process_count};
+use tare_parsers::procs::{parse_first_pid, parse_pids, parse_process_count};
 
 /// The most cgroups that are searched for a process.
 pub const MAX_SEARCHED: usize = 256;
@@ -31,6 +31,36 @@ pub const MAX_SEARCHED: usize = 256;
 /// If a `cgroup.procs` is there but cannot be read.
 pub fn first_pid(hierarchies: &Hierarchies, path: &str) -> Result<Option<u32>, ReadError> {
     search_all(hierarchies, path, parse_first_pid)
+}
+
+/// Processes of the cgroup at a path and of its descendants, `count_max` at most, sorted. The search
+/// is that of [`first_pid`].
+///
+/// # Errors
+///
+/// If a `cgroup.procs` is there but cannot be read.
+pub fn all_pids(
+    hierarchies: &Hierarchies,
+    path: &str,
+    count_max: usize,
+) -> Result<Vec<u32>, ReadError> {
+    let pids = RefCell::new(Vec::new());
+    for root in hierarchies.roots() {
+        let mut buffer = Vec::new();
+        search(below(root, path), &mut buffer, &|text| {
+            let mut pids = pids.borrow_mut();
+            let room = count_max - pids.len();
+            pids.extend(parse_pids(text).take(room));
+            (pids.len() == count_max).then_some(())
+        })?;
+        if !pids.borrow().is_empty() {
+            break;
+        }
+    }
+    let mut pids = pids.into_inner();
+    pids.sort_unstable();
+    pids.dedup();
+    Ok(pids)
 }
 
 /// Whether a process is in the cgroup at a path or in one of its descendants, be it in the reader's
@@ -170,6 +200,18 @@ mod tests {
         assert_eq!(first_pid(&hierarchies, "/abc").unwrap(), Some(4711));
         assert_eq!(first_pid(&hierarchies, "/abc/supervisor").unwrap(), None);
         assert_eq!(first_pid(&hierarchies, "/gone").unwrap(), None);
+    }
+
+    #[test]
+    fn all_processes_are_found_once() {
+        let tree = tempfile::tempdir().unwrap();
+        put(tree.path(), "unified/abc", "9\n");
+        put(tree.path(), "unified/abc/payload", "0\n4711\n12\n");
+        put(tree.path(), "memory/abc", "9\n12\n4711\n");
+        let hierarchies = hybrid(tree.path());
+        assert_eq!(all_pids(&hierarchies, "/abc", 10).unwrap(), [9, 12, 4711]);
+        assert_eq!(all_pids(&hierarchies, "/abc", 2).unwrap().len(), 2);
+        assert_eq!(all_pids(&hierarchies, "/gone", 2).unwrap(), [0; 0]);
     }
 
     #[test]

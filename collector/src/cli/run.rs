@@ -13,6 +13,9 @@ use crate::{
 /// Unix socket on which the daemon serves, unless `--socket` names another one.
 pub const DEFAULT_SOCKET: &str = "/run/tare/tare.sock";
 
+/// Unix socket for Docker clients with `--docker-api-socket auto`.
+pub const DEFAULT_DOCKER_API_SOCKET: &str = "/run/tare/docker.sock";
+
 /// Options of `tare run`.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Server")]
@@ -47,11 +50,31 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_BASIC_AUTH_FILE", hide_env = true)]
     #[arg(value_name = "FILE")]
     pub basic_auth_file: Option<PathBuf>,
-    /// Open connections at a time; further ones are refused
-    #[arg(long, env = "TARE_MAX_CONNECTIONS", hide_env = true)]
-    #[arg(value_name = "N", default_value_t = 128)]
+    /// Open connections at a time; further ones are refused [default: 128; 2048 with the Docker
+    /// API, whose clients open one for each container]
+    #[arg(long, env = "TARE_MAX_CONNECTIONS", hide_env = true, value_name = "N")]
     #[arg(value_parser = clap::value_parser!(u32).range(1..=65_536))]
-    pub max_connections: u32,
+    pub max_connections: Option<u32>,
+    /// Unix socket for Docker clients such as `docker stats`, read-only: a path, `off`, or `auto`
+    /// (/run/tare/docker.sock). Where dockerd itself is, `--docker-socket` says
+    #[arg(long, env = "TARE_DOCKER_API_SOCKET", hide_env = true, help_heading = "Docker API")]
+    #[arg(value_name = "PATH", default_value = "off", value_parser = socket())]
+    pub docker_api_socket: Socket,
+    /// Group that may connect to that socket, by name or number [default: the group of the process]
+    #[arg(long, env = "TARE_DOCKER_API_GROUP", hide_env = true, help_heading = "Docker API")]
+    #[arg(value_name = "GROUP")]
+    pub docker_api_group: Option<String>,
+    /// TCP address for Docker clients; may be repeated or separated by commas; `off` for none.
+    /// TLS, tokens and passwords are those of the server
+    #[arg(long, env = "TARE_DOCKER_API_LISTEN", hide_env = true, value_delimiter = ',')]
+    #[arg(value_name = "ADDRESS", default_value = "off", value_parser = listen)]
+    #[arg(help_heading = "Docker API")]
+    pub docker_api_listen: Vec<Listen>,
+    /// Require a TLS certificate of these authorities from Docker clients over TCP, in PEM. It
+    /// takes the place of tokens and passwords
+    #[arg(long, env = "TARE_DOCKER_API_TLS_CLIENT_CA", hide_env = true)]
+    #[arg(value_name = "FILE", requires = "tls_cert", help_heading = "Docker API")]
+    pub docker_api_tls_client_ca: Option<PathBuf>,
     /// Time between two samples, from 100ms to 1h
     #[arg(long, env = "TARE_INTERVAL", hide_env = true, help_heading = "Samples and receipts")]
     #[arg(value_name = "DURATION", default_value = "1s", value_parser = interval)]

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
-    cli::run::{Listen, RunArgs},
+    cli::run::{DEFAULT_DOCKER_API_SOCKET, Listen, RunArgs},
     config::Sink,
     identity::Socket,
     output::{Scope, prometheus},
@@ -18,6 +18,32 @@ pub struct Limits {
     pub memory_bytes: Option<u64>,
 }
 
+/// Open connections at a time without `--max-connections`.
+const CONNECTIONS_MAX: u32 = 128;
+
+/// The same with the Docker API: `docker stats` opens a connection for each container.
+const DOCKER_CONNECTIONS_MAX: u32 = 2048;
+
+/// Where the API of Docker's Engine is served.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DockerApi {
+    /// Unix socket.
+    pub socket: Option<PathBuf>,
+    /// Group of that socket, by name or number.
+    pub group: Option<String>,
+    /// TCP addresses.
+    pub listen: Vec<SocketAddr>,
+    /// File of the authorities of client certificates, which clients over TCP need then.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl DockerApi {
+    /// Whether it is served at all.
+    pub fn is_on(&self) -> bool {
+        self.socket.is_some() || !self.listen.is_empty()
+    }
+}
+
 /// Options of `tare run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
@@ -25,6 +51,8 @@ pub struct Run {
     pub listen: Vec<SocketAddr>,
     /// Unix socket to serve on.
     pub socket: Socket,
+    /// The API of Docker's Engine.
+    pub docker_api: DockerApi,
     /// Files of the certificates and their key, for TLS over TCP.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// File of tokens, of which clients over TCP need one.
@@ -75,13 +103,25 @@ impl From<RunArgs> for Run {
             Listen::On(address) => Some(address),
             Listen::Off => None,
         };
+        let docker_api = DockerApi {
+            socket: match args.docker_api_socket {
+                Socket::Off => None,
+                Socket::Auto => Some(DEFAULT_DOCKER_API_SOCKET.into()),
+                Socket::Path(path) => Some(path),
+            },
+            group: args.docker_api_group,
+            listen: args.docker_api_listen.into_iter().filter_map(on).collect(),
+            client_ca: args.docker_api_tls_client_ca,
+        };
+        let connections = if docker_api.is_on() { DOCKER_CONNECTIONS_MAX } else { CONNECTIONS_MAX };
         Self {
             listen: args.listen.into_iter().filter_map(on).collect(),
             socket: args.socket,
+            docker_api,
             tls: args.tls_cert.zip(args.tls_key),
             token_file: args.token_file,
             basic_auth_file: args.basic_auth_file,
-            max_connections: args.max_connections,
+            max_connections: args.max_connections.unwrap_or(connections),
             interval: args.interval,
             scope: args.scope,
             metrics: prometheus::Options {

@@ -25,13 +25,14 @@ use tokio::{
 
 use self::{bpf_stats_sampler::BpfStatsSampler, budget::Budget};
 use crate::{
+    cgroup::find_hierarchies,
     collector::{Collector, Wakeup},
     config::{Common, Limits, Run},
     export::{self, Exporter},
     faces,
     logging::Logging,
     process::{keep_capabilities, release_free_memory, set_nice},
-    published::{RUNTIME_WAIT, SharedState, own_usage},
+    published::{ProcessSource, RUNTIME_WAIT, SharedState, own_usage},
     sample::Sample,
     server::{Listeners, LiveConfig, Server},
     telemetry::SamplingStats,
@@ -65,9 +66,11 @@ pub async fn run(common: &Common, run: &Run, control: &Control) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let hangup = signal(SignalKind::hangup())?;
     // Wrong addresses and files are reported before anything is loaded.
-    let listeners = Listeners::bind(&run.listen, &run.socket)?;
+    let listeners = Listeners::bind(&run.listen, &run.socket)?.with_docker(&run.docker_api)?;
     let config = watch::Sender::new(Arc::new(LiveConfig::load(run.clone())?));
-    let shared = Arc::new(SharedState::new(run));
+    let hierarchies = find_hierarchies(&common.proc_root, common.cgroup_root.as_deref())?;
+    let processes = ProcessSource { hierarchies, proc_root: common.proc_root.clone() };
+    let shared = Arc::new(SharedState::new(run, processes));
     let exporter = Exporter::start(run, &shared)?;
     let server = Server::spawn(listeners, Arc::clone(&shared), config.subscribe(), faces::router)?;
     let work = Daemon::start(common, config, shared)?.work(control, hangup);
@@ -131,6 +134,7 @@ impl Daemon {
         raise_priority(run.nice);
         let mut collector = Collector::start(common, run.scope.into())?;
         collector.sampler.with_pods = true;
+        collector.sampler.with_per_cpu = run.docker_api.is_on();
         let kernel = &collector.sampler.kernel;
         let bpf_stats = BpfStatsSampler::start(run.bpf_stats_interval, &common.proc_root, kernel);
         let sampling = SamplingStats {

@@ -54,6 +54,9 @@ fn keep_fixed(
     let wanted = run.clone();
     run.listen.clone_from(&old_run.listen);
     run.socket.clone_from(&old_run.socket);
+    run.docker_api.socket.clone_from(&old_run.docker_api.socket);
+    run.docker_api.group.clone_from(&old_run.docker_api.group);
+    run.docker_api.listen.clone_from(&old_run.docker_api.listen);
     run.scope = old_run.scope;
     run.max_connections = old_run.max_connections;
     run.history_memory = old_run.history_memory;
@@ -64,6 +67,9 @@ fn keep_fixed(
     let changed = [
         ("listen", wanted.listen != run.listen),
         ("socket", wanted.socket != run.socket),
+        ("docker-api-socket", wanted.docker_api.socket != run.docker_api.socket),
+        ("docker-api-group", wanted.docker_api.group != run.docker_api.group),
+        ("docker-api-listen", wanted.docker_api.listen != run.docker_api.listen),
         ("scope", wanted.scope != run.scope),
         ("max-connections", wanted.max_connections != run.max_connections),
         ("history-memory", wanted.history_memory != run.history_memory),

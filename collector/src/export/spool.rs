@@ -149,7 +149,7 @@ impl SpoolFile {
     fn found(path: PathBuf) -> Self {
         let bytes = fs::metadata(&path).map_or(0, |metadata| metadata.len());
         let head = read_head(&path);
-        let (points, made_at) = head.unwrap_or((0, Timestamp::now()));
+        let (points, made_at) = head.unwrap_or_else(|| (0, Timestamp::now()));
         Self { path, bytes, points, made_at }
     }
 

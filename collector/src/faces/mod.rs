@@ -3,6 +3,8 @@
 
 mod body;
 mod cache;
+mod changes;
+mod docker;
 mod events;
 mod json;
 mod prometheus;
@@ -12,7 +14,7 @@ use std::rc::Rc;
 
 use anyhow::Result;
 
-use self::{events::Events, json::Json, prometheus::Prometheus, status::Status};
+use self::{docker::Docker, events::Events, json::Json, prometheus::Prometheus, status::Status};
 use crate::server::{Context, Router};
 
 /// All faces.
@@ -21,10 +23,13 @@ use crate::server::{Context, Router};
 ///
 /// If the routes of two faces contradict each other.
 pub(crate) fn router(context: &Rc<Context>) -> Result<Router> {
-    Router::default()
+    let router = Router::default()
         .with(Prometheus::new(context))
         .with(Status::new(context))
         .with(Json::new(context))
-        .with(Events::new(context))
-        .finish()
+        .with(Events::new(context));
+    // Without listeners it would only follow what nobody asks for.
+    let has_docker = context.config().run.docker_api.is_on();
+    let router = if has_docker { router.with(Docker::new(context)) } else { router };
+    router.finish()
 }

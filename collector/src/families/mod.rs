@@ -145,6 +145,8 @@ cgroup_families! {
     settings: settings::SettingsFiles,
     /// Processes, as old as the settings.
     processes: processes::ProcessesFiles,
+    /// CPU time by CPU, where it is wanted and counted.
+    per_cpu: cpu::PerCpuFiles,
 }
 
 /// The metrics of all families, by the name of the family.

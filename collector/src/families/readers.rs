@@ -64,6 +64,8 @@ pub struct ReadContext<'a> {
     pub memory_stat_interval: Duration,
     /// Whether block I/O is read from files, because no program counts it.
     pub reads_block: bool,
+    /// Whether CPU time is read by CPU.
+    pub reads_per_cpu: bool,
     /// Memory for the text of a file.
     pub buffer: &'a mut Vec<u8>,
     /// What is due of this cgroup.
@@ -198,6 +200,7 @@ impl<'a> ReadContext<'a> {
             now,
             memory_stat_interval: Duration::ZERO,
             reads_block: false,
+            reads_per_cpu: false,
             buffer,
             due,
             trusts_cpu_time: false,

@@ -109,15 +109,20 @@ impl<const PODMAN: bool> RuntimeClient for EngineClient<PODMAN> {
 impl<const PODMAN: bool> EngineClient<PODMAN> {
     /// `None` if there is no name.
     pub(super) fn from_inspect(
-        response: InspectResponse,
+        mut response: InspectResponse,
         filter: &MetadataFilter,
     ) -> Option<Inspection> {
+        let (created_at, command) = (response.created_at(), response.command());
+        let network_mode = response.network_mode();
+        let image_id = response.image.filter(|id| !id.is_empty());
         let (config, state) =
             (response.config.unwrap_or_default(), response.state.unwrap_or_default());
         let labels = config.labels.unwrap_or_default();
         let name = response.name?;
         let mut metadata = Self::metadata(without_slash(&name), config.image, labels, filter);
         metadata.set_environment(config.env.unwrap_or_default(), filter);
+        (metadata.created_at, metadata.command) = (created_at, command);
+        (metadata.image_id, metadata.network_mode) = (image_id, network_mode);
         metadata.started_at = state.started_at();
         metadata.restart_count = response.restart_count;
         metadata.health = state.health();

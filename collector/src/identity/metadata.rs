@@ -22,6 +22,14 @@ pub struct Metadata {
     pub compose: Option<Compose>,
     /// The pod, from CRI or from labels of the kubelet.
     pub pod: Option<PodMetadata>,
+    /// When the container was created.
+    pub created_at: Option<Timestamp>,
+    /// The id of the image (Docker, Podman).
+    pub image_id: Option<String>,
+    /// The program and its arguments, as configured at creation (Docker, Podman).
+    pub command: Vec<String>,
+    /// The network mode that the container was created with (Docker, Podman).
+    pub network_mode: Option<String>,
     /// When the first process last started.
     pub started_at: Option<Timestamp>,
     /// How often a restart policy has started the container again (Docker, Podman), or the attempt

@@ -38,8 +38,8 @@ mod source;
 
 pub use self::{
     filter::{KeyFilter, MetadataFilter},
-    metadata::{ExitStatus, Metadata, PodMetadata},
-    path::{Identity, IdentityKind, classify, pod_cgroup},
+    metadata::{ExitStatus, Health, Metadata, PodMetadata},
+    path::{Identity, IdentityKind, Runtime, classify, pod_cgroup},
     queue::ConnectionStatus,
     resolver::MetadataResolver,
     sockets::{RuntimeApi, RuntimeGroup, RuntimeSockets, Socket},

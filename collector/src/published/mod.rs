@@ -11,6 +11,7 @@ pub(crate) mod own_usage;
 mod ring;
 
 use std::{
+    path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -24,6 +25,7 @@ pub(crate) use self::{
     feed::EventFeed,
 };
 use crate::{
+    cgroup::Hierarchies,
     collector::SamplePair,
     config::Run,
     sample::{Receipt, Receipts},
@@ -69,10 +71,21 @@ pub(crate) struct Latest {
     pub(crate) receipts: Receipts,
 }
 
+/// Where the server itself looks for the processes of a container, if a client asks for them.
+#[derive(Default)]
+pub(crate) struct ProcessSource {
+    /// Where cgroups list their processes.
+    pub(crate) hierarchies: Hierarchies,
+    /// The host's `/proc`.
+    pub(crate) proc_root: PathBuf,
+}
+
 /// What the sampling loop, the server and the sinks share.
 pub(crate) struct SharedState {
     latest: watch::Sender<Latest>,
     history: Mutex<History>,
+    /// Where processes are found.
+    pub(crate) processes: ProcessSource,
     /// Events for all listeners.
     pub(crate) events: EventFeed,
     /// When the daemon started.
@@ -85,11 +98,12 @@ pub(crate) struct SharedState {
 
 impl SharedState {
     /// Nothing is published yet.
-    pub(crate) fn new(run: &Run) -> Self {
+    pub(crate) fn new(run: &Run, processes: ProcessSource) -> Self {
         let receipts = Receipts::new(0, Duration::ZERO);
         Self {
             latest: watch::Sender::new(Latest { published: None, receipts }),
             history: Mutex::new(History::new(run.history, run.history_memory, run.interval)),
+            processes,
             events: EventFeed::default(),
             started_at: Timestamp::now(),
             server: Arc::new(ServerCounts::new(run.max_connections.into())),

@@ -346,7 +346,7 @@ pub(super) fn pod(usage: &Usage) -> Option<Pod> {
 
 /// When the first process started, from the runtime. The runtime's answer may still be that of the
 /// life before a restart; it is left out then.
-fn started_at(usage: &Usage) -> Option<Timestamp> {
+pub(crate) fn started_at(usage: &Usage) -> Option<Timestamp> {
     const SKEW: Duration = Duration::from_secs(1);
     let told = usage.details.as_deref()?.started_at?;
     let is_earlier = |made: Timestamp| told.checked_add(SKEW).is_ok_and(|told| told < made);

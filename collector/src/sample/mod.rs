@@ -56,6 +56,8 @@ pub struct Sampler {
     pub memory_stat_interval: Duration,
     /// Whether the cgroups of pods are read as well.
     pub with_pods: bool,
+    /// Whether CPU time is read by CPU as well, in every sample.
+    pub with_per_cpu: bool,
     pods: Pods,
     host: HostFiles,
     devices: Devices,
@@ -87,6 +89,7 @@ impl Sampler {
             reconcilers,
             memory_stat_interval: Duration::ZERO,
             with_pods: false,
+            with_per_cpu: false,
             pods: Pods::default(),
             host,
             devices,
@@ -148,10 +151,12 @@ impl Sampler {
     fn fill(&mut self, sample: &mut Sample) {
         let Self { registry, kernel, host, pods, devices, counters, reconcilers, .. } = self;
         let Self { receipts, buffer, memory_stat_interval, counting_since, .. } = self;
+        let reads_per_cpu = self.with_per_cpu;
         sample.start(registry, kernel, *counting_since);
         let mut context = ReadContext {
             memory_stat_interval: *memory_stat_interval,
             reads_block: kernel.block.is_err(),
+            reads_per_cpu,
             ..ReadContext::new(sample.taken_at, buffer)
         };
         let mut errors = files::read_host(host, context.buffer, &mut sample.host);

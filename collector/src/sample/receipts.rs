@@ -173,13 +173,18 @@ impl Receipts {
     }
 
     /// The receipts, oldest first.
-    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Receipt> {
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Receipt> + ExactSizeIterator {
         self.kept.iter().map(AsRef::as_ref)
     }
 
     /// The same, to keep some of them.
     pub(crate) fn shared(&self) -> impl Iterator<Item = &Arc<Receipt>> {
         self.kept.iter()
+    }
+
+    /// A receipt by its place, from the oldest on.
+    pub fn get(&self, at: usize) -> Option<&Receipt> {
+        self.kept.get(at).map(AsRef::as_ref)
     }
 
     /// How many there are.

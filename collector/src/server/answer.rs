@@ -13,7 +13,8 @@ use hyper::{
     body::{Body, Bytes, Frame, SizeHint},
     header::{self, HeaderValue},
 };
-use serde_json::json;
+
+use crate::server::face::ListenerGroup;
 
 /// The content type of JSON.
 pub(crate) const JSON: &str = "application/json";
@@ -54,13 +55,21 @@ pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
 
 /// A failure, as JSON.
 pub(crate) fn failure(status: StatusCode, message: &str) -> Answer {
-    bytes(status, JSON, format!("{}\n", json!({ "error": message })))
+    ListenerGroup::Main.failure(status, message)
+}
+
+/// A body whose parts are sent as they come.
+pub(crate) fn streamed(
+    content_type: &'static str,
+    parts: impl Stream<Item = Bytes> + Send + 'static,
+) -> Answer {
+    let frames = futures_util::StreamExt::map(parts, |part| Ok(Frame::data(part)));
+    answer(StatusCode::OK, content_type, StreamBody::new(frames))
 }
 
 /// Server-sent events as they come.
 pub(crate) fn event_stream(events: impl Stream<Item = Bytes> + Send + 'static) -> Answer {
-    let frames = futures_util::StreamExt::map(events, |event| Ok(Frame::data(event)));
-    let mut answer = answer(StatusCode::OK, "text/event-stream", StreamBody::new(frames));
+    let mut answer = streamed("text/event-stream", events);
     let no_store = HeaderValue::from_static("no-store");
     answer.headers_mut().insert(header::CACHE_CONTROL, no_store);
     answer

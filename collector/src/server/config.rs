@@ -16,6 +16,8 @@ pub(crate) struct LiveConfig {
     pub(crate) access: Access,
     /// How TCP is encrypted; `None` if it is not.
     pub(crate) tls: Option<TlsAcceptor>,
+    /// The same with certificates of clients, which take the place of keys.
+    pub(crate) mutual_tls: Option<TlsAcceptor>,
 }
 
 impl LiveConfig {
@@ -26,8 +28,15 @@ impl LiveConfig {
     /// If a file cannot be read, or holds no keys or certificates.
     pub(crate) fn load(run: Run) -> Result<Self> {
         let access = Access::load(run.token_file.as_deref(), run.basic_auth_file.as_deref())?;
-        let tls = run.tls.as_ref().map(|(chain, key)| tls::acceptor(chain, key)).transpose()?;
-        let exposed = run.listen.iter().find(|address| !address.ip().is_loopback());
+        let acceptor = |client_ca| {
+            let tls = run.tls.as_ref();
+            tls.map(|(chain, key)| tls::acceptor(chain, key, client_ca)).transpose()
+        };
+        let tls = acceptor(None)?;
+        let client_ca = run.docker_api.client_ca.as_deref();
+        let mutual_tls = if client_ca.is_some() { acceptor(client_ca)? } else { None };
+        let docker = run.docker_api.listen.iter().filter(|_| mutual_tls.is_none());
+        let exposed = run.listen.iter().chain(docker).find(|address| !address.ip().is_loopback());
         if let Some(address) = exposed
             && access.is_open()
         {
@@ -35,6 +44,6 @@ impl LiveConfig {
                 "every client that reaches {address} can read everything: see --token-file"
             );
         }
-        Ok(Self { run, access, tls })
+        Ok(Self { run, access, tls, mutual_tls })
     }
 }

@@ -11,7 +11,7 @@ use hyper::{
 use tokio::time;
 
 use crate::server::{
-    answer::{Answer, failure},
+    answer::Answer,
     context::Context,
     face::{Found, ListenerGroup, Router},
     request::Request,
@@ -53,11 +53,12 @@ impl Dispatcher {
         B: Body<Data = Bytes>,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
+        let group = origin.group;
         let (method, path) = (request.method().as_str(), request.uri().path());
-        let found = match self.router.find(origin.group, method, path) {
-            Found::WrongMethod(allowed) => return Err(wrong_method(&allowed)),
+        let found = match self.router.find(group, method, path) {
+            Found::WrongMethod(allowed) => return Err(wrong_method(group, &allowed)),
             Found::Nothing if !["GET", "HEAD"].contains(&method) => {
-                return Err(wrong_method("GET, HEAD"));
+                return Err(wrong_method(group, "GET, HEAD"));
             }
             Found::Nothing => None,
             Found::Endpoint(endpoint, params) => Some((endpoint, params)),
@@ -65,25 +66,27 @@ impl Dispatcher {
         let endpoint = found.as_ref().map(|(endpoint, _)| *endpoint);
         let bytes_max = endpoint.map_or(0, |endpoint| endpoint.body_bytes_max);
         if bytes_max == 0 && !request.body().is_end_stream() {
-            return Err(closing(failure(StatusCode::PAYLOAD_TOO_LARGE, "no body is accepted")));
+            return Err(closing(
+                group.failure(StatusCode::PAYLOAD_TOO_LARGE, "no body is accepted"),
+            ));
         }
         // Without a key, a path that is not there is answered like one that is.
         if !origin.is_trusted && endpoint.is_none_or(|endpoint| endpoint.needs_key) {
             let key = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
             if !self.context.config().access.allows(key) {
-                return Err(unauthorized());
+                return Err(unauthorized(group));
             }
         }
         let Some((endpoint, params)) = found else {
-            return Err(failure(StatusCode::NOT_FOUND, "no such path; see /"));
+            return Err(group.failure(StatusCode::NOT_FOUND, "no such path; see /"));
         };
         let (parts, body) = request.into_parts();
-        let body = read_body(body, bytes_max).await?;
+        let body = read_body(body, bytes_max, group).await?;
         Ok((endpoint.handler)(Request::new(parts, body, params)))
     }
 }
 
-async fn read_body<B>(body: B, bytes_max: usize) -> Result<Bytes, Answer>
+async fn read_body<B>(body: B, bytes_max: usize, group: ListenerGroup) -> Result<Bytes, Answer>
 where
     B: Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -95,23 +98,25 @@ where
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => {
             let message = format!("the body is longer than {bytes_max} bytes");
-            Err(closing(failure(StatusCode::PAYLOAD_TOO_LARGE, &message)))
+            Err(closing(group.failure(StatusCode::PAYLOAD_TOO_LARGE, &message)))
         }
-        Ok(Err(_)) => Err(closing(failure(StatusCode::BAD_REQUEST, "the body breaks off"))),
-        Err(_) => Err(closing(failure(StatusCode::REQUEST_TIMEOUT, "the body takes too long"))),
+        Ok(Err(_)) => Err(closing(group.failure(StatusCode::BAD_REQUEST, "the body breaks off"))),
+        Err(_) => {
+            Err(closing(group.failure(StatusCode::REQUEST_TIMEOUT, "the body takes too long")))
+        }
     }
 }
 
-fn wrong_method(allowed: &str) -> Answer {
-    let mut refused = failure(StatusCode::METHOD_NOT_ALLOWED, &format!("only {allowed}"));
+fn wrong_method(group: ListenerGroup, allowed: &str) -> Answer {
+    let mut refused = group.failure(StatusCode::METHOD_NOT_ALLOWED, &format!("only {allowed}"));
     if let Ok(allowed) = HeaderValue::from_str(allowed) {
         refused.headers_mut().insert(header::ALLOW, allowed);
     }
     closing(refused)
 }
 
-fn unauthorized() -> Answer {
-    let mut refused = failure(StatusCode::UNAUTHORIZED, "a token or a password is missing");
+fn unauthorized(group: ListenerGroup) -> Answer {
+    let mut refused = group.failure(StatusCode::UNAUTHORIZED, "a token or a password is missing");
     let schemes = HeaderValue::from_static("Bearer, Basic realm=\"tare\"");
     refused.headers_mut().insert(header::WWW_AUTHENTICATE, schemes);
     refused

@@ -8,7 +8,7 @@ use hyper::{StatusCode, body::Bytes};
 use crate::{
     published::{Latest, Published},
     server::{
-        answer::{Answer, text},
+        answer::{Answer, JSON, bytes, text},
         request::Request,
     },
 };
@@ -18,6 +18,20 @@ use crate::{
 pub(crate) enum ListenerGroup {
     /// The addresses of `--listen` and the socket of `--socket`.
     Main,
+    /// Those of `--docker-api-listen` and `--docker-api-socket`.
+    Docker,
+}
+
+impl ListenerGroup {
+    /// A failure, as the clients of these listeners expect it.
+    pub(crate) fn failure(self, status: StatusCode, message: &str) -> Answer {
+        let field = match self {
+            Self::Main => "error",
+            Self::Docker => "message",
+        };
+        let body = serde_json::json!({ field: message });
+        bytes(status, JSON, format!("{body}\n"))
+    }
 }
 
 /// A way to present what the daemon knows over HTTP: a set of routes.

@@ -135,13 +135,13 @@ async fn serve(
     end: watch::Receiver<bool>,
 ) -> Result<()> {
     task::spawn_local(follow(Rc::clone(&dispatcher)));
-    for listener in std::mem::take(&mut listeners.tcp) {
+    for (group, listener) in std::mem::take(&mut listeners.tcp) {
         let listener = TcpListener::from_std(listener).context("cannot listen")?;
-        task::spawn_local(accept_tcp(listener, Rc::clone(&dispatcher), end.clone()));
+        task::spawn_local(accept_tcp(listener, group, Rc::clone(&dispatcher), end.clone()));
     }
-    if let Some(listener) = listeners.unix.take() {
+    for (group, listener) in std::mem::take(&mut listeners.unix) {
         let listener = UnixListener::from_std(listener).context("cannot listen")?;
-        task::spawn_local(accept_unix(listener, Rc::clone(&dispatcher), end.clone()));
+        task::spawn_local(accept_unix(listener, group, Rc::clone(&dispatcher), end.clone()));
     }
     let mut ending = end;
     let _ = ending.wait_for(|ending| *ending).await;
@@ -175,10 +175,10 @@ async fn follow(dispatcher: Rc<Dispatcher>) {
 
 async fn accept_tcp(
     listener: TcpListener,
+    group: ListenerGroup,
     dispatcher: Rc<Dispatcher>,
     mut end: watch::Receiver<bool>,
 ) {
-    let origin = Origin { group: ListenerGroup::Main, is_trusted: false };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -194,7 +194,11 @@ async fn accept_tcp(
         // Small answers are not delayed.
         let _ = stream.set_nodelay(true);
         let Some(open) = open(&dispatcher) else { continue };
-        match dispatcher.context.config().tls.clone() {
+        let config = dispatcher.context.config();
+        let mutual = config.mutual_tls.clone().filter(|_| group == ListenerGroup::Docker);
+        // A client with a certificate of a known authority needs no key.
+        let origin = Origin { group, is_trusted: mutual.is_some() };
+        match mutual.or_else(|| config.tls.clone()) {
             None => connect(stream, open, origin, &dispatcher, &end),
             Some(tls) => {
                 let (dispatcher, end) = (Rc::clone(&dispatcher), end.clone());
@@ -212,10 +216,11 @@ async fn accept_tcp(
 
 async fn accept_unix(
     listener: UnixListener,
+    group: ListenerGroup,
     dispatcher: Rc<Dispatcher>,
     mut end: watch::Receiver<bool>,
 ) {
-    let origin = Origin { group: ListenerGroup::Main, is_trusted: true };
+    let origin = Origin { group, is_trusted: true };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,

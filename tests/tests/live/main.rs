@@ -2,7 +2,7 @@
 //!
 //! Needs root, Docker (`DOCKER_HOST` or the usual socket), a disk (`TARE_TEST_DIR`, by default
 //! `/var/tmp`), podman, containerd and ctr, strace, bpftool, nsenter, groff,
-//! ip, tc, tmux, Prometheus and InfluxDB. Whatever is missing fails the test.
+//! ip, tc, tmux, Prometheus and `InfluxDB`. Whatever is missing fails the test.
 
 mod block;
 mod cadvisor;
@@ -14,6 +14,8 @@ mod daemon_ends;
 mod daemon_parents;
 mod daemon_rights;
 mod daemon_snapshot;
+mod docker_api;
+mod docker_api_tls;
 mod doctor;
 mod formats;
 mod identity;

@@ -39,7 +39,7 @@ fn encoded(text: &str) -> String {
         .collect()
 }
 
-/// An InfluxDB with a database.
+/// An `InfluxDB` with a database.
 fn influxdb(lab: &Lab, address: &str) -> Result<Process> {
     let directory = lab.scratch.subdirectory()?;
     let config = directory.join("influxdb.conf");

@@ -80,7 +80,8 @@ pub fn bytes(inputs: BlockInputs<'_>, context: &BlockContext) -> Option<(u64, u6
 }
 
 impl BlockContext {
-    fn is_stacked(&self, number: u32) -> bool {
+    /// Whether what this device does is done by the devices below it again.
+    pub fn is_stacked(&self, number: u32) -> bool {
         self.devices.get(&number).is_some_and(|device| device.stacked)
     }
 

@@ -2,8 +2,9 @@
 
 mod files;
 mod metrics;
+mod per_cpu;
 mod report;
 mod source;
 
 pub(crate) use self::metrics::METRICS;
-pub use self::{files::CpuFiles, report::report, source::source};
+pub use self::{files::CpuFiles, per_cpu::PerCpuFiles, report::report, source::source};

@@ -12,7 +12,7 @@ use tare_parsers::{memory::MemoryEvents, numa_stat::NumaUsage, stat_table::StatT
 pub(crate) use self::metrics::METRICS;
 pub use self::{
     files::MemoryFiles,
-    report::{MemoryInputs, report, working_set},
+    report::{MemoryInputs, limit_bytes, report, working_set},
     source::source,
 };
 

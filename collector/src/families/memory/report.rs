@@ -31,14 +31,8 @@ pub struct MemoryInputs<'a> {
 /// Memory and swap of a cgroup; `time_of` gives the time of day of an instant.
 pub fn report(inputs: MemoryInputs<'_>, time_of: impl Fn(Instant) -> Timestamp) -> Memory {
     let MemoryInputs { usage, settings, host_bytes, .. } = inputs;
-    let working_set = working_set(usage);
-    // No limit, or one above what there is, is the host's memory.
     let limits = &settings.memory;
-    let own = [limits.max_bytes, limits.tightest_max_bytes, usage.hierarchical_limit_bytes()];
-    let limit = match (own.into_iter().flatten().min(), host_bytes) {
-        (Some(limit), Some(host)) => Some(limit.min(host)),
-        (limit, host) => limit.or_else(|| host.filter(|_| usage.usage_bytes.is_some())),
-    };
+    let (working_set, limit) = (working_set(usage), limit_bytes(usage, limits, host_bytes));
     Memory {
         usage_bytes: usage.usage_bytes,
         working_set_bytes: working_set,
@@ -69,6 +63,19 @@ pub fn report(inputs: MemoryInputs<'_>, time_of: impl Fn(Instant) -> Timestamp) 
         numa_nodes: usage.numa.iter().map(numa_node).collect(),
         pressure: inputs.pressure.map(pressure::report),
         stat: usage.stat.clone(),
+    }
+}
+
+/// The tightest limit; without one, or with one above what there is, the host's memory.
+pub fn limit_bytes(
+    usage: &MemoryUsage,
+    limits: &MemorySettings,
+    host_bytes: Option<u64>,
+) -> Option<u64> {
+    let own = [limits.max_bytes, limits.tightest_max_bytes, usage.hierarchical_limit_bytes()];
+    match (own.into_iter().flatten().min(), host_bytes) {
+        (Some(limit), Some(host)) => Some(limit.min(host)),
+        (limit, host) => limit.or_else(|| host.filter(|_| usage.usage_bytes.is_some())),
     }
 }
 

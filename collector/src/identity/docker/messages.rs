@@ -23,8 +23,20 @@ pub(super) struct ListedContainer {
 pub(in crate::identity) struct InspectResponse {
     pub(super) name: Option<String>,
     pub(super) restart_count: Option<u64>,
+    created: Option<String>,
+    path: Option<String>,
+    args: Option<Vec<String>>,
+    /// The id of the image.
+    pub(super) image: Option<String>,
     pub(super) config: Option<Config>,
     pub(super) state: Option<State>,
+    host_config: Option<HostConfig>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfig {
+    network_mode: Option<String>,
 }
 
 #[derive(Default, Deserialize)]
@@ -75,6 +87,22 @@ impl ListedContainer {
     pub(super) fn name(&self) -> Option<&str> {
         let mut names = self.names.iter().flatten().map(|name| without_slash(name));
         names.find(|name| !name.contains('/'))
+    }
+}
+
+impl InspectResponse {
+    pub(super) fn created_at(&self) -> Option<Timestamp> {
+        self.created.as_deref().and_then(parse_time)
+    }
+
+    /// The program and its arguments.
+    pub(super) fn command(&mut self) -> Vec<String> {
+        let path = self.path.take().filter(|path| !path.is_empty());
+        path.into_iter().chain(self.args.take().into_iter().flatten()).collect()
+    }
+
+    pub(super) fn network_mode(&mut self) -> Option<String> {
+        self.host_config.take()?.network_mode.filter(|mode| !mode.is_empty())
     }
 }
 

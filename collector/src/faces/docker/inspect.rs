@@ -1,0 +1,164 @@
+//! `/containers/ID/json`.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use serde::Serialize;
+
+use super::{Docker, catalog::Item, document};
+use crate::{cgroup::first_pid, server::answer::Answer};
+
+/// What is known of a container. `None` is unknown, and not sent.
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Inspection<'a> {
+    id: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path: Option<&'a str>,
+    args: &'a [String],
+    state: State,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    image: Option<&'a str>,
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    restart_count: Option<u64>,
+    platform: &'static str,
+    mounts: [(); 0],
+    config: Config<'a>,
+    host_config: HostConfig<'a>,
+    network_settings: NetworkSettings,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct State {
+    status: &'static str,
+    running: bool,
+    paused: bool,
+    restarting: bool,
+    #[serde(rename = "OOMKilled", skip_serializing_if = "Option::is_none")]
+    oom_killed: Option<bool>,
+    dead: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exit_code: Option<i64>,
+    error: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    started_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    finished_at: Option<Timestamp>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<Health>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Health {
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct Config<'a> {
+    image: &'a str,
+    labels: BTreeMap<String, String>,
+    /// The variables that may be published; `null` if there are none.
+    env: Option<Vec<String>>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct HostConfig<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    network_mode: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    memory_reservation: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_shares: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_quota: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_period: Option<u64>,
+    cpuset_cpus: &'a str,
+    cpuset_mems: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pids_limit: Option<u64>,
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "PascalCase")]
+struct NetworkSettings {
+    networks: BTreeMap<(), ()>,
+}
+
+impl Docker {
+    /// What is known of a container.
+    pub(super) fn inspect(&self, item: Item<'_>) -> Answer {
+        let details = item.details();
+        let command = details.map_or(&[][..], |details| &details.command);
+        let (path, args) = match command.split_first() {
+            Some((path, args)) => (Some(path.as_str()), args),
+            None => (None, &[][..]),
+        };
+        let environment = details.map(|details| details.environment.iter());
+        let env = environment.into_iter().flatten().map(|(name, value)| format!("{name}={value}"));
+        let env = Some(env.collect()).filter(|env: &Vec<_>| !env.is_empty());
+        document(&Inspection {
+            id: item.id(),
+            created: item.created_at(),
+            path,
+            args,
+            state: self.state(&item),
+            image: details.and_then(|details| details.image_id.as_deref()),
+            name: format!("/{}", item.name()),
+            restart_count: details.and_then(|details| details.restart_count),
+            platform: "linux",
+            mounts: [],
+            config: Config { image: item.image(), labels: item.labels(), env },
+            host_config: host_config(&item),
+            network_settings: NetworkSettings { networks: BTreeMap::new() },
+        })
+    }
+
+    fn state(&self, item: &Item<'_>) -> State {
+        let (receipt, details) = (item.receipt(), item.details());
+        let end = receipt.and_then(|receipt| receipt.end);
+        let processes = &self.context.shared.processes;
+        let pid = || first_pid(&processes.hierarchies, &item.usage().instance.path).ok().flatten();
+        let health = details.and_then(|details| details.health);
+        State {
+            status: item.state(),
+            running: receipt.is_none(),
+            paused: item.state() == "paused",
+            restarting: false,
+            oom_killed: end.and_then(|end| end.oom_killed),
+            dead: false,
+            pid: if receipt.is_none() { pid() } else { Some(0) },
+            exit_code: if receipt.is_none() { Some(0) } else { item.exit_code() },
+            error: "",
+            started_at: item.started_at(),
+            finished_at: receipt.map(|receipt| receipt.ended_at),
+            health: health.map(|health| Health { status: health.as_str() }),
+        }
+    }
+}
+
+fn host_config<'a>(item: &Item<'a>) -> HostConfig<'a> {
+    let settings = &item.usage().readings.settings;
+    HostConfig {
+        network_mode: item.details().and_then(|details| details.network_mode.as_deref()),
+        memory: settings.memory.max_bytes,
+        memory_reservation: settings.memory.soft_bytes.or(settings.memory.low_bytes),
+        cpu_shares: settings.cpu.shares,
+        cpu_quota: settings.cpu.quota_microseconds,
+        cpu_period: settings.cpu.period_microseconds,
+        cpuset_cpus: &settings.cpu.cpus,
+        cpuset_mems: &settings.cpu.mems,
+        pids_limit: settings.pids_limit,
+    }
+}
