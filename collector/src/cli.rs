@@ -2,7 +2,7 @@
 
 mod examples;
 pub mod run;
-mod values;
+pub(crate) mod values;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -61,6 +61,9 @@ pub enum Command {
     /// Exit with 0 if the daemon of this host has a fresh sample, else with 1
     #[command(after_help = examples::HEALTH)]
     Health(HealthArgs),
+    /// Plugin of collectd: writes `PUTVAL` lines
+    #[command(after_help = examples::COLLECTD)]
+    Collectd(CollectdArgs),
     /// Print a completion script for a shell
     #[command(after_help = examples::COMPLETIONS)]
     Completions(CompletionsArgs),
@@ -77,6 +80,24 @@ pub struct HealthArgs {
     #[arg(value_name = "PATH", default_value = run::DEFAULT_SOCKET)]
     #[arg(value_hint = ValueHint::FilePath)]
     pub daemon: PathBuf,
+}
+
+/// Options of `tare collectd`.
+#[derive(Args, Clone, Debug)]
+pub struct CollectdArgs {
+    /// Time between two samples, from 100ms to 1h [default: collectd's `COLLECTD_INTERVAL`, or 10s]
+    #[arg(long, env = "TARE_INTERVAL", hide_env = true)]
+    #[arg(value_name = "DURATION", value_parser = interval)]
+    pub interval: Option<Duration>,
+    /// Which rows to write
+    #[arg(long, env = "TARE_SCOPE", hide_env = true)]
+    #[arg(value_enum, default_value_t)]
+    pub scope: Scope,
+    /// Unix socket of a running `tare run`, which is asked first: a path, `off`, or `auto`
+    /// (/run/tare/tare.sock, unless other options change what is sampled)
+    #[arg(long, env = "TARE_DAEMON", hide_env = true)]
+    #[arg(value_name = "PATH", default_value = "auto", value_parser = socket())]
+    pub daemon: Socket,
 }
 
 /// Options of `tare completions`.

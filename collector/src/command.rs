@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    collectd,
     config::{self, Command, Config, Fault},
     daemon::{self, Control},
     doctor, health,
@@ -54,9 +55,11 @@ fn run(config: &Config, control: Control) -> Result<ExitCode> {
             block_on_beside(snapshot::run(&config.common, snapshot))?;
         }
         Command::Top(top) => block_on(top::run(&config.common, top))?,
+        Command::Run(run) if run.check_config => block_on(daemon::check(run))?,
         Command::Run(run) => block_on(daemon::run(&config.common, run, &control))?,
         Command::Doctor(doctor) => return block_on(doctor::run(&config.common, doctor)),
         Command::Health(socket) => health::check(socket)?,
+        Command::Collectd(options) => block_on_beside(collectd::run(&config.common, options))?,
         Command::Columns => out.write_all(columns::help().as_bytes())?,
         Command::Completions(shell) => manuals::completions(*shell, &mut out)?,
         Command::Manuals(directory) => manuals::man_pages(directory)?,

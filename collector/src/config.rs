@@ -2,6 +2,7 @@
 
 mod file;
 mod run;
+mod sink;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -22,7 +23,8 @@ use crate::{
 
 pub use self::{
     file::read,
-    run::{DockerApi, Limits, Run},
+    run::{DockerApi, Limits, Run, Spool},
+    sink::Sink,
 };
 pub use crate::cli::{Bpf, NetLevel, PlainFormat, run::DEFAULT_SOCKET};
 
@@ -92,6 +94,8 @@ pub enum Command {
     Doctor(Doctor),
     /// `tare run`
     Run(Box<Run>),
+    /// `tare collectd`
+    Collectd(Collectd),
     /// `tare stats --columns help`
     Columns,
     /// `tare health`, with the socket of the daemon
@@ -118,6 +122,17 @@ pub struct Snapshot {
     pub output: Option<PathBuf>,
     /// The file of a saved one to show instead of this host.
     pub read: Option<PathBuf>,
+}
+
+/// Options of `tare collectd`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Collectd {
+    /// Time between two samples; `None` is that of collectd.
+    pub interval: Option<Duration>,
+    /// Which rows are written.
+    pub scope: Scope,
+    /// The daemon to ask first.
+    pub daemon: Socket,
 }
 
 /// Options of `tare doctor`.
@@ -169,6 +184,9 @@ impl From<Cli> for Config {
                 Command::Doctor(Doctor { format, strict })
             }
             cli::Command::Health(args) => Command::Health(args.daemon),
+            cli::Command::Collectd(cli::CollectdArgs { interval, scope, daemon }) => {
+                Command::Collectd(Collectd { interval, scope, daemon })
+            }
             cli::Command::Completions(args) => Command::Completions(args.shell),
             cli::Command::Manuals(args) => Command::Manuals(args.directory),
             cli::Command::Top(args) => Command::Top(args.into()),

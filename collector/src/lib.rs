@@ -61,11 +61,15 @@ mod health;
 
 mod snapshot;
 
+mod collectd;
+
 mod stats;
 
 mod top;
 
 mod published;
+
+mod export;
 
 mod server;
 

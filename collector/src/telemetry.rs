@@ -13,6 +13,8 @@ pub struct Telemetry {
     pub server: ServerStats,
     /// The process.
     pub process: ProcessStats,
+    /// The sinks.
+    pub sinks: Vec<SinkStats>,
 }
 
 /// The sampling loop.
@@ -111,4 +113,35 @@ pub struct ProcessStats {
     pub calls: Option<(u64, u64)>,
     /// When the process started.
     pub started_at: Option<Timestamp>,
+}
+
+/// A sink: a receiver that numbers are sent to.
+#[derive(Clone, Debug, Default)]
+pub struct SinkStats {
+    /// Its name.
+    pub name: String,
+    /// Points that the receiver has accepted.
+    pub delivered_points: u64,
+    /// Bytes of accepted batches, as sent.
+    pub sent_bytes: u64,
+    /// Deliveries that failed and were tried again.
+    pub retries: u64,
+    /// Points dropped because the receiver refused them.
+    pub rejected_points: u64,
+    /// Points dropped because the queue, or the spool, was full.
+    pub overflowed_points: u64,
+    /// Points dropped because they were in the spool for too long.
+    pub expired_points: u64,
+    /// Batches in the spool that could not be read.
+    pub corrupt_batches: u64,
+    /// Samples that were due and not sent, because making the batches took too long.
+    pub missed_samples: u64,
+    /// Age of the oldest batch that is not delivered.
+    pub lag_seconds: f64,
+    /// Memory of the queue in use.
+    pub queue_bytes: u64,
+    /// Limit of the queue's memory.
+    pub queue_bytes_max: u64,
+    /// Size of the spool.
+    pub spool_bytes: u64,
 }

@@ -1,4 +1,4 @@
-//! The messages of CRI and containerd that Tare and its tests use are generated from the upstream
+//! The messages of CRI, containerd and sinks that Tare and its tests use are generated from the upstream
 //! definitions, with the fields that are listed here and no others: decoding skips unlisted fields.
 //!
 //! `TARE_UPDATE_GOLDEN=1` writes the generated code anew.
@@ -12,8 +12,14 @@ use prost_types::{DescriptorProto, FileDescriptorSet};
 /// Messages and enumerations of a package, and the fields of the messages.
 type Package = (&'static str, &'static [(&'static str, &'static [&'static str])]);
 
-const SOURCES: [&str; 3] =
-    ["cri-api/api.proto", "containerd/containers.proto", "containerd/namespace.proto"];
+const SOURCES: [&str; 6] = [
+    "cri-api/api.proto",
+    "containerd/containers.proto",
+    "containerd/namespace.proto",
+    "opentelemetry/proto/collector/metrics/v1/metrics_service.proto",
+    "prometheus/remote_write_1.proto",
+    "prometheus/remote_write_2.proto",
+];
 
 const COLLECTOR: (&str, &[Package]) = (
     "collector/src/identity/cri/messages",
@@ -72,6 +78,88 @@ const COLLECTOR: (&str, &[Package]) = (
     ],
 );
 
+const SINKS: (&str, &[Package]) = (
+    "collector/src/export/messages",
+    &[
+        (
+            "prometheus",
+            &[
+                ("WriteRequest", &["timeseries"]),
+                ("TimeSeries", &["labels", "samples"]),
+                ("Label", &["name", "value"]),
+                ("Sample", &["value", "timestamp"]),
+            ],
+        ),
+        (
+            "io.prometheus.write.v2",
+            &[
+                ("Request", &["symbols", "timeseries"]),
+                ("TimeSeries", &["labels_refs", "samples", "metadata"]),
+                ("Sample", &["value", "timestamp"]),
+                ("Metadata", &["type", "help_ref"]),
+            ],
+        ),
+        (
+            "opentelemetry.proto.collector.metrics.v1",
+            &[
+                ("ExportMetricsServiceRequest", &["resource_metrics"]),
+                ("ExportMetricsServiceResponse", &["partial_success"]),
+                ("ExportMetricsPartialSuccess", &["rejected_data_points", "error_message"]),
+            ],
+        ),
+        (
+            "opentelemetry.proto.metrics.v1",
+            &[
+                ("ResourceMetrics", &["resource", "scope_metrics"]),
+                ("ScopeMetrics", &["scope", "metrics"]),
+                (
+                    "Metric",
+                    &["name", "description", "unit", "gauge", "sum", "exponential_histogram"],
+                ),
+                ("Gauge", &["data_points"]),
+                ("Sum", &["data_points", "aggregation_temporality", "is_monotonic"]),
+                ("ExponentialHistogram", &["data_points", "aggregation_temporality"]),
+                (
+                    "NumberDataPoint",
+                    &[
+                        "attributes",
+                        "start_time_unix_nano",
+                        "time_unix_nano",
+                        "as_double",
+                        "as_int",
+                    ],
+                ),
+                (
+                    "ExponentialHistogramDataPoint",
+                    &[
+                        "attributes",
+                        "start_time_unix_nano",
+                        "time_unix_nano",
+                        "count",
+                        "sum",
+                        "scale",
+                        "zero_count",
+                        "positive",
+                        "min",
+                        "max",
+                        "zero_threshold",
+                    ],
+                ),
+                ("AggregationTemporality", &[]),
+            ],
+        ),
+        ("opentelemetry.proto.resource.v1", &[("Resource", &["attributes"])]),
+        (
+            "opentelemetry.proto.common.v1",
+            &[
+                ("InstrumentationScope", &["name", "version"]),
+                ("KeyValue", &["key", "value"]),
+                ("AnyValue", &["string_value"]),
+            ],
+        ),
+    ],
+);
+
 const TESTS: (&str, &[Package]) = (
     "tests/src/containerd/messages",
     &[(
@@ -111,6 +199,11 @@ const TESTS: (&str, &[Package]) = (
 #[test]
 fn the_collectors_messages_are_as_generated() -> Result<()> {
     check(COLLECTOR)
+}
+
+#[test]
+fn the_sinks_messages_are_as_generated() -> Result<()> {
+    check(SINKS)
 }
 
 #[test]

@@ -10,6 +10,7 @@
 //! | `TARE_LOAD_BIN` | the static `tare-load`; built by the tests if unset |
 //! | `TARE_TEST_DIR` | a directory on a disk-backed filesystem; `/var/tmp` if unset |
 //! | `DOCKER_HOST` | the daemon that runs the containers, `unix://PATH` |
+//! | `TARE_INFLUXDB_DIR` | the directory of `influxd`, if not in `PATH` |
 //! | `TARE_PROMETHEUS_DIR` | the directory of `prometheus` and `promtool`, if not in `PATH` |
 //! | `TARE_CADVISOR` | `cadvisor`, if not in `PATH` |
 //! | `TARE_UPDATE_GOLDEN` | `1` rewrites the golden files |

@@ -146,12 +146,13 @@ fn live() -> Result<Tally> {
     let _cleanup = CgroupCleanup::begin()?;
     let docker = docker::ready()?;
     let prometheus = packages::unpacked("prometheus", &["prometheus", "promtool"])?;
+    let influxdb = packages::unpacked("influxdb", &["influxd"])?;
     let cadvisor = packages::cadvisor()?;
     results::with_second_try(|names| {
         let mut tests = live_tests();
         tests.env("TARE_BIN", &tare).env("TARE_LOAD_BIN", &load);
         tests.env("DOCKER_HOST", &docker.host).env("TARE_PROMETHEUS_DIR", &prometheus);
-        tests.env("TARE_CADVISOR", &cadvisor);
+        tests.env("TARE_CADVISOR", &cadvisor).env("TARE_INFLUXDB_DIR", &influxdb);
         if !cmd::is_root() {
             tests.env(runner_variable(&host), sudo_runner());
         }

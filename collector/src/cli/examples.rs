@@ -82,6 +82,8 @@ pub(super) const RUN: &str = with_rules!(
   tare run --label-set kubelet --listen 0.0.0.0:9753 --token-file tokens
                                           for Prometheus, with the kubelet's labels
   tare run --config /etc/tare.toml        options from a file
+  tare run --sink prometheus+http://HOST:9090
+                                          also push every sample
   curl http://127.0.0.1:9753/             the paths it serves
 
 SIGHUP reads the configuration again; SIGTERM ends the daemon."
@@ -98,4 +100,15 @@ pub(super) const COMPLETIONS: &str = with_rules!(
   tare completions bash > /usr/share/bash-completion/completions/tare
   tare completions zsh > \"${fpath[1]}/_tare\"
   tare completions fish > ~/.config/fish/completions/tare.fish"
+);
+
+pub(super) const COLLECTD: &str = with_rules!(
+    "Examples:
+  tare collectd                           lines for collectd, every 10 s
+  <Plugin exec>                           in collectd.conf
+    Exec \"collectd:tare\" \"/usr/bin/tare\" \"collectd\"
+  </Plugin>
+
+collectd runs plugins without rights. A running `tare run` is asked first: let the plugin's group \
+     read its socket."
 );

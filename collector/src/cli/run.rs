@@ -113,6 +113,28 @@ pub struct RunArgs {
     #[arg(value_name = "N", default_value_t = 64)]
     #[arg(value_parser = clap::value_parser!(u32).range(0..=65_536))]
     pub ended_metrics: u32,
+    /// Where to send numbers, such as `influx+http://host:8086/?db=tare`; may be repeated. More
+    /// options of a sink are in the configuration file, in tables `[[sink]]`
+    #[arg(long, env = "TARE_SINK", hide_env = true, help_heading = "Sinks")]
+    #[arg(value_name = "URL", value_delimiter = ' ')]
+    pub sink: Vec<String>,
+    /// Directory for what sinks could not deliver yet. It survives the end of the process
+    /// [default: memory only]
+    #[arg(long, env = "TARE_SINK_SPOOL", hide_env = true, help_heading = "Sinks")]
+    #[arg(value_name = "DIR")]
+    pub sink_spool: Option<PathBuf>,
+    /// The most that the spool of one sink may take; the oldest is dropped first
+    #[arg(long, env = "TARE_SINK_SPOOL_SIZE", hide_env = true, help_heading = "Sinks")]
+    #[arg(value_name = "BYTES", default_value = "1GiB", value_parser = bytes)]
+    pub sink_spool_size: u64,
+    /// For how long the spool keeps what could not be delivered
+    #[arg(long, env = "TARE_SINK_SPOOL_AGE", hide_env = true, help_heading = "Sinks")]
+    #[arg(value_name = "DURATION", default_value = "24h", value_parser = duration)]
+    pub sink_spool_age: Duration,
+    /// Check the configuration and connect to every sink once, then exit
+    #[arg(long, env = "TARE_CHECK_CONFIG", hide_env = true, help_heading = "Configuration")]
+    #[arg(value_parser = BoolishValueParser::new())]
+    pub check_config: bool,
     /// CPU budget in percent of one CPU. Above it Tare gives up histograms, then the history, then
     /// most readings of memory.stat, and then samples less often [default: no limit]
     #[arg(long, env = "TARE_MAX_CPU", hide_env = true, help_heading = "Budget")]

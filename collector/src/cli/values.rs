@@ -31,7 +31,7 @@ pub(super) fn keys() -> ValueParser {
 }
 
 /// Time between two samples.
-pub(super) fn interval(text: &str) -> Result<Duration, String> {
+pub(crate) fn interval(text: &str) -> Result<Duration, String> {
     let duration = duration(text)?;
     if (MIN_INTERVAL..=MAX_INTERVAL).contains(&duration) {
         Ok(duration)
@@ -42,7 +42,7 @@ pub(super) fn interval(text: &str) -> Result<Duration, String> {
 
 /// Bytes, such as `64MiB` or `1.5GiB`. `MB` and `M` are refused: programs disagree on their
 /// meaning.
-pub(super) fn bytes(text: &str) -> Result<u64, String> {
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     const PARSER: parse_size::Config = parse_size::Config::new().with_binary();
     let message = |()| "must be a number of bytes, KiB, MiB or GiB, such as `64MiB`".to_owned();
     let text = text.trim();
@@ -59,7 +59,7 @@ pub(super) fn window(text: &str) -> Result<Duration, String> {
 }
 
 /// A time with its unit, such as `500ms`, `1.5s`, `2m` or `1h 30m`.
-pub(super) fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let text = text.trim();
     let is_number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.');
     if !text.is_empty() && is_number(text) {

@@ -13,14 +13,17 @@ use toml::{Table, Value};
 
 use crate::{
     cli::Cli,
-    config::{Config, Fault},
+    config::{self, Config, Fault, sink},
 };
 
 /// The only command that has a configuration file.
 const COMMAND: &str = "run";
 
+/// The option that may be a list of tables in the file.
+const SINK: &str = "sink";
+
 /// Options that the file cannot set.
-const NOT_IN_FILE: [&str; 3] = ["config", "help", "version"];
+const NOT_IN_FILE: [&str; 4] = ["check-config", "config", "help", "version"];
 
 /// A known name within this edit distance of an unknown one is suggested.
 const EDITS_MAX: usize = 3;
@@ -40,12 +43,28 @@ pub fn read(arguments: &[OsString]) -> Result<Config, Fault> {
     let in_file = |message: String| Fault::File(format!("{}: {message}", path.display()));
     let text = fs::read_to_string(path).map_err(|error| in_file(error.to_string()))?;
     let table = text.parse::<Table>().map_err(|error| in_file(error.to_string()))?;
+    let sinks = match table.get(SINK) {
+        Some(Value::Array(all)) if all.iter().any(Value::is_table) && !is_given(given, SINK) => {
+            sink::of_file(&text, path).map_err(in_file)?
+        }
+        _ => Vec::new(),
+    };
     let further = arguments_of(&table, given).map_err(in_file)?;
     let all = arguments.iter().cloned().chain(further);
     // Without the file the arguments were valid.
     let matches = Cli::command().try_get_matches_from(all);
     let matches = matches.map_err(|error| in_file(first_line(&error)))?;
-    Ok(Cli::from_arg_matches(&matches)?.into())
+    let mut config: Config = Cli::from_arg_matches(&matches)?.into();
+    if let config::Command::Run(run) = &mut config.command {
+        run.sinks.extend(sinks);
+    }
+    Ok(config)
+}
+
+/// Whether the command line or the environment sets an option.
+fn is_given(given: &ArgMatches, id: &str) -> bool {
+    let source = given.value_source(id);
+    matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable))
 }
 
 /// The file's options as arguments, without those that the command line or the environment sets.
@@ -56,8 +75,9 @@ fn arguments_of(table: &Table, given: &ArgMatches) -> Result<Vec<OsString>, Stri
     let mut arguments = Vec::new();
     for (name, value) in table {
         let option = find(run, name)?;
-        let source = given.value_source(option.get_id().as_str());
-        if matches!(source, Some(ValueSource::CommandLine | ValueSource::EnvVariable)) {
+        let is_table =
+            |value: &Value| value.as_array().is_some_and(|all| all.iter().any(Value::is_table));
+        if is_given(given, option.get_id().as_str()) || (name == SINK && is_table(value)) {
             continue;
         }
         match (option.get_action(), value) {
@@ -181,5 +201,37 @@ mod tests {
     fn other_commands_have_no_file() {
         let arguments = ["tare", "stats", "--no-stream"].map(OsString::from);
         assert!(matches!(read(&arguments).unwrap().command, config::Command::Stats(_)));
+    }
+
+    #[test]
+    fn sinks_are_tables_or_urls() {
+        let file = "interval = \"1s\"\n\n[[sink]]\nurl = \"stdout:\"\ninterval = \"5s\"\n\
+                    families = [\"cpu\"]\nlabels = { zone = \"a\" }\nqueue = \"1MiB\"\n\n\
+                    [[sink]]\nurl = \"graphite://host\"\n";
+        let run = run(with(file, &[]).unwrap());
+        assert_eq!(run.sinks.len(), 2);
+        let sink = &run.sinks[0];
+        assert_eq!((sink.url.as_str(), sink.interval), ("stdout:", Some(Duration::from_secs(5))));
+        assert_eq!((sink.families.len(), sink.labels.len(), sink.queue_bytes), (1, 1, 1 << 20));
+        assert!(sink.place.ends_with("tare.toml, line 3"), "{}", sink.place);
+        assert!(run.sinks[1].place.ends_with("line 10"), "{}", run.sinks[1].place);
+        // As with every list, the command line replaces it.
+        let given = self::run(with(file, &["--sink", "stdout:"]).unwrap());
+        assert_eq!((given.sinks.len(), given.sinks[0].interval), (1, None));
+        let plain = self::run(with("sink = [\"stdout:\", \"graphite://a\"]", &[]).unwrap());
+        assert_eq!(plain.sinks.len(), 2);
+    }
+
+    #[test]
+    fn mistakes_in_a_sink_name_their_line() {
+        for (line, said) in [
+            ("urll = \"stdout:\"", "unknown field `urll`"),
+            ("url = \"stdout:\"\ninterval = \"5\"", "needs a unit"),
+            ("url = \"stdout:\"\nqueue = \"1\"", "must be 64KiB or more"),
+            ("name = \"a\"", "missing field `url`"),
+        ] {
+            let error = with(&format!("interval = \"1s\"\n[[sink]]\n{line}\n"), &[]).unwrap_err();
+            assert!(error.contains(said) && error.contains("at line "), "{error}");
+        }
     }
 }

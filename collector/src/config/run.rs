@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
     cli::run::{DEFAULT_DOCKER_API_SOCKET, Listen, RunArgs},
+    config::Sink,
     identity::Socket,
     output::{Scope, prometheus},
 };
@@ -77,6 +78,23 @@ pub struct Run {
     pub bpf_stats_interval: Option<Duration>,
     /// Nice value of the sampling thread; `None` is -20 where that is allowed.
     pub nice: Option<i8>,
+    /// Where numbers are sent.
+    pub sinks: Vec<Sink>,
+    /// Where batches that are not delivered yet are kept on disk.
+    pub spool: Option<Spool>,
+    /// Whether to check the configuration only.
+    pub check_config: bool,
+}
+
+/// Where batches that are not delivered yet are kept on disk, and for how long.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spool {
+    /// The directory; each sink has one of its own in it.
+    pub directory: PathBuf,
+    /// The most bytes of one sink.
+    pub bytes_max: u64,
+    /// The longest time.
+    pub age_max: Duration,
 }
 
 impl From<RunArgs> for Run {
@@ -117,6 +135,13 @@ impl From<RunArgs> for Run {
             limits: Limits { cpu_millionths: args.max_cpu, memory_bytes: args.max_memory },
             bpf_stats_interval: args.bpf_stats_interval,
             nice: args.nice,
+            sinks: args.sink.into_iter().map(Sink::of_flag).collect(),
+            spool: args.sink_spool.map(|directory| Spool {
+                directory,
+                bytes_max: args.sink_spool_size,
+                age_max: args.sink_spool_age,
+            }),
+            check_config: args.check_config,
             history_memory: usize::try_from(args.history_memory).unwrap_or(usize::MAX),
         }
     }

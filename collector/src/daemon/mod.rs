@@ -19,7 +19,7 @@ use anyhow::{Context, Result};
 use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     sync::watch,
-    task,
+    task::{self, LocalSet},
     time::{self, MissedTickBehavior},
 };
 
@@ -28,6 +28,7 @@ use crate::{
     cgroup::find_hierarchies,
     collector::{Collector, Wakeup},
     config::{Common, Limits, Run},
+    export::{self, Exporter},
     faces,
     logging::Logging,
     process::{keep_capabilities, release_free_memory, set_nice},
@@ -70,6 +71,7 @@ pub async fn run(common: &Common, run: &Run, control: &Control) -> Result<()> {
     let hierarchies = find_hierarchies(&common.proc_root, common.cgroup_root.as_deref())?;
     let processes = ProcessSource { hierarchies, proc_root: common.proc_root.clone() };
     let shared = Arc::new(SharedState::new(run, processes));
+    let exporter = Exporter::start(run, &shared)?;
     let server = Server::spawn(listeners, Arc::clone(&shared), config.subscribe(), faces::router)?;
     let work = Daemon::start(common, config, shared)?.work(control, hangup);
     let done = tokio::select! {
@@ -78,8 +80,24 @@ pub async fn run(common: &Common, run: &Run, control: &Control) -> Result<()> {
         _ = terminate.recv() => Ok(()),
     };
     notify::notify(notify::STOPPING);
+    if let Some(exporter) = exporter {
+        exporter.stop();
+    }
     server.stop();
     done
+}
+
+/// Checks the configuration, the files that it names and whether each sink can be reached.
+///
+/// # Errors
+///
+/// The first thing that is wrong.
+pub async fn check(run: &Run) -> Result<()> {
+    LiveConfig::load(run.clone())?;
+    let sinks = export::prepare(run)?;
+    LocalSet::new().run_until(export::check(&sinks)).await?;
+    println!("the configuration is valid; {} sinks can be reached", sinks.len());
+    Ok(())
 }
 
 /// The sampling loop.

@@ -62,6 +62,8 @@ fn keep_fixed(
     run.history_memory = old_run.history_memory;
     run.bpf_stats_interval = old_run.bpf_stats_interval;
     run.nice = old_run.nice;
+    run.sinks.clone_from(&old_run.sinks);
+    run.spool.clone_from(&old_run.spool);
     let changed = [
         ("listen", wanted.listen != run.listen),
         ("socket", wanted.socket != run.socket),
@@ -73,6 +75,8 @@ fn keep_fixed(
         ("history-memory", wanted.history_memory != run.history_memory),
         ("bpf-stats-interval", wanted.bpf_stats_interval != run.bpf_stats_interval),
         ("nice", wanted.nice != run.nice),
+        ("sink", wanted.sinks != run.sinks),
+        ("sink-spool", wanted.spool != run.spool),
         ("bpf", common.bpf != old_common.bpf),
         ("net-level", common.net_level != old_common.net_level),
         ("cgroup-root", common.cgroup_root != old_common.cgroup_root),

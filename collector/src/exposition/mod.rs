@@ -6,6 +6,7 @@
 mod buffer;
 mod labels;
 mod metric;
+mod points;
 pub(crate) mod protobuf;
 mod samples;
 mod text;
@@ -17,7 +18,8 @@ pub(crate) use self::{
         Collect, Metric, MetricGroup, MetricKind, ReportSummary, counter, counter_of, gauge,
         gauge_of, histogram, untyped,
     },
-    samples::{Encoding, Samples},
+    points::{PointBuffer, PointValue},
+    samples::{Digits, Encoding, Number, Samples},
 };
 
 /// A format of Prometheus.

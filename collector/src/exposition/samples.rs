@@ -5,7 +5,7 @@ use prost::Message as _;
 
 use crate::{
     exposition::{
-        Exposition, LabelSetId, MetricKind, SampleBuffer,
+        Exposition, LabelSetId, MetricKind, PointBuffer, SampleBuffer,
         buffer::Suffix,
         protobuf::{HistogramMessage, LabelPair, MetricMessage},
         write_label,
@@ -16,8 +16,9 @@ use crate::{
 /// The value of a sample. An unknown value is not written.
 pub(crate) struct Value(Option<Number>);
 
-#[derive(Clone, Copy)]
-enum Number {
+/// A known value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Number {
     Integer(u64),
     Float(f64),
 }
@@ -52,12 +53,23 @@ impl Encoding {
 
 /// Where the function of a metric writes its samples.
 pub(crate) struct Samples<'a> {
+    /// When the report was made.
+    pub(crate) report_time: Timestamp,
+    target: Target<'a>,
+}
+
+enum Target<'a> {
+    Encoded(Encoded<'a>),
+    /// Numbers of the metric at this place in the list of a [`PointBuffer`].
+    Points(&'a mut PointBuffer, u16),
+}
+
+/// Samples that are encoded at once.
+struct Encoded<'a> {
     encoding: &'a Encoding,
     kind: MetricKind,
     /// The labels of the container.
     labels: LabelSetId,
-    /// When the report was made.
-    pub(crate) report_time: Timestamp,
     buffer: &'a mut SampleBuffer,
 }
 
@@ -70,7 +82,12 @@ impl<'a> Samples<'a> {
         report_time: Timestamp,
         buffer: &'a mut SampleBuffer,
     ) -> Self {
-        Self { encoding, kind, labels, report_time, buffer }
+        Self { report_time, target: Target::Encoded(Encoded { encoding, kind, labels, buffer }) }
+    }
+
+    /// Keeps samples as numbers in `buffer`, where `metric` identifies their metric.
+    pub(crate) fn points(metric: u16, report_time: Timestamp, buffer: &'a mut PointBuffer) -> Self {
+        Self { report_time, target: Target::Points(buffer, metric) }
     }
 
     /// Writes a sample that has the container's labels only.
@@ -81,10 +98,9 @@ impl<'a> Samples<'a> {
     /// Writes a sample with these labels behind those of the container.
     pub(crate) fn with(&mut self, labels: &[(&str, &str)], value: impl Into<Value>) {
         let Value(Some(number)) = value.into() else { return };
-        if self.encoding.exposition == Exposition::Protobuf {
-            self.message(labels, MetricMessage::of_number(self.kind, number.into()));
-        } else {
-            self.line(Suffix::None, labels, None, number);
+        match &mut self.target {
+            Target::Encoded(encoded) => encoded.number(labels, number),
+            Target::Points(points, metric) => points.add_number(*metric, labels, number),
         }
     }
 
@@ -96,7 +112,29 @@ impl<'a> Samples<'a> {
         bounds: &[f64],
         histogram: &Histogram,
     ) {
-        if !self.encoding.histograms || histogram.count == 0 {
+        if histogram.count == 0 {
+            return;
+        }
+        match &mut self.target {
+            Target::Encoded(encoded) => encoded.histogram(labels, bounds, histogram),
+            Target::Points(points, metric) => {
+                points.add_histogram(*metric, labels, bounds, histogram);
+            }
+        }
+    }
+}
+
+impl Encoded<'_> {
+    fn number(&mut self, labels: &[(&str, &str)], number: Number) {
+        if self.encoding.exposition == Exposition::Protobuf {
+            self.message(labels, MetricMessage::of_number(self.kind, number.into()));
+        } else {
+            self.line(Suffix::None, labels, None, number);
+        }
+    }
+
+    fn histogram(&mut self, labels: &[(&str, &str)], bounds: &[f64], histogram: &Histogram) {
+        if !self.encoding.histograms {
             return;
         }
         if self.encoding.exposition == Exposition::Protobuf {
@@ -150,17 +188,19 @@ impl<'a> Samples<'a> {
 }
 
 /// Where a number is formatted.
-struct Digits {
+pub(crate) struct Digits {
     integer: itoa::Buffer,
     float: zmij::Buffer,
 }
 
 impl Digits {
-    fn new() -> Self {
+    /// Nothing is formatted yet.
+    pub(crate) fn new() -> Self {
         Self { integer: itoa::Buffer::new(), float: zmij::Buffer::new() }
     }
 
-    fn text(&mut self, number: Number) -> &str {
+    /// The shortest text that gives the number back.
+    pub(crate) fn text(&mut self, number: Number) -> &str {
         match number {
             Number::Integer(number) => self.integer.format(number),
             Number::Float(f64::INFINITY) => "+Inf",

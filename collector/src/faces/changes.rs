@@ -5,17 +5,10 @@ use std::collections::{HashMap, HashSet};
 use jiff::Timestamp;
 
 use crate::{
-    published::{Published, RUNTIME_WAIT},
+    published::Published,
     registry::InstanceId,
-    sample::{Receipt, Receipts, Usage},
+    sample::{Receipts, Usage},
 };
-
-/// Whether the runtime has said all that it knows of an end, or has had its time to.
-pub(super) fn is_complete(receipt: &Receipt) -> bool {
-    let has_name = receipt.usage.details.is_some();
-    let has_end = receipt.end.is_some_and(|end| end.oom_killed.is_some());
-    (has_name && has_end) || receipt.ended.elapsed() >= RUNTIME_WAIT
-}
 
 /// What is known of OOM kills in an instance.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]

@@ -16,9 +16,9 @@ use tokio::{
 };
 
 use crate::{
-    faces::changes::{Change, Reported, is_complete, observed},
+    faces::changes::{Change, Reported, observed},
     model::Container,
-    published::{Latest, Published},
+    published::{Latest, Published, is_complete},
     report::ReportOptions,
     server::{
         Context, Face, Request, Route,

@@ -4,6 +4,7 @@
 //! The two sides share nothing else. Publishing costs the sampling loop little: reports are made
 //! on the server's thread, when a client asks for one.
 
+mod counts;
 mod feed;
 pub(crate) mod history;
 pub(crate) mod own_usage;
@@ -15,18 +16,32 @@ use std::{
     time::{Duration, Instant},
 };
 
+use jiff::Timestamp;
 use tokio::sync::watch;
 
-pub(crate) use self::feed::EventFeed;
 use self::history::History;
+pub(crate) use self::{
+    counts::{ServerCounts, SinkCounters},
+    feed::EventFeed,
+};
 use crate::{
-    cgroup::Hierarchies, collector::SamplePair, config::Run, sample::Receipts,
-    telemetry::SamplingStats,
+    cgroup::Hierarchies,
+    collector::SamplePair,
+    config::Run,
+    sample::{Receipt, Receipts},
+    telemetry::{ProcessStats, SamplingStats, Telemetry},
 };
 
 /// How long the runtime of a container that has ended may take to say how: for so long the `ended`
 /// event waits for a missing name or exit code. Docker takes some 10 ms.
 pub(crate) const RUNTIME_WAIT: Duration = Duration::from_millis(250);
+
+/// Whether the runtime has said all that it knows of an end, or has had its time to.
+pub(crate) fn is_complete(receipt: &Receipt) -> bool {
+    let has_name = receipt.usage.details.is_some();
+    let has_end = receipt.end.is_some_and(|end| end.oom_killed.is_some());
+    (has_name && has_end) || receipt.ended.elapsed() >= RUNTIME_WAIT
+}
 
 /// The latest sample and how it was taken.
 pub(crate) struct Published {
@@ -65,7 +80,7 @@ pub(crate) struct ProcessSource {
     pub(crate) proc_root: PathBuf,
 }
 
-/// What the sampling loop and the server share.
+/// What the sampling loop, the server and the sinks share.
 pub(crate) struct SharedState {
     latest: watch::Sender<Latest>,
     history: Mutex<History>,
@@ -73,6 +88,12 @@ pub(crate) struct SharedState {
     pub(crate) processes: ProcessSource,
     /// Events for all listeners.
     pub(crate) events: EventFeed,
+    /// When the daemon started.
+    pub(crate) started_at: Timestamp,
+    /// What the server counts.
+    pub(crate) server: Arc<ServerCounts>,
+    /// What each sink counts.
+    sinks: Mutex<Vec<Arc<SinkCounters>>>,
 }
 
 impl SharedState {
@@ -84,6 +105,25 @@ impl SharedState {
             history: Mutex::new(History::new(run.history, run.history_memory, run.interval)),
             processes,
             events: EventFeed::default(),
+            started_at: Timestamp::now(),
+            server: Arc::new(ServerCounts::new(run.max_connections.into())),
+            sinks: Mutex::default(),
+        }
+    }
+
+    /// Adds a sink to what [`SharedState::telemetry`] tells.
+    pub(crate) fn add_sink(&self, counters: Arc<SinkCounters>) {
+        self.sinks.lock().unwrap_or_else(PoisonError::into_inner).push(counters);
+    }
+
+    /// What the daemon does and costs itself.
+    pub(crate) fn telemetry(&self, published: &Published) -> Telemetry {
+        let sinks = self.sinks.lock().unwrap_or_else(PoisonError::into_inner);
+        Telemetry {
+            sampling: published.sampling.clone(),
+            server: self.server.now(),
+            process: ProcessStats { started_at: Some(self.started_at), ..own_usage::read() },
+            sinks: sinks.iter().map(|sink| sink.now()).collect(),
         }
     }
 

@@ -314,7 +314,8 @@ fn members(sample: &Sample) -> HashMap<NamespaceId, Vec<&Usage>> {
     members
 }
 
-fn kind(usage: &Usage) -> Kind {
+/// What a usage is of.
+pub(crate) fn kind(usage: &Usage) -> Kind {
     match usage.instance.identity.as_ref().map(|identity| identity.kind) {
         Some(IdentityKind::Container) => Kind::Container,
         Some(IdentityKind::Service) => Kind::Service,

@@ -177,6 +177,11 @@ impl Receipts {
         self.kept.iter().map(AsRef::as_ref)
     }
 
+    /// The same, to keep some of them.
+    pub(crate) fn shared(&self) -> impl Iterator<Item = &Arc<Receipt>> {
+        self.kept.iter()
+    }
+
     /// A receipt by its place, from the oldest on.
     pub fn get(&self, at: usize) -> Option<&Receipt> {
         self.kept.get(at).map(AsRef::as_ref)

@@ -13,7 +13,7 @@ use tokio::{
     time::{self, Sleep},
 };
 
-use crate::server::context::ServerCounts;
+use crate::published::ServerCounts;
 
 /// How long a client may take nothing of what is written to it.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);

@@ -56,12 +56,11 @@ pub(crate) use self::{
 };
 use self::{
     connection::{Io, WriteTimeout},
-    context::ServerCounts,
     dispatch::{Dispatcher, Origin},
 };
 use crate::{
     process::{keep_capabilities, release_free_memory},
-    published::SharedState,
+    published::{ServerCounts, SharedState},
     recurring::is_worth_logging,
 };
 

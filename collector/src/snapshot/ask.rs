@@ -27,7 +27,7 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 const AGE_MAX: Duration = Duration::from_secs(10);
 
 /// The snapshot of the daemon; `None` if none is to be asked, or if none answers as it should.
-pub(super) async fn snapshot(common: &Common, options: &config::Snapshot) -> Option<Snapshot> {
+pub(crate) async fn snapshot(common: &Common, options: &config::Snapshot) -> Option<Snapshot> {
     let path = socket(common, options)?;
     let asked = time::timeout(TIMEOUT, ask(&path, options.window)).await;
     let answer = asked.unwrap_or_else(|_| Err(anyhow!("no answer within {} s", TIMEOUT.as_secs())));

@@ -3,6 +3,8 @@
 mod ask;
 mod file;
 
+pub(crate) use self::ask::snapshot as of_daemon;
+
 use std::{
     io::{self, IsTerminal, Write},
     time::Duration,

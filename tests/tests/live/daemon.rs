@@ -260,6 +260,23 @@ pub(crate) fn prometheus(
          scrape_configs:\n- job_name: cadvisor\n  static_configs: [{{targets: ['{target}']}}]\n"
     );
     std::fs::write(&config, text)?;
+    prometheus_of(&directory, &config, address, options)
+}
+
+/// A Prometheus that scrapes nothing.
+pub(crate) fn prometheus_with(lab: &Lab, address: &str, options: &[&str]) -> Result<Process> {
+    let directory = lab.scratch.subdirectory()?;
+    let config = directory.join("prometheus.yml");
+    std::fs::write(&config, "")?;
+    prometheus_of(&directory, &config, address, options)
+}
+
+fn prometheus_of(
+    directory: &Path,
+    config: &Path,
+    address: &str,
+    options: &[&str],
+) -> Result<Process> {
     let mut prometheus = Command::new(of_prometheus("prometheus"));
     prometheus.arg(format!("--config.file={}", config.display()));
     prometheus.arg(format!("--storage.tsdb.path={}", directory.join("data").display()));

@@ -2,7 +2,7 @@
 //!
 //! Needs root, Docker (`DOCKER_HOST` or the usual socket), a disk (`TARE_TEST_DIR`, by default
 //! `/var/tmp`), podman, containerd and ctr, strace, bpftool, nsenter, groff,
-//! ip, tc and tmux. Whatever is missing fails the test.
+//! ip, tc, tmux, Prometheus and `InfluxDB`. Whatever is missing fails the test.
 
 mod block;
 mod cadvisor;
@@ -33,6 +33,7 @@ mod privileges;
 mod receipts;
 mod reconcile;
 mod resources;
+mod sinks;
 mod snapshot;
 mod storage;
 mod table;

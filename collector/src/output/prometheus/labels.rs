@@ -8,7 +8,7 @@ use crate::{
 };
 
 /// Calls `write` with the name and the value of each label.
-pub(super) fn for_each_label(
+pub(crate) fn for_each_label(
     container: &Container,
     label_set: LabelSet,
     write: &mut dyn FnMut(&str, &str),

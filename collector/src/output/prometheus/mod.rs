@@ -18,6 +18,11 @@ use std::sync::LazyLock;
 
 use clap::ValueEnum;
 
+pub(crate) use self::{
+    labels::for_each_label,
+    network_owner::{Candidate, network_owners},
+    scrape::CADVISOR_PREFIX,
+};
 pub use self::{
     scrape::{Chunks, Scrape},
     selection::{MetricPattern, Selection},
@@ -61,22 +66,24 @@ pub enum LabelSet {
     Kubelet,
 }
 
-/// The groups of metrics that are of no family.
+/// The groups of metrics that are of no family of numbers: `identity` says what a container is, and
+/// `tare` is about Tare itself.
 const OTHERS: &[MetricGroup] = &[
-    MetricGroup { name: "container", metrics: container::METRICS },
+    MetricGroup { name: "identity", metrics: container::METRICS },
     MetricGroup { name: "ended", metrics: ended::METRICS },
     MetricGroup { name: "host", metrics: host::METRICS },
     MetricGroup { name: "tare", metrics: telemetry::METRICS },
 ];
 
 /// All groups.
-static GROUPS: LazyLock<Vec<&'static MetricGroup>> =
-    LazyLock::new(|| families::METRICS.iter().chain(OTHERS).collect());
+pub(crate) fn groups() -> impl Iterator<Item = &'static MetricGroup> {
+    families::METRICS.iter().chain(OTHERS)
+}
 
 /// All metrics with their groups, sorted by name so that two scrapes differ in their values only.
 static METRICS: LazyLock<Vec<(&'static str, &'static Metric)>> = LazyLock::new(|| {
-    let of = |group: &&'static MetricGroup| group.metrics.iter().map(|metric| (group.name, metric));
-    let mut metrics: Vec<_> = GROUPS.iter().flat_map(of).collect();
+    let of = |group: &'static MetricGroup| group.metrics.iter().map(|metric| (group.name, metric));
+    let mut metrics: Vec<_> = groups().flat_map(of).collect();
     metrics.sort_by_key(|(_, metric)| metric.name);
     metrics
 });

@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 
-use crate::model::{Container, NamespaceId, Network};
+use crate::{
+    model::{Container, NamespaceId, Network},
+    sample::Usage,
+};
 
 /// A container as a candidate for its network namespace.
 #[derive(Clone, Copy)]
-pub(super) struct Candidate {
+pub(crate) struct Candidate {
     /// `None` if unknown, and on the host's network: its devices belong to no container.
     namespace: Option<NamespaceId>,
     is_sandbox: bool,
@@ -14,7 +17,7 @@ pub(super) struct Candidate {
 }
 
 impl Candidate {
-    pub(super) fn new(container: &Container) -> Self {
+    pub(crate) fn new(container: &Container) -> Self {
         let Network { namespace, host_namespace, .. } = container.network;
         Self {
             namespace: namespace.filter(|_| host_namespace != Some(true)),
@@ -23,8 +26,17 @@ impl Candidate {
         }
     }
 
+    /// The same of a usage, without making its row. `host` is the host's network namespace.
+    pub(crate) fn of_usage(usage: &Usage, host: Option<NamespaceId>) -> Self {
+        Self {
+            namespace: usage.namespace.filter(|namespace| Some(*namespace) != host),
+            is_sandbox: usage.details.as_deref().and_then(|it| it.sandbox) == Some(true),
+            cgroup_id: usage.instance.cgroup_id,
+        }
+    }
+
     /// Whether it may become the owner.
-    pub(super) fn has_namespace(self) -> bool {
+    pub(crate) fn has_namespace(self) -> bool {
         self.namespace.is_some()
     }
 }
@@ -35,7 +47,7 @@ impl Candidate {
 ///
 /// The ids of cgroups grow (`fs/kernfs/dir.c`, `__kernfs_new_node`), and the container that made
 /// the namespace is older than those that joined it.
-pub(super) fn network_owners(candidates: &[Candidate]) -> Vec<bool> {
+pub(crate) fn network_owners(candidates: &[Candidate]) -> Vec<bool> {
     let mut order: Vec<usize> = (0..candidates.len()).collect();
     order.sort_by_key(|index| {
         let Candidate { is_sandbox, cgroup_id, .. } = candidates[*index];

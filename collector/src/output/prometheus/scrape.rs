@@ -20,7 +20,7 @@ use crate::{
 
 /// How the names of cAdvisor's metrics of containers begin. Cgroups above containers have these
 /// too.
-const CADVISOR_PREFIX: &str = "container_";
+pub(crate) const CADVISOR_PREFIX: &str = "container_";
 
 /// A scrape that is ready to be sent, in a fifth of the memory of its text.
 pub struct Scrape {

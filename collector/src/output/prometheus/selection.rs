@@ -5,7 +5,7 @@ use std::str::FromStr;
 use strsim::osa_distance;
 use wildmatch::WildMatch;
 
-use crate::output::prometheus::{GROUPS, METRICS};
+use crate::output::prometheus::{METRICS, groups};
 
 /// A known group within this edit distance of an unknown one is suggested.
 const EDITS_MAX: usize = 3;
@@ -29,7 +29,7 @@ impl FromStr for MetricPattern {
         if METRICS.iter().any(|(group, metric)| pattern.matches(group, metric.name)) {
             return Ok(pattern);
         }
-        let names = || GROUPS.iter().map(|group| group.name);
+        let names = || groups().map(|group| group.name);
         let near = names().map(|name| (osa_distance(name, text), name)).min();
         Err(match near.filter(|(edits, _)| *edits <= EDITS_MAX) {
             Some((_, near)) => format!("there is no metric `{text}`; did you mean `{near}`?"),

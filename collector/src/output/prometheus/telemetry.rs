@@ -1,6 +1,9 @@
 //! Metrics of Tare itself.
 
-use crate::exposition::{Collect, Metric, counter_of, gauge_of};
+use crate::{
+    exposition::{Collect, Metric, Samples, counter_of, gauge_of},
+    telemetry::{SinkStats, Telemetry},
+};
 
 pub(super) const METRICS: &[Metric] = &[
     gauge_of(
@@ -162,6 +165,70 @@ pub(super) const METRICS: &[Metric] = &[
         }),
     ),
     counter_of(
+        "tare_sink_delivered_points_total",
+        "Points that the receiver of a sink has accepted.",
+        Collect::Tare(|tare, out| each_sink(tare, out, |sink| sink.delivered_points)),
+    ),
+    counter_of(
+        "tare_sink_sent_bytes_total",
+        "Bytes of accepted batches, as sent.",
+        Collect::Tare(|tare, out| each_sink(tare, out, |sink| sink.sent_bytes)),
+    ),
+    counter_of(
+        "tare_sink_retries_total",
+        "Deliveries that failed and were tried again.",
+        Collect::Tare(|tare, out| each_sink(tare, out, |sink| sink.retries)),
+    ),
+    counter_of(
+        "tare_sink_dropped_points_total",
+        "Points that were not delivered: refused by the receiver, no room in the queue, or too old.",
+        Collect::Tare(|tare, out| {
+            for sink in &tare.sinks {
+                for (reason, points) in [
+                    ("rejected", sink.rejected_points),
+                    ("queue_full", sink.overflowed_points),
+                    ("too_old", sink.expired_points),
+                ] {
+                    out.with(&[("sink", &sink.name), ("reason", reason)], points);
+                }
+            }
+        }),
+    ),
+    counter_of(
+        "tare_sink_corrupt_batches_total",
+        "Batches in the spool that could not be read and were skipped.",
+        Collect::Tare(|tare, out| each_sink(tare, out, |sink| sink.corrupt_batches)),
+    ),
+    counter_of(
+        "tare_sink_missed_samples_total",
+        "Samples that were due and not sent, because making batches took too long.",
+        Collect::Tare(|tare, out| each_sink(tare, out, |sink| sink.missed_samples)),
+    ),
+    gauge_of(
+        "tare_sink_lag_seconds",
+        "Age of the oldest batch that is not delivered, in seconds; 0 if all are.",
+        Collect::Tare(|tare, out| {
+            for sink in &tare.sinks {
+                out.with(&[("sink", &sink.name)], sink.lag_seconds);
+            }
+        }),
+    ),
+    gauge_of(
+        "tare_sink_queue_bytes",
+        "Memory that batches take in the queue.",
+        Collect::Tare(|tare, out| each_sink(tare, out, |sink| sink.queue_bytes)),
+    ),
+    gauge_of(
+        "tare_sink_queue_limit_bytes",
+        "Memory that batches may take in the queue.",
+        Collect::Tare(|tare, out| each_sink(tare, out, |sink| sink.queue_bytes_max)),
+    ),
+    gauge_of(
+        "tare_sink_spool_bytes",
+        "Bytes of batches on disk.",
+        Collect::Tare(|tare, out| each_sink(tare, out, |sink| sink.spool_bytes)),
+    ),
+    counter_of(
         "process_cpu_seconds_total",
         "CPU time of Tare, in seconds.",
         Collect::Tare(|tare, out| out.value(tare.process.cpu_seconds)),
@@ -191,3 +258,9 @@ pub(super) const METRICS: &[Metric] = &[
         Collect::Tare(|tare, out| out.value(tare.process.started_at)),
     ),
 ];
+
+fn each_sink(tare: &Telemetry, out: &mut Samples, number: fn(&SinkStats) -> u64) {
+    for sink in &tare.sinks {
+        out.with(&[("sink", &sink.name)], number(sink));
+    }
+}
