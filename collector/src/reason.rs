@@ -72,6 +72,18 @@ pub enum Reason {
         /// Struct and field.
         field: &'static str,
     },
+    /// The kernel lacks a function that programs call or attach to.
+    #[error("this kernel has no function {function} for programs")]
+    MissingFunction {
+        /// Its name.
+        function: &'static str,
+    },
+    /// v1 keeps a count for each CPU, where programs do not get.
+    #[error("cgroup v1 counts it for each CPU, out of reach of programs")]
+    CountedPerCpu,
+    /// v1 does not have it.
+    #[error("cgroup v1 does not have it")]
+    OnlyUnified,
     /// The kernel refused with `EPERM` or `EACCES`.
     #[error("not permitted: needs {} (run as root)", needs.join(" and "))]
     NotPermitted {
@@ -307,11 +319,15 @@ impl Reason {
             Self::MissingTracepoint { .. } => "missing_tracepoint",
             Self::ChangedTracepoint { .. } => "changed_tracepoint",
             Self::MissingField { .. } => "missing_field",
+            Self::MissingFunction { .. } => "missing_function",
             Self::NotPermitted { .. } => "not_permitted",
             Self::Kernel { .. } => "kernel_error",
             Self::NoController { .. } | Self::ControllerOff { .. } => "no_controller",
             Self::IoChargedAbove { .. } | Self::IoChargedTo { .. } => "controller_not_enabled",
-            Self::WritebackNotCharged | Self::OnlyThrottledCounted => "cgroup_v1",
+            Self::WritebackNotCharged
+            | Self::OnlyThrottledCounted
+            | Self::CountedPerCpu
+            | Self::OnlyUnified => "cgroup_v1",
             Self::NotSeparable { .. }
             | Self::PacketsNotSeparable
             | Self::NoMemoryHierarchy

@@ -32,7 +32,7 @@ impl Reason {
             Self::MissingTracepoint { tracepoint: "sock_send_length" | "sock_recv_length" } => {
                 "take a kernel with the tracepoint sock_send_length (Linux 6.3)"
             }
-            Self::MissingTracepoint { .. } => "take a newer kernel",
+            Self::MissingTracepoint { .. } | Self::MissingFunction { .. } => "take a newer kernel",
             Self::ChangedTracepoint { .. } | Self::MissingField { .. } => {
                 "take a newer kernel, or a version of Tare that knows this one"
             }
@@ -72,6 +72,8 @@ impl Reason {
             | Self::Kernel { .. }
             | Self::WritebackNotCharged
             | Self::OnlyThrottledCounted
+            | Self::CountedPerCpu
+            | Self::OnlyUnified
             | Self::InstancesNotSeparable { .. }
             | Self::EventsLost { .. }
             | Self::NotSeen { .. }

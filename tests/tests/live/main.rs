@@ -38,4 +38,5 @@ mod table;
 mod tcp_events;
 mod terminal;
 mod top;
+mod walk;
 mod ways;
