@@ -370,7 +370,8 @@ fn collect<const CAST: bool>(cgroup: Pointer, record: *mut u64) {
             let section = at(record, hole!(at_pressure));
             macro_rules! words {
                 ($($kind:literal)*) => {$(
-                    put(section, pressure::TOTALS + $kind, load(group, hole!(psi_totals) + $kind * 8));
+                    let total = load(group, hole!(psi_totals) + $kind * 8);
+                    put(section, pressure::TOTALS + $kind, total);
                     let average = pressure::AVERAGES + $kind * 3;
                     put(section, average, load(group, hole!(psi_averages) + $kind * 24));
                     put(section, average + 1, load(group, hole!(psi_averages) + $kind * 24 + 8));

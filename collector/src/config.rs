@@ -24,7 +24,7 @@ pub use self::{
     file::read,
     run::{DockerApi, Limits, Run},
 };
-pub use crate::cli::{Bpf, NetLevel, PlainFormat, run::DEFAULT_SOCKET};
+pub use crate::cli::{Bpf, CgroupSource, NetLevel, PlainFormat, run::DEFAULT_SOCKET};
 
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +51,8 @@ pub struct Config {
 pub struct Common {
     /// Whether to use eBPF.
     pub bpf: Bpf,
+    /// What the numbers of cgroups come from.
+    pub sources: CgroupSource,
     /// What is counted at sockets; `None` takes the best that the kernel offers.
     pub net_level: Option<NetLevel>,
     /// Root of the cgroup file systems; `None` finds them in `proc_root`.
@@ -183,6 +185,7 @@ impl From<cli::GlobalArgs> for Common {
     fn from(args: cli::GlobalArgs) -> Self {
         Self {
             bpf: args.bpf,
+            sources: args.sources,
             net_level: args.net_level,
             cgroup_root: args.cgroup_root,
             proc_root: args.proc_root,
@@ -255,6 +258,7 @@ mod tests {
         let (common, stats) = config(&[]);
         let expected = Common {
             bpf: Bpf::Auto,
+            sources: CgroupSource::Auto,
             net_level: None,
             cgroup_root: None,
             proc_root: "/proc".into(),

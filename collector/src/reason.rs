@@ -78,6 +78,21 @@ pub enum Reason {
         /// Its name.
         function: &'static str,
     },
+    /// It is not used unless the user asks for it.
+    #[error("used only with {option}")]
+    NotAskedFor {
+        /// The option that asks for it.
+        option: &'static str,
+    },
+    /// No hierarchy that programs walk has it.
+    #[error("it is in no cgroup hierarchy that programs can walk")]
+    NotWalked,
+    /// The walk failed several times in a row.
+    #[error("the walk of the cgroups failed: {error}")]
+    WalkFailed {
+        /// The last failure in one line.
+        error: Arc<str>,
+    },
     /// v1 keeps a count for each CPU, where programs do not get.
     #[error("cgroup v1 counts it for each CPU, out of reach of programs")]
     CountedPerCpu,
@@ -312,7 +327,9 @@ impl Reason {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotStarted { .. } => "not_started",
-            Self::SwitchedOff { .. } | Self::DaemonNotAsked { .. } => "switched_off",
+            Self::SwitchedOff { .. } | Self::NotAskedFor { .. } | Self::DaemonNotAsked { .. } => {
+                "switched_off"
+            }
             Self::SingleSample => "single_sample",
             Self::NoObject => "no_object",
             Self::NoBtf { .. } | Self::UnreadableBtf { .. } => "no_btf",
@@ -321,8 +338,10 @@ impl Reason {
             Self::MissingField { .. } => "missing_field",
             Self::MissingFunction { .. } => "missing_function",
             Self::NotPermitted { .. } => "not_permitted",
-            Self::Kernel { .. } => "kernel_error",
-            Self::NoController { .. } | Self::ControllerOff { .. } => "no_controller",
+            Self::Kernel { .. } | Self::WalkFailed { .. } => "kernel_error",
+            Self::NoController { .. } | Self::ControllerOff { .. } | Self::NotWalked => {
+                "no_controller"
+            }
             Self::IoChargedAbove { .. } | Self::IoChargedTo { .. } => "controller_not_enabled",
             Self::WritebackNotCharged
             | Self::OnlyThrottledCounted

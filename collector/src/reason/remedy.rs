@@ -22,6 +22,7 @@ impl Reason {
     pub fn remedy(&self, circumstances: &Circumstances) -> Option<String> {
         let text = match self {
             Self::SwitchedOff { option } => return Some(format!("leave out {option}")),
+            Self::NotAskedFor { option } => return Some(format!("give {option}")),
             Self::SingleSample => "take two samples, with --window",
             Self::NoObject => "build the kernel side into the binary: cargo xtask build",
             Self::NoBtf { .. } | Self::UnreadableBtf { .. } => {
@@ -73,6 +74,8 @@ impl Reason {
             | Self::WritebackNotCharged
             | Self::OnlyThrottledCounted
             | Self::CountedPerCpu
+            | Self::NotWalked
+            | Self::WalkFailed { .. }
             | Self::OnlyUnified
             | Self::InstancesNotSeparable { .. }
             | Self::EventsLost { .. }

@@ -55,6 +55,17 @@ fn table() -> Vec<(Reason, &'static str, &'static str)> {
             "missing_function",
         ),
         (
+            Reason::NotAskedFor { option: "--sources walk" },
+            "used only with --sources walk",
+            "switched_off",
+        ),
+        (Reason::NotWalked, "it is in no cgroup hierarchy that programs can walk", "no_controller"),
+        (
+            Reason::WalkFailed { error: text("no root") },
+            "the walk of the cgroups failed: no root",
+            "kernel_error",
+        ),
+        (
             Reason::CountedPerCpu,
             "cgroup v1 counts it for each CPU, out of reach of programs",
             "cgroup_v1",

@@ -15,13 +15,30 @@ fn can_walk() -> Result<bool> {
 }
 
 #[test]
-fn every_field_is_what_its_file_says() -> Result<()> {
+fn every_field_of_the_walk_is_what_its_file_says() -> Result<()> {
     let _machine = Machine::take()?;
-    if can_walk()? { checks::every_field_is_what_its_file_says(200) } else { Ok(()) }
+    if can_walk()? { checks::every_field_is_what_its_file_says(48) } else { Ok(()) }
 }
 
 #[test]
 fn no_record_is_stale_missing_or_double_while_cgroups_come_and_go() -> Result<()> {
     let _machine = Machine::take()?;
     if can_walk()? { checks::no_record_is_stale_missing_or_double(3, 200) } else { Ok(()) }
+}
+
+#[test]
+fn a_report_from_the_walk_is_that_of_files_or_says_why_there_is_none() -> Result<()> {
+    let machine = Machine::take()?;
+    if can_walk()? {
+        return checks::a_report_from_the_walk_is_that_of_files(&machine.tare, 24);
+    }
+    let done = machine.tare.option("--sources", "walk").run(&[
+        "stats",
+        "--no-stream",
+        "--format",
+        "json",
+    ])?;
+    let reason = running()?.no_walk.unwrap_or_default();
+    ensure!(!done.status.success() && done.stderr.contains(reason), "{done:?}");
+    Ok(())
 }

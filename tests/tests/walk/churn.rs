@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, anyhow, ensure};
 use nix::time::{ClockId, clock_gettime};
-use tare::kernel::walk::{Hierarchy, Walk};
+use tare::internals::walk::{Hierarchy, Walk};
 
 /// How many live at a time.
 const ALIVE_MAX: usize = 100;
@@ -32,7 +32,7 @@ struct Seen {
 }
 
 /// Walks for so long, and holds what was found against what was there.
-pub fn churn(
+pub(crate) fn churn(
     walk: &mut Walk,
     hierarchy: &Hierarchy,
     top: &Path,
@@ -91,7 +91,7 @@ fn watch(walk: &mut Walk, hierarchy: &Hierarchy, top: &Path, time: Duration) -> 
         let to = from + u64::try_from(tree.found().time.as_nanos())?;
         let mut ids = Vec::new();
         for record in tree.iter() {
-            let serial = *serials.entry(record.id()).or_insert(record.serial());
+            let serial = *serials.entry(record.id()).or_insert_with(|| record.serial());
             ensure!(serial == record.serial(), "{} has become another", record.id());
             let found = tree.find(record.id()).context("a record is not found by its id")?;
             ensure!(found.serial() == serial, "another is found by the id {}", record.id());

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt as _, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
-use tare::kernel::walk::{Hierarchy, StatWords, Walk};
+use tare::internals::walk::{Hierarchy, StatWords, Walk};
 
 use super::{
     fields::{Field, Kind, LEGACY, UNIFIED, number},
@@ -15,21 +15,21 @@ const LOOKS: usize = 6;
 
 /// What a comparison came to.
 #[derive(Debug, Default)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// By field: how often it was compared, how often it was not 0.
-    pub compared: BTreeMap<String, (usize, usize)>,
+    pub(crate) compared: BTreeMap<String, (usize, usize)>,
     /// What was wrong.
-    pub wrong: Vec<String>,
+    pub(crate) wrong: Vec<String>,
     /// Numbers of `memory.stat` that were told and compared, and those that were not 0.
-    pub stat: (usize, usize),
+    pub(crate) stat: (usize, usize),
     /// Cgroups whose `memory.stat` had to be read.
-    pub ambiguous: usize,
+    pub(crate) ambiguous: usize,
     /// Numbers of `memory.stat` that only the file tells.
-    pub unknown: Vec<String>,
+    pub(crate) unknown: Vec<String>,
 }
 
 /// Compares every field of every group.
-pub fn compare(walk: &mut Walk, groups: &Groups) -> Result<Outcome> {
+pub(crate) fn compare(walk: &mut Walk, groups: &Groups) -> Result<Outcome> {
     let mut out = Outcome::default();
     for hierarchy in &groups.hierarchies {
         let tree = walk.records().tree(hierarchy.id).context("the hierarchy is not walked")?;

@@ -1,16 +1,16 @@
 //! The fields of a record, and where files say the same.
 
-use tare::kernel::walk::{Freezing, MemoryEvents, Record, Stall};
+use tare::internals::walk::{Freezing, MemoryEvents, Record, Stall};
 
 use self::Kind::{Counter, Gauge};
 
 /// A field: its file, the word before its number, its kind, and what the record says. None of the
 /// words is that of a file with nothing else in it.
-pub type Field = (&'static str, &'static str, Kind, fn(&Record<'_>) -> Option<u64>);
+pub(crate) type Field = (&'static str, &'static str, Kind, fn(&Record<'_>) -> Option<u64>);
 
 /// Whether a number may fall.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// It never does.
     Counter,
     /// It may rise and fall between two looks.
@@ -27,7 +27,7 @@ const SECOND: &str = "second";
 const FROZEN: &str = "FROZEN";
 
 /// The number behind a word in the text of a file; `None` if it says none.
-pub fn number(text: &str, word: &str) -> Option<u64> {
+pub(crate) fn number(text: &str, word: &str) -> Option<u64> {
     if word == FROZEN {
         return Some(u64::from(text.trim() == FROZEN));
     }
@@ -64,7 +64,7 @@ fn split(r: &Record<'_>) -> Option<(u64, u64)> {
 }
 
 /// Fields of cgroup2.
-pub const UNIFIED: &[Field] = &[
+pub(crate) const UNIFIED: &[Field] = &[
     ("cpu.stat", "usage_usec", Counter, |r| r.cpu().map(|c| c.usage_nanoseconds / 1000)),
     ("cpu.stat", "user_usec", Counter, |r| split(r).map(|s| s.0 / 1000)),
     ("cpu.stat", "system_usec", Counter, |r| split(r).map(|s| s.1 / 1000)),
@@ -138,7 +138,7 @@ pub const UNIFIED: &[Field] = &[
 ];
 
 /// Fields of v1.
-pub const LEGACY: &[Field] = &[
+pub(crate) const LEGACY: &[Field] = &[
     ("cpu.stat", "nr_periods", Counter, |r| r.throttling().map(|t| t.periods)),
     ("cpu.stat", "nr_throttled", Counter, |r| r.throttling().map(|t| t.throttled_periods)),
     ("cpu.stat", "throttled_time", Counter, |r| r.throttling().map(|t| t.throttled_nanoseconds)),

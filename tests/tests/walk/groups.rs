@@ -13,14 +13,14 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
-use tare::kernel::walk::Hierarchy;
+use tare::internals::walk::Hierarchy;
 use tare_tests::scratch::unique_name;
 
 /// Controllers that a walk has a use for.
 const CONTROLLERS: [&str; 4] = ["cpu", "memory", "pids", "freezer"];
 
 /// The hierarchies of this host that are walked.
-pub fn hierarchies() -> Result<Vec<Hierarchy>> {
+pub(crate) fn hierarchies() -> Result<Vec<Hierarchy>> {
     let table = fs::read_to_string("/proc/cgroups")?;
     let mounts = fs::read_to_string("/proc/self/mountinfo")?;
     let number = |name: &str| -> Option<u32> {
@@ -60,17 +60,17 @@ pub fn hierarchies() -> Result<Vec<Hierarchy>> {
 }
 
 /// So many cgroups in each hierarchy, below one; removed on drop, with what runs in them.
-pub struct Groups {
+pub(crate) struct Groups {
     /// The hierarchies.
-    pub hierarchies: Vec<Hierarchy>,
+    pub(crate) hierarchies: Vec<Hierarchy>,
     /// How many there are in each.
-    pub count: usize,
+    pub(crate) count: usize,
     name: String,
 }
 
 impl Groups {
     /// Makes them.
-    pub fn new(count: usize) -> Result<Self> {
+    pub(crate) fn new(count: usize) -> Result<Self> {
         let groups = Self { hierarchies: hierarchies()?, count, name: unique_name() };
         for hierarchy in &groups.hierarchies {
             let top = groups.top(hierarchy);
@@ -84,18 +84,23 @@ impl Groups {
         Ok(groups)
     }
 
+    /// The name of the cgroup above all.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The cgroup above all.
-    pub fn top(&self, hierarchy: &Hierarchy) -> PathBuf {
+    pub(crate) fn top(&self, hierarchy: &Hierarchy) -> PathBuf {
         hierarchy.root.join(&self.name)
     }
 
     /// One of them.
-    pub fn directory(&self, hierarchy: &Hierarchy, index: usize) -> PathBuf {
+    pub(crate) fn directory(&self, hierarchy: &Hierarchy, index: usize) -> PathBuf {
         self.top(hierarchy).join(format!("g{index}"))
     }
 
     /// Loads of all kinds in every eighth, each once; with `active`, some go on until the end.
-    pub fn load(&self, scratch: &Path, active: bool) -> Result<Vec<Load>> {
+    pub(crate) fn load(&self, scratch: &Path, active: bool) -> Result<Vec<Load>> {
         let mut running = Vec::new();
         for index in 0..self.count {
             let Some(script) = self.script(scratch, index)? else { continue };
@@ -203,7 +208,7 @@ impl Drop for Groups {
 }
 
 /// A load that goes on until it is dropped.
-pub struct Load(Child);
+pub(crate) struct Load(Child);
 
 impl Drop for Load {
     fn drop(&mut self) {

@@ -4,34 +4,33 @@ mod churn;
 mod compare;
 mod fields;
 mod groups;
+mod report;
 
 use std::path::Path;
 
 use anyhow::{Result, ensure};
-use tare::{
-    kernel::{
-        Facts,
-        walk::{CGROUPS_MAX, Family, Hierarchy, Walk},
-    },
-    reason::Reason,
+use tare::internals::{
+    KernelFacts, Reason,
+    walk::{CGROUPS_MAX, Family, Hierarchy, Walk},
 };
 use tare_tests::scratch::Scratch;
 
 use self::groups::Groups;
+pub(crate) use self::report::a_report_from_the_walk_is_that_of_files;
 
 /// Starts a walk over these hierarchies, or says why there is none.
-pub fn start(hierarchies: &[Hierarchy]) -> Result<Walk, Reason> {
-    Walk::start(&Facts::read(Path::new("/sys"), None), hierarchies, CGROUPS_MAX)
+pub(crate) fn start(hierarchies: &[Hierarchy]) -> Result<Walk, Reason> {
+    Walk::start(&KernelFacts::read(Path::new("/sys"), None), hierarchies, CGROUPS_MAX)
 }
 
 /// Why there is no walk over the hierarchies of this host, if there is none.
-pub fn refusal() -> Result<Option<Reason>> {
+pub(crate) fn refusal() -> Result<Option<Reason>> {
     Ok(start(&groups::hierarchies()?).err())
 }
 
 /// Every field of so many cgroups lies between two looks at its file: after loads of all kinds, and
 /// while they go on.
-pub fn every_field_is_what_its_file_says(count: usize) -> Result<()> {
+pub(crate) fn every_field_is_what_its_file_says(count: usize) -> Result<()> {
     let groups = Groups::new(count)?;
     let scratch = Scratch::new()?;
     let mut walk = start(&groups.hierarchies)?;
@@ -65,7 +64,7 @@ fn is_in_unified(walk: &Walk) -> bool {
 }
 
 /// Cgroups come and go while the walk goes over them, so many a second.
-pub fn no_record_is_stale_missing_or_double(seconds: u64, per_second: u32) -> Result<()> {
+pub(crate) fn no_record_is_stale_missing_or_double(seconds: u64, per_second: u32) -> Result<()> {
     let groups = Groups::new(0)?;
     for hierarchy in &groups.hierarchies {
         let mut walk = start(std::slice::from_ref(hierarchy))?;

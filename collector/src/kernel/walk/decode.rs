@@ -148,8 +148,8 @@ pub enum Freezing {
 pub struct Stall {
     /// Since the cgroup was made. The kernel adds it up every 2 s at the latest.
     pub total_microseconds: u64,
-    /// Over 10, 60 and 300 s, in hundredths of a percent; `None` if this kernel's clock of pressure
-    /// cannot be read.
+    /// Over 10, 60 and 300 s, in hundredths of a percent; `None` if this kernel's clock of
+    /// pressure cannot be read.
     pub averages: Option<[u64; 3]>,
 }
 
@@ -201,6 +201,28 @@ impl<'a> Record<'a> {
     /// The cgroup above, if the walk has it.
     pub fn parent(&self) -> Option<Self> {
         self.tree.find(self.parent_id())
+    }
+
+    /// Whether it is of cgroup2.
+    pub fn is_unified(&self) -> bool {
+        self.tree.plan().unified
+    }
+
+    /// The lowest limits of memory, and of memory and swap, of this cgroup and those above it, as
+    /// `memory.stat` of v1 tells them (`mm/memcontrol-v1.c`, `memcg1_stat_format`), in bytes. The
+    /// second is `None` where swap is not counted. `None` if a limit is not in the records.
+    pub fn hierarchical_limits(&self) -> Option<(u64, Option<u64>)> {
+        self.tree.plan().family(Family::Settings).as_ref().ok()?;
+        // `PAGE_COUNTER_MAX`, `include/linux/page_counter.h`.
+        let page = self.tree.page_bytes();
+        let none = i64::MAX as u64 / page * page;
+        let (mut memory, mut both) = (none, none);
+        for record in std::iter::successors(Some(*self), Self::parent) {
+            let limits = record.memory_limits().unwrap_or_default();
+            memory = memory.min(limits.max_bytes.unwrap_or(none));
+            both = both.min(limits.memory_and_swap_max_bytes.unwrap_or(none));
+        }
+        Some((memory, self.tree.counts_swap().then_some(both)))
     }
 
     /// Whether a task is in the cgroup or below it. Only cgroup2 tells.

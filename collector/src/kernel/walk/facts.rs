@@ -198,7 +198,7 @@ impl WalkFacts {
         let pressures = structs.pressures();
         let stat = structs.stat();
         (holes.psi_totals, holes.psi_averages) = pressures.unwrap_or((ABSENT, ABSENT));
-        (holes.stat_from, _) = stat.unwrap_or((ABSENT, StatShape::default()));
+        (holes.stat_from, _) = stat.unwrap_or_else(|| (ABSENT, StatShape::default()));
         holes.css_online = btf.any_enumerator("CSS_ONLINE").unwrap_or(ABSENT);
         holes.frozen_bit =
             btf.any_enumerator("CGRP_FROZEN").filter(|bit| *bit < u64::BITS).unwrap_or(ABSENT);

@@ -105,6 +105,31 @@ impl Walk {
         Ok(Self { facts: facts.clone(), way, limit, trees })
     }
 
+    /// The same, for those of the hierarchies that can be walked; the others are named by their
+    /// numbers, with the reason.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no walk at all.
+    pub fn start_each(
+        facts: &Facts,
+        hierarchies: &[Hierarchy],
+        limit: usize,
+    ) -> Result<(Self, Vec<(u32, Reason)>), Reason> {
+        let mut walk = Self::start(facts, &[], limit)?;
+        let mut refused = Vec::new();
+        for hierarchy in hierarchies {
+            match Tree::start(&walk.facts, walk.way, hierarchy, walk.limit) {
+                Ok(tree) => walk.trees.push(tree),
+                Err(reason) => refused.push((hierarchy.id, reason)),
+            }
+        }
+        match refused.first() {
+            Some((_, reason)) if walk.trees.is_empty() => Err(reason.clone()),
+            _ => Ok((walk, refused)),
+        }
+    }
+
     /// How the cgroups are found.
     pub fn way(&self) -> Way {
         self.way

@@ -64,6 +64,16 @@ pub enum Way {
     Cgroups,
 }
 
+impl Way {
+    /// The iterator of the kernel's.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Css => "bpf_iter_css",
+            Self::Cgroups => "iter/cgroup",
+        }
+    }
+}
+
 /// What the records of one hierarchy have.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Plan {

@@ -39,7 +39,7 @@ impl Averages {
     pub(super) fn hundredths(self) -> [u64; 3] {
         self.0.map(|average| {
             let part = average & (ONE - 1);
-            (average >> SHIFT) * 100 + (part * 100 >> SHIFT)
+            (average >> SHIFT) * 100 + ((part * 100) >> SHIFT)
         })
     }
 }
