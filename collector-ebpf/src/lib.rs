@@ -6,6 +6,7 @@
 #![cfg_attr(target_arch = "bpf", no_std)]
 
 pub mod event;
+pub mod walk_record;
 
 /// The key of a slot: what its cell counts for. A free slot is all zeroes.
 #[repr(C)]

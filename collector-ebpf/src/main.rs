@@ -3,7 +3,7 @@
 //! On any other target it is an empty program, so that the workspace builds everywhere.
 #![cfg_attr(target_arch = "bpf", no_std, no_main)]
 #![cfg_attr(target_arch = "bpf", allow(internal_features))]
-#![cfg_attr(target_arch = "bpf", feature(core_intrinsics))]
+#![cfg_attr(target_arch = "bpf", feature(asm_experimental_arch, core_intrinsics))]
 
 #[cfg(target_arch = "bpf")]
 mod block;
@@ -19,6 +19,8 @@ mod sockets;
 mod tcp;
 #[cfg(target_arch = "bpf")]
 mod typed;
+#[cfg(target_arch = "bpf")]
+mod walk;
 
 #[cfg(not(target_arch = "bpf"))]
 fn main() {}

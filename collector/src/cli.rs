@@ -124,6 +124,11 @@ pub struct GlobalArgs {
     #[arg(long, global = true, env = "TARE_BPF", hide_env = true)]
     #[arg(value_enum, default_value_t, value_name = "WHEN", help_heading = "Kernel programs")]
     pub bpf: Bpf,
+    /// Where CPU, memory, tasks and pressure come from: a walk over all cgroups by a program in
+    /// the kernel, or a file for each number
+    #[arg(long, global = true, env = "TARE_SOURCES", hide_env = true)]
+    #[arg(value_enum, default_value_t, value_name = "WHICH", help_heading = "Kernel programs")]
+    pub sources: CgroupSource,
     /// What the bytes of a container's sockets are: payload, or IP packets [default: payload; l3
     /// on kernels that do not offer payload]
     #[arg(long, global = true, env = "TARE_NET_LEVEL", hide_env = true)]
@@ -334,6 +339,21 @@ pub enum Bpf {
     Off,
     /// Always; fail if that is not possible.
     Require,
+}
+
+/// What the numbers of cgroups come from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum CgroupSource {
+    /// Files, at present.
+    #[default]
+    Auto,
+    /// Files only.
+    Files,
+    /// The walk; fail if it is not possible.
+    Walk,
+    /// The walk, or files if it is not possible: for `tare doctor`, which then says why.
+    #[value(skip)]
+    WalkOrFiles,
 }
 
 /// What the bytes of a container's sockets are.

@@ -13,7 +13,7 @@ use tokio::time;
 
 use crate::{
     cgroup::find_hierarchies,
-    config::{Bpf, Common, NetLevel},
+    config::{Bpf, CgroupSource, Common, NetLevel},
     devices::Devices,
     families::source::SourceStatus,
     host::{HostFacts, HostFiles},
@@ -26,7 +26,9 @@ use crate::{
     reason::Reason,
     registry::{Counters, Follow, Registry, socket_ids},
     report::{self, ReportBuilder, ReportOptions},
-    sample::{BlockReconciler, Receipts, Reconcilers, RetransmitReconciler, Sample, Sampler},
+    sample::{
+        BlockReconciler, CgroupWalk, Receipts, Reconcilers, RetransmitReconciler, Sample, Sampler,
+    },
     sources,
     telemetry::SlotUsage,
     timing::{self, timed},
@@ -120,6 +122,9 @@ impl Collector {
         if common.bpf == Bpf::Require {
             bail!("--bpf require: a single sample uses no BPF; give it a --window");
         }
+        if common.sources == CgroupSource::Walk {
+            bail!("--sources walk: a single sample uses no BPF; give it a --window");
+        }
         Self::open(common, follow, Some(Reason::SingleSample))
     }
 
@@ -200,9 +205,10 @@ impl Collector {
 
     /// Kernel memory of the maps in bytes; `None` if there are none or the kernel does not say.
     pub fn map_bytes(&self) -> Option<u64> {
-        let maps = &self.sampler.kernel.maps;
-        let bytes = maps.iter().map(|map| map.memory_bytes).sum::<Option<u64>>();
-        bytes.filter(|_| !maps.is_empty())
+        let Sampler { kernel, walk, .. } = &self.sampler;
+        let bytes = kernel.maps.iter().map(|map| map.memory_bytes).sum::<Option<u64>>();
+        let bytes = bytes.map(|bytes| bytes + walk.memory_bytes());
+        bytes.filter(|bytes| *bytes > 0)
     }
 
     /// The report of two samples, or of one alone, without rates.
@@ -231,9 +237,9 @@ impl Collector {
 
     /// The same with typed reasons.
     pub fn source_statuses(&self) -> BTreeMap<Family, SourceStatus> {
-        let Sampler { registry, kernel, reconcilers, .. } = &self.sampler;
+        let Sampler { registry, kernel, walk, reconcilers, .. } = &self.sampler;
         let Reconcilers { block, retransmits } = reconcilers;
-        sources::decide(registry, kernel, block.result(), retransmits.result())
+        sources::decide(registry, kernel, walk, block.result(), retransmits.result())
     }
 }
 
@@ -254,7 +260,7 @@ fn start(common: &Common, follow: Follow, no_bpf: Option<Reason>) -> Result<Samp
     let namespaces = Namespaces::new(&common.proc_root);
     let registry = Registry::new(hierarchies, socket_ids, follow, namespaces, names);
     let kernel = Kernel::start(&kernel::Options {
-        off: no_bpf,
+        off: no_bpf.clone(),
         sys_root: common.sys_root.clone(),
         unified,
         socket_ids,
@@ -277,7 +283,32 @@ fn start(common: &Common, follow: Follow, no_bpf: Option<Reason>) -> Result<Samp
     let devices = Devices::new(&common.sys_root);
     let mut sampler = Sampler::new(registry, kernel, host, devices, reconcilers, receipts);
     sampler.memory_stat_interval = common.memory_stat_interval;
+    let walk = start_walk(common.sources, no_bpf, &sampler);
+    if common.sources == CgroupSource::Walk
+        && let Err(reason) = walk.status().way
+    {
+        bail!("--sources walk: {reason}; `tare doctor` says more");
+    }
+    sampler.start_walk(walk);
     Ok(sampler)
+}
+
+/// Loads the walk over all cgroups, if it is wanted and possible.
+fn start_walk(wanted: CgroupSource, no_bpf: Option<Reason>, sampler: &Sampler) -> CgroupWalk {
+    if wanted == CgroupSource::Files {
+        return CgroupWalk::off(Reason::SwitchedOff { option: "--sources files" });
+    }
+    match (no_bpf, &sampler.kernel.facts) {
+        (Some(reason), _) => CgroupWalk::off(reason),
+        // Until whole reports from the walk have been compared with files on every kernel.
+        _ if wanted == CgroupSource::Auto => {
+            CgroupWalk::off(Reason::NotAskedFor { option: "--sources walk" })
+        }
+        (None, None) => CgroupWalk::off(Reason::NoObject),
+        (None, Some(facts)) => timed("loading the walk of the cgroups", || {
+            CgroupWalk::start(facts, sampler.registry.hierarchies())
+        }),
+    }
 }
 
 impl From<Scope> for Follow {

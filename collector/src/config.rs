@@ -26,7 +26,7 @@ pub use self::{
     run::{DockerApi, Limits, Run, Spool},
     sink::Sink,
 };
-pub use crate::cli::{Bpf, NetLevel, PlainFormat, run::DEFAULT_SOCKET};
+pub use crate::cli::{Bpf, CgroupSource, NetLevel, PlainFormat, run::DEFAULT_SOCKET};
 
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +53,8 @@ pub struct Config {
 pub struct Common {
     /// Whether to use eBPF.
     pub bpf: Bpf,
+    /// What the numbers of cgroups come from.
+    pub sources: CgroupSource,
     /// What is counted at sockets; `None` takes the best that the kernel offers.
     pub net_level: Option<NetLevel>,
     /// Root of the cgroup file systems; `None` finds them in `proc_root`.
@@ -204,6 +206,7 @@ impl From<cli::GlobalArgs> for Common {
     fn from(args: cli::GlobalArgs) -> Self {
         Self {
             bpf: args.bpf,
+            sources: args.sources,
             net_level: args.net_level,
             cgroup_root: args.cgroup_root,
             proc_root: args.proc_root,
@@ -276,6 +279,7 @@ mod tests {
         let (common, stats) = config(&[]);
         let expected = Common {
             bpf: Bpf::Auto,
+            sources: CgroupSource::Auto,
             net_level: None,
             cgroup_root: None,
             proc_root: "/proc".into(),

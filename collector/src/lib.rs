@@ -93,7 +93,7 @@ pub mod internals {
         devices::Devices,
         host::{HostFacts, HostFiles},
         identity::{MetadataFilter, MetadataResolver, RuntimeSockets, Socket, classify},
-        kernel::{Kernel, Options as KernelOptions, SocketLevel},
+        kernel::{Facts as KernelFacts, Kernel, Options as KernelOptions, SocketLevel, walk},
         kernel_totals::Diskstats,
         network::{InterfaceCounters, NamespaceId, Namespaces},
         output::{

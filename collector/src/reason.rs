@@ -72,6 +72,33 @@ pub enum Reason {
         /// Struct and field.
         field: &'static str,
     },
+    /// The kernel lacks a function that programs call or attach to.
+    #[error("this kernel has no function {function} for programs")]
+    MissingFunction {
+        /// Its name.
+        function: &'static str,
+    },
+    /// It is not used unless the user asks for it.
+    #[error("used only with {option}")]
+    NotAskedFor {
+        /// The option that asks for it.
+        option: &'static str,
+    },
+    /// No hierarchy that programs walk has it.
+    #[error("it is in no cgroup hierarchy that programs can walk")]
+    NotWalked,
+    /// The walk failed several times in a row.
+    #[error("the walk of the cgroups failed: {error}")]
+    WalkFailed {
+        /// The last failure in one line.
+        error: Arc<str>,
+    },
+    /// v1 keeps a count for each CPU, where programs do not get.
+    #[error("cgroup v1 counts it for each CPU, out of reach of programs")]
+    CountedPerCpu,
+    /// v1 does not have it.
+    #[error("cgroup v1 does not have it")]
+    OnlyUnified,
     /// The kernel refused with `EPERM` or `EACCES`.
     #[error("not permitted: needs {} (run as root)", needs.join(" and "))]
     NotPermitted {
@@ -300,18 +327,26 @@ impl Reason {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotStarted { .. } => "not_started",
-            Self::SwitchedOff { .. } | Self::DaemonNotAsked { .. } => "switched_off",
+            Self::SwitchedOff { .. } | Self::NotAskedFor { .. } | Self::DaemonNotAsked { .. } => {
+                "switched_off"
+            }
             Self::SingleSample => "single_sample",
             Self::NoObject => "no_object",
             Self::NoBtf { .. } | Self::UnreadableBtf { .. } => "no_btf",
             Self::MissingTracepoint { .. } => "missing_tracepoint",
             Self::ChangedTracepoint { .. } => "changed_tracepoint",
             Self::MissingField { .. } => "missing_field",
+            Self::MissingFunction { .. } => "missing_function",
             Self::NotPermitted { .. } => "not_permitted",
-            Self::Kernel { .. } => "kernel_error",
-            Self::NoController { .. } | Self::ControllerOff { .. } => "no_controller",
+            Self::Kernel { .. } | Self::WalkFailed { .. } => "kernel_error",
+            Self::NoController { .. } | Self::ControllerOff { .. } | Self::NotWalked => {
+                "no_controller"
+            }
             Self::IoChargedAbove { .. } | Self::IoChargedTo { .. } => "controller_not_enabled",
-            Self::WritebackNotCharged | Self::OnlyThrottledCounted => "cgroup_v1",
+            Self::WritebackNotCharged
+            | Self::OnlyThrottledCounted
+            | Self::CountedPerCpu
+            | Self::OnlyUnified => "cgroup_v1",
             Self::NotSeparable { .. }
             | Self::PacketsNotSeparable
             | Self::NoMemoryHierarchy

@@ -14,7 +14,7 @@ use crate::{
     identity,
     kernel::Kernel,
     registry::{Registry, TrackedCgroup},
-    sample::Reconciliation,
+    sample::{CgroupWalk, Reconciliation},
 };
 
 /// Decides the source of every family. `requests` and `segments` are the comparisons with the
@@ -22,10 +22,11 @@ use crate::{
 pub fn decide(
     registry: &Registry,
     kernel: &Kernel,
+    walk: &CgroupWalk,
     requests: Option<&Reconciliation>,
     segments: Option<&Reconciliation>,
 ) -> BTreeMap<Family, SourceStatus> {
-    let inputs = collect(registry, kernel, requests, segments);
+    let inputs = collect(registry, kernel, walk, requests, segments);
     let decide = |family| match family {
         Family::Cpu => cpu::source(&inputs),
         Family::Memory => memory::source(&inputs),
@@ -43,6 +44,7 @@ pub fn decide(
 fn collect<'a>(
     registry: &'a Registry,
     kernel: &'a Kernel,
+    walk: &'a CgroupWalk,
     requests: Option<&Reconciliation>,
     segments: Option<&Reconciliation>,
 ) -> Inputs<'a> {
@@ -53,6 +55,7 @@ fn collect<'a>(
         hierarchies: registry.hierarchies(),
         reopened_files: readers().map(Readers::reopened).sum(),
         descriptor_limit: descriptor_limit(),
+        walk: walk.status(),
         kernel: kernel.status(),
         socket_ids: registry.socket_ids(),
         // This reads files, which is of use only if there are counters.

@@ -78,6 +78,10 @@ pub struct Source {
     pub reason_codes: Vec<Cow<'static, str>>,
     /// The comparison with the kernel's own count; `None` where the kernel has none.
     pub reconciled: Option<Reconciled>,
+    /// Why the numbers come from files and not from a walk over all cgroups by a program in the
+    /// kernel; `None` where they do, and for families that no walk has.
+    #[serde(default)]
+    pub not_walked: Option<String>,
 }
 
 /// The kernel's own count and ours, of all cgroups, followed or not, since `since`.
@@ -122,6 +126,7 @@ impl Source {
             reason: None,
             reason_codes: Vec::new(),
             reconciled: None,
+            not_walked: None,
         }
     }
 

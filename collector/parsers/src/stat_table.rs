@@ -53,6 +53,14 @@ impl StatTable {
         }
     }
 
+    /// Takes the names of another table, and a value for each, in the order of the names.
+    pub fn fill(&mut self, names: &Self, values: impl Iterator<Item = u64>) {
+        self.names.clone_from(&names.names);
+        self.values.clear();
+        self.values.extend(values.take(names.values.len()));
+        self.values.resize(names.values.len(), 0);
+    }
+
     /// Forgets names and values.
     pub fn clear(&mut self) {
         *self = Self::default();

@@ -30,6 +30,8 @@ pub(super) struct Diagnosis {
     pub rights: Rights,
     /// The cgroup hierarchies.
     pub cgroups: Cgroups,
+    /// The walk over all cgroups; `None` if nothing could be started.
+    pub cgroup_walk: Option<CgroupWalk>,
     /// Pressure stall information.
     pub pressure: Check,
     /// The clock that the kernel's programs read.
@@ -111,6 +113,16 @@ pub(super) struct Hierarchy {
     pub id: Option<u32>,
     /// Its controllers; `None` if unknown.
     pub controllers: Option<Vec<String>>,
+}
+
+/// The walk over all cgroups by programs in the kernel.
+#[derive(Clone, Debug, Serialize)]
+pub(super) struct CgroupWalk {
+    /// The kernel's iterator, or why there is none.
+    #[serde(flatten)]
+    pub check: Check,
+    /// The numbers that come from files all the same, and why.
+    pub files: BTreeMap<&'static str, String>,
 }
 
 /// A container daemon.

@@ -20,7 +20,7 @@ use anyhow::Result;
 use crate::{
     cgroup::Hierarchies,
     collector::Collector,
-    config::{Bpf, Common, Doctor, PlainFormat},
+    config::{Bpf, CgroupSource, Common, Doctor, PlainFormat},
     doctor::{
         diagnosis::{Diagnosis, Finding, KernelSide, Named},
         rights::Rights,
@@ -57,7 +57,11 @@ pub async fn run(common: &Common, doctor: &Doctor) -> Result<ExitCode> {
 async fn examine(common: &Common) -> Diagnosis {
     // A failure for lack of BPF would not answer why there is none.
     let bpf = if common.bpf == Bpf::Require { Bpf::Auto } else { common.bpf };
-    let common = &Common { bpf, ..common.clone() };
+    let sources = match common.sources {
+        CgroupSource::Walk => CgroupSource::WalkOrFiles,
+        other => other,
+    };
+    let common = &Common { bpf, sources, ..common.clone() };
     match Collector::start(common, Follow::ContainersOrFallback) {
         Ok(mut collector) => {
             collector.sample();
@@ -80,6 +84,10 @@ async fn started(common: &Common, collector: &Collector) -> Diagnosis {
     let mut diagnosis = diagnose(common, all, kernel_side).await;
     diagnosis.cgroups = probe::cgroups(registry.hierarchies());
     diagnosis.block_devices = probe::block_devices(common, kernel);
+    diagnosis.cgroup_walk = Some(probe::cgroup_walk(
+        collector.sampler.walk.status(),
+        &diagnosis.rights.circumstances(),
+    ));
     diagnosis
 }
 
@@ -111,6 +119,7 @@ async fn diagnose(
         clock: probe::clock(&common.sys_root, &circumstances),
         daemons: probe::daemons(common).await,
         cgroups: probe::cgroups(&Hierarchies::default()),
+        cgroup_walk: None,
         block_devices: BTreeMap::new(),
         rights,
         kernel_side,

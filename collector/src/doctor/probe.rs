@@ -14,7 +14,8 @@ use crate::{
     cgroup::Hierarchies,
     config::Common,
     devices::Devices,
-    doctor::diagnosis::{Cgroups, Check, CountedDevice, Daemon, Hierarchy},
+    doctor::diagnosis::{CgroupWalk, Cgroups, Check, CountedDevice, Daemon, Hierarchy},
+    families::walked::WalkStatus,
     host::{HostFacts, HostRoot},
     identity::{RuntimeApi, RuntimeGroup, RuntimeSockets, Socket},
     kernel::{Bios, Kernel},
@@ -51,6 +52,32 @@ pub(super) fn cgroups(hierarchies: &Hierarchies) -> Cgroups {
         layout: hierarchies.layout(),
         hierarchies: unified.into_iter().chain(legacy).collect(),
     }
+}
+
+/// The walk over all cgroups, and what comes from files beside it.
+pub(super) fn cgroup_walk(status: WalkStatus<'_>, circumstances: &Circumstances) -> CgroupWalk {
+    let check = match status.way {
+        Ok(way) => Check::on(way.as_str()),
+        Err(reason) => {
+            Check::new(State::Off, Some("files are read".to_owned()), reason, circumstances)
+        }
+    };
+    let all = status.layout.map(|layout| {
+        [
+            ("cpu_time", &layout.cpu),
+            ("throttling", &layout.throttling),
+            ("memory", &layout.memory),
+            ("pids", &layout.pids),
+            ("pressure", &layout.pressure),
+            ("settings", &layout.settings),
+            ("state", &layout.state),
+        ]
+    });
+    let files = all.into_iter().flatten().filter_map(|(name, covered)| {
+        let reason = covered.0.as_ref().err()?;
+        Some((name, reason.to_string()))
+    });
+    CgroupWalk { check, files: files.collect() }
 }
 
 /// The clock of `bpf_ktime_get_ns`, which is read at each block request.

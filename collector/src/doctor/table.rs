@@ -2,7 +2,7 @@
 
 use crate::{
     doctor::{
-        diagnosis::{Check, Diagnosis, Finding, Hierarchy, KernelSide},
+        diagnosis::{CgroupWalk, Check, Diagnosis, Finding, Hierarchy, KernelSide},
         rights::{CAPABILITIES, Rights},
     },
     model::State,
@@ -42,6 +42,12 @@ pub(super) fn render(diagnosis: &Diagnosis) -> String {
     page.row("layout", diagnosis.cgroups.layout);
     for hierarchy in &diagnosis.cgroups.hierarchies {
         page.hierarchy(hierarchy);
+    }
+    if let Some(CgroupWalk { check, files }) = &diagnosis.cgroup_walk {
+        page.check("walk in the kernel", check);
+        for (name, reason) in files {
+            page.row("", &format!("{} from files: {reason}", name.replace('_', " ")));
+        }
     }
     page.section("HOST");
     page.check("pressure", &diagnosis.pressure);

@@ -16,14 +16,16 @@ pub mod settings;
 pub mod source;
 pub mod state;
 pub mod units;
+pub mod walked;
 
 use tare_parsers::cpu::CpuUsage;
 
-pub use self::readers::{CgroupReader, ReadContext, ReadStep};
+pub use self::readers::{CgroupReader, Place, ReadContext, ReadStep, WalkedCgroup};
 use self::{
     cadence::Cadence,
     cpu::CpuFiles,
     readers::{FinalStep, Slot},
+    walked::{CgroupIds, WalkLayout},
 };
 use crate::{
     cgroup::{Hierarchies, ReadError},
@@ -44,6 +46,7 @@ macro_rules! cgroup_families {
             $($family: Slot<$reader>,)*
             cadence: Cadence,
             block_charged_to: Option<String>,
+            ids: CgroupIds,
         }
 
         /// What was last read of one cgroup, family by family.
@@ -87,6 +90,29 @@ macro_rules! cgroup_families {
                     $($family: Slot::open(hierarchies, path)?,)*
                     cadence: Cadence::new(path),
                     block_charged_to: block::charged_to(hierarchies, path),
+                    ids: CgroupIds::default(),
+                })
+            }
+
+            /// Opens only what the records of a walk do not have. The other files are opened when a
+            /// record is missing, if the cgroup at the path is still the same.
+            ///
+            /// # Errors
+            ///
+            /// As [`Readers::open`].
+            pub fn open_beside_walk(
+                hierarchies: &Hierarchies,
+                path: &str,
+                layout: &WalkLayout,
+            ) -> Result<Self, ReadError> {
+                Ok(Self {
+                    // First: what is opened after it belongs to the cgroup with these ids, or to
+                    // none.
+                    ids: layout.ids(path)?,
+                    cpu: Slot::open_beside_walk(hierarchies, path, layout)?,
+                    $($family: Slot::open_beside_walk(hierarchies, path, layout)?,)*
+                    cadence: Cadence::new(path),
+                    block_charged_to: block::charged_to(hierarchies, path),
                 })
             }
 
@@ -104,6 +130,7 @@ macro_rules! cgroup_families {
                     $($family: Slot::closed(),)*
                     cadence: Cadence::new(path),
                     block_charged_to: None,
+                    ids: CgroupIds::default(),
                 };
                 readers.memory = Slot::open(hierarchies, path)?;
                 Ok(readers)

@@ -19,6 +19,9 @@ pub struct SourceStatus {
     pub gaps: Vec<Gap>,
     /// The comparison with the kernel's own count.
     pub reconciled: Option<Reconciled>,
+    /// Why the numbers come from files and not from a walk over all cgroups. Files tell the same,
+    /// at a higher cost, so this is no gap.
+    pub not_walked: Option<Reason>,
 }
 
 /// Something that a family lacks.
@@ -33,12 +36,13 @@ pub struct Gap {
 impl SourceStatus {
     /// A source, and what it lacks.
     pub fn new(source: impl Into<Cow<'static, str>>, gaps: Vec<Gap>) -> Self {
-        Self { source: Some(source.into()), gaps, reconciled: None }
+        Self { source: Some(source.into()), gaps, reconciled: None, not_walked: None }
     }
 
     /// No source.
     pub fn off(reason: impl Into<Reason>) -> Self {
-        Self { source: None, gaps: vec![Gap::from(reason.into())], reconciled: None }
+        let gaps = vec![Gap::from(reason.into())];
+        Self { source: None, gaps, reconciled: None, not_walked: None }
     }
 
     /// The same with a comparison.
@@ -103,6 +107,7 @@ impl From<&SourceStatus> for Source {
             reason: (!texts.is_empty()).then(|| texts.join("; ")),
             reason_codes: codes,
             reconciled: status.reconciled.clone(),
+            not_walked: status.not_walked.as_ref().map(Reason::to_string),
         }
     }
 }

@@ -54,7 +54,11 @@ impl Btf {
     /// Finds `path` in the struct `name`, descending through embedded and anonymous members. The
     /// size of an array is that of all its elements.
     pub(super) fn field(&self, name: &str, path: &[&str]) -> Option<Field> {
-        let mut at = self.find(name, |kind| kind == STRUCT)?;
+        self.field_of(self.structure(name)?, path)
+    }
+
+    /// The same in the struct with this id.
+    pub(super) fn field_of(&self, mut at: u32, path: &[&str]) -> Option<Field> {
         let mut field = Field { offset: 0, size: 0 };
         for step in path {
             let (bits, type_id) = self.member(at, step, 0)?;
@@ -65,6 +69,16 @@ impl Btf {
             (at, field.size) = self.resolve(type_id)?;
         }
         Some(field)
+    }
+
+    /// Id of a struct.
+    pub(super) fn structure(&self, name: &str) -> Option<u32> {
+        self.find(name, |kind| kind == STRUCT)
+    }
+
+    /// Id of a function of the kernel.
+    pub(super) fn function(&self, name: &str) -> Option<u32> {
+        self.find(name, |kind| kind == FUNC)
     }
 
     /// Arguments of a tracepoint's `tp_btf` program: parameters of its `btf_trace_` typedef
@@ -79,9 +93,20 @@ impl Btf {
     /// Value of an enumerator, looked for in the first of the enums that exists.
     pub(super) fn enumerator(&self, enums: &[&str], name: &str) -> Option<u32> {
         let id = enums.iter().find_map(|name| self.find(name, |kind| kind == ENUM))?;
-        let (name, start) = (self.string_offset(name)?, self.position(id)? + RECORD);
-        (0..self.record(id)?.count).find_map(|i| {
-            let at = start + i * 8;
+        self.value_in(self.position(id)?, self.string_offset(name)?)
+    }
+
+    /// Value of an enumerator, whatever enum it is of: for enums without a name.
+    pub(super) fn any_enumerator(&self, name: &str) -> Option<u32> {
+        let name = self.string_offset(name)?;
+        self.types.iter().find_map(|at| self.value_in(*at as usize, name))
+    }
+
+    /// Value of the enumerator with this name in the enum whose record is at this place.
+    fn value_in(&self, at: usize, name: u32) -> Option<u32> {
+        let record = Record::parse(&self.data, at).filter(|record| record.kind == ENUM)?;
+        (0..record.count).find_map(|i| {
+            let at = at + RECORD + i * 8;
             (word(&self.data, at)? == name).then(|| word(&self.data, at + 4))?
         })
     }

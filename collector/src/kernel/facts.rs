@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 use tare_ebpf::Layout;
 
 use crate::{
-    kernel::{btf::Btf, layout::layout, object, tracepoints},
+    kernel::{btf::Btf, layout::layout, object, tracepoints, walk::WalkFacts},
     reason::Reason,
 };
 
@@ -40,6 +40,8 @@ pub struct BtfFacts {
     /// How many arguments each tracepoint has that Tare knows a use for; `None` if this kernel
     /// lacks it.
     pub tracepoints: BTreeMap<&'static str, Option<usize>>,
+    /// What a walk over cgroups needs.
+    pub walk: WalkFacts,
 }
 
 impl Facts {
@@ -69,6 +71,7 @@ fn read_btf(sys_root: &Path) -> Result<BtfFacts, Reason> {
     let names = tracepoints::names().into_iter();
     Ok(BtfFacts {
         layout: layout(&btf),
+        walk: WalkFacts::read(&btf),
         tracepoints: names.map(|name| (name, btf.tracepoint_arguments(name))).collect(),
     })
 }

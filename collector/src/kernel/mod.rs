@@ -21,6 +21,7 @@ mod statistics;
 mod status;
 mod table;
 mod tracepoints;
+pub mod walk;
 
 use std::{
     thread::{self, JoinHandle},

@@ -35,6 +35,7 @@ mod tests {
             reason: Some("no\nBTF".to_owned()),
             reason_codes: vec!["no_btf".into()],
             reconciled: None,
+            not_walked: None,
         };
         report.sources.insert(Family::NetworkSockets, off);
 
@@ -53,6 +54,7 @@ mod tests {
             "reason": "no\nBTF",
             "reason_codes": ["no_btf"],
             "reconciled": null,
+            "not_walked": null,
         });
         assert_eq!(value["sources"]["network_sockets"], off);
         let web = &value["containers"][0];

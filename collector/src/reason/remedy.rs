@@ -22,6 +22,7 @@ impl Reason {
     pub fn remedy(&self, circumstances: &Circumstances) -> Option<String> {
         let text = match self {
             Self::SwitchedOff { option } => return Some(format!("leave out {option}")),
+            Self::NotAskedFor { option } => return Some(format!("give {option}")),
             Self::SingleSample => "take two samples, with --window",
             Self::NoObject => "build the kernel side into the binary: cargo xtask build",
             Self::NoBtf { .. } | Self::UnreadableBtf { .. } => {
@@ -32,7 +33,7 @@ impl Reason {
             Self::MissingTracepoint { tracepoint: "sock_send_length" | "sock_recv_length" } => {
                 "take a kernel with the tracepoint sock_send_length (Linux 6.3)"
             }
-            Self::MissingTracepoint { .. } => "take a newer kernel",
+            Self::MissingTracepoint { .. } | Self::MissingFunction { .. } => "take a newer kernel",
             Self::ChangedTracepoint { .. } | Self::MissingField { .. } => {
                 "take a newer kernel, or a version of Tare that knows this one"
             }
@@ -72,6 +73,10 @@ impl Reason {
             | Self::Kernel { .. }
             | Self::WritebackNotCharged
             | Self::OnlyThrottledCounted
+            | Self::CountedPerCpu
+            | Self::NotWalked
+            | Self::WalkFailed { .. }
+            | Self::OnlyUnified
             | Self::InstancesNotSeparable { .. }
             | Self::EventsLost { .. }
             | Self::NotSeen { .. }

@@ -50,6 +50,28 @@ fn table() -> Vec<(Reason, &'static str, &'static str)> {
             "missing_field",
         ),
         (
+            Reason::MissingFunction { function: "bpf_iter_css_new" },
+            "this kernel has no function bpf_iter_css_new for programs",
+            "missing_function",
+        ),
+        (
+            Reason::NotAskedFor { option: "--sources walk" },
+            "used only with --sources walk",
+            "switched_off",
+        ),
+        (Reason::NotWalked, "it is in no cgroup hierarchy that programs can walk", "no_controller"),
+        (
+            Reason::WalkFailed { error: text("no root") },
+            "the walk of the cgroups failed: no root",
+            "kernel_error",
+        ),
+        (
+            Reason::CountedPerCpu,
+            "cgroup v1 counts it for each CPU, out of reach of programs",
+            "cgroup_v1",
+        ),
+        (Reason::OnlyUnified, "cgroup v1 does not have it", "cgroup_v1"),
+        (
             Reason::NotPermitted { needs: &["CAP_BPF", "CAP_PERFMON"] },
             "not permitted: needs CAP_BPF and CAP_PERFMON (run as root)",
             "not_permitted",

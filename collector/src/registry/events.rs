@@ -100,7 +100,7 @@ impl Registry {
     pub fn process_seen(&mut self, id: InstanceId, pid: u32) {
         let Some(tracked) = self.tracked.get_mut(&id) else { return };
         if tracked.visits < 2
-            && let Err(fault) = open(&self.hierarchies, tracked)
+            && let Err(fault) = open(&self.hierarchies, self.walk.as_deref(), tracked)
         {
             self.faults.report(&fault);
         }
@@ -134,7 +134,7 @@ impl Registry {
     fn arrange(&mut self, id: InstanceId, at: Timestamp) {
         if let Some(tracked) = self.tracked.get_mut(&id) {
             tracked.startup.made_at.get_or_insert(at);
-            if let Err(fault) = open(&self.hierarchies, tracked) {
+            if let Err(fault) = open(&self.hierarchies, self.walk.as_deref(), tracked) {
                 self.faults.report(&fault);
             }
             name(tracked, &mut self.names);

@@ -24,6 +24,7 @@ use crate::{
     families::{
         Readers,
         lifecycle::{OomKill, Startup},
+        walked::WalkLayout,
     },
     identity::{Identity, IdentityKind, Metadata, MetadataResolver, classify},
     kernel::SocketIds,
@@ -140,6 +141,8 @@ pub struct Registry {
     walks: u64,
     first_walk: bool,
     faults: Faults,
+    /// What a walk has of the cgroups, so that its files need not be open.
+    walk: Option<Arc<WalkLayout>>,
 }
 
 impl Registry {
@@ -169,6 +172,7 @@ impl Registry {
             walks: 0,
             first_walk: false,
             faults: Faults::default(),
+            walk: None,
         }
     }
 

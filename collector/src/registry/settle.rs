@@ -2,18 +2,18 @@
 
 use std::{
     num::NonZeroUsize,
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, PoisonError},
     thread,
     time::Instant,
 };
 
 use crate::{
     cgroup::{self, Hierarchies, ReadError},
-    families::{ReadContext, Readers},
+    families::{ReadContext, Readers, walked::WalkLayout},
     identity::MetadataResolver,
     network::{NamespaceId, Namespaces},
     reason::Reason,
-    registry::{Registry, TrackedCgroup, VISITS_BETWEEN_ATTEMPTS, YOUNG_VISITS, chain},
+    registry::{InstanceId, Registry, TrackedCgroup, VISITS_BETWEEN_ATTEMPTS, YOUNG_VISITS, chain},
 };
 
 /// The most threads that open files. They contend for the kernel's locks of one file system.
@@ -23,7 +23,36 @@ const OPENERS_MAX: usize = 4;
 /// one instance.
 const MEMBERS_PER_OPENER: usize = 16;
 
+impl TrackedCgroup {
+    /// Whether it was found a moment ago, and not at the start: it may end at any moment.
+    pub fn is_young(&self) -> bool {
+        self.visits <= YOUNG_VISITS && !self.instance.preexisting
+    }
+}
+
 impl Registry {
+    /// Opens only those files from now on that a walk does not spare.
+    pub fn spare_walked_files(&mut self, layout: Option<Arc<WalkLayout>>) {
+        self.walk = layout;
+    }
+
+    /// The hierarchies, what is walked of them, and the instances that are alive, to be read.
+    pub fn parts_mut(
+        &mut self,
+    ) -> (&Hierarchies, Option<&WalkLayout>, impl Iterator<Item = &mut TrackedCgroup>) {
+        let tracked = self.tracked.values_mut().map(|tracked| &mut **tracked);
+        (&self.hierarchies, self.walk.as_deref(), tracked)
+    }
+
+    /// The same with one instance.
+    pub fn part_mut(
+        &mut self,
+        id: InstanceId,
+    ) -> (&Hierarchies, Option<&WalkLayout>, Option<&mut TrackedCgroup>) {
+        let tracked = self.tracked.get_mut(&id).map(|tracked| &mut **tracked);
+        (&self.hierarchies, self.walk.as_deref(), tracked)
+    }
+
     /// Requests names, opens files and finds namespaces where they are missing; closes namespaces
     /// that are not used any more.
     pub fn settle(&mut self) {
@@ -88,7 +117,8 @@ impl Registry {
         let openers = thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let openers = openers.min(OPENERS_MAX).min(unopened.len() / MEMBERS_PER_OPENER);
         let queue = Mutex::new(unopened.into_iter());
-        let open = || open_and_read(&self.hierarchies, &queue);
+        let walk = self.walk.as_deref();
+        let open = || open_and_read(&self.hierarchies, walk, &queue);
         let mut faults = Vec::new();
         thread::scope(|scope| {
             // If no thread can be started, this one does it all.
@@ -116,9 +146,17 @@ impl Registry {
 /// Opens the files of an instance; its counters do not fall below those of its former files.
 pub(super) fn open<'a>(
     hierarchies: &Hierarchies,
+    walk: Option<&WalkLayout>,
     tracked: &'a mut TrackedCgroup,
 ) -> Result<&'a mut Readers, ReadError> {
-    let mut files = Readers::open(hierarchies, &tracked.instance.path)?;
+    let path = &tracked.instance.path;
+    let mut files = match walk {
+        Some(layout) if tracked.instance.preexisting => {
+            Readers::open_beside_walk(hierarchies, path, layout)?
+        }
+        Some(layout) => Readers::open_young(hierarchies, path, layout)?,
+        None => Readers::open(hierarchies, path)?,
+    };
     if let Some(former) = &tracked.readers {
         files.succeed(former);
     }
@@ -129,6 +167,7 @@ pub(super) fn open<'a>(
 /// could not be opened or read.
 fn open_and_read<'a>(
     hierarchies: &Hierarchies,
+    walk: Option<&WalkLayout>,
     queue: &Mutex<impl Iterator<Item = &'a mut TrackedCgroup>>,
 ) -> Vec<ReadError> {
     let mut buffer = Vec::new();
@@ -137,7 +176,7 @@ fn open_and_read<'a>(
     let next = || queue.lock().unwrap_or_else(PoisonError::into_inner).next();
     while let Some(tracked) = next() {
         let mut context = ReadContext::new(Instant::now(), &mut buffer);
-        let read = open(hierarchies, tracked)
+        let read = open(hierarchies, walk, tracked)
             .and_then(|readers| readers.read_first_settings(&mut context));
         match read {
             // An instance that ended just now is found by the events or the next walk.

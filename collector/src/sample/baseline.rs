@@ -8,7 +8,7 @@ use tare_parsers::io::IoCounters;
 use crate::{
     cgroup::{ReadError, Version},
     devices::Devices,
-    families::ReadContext,
+    families::{Place, ReadContext},
     kernel::Kernel,
     registry::{InstanceId, Registry},
     sample::{Usage, counters::device_number},
@@ -39,8 +39,14 @@ impl Baseline {
             if usage.block.is_none() || self.0.contains_key(&id) {
                 continue;
             }
-            let readers = registry.get_mut(id).and_then(|tracked| tracked.readers.as_mut());
-            match readers.map(|readers| readers.read_block(context)) {
+            let (hierarchies, layout, tracked) = registry.part_mut(id);
+            let read = tracked.and_then(|tracked| {
+                let (path, is_young) = (&tracked.instance.path, tracked.is_young());
+                let readers = tracked.readers.as_mut()?;
+                let place = Place::of(readers, hierarchies, path, layout, is_young);
+                Some(readers.read_block(&mut context.of_cgroup(place, None)))
+            });
+            match read {
                 Some(Ok(io)) => usage.readings.block = io,
                 None | Some(Err(ReadError::Vanished)) => {}
                 Some(Err(error)) => errors.push(error),

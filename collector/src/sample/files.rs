@@ -4,10 +4,10 @@ use std::collections::{HashSet, hash_map::Entry};
 
 use crate::{
     cgroup::ReadError,
-    families::{ReadContext, Readers},
+    families::{Place, ReadContext, Readers, WalkedCgroup},
     host::{HostFiles, HostUsage},
     registry::Registry,
-    sample::{Sample, Usage},
+    sample::{Sample, Usage, walk::Walked},
 };
 
 /// Reads the host's own files; what could not be read is unknown.
@@ -38,6 +38,41 @@ pub(super) fn read_cgroups(
         for (usage, tracked) in usages.iter_mut().zip(registry.tracked_mut()) {
             let Some(readers) = &mut tracked.readers else { continue };
             match step(readers, context, &mut usage.readings) {
+                Ok(()) => {}
+                Err(ReadError::Vanished) => drop(vanished.insert(usage.instance.id)),
+                Err(error) => errors.push(error),
+            }
+        }
+    }
+    if !vanished.is_empty() {
+        usages.retain(|usage| !vanished.contains(&usage.instance.id));
+    }
+    errors
+}
+
+/// The same where cgroups are walked, cgroup by cgroup. One whose record is missing is read from
+/// files; without a walk all are.
+pub(super) fn read_walked_cgroups(
+    registry: &mut Registry,
+    mut walked: Option<Walked<'_>>,
+    context: &mut ReadContext<'_>,
+    usages: &mut Vec<Usage>,
+) -> Vec<ReadError> {
+    let mut errors = Vec::new();
+    let mut vanished = HashSet::new();
+    let (hierarchies, Some(layout), living) = registry.parts_mut() else { return errors };
+    for (usage, tracked) in usages.iter_mut().zip(living) {
+        let is_young = tracked.is_young();
+        let Some(readers) = &mut tracked.readers else { continue };
+        let ids = *readers.ids();
+        let place = Place { hierarchies, path: &tracked.instance.path, layout, ids, is_young };
+        let walked = walked.as_mut().and_then(|walked| {
+            let records = layout.find(walked.records, &ids)?;
+            Some(WalkedCgroup { records, stat: walked.stat.as_deref_mut() })
+        });
+        let mut context = context.of_cgroup(Some(place), walked);
+        for step in Readers::STEPS {
+            match step(readers, &mut context, &mut usage.readings) {
                 Ok(()) => {}
                 Err(ReadError::Vanished) => drop(vanished.insert(usage.instance.id)),
                 Err(error) => errors.push(error),

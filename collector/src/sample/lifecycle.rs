@@ -16,7 +16,7 @@ use nix::time::{ClockId, clock_gettime};
 
 use crate::{
     cgroup::ReadError,
-    families::{ReadContext, Readers, lifecycle::OomKill},
+    families::{Place, ReadContext, Readers, lifecycle::OomKill},
     kernel::{Events, LifecycleEvent, LifecycleEventKind},
     registry::{CgroupKey, InstanceId},
     sample::{Finality, Receipt, Sampler, Usage, counters},
@@ -197,7 +197,8 @@ impl Sampler {
     /// Reads what cannot wait of an instance whose last process has ended.
     fn read_final(&mut self, id: InstanceId, at: Timestamp) -> Option<Receipt> {
         let Self { registry, kernel, buffer, samples, .. } = self;
-        let tracked = registry.get_mut(id)?;
+        let (hierarchies, layout, tracked) = registry.part_mut(id);
+        let tracked = tracked?;
         let mut receipt = samples
             .last()
             .and_then(|last| Receipt::of_last_sample(tracked, last, at))
@@ -205,11 +206,15 @@ impl Sampler {
         let Receipt { usage, finality, interfaces, .. } = &mut receipt;
         let namespace = tracked.namespace;
         let mut errors = Vec::new();
+        let is_young = tracked.is_young();
         if let Some(readers) = &mut tracked.readers {
             readers.expire();
-            let reads_block = kernel.block.is_err();
-            let mut context =
-                ReadContext { reads_block, ..ReadContext::new(Instant::now(), buffer) };
+            let path = &tracked.instance.path;
+            let mut context = ReadContext {
+                reads_block: kernel.block.is_err(),
+                place: Place::of(readers, hierarchies, path, layout, is_young),
+                ..ReadContext::new(Instant::now(), buffer)
+            };
             for (family, step) in &Readers::FINAL_STEPS[..Readers::URGENT_STEPS] {
                 let read = known(step(readers, &mut context, &mut usage.readings), &mut errors);
                 if let (Some(true), Some(family)) = (read, family) {
@@ -234,8 +239,12 @@ impl Sampler {
         let mut errors = Vec::new();
         for id in emptied {
             let receipt = draining.get_mut(id).and_then(|draining| draining.receipt.as_mut());
-            let readers = registry.get_mut(*id).and_then(|tracked| tracked.readers.as_mut());
-            let (Some(Receipt { usage, .. }), Some(readers)) = (receipt, readers) else { continue };
+            let (hierarchies, layout, tracked) = registry.part_mut(*id);
+            let (Some(Receipt { usage, .. }), Some(tracked)) = (receipt, tracked) else { continue };
+            let (path, is_young) = (&tracked.instance.path, tracked.is_young());
+            let Some(readers) = &mut tracked.readers else { continue };
+            let place = Place::of(readers, hierarchies, path, layout, is_young);
+            let mut context = context.of_cgroup(place, None);
             for (_, step) in &Readers::FINAL_STEPS[Readers::URGENT_STEPS..] {
                 known(step(readers, &mut context, &mut usage.readings), &mut errors);
             }

@@ -17,6 +17,7 @@ mod pool;
 mod receipts;
 mod reconcilers;
 mod retransmit_reconciler;
+mod walk;
 
 use std::{
     collections::HashMap,
@@ -32,6 +33,7 @@ pub use self::{
     receipts::{Families, Finality, Receipt, Receipts},
     reconcilers::{Reconcilers, Reconciliation},
     retransmit_reconciler::RetransmitReconciler,
+    walk::CgroupWalk,
 };
 use self::{counters::CounterReader, lifecycle::Draining, pods::Pods, pool::SamplePool};
 use crate::{
@@ -39,6 +41,7 @@ use crate::{
     families::ReadContext,
     host::HostFiles,
     kernel::Kernel,
+    reason::Reason,
     registry::{InstanceId, Registry},
 };
 
@@ -54,6 +57,8 @@ pub struct Sampler {
     pub reconcilers: Reconcilers,
     /// The least time between two readings of `memory.stat`; 0 reads it in every sample.
     pub memory_stat_interval: Duration,
+    /// The walk over all cgroups, which spares most files.
+    pub walk: CgroupWalk,
     /// Whether the cgroups of pods are read as well.
     pub with_pods: bool,
     /// Whether CPU time is read by CPU as well, in every sample.
@@ -83,6 +88,7 @@ impl Sampler {
         receipts: Receipts,
     ) -> Self {
         Self {
+            walk: CgroupWalk::off(Reason::SwitchedOff { option: "--sources files" }),
             registry,
             kernel,
             receipts,
@@ -101,6 +107,12 @@ impl Sampler {
             lost_events: 0,
             walked_at: None,
         }
+    }
+
+    /// Has the cgroups walked before each sample.
+    pub fn start_walk(&mut self, walk: CgroupWalk) {
+        self.registry.spare_walked_files(walk.layout().map(Arc::clone));
+        self.walk = walk;
     }
 
     /// Takes a sample. A reader that fails costs its own numbers only.
@@ -150,7 +162,7 @@ impl Sampler {
     /// The phases of a sample, in the order in which each needs the ones before.
     fn fill(&mut self, sample: &mut Sample) {
         let Self { registry, kernel, host, pods, devices, counters, reconcilers, .. } = self;
-        let Self { receipts, buffer, memory_stat_interval, counting_since, .. } = self;
+        let Self { receipts, buffer, memory_stat_interval, counting_since, walk, .. } = self;
         let reads_per_cpu = self.with_per_cpu;
         sample.start(registry, kernel, *counting_since);
         let mut context = ReadContext {
@@ -160,7 +172,12 @@ impl Sampler {
             ..ReadContext::new(sample.taken_at, buffer)
         };
         let mut errors = files::read_host(host, context.buffer, &mut sample.host);
-        errors.extend(files::read_cgroups(registry, &mut context, &mut sample.usages));
+        errors.extend(if walk.layout().is_some() {
+            let walked = walk.run(registry);
+            files::read_walked_cgroups(registry, walked, &mut context, &mut sample.usages)
+        } else {
+            files::read_cgroups(registry, &mut context, &mut sample.usages)
+        });
         errors.extend(pods.read(&mut context, &mut sample.pods));
         // The baseline is read at the moment of the counters that it is added to.
         errors.extend(counters.read_baseline(registry, kernel, &mut context, &mut sample.usages));

@@ -35,7 +35,7 @@ const OBJECTS: &[(&str, &str)] = &[
         "/sources",
         "cpu memory pids network_interfaces network_sockets network_tcp block lifecycle identity",
     ),
-    ("/sources/*", "source state reason reason_codes reconciled"),
+    ("/sources/*", "source state reason reason_codes reconciled not_walked"),
     ("/sources/block/reconciled", "with since expected counted lost lost_bytes covered uncovered"),
     (
         "/containers/*",

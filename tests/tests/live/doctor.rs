@@ -16,11 +16,11 @@ use tare_tests::{
 const OBJECTS: &[(&str, &str)] = &[
     (
         "",
-        "version host fault families kernel_side rights cgroups pressure clock daemons \
+        "version host fault families kernel_side rights cgroups cgroup_walk pressure clock daemons \
          block_devices",
     ),
     ("/host", "hostname kernel os_name"),
-    ("/families/*", "source state reason reason_codes reconciled remedy"),
+    ("/families/*", "source state reason reason_codes reconciled not_walked remedy"),
     ("/kernel_side", "object btf btf_reason tracepoints programs maps memory_bytes"),
     ("/kernel_side/programs/*", "kind attached verified_instructions memory_bytes"),
     ("/kernel_side/maps/*", "kind entries key_bytes value_bytes memory_bytes"),
@@ -31,6 +31,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ),
     ("/cgroups", "layout hierarchies"),
     ("/cgroups/hierarchies/*", "path version id controllers"),
+    ("/cgroup_walk", "state found reason remedy files"),
     ("/pressure", "state found reason remedy"),
     ("/clock", "state found reason remedy"),
     ("/daemons/*", "name socket state"),

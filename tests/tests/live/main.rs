@@ -40,4 +40,5 @@ mod table;
 mod tcp_events;
 mod terminal;
 mod top;
+mod walk;
 mod ways;

@@ -23,6 +23,8 @@ pub(crate) struct Kernel {
     pub v6_syn_ack: bool,
     /// Whether `memory.peak` exists.
     pub memory_peak: bool,
+    /// Why programs cannot walk the cgroups.
+    pub no_walk: Option<&'static str>,
 }
 
 const NO_TRACEPOINT: Option<&str> =
@@ -35,6 +37,7 @@ const KERNELS: [Kernel; 4] = [
         sockets_reason: NO_TRACEPOINT,
         v6_syn_ack: false,
         memory_peak: false,
+        no_walk: Some("this kernel has no function bpf_iter_css_new for programs"),
     },
     Kernel {
         series: "6.1.",
@@ -42,6 +45,7 @@ const KERNELS: [Kernel; 4] = [
         sockets_reason: NO_TRACEPOINT,
         v6_syn_ack: false,
         memory_peak: true,
+        no_walk: None,
     },
     Kernel {
         series: "6.12.",
@@ -49,6 +53,7 @@ const KERNELS: [Kernel; 4] = [
         sockets_reason: None,
         v6_syn_ack: true,
         memory_peak: true,
+        no_walk: None,
     },
     Kernel {
         series: "7.2.",
@@ -56,6 +61,7 @@ const KERNELS: [Kernel; 4] = [
         sockets_reason: None,
         v6_syn_ack: true,
         memory_peak: true,
+        no_walk: None,
     },
 ];
 

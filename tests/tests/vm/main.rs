@@ -12,3 +12,4 @@ mod machine;
 mod namespace;
 mod network;
 mod reconcile;
+mod walk;

@@ -115,13 +115,15 @@ pub(crate) fn populate(binaries: &Binaries, groups: &TestCgroups, load: Load) ->
     Program::start_ready("populate", &populate)
 }
 
-/// No tool, floors and `tare run` always; other tools at some sizes and loads.
+/// No tool, floors and `tare run`, from files and from the walk, always; other tools at some sizes
+/// and loads.
 fn tools(size: usize, load: Load) -> Vec<Option<Box<dyn Tool>>> {
     let mut tools: Vec<Option<Box<dyn Tool>>> = vec![
         None,
         Some(Box::new(Floor::CpuAndMemory)),
         Some(Box::new(Floor::All)),
         Some(Box::new(TareRun::PLAIN)),
+        Some(Box::new(TareRun::WALK)),
     ];
     if Plan::others(size, load) {
         tools.push(Some(Box::new(TareRun::FILES)));

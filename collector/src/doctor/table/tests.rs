@@ -4,7 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    doctor::diagnosis::{Cgroups, CountedDevice, Daemon, Named},
+    doctor::diagnosis::{CgroupWalk, Cgroups, CountedDevice, Daemon, Named},
     kernel::{LoadedMap, LoadedProgram},
     model::{Family, Source},
 };
@@ -70,6 +70,10 @@ fn diagnosis() -> Diagnosis {
                 controllers: Some(vec!["cpu".to_owned(), "memory".to_owned()]),
             }],
         },
+        cgroup_walk: Some(CgroupWalk {
+            check: Check::on("bpf_iter_css"),
+            files: [("cpu_time", "cgroup v1 counts it for each CPU".to_owned())].into(),
+        }),
         pressure: Check {
             state: State::Off,
             found: None,

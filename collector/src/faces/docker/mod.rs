@@ -255,7 +255,8 @@ fn document(value: &impl serde::Serialize) -> Answer {
 /// The segments of a path, decoded.
 fn segments(path: &str) -> Result<Vec<String>, Failure> {
     let segments = path.split('/').filter(|segment| !segment.is_empty());
-    let decode = |segment| percent_decode_str(segment).decode_utf8().map(|text| text.into_owned());
+    let decode =
+        |segment| percent_decode_str(segment).decode_utf8().map(std::borrow::Cow::into_owned);
     segments
         .map(|segment| decode(segment).map_err(|_| Failure::bad("the path is not UTF-8")))
         .collect()

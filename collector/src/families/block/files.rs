@@ -10,7 +10,10 @@ use tare_parsers::io::{IoUsage, Unit, parse_io_stat, parse_throttle};
 
 use crate::{
     cgroup::{Hierarchies, KeptFile, ReadError, Version, below},
-    families::readers::{CgroupReader, ReadContext},
+    families::{
+        readers::{CgroupReader, ReadContext},
+        walked::WalkLayout,
+    },
     model::Family,
 };
 
@@ -77,6 +80,20 @@ impl CgroupReader for IoFiles {
             Files::V1 { bytes, operations } => (bytes, Some(operations)),
         };
         [one].into_iter().chain(other)
+    }
+
+    /// No walk has block I/O. Where programs count it, its files need not be open; elsewhere the
+    /// first reading opens them.
+    fn opens_on_demand(_: &WalkLayout) -> bool {
+        true
+    }
+
+    fn from_record(
+        _: Option<&mut Self>,
+        _: &mut ReadContext<'_>,
+        _: &mut Option<IoUsage>,
+    ) -> Result<bool, ReadError> {
+        Ok(false)
     }
 }
 

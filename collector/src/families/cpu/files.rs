@@ -5,7 +5,10 @@ use tare_parsers::cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat};
 use crate::{
     cgroup::{Hierarchies, KeptFile, ReadError, Version, below},
     clock::clock_ticks,
-    families::readers::{CgroupReader, ReadContext},
+    families::{
+        readers::{CgroupReader, ReadContext},
+        walked::{Found, WalkLayout},
+    },
     model::Family,
 };
 
@@ -88,6 +91,99 @@ impl CgroupReader for CpuFiles {
     fn files(&self) -> impl Iterator<Item = &KeptFile> {
         [&self.usage, &self.times, &self.stat].into_iter().flatten()
     }
+
+    fn opens_on_demand(layout: &WalkLayout) -> bool {
+        layout.throttling.is_walked()
+    }
+
+    /// CPU time of v1, which is counted where programs do not get.
+    fn open_beside_walk(
+        hierarchies: &Hierarchies,
+        path: &str,
+        layout: &WalkLayout,
+    ) -> Result<Option<Self>, ReadError> {
+        if layout.cpu.is_walked() {
+            return Ok(None);
+        }
+        let files = Self::open(hierarchies, path)?;
+        let is_v1 = hierarchies.controller("cpu").is_some_and(|c| c.version == Version::V1);
+        Ok(files.map(|files| if is_v1 { Self { stat: None, ..files } } else { files }))
+    }
+
+    fn from_record(
+        beside: Option<&mut Self>,
+        context: &mut ReadContext<'_>,
+        latest: &mut CpuUsage,
+    ) -> Result<bool, ReadError> {
+        let Some(records) = context.walked.as_ref().map(|walked| walked.records) else {
+            return Ok(false);
+        };
+        if !records.layout().throttling.is_walked() {
+            return Ok(false);
+        }
+        let mut usage = CpuUsage::default();
+        if records.layout().cpu.is_walked() {
+            match records.unified() {
+                Found::NotWalked => return Ok(false),
+                Found::Absent => {}
+                Found::Record(record) => {
+                    let Some(time) = record.cpu() else { return Ok(false) };
+                    let (user, system) = time.split((time.shown_user, time.shown_system));
+                    usage.usage_nanoseconds = Some(whole_microseconds(time.usage_nanoseconds));
+                    usage.user_nanoseconds = Some(whole_microseconds(user));
+                    usage.system_nanoseconds = Some(whole_microseconds(system));
+                }
+            }
+        } else if let Some(files) = beside {
+            files.read_times(context, latest, &mut usage)?;
+        }
+        match records.cpu() {
+            Found::NotWalked => return Ok(false),
+            Found::Absent => {}
+            Found::Record(record) => {
+                if let Some(found) = record.throttling() {
+                    let is_v2 = records.layout().cpu.is_walked();
+                    let told = |time| if is_v2 { whole_microseconds(time) } else { time };
+                    usage.periods = Some(found.periods);
+                    usage.throttled_periods = Some(found.throttled_periods);
+                    usage.throttled_nanoseconds = Some(told(found.throttled_nanoseconds));
+                    usage.bursts = found.bursts;
+                    usage.burst_nanoseconds = found.burst_nanoseconds.map(told);
+                }
+            }
+        }
+        *latest = usage;
+        Ok(true)
+    }
+}
+
+impl CpuFiles {
+    /// v1: CPU time without throttling.
+    fn read_times(
+        &self,
+        context: &mut ReadContext<'_>,
+        latest: &CpuUsage,
+        usage: &mut CpuUsage,
+    ) -> Result<(), ReadError> {
+        let ReadContext { trusts_cpu_time, buffer, .. } = context;
+        if let Some(file) = &self.usage {
+            usage.usage_nanoseconds = Some(file.read_number(buffer)?);
+            if *trusts_cpu_time && usage.usage_nanoseconds == latest.usage_nanoseconds {
+                usage.user_nanoseconds = latest.user_nanoseconds;
+                usage.system_nanoseconds = latest.system_nanoseconds;
+                return Ok(());
+            }
+        }
+        if let Some(file) = &self.times {
+            parse_cpuacct_stat(file.read(buffer)?, self.clock_ticks, usage);
+        }
+        Ok(())
+    }
+}
+
+/// Nanoseconds as `cpu.stat` of v2 tells them: cut off at whole microseconds.
+fn whole_microseconds(nanoseconds: u64) -> u64 {
+    nanoseconds - nanoseconds % 1000
 }
 
 #[cfg(test)]

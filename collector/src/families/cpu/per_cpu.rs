@@ -6,7 +6,10 @@ use tare_parsers::text::{number, words};
 
 use crate::{
     cgroup::{Hierarchies, KeptFile, ReadError, Version, below, read_once},
-    families::readers::{CgroupReader, ReadContext},
+    families::{
+        readers::{CgroupReader, ReadContext},
+        walked::WalkLayout,
+    },
 };
 
 /// Where the CPU time by CPU of one cgroup is. The file does not stay open: it is read only where
@@ -49,6 +52,20 @@ impl CgroupReader for PerCpuFiles {
 
     fn files(&self) -> impl Iterator<Item = &KeptFile> {
         iter::empty()
+    }
+
+    /// None stays open in any case.
+    fn opens_on_demand(_: &WalkLayout) -> bool {
+        false
+    }
+
+    /// Programs do not get at the counts of each CPU.
+    fn from_record(
+        _: Option<&mut Self>,
+        _: &mut ReadContext<'_>,
+        _: &mut Vec<u64>,
+    ) -> Result<bool, ReadError> {
+        Ok(false)
     }
 }
 

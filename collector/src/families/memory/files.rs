@@ -2,15 +2,20 @@
 
 use std::{mem, path::PathBuf};
 
-use tare_parsers::{memory::parse_memory_events, numa_stat::parse_numa_stat};
+use tare_parsers::{
+    memory::{MemoryEvents, parse_memory_events},
+    numa_stat::parse_numa_stat,
+};
 
 use crate::{
     cgroup::{Hierarchies, KeptFile, ReadError, Version, below, read_once},
     families::{
         cadence::is_memory_stat_due,
         memory::MemoryUsage,
-        readers::{CgroupReader, ReadContext},
+        readers::{CgroupReader, Place, ReadContext, WalkedCgroup},
+        walked::{Found, WalkLayout},
     },
+    kernel::walk,
     model::Family,
     process::page_bytes,
 };
@@ -104,6 +109,111 @@ impl CgroupReader for MemoryFiles {
     fn files(&self) -> impl Iterator<Item = &KeptFile> {
         let Self { usage, swap, peak, events, failures, stat, .. } = self;
         [usage, swap, peak, events, failures, stat].into_iter().flatten()
+    }
+
+    fn opens_on_demand(layout: &WalkLayout) -> bool {
+        layout.memory.is_walked()
+    }
+
+    /// Only `memory.numa_stat`, which does not stay open.
+    fn open_beside_walk(
+        hierarchies: &Hierarchies,
+        path: &str,
+        _: &WalkLayout,
+    ) -> Result<Option<Self>, ReadError> {
+        Ok(hierarchies.controller("memory").map(|controller| Self {
+            version: controller.version,
+            usage: None,
+            swap: None,
+            peak: None,
+            events: None,
+            events_local: None,
+            failures: None,
+            stat: None,
+            numa_stat: below(controller.root, path).join("memory.numa_stat"),
+            is_numa_read: false,
+            is_read: false,
+        }))
+    }
+
+    fn from_record(
+        beside: Option<&mut Self>,
+        context: &mut ReadContext<'_>,
+        latest: &mut MemoryUsage,
+    ) -> Result<bool, ReadError> {
+        let ReadContext { now, memory_stat_interval, due, buffer, walked, place, .. } = context;
+        let (Some(walked), Some(place)) = (walked, place) else { return Ok(false) };
+        if !walked.records.layout().memory.is_walked() {
+            return Ok(false);
+        }
+        let record = match walked.records.memory() {
+            Found::NotWalked => return Ok(false),
+            Found::Absent => None,
+            // The root has few files.
+            Found::Record(record) if record.level() == 0 => return Ok(false),
+            Found::Record(record) => Some(record),
+        };
+        let Some((record, memory)) = record.and_then(|found| Some((found, found.memory()?))) else {
+            // Not in a hierarchy with the controller, or the controller is not enabled for it.
+            *latest = MemoryUsage::default();
+            return Ok(true);
+        };
+        let Some(events) = record.memory_events() else { return Ok(false) };
+        latest.usage_bytes = Some(memory.usage_bytes);
+        latest.peak_bytes = Some(memory.peak_bytes);
+        latest.swap_bytes = memory.swap_bytes;
+        latest.events = events.into();
+        latest.events_local = record.memory_events_local().map(Into::into).unwrap_or_default();
+        if is_memory_stat_due(latest.stat_read_at, *memory_stat_interval, *now) {
+            latest.stat_read_at = None;
+            if !read_stat(walked, &record, place, buffer, latest)? {
+                return Ok(false);
+            }
+            (latest.stat_read_at, latest.stat_usage_bytes) = (Some(*now), latest.usage_bytes);
+        }
+        if let Some(files) = beside
+            && (due.settings || !files.is_numa_read)
+        {
+            files.refresh_numa(buffer, latest)?;
+        }
+        let controller = place.hierarchies.controller("memory");
+        if controller.is_some_and(|found| found.version == Version::V1) {
+            latest.swap_bytes = latest.first_of(["total_swap", "swap"]);
+        }
+        Ok(true)
+    }
+}
+
+/// Takes `memory.stat` from a record, or from the file where the words do not decide a number;
+/// `false` if the file is not there.
+fn read_stat(
+    walked: &mut WalkedCgroup<'_>,
+    record: &walk::Record<'_>,
+    place: &Place<'_>,
+    buffer: &mut Vec<u8>,
+    latest: &mut MemoryUsage,
+) -> Result<bool, ReadError> {
+    let Some(stat) = &mut walked.stat else { return Ok(false) };
+    if stat.decode(record, &mut latest.stat).is_ok() {
+        return Ok(true);
+    }
+    let Some(controller) = place.hierarchies.controller("memory") else { return Ok(false) };
+    let file = below(controller.root, place.path).join("memory.stat");
+    let Some(text) = read_once(&file, buffer)? else { return Ok(false) };
+    latest.stat.parse_into(text);
+    // Afterwards: if the cgroup is there now, it was there when its file was opened.
+    if !place.ids.are_among(&place.layout.ids(place.path)?) {
+        return Err(ReadError::Vanished);
+    }
+    stat.learn_from(record.id(), || file);
+    Ok(latest.rss_bytes().is_some())
+}
+
+impl From<walk::MemoryEvents> for MemoryEvents {
+    fn from(events: walk::MemoryEvents) -> Self {
+        let walk::MemoryEvents { low, high, max, oom, oom_kill, oom_group_kill, under_oom } =
+            events;
+        Self { low, high, max, oom, oom_kill, oom_group_kill, under_oom }
     }
 }
 

@@ -4,6 +4,7 @@ mod files;
 mod metrics;
 mod report;
 mod source;
+mod stat_decoder;
 
 use std::time::Instant;
 
@@ -14,6 +15,7 @@ pub use self::{
     files::MemoryFiles,
     report::{MemoryInputs, limit_bytes, report, working_set},
     source::source,
+    stat_decoder::StatDecoder,
 };
 
 /// A v1 limit from here on means that there is none. The kernel's greatest is `i64::MAX` rounded

@@ -2,7 +2,10 @@
 
 use crate::{
     cgroup::{Hierarchies, KeptFile, ReadError, below},
-    families::readers::{CgroupReader, ReadContext},
+    families::{
+        readers::{CgroupReader, ReadContext},
+        walked::{Found, WalkLayout},
+    },
     model::Family,
 };
 
@@ -46,6 +49,30 @@ impl CgroupReader for PidsFiles {
 
     fn files(&self) -> impl Iterator<Item = &KeptFile> {
         [&self.current].into_iter()
+    }
+
+    fn opens_on_demand(layout: &WalkLayout) -> bool {
+        layout.pids.is_walked()
+    }
+
+    fn from_record(
+        _: Option<&mut Self>,
+        context: &mut ReadContext<'_>,
+        latest: &mut Option<u64>,
+    ) -> Result<bool, ReadError> {
+        let Some(walked) = &context.walked else { return Ok(false) };
+        *latest = match walked.records.pids() {
+            Found::NotWalked => return Ok(false),
+            Found::Absent => None,
+            // The root has no file.
+            Found::Record(record) if record.level() == 0 => None,
+            Found::Record(record) => match record.tasks() {
+                Some(tasks) => Some(tasks.current),
+                None if walked.records.layout().pids.is_walked() => None,
+                None => return Ok(false),
+            },
+        };
+        Ok(true)
     }
 }
 

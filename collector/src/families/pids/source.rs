@@ -14,5 +14,6 @@ pub fn source(inputs: &Inputs<'_>) -> SourceStatus {
     if on_v2 && inputs.hierarchies.lacks_unified(CONTROLLER) {
         return SourceStatus::off(Reason::ControllerOff { controller: CONTROLLER });
     }
-    inputs.files(CONTROLLER, "pids.* (v1)", "pids.* (v2)")
+    let files = inputs.files(CONTROLLER, "pids.* (v1)", "pids.* (v2)");
+    inputs.walk_or_files(|layout| &layout.pids, files)
 }

@@ -3,11 +3,15 @@
 use std::{io, path::Path};
 
 use nix::errno::Errno;
-use tare_parsers::pressure::{Pressure, Pressures, parse_pressure};
+use tare_parsers::pressure::{Pressure, Pressures, Stall, parse_pressure};
 
 use crate::{
     cgroup::{Hierarchies, KeptFile, ReadError, below},
-    families::readers::{CgroupReader, ReadContext},
+    families::{
+        readers::{CgroupReader, ReadContext},
+        walked::{Found, WalkLayout},
+    },
+    kernel::walk,
 };
 
 /// The open pressure files of one cgroup or of the host.
@@ -51,6 +55,38 @@ impl CgroupReader for PressureFiles {
     fn files(&self) -> impl Iterator<Item = &KeptFile> {
         [&self.cpu, &self.memory, &self.io].into_iter().flatten()
     }
+
+    fn opens_on_demand(layout: &WalkLayout) -> bool {
+        layout.pressure.is_walked()
+    }
+
+    /// A record has totals as the kernel added them up last: every 2 s while tasks run or wait
+    /// (`kernel/sched/psi.c`, `psi_avgs_work`). Without a section in the record the kernel does not
+    /// account for pressure here, and the files say nothing either.
+    fn from_record(
+        _: Option<&mut Self>,
+        context: &mut ReadContext<'_>,
+        latest: &mut Pressures,
+    ) -> Result<bool, ReadError> {
+        let Some(walked) = &context.walked else { return Ok(false) };
+        if !walked.records.layout().pressure.is_walked() {
+            return Ok(false);
+        }
+        *latest = match walked.records.unified() {
+            Found::NotWalked => return Ok(false),
+            Found::Absent => Pressures::default(),
+            Found::Record(record) => match record.pressures() {
+                Some(found) if has_averages(&found) => Pressures {
+                    cpu: Some(found.cpu.into()),
+                    memory: Some(found.memory.into()),
+                    io: Some(found.io.into()),
+                },
+                Some(_) => return Ok(false),
+                None => Pressures::default(),
+            },
+        };
+        Ok(true)
+    }
 }
 
 impl PressureFiles {
@@ -80,6 +116,22 @@ impl PressureFiles {
         let files = Self { cpu: cpu?, memory: memory?, io: io? };
         let any = files.files().next().is_some();
         Ok(any.then_some(files))
+    }
+}
+
+/// Whether the clock of pressure could be read.
+fn has_averages(found: &walk::Pressures) -> bool {
+    found.cpu.some.averages.is_some()
+}
+
+impl From<walk::Pressure> for Pressure {
+    fn from(found: walk::Pressure) -> Self {
+        let stall = |stall: walk::Stall| {
+            let [avg10, avg60, avg300] = stall.averages.map_or([None; 3], |all| all.map(Some));
+            let total_microseconds = Some(stall.total_microseconds);
+            Stall { total_microseconds, avg10, avg60, avg300 }
+        };
+        Self { some: stall(found.some), full: stall(found.full) }
     }
 }
 

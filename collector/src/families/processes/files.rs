@@ -4,7 +4,10 @@ use std::path::PathBuf;
 
 use crate::{
     cgroup::{Hierarchies, KeptFile, ReadError, below, count_processes},
-    families::readers::{CgroupReader, ReadContext},
+    families::{
+        readers::{CgroupReader, ReadContext},
+        walked::WalkLayout,
+    },
 };
 
 /// Where the processes of one cgroup are listed.
@@ -51,6 +54,20 @@ impl CgroupReader for ProcessesFiles {
 
     fn files(&self) -> impl Iterator<Item = &KeptFile> {
         [].into_iter()
+    }
+
+    /// None stays open in any case.
+    fn opens_on_demand(_: &WalkLayout) -> bool {
+        false
+    }
+
+    /// The kernel keeps no count of processes.
+    fn from_record(
+        _: Option<&mut Self>,
+        _: &mut ReadContext<'_>,
+        _: &mut Option<u64>,
+    ) -> Result<bool, ReadError> {
+        Ok(false)
     }
 }
 

@@ -17,7 +17,12 @@ use crate::{
     families::{
         memory::V1_UNLIMITED,
         readers::{CgroupReader, ReadContext},
-        settings::{CpuSettings, MemorySettings, Settings, huge_pages::HugePagesFiles},
+        settings::{
+            CpuSettings, MemorySettings, Settings,
+            huge_pages::HugePagesFiles,
+            plain::{PlainSettings, tighter},
+        },
+        walked::WalkLayout,
     },
 };
 
@@ -39,6 +44,8 @@ pub struct SettingsFiles {
     above: PathBuf,
     /// The reading before the last, to be overwritten once no sample holds it.
     spare: Option<Arc<Settings>>,
+    /// Whether a walk has the settings that are plain numbers, so that only the rest is read here.
+    only_rest: bool,
 }
 
 /// The directory of a cgroup in one hierarchy.
@@ -74,6 +81,7 @@ impl CgroupReader for SettingsFiles {
             huge_pages: HugePagesFiles::new(hierarchies, path),
             above: PathBuf::new(),
             spare: None,
+            only_rest: false,
         }))
     }
 
@@ -97,6 +105,41 @@ impl CgroupReader for SettingsFiles {
     fn files(&self) -> impl Iterator<Item = &KeptFile> {
         iter::empty()
     }
+
+    fn opens_on_demand(layout: &WalkLayout) -> bool {
+        layout.settings.is_walked()
+    }
+
+    /// Those that are texts or lists: CPU sets, CPU time by CPU, huge pages.
+    fn open_beside_walk(
+        hierarchies: &Hierarchies,
+        path: &str,
+        _: &WalkLayout,
+    ) -> Result<Option<Self>, ReadError> {
+        let files = Self::open(hierarchies, path)?;
+        Ok(files.map(|files| Self { only_rest: true, ..files }))
+    }
+
+    fn from_record(
+        beside: Option<&mut Self>,
+        context: &mut ReadContext<'_>,
+        latest: &mut Arc<Settings>,
+    ) -> Result<bool, ReadError> {
+        let Some(records) = context.walked.as_ref().map(|walked| walked.records) else {
+            return Ok(false);
+        };
+        let (Some(files), true) = (beside, records.layout().settings.is_walked()) else {
+            return Ok(false);
+        };
+        let Some(plain) = PlainSettings::of(&records) else { return Ok(false) };
+        if context.due.settings && files.only_rest {
+            files.read(context, latest)?;
+        }
+        if PlainSettings::from(&**latest) != plain {
+            files.replace(latest, &plain);
+        }
+        Ok(true)
+    }
 }
 
 impl SettingsFiles {
@@ -114,6 +157,9 @@ impl SettingsFiles {
         }
         let mut faults = Faults(None);
         if let Some(out) = Arc::get_mut(&mut spare) {
+            if self.only_rest {
+                PlainSettings::from(&**latest).write_to(out);
+            }
             self.read_all(buffer, out, &mut faults);
         }
         if !self.is_there() {
@@ -125,6 +171,19 @@ impl SettingsFiles {
         faults.0.map_or(Ok(()), Err)
     }
 
+    /// Changes plain settings, in the memory of the reading before where no sample holds it.
+    fn replace(&mut self, latest: &mut Arc<Settings>, plain: &PlainSettings) {
+        let mut next = self.spare.take().unwrap_or_default();
+        match Arc::get_mut(&mut next) {
+            Some(out) => out.clone_from(latest),
+            None => next = Arc::new(Settings::clone(latest)),
+        }
+        if let Some(out) = Arc::get_mut(&mut next) {
+            plain.write_to(out);
+        }
+        self.spare = Some(mem::replace(latest, next));
+    }
+
     /// Whether the cgroup is still there: its files vanish one by one.
     fn is_there(&self) -> bool {
         let places = [&self.memory, &self.cpu, &self.pids, &self.unified];
@@ -133,7 +192,7 @@ impl SettingsFiles {
 
     fn read_all(&mut self, buffer: &mut Vec<u8>, out: &mut Settings, faults: &mut Faults) {
         let mut reader = Reader { buffer, faults };
-        if let Some(cpu) = &mut self.cpu {
+        if let Some(cpu) = self.cpu.as_mut().filter(|_| !self.only_rest) {
             reader.cpu(cpu, &mut self.above, &mut out.cpu);
         }
         out.per_cpu_nanoseconds.clear();
@@ -153,6 +212,14 @@ impl SettingsFiles {
             reader.list(directory, "cpuset.mems", &mut out.cpu.mems);
             reader.list(directory, effective_mems, &mut out.cpu.effective_mems);
         }
+        if let Some(files) = &mut self.huge_pages
+            && let Err(fault) = files.read_huge_pages(reader.buffer, &mut out.huge_pages)
+        {
+            reader.faults.keep(fault);
+        }
+        if self.only_rest {
+            return;
+        }
         if let Some(memory) = &mut self.memory {
             out.memory = match memory.version {
                 Version::V1 => reader.memory_v1(memory),
@@ -171,11 +238,6 @@ impl SettingsFiles {
         {
             out.descendants = named_number(text, "nr_descendants");
             out.dying_descendants = named_number(text, "nr_dying_descendants");
-        }
-        if let Some(files) = &mut self.huge_pages
-            && let Err(fault) = files.read_huge_pages(reader.buffer, &mut out.huge_pages)
-        {
-            reader.faults.keep(fault);
         }
     }
 }
@@ -309,16 +371,6 @@ impl Reader<'_> {
             out.tightest_max_bytes = limits.into_iter().flatten().min();
         });
         out
-    }
-}
-
-/// The smaller share of a CPU of two quotas with their periods.
-fn tighter(one: Option<(u64, u64)>, other: (u64, u64)) -> Option<(u64, u64)> {
-    let cross = |a: u64, b: u64| u128::from(a) * u128::from(b);
-    match one {
-        Some(one) if cross(one.0, other.1) <= cross(other.0, one.1) => Some(one),
-        _ if other.1 == 0 => one,
-        _ => Some(other),
     }
 }
 

@@ -3,11 +3,12 @@
 
 mod files;
 mod huge_pages;
+mod plain;
 
 pub use self::{files::SettingsFiles, huge_pages::HugePages};
 
 /// Settings of a cgroup, some seconds old at most. `None` is unknown, and for a limit also none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Settings of the CPU controllers.
     pub cpu: CpuSettings,
@@ -30,7 +31,7 @@ pub struct Settings {
 }
 
 /// Settings of the controllers `cpu` and `cpuset`.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct CpuSettings {
     /// CPU time that may be used in a period.
     pub quota_microseconds: Option<u64>,
@@ -81,4 +82,47 @@ pub struct MemorySettings {
     pub memory_and_swap_peak_bytes: Option<u64>,
     /// How often memory and swap together were at their limit (v1).
     pub memory_and_swap_limit_hits: Option<u64>,
+}
+
+impl Clone for Settings {
+    fn clone(&self) -> Self {
+        let mut copy = Self::default();
+        copy.clone_from(self);
+        copy
+    }
+
+    /// Without allocation where there is room.
+    fn clone_from(&mut self, source: &Self) {
+        self.cpu.clone_from(&source.cpu);
+        self.per_cpu_nanoseconds.clone_from(&source.per_cpu_nanoseconds);
+        self.memory = source.memory;
+        self.pids_limit = source.pids_limit;
+        self.pids_peak = source.pids_peak;
+        self.pids_limit_hits = source.pids_limit_hits;
+        self.huge_pages.clone_from(&source.huge_pages);
+        self.descendants = source.descendants;
+        self.dying_descendants = source.dying_descendants;
+    }
+}
+
+impl Clone for CpuSettings {
+    fn clone(&self) -> Self {
+        let mut copy = Self::default();
+        copy.clone_from(self);
+        copy
+    }
+
+    /// Without allocation where there is room.
+    fn clone_from(&mut self, source: &Self) {
+        self.quota_microseconds = source.quota_microseconds;
+        self.period_microseconds = source.period_microseconds;
+        self.burst_microseconds = source.burst_microseconds;
+        self.tightest = source.tightest;
+        self.weight = source.weight;
+        self.shares = source.shares;
+        self.cpus.clone_from(&source.cpus);
+        self.effective_cpus.clone_from(&source.effective_cpus);
+        self.mems.clone_from(&source.mems);
+        self.effective_mems.clone_from(&source.effective_mems);
+    }
 }

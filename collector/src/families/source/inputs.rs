@@ -4,7 +4,10 @@ use tare_model::Reconciled;
 
 use crate::{
     cgroup::{Hierarchies, Version},
-    families::source::{Gap, SourceStatus},
+    families::{
+        source::{Gap, SourceStatus},
+        walked::{Covered, WalkLayout, WalkStatus},
+    },
     kernel::{KernelStatus, SocketIds},
     reason::Reason,
 };
@@ -18,6 +21,8 @@ pub struct Inputs<'a> {
     pub reopened_files: usize,
     /// `RLIMIT_NOFILE`.
     pub descriptor_limit: u64,
+    /// The walk over all cgroups.
+    pub walk: WalkStatus<'a>,
     /// What the kernel's programs do.
     pub kernel: KernelStatus<'a>,
     /// By which ids sockets are counted.
@@ -45,7 +50,7 @@ pub struct Comparison {
     pub what: String,
 }
 
-impl Inputs<'_> {
+impl<'a> Inputs<'a> {
     /// The version of the hierarchy that has a controller.
     pub fn version(&self, controller: &str) -> Option<Version> {
         self.hierarchies.controller(controller).map(|found| found.version)
@@ -66,5 +71,20 @@ impl Inputs<'_> {
         let (files, limit) = (self.reopened_files, self.descriptor_limit);
         let gap = (files > 0).then_some(Reason::OpenFilesLimit { files, limit });
         SourceStatus::new(source, gap.map(Gap::from).into_iter().collect())
+    }
+
+    /// The walk as a source where it has a family; else its files, with the reason.
+    pub fn walk_or_files(
+        &self,
+        covered: impl Fn(&'a WalkLayout) -> &'a Covered,
+        files: SourceStatus,
+    ) -> SourceStatus {
+        if files.source.is_none() {
+            return files;
+        }
+        match self.walk.of(covered) {
+            Ok(way) => SourceStatus::new(way.as_str(), files.gaps),
+            Err(reason) => SourceStatus { not_walked: Some(reason.clone()), ..files },
+        }
     }
 }

@@ -6,6 +6,7 @@ use crate::{
     cgroup::Hierarchies,
     families::{
         block, cpu, lifecycle, memory, network_interfaces, network_sockets, network_tcp, pids,
+        walked::WalkStatus,
     },
     kernel::{BlockStatus, KernelStatus, LifecycleStatus, SocketIds, SocketLevel, SocketPrograms},
     reason::Circumstances,
@@ -20,6 +21,7 @@ fn inputs<'a>(hierarchies: &'a Hierarchies, sockets: &'a SocketPrograms) -> Inpu
         hierarchies,
         reopened_files: 0,
         descriptor_limit: 64,
+        walk: WalkStatus { way: Err(&Reason::NoObject), layout: None },
         kernel: KernelStatus {
             sockets: Ok(sockets),
             network_overflow: None,

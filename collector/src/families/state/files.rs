@@ -4,7 +4,11 @@ use tare_parsers::state::{CgroupState, parse_cgroup_events, parse_freezer_state}
 
 use crate::{
     cgroup::{Hierarchies, KeptFile, ReadError, Version, below},
-    families::readers::{CgroupReader, ReadContext},
+    families::{
+        readers::{CgroupReader, ReadContext},
+        walked::{Found, WalkLayout},
+    },
+    kernel::walk::Freezing,
 };
 
 /// The open files of one cgroup with its state.
@@ -56,10 +60,7 @@ impl CgroupReader for StateFiles {
         }
         if let Some(file) = &self.freezer {
             let frozen = parse_freezer_state(file.read(context.buffer)?);
-            state.frozen = match (state.frozen, frozen) {
-                (Some(one), Some(other)) => Some(one || other),
-                (one, other) => one.or(other),
-            };
+            state.frozen = either(state.frozen, frozen);
         }
         *latest = state;
         Ok(())
@@ -67,6 +68,47 @@ impl CgroupReader for StateFiles {
 
     fn files(&self) -> impl Iterator<Item = &KeptFile> {
         [&self.events, &self.freezer].into_iter().flatten()
+    }
+
+    fn opens_on_demand(layout: &WalkLayout) -> bool {
+        layout.state.is_walked()
+    }
+
+    /// While the v1 freezer stops tasks, only its file finds out whether all have stopped.
+    fn from_record(
+        _: Option<&mut Self>,
+        context: &mut ReadContext<'_>,
+        latest: &mut CgroupState,
+    ) -> Result<bool, ReadError> {
+        let Some(walked) = &context.walked else { return Ok(false) };
+        if !walked.records.layout().state.is_walked() {
+            return Ok(false);
+        }
+        let mut state = CgroupState::default();
+        // The root has no such file.
+        if let Found::Record(record) = walked.records.unified()
+            && record.level() > 0
+        {
+            state = CgroupState { populated: record.populated(), frozen: record.frozen() };
+        }
+        if let Found::Record(record) = walked.records.freezer()
+            && record.level() > 0
+        {
+            let frozen = match record.freezing() {
+                Some(Freezing::Freezing) => return Ok(false),
+                found => found.map(|found| found == Freezing::Frozen),
+            };
+            state.frozen = either(state.frozen, frozen);
+        }
+        *latest = state;
+        Ok(true)
+    }
+}
+
+fn either(one: Option<bool>, other: Option<bool>) -> Option<bool> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one || other),
+        (one, other) => one.or(other),
     }
 }
 

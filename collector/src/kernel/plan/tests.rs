@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernel::tracepoints;
+use crate::kernel::{tracepoints, walk::WalkFacts};
 
 const PAYLOAD_ONLY: (SocketLevel, Option<SocketLevel>) = (SocketLevel::Payload, None);
 const PACKETS_ONLY: (SocketLevel, Option<SocketLevel>) = (SocketLevel::L3, None);
@@ -30,6 +30,7 @@ fn facts(ids: Option<SocketIds>) -> Facts {
             ("inet_sock_set_state", Some(3)),
         ]
         .into(),
+        walk: WalkFacts::default(),
     };
     Facts { object: true, btf: Ok(btf), ids }
 }

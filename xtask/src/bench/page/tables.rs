@@ -104,8 +104,15 @@ fn others(run: &Run) -> Result<String> {
     if run.sampling.is_empty() {
         return Ok(String::new());
     }
-    let tools: [&dyn Tool; 6] =
-        [&Floor::All, &TareRun::PLAIN, &TareRun::FILES, &TareStats, &Cgtop, &Cadvisor];
+    let tools: [&dyn Tool; 7] = [
+        &Floor::All,
+        &TareRun::PLAIN,
+        &TareRun::WALK,
+        &TareRun::FILES,
+        &TareStats,
+        &Cgtop,
+        &Cadvisor,
+    ];
     let tools = tools.map(Tool::name);
     let mut table = String::from(
         "`systemd-cgtop` reports CPU, memory, tasks and block I/O, and opens each file at every \
@@ -114,7 +121,7 @@ fn others(run: &Run) -> Result<String> {
          | cgroups | load | tool | µs per sample and cgroup | % of a CPU | RSS, MiB |\n\
          |---|---|---|---|---|---|\n",
     );
-    let compared = |(size, load): &(usize, Load)| *size >= Plan::MANY && *load != Load::All;
+    let compared = |(size, _): &(usize, Load)| *size >= Plan::MANY;
     for (size, load) in sizes_and_loads(run).into_iter().filter(compared) {
         for tool in &tools {
             let Some(percent) = percent_of_core(run, tool, size, load) else { continue };

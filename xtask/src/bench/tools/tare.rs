@@ -28,6 +28,8 @@ pub(crate) struct TareRun {
 
 impl TareRun {
     pub(crate) const PLAIN: Self = Self { name: "tare run", options: &[] };
+    pub(crate) const WALK: Self =
+        Self { name: "tare run --sources walk", options: &["--sources", "walk"] };
     pub(crate) const FILES: Self = Self { name: "tare run --bpf off", options: &["--bpf", "off"] };
 
     /// Its socket.

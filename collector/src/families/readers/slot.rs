@@ -1,0 +1,150 @@
+//! One family of one cgroup.
+
+use crate::{
+    cgroup::{Hierarchies, ReadError},
+    families::{
+        readers::{CgroupReader, Place, ReadContext},
+        walked::WalkLayout,
+    },
+};
+
+/// The reader of one family, where the cgroup has files for it, and what it read last.
+#[derive(Debug)]
+pub(in crate::families) struct Slot<R: CgroupReader> {
+    pub(in crate::families) reader: Option<R>,
+    pub(in crate::families) latest: R::Reading,
+    opened: Opened,
+}
+
+/// Which files of a family are open.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opened {
+    /// All that the cgroup has.
+    All,
+    /// Those that a walk does not spare.
+    BesideWalk,
+}
+
+impl<R: CgroupReader> Slot<R> {
+    /// A family that is not read.
+    pub(in crate::families) fn closed() -> Self {
+        Self { reader: None, latest: R::Reading::default(), opened: Opened::All }
+    }
+
+    pub(in crate::families) fn open(
+        hierarchies: &Hierarchies,
+        path: &str,
+    ) -> Result<Self, ReadError> {
+        Ok(Self { reader: R::open(hierarchies, path)?, ..Self::closed() })
+    }
+
+    pub(in crate::families) fn open_beside_walk(
+        hierarchies: &Hierarchies,
+        path: &str,
+        layout: &WalkLayout,
+    ) -> Result<Self, ReadError> {
+        if !R::opens_on_demand(layout) {
+            return Self::open(hierarchies, path);
+        }
+        let reader = R::open_beside_walk(hierarchies, path, layout)?;
+        Ok(Self { reader, opened: Opened::BesideWalk, ..Self::closed() })
+    }
+
+    /// Whether some files are opened only when a record is missing.
+    pub(in crate::families) fn opens_on_demand(&self) -> bool {
+        self.opened == Opened::BesideWalk
+    }
+
+    /// Reads the family, from records if there are any, and copies its last reading.
+    pub(in crate::families) fn read(
+        &mut self,
+        context: &mut ReadContext<'_>,
+        out: &mut R::Reading,
+    ) -> Result<(), ReadError> {
+        let read = self.refresh(context);
+        out.clone_from(&self.latest);
+        read.map(|_| ())
+    }
+
+    /// Reads the family a last time, and copies what is known; whether anything is.
+    pub(in crate::families) fn read_final(
+        &mut self,
+        context: &mut ReadContext<'_>,
+        out: &mut R::Reading,
+    ) -> Result<bool, ReadError> {
+        let is_known = self.refresh(context)? && R::is_known(&self.latest);
+        if is_known {
+            out.clone_from(&self.latest);
+        }
+        Ok(is_known)
+    }
+
+    /// Reads the family; whether it was due and there is anything to read.
+    pub(in crate::families) fn refresh(
+        &mut self,
+        context: &mut ReadContext<'_>,
+    ) -> Result<bool, ReadError> {
+        if context.walked.is_some()
+            && R::from_record(self.reader.as_mut(), context, &mut self.latest)?
+        {
+            self.close_rest(context)?;
+            return Ok(true);
+        }
+        if !R::is_due(context) {
+            if context.walked.is_some() {
+                self.close_rest(context)?;
+            }
+            return Ok(false);
+        }
+        self.open_rest(context)?;
+        match &mut self.reader {
+            Some(reader) => reader.read(context, &mut self.latest).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    /// Opens the files that are not open, because there is no record.
+    pub(in crate::families) fn open_rest(
+        &mut self,
+        context: &ReadContext<'_>,
+    ) -> Result<(), ReadError> {
+        match context.place {
+            Some(place) if self.opened == Opened::BesideWalk => self.open_at(&place),
+            _ => Ok(()),
+        }
+    }
+
+    #[cold]
+    fn open_at(&mut self, place: &Place<'_>) -> Result<(), ReadError> {
+        let reader = R::open(place.hierarchies, place.path)?;
+        // Afterwards: if it is there now, it was there when its files were opened.
+        if !place.ids.are_among(&place.layout.ids(place.path)?) {
+            return Err(ReadError::Vanished);
+        }
+        if reader.is_none() {
+            self.latest = R::Reading::default();
+        }
+        (self.reader, self.opened) = (reader, Opened::All);
+        Ok(())
+    }
+
+    /// Closes the files that were opened because there was no record.
+    fn close_rest(&mut self, context: &ReadContext<'_>) -> Result<(), ReadError> {
+        match context.place {
+            Some(Place { hierarchies, path, layout, is_young: false, .. })
+                if self.opened == Opened::All && R::opens_on_demand(layout) =>
+            {
+                self.reader = R::open_beside_walk(hierarchies, path, layout)?;
+                self.opened = Opened::BesideWalk;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// How many files are opened anew for each read.
+    pub(in crate::families) fn reopened(&self) -> usize {
+        let files = self.reader.iter().flat_map(R::files);
+        files.filter(|file| !file.is_held()).count()
+    }
+}

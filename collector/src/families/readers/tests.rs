@@ -1,0 +1,116 @@
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use tare_parsers::{pressure::Pressures, state::CgroupState};
+
+use super::*;
+use crate::{cgroup::find_hierarchies, families::memory::MemoryUsage};
+
+/// What all families read at a time, in a sample's order.
+fn read_at(readers: &mut Readers, now: Instant, reads_block: bool) -> Readings {
+    let (mut buffer, mut readings) = (Vec::new(), Readings::default());
+    let mut context = ReadContext { reads_block, ..ReadContext::new(now, &mut buffer) };
+    for step in Readers::STEPS {
+        step(readers, &mut context, &mut readings).unwrap();
+    }
+    readings
+}
+
+#[test]
+fn families_without_files_are_unknown_and_the_others_are_read() {
+    let tree = tempfile::tempdir().unwrap();
+    let directory = tree.path().join("docker/abc");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(tree.path().join("cgroup.controllers"), "cpu memory\n").unwrap();
+    fs::write(directory.join("cpu.stat"), "usage_usec 5\n").unwrap();
+    fs::write(directory.join("memory.current"), "4096\n").unwrap();
+    let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
+    let mut files = Readers::open(&hierarchies, "/docker/abc").unwrap();
+    let readings = read_at(&mut files, Instant::now(), true);
+    assert_eq!(readings.cpu.usage_nanoseconds, Some(5000));
+    assert_eq!(readings.memory.usage_bytes, Some(4096));
+    assert_eq!(readings.pids, None);
+    assert_eq!(readings.state, CgroupState::default());
+    assert_eq!(readings.pressure, Pressures::default());
+    assert!(readings.block.is_none());
+
+    let mut files = Readers::open(&hierarchies, "/docker/gone").unwrap();
+    assert_eq!(read_at(&mut files, Instant::now(), false).memory, MemoryUsage::default());
+}
+
+#[test]
+fn an_idle_cgroup_is_read_whole_when_it_runs_or_after_a_while() {
+    let tree = tempfile::tempdir().unwrap();
+    let directory = tree.path().join("docker/abc");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(tree.path().join("cgroup.controllers"), "cpu pids\n").unwrap();
+    let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
+    let start = Instant::now();
+    let tasks = |files: &mut Readers, seconds, used: u64, tasks: u64| {
+        fs::write(directory.join("cpu.stat"), format!("usage_usec {used}\n")).unwrap();
+        fs::write(directory.join("pids.current"), format!("{tasks}\n")).unwrap();
+        read_at(files, start + Duration::from_secs(seconds), false).pids
+    };
+    fs::write(directory.join("cpu.stat"), "").unwrap();
+    fs::write(directory.join("pids.current"), "").unwrap();
+    let mut files = Readers::open(&hierarchies, "/docker/abc").unwrap();
+    assert_eq!(tasks(&mut files, 0, 7, 1), Some(1));
+    assert_eq!(tasks(&mut files, 20, 8, 2), Some(2), "it ran");
+    assert_eq!(tasks(&mut files, 21, 8, 3), Some(2), "it did not");
+    assert_eq!(tasks(&mut files, 22, 9, 4), Some(4), "it ran again");
+    assert_eq!(tasks(&mut files, 31, 9, 5), Some(4), "it is taken at its word");
+    assert_eq!(tasks(&mut files, 32, 9, 6), Some(6), "for a while");
+    files.expire();
+    assert_eq!(tasks(&mut files, 33, 9, 7), Some(7), "nothing will be read later");
+}
+
+#[test]
+fn what_others_may_do_to_an_idle_cgroup_is_read_more_often_than_the_rest() {
+    let tree = tempfile::tempdir().unwrap();
+    let directory = tree.path().join("docker/abc");
+    fs::create_dir_all(&directory).unwrap();
+    fs::write(tree.path().join("cgroup.controllers"), "cpu memory pids\n").unwrap();
+    fs::write(directory.join("cpu.stat"), "usage_usec 7\n").unwrap();
+    fs::write(directory.join("memory.current"), "4096\n").unwrap();
+    let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
+    let start = Instant::now();
+    let read = |files: &mut Readers, seconds: u64| {
+        fs::write(directory.join("pids.current"), format!("{seconds}\n")).unwrap();
+        fs::write(directory.join("memory.peak"), format!("{seconds}\n")).unwrap();
+        let readings = read_at(files, start + Duration::from_secs(seconds), false);
+        (readings.pids, readings.memory.peak_bytes)
+    };
+    fs::write(directory.join("pids.current"), "").unwrap();
+    fs::write(directory.join("memory.peak"), "").unwrap();
+    let mut files = Readers::open(&hierarchies, "/docker/abc").unwrap();
+    assert_eq!(read(&mut files, 1), (Some(1), Some(1)));
+    assert_eq!(read(&mut files, 100), (Some(100), Some(100)), "its turn has come");
+    assert_eq!(read(&mut files, 109), (Some(100), Some(100)));
+    assert_eq!(read(&mut files, 110), (Some(110), Some(100)), "tasks may have been moved");
+    assert_eq!(read(&mut files, 119), (Some(110), Some(100)));
+    assert_eq!(read(&mut files, 121), (Some(121), Some(100)));
+    assert_eq!(read(&mut files, 160), (Some(160), Some(160)), "all of it");
+}
+
+#[test]
+fn cpu_time_does_not_fall_even_if_the_files_are_opened_again() {
+    let tree = tempfile::tempdir().unwrap();
+    fs::write(tree.path().join("cgroup.controllers"), "cpu\n").unwrap();
+    let write = |user| {
+        let text = format!("usage_usec 9\nuser_usec {user}\n");
+        fs::write(tree.path().join("cpu.stat"), text).unwrap();
+    };
+    write(5);
+    let hierarchies = find_hierarchies(Path::new("/proc"), Some(tree.path())).unwrap();
+    let mut files = Readers::open(&hierarchies, "/").unwrap();
+    let user = |files: &mut Readers| read_at(files, Instant::now(), false).cpu.user_nanoseconds;
+    assert_eq!(user(&mut files), Some(5000));
+    write(4);
+    assert_eq!(user(&mut files), Some(5000));
+    let mut anew = Readers::open(&hierarchies, "/").unwrap();
+    anew.succeed(&files);
+    assert_eq!(user(&mut anew), Some(5000));
+}

@@ -1,0 +1,133 @@
+//! The programs of a walk, as instructions, with their constants, map and calls put in.
+
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use anyhow::{Context, Result, bail, ensure};
+use object::{Object, ObjectSection};
+use tare_ebpf::walk_record::{
+    HOLE_FIRST, HOLE_MARK, HOLE_RECORDS, Holes, KFUNC_BASE, KFUNC_COUNT, KFUNCS,
+};
+
+/// Bytes of an instruction (`struct bpf_insn`); a load of 64 bits has two.
+const INSTRUCTION: usize = 8;
+
+/// `BPF_LD | BPF_IMM | BPF_DW`.
+const LOAD_LONG: u8 = 0x18;
+/// `BPF_JMP | BPF_CALL`.
+const CALL: u8 = 0x85;
+/// `BPF_PSEUDO_MAP_FD`.
+const IS_MAP: u8 = 1;
+/// `BPF_PSEUDO_KFUNC_CALL`.
+const IS_KFUNC: u8 = 2;
+
+/// The instructions of the program in a section of the object.
+pub(super) fn program(object: &[u8], section: &str) -> Result<Vec<u8>> {
+    let file = object::File::parse(object).context("the object is no ELF file")?;
+    let found = file
+        .section_by_name(section)
+        .with_context(|| format!("the object has no section {section}"))?;
+    ensure!(
+        found.relocations().next().is_none(),
+        "the program in {section} uses what has to be relocated"
+    );
+    let code = found.data().with_context(|| format!("section {section}"))?;
+    ensure!(code.len() % INSTRUCTION == 0, "section {section} is cut off");
+    Ok(code.to_vec())
+}
+
+/// Puts in what the program was built without.
+///
+/// A call of a function that this kernel lacks becomes `r0 = 0`: the plan has seen to it that it
+/// is behind a branch that is never taken, and the verifier removes it.
+pub(super) fn patch(
+    code: &mut [u8],
+    holes: &Holes,
+    kfuncs: &[Option<u32>; KFUNC_COUNT],
+    records: BorrowedFd<'_>,
+) -> Result<()> {
+    let mut rest = code;
+    while let Some((instruction, tail)) = rest.split_first_chunk_mut::<INSTRUCTION>() {
+        rest = match instruction[0] {
+            LOAD_LONG => {
+                let (second, tail) = tail
+                    .split_first_chunk_mut::<INSTRUCTION>()
+                    .context("the program ends within an instruction")?;
+                if immediate(second) == HOLE_MARK {
+                    fill(instruction, second, holes, records)?;
+                }
+                tail
+            }
+            CALL if source(instruction) == 0 => {
+                if let Some(index) = immediate(instruction).checked_sub(KFUNC_BASE) {
+                    call(instruction, index, kfuncs)?;
+                }
+                tail
+            }
+            _ => tail,
+        };
+    }
+    Ok(())
+}
+
+fn fill(
+    first: &mut [u8; INSTRUCTION],
+    second: &mut [u8; INSTRUCTION],
+    holes: &Holes,
+    records: BorrowedFd<'_>,
+) -> Result<()> {
+    let value = match immediate(first) {
+        HOLE_RECORDS => {
+            set_source(first, IS_MAP);
+            records.as_raw_fd() as u32
+        }
+        mark => {
+            let index = mark.checked_sub(HOLE_FIRST).map(|index| index as usize);
+            let value = index.and_then(|index| holes.words().get(index));
+            *value.with_context(|| format!("the program has an unknown constant {mark:#x}"))?
+        }
+    };
+    set_immediate(first, value);
+    set_immediate(second, 0);
+    Ok(())
+}
+
+fn call(
+    instruction: &mut [u8; INSTRUCTION],
+    index: u32,
+    kfuncs: &[Option<u32>; KFUNC_COUNT],
+) -> Result<()> {
+    /// `BPF_ALU64 | BPF_MOV | BPF_K`, into register 0.
+    const NOTHING: [u8; INSTRUCTION] = [0xb7, 0, 0, 0, 0, 0, 0, 0];
+    match kfuncs.get(index as usize) {
+        Some(Some(id)) => {
+            set_source(instruction, IS_KFUNC);
+            set_immediate(instruction, *id);
+        }
+        Some(None) => *instruction = NOTHING,
+        None => bail!("the program calls function {index} of {}", KFUNCS.len()),
+    }
+    Ok(())
+}
+
+fn immediate(instruction: &[u8; INSTRUCTION]) -> u32 {
+    let [.., a, b, c, d] = *instruction;
+    u32::from_ne_bytes([a, b, c, d])
+}
+
+fn set_immediate(instruction: &mut [u8; INSTRUCTION], value: u32) {
+    instruction[4..].copy_from_slice(&value.to_ne_bytes());
+}
+
+/// The source register is in the upper half of its byte, on big-endian machines in the lower one.
+fn source(instruction: &[u8; INSTRUCTION]) -> u8 {
+    if cfg!(target_endian = "big") { instruction[1] & 15 } else { instruction[1] >> 4 }
+}
+
+fn set_source(instruction: &mut [u8; INSTRUCTION], source: u8) {
+    let registers = instruction[1];
+    instruction[1] = if cfg!(target_endian = "big") {
+        registers & 0xf0 | source
+    } else {
+        registers & 0x0f | source << 4
+    };
+}

@@ -1,0 +1,177 @@
+//! A walk: the numbers of all cgroups of a hierarchy at one instant, for one system call.
+//!
+//! A program in the kernel goes over the cgroups and copies their counters, at offsets from the
+//! kernel's type information, into memory that this process has mapped. It takes no lock that
+//! others wait for ([`Way::Css`]), and no descriptor per cgroup.
+//!
+//! Facts are read, a pure plan is made from them, and a program is loaded for each hierarchy. What
+//! a record cannot have, files tell: see [`Tree::family`].
+
+mod decode;
+mod facts;
+mod instructions;
+mod load;
+mod plan;
+mod pressure;
+mod records;
+mod stat;
+mod sys;
+mod times;
+
+use std::{io, path::PathBuf};
+
+pub use self::{
+    decode::{
+        CpuLimits, CpuTime, Freezing, Memory, MemoryEvents, MemoryLimits, Pressure, Pressures,
+        Record, Stall, Tasks, Throttling,
+    },
+    facts::WalkFacts,
+    plan::{Family, Way},
+    records::{Found, Tree},
+    stat::{Ambiguous, StatWords},
+};
+use crate::{kernel::Facts, reason::Reason};
+
+/// The most cgroups of a hierarchy that are walked. The memory for them is taken when they are
+/// there.
+pub const CGROUPS_MAX: usize = 65_536;
+
+/// The same where nobody can make or remove a cgroup meanwhile: about 2 ms.
+pub const CGROUPS_UNDER_MUTEX_MAX: usize = 2048;
+
+/// A hierarchy to walk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hierarchy {
+    /// The kernel's number for it (`/proc/cgroups`); 0 is cgroup2.
+    pub id: u32,
+    /// Where its root is mounted.
+    pub root: PathBuf,
+    /// Its controllers by their v1 names; of cgroup2 those that no v1 hierarchy has.
+    pub controllers: Vec<String>,
+    /// Whether swap is counted, where files tell (`memory.swap.current`, v1
+    /// `memory.memsw.usage_in_bytes`).
+    pub counts_swap: Option<bool>,
+}
+
+/// Why a walk failed. The next one may succeed.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A system call failed.
+    #[error("cannot walk the cgroups: {0}")]
+    System(#[source] io::Error),
+    /// This process is in no cgroup of the hierarchy.
+    #[error("cannot walk the cgroups: their root was not found")]
+    NoRoot,
+    /// The program was not run, or not to its end.
+    #[error("the walk of the cgroups did not reach its end")]
+    Unfinished,
+    /// There are more cgroups than there was room for, and no more room could be made.
+    #[error("cannot make room for all cgroups: {0}")]
+    Room(Reason),
+    /// Records that could not be read whole, as when the kernel is locked down.
+    #[error("the counters of {records} cgroups could not be read")]
+    Unreadable {
+        /// How many.
+        records: usize,
+    },
+}
+
+/// The programs for all hierarchies, and their records.
+pub struct Walk {
+    facts: WalkFacts,
+    way: Way,
+    limit: usize,
+    trees: Vec<Tree>,
+}
+
+impl Walk {
+    /// Loads a program for each of these hierarchies, for at most so many cgroups each.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no walk at all, or why one of the hierarchies has none.
+    pub fn start(facts: &Facts, hierarchies: &[Hierarchy], limit: usize) -> Result<Self, Reason> {
+        if !facts.object {
+            return Err(Reason::NoObject);
+        }
+        let facts = &facts.btf.as_ref().map_err(Reason::clone)?.walk;
+        let way = plan::way(facts)?;
+        let limit = match way {
+            Way::Css => limit.clamp(1, CGROUPS_MAX),
+            Way::Cgroups => limit.clamp(1, CGROUPS_UNDER_MUTEX_MAX),
+        };
+        let start = |hierarchy| Tree::start(facts, way, hierarchy, limit);
+        let trees = hierarchies.iter().map(start).collect::<Result<Vec<_>, _>>()?;
+        Ok(Self { facts: facts.clone(), way, limit, trees })
+    }
+
+    /// The same, for those of the hierarchies that can be walked; the others are named by their
+    /// numbers, with the reason.
+    ///
+    /// # Errors
+    ///
+    /// Why there is no walk at all.
+    pub fn start_each(
+        facts: &Facts,
+        hierarchies: &[Hierarchy],
+        limit: usize,
+    ) -> Result<(Self, Vec<(u32, Reason)>), Reason> {
+        let mut walk = Self::start(facts, &[], limit)?;
+        let mut refused = Vec::new();
+        for hierarchy in hierarchies {
+            match Tree::start(&walk.facts, walk.way, hierarchy, walk.limit) {
+                Ok(tree) => walk.trees.push(tree),
+                Err(reason) => refused.push((hierarchy.id, reason)),
+            }
+        }
+        match refused.first() {
+            Some((_, reason)) if walk.trees.is_empty() => Err(reason.clone()),
+            _ => Ok((walk, refused)),
+        }
+    }
+
+    /// How the cgroups are found.
+    pub fn way(&self) -> Way {
+        self.way
+    }
+
+    /// Walks all hierarchies. What the last walk found is gone after this.
+    ///
+    /// # Errors
+    ///
+    /// If one of them could not be walked; its records are worth nothing then.
+    pub fn run(&mut self) -> Result<Records<'_>, RunError> {
+        for tree in &mut self.trees {
+            tree.run(&self.facts, self.way, self.limit)?;
+        }
+        Ok(self.records())
+    }
+
+    /// What the last walk found; nothing before the first.
+    pub fn records(&self) -> Records<'_> {
+        Records { trees: &self.trees }
+    }
+}
+
+/// The records of all hierarchies.
+#[derive(Clone, Copy)]
+pub struct Records<'a> {
+    trees: &'a [Tree],
+}
+
+impl<'a> Records<'a> {
+    /// The records of the hierarchy with this number.
+    pub fn tree(&self, hierarchy: u32) -> Option<&'a Tree> {
+        self.trees.iter().find(|tree| tree.hierarchy().id == hierarchy)
+    }
+
+    /// The record of a cgroup; `None` if the walk did not find it.
+    pub fn find(&self, hierarchy: u32, id: u64) -> Option<Record<'a>> {
+        self.tree(hierarchy)?.find(id)
+    }
+
+    /// All hierarchies.
+    pub fn trees(&self) -> impl Iterator<Item = &'a Tree> + use<'a> {
+        self.trees.iter()
+    }
+}

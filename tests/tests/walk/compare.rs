@@ -1,0 +1,145 @@
+//! A file, the walk, the file again: what the walk says lies between the two.
+
+use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt as _, path::Path};
+
+use anyhow::{Context as _, Result, ensure};
+use tare::internals::walk::{Hierarchy, StatWords, Walk};
+
+use super::{
+    fields::{Field, Kind, LEGACY, UNIFIED, number},
+    groups::Groups,
+};
+
+/// A gauge may rise and fall between two looks: so often another look is taken.
+const LOOKS: usize = 6;
+
+/// What a comparison came to.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    /// By field: how often it was compared, how often it was not 0.
+    pub(crate) compared: BTreeMap<String, (usize, usize)>,
+    /// What was wrong.
+    pub(crate) wrong: Vec<String>,
+    /// Numbers of `memory.stat` that were told and compared, and those that were not 0.
+    pub(crate) stat: (usize, usize),
+    /// Cgroups whose `memory.stat` had to be read.
+    pub(crate) ambiguous: usize,
+    /// Numbers of `memory.stat` that only the file tells.
+    pub(crate) unknown: Vec<String>,
+}
+
+/// Compares every field of every group.
+pub(crate) fn compare(walk: &mut Walk, groups: &Groups) -> Result<Outcome> {
+    let mut out = Outcome::default();
+    for hierarchy in &groups.hierarchies {
+        let tree = walk.records().tree(hierarchy.id).context("the hierarchy is not walked")?;
+        let mut words = tree.stat_words();
+        for index in 0..groups.count {
+            let directory = groups.directory(hierarchy, index);
+            let id = fs::metadata(&directory)?.ino();
+            fields(walk, hierarchy, &directory, id, &mut out)?;
+            stat(walk, hierarchy, &directory, id, &mut words, &mut out)?;
+        }
+        out.unknown.extend(words.unknown().map(str::to_owned));
+    }
+    Ok(out)
+}
+
+type Look = BTreeMap<&'static str, String>;
+
+fn look(directory: &Path, fields: &[Field]) -> Look {
+    let read = |file: &&'static str| Some((*file, fs::read_to_string(directory.join(file)).ok()?));
+    let mut files: Vec<&'static str> = fields.iter().map(|(file, ..)| *file).collect();
+    files.dedup();
+    files.iter().filter_map(read).collect()
+}
+
+fn fields(
+    walk: &mut Walk,
+    hierarchy: &Hierarchy,
+    directory: &Path,
+    id: u64,
+    out: &mut Outcome,
+) -> Result<()> {
+    let mut left = if hierarchy.id == 0 { UNIFIED.to_vec() } else { LEGACY.to_vec() };
+    for attempt in 1..=LOOKS {
+        let before = look(directory, &left);
+        walk.run()?;
+        let after = look(directory, &left);
+        let record = walk.records().find(hierarchy.id, id).context("the walk has no record")?;
+        ensure!(record.id() == id, "the record of {id} is that of {}", record.id());
+        left.retain(|(file, word, kind, value)| {
+            // What no file says, the walk may say all the same.
+            let (Some(before), Some(after)) = (before.get(file), after.get(file)) else {
+                return false;
+            };
+            let (before, told) = (number(before, word), value(&record));
+            let after = number(after, word);
+            let right = match (before, told, after) {
+                (Some(before), Some(told), Some(after)) => {
+                    (before.min(after)..=before.max(after)).contains(&told)
+                }
+                (before, None, after) => before.is_none() || after.is_none(),
+                (before, Some(_), after) => before.is_some() != after.is_some(),
+            };
+            if right {
+                let name = format!("{} {file} {word}", hierarchy.id);
+                let (compared, nonzero) = out.compared.entry(name).or_default();
+                *compared += 1;
+                *nonzero += usize::from(told.is_some_and(|told| told > 0));
+                return false;
+            }
+            if *kind == Kind::Gauge && attempt < LOOKS {
+                return true;
+            }
+            let place = directory.display();
+            out.wrong.push(format!("{place}/{file} {word}: {told:?}, {before:?} to {after:?}"));
+            false
+        });
+        if left.is_empty() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn stat(
+    walk: &mut Walk,
+    hierarchy: &Hierarchy,
+    directory: &Path,
+    id: u64,
+    words: &mut StatWords,
+    out: &mut Outcome,
+) -> Result<()> {
+    let file = directory.join("memory.stat");
+    let has = walk.records().find(hierarchy.id, id).is_some_and(|record| record.stat().is_some());
+    for _ in 0..if has { LOOKS } else { 0 } {
+        let before = fs::read_to_string(&file)?;
+        walk.run()?;
+        if before != fs::read_to_string(&file)? {
+            continue;
+        }
+        let record = walk.records().find(hierarchy.id, id).context("the walk has no record")?;
+        let stat = record.stat().context("the record has no words")?;
+        let lines = before.lines().filter_map(|line| line.split_once(' '));
+        let numbers: Vec<(&str, u64)> = lines
+            .filter(|(name, _)| !name.starts_with("hierarchical_"))
+            .filter_map(|(name, value)| Some((name, value.parse().ok()?)))
+            .collect();
+        let mut told = Vec::new();
+        if words.decode(stat, |_, value| told.push(value)).is_err() {
+            out.ambiguous += 1;
+        }
+        for ((name, value), told) in numbers.iter().zip(told) {
+            let Some(told) = told else { continue };
+            out.stat.0 += 1;
+            out.stat.1 += usize::from(told > 0);
+            if told != *value {
+                out.wrong.push(format!("{} {name}: {told}, not {value}", file.display()));
+            }
+        }
+        words.learn(stat, numbers.iter().copied());
+        break;
+    }
+    Ok(())
+}

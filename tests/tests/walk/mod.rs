@@ -1,0 +1,74 @@
+//! What a walk over cgroups must be, on any kernel.
+
+mod churn;
+mod compare;
+mod fields;
+mod groups;
+mod report;
+
+use std::path::Path;
+
+use anyhow::{Result, ensure};
+use tare::internals::{
+    KernelFacts, Reason,
+    walk::{CGROUPS_MAX, Family, Hierarchy, Walk},
+};
+use tare_tests::scratch::Scratch;
+
+use self::groups::Groups;
+pub(crate) use self::report::a_report_from_the_walk_is_that_of_files;
+
+/// Starts a walk over these hierarchies, or says why there is none.
+pub(crate) fn start(hierarchies: &[Hierarchy]) -> Result<Walk, Reason> {
+    Walk::start(&KernelFacts::read(Path::new("/sys"), None), hierarchies, CGROUPS_MAX)
+}
+
+/// Why there is no walk over the hierarchies of this host, if there is none.
+pub(crate) fn refusal() -> Result<Option<Reason>> {
+    Ok(start(&groups::hierarchies()?).err())
+}
+
+/// Every field of so many cgroups lies between two looks at its file: after loads of all kinds, and
+/// while they go on.
+pub(crate) fn every_field_is_what_its_file_says(count: usize) -> Result<()> {
+    let groups = Groups::new(count)?;
+    let scratch = Scratch::new()?;
+    let mut walk = start(&groups.hierarchies)?;
+    for active in [false, true] {
+        let loads = groups.load(scratch.path(), active)?;
+        let outcome = compare::compare(&mut walk, &groups)?;
+        println!("active {active}: {outcome:#?}");
+        ensure!(outcome.wrong.is_empty(), "{:#?}", outcome.wrong);
+        ensure!(outcome.unknown.is_empty(), "only files tell {:?}", outcome.unknown);
+        // What was always 0 would be right by chance.
+        for (field, (compared, nonzero)) in &outcome.compared {
+            let must_move = ["usage_usec", "nr_throttled", "oom_kill", "max_usage", "memory.peak"];
+            let must = must_move.iter().any(|name| field.contains(name));
+            let has = walk.records().trees().any(|tree| tree.family(Family::Throttling).is_ok());
+            let elsewhere = field == "0 cpu.stat nr_throttled" && !is_in_unified(&walk);
+            if must && has && !elsewhere {
+                ensure!(*nonzero > 0, "{field} was 0 in all {compared} cgroups");
+            }
+        }
+        // Few files are read until all numbers are known.
+        ensure!(outcome.ambiguous * 5 < count, "{} files were read", outcome.ambiguous);
+        ensure!(outcome.stat.1 > count, "{:?} of memory.stat", outcome.stat);
+        drop(loads);
+    }
+    Ok(())
+}
+
+/// Whether cgroup2 has the CPU controller.
+fn is_in_unified(walk: &Walk) -> bool {
+    walk.records().tree(0).is_some_and(|tree| tree.family(Family::Throttling).is_ok())
+}
+
+/// Cgroups come and go while the walk goes over them, so many a second.
+pub(crate) fn no_record_is_stale_missing_or_double(seconds: u64, per_second: u32) -> Result<()> {
+    let groups = Groups::new(0)?;
+    for hierarchy in &groups.hierarchies {
+        let mut walk = start(std::slice::from_ref(hierarchy))?;
+        churn::churn(&mut walk, hierarchy, &groups.top(hierarchy), seconds, per_second)?;
+    }
+    Ok(())
+}
