@@ -85,7 +85,8 @@ pub struct HealthArgs {
 /// Options of `tare collectd`.
 #[derive(Args, Clone, Debug)]
 pub struct CollectdArgs {
-    /// Time between two samples, from 100ms to 1h [default: collectd's `COLLECTD_INTERVAL`, or 10s]
+    /// Time between two samples, from 100ms to 1h [default: collectd's `COLLECTD_INTERVAL`, or
+    /// 10s]
     #[arg(long, env = "TARE_INTERVAL", hide_env = true)]
     #[arg(value_name = "DURATION", value_parser = interval)]
     pub interval: Option<Duration>,

@@ -1,5 +1,6 @@
-//! The messages of CRI, containerd and sinks that Tare and its tests use are generated from the upstream
-//! definitions, with the fields that are listed here and no others: decoding skips unlisted fields.
+//! The messages of CRI, containerd and sinks that Tare and its tests use are generated from the
+//! upstream definitions, with the fields that are listed here and no others: decoding skips
+//! unlisted fields.
 //!
 //! `TARE_UPDATE_GOLDEN=1` writes the generated code anew.
 

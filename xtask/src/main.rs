@@ -59,7 +59,7 @@ enum Task {
     },
     /// Build release archives and Debian packages in `target/dist`, with static binaries
     Dist {
-        /// Architectures [default: x86_64 and aarch64]
+        /// Architectures [default: both]
         #[arg(value_name = "ARCH", value_enum)]
         archs: Vec<Arch>,
     },

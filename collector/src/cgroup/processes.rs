@@ -33,8 +33,8 @@ pub fn first_pid(hierarchies: &Hierarchies, path: &str) -> Result<Option<u32>, R
     search_all(hierarchies, path, parse_first_pid)
 }
 
-/// Processes of the cgroup at a path and of its descendants, `count_max` at most, sorted. The search
-/// is that of [`first_pid`].
+/// Processes of the cgroup at a path and of its descendants, `count_max` at most, sorted. The
+/// search is that of [`first_pid`].
 ///
 /// # Errors
 ///

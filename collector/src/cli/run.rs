@@ -63,7 +63,8 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_DOCKER_API_SOCKET", hide_env = true, help_heading = "Docker API")]
     #[arg(value_name = "PATH", default_value = "off", value_parser = socket())]
     pub docker_api_socket: Socket,
-    /// Group that may connect to that socket, by name or number [default: the group of the process]
+    /// Group that may connect to that socket, by name or number [default: the group of the
+    /// process]
     #[arg(long, env = "TARE_DOCKER_API_GROUP", hide_env = true, help_heading = "Docker API")]
     #[arg(value_name = "GROUP")]
     pub docker_api_group: Option<String>,
@@ -103,8 +104,8 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_TIMESTAMPS", hide_env = true, help_heading = "Metrics")]
     #[arg(value_parser = BoolishValueParser::new())]
     pub timestamps: bool,
-    /// Metrics to leave out: groups (`block`, `cpu`, `memory`, …), or names in which `*` stands for
-    /// any text; may be repeated or separated by commas
+    /// Metrics to leave out: groups (`block`, `cpu`, `memory`, …), or names in which `*` stands
+    /// for any text; may be repeated or separated by commas
     #[arg(long, env = "TARE_DISABLE_METRICS", hide_env = true, value_delimiter = ',')]
     #[arg(value_name = "METRICS", help_heading = "Metrics")]
     pub disable_metrics: Vec<MetricPattern>,

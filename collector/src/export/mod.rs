@@ -6,9 +6,8 @@
 //!
 //! To add a protocol:
 //!
-//! 1. Make a module with an [`Encoder`], which writes points into batches, and a
-//!    [`Transport`](delivery::Transport), which delivers one; `http` has what protocols over HTTP
-//!    share.
+//! 1. Make a module with an [`Encoder`], which writes points into batches, and a [`Transport`],
+//!    which delivers one; `http` has what protocols over HTTP share.
 //! 2. List its [`Scheme`] in [`SCHEMES`], and describe it in `docs/sinks.md`.
 
 mod collect;

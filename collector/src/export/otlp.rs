@@ -144,13 +144,14 @@ fn partial_success(answer: &[u8]) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::messages::opentelemetry::proto::collector::metrics::v1::ExportMetricsPartialSuccess;
+    use crate::export::messages::opentelemetry::proto::collector::metrics::v1 as metrics;
 
     #[test]
     fn what_a_receiver_refuses_of_a_batch_is_counted() {
         let answer = |rejected_data_points| {
             let error_message = "too old".to_owned();
-            let partial = ExportMetricsPartialSuccess { rejected_data_points, error_message };
+            let partial =
+                metrics::ExportMetricsPartialSuccess { rejected_data_points, error_message };
             ExportMetricsServiceResponse { partial_success: Some(partial) }.encode_to_vec()
         };
         let refused = Failure::PartlyRejected { points: 3, message: "too old".to_owned() };

@@ -1,4 +1,4 @@
-//! The image under the real Docker, started as the DaemonSet starts it.
+//! The image under the real Docker, started as the `DaemonSet` starts it.
 
 use std::{env, fs, path::Path, process::Command, time::Duration};
 
@@ -125,7 +125,8 @@ fn check(
         report.require(family)?;
     }
     gate.open()?;
-    (writer.outcome()?, sender.outcome()?);
+    writer.outcome()?;
+    sender.outcome()?;
     let report = wait::until("a sample after the load", Duration::from_secs(20), || {
         let report = tare.report()?;
         let written = report.row(writer.id())?.u64("/block/write_bytes").unwrap_or_default();

@@ -1,5 +1,5 @@
-//! Release archives and packages, in `target/dist`. Nothing in them depends on the time, or on paths
-//! of this machine.
+//! Release archives and packages, in `target/dist`. Nothing in them depends on the time, or on
+//! paths of this machine.
 
 mod binary;
 mod deb;
@@ -92,7 +92,7 @@ fn common_files(dist: &Path) -> Result<PathBuf> {
     Ok(common)
 }
 
-/// The components of the binary, as CycloneDX.
+/// The components of the binary, as `CycloneDX`.
 fn sbom(target: &str) -> Result<String> {
     const NAME: &str = "sbom";
     let mut cyclonedx = Command::new(tools::cargo_cyclonedx()?);

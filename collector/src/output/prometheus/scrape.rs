@@ -38,8 +38,8 @@ struct CollectedMetric {
 }
 
 impl Scrape {
-    /// Collects the metrics of the selection. Takes the containers one by one, so that they need not all be in
-    /// memory.
+    /// Collects the metrics of the selection. Takes the containers one by one, so that they need
+    /// not all be in memory.
     pub fn new<C: Borrow<Container>>(
         report: &Report,
         containers: impl Iterator<Item = C>,
