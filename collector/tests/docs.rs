@@ -47,6 +47,12 @@ fn the_limits_table_has_the_numbers_of_the_code() {
         ("history", format!("{}, {}", default("history"), default("history-memory"))),
         ("scrapes of one sample that are kept for further clients", number("SCRAPES_MAX")),
         ("ended containers in `/metrics`", grouped(default("ended-metrics"))),
+        ("queue of a sink", size("config/sink.rs QUEUE_BYTES")),
+        ("receipts that wait for a sink", number("export/mod.rs RECEIPTS_MAX")),
+        (
+            "spool of a sink",
+            format!("{}, {}", default("sink-spool-size"), default("sink-spool-age")),
+        ),
     ]);
     let documented: BTreeMap<String, String> = table("docs/limits.md", "| what | limit |")
         .into_iter()

@@ -10,7 +10,7 @@ pub use self::{
     error::ReadError,
     file::KeptFile,
     mounts::{Hierarchies, Version, find_hierarchies, parse_mountinfo},
-    processes::{all_pids, count_processes, first_pid, has_processes},
+    processes::{ProcessLists, all_pids, first_pid, has_processes},
     walk::{Node, walk},
 };
 pub(crate) use self::{file::read_once, walk::below};

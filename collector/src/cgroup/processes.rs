@@ -74,20 +74,37 @@ pub fn has_processes(hierarchies: &Hierarchies, path: &str) -> Result<bool, Read
     Ok(search_all(hierarchies, path, any)?.is_some())
 }
 
-/// How many processes are in a cgroup's directory and in those below it; `None` if it is gone, or
-/// if [`MAX_SEARCHED`] cgroups or more are to be searched.
-///
-/// # Errors
-///
-/// If a `cgroup.procs` is there but cannot be read.
-pub fn count_processes(directory: &Path, buffer: &mut Vec<u8>) -> Result<Option<usize>, ReadError> {
-    let processes = Cell::new(None);
-    let count = |text: &[u8]| -> Option<()> {
-        processes.set(Some(processes.get().unwrap_or(0) + parse_process_count(text)));
-        None
-    };
-    let searched = search(directory.to_owned(), buffer, &count)?.searched;
-    Ok(processes.get().filter(|_| searched < MAX_SEARCHED))
+/// The processes of one cgroup and of those below it.
+#[derive(Debug)]
+pub struct ProcessLists {
+    directory: PathBuf,
+    list: PathBuf,
+}
+
+impl ProcessLists {
+    /// Those of a cgroup's directory.
+    pub fn new(directory: PathBuf) -> Self {
+        Self { list: directory.join("cgroup.procs"), directory }
+    }
+
+    /// How many there are; `None` if the cgroup is gone, or if [`MAX_SEARCHED`] cgroups or more
+    /// are to be searched. Does not allocate if there are no cgroups below.
+    ///
+    /// # Errors
+    ///
+    /// If a `cgroup.procs` is there but cannot be read.
+    pub fn count(&self, buffer: &mut Vec<u8>) -> Result<Option<usize>, ReadError> {
+        if fs::metadata(&self.directory).is_ok_and(|metadata| is_leaf(&metadata)) {
+            return ask_in(&self.list, buffer, &|text| Some(parse_process_count(text)));
+        }
+        let processes = Cell::new(None);
+        let count = |text: &[u8]| -> Option<()> {
+            processes.set(Some(processes.get().unwrap_or(0) + parse_process_count(text)));
+            None
+        };
+        let searched = search(self.directory.clone(), buffer, &count)?.searched;
+        Ok(processes.get().filter(|_| searched < MAX_SEARCHED))
+    }
 }
 
 /// The first answer to the text of a `cgroup.procs`.
@@ -123,7 +140,7 @@ fn search<T>(
     let mut searched = 0;
     while !level.is_empty() {
         for directory in &level {
-            let found = ask_in(directory, buffer, ask)?;
+            let found = ask_in(&directory.join("cgroup.procs"), buffer, ask)?;
             searched += 1;
             if found.is_some() || searched == MAX_SEARCHED {
                 return Ok(Search { found, searched });
@@ -136,11 +153,11 @@ fn search<T>(
 }
 
 fn ask_in<T>(
-    directory: &Path,
+    list: &Path,
     buffer: &mut Vec<u8>,
     ask: &impl Fn(&[u8]) -> Option<T>,
 ) -> Result<Option<T>, ReadError> {
-    match read_once(&directory.join("cgroup.procs"), buffer) {
+    match read_once(list, buffer) {
         Ok(text) => Ok(text.and_then(ask)),
         Err(ReadError::Vanished) => Ok(None),
         Err(ReadError::Io { source, .. }) if is_threaded(&source) => Ok(None),
@@ -236,7 +253,8 @@ mod tests {
     fn processes_of_all_levels_are_counted() {
         let tree = tempfile::tempdir().unwrap();
         let mut buffer = Vec::new();
-        let mut count = |cgroup: &str| count_processes(&tree.path().join(cgroup), &mut buffer);
+        let mut count =
+            |cgroup: &str| ProcessLists::new(tree.path().join(cgroup)).count(&mut buffer);
         put(tree.path(), "abc", "7\n");
         put(tree.path(), "abc/payload/deep", "0\n4711\n");
         put(tree.path(), "empty", "");

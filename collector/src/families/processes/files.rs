@@ -1,9 +1,7 @@
 //! Processes from cgroup files.
 
-use std::path::PathBuf;
-
 use crate::{
-    cgroup::{Hierarchies, KeptFile, ReadError, below, count_processes},
+    cgroup::{Hierarchies, KeptFile, ProcessLists, ReadError, below},
     families::{
         readers::{CgroupReader, ReadContext},
         walked::WalkLayout,
@@ -13,7 +11,7 @@ use crate::{
 /// Where the processes of one cgroup are listed.
 #[derive(Debug)]
 pub struct ProcessesFiles {
-    directory: PathBuf,
+    lists: ProcessLists,
     is_read: bool,
 }
 
@@ -29,7 +27,7 @@ impl CgroupReader for ProcessesFiles {
         let controller = hierarchies.controller("pids");
         let directory = controller.map(|controller| below(controller.root, path));
         let there = directory.filter(|directory| directory.is_dir());
-        Ok(there.map(|directory| Self { directory, is_read: false }))
+        Ok(there.map(|directory| Self { lists: ProcessLists::new(directory), is_read: false }))
     }
 
     fn is_due(_: &ReadContext<'_>) -> bool {
@@ -46,7 +44,7 @@ impl CgroupReader for ProcessesFiles {
             return Ok(());
         }
         *latest = None;
-        let processes = count_processes(&self.directory, context.buffer)?;
+        let processes = self.lists.count(context.buffer)?;
         *latest = processes.map(|processes| processes as u64);
         self.is_read = true;
         Ok(())
