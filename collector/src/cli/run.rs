@@ -104,8 +104,8 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_TIMESTAMPS", hide_env = true, help_heading = "Metrics")]
     #[arg(value_parser = BoolishValueParser::new())]
     pub timestamps: bool,
-    /// Metrics to leave out: groups (`block`, `cpu`, `memory`, …), or names in which `*` stands
-    /// for any text; may be repeated or separated by commas
+    /// Metrics to leave out: groups (`block`, `cpu`, `memory` and others), or names in which `*`
+    /// stands for any text; may be repeated or separated by commas
     #[arg(long, env = "TARE_DISABLE_METRICS", hide_env = true, value_delimiter = ',')]
     #[arg(value_name = "METRICS", help_heading = "Metrics")]
     pub disable_metrics: Vec<MetricPattern>,

@@ -56,7 +56,7 @@ fn each_query_of_the_dashboards_finds_values() -> Result<()> {
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/grafana"))? {
         for query in queries(&entry?.path())? {
             asked += 1;
-            if promtool(&["query", "instant", &url, &query], None)?.is_empty() {
+            if promtool(&["query", "instant", "--", &url, &query], None)?.is_empty() {
                 empty.insert(query);
             }
         }

@@ -29,7 +29,17 @@ fn man_pages_render_without_warnings() -> Result<()> {
         pages.push(name);
     }
     pages.sort();
-    let commands = ["-completions", "-doctor", "-run", "-snapshot", "-stats", "-top", ""];
+    let commands = [
+        "-collectd",
+        "-completions",
+        "-doctor",
+        "-health",
+        "-run",
+        "-snapshot",
+        "-stats",
+        "-top",
+        "",
+    ];
     ensure!(pages == commands.map(|command| format!("tare{command}.1")), "{pages:?}");
     Ok(())
 }
