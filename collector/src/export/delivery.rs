@@ -13,7 +13,10 @@ use futures_util::future::LocalBoxFuture;
 use tokio::time;
 
 use crate::{
-    export::queue::{Batch, Queue},
+    export::{
+        TIMEOUT,
+        queue::{Batch, Queue},
+    },
     published::SinkCounters,
 };
 
@@ -64,6 +67,14 @@ impl Failure {
             | Self::PartlyRejected { message, .. } => message,
         }
     }
+}
+
+/// Sends to a receiver that does not answer, for [`TIMEOUT`] at most.
+pub(super) async fn in_time(
+    sending: impl Future<Output = Result<(), Failure>>,
+) -> Result<(), Failure> {
+    let sent = time::timeout(TIMEOUT, sending).await;
+    sent.unwrap_or_else(|_| Err(Failure::retry("the receiver takes no data")))
 }
 
 /// Delivers batches for ever.

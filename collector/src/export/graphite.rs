@@ -5,14 +5,16 @@ use std::cell::RefCell;
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use tokio::{io::AsyncWriteExt as _, net::TcpStream, time};
+use jiff::Timestamp;
+use tokio::{io::AsyncWriteExt as _, net::TcpStream};
 
 use crate::{
     config::Sink,
     export::{
-        Encoder, Protocol, Scheme, TIMEOUT, connect,
-        delivery::{Failure, Transport},
-        subject::Subject,
+        Protocol, Scheme, connect,
+        delivery::{Failure, Transport, in_time},
+        lines::{LineFormat, Lines},
+        subject::NumberPoint,
         url::SinkUrl,
     },
     exposition::Digits,
@@ -36,7 +38,7 @@ fn make(_: &Sink, url: &SinkUrl) -> Result<Protocol> {
         port: url.port.unwrap_or(2003),
         stream: RefCell::new(None),
     };
-    Ok(Protocol { encoder: Box::new(Lines::default()), transport: Box::new(transport) })
+    Ok(Protocol { encoder: Box::new(Lines::new(FORMAT)), transport: Box::new(transport) })
 }
 
 /// The protocol has no answers: a batch is delivered when the kernel has taken it.
@@ -61,10 +63,7 @@ impl Graphite {
 
 impl Transport for Graphite {
     fn deliver(&self, payload: Bytes) -> LocalBoxFuture<'_, Result<(), Failure>> {
-        Box::pin(async move {
-            let sent = time::timeout(TIMEOUT, self.send(payload)).await;
-            sent.unwrap_or_else(|_| Err(Failure::retry("the receiver takes no data")))
-        })
+        Box::pin(in_time(self.send(payload)))
     }
 
     fn check(&self) -> LocalBoxFuture<'_, Result<(), Failure>> {
@@ -80,37 +79,14 @@ fn is_open(stream: &TcpStream) -> bool {
     }
 }
 
-#[derive(Default)]
-struct Lines(Vec<u8>);
+const FORMAT: LineFormat = LineFormat { tag: write_tag, line: write_line };
 
-impl Encoder for Lines {
-    fn add(&mut self, subject: &Subject<'_>) -> u64 {
-        let mut shared = Vec::new();
-        for (name, value) in subject.labels {
-            write_tag(&mut shared, name, value);
-        }
-        let mut count = 0;
-        subject.for_each_number(|point| {
-            count += 1;
-            point.write_name(&mut self.0);
-            self.0.extend_from_slice(&shared);
-            for (name, value) in point.labels {
-                write_tag(&mut self.0, name, value);
-            }
-            self.0.push(b' ');
-            self.0.extend_from_slice(Digits::new().text(point.number).as_bytes());
-            self.0.extend_from_slice(format!(" {}\n", subject.time.as_second()).as_bytes());
-        });
-        count
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn finish(&mut self) -> Result<Bytes> {
-        Ok(std::mem::take(&mut self.0).into())
-    }
+fn write_line(out: &mut Vec<u8>, point: &NumberPoint<'_>, tags: &[u8], time: Timestamp) {
+    point.write_name(out);
+    out.extend_from_slice(tags);
+    out.push(b' ');
+    out.extend_from_slice(Digits::new().text(point.number).as_bytes());
+    out.extend_from_slice(format!(" {}\n", time.as_second()).as_bytes());
 }
 
 /// Graphite allows no `;` in values and no `~` at their start; a space ends the path.
@@ -128,11 +104,11 @@ fn write_tag(out: &mut Vec<u8>, name: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::fixture;
+    use crate::export::{Encoder as _, fixture};
 
     #[test]
     fn a_point_is_a_line_with_tags() {
-        let mut lines = Lines::default();
+        let mut lines = Lines::new(FORMAT);
         assert_eq!(fixture::add_container(&mut lines), 4);
         let text = String::from_utf8(lines.finish().unwrap().to_vec()).unwrap();
         let tags = ";host=a_host;id=/docker/1;container=web,1=x";

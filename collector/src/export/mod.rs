@@ -18,6 +18,7 @@ mod fixture;
 mod graphite;
 mod http;
 mod influx;
+mod lines;
 // Generated: see `tests/protobuf`.
 #[allow(
     dead_code,

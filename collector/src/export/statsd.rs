@@ -8,6 +8,7 @@ use std::{io, time::Duration};
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
+use jiff::Timestamp;
 use tokio::{
     net::{UdpSocket, UnixDatagram},
     time,
@@ -16,9 +17,10 @@ use tokio::{
 use crate::{
     config::Sink,
     export::{
-        Encoder, Protocol, Scheme, TIMEOUT,
-        delivery::{Failure, Transport},
-        subject::Subject,
+        Protocol, Scheme,
+        delivery::{Failure, Transport, in_time},
+        lines::{LineFormat, Lines},
+        subject::NumberPoint,
         url::SinkUrl,
     },
     exposition::Digits,
@@ -51,7 +53,7 @@ fn make(_: &Sink, url: &SinkUrl) -> Result<Protocol> {
     } else {
         bail!("the URL names no host: write statsd://HOST or statsd:///PATH");
     };
-    Ok(Protocol { encoder: Box::new(Lines::default()), transport: Box::new(Statsd(to)) })
+    Ok(Protocol { encoder: Box::new(Lines::new(FORMAT)), transport: Box::new(Statsd(to)) })
 }
 
 struct Statsd(Address);
@@ -95,10 +97,7 @@ impl Statsd {
 
 impl Transport for Statsd {
     fn deliver(&self, payload: Bytes) -> LocalBoxFuture<'_, Result<(), Failure>> {
-        Box::pin(async move {
-            let sent = time::timeout(TIMEOUT, self.send(payload)).await;
-            sent.unwrap_or_else(|_| Err(Failure::retry("the receiver takes no data")))
-        })
+        Box::pin(in_time(self.send(payload)))
     }
 
     fn check(&self) -> LocalBoxFuture<'_, Result<(), Failure>> {
@@ -140,40 +139,16 @@ fn datagrams(payload: &[u8], bytes_max: usize) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-#[derive(Default)]
-struct Lines(Vec<u8>);
+const FORMAT: LineFormat = LineFormat { tag: write_tag, line: write_line };
 
-impl Encoder for Lines {
-    fn add(&mut self, subject: &Subject<'_>) -> u64 {
-        let mut shared = Vec::new();
-        for (name, value) in subject.labels {
-            write_tag(&mut shared, name, value);
-        }
-        let mut count = 0;
-        subject.for_each_number(|point| {
-            count += 1;
-            point.write_name(&mut self.0);
-            self.0.push(b':');
-            self.0.extend_from_slice(Digits::new().text(point.number).as_bytes());
-            self.0.extend_from_slice(b"|g|#");
-            self.0.extend_from_slice(&shared);
-            for (name, value) in point.labels {
-                write_tag(&mut self.0, name, value);
-            }
-            // The comma of the last tag; the label of the host makes one at least.
-            self.0.pop();
-            self.0.push(b'\n');
-        });
-        count
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn finish(&mut self) -> Result<Bytes> {
-        Ok(std::mem::take(&mut self.0).into())
-    }
+/// The tags end with a comma, which is left out; the label of the host makes one tag at least.
+fn write_line(out: &mut Vec<u8>, point: &NumberPoint<'_>, tags: &[u8], _: Timestamp) {
+    point.write_name(out);
+    out.push(b':');
+    out.extend_from_slice(Digits::new().text(point.number).as_bytes());
+    out.extend_from_slice(b"|g|#");
+    out.extend_from_slice(tags.strip_suffix(b",").unwrap_or(tags));
+    out.push(b'\n');
 }
 
 fn write_tag(out: &mut Vec<u8>, name: &str, value: &str) {
@@ -187,11 +162,11 @@ fn write_tag(out: &mut Vec<u8>, name: &str, value: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::fixture;
+    use crate::export::{Encoder as _, fixture};
 
     #[test]
     fn a_point_is_a_gauge_with_tags() {
-        let mut lines = Lines::default();
+        let mut lines = Lines::new(FORMAT);
         assert_eq!(fixture::add_container(&mut lines), 4);
         let text = String::from_utf8(lines.finish().unwrap().to_vec()).unwrap();
         let first = "container_cpu_usage_seconds_total:1.5|g|#host:a host,id:/docker/1,name:web_1=x,cpu:total";

@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 use jiff::Timestamp;
 
 use crate::{
-    exposition::{Digits, Metric, MetricGroup, Number, PointBuffer, PointValue},
+    exposition::{
+        Digits, Metric, MetricGroup, Number, PointBuffer, PointValue, cumulative_buckets,
+    },
     model::{Container, Ended},
     output::prometheus::groups,
 };
@@ -108,19 +110,18 @@ impl Subject<'_> {
                 }
                 PointValue::Histogram(bounds, histogram) => (bounds, histogram),
             };
-            let mut cumulative: u64 = 0;
+            let mut total = 0;
             let mut digits = Digits::new();
-            let ends = bounds.iter().copied().chain([f64::INFINITY]);
-            for (end, count) in ends.zip(&histogram.buckets) {
-                cumulative = cumulative.saturating_add(*count);
+            for (end, count) in cumulative_buckets(bounds, histogram) {
+                total = count;
                 let mut with_bound = labels.to_vec();
                 with_bound.push(("le", digits.text(Number::Float(end))));
-                let number = Number::Integer(cumulative);
+                let number = Number::Integer(count);
                 each(&NumberPoint { entry, suffix: "_bucket", labels: &with_bound, number });
             }
             let number = Number::Float(histogram.sum_seconds);
             each(&NumberPoint { entry, suffix: "_sum", labels, number });
-            let number = Number::Integer(cumulative);
+            let number = Number::Integer(total);
             each(&NumberPoint { entry, suffix: "_count", labels, number });
         });
     }

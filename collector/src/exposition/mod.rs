@@ -19,8 +19,22 @@ pub(crate) use self::{
         gauge_of, histogram, untyped,
     },
     points::{PointBuffer, PointValue},
-    samples::{Digits, Encoding, Number, Samples},
+    samples::{Digits, Encoding, Number, Samples, Value},
 };
+use crate::model::Histogram;
+
+/// The buckets of a histogram with their upper bounds, the last one without: how many values are in
+/// it or in one before.
+pub(crate) fn cumulative_buckets<'a>(
+    bounds: &'a [f64],
+    histogram: &'a Histogram,
+) -> impl Iterator<Item = (f64, u64)> + 'a {
+    let bounds = bounds.iter().copied().chain([f64::INFINITY]);
+    bounds.zip(&histogram.buckets).scan(0_u64, |sum, (bound, count)| {
+        *sum = sum.saturating_add(*count);
+        Some((bound, *sum))
+    })
+}
 
 /// A format of Prometheus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

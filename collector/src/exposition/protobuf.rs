@@ -10,7 +10,7 @@ use prost::{
 };
 
 use crate::{
-    exposition::{Metric, MetricKind},
+    exposition::{Metric, MetricKind, cumulative_buckets},
     model,
 };
 
@@ -137,11 +137,10 @@ impl HistogramMessage {
     /// native one. Our first bucket becomes the zero bucket. Our last bucket, which has no bound,
     /// becomes the native one that ends at twice the last bound.
     pub(crate) fn new(bounds: &[f64], histogram: &model::Histogram) -> Self {
-        let mut cumulative: u64 = 0;
-        let ends = bounds.iter().copied().chain([f64::INFINITY]);
-        let buckets = ends.zip(&histogram.buckets).map(|(end, count)| {
-            cumulative = cumulative.saturating_add(*count);
-            Bucket { cumulative_count: Some(cumulative), upper_bound: Some(end) }
+        let mut total = 0;
+        let buckets = cumulative_buckets(bounds, histogram).map(|(end, count)| {
+            total = count;
+            Bucket { cumulative_count: Some(count), upper_bound: Some(end) }
         });
         let buckets = buckets.collect();
         let (zero, others) = histogram.buckets.split_first().unwrap_or((&0, &[]));
@@ -152,7 +151,7 @@ impl HistogramMessage {
         let before = [0].iter().chain(counts);
         let delta = |(before, count): (&u64, &u64)| count.wrapping_sub(*before) as i64;
         Self {
-            count: Some(cumulative),
+            count: Some(total),
             sum: Some(histogram.sum_seconds),
             buckets,
             schema: Some(0),

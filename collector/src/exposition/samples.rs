@@ -7,6 +7,7 @@ use crate::{
     exposition::{
         Exposition, LabelSetId, MetricKind, PointBuffer, SampleBuffer,
         buffer::Suffix,
+        cumulative_buckets,
         protobuf::{HistogramMessage, LabelPair, MetricMessage},
         write_label,
     },
@@ -142,14 +143,13 @@ impl Encoded<'_> {
             self.message(labels, MetricMessage { histogram, ..MetricMessage::default() });
             return;
         }
-        let bounds = bounds.iter().copied().chain([f64::INFINITY]);
-        let mut cumulative: u64 = 0;
-        for (bound, bucket) in bounds.zip(&histogram.buckets) {
-            cumulative = cumulative.saturating_add(*bucket);
-            self.line(Suffix::Bucket, labels, Some(bound), Number::Integer(cumulative));
+        let mut total = 0;
+        for (bound, count) in cumulative_buckets(bounds, histogram) {
+            total = count;
+            self.line(Suffix::Bucket, labels, Some(bound), Number::Integer(count));
         }
         self.line(Suffix::Sum, labels, None, Number::Float(histogram.sum_seconds));
-        self.line(Suffix::Count, labels, None, Number::Integer(cumulative));
+        self.line(Suffix::Count, labels, None, Number::Integer(total));
     }
 
     fn message(&mut self, labels: &[(&str, &str)], message: MetricMessage) {

@@ -6,7 +6,7 @@ use crate::{
     cgroup::ReadError,
     families::{Place, ReadContext, Readers, WalkedCgroup},
     host::{HostFiles, HostUsage},
-    registry::Registry,
+    registry::{InstanceId, Registry},
     sample::{Sample, Usage, walk::Walked},
 };
 
@@ -32,22 +32,14 @@ pub(super) fn read_cgroups(
     context: &mut ReadContext<'_>,
     usages: &mut Vec<Usage>,
 ) -> Vec<ReadError> {
-    let mut errors = Vec::new();
-    let mut vanished = HashSet::new();
+    let mut failed = FailedReads::default();
     for step in Readers::STEPS {
         for (usage, tracked) in usages.iter_mut().zip(registry.tracked_mut()) {
             let Some(readers) = &mut tracked.readers else { continue };
-            match step(readers, context, &mut usage.readings) {
-                Ok(()) => {}
-                Err(ReadError::Vanished) => drop(vanished.insert(usage.instance.id)),
-                Err(error) => errors.push(error),
-            }
+            failed.add(usage.instance.id, step(readers, context, &mut usage.readings));
         }
     }
-    if !vanished.is_empty() {
-        usages.retain(|usage| !vanished.contains(&usage.instance.id));
-    }
-    errors
+    failed.remove_vanished(usages)
 }
 
 /// The same where cgroups are walked, cgroup by cgroup. One whose record is missing is read from
@@ -58,9 +50,8 @@ pub(super) fn read_walked_cgroups(
     context: &mut ReadContext<'_>,
     usages: &mut Vec<Usage>,
 ) -> Vec<ReadError> {
-    let mut errors = Vec::new();
-    let mut vanished = HashSet::new();
-    let (hierarchies, Some(layout), living) = registry.parts_mut() else { return errors };
+    let mut failed = FailedReads::default();
+    let (hierarchies, Some(layout), living) = registry.parts_mut() else { return Vec::new() };
     for (usage, tracked) in usages.iter_mut().zip(living) {
         let is_young = tracked.is_young();
         let Some(readers) = &mut tracked.readers else { continue };
@@ -72,17 +63,35 @@ pub(super) fn read_walked_cgroups(
         });
         let mut context = context.of_cgroup(Some(place), walked);
         for step in Readers::STEPS {
-            match step(readers, &mut context, &mut usage.readings) {
-                Ok(()) => {}
-                Err(ReadError::Vanished) => drop(vanished.insert(usage.instance.id)),
-                Err(error) => errors.push(error),
-            }
+            failed.add(usage.instance.id, step(readers, &mut context, &mut usage.readings));
         }
     }
-    if !vanished.is_empty() {
-        usages.retain(|usage| !vanished.contains(&usage.instance.id));
+    failed.remove_vanished(usages)
+}
+
+/// What went wrong when cgroups were read.
+#[derive(Default)]
+struct FailedReads {
+    errors: Vec<ReadError>,
+    vanished: HashSet<InstanceId>,
+}
+
+impl FailedReads {
+    fn add(&mut self, id: InstanceId, read: Result<(), ReadError>) {
+        match read {
+            Ok(()) => {}
+            Err(ReadError::Vanished) => drop(self.vanished.insert(id)),
+            Err(error) => self.errors.push(error),
+        }
     }
-    errors
+
+    /// Removes the cgroups that have vanished; returns the other errors.
+    fn remove_vanished(self, usages: &mut Vec<Usage>) -> Vec<ReadError> {
+        if !self.vanished.is_empty() {
+            usages.retain(|usage| !self.vanished.contains(&usage.instance.id));
+        }
+        self.errors
+    }
 }
 
 /// Reads the devices of each network namespace once.

@@ -4,7 +4,6 @@ use std::{fs, path::Path};
 
 use hyper::{StatusCode, body::Bytes};
 use jiff::{Timestamp, tz::TimeZone};
-use nix::unistd::{SysconfVar, sysconf};
 use serde::Serialize;
 use tokio::task;
 
@@ -17,6 +16,7 @@ use crate::{
     cgroup::all_pids,
     clock::clock_ticks,
     faces::body::json,
+    process::page_bytes,
     server::{
         Request,
         answer::{JSON, streamed},
@@ -75,8 +75,7 @@ impl Docker {
 }
 
 fn table(proc_root: &Path, pids: &[u32], columns: &[Column], facts: &Facts) -> Vec<u8> {
-    let page_bytes = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
-    let page_bytes = page_bytes.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(0);
+    let page_bytes = page_bytes().unwrap_or(0);
     // Those that end meanwhile are left out.
     let processes = pids.iter().filter_map(|pid| read(proc_root, *pid, page_bytes));
     let row = |process| columns.iter().map(|column| column.text(&process, facts)).collect();

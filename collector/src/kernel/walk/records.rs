@@ -16,11 +16,15 @@ use crate::{
             pressure::{self, Clock},
         },
     },
+    process::page_bytes,
     reason::Reason,
 };
 
 /// The least records that there is room for.
 const CAPACITY_MIN: usize = 256;
+
+/// The size of a page, if the system does not say it.
+const USUAL_PAGE_BYTES: u64 = 4096;
 
 /// What a walk over a hierarchy found.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -83,7 +87,7 @@ impl Tree {
             clock: None,
             root_flags: 0,
             swap: facts.swap && hierarchy.counts_swap.unwrap_or(true),
-            page_bytes: page_bytes(),
+            page_bytes: page_bytes().unwrap_or(USUAL_PAGE_BYTES),
             local_pids_events: facts.local_pids_events,
         })
     }
@@ -223,13 +227,6 @@ impl Tree {
         self.local_pids_events
             .is_some_and(|flag| !self.plan.unified || self.root_flags & u64::from(flag) != 0)
     }
-}
-
-fn page_bytes() -> u64 {
-    use nix::unistd::{SysconfVar, sysconf};
-    const USUAL: u64 = 4096;
-    let found = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
-    found.and_then(|bytes| u64::try_from(bytes).ok()).unwrap_or(USUAL)
 }
 
 /// Id → place. Cgroups come in the same order as long as none is made or removed, and then nothing

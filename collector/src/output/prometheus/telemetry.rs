@@ -1,7 +1,7 @@
 //! Metrics of Tare itself.
 
 use crate::{
-    exposition::{Collect, Metric, Samples, counter_of, gauge_of},
+    exposition::{Collect, Metric, Samples, Value, counter_of, gauge_of},
     telemetry::{SinkStats, Telemetry},
 };
 
@@ -207,11 +207,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge_of(
         "tare_sink_lag_seconds",
         "Age of the oldest batch that is not delivered, in seconds; 0 if all are.",
-        Collect::Tare(|tare, out| {
-            for sink in &tare.sinks {
-                out.with(&[("sink", &sink.name)], sink.lag_seconds);
-            }
-        }),
+        Collect::Tare(|tare, out| each_sink(tare, out, |sink| sink.lag_seconds)),
     ),
     gauge_of(
         "tare_sink_queue_bytes",
@@ -259,7 +255,7 @@ pub(super) const METRICS: &[Metric] = &[
     ),
 ];
 
-fn each_sink(tare: &Telemetry, out: &mut Samples, number: fn(&SinkStats) -> u64) {
+fn each_sink<V: Into<Value>>(tare: &Telemetry, out: &mut Samples, number: fn(&SinkStats) -> V) {
     for sink in &tare.sinks {
         out.with(&[("sink", &sink.name)], number(sink));
     }
