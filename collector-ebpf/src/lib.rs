@@ -386,7 +386,7 @@ pub struct Layout {
     pub nsproxy_net: u32,
     /// `net.ns.inum`.
     pub net_inum: u32,
-    /// `hierarchy_id` of the hierarchy by whose ids sockets are counted, or
+    /// `hierarchy_id` of the hierarchy whose ids count sockets, or
     /// [`event::NO_HIERARCHY`].
     pub watched_net: u32,
     /// The same for block requests.

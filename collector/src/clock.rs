@@ -2,10 +2,10 @@
 
 use nix::unistd::{SysconfVar, sysconf};
 
-/// `USER_HZ`, if the system does not tell: the same on every architecture with containers.
+/// `USER_HZ`, if the system does not say: the same on every architecture with containers.
 const DEFAULT_CLOCK_TICKS: u64 = 100;
 
-/// Clock ticks a second (`USER_HZ`) in what the kernel tells user space.
+/// Clock ticks a second (`USER_HZ`) in numbers for user space.
 pub fn clock_ticks() -> u64 {
     let ticks = sysconf(SysconfVar::CLK_TCK).ok().flatten();
     ticks

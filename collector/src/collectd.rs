@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::Result;
 use jiff::Timestamp;
+use tare_model::{Container, Kind, Report};
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{self, MissedTickBehavior},
@@ -22,7 +23,6 @@ use crate::{
     collector::Collector,
     config::{self, Collectd, Common},
     host::HostFacts,
-    model::{Container, Kind, Report},
     output::select,
     snapshot,
 };
@@ -109,7 +109,7 @@ fn write_report(
     interval: Duration,
     ended: &mut HashSet<(String, Timestamp)>,
 ) {
-    let present = |ended: &crate::model::Ended| (ended.container.cgroup.clone(), ended.ended_at);
+    let present = |ended: &tare_model::Ended| (ended.container.cgroup.clone(), ended.ended_at);
     let all: HashSet<_> = report.ended.iter().map(present).collect();
     for row in report.ended.iter().rev().filter(|row| !ended.contains(&present(row))) {
         write_container(out, &row.container, row.ended_at, host, interval);
@@ -197,11 +197,10 @@ fn safe(name: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tare_model::{Ended, Finality};
+
     use super::*;
-    use crate::{
-        model::{Ended, Finality},
-        output::fixture,
-    };
+    use crate::output::fixture;
 
     fn lines(report: &Report, ended: &mut HashSet<(String, Timestamp)>) -> Vec<String> {
         let mut out = Vec::new();
@@ -232,7 +231,7 @@ mod tests {
         container.cpu.usage_seconds = Some(0.02);
         let mut report = fixture::report(Vec::new());
         let ended_at = Timestamp::from_millisecond(1_700_000_000_000).unwrap();
-        let finality: Vec<(crate::model::Family, Finality)> = Vec::new();
+        let finality: Vec<(tare_model::Family, Finality)> = Vec::new();
         report.ended =
             vec![Ended { container, ended_at, finality: finality.into_iter().collect() }];
         let mut ended = HashSet::new();

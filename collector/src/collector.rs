@@ -9,6 +9,7 @@ use std::{
 
 use anyhow::{Context, Result, bail};
 use tare_ebpf::Cell;
+use tare_model::{Family, Report, Snapshot, Source, Sources};
 use tokio::time;
 
 use crate::{
@@ -20,7 +21,6 @@ use crate::{
     identity::{MetadataFilter, MetadataResolver},
     kernel::{self, Events, Kernel, SocketLevel, Table},
     kernel_totals::Diskstats,
-    model::{Family, Report, Snapshot, Source, Sources},
     network::Namespaces,
     output::Scope,
     reason::Reason,
@@ -143,7 +143,7 @@ impl Collector {
 
     async fn settle_names_within(&self, timeout: Duration) {
         let begun = Instant::now();
-        self.sampler.registry.names().wait_settled(timeout).await;
+        self.sampler.registry.resolver().wait_settled(timeout).await;
         timing::log("waiting for names", begun);
     }
 

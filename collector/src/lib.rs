@@ -1,13 +1,11 @@
-//! Tare: what every container on a Linux host uses, at a cost that nobody notices.
+//! Tare: what every container on a Linux host uses, at a very low cost.
 //!
 //! Data flows down this list: a module imports only from modules above it. `ARCHITECTURE.md` says
 //! what each of them must not know.
 //!
-//! The modules are private, so the compiler finds what nobody uses. `pub` in them means: for other
+//! The modules are private, so the compiler finds unused code. `pub` in them means: for other
 //! modules.
 #![allow(unreachable_pub)]
-
-use tare_model as model;
 
 mod clock;
 mod process;

@@ -157,18 +157,18 @@ pub enum Reason {
     /// A socket's own cgroup says nothing about containers, and its user's does not either.
     #[error("not separable: {OUTSIDE_CGROUP2}{}", and(callers.as_deref()))]
     NotSeparable {
-        /// Why the callers of socket functions cannot be told apart either.
+        /// Why the callers of socket functions cannot be separated either.
         callers: Option<Arc<Reason>>,
     },
     /// Packets were asked for, and carry nothing but the socket's own cgroup.
     #[error("{OUTSIDE_CGROUP2}")]
     PacketsNotSeparable,
-    /// There is no v1 hierarchy that tells the callers of socket functions apart.
+    /// There is no v1 hierarchy that separates the callers of socket functions.
     #[error(
         "the memory controller, by which their callers could be told apart, has no v1 hierarchy"
     )]
     NoMemoryHierarchy,
-    /// Some instances are not in the hierarchy by whose ids sockets are counted.
+    /// Some instances are not in the hierarchy whose ids count sockets.
     #[error("not separable for {instances} of them: not in the hierarchy that is counted by")]
     InstancesNotSeparable {
         /// How many.

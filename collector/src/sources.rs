@@ -36,7 +36,7 @@ pub fn decide(
         Family::NetworkTcp => network_tcp::source(&inputs),
         Family::Block => block::source(&inputs),
         Family::Lifecycle => lifecycle::source(&inputs),
-        Family::Identity => identity::source(&registry.names().statuses()),
+        Family::Identity => identity::source(&registry.resolver().statuses()),
     };
     Family::ALL.into_iter().map(|family| (family, decide(family))).collect()
 }

@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 
 use anyhow::Result;
+use tare_model::Report;
 use tokio::{
     signal::unix::{SignalKind, signal},
     time::{self, MissedTickBehavior},
@@ -11,7 +12,6 @@ use tokio::{
 use crate::{
     collector::Collector,
     config::{Common, Stats},
-    model::Report,
     output::{
         Format, Scope, json,
         screen::Screen,

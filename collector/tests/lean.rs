@@ -9,7 +9,7 @@ use tare::internals::{
 };
 use tare_model::{Container, Report, Snapshot};
 
-/// What vmagent accepts unless it is told otherwise (`-promscrape.maxScrapeSize`).
+/// What vmagent accepts by default (`-promscrape.maxScrapeSize`).
 const BYTES_MAX: usize = 16 << 20;
 
 /// The containers for which that must be enough.

@@ -51,16 +51,16 @@ impl Report {
 
     /// The result of comparing a family with the kernel's own count.
     pub fn reconciled(&self, family: &str) -> Result<Reconciled> {
-        let books = &self.0["sources"][family]["reconciled"];
+        let reconciled = &self.0["sources"][family]["reconciled"];
         let number = |key: &str| {
-            let number = books[key].as_u64();
+            let number = reconciled[key].as_u64();
             number.with_context(|| format!("no {key} of {family} in {}", self.0["sources"]))
         };
         Ok(Reconciled {
             expected: number("expected")?,
             counted: number("counted")?,
             lost: number("lost")?,
-            lost_bytes: books["lost_bytes"].as_u64(),
+            lost_bytes: reconciled["lost_bytes"].as_u64(),
             covered: number("covered")?,
             uncovered: number("uncovered")?,
         })

@@ -49,7 +49,7 @@ mod tests {
 
     #[cfg(target_endian = "little")]
     #[test]
-    fn calls_of_functions_are_told_from_calls_of_helpers() {
+    fn calls_of_functions_are_distinguished_from_calls_of_helpers() {
         let helper = [0x85, 0x00, 0, 0, 14, 0, 0, 0];
         let function = [0x85, 0x10, 0, 0, 0xff, 0xff, 0xff, 0xff];
         // The second half of a long load may look like anything.

@@ -16,7 +16,7 @@ pub struct Change {
     pub throttled_percent: Option<f64>,
     /// Seconds for which it was throttled, of all its CPUs together.
     pub throttled_seconds: Option<f64>,
-    /// Processes that the kernel killed for want of memory.
+    /// Processes that the kernel killed because memory ran out.
     pub oom_kills: Option<u64>,
     /// Bytes received each second, by the rule of NET I/O.
     pub rx_bytes_per_second: Option<f64>,
@@ -55,7 +55,7 @@ pub fn changes(older: &Report, newer: &Report) -> BTreeMap<String, Change> {
     let seconds = newer.time.duration_since(older.time).as_secs_f64();
     let change = |row: &Container| {
         let before = before.get(row.cgroup.as_str()).copied();
-        let known = before.is_some() || is_born_after(row, older.time);
+        let known = before.is_some() || is_created_after(row, older.time);
         known.then(|| (row.cgroup.clone(), change(before, row, seconds)))
     };
     newer.containers.iter().filter_map(change).collect()
@@ -68,7 +68,7 @@ impl Change {
     }
 }
 
-fn is_born_after(row: &Container, time: Timestamp) -> bool {
+fn is_created_after(row: &Container, time: Timestamp) -> bool {
     row.startup.made_at.is_some_and(|made| made >= time)
 }
 
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_counts_from_its_birth_if_that_is_known() {
+    fn a_new_container_counts_from_its_creation_if_that_is_known() {
         let mut row = busy(1);
         let (older, mut newer) = reports(vec![], vec![row.clone()]);
         assert!(changes(&older, &newer).is_empty());

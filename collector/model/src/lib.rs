@@ -231,7 +231,7 @@ pub struct Startup {
     pub listen_at: Option<Timestamp>,
 }
 
-/// A process that the kernel killed for want of memory.
+/// A process that the kernel killed because memory ran out.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct OomKill {
     /// When.
@@ -300,9 +300,9 @@ pub struct Memory {
     pub swap_peak_bytes: Option<u64>,
     /// Most memory and swap together in use so far (v1).
     pub memory_and_swap_peak_bytes: Option<u64>,
-    /// Processes that the kernel killed for want of memory.
+    /// Processes that the kernel killed because memory ran out.
     pub oom_kills: Option<u64>,
-    /// The last of them, as the kernel told it.
+    /// The last of them, as the kernel reported it.
     pub last_oom_kill: Option<OomKill>,
     /// Whether tasks wait now because the limit is reached (v1).
     pub under_oom: Option<bool>,

@@ -83,7 +83,7 @@ pub struct MemoryEvents {
     pub max: Option<u64>,
     /// The limit was reached and nothing could be taken back (v2).
     pub oom: Option<u64>,
-    /// Processes that the kernel killed for want of memory.
+    /// Processes that the kernel killed because memory ran out.
     pub oom_kill: Option<u64>,
     /// Times that all processes of a cgroup were killed at once (v2).
     pub oom_group_kill: Option<u64>,

@@ -1,4 +1,4 @@
-//! What `tare snapshot` tells and saves.
+//! What `tare snapshot` shows and saves.
 
 use std::collections::BTreeMap;
 
@@ -34,7 +34,7 @@ impl Snapshot {
         Self { version: SNAPSHOT_VERSION, watched_since: None, report: newer, changes }
     }
 
-    /// Forgets changes of those who are not in the report any more.
+    /// Removes the changes of containers that are not in the report.
     pub fn prune(&mut self) {
         let Self { report, changes, .. } = self;
         let kept = |cgroup: &String| report.containers.iter().any(|row| row.cgroup == *cgroup);

@@ -155,15 +155,15 @@ mod tests {
     }
 
     #[test]
-    fn a_newcomer_counts_from_its_birth_if_that_is_known() {
-        let mut unborn = snapshot();
-        let window = window(&unborn, None, [Some(100); POINT_FIELDS.len()]);
-        unborn.look_back(&window);
-        assert_eq!((unborn.report.containers[0].cpu.percent, unborn.changes.len()), (None, 0));
-        let mut born = snapshot();
-        born.report.containers[0].startup.made_at = Some(window.from);
-        born.look_back(&window);
-        let change = born.changes.into_values().next().unwrap();
+    fn a_new_container_counts_from_its_creation_if_that_is_known() {
+        let mut unknown = snapshot();
+        let window = window(&unknown, None, [Some(100); POINT_FIELDS.len()]);
+        unknown.look_back(&window);
+        assert_eq!((unknown.report.containers[0].cpu.percent, unknown.changes.len()), (None, 0));
+        let mut known = snapshot();
+        known.report.containers[0].startup.made_at = Some(window.from);
+        known.look_back(&window);
+        let change = known.changes.into_values().next().unwrap();
         assert_eq!(change.retransmits, Some(100));
     }
 }

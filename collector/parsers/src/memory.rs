@@ -13,7 +13,7 @@ pub struct MemoryEvents {
     pub max: Option<u64>,
     /// The limit was reached and nothing could be taken back (v2).
     pub oom: Option<u64>,
-    /// Processes that the kernel killed for want of memory. v1: since Linux 4.13, and those of
+    /// Processes that the kernel killed because memory ran out. v1: since Linux 4.13, and those of
     /// descendants are not counted.
     pub oom_kill: Option<u64>,
     /// Times that all processes of a cgroup were killed at once (v2, since Linux 5.17).

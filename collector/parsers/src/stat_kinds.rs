@@ -136,7 +136,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_both_versions_are_told_apart() {
+    fn fields_of_both_versions_are_distinguished() {
         for (name, kind) in [
             ("total_rss", Some(StatKind::Bytes)),
             ("rss", Some(StatKind::Bytes)),

@@ -68,8 +68,8 @@ pub struct Controller<'a> {
 impl Hierarchies {
     /// `v1`, `v2`, `hybrid` or `none`.
     ///
-    /// A v1 hierarchy without a controller that tells usage does not make a host hybrid: hosts with
-    /// everything in cgroup2 often keep `name=systemd` or `net_cls` for old programs.
+    /// A v1 hierarchy without a controller that counts usage does not make a host hybrid: hosts
+    /// with everything in cgroup2 often keep `name=systemd` or `net_cls` for old programs.
     pub fn layout(&self) -> &'static str {
         let legacy = USAGE_CONTROLLERS.iter().any(|name| self.legacy_controller(name).is_some());
         match (self.unified.is_some(), legacy) {

@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn reaching_a_limit_is_told() {
+    fn reaching_a_limit_is_reported() {
         let tree = tree(&["a/b/c", "d"]);
         let mut nodes = Vec::new();
         let walk = walk_within(tree.path(), &mut nodes, 3, 9).unwrap();
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_not_utf_8_is_told() {
+    fn a_name_that_is_not_utf_8_is_reported() {
         let tree = tree(&["a"]);
         fs::create_dir(tree.path().join(OsStr::from_bytes(b"\xff"))).unwrap();
         let mut nodes = Vec::new();

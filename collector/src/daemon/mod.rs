@@ -232,7 +232,9 @@ impl Daemon {
     fn announce_created(&mut self) {
         let registry = &self.collector.sampler.registry;
         let unannounced = std::mem::replace(&mut self.unannounced, registry.generation().0);
-        registry.born_since(unannounced).for_each(|born| self.shared.events.created(born));
+        for created in registry.created_since(unannounced) {
+            self.shared.events.created(created);
+        }
     }
 
     /// Publishes receipts that were made since the last call.
@@ -242,7 +244,7 @@ impl Daemon {
         }
     }
 
-    /// Looks what runtimes have said meanwhile of the latest ends.
+    /// Adds what runtimes have reported about the latest ends.
     fn complete_ends(&mut self) {
         let Some((due, until)) = self.receipts.next_look.take() else { return };
         if due < until {
@@ -253,7 +255,7 @@ impl Daemon {
 
     fn publish_receipts(&mut self) {
         let sampler = &mut self.collector.sampler;
-        sampler.receipts.add_late_metadata(sampler.registry.names_mut());
+        sampler.receipts.add_late_metadata(sampler.registry.resolver_mut());
         self.receipts.generation = sampler.receipts.generation();
         self.shared.publish_receipts(sampler.receipts.clone());
     }

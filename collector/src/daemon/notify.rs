@@ -69,9 +69,9 @@ mod tests {
             (UnixDatagram::bind_addr(&hidden).unwrap(), format!("@{name}")),
         ] {
             send(&address, READY).unwrap();
-            let mut heard = [0; 64];
-            let length = listener.recv(&mut heard).unwrap();
-            assert_eq!(&heard[..length], READY.as_bytes());
+            let mut received = [0; 64];
+            let length = listener.recv(&mut received).unwrap();
+            assert_eq!(&received[..length], READY.as_bytes());
         }
         assert!(send("/nonexistent/socket", READY).is_err());
     }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use tare_model::{Family, Source, State};
 
 use crate::{
     doctor::rights::Rights,
     families::source::SourceStatus,
     host,
     kernel::{Facts, LoadedMap, LoadedProgram},
-    model::{Family, Source, State},
     reason::{Circumstances, Reason},
 };
 

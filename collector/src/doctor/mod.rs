@@ -16,6 +16,7 @@ use std::{
 };
 
 use anyhow::Result;
+use tare_model::{Family, State};
 
 use crate::{
     cgroup::Hierarchies,
@@ -28,7 +29,6 @@ use crate::{
     families::source::SourceStatus,
     host::HostFacts,
     kernel::Facts,
-    model::{Family, State},
     reason::Reason,
     registry::Follow,
 };

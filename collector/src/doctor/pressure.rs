@@ -3,12 +3,12 @@
 use std::{fs, io};
 
 use nix::errno::Errno;
+use tare_model::State;
 
 use crate::{
     config::Common,
     doctor::diagnosis::Check,
     host::HostRoot,
-    model::State,
     reason::{Circumstances, NoPressure, Reason},
 };
 

@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use tare_model::State;
 use tare_parsers::io::Device;
 use tokio::{net::UnixStream, time::timeout};
 
@@ -19,7 +20,6 @@ use crate::{
     host::{HostFacts, HostRoot},
     identity::{RuntimeApi, RuntimeGroup, RuntimeSockets, Socket},
     kernel::{Bios, Kernel},
-    model::State,
     reason::{Circumstances, Reason},
 };
 

@@ -1,11 +1,12 @@
 //! The findings for people, in at most [`WIDTH`] columns.
 
+use tare_model::State;
+
 use crate::{
     doctor::{
         diagnosis::{CgroupWalk, Check, Diagnosis, Finding, Hierarchy, KernelSide},
         rights::{CAPABILITIES, Rights},
     },
-    model::State,
     output::{
         text::{printable, wrap},
         units::bytes_size,
@@ -193,12 +194,12 @@ impl Page {
             ("PID namespace", rights.host_pid_namespace),
             ("cgroup namespace", rights.host_cgroup_namespace),
         ] {
-            let whose = match host {
+            let owner = match host {
                 Some(true) => "the host's",
                 Some(false) => "another one than the host's",
                 None => "unknown",
             };
-            self.row(name, whose);
+            self.row(name, owner);
         }
         let seccomp = match rights.seccomp {
             Some(true) => "system calls are filtered",

@@ -6,6 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
+use tare_model::Container;
 
 use crate::{
     export::{
@@ -13,7 +14,6 @@ use crate::{
         subject::{CATALOG, Row, Subject},
     },
     exposition::{Collect, Metric, MetricKind, PointBuffer, ReportSummary, Samples},
-    model::Container,
     output::{
         Scope,
         prometheus::{CADVISOR_PREFIX, Candidate, LabelSet, for_each_label, network_owners},

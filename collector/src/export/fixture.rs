@@ -1,6 +1,7 @@
 //! A container for the tests of encoders.
 
 use jiff::Timestamp;
+use tare_model::{Container, Kind};
 
 use crate::{
     config::Sink,
@@ -9,7 +10,6 @@ use crate::{
         subject::{CATALOG, Row, Subject},
     },
     exposition::{Collect, PointBuffer, Samples},
-    model::{Container, Kind},
     output::fixture,
 };
 

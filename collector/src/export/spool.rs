@@ -94,7 +94,7 @@ impl SinkSpool {
         std::mem::take(&mut self.found)
     }
 
-    /// Writes a batch. `None` if that failed, such as for want of room on the disk: the batch is
+    /// Writes a batch. `None` if that failed, such as when the disk is full: the batch is
     /// in memory only then.
     pub(super) fn write(&mut self, batch: &Batch) -> Option<SpoolFile> {
         let path = self.directory.join(format!("{:020}.{EXTENSION}", self.next));
@@ -208,7 +208,7 @@ fn checksum(head: Option<&[u8]>, payload: &[u8]) -> u32 {
     sum.sum()
 }
 
-/// The readable part of a sink's name, and a checksum that tells names apart.
+/// The readable part of a sink's name, and a checksum that distinguishes names.
 fn directory_name(name: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() { c } else { '_' };
     let readable: String = name.chars().map(safe).take(64).collect();

@@ -3,12 +3,12 @@
 use std::sync::LazyLock;
 
 use jiff::Timestamp;
+use tare_model::{Container, Ended};
 
 use crate::{
     exposition::{
         Digits, Metric, MetricGroup, Number, PointBuffer, PointValue, cumulative_buckets,
     },
-    model::{Container, Ended},
     output::prometheus::groups,
 };
 

@@ -1,10 +1,8 @@
 //! A metric: its name, its help text, its kind, and the function that writes its samples.
 
-use crate::{
-    exposition::Samples,
-    model::{Container, Ended, Report},
-    telemetry::Telemetry,
-};
+use tare_model::{Container, Ended, Report};
+
+use crate::{exposition::Samples, telemetry::Telemetry};
 
 /// One metric: an entry in a table. Prometheus calls it a metric family.
 pub(crate) struct Metric {

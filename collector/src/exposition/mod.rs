@@ -11,6 +11,8 @@ pub(crate) mod protobuf;
 mod samples;
 mod text;
 
+use tare_model::Histogram;
+
 pub(crate) use self::{
     buffer::{Position, SampleBuffer},
     labels::{LabelSetId, LabelSets, write_label},
@@ -21,7 +23,6 @@ pub(crate) use self::{
     points::{PointBuffer, PointValue},
     samples::{Digits, Encoding, Number, Samples, Value},
 };
-use crate::model::Histogram;
 
 /// The buckets of a histogram with their upper bounds, the last one without: how many values are in
 /// it or in one before.

@@ -2,7 +2,9 @@
 
 use std::ops::Range;
 
-use crate::{exposition::Number, model::Histogram};
+use tare_model::Histogram;
+
+use crate::exposition::Number;
 
 /// The samples of one container, or of the host, without the labels that all of them share.
 ///

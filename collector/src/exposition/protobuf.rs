@@ -9,10 +9,7 @@ use prost::{
     encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len},
 };
 
-use crate::{
-    exposition::{Metric, MetricKind, cumulative_buckets},
-    model,
-};
+use crate::exposition::{Metric, MetricKind, cumulative_buckets};
 
 /// The number of the field `metric` of `MetricFamily`.
 const METRIC_FIELD: u32 = 4;
@@ -136,7 +133,7 @@ impl HistogramMessage {
     /// `i` ends at 2 to the power of `i` and begins at half of that, so each of our buckets is a
     /// native one. Our first bucket becomes the zero bucket. Our last bucket, which has no bound,
     /// becomes the native one that ends at twice the last bound.
-    pub(crate) fn new(bounds: &[f64], histogram: &model::Histogram) -> Self {
+    pub(crate) fn new(bounds: &[f64], histogram: &tare_model::Histogram) -> Self {
         let mut total = 0;
         let buckets = cumulative_buckets(bounds, histogram).map(|(end, count)| {
             total = count;
@@ -209,7 +206,7 @@ mod tests {
         let count = buckets.iter().sum();
         let mut buckets = buckets.to_vec();
         buckets.resize(bounds.len() + 1, 0);
-        HistogramMessage::new(&bounds, &model::Histogram { buckets, count, sum_seconds: 0.5 })
+        HistogramMessage::new(&bounds, &tare_model::Histogram { buckets, count, sum_seconds: 0.5 })
     }
 
     #[test]

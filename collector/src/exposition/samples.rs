@@ -2,16 +2,14 @@
 
 use jiff::Timestamp;
 use prost::Message as _;
+use tare_model::Histogram;
 
-use crate::{
-    exposition::{
-        Exposition, LabelSetId, MetricKind, PointBuffer, SampleBuffer,
-        buffer::Suffix,
-        cumulative_buckets,
-        protobuf::{HistogramMessage, LabelPair, MetricMessage},
-        write_label,
-    },
-    model::Histogram,
+use crate::exposition::{
+    Exposition, LabelSetId, MetricKind, PointBuffer, SampleBuffer,
+    buffer::Suffix,
+    cumulative_buckets,
+    protobuf::{HistogramMessage, LabelPair, MetricMessage},
+    write_label,
 };
 
 /// The value of a sample. An unknown value is not written.

@@ -54,7 +54,7 @@ impl Change {
 }
 
 impl Reported {
-    /// Follows samples: what is new in this one. What was there at the first sample is no news.
+    /// Follows samples: what is new in this one. What was there at the first sample is no change.
     pub(super) fn follow(
         reported: &mut Option<Self>,
         latest: &Published,
@@ -72,7 +72,7 @@ impl Reported {
         }
     }
 
-    /// What was there at the first sample is no news.
+    /// What was there at the first sample is no change.
     fn at_first(
         alive: impl Iterator<Item = (InstanceId, OomKills)>,
         ended: impl Iterator<Item = (InstanceId, OomKills)>,
@@ -98,7 +98,8 @@ impl Reported {
         changes
     }
 
-    /// An instance has ended. Of one that started since the last sample, this is the first news.
+    /// An instance has ended. Of one that started since the last sample, its start is reported
+    /// first.
     pub(super) fn end(&mut self, id: InstanceId, oom: OomKills) -> Vec<Change> {
         let mut changes = Vec::new();
         if self.ended.insert(id) {
@@ -137,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn births_and_deaths_are_reported_once_and_in_order() {
+    fn starts_and_ends_are_reported_once_and_in_order() {
         let mut reported = Reported::at_first(all(&[(1, 0), (2, 0)]), all(&[(0, 0)]));
         assert_eq!(reported.compare(all(&[(1, 0), (2, 0)]), all(&[(0, 0)])), []);
         assert_eq!(reported.end(id(0), oom(0)), [], "it was there before");

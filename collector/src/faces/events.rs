@@ -10,6 +10,7 @@ use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 use futures_util::{Stream, stream};
 use hyper::{StatusCode, body::Bytes};
 use serde_json::json;
+use tare_model::Container;
 use tokio::{
     sync::broadcast::{self, error::RecvError},
     time,
@@ -17,7 +18,6 @@ use tokio::{
 
 use crate::{
     faces::changes::{Change, Reported, observed},
-    model::Container,
     published::{Latest, Published, is_complete},
     report::ReportOptions,
     server::{
@@ -116,12 +116,12 @@ impl Events {
     }
 }
 
-/// The events of a listener, from a greeting on.
+/// The events of a listener, after a first comment.
 fn events(receiver: broadcast::Receiver<Bytes>) -> impl Stream<Item = Bytes> + Send {
-    let greeting = Bytes::from_static(b": events of tare\n\n");
-    stream::unfold((receiver, Some(greeting)), |(mut receiver, greeting)| async {
-        let event = match greeting {
-            Some(greeting) => greeting,
+    let comment = Bytes::from_static(b": events of tare\n\n");
+    stream::unfold((receiver, Some(comment)), |(mut receiver, comment)| async {
+        let event = match comment {
+            Some(comment) => comment,
             None => next(&mut receiver).await?,
         };
         Some((event, (receiver, None)))

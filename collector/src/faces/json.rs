@@ -3,13 +3,13 @@
 use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
 
 use hyper::{StatusCode, body::Bytes};
+use tare_model::{Container, Ended, Snapshot};
 
 use crate::{
     faces::{
         body::{describe, document, json},
         cache::SampleCache,
     },
-    model::{Container, Ended, Snapshot},
     output::{
         filter::Filters,
         select::{self, UnknownNames},

@@ -28,7 +28,7 @@ pub(crate) fn router(context: &Rc<Context>) -> Result<Router> {
         .with(Status::new(context))
         .with(Json::new(context))
         .with(Events::new(context));
-    // Without listeners it would only follow what nobody asks for.
+    // Without listeners it would follow containers for nothing.
     let has_docker = context.config().run.docker_api.is_on();
     let router = if has_docker { router.with(Docker::new(context)) } else { router };
     router.finish()

@@ -18,6 +18,7 @@ pub mod state;
 pub mod units;
 pub mod walked;
 
+use tare_model::Family;
 use tare_parsers::cpu::CpuUsage;
 
 pub use self::readers::{CgroupReader, Place, ReadContext, ReadStep, WalkedCgroup};
@@ -30,7 +31,6 @@ use self::{
 use crate::{
     cgroup::{Hierarchies, ReadError},
     exposition::MetricGroup,
-    model::Family,
 };
 
 /// Makes [`Readers`] and [`Readings`] of a list of families. CPU time is not in the list: it is

@@ -6,6 +6,7 @@ mod slot;
 
 use std::sync::Arc;
 
+use tare_model::Family;
 use tare_parsers::cpu::CpuUsage;
 
 pub use self::context::{Place, ReadContext, WalkedCgroup};
@@ -18,7 +19,6 @@ use crate::{
         settings::Settings,
         walked::{CgroupIds, WalkLayout},
     },
-    model::Family,
 };
 
 /// How one family is read from the files of a cgroup.

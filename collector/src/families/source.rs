@@ -19,8 +19,8 @@ pub struct SourceStatus {
     pub gaps: Vec<Gap>,
     /// The comparison with the kernel's own count.
     pub reconciled: Option<Reconciled>,
-    /// Why the numbers come from files and not from a walk over all cgroups. Files tell the same,
-    /// at a higher cost, so this is no gap.
+    /// Why the numbers come from files and not from a walk over all cgroups. Files have the same
+    /// numbers at a higher cost, so this is no gap.
     pub not_walked: Option<Reason>,
 }
 

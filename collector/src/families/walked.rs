@@ -1,4 +1,4 @@
-//! What a walk over all cgroups tells, by family, and the records of one cgroup.
+//! What a walk over all cgroups finds, by family, and the records of one cgroup.
 
 use std::{
     fs, io,
@@ -75,7 +75,7 @@ pub struct CgroupRecords<'a> {
 
 /// What the walk says of a cgroup in the hierarchy of a controller.
 pub enum Found<'a> {
-    /// The hierarchy is not walked: files tell.
+    /// The hierarchy is not walked: files are read.
     NotWalked,
     /// The cgroup is not in the hierarchy.
     Absent,

@@ -38,7 +38,7 @@ impl SharedState {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes the state and notifies those who wait in [`Self::wait_settled`].
+    /// Changes the state and notifies the callers that wait in [`Self::wait_settled`].
     pub(super) fn update(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.lock());
         self.changed.notify_waiters();

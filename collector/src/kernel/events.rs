@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_birth_carries_its_path_unless_it_is_too_long() {
+    fn a_new_cgroup_carries_its_path_unless_it_is_too_long() {
         let event =
             Event { kind: event::EVENT_MADE, cgroup_id: 7, parent_id: 3, ..Event::default() };
         let mut record = bytes(&event);

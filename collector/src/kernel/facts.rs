@@ -17,7 +17,7 @@ pub struct Facts {
     pub object: bool,
     /// What BTF describes, or why there is none.
     pub btf: Result<BtfFacts, Reason>,
-    /// Where containers can be told apart by the ids of their cgroups, if anywhere.
+    /// The hierarchy that separates containers by the ids of their cgroups, if any.
     pub ids: Option<SocketIds>,
 }
 

@@ -16,13 +16,13 @@ pub struct Options {
     pub sys_root: PathBuf,
     /// Where the root of cgroup2 is mounted, if it is.
     pub unified: Option<PathBuf>,
-    /// The hierarchy that tells containers apart at their sockets, if any.
+    /// The hierarchy that separates containers at their sockets, if any.
     pub socket_ids: Option<SocketIds>,
     /// The level to count sockets at, if this kernel can; `None` takes the best that it can.
     pub socket_level: Option<SocketLevel>,
     /// Slots of each table, the overflow's included.
     pub slots: u32,
-    /// Id of the hierarchy by whose ids sockets are counted, and whose events are reported.
+    /// Id of the hierarchy whose ids count sockets, and whose events are reported.
     pub watched_net: Option<u32>,
     /// The same for block requests.
     pub watched_block: Option<u32>,

@@ -2,7 +2,7 @@
 //! devices.
 //!
 //! Both ends of a veth pair count the same bytes and packets, with directions swapped
-//! (`drivers/net/veth.c`, `veth_get_stats64`). So one dump tells which network namespaces
+//! (`drivers/net/veth.c`, `veth_get_stats64`). So one dump shows which network namespaces
 //! transferred something.
 
 use std::{fs::File, os::fd::AsRawFd as _};

@@ -193,11 +193,10 @@ mod tests {
 
     use jiff::Timestamp;
 
+    use tare_model::{Ended, Family, Finality, Histogram, Kind, Latency, Pressure};
+
     use super::*;
-    use crate::{
-        model::{Ended, Family, Finality, Histogram, Kind, Latency, Pressure},
-        output::{fixture, table::Options},
-    };
+    use crate::output::{fixture, table::Options};
 
     #[test]
     fn names_are_unique_and_the_usual_ones_exist() {

@@ -2,12 +2,10 @@
 
 use std::{collections::BTreeMap, mem::discriminant};
 
+use tare_model::Container;
 use wildmatch::WildMatch;
 
-use crate::{
-    model::Container,
-    output::{nearest::did_you_mean, text::printable},
-};
+use crate::output::{nearest::did_you_mean, text::printable};
 
 /// The keys of filters.
 pub const KEYS: [&str; 9] =
@@ -156,7 +154,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{model::Pod, output::fixture};
+    use tare_model::Pod;
+
+    use crate::output::fixture;
 
     fn fit(texts: &[&str]) -> bool {
         let mut web = fixture::web();

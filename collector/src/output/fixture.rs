@@ -3,8 +3,7 @@
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
-
-use crate::model::{Container, Host, Interface, Kind, Report};
+use tare_model::{Container, Host, Interface, Kind, Report};
 
 pub(crate) const ID: &str = "3f4e1b2a9c8d7e6f5a4b3c2d1e0f9a8b7c6d5e4f3a2b1c0d9e8f7a6b5c4d3e2f";
 

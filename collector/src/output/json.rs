@@ -17,11 +17,10 @@ pub fn write(report: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
 mod tests {
     use serde_json::{Value, json};
 
+    use tare_model::{Family, Source, State};
+
     use super::*;
-    use crate::{
-        model::{Family, Source, State},
-        output::fixture,
-    };
+    use crate::output::fixture;
 
     #[test]
     fn one_line_of_the_contract() {

@@ -3,11 +3,9 @@
 use std::cmp::Reverse;
 
 use jiff::Timestamp;
+use tare_model::{Container, Ended, Kind, Report};
 
-use crate::{
-    model::{Container, Ended, Kind, Report},
-    output::{Sort, table::Options},
-};
+use crate::output::{Sort, table::Options};
 
 /// A row of a table, and what else its cells need.
 #[derive(Clone, Copy, Debug)]

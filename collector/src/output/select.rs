@@ -3,11 +3,9 @@
 use std::fmt;
 
 use anyhow::{Error, anyhow};
+use tare_model::{Container, Family, Kind, Report, Sources};
 
-use crate::{
-    model::{Container, Family, Kind, Report, Sources},
-    output::{Scope, filter::Filters, nearest::nearest, text::printable},
-};
+use crate::output::{Scope, filter::Filters, nearest::nearest, text::printable};
 
 /// How many ids a message about an ambiguous prefix offers.
 const MAX_OFFERED: usize = 3;

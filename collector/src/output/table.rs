@@ -5,15 +5,14 @@ mod tests;
 
 use std::{cmp::Reverse, collections::HashSet};
 
-use crate::{
-    model::{Family, Kind, Report, State},
-    output::{
-        Scope, Sort,
-        columns::{self, Column, HOST_SOCKETS},
-        filter::Filters,
-        row::{self, Row, order, ordered},
-        text::{align, printable},
-    },
+use tare_model::{Family, Kind, Report, State};
+
+use crate::output::{
+    Scope, Sort,
+    columns::{self, Column, HOST_SOCKETS},
+    filter::Filters,
+    row::{self, Row, order, ordered},
+    text::{align, printable},
 };
 
 /// How many plain cgroups are shown where there are neither containers nor services.

@@ -9,15 +9,14 @@ mod tests;
 
 use std::{collections::BTreeMap, fmt};
 
-use crate::{
-    model::{Kind, Report},
-    output::{
-        Format, Scope,
-        columns::{Column, by_placeholder},
-        row::Row,
-        table::{Listing, Options, Table},
-        text::{align, cut},
-    },
+use tare_model::{Kind, Report};
+
+use crate::output::{
+    Format, Scope,
+    columns::{Column, by_placeholder},
+    row::Row,
+    table::{Listing, Options, Table},
+    text::{align, cut},
 };
 
 /// The most bytes of a template.

@@ -10,8 +10,8 @@ use crate::registry::TrackedCgroup;
 /// Listeners at a time; more are refused, so that scrapers find a connection.
 const LISTENERS_MAX: usize = 32;
 
-/// Events that wait for a slow listener. When there are more, the oldest are lost to it, and it is
-/// told how many.
+/// Events that wait for a slow listener. When there are more, it loses the oldest, and
+/// gets an event with their number.
 const QUEUE_MAX: usize = 1024;
 
 /// Sends events, in the format of server-sent events, to all listeners. Nothing is written while

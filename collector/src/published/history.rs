@@ -8,10 +8,10 @@ use std::{
 
 use jiff::Timestamp;
 use serde::Serialize;
+use tare_model::{Ends, POINT_FIELDS, Point, Window};
 
 use crate::{
     identity::Metadata,
-    model::{Ends, POINT_FIELDS, Point, Window},
     published::ring::Ring,
     registry::{Instance, InstanceId},
     report::point,
@@ -42,7 +42,7 @@ struct Moment {
 /// The rows of one instance.
 struct Series {
     instance: Arc<Instance>,
-    details: Option<Arc<Metadata>>,
+    metadata: Option<Arc<Metadata>>,
     /// The number of the sample that its first row is of.
     first: u64,
     ring: Ring<{ POINT_FIELDS.len() }>,
@@ -115,13 +115,13 @@ impl History {
         for usage in &sample.usages {
             let series = self.series.entry(usage.instance.id).or_insert_with(|| Series {
                 instance: Arc::clone(&usage.instance),
-                details: None,
+                metadata: None,
                 first: number,
                 ring: Ring::new(),
             });
             // The runtime may know more by now.
-            if usage.details.is_some() {
-                series.details.clone_from(&usage.details);
+            if usage.metadata.is_some() {
+                series.metadata.clone_from(&usage.metadata);
             }
             // A sample in which it could not be read.
             while series.next() < number {
@@ -242,7 +242,7 @@ impl Series {
     }
 
     fn name(&self) -> Option<&str> {
-        self.details.as_ref().map(|details| details.name.as_str())
+        self.metadata.as_ref().map(|metadata| metadata.name.as_str())
     }
 
     /// Its rows of two samples; `None` if it was not alive at the second sample.

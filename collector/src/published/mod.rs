@@ -38,7 +38,7 @@ pub(crate) const RUNTIME_WAIT: Duration = Duration::from_millis(250);
 
 /// Whether the runtime has said all that it knows of an end, or has had its time to.
 pub(crate) fn is_complete(receipt: &Receipt) -> bool {
-    let has_name = receipt.usage.details.is_some();
+    let has_name = receipt.usage.metadata.is_some();
     let has_end = receipt.end.is_some_and(|end| end.oom_killed.is_some());
     (has_name && has_end) || receipt.ended.elapsed() >= RUNTIME_WAIT
 }
@@ -111,7 +111,7 @@ impl SharedState {
         }
     }
 
-    /// Adds a sink to what [`SharedState::telemetry`] tells.
+    /// Adds a sink to [`SharedState::telemetry`].
     pub(crate) fn add_sink(&self, counters: Arc<SinkCounters>) {
         self.sinks.lock().unwrap_or_else(PoisonError::into_inner).push(counters);
     }

@@ -68,7 +68,7 @@ impl Reason {
             Self::SlowClock { .. } => {
                 "see dmesg for why the kernel does not trust the CPU's own clock"
             }
-            // A fault at the start names what helps; the rest nobody can help, or is harmless.
+            // A fault at the start names its own remedy. The others have none, or are harmless.
             Self::NotStarted { .. }
             | Self::Kernel { .. }
             | Self::WritebackNotCharged

@@ -118,7 +118,7 @@ impl Registry {
         }
     }
 
-    /// The kernel kills a process of an instance for want of memory.
+    /// The kernel kills a process of an instance because memory ran out.
     pub fn oom_killed(&mut self, id: InstanceId, kill: OomKill) {
         if let Some(tracked) = self.tracked.get_mut(&id) {
             tracked.oom_kill = Some(kill);
@@ -137,7 +137,7 @@ impl Registry {
             if let Err(fault) = open(&self.hierarchies, self.walk.as_deref(), tracked) {
                 self.faults.report(&fault);
             }
-            name(tracked, &mut self.names);
+            name(tracked, &mut self.resolver);
         }
     }
 
@@ -170,9 +170,9 @@ mod tests {
         let ids = socket_ids(&hierarchies);
         let off = || Socket::Off;
         let sockets = RuntimeSockets { docker: off(), podman: off(), cri: off() };
-        let names = MetadataResolver::new(sockets, MetadataFilter::default());
+        let resolver = MetadataResolver::new(sockets, MetadataFilter::default());
         let namespaces = Namespaces::new(root);
-        let mut registry = Registry::new(hierarchies, ids, follow, namespaces, names);
+        let mut registry = Registry::new(hierarchies, ids, follow, namespaces, resolver);
         registry.walk();
         registry
     }
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn a_life_is_followed_from_its_birth_to_its_end() {
+    fn a_container_is_followed_from_its_creation_to_its_end() {
         let root = tempfile::tempdir().unwrap();
         let mut registry = registry(root.path());
         let now = Timestamp::now();
@@ -276,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_path_too_long_to_be_told_asks_for_a_walk() {
+    fn a_path_too_long_for_an_event_asks_for_a_walk() {
         let root = tempfile::tempdir().unwrap();
         let mut registry = registry(root.path());
         assert!(!registry.needs_walk());

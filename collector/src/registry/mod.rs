@@ -86,13 +86,13 @@ pub struct TrackedCgroup {
     /// The instance.
     pub instance: Arc<Instance>,
     /// Name, image and labels from its runtime.
-    pub details: Option<Arc<Metadata>>,
+    pub metadata: Option<Arc<Metadata>>,
     /// Its open files; `None` until they could be opened.
     pub readers: Option<Readers>,
     /// The network namespace of its first process.
     pub namespace: Option<NamespaceId>,
-    /// Whether its sockets are counted apart from others: it is in the hierarchy by whose ids they
-    /// are counted.
+    /// Whether its sockets are counted apart from others: it is in the hierarchy whose ids they
+    /// are counted by.
     pub has_sockets: bool,
     /// Socket counters of its removed sub-cgroups.
     pub removed_net: NetCell,
@@ -102,7 +102,7 @@ pub struct TrackedCgroup {
     pub removed_latency: BTreeMap<u32, LatencyCell>,
     /// The steps of its start.
     pub startup: Startup,
-    /// The last process that the kernel killed for want of memory.
+    /// The last process that the kernel killed because memory ran out.
     pub oom_kill: Option<OomKill>,
     tree: usize,
     inode: u64,
@@ -136,7 +136,7 @@ pub struct Registry {
     /// Why a network namespace could not be found, and at which settle.
     namespace_fault: Option<(u64, Reason)>,
     settles: u64,
-    names: MetadataResolver,
+    resolver: MetadataResolver,
     next_id: u64,
     walks: u64,
     first_walk: bool,
@@ -152,7 +152,7 @@ impl Registry {
         socket_ids: Option<SocketIds>,
         follow: Follow,
         namespaces: Namespaces,
-        names: MetadataResolver,
+        resolver: MetadataResolver,
     ) -> Self {
         Self {
             trees: Tree::all(&hierarchies, socket_ids),
@@ -167,7 +167,7 @@ impl Registry {
             joined: HashSet::new(),
             namespace_fault: None,
             settles: 0,
-            names,
+            resolver,
             next_id: 0,
             walks: 0,
             first_walk: false,
@@ -204,7 +204,7 @@ impl Registry {
         self.walks == 0 || self.wanted.walk
     }
 
-    /// The kernel's number of the hierarchy by whose ids these counters are kept.
+    /// The kernel's number of the hierarchy whose ids are the keys of these counters.
     pub fn hierarchy(&self, counters: Counters) -> Option<u32> {
         self.tree(counters)?.id
     }
@@ -235,7 +235,7 @@ impl Registry {
     }
 
     /// The instances that started since [`Registry::generation`] began with this number.
-    pub fn born_since(&self, id: u64) -> impl Iterator<Item = &TrackedCgroup> {
+    pub fn created_since(&self, id: u64) -> impl Iterator<Item = &TrackedCgroup> {
         self.tracked.range(InstanceId(id)..).map(|(_, tracked)| &**tracked)
     }
 
@@ -269,7 +269,7 @@ impl Registry {
         &self.hierarchies
     }
 
-    /// The hierarchy by whose ids sockets are counted.
+    /// The hierarchy whose ids count sockets.
     pub fn socket_ids(&self) -> Option<SocketIds> {
         self.socket_ids
     }
@@ -290,13 +290,13 @@ impl Registry {
     }
 
     /// The runtimes' metadata.
-    pub fn names(&self) -> &MetadataResolver {
-        &self.names
+    pub fn resolver(&self) -> &MetadataResolver {
+        &self.resolver
     }
 
     /// The runtimes' metadata, to request more of it.
-    pub fn names_mut(&mut self) -> &mut MetadataResolver {
-        &mut self.names
+    pub fn resolver_mut(&mut self) -> &mut MetadataResolver {
+        &mut self.resolver
     }
 
     /// Logs an error, each kind once.
@@ -397,7 +397,7 @@ impl Registry {
         });
         let tracked = TrackedCgroup {
             instance,
-            details: None,
+            metadata: None,
             readers: None,
             namespace: None,
             has_sockets: self.trees[tree].has(Counters::Net),

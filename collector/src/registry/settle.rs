@@ -92,7 +92,7 @@ impl Registry {
 
     /// Expires what was read of instances that their runtime says it has changed.
     fn expire_updated(&mut self) {
-        for id in self.names.take_changed_settings() {
+        for id in self.resolver.take_changed_settings() {
             let tracked = self.by_name.get(&id).and_then(|id| self.tracked.get_mut(id));
             if let Some(files) = tracked.and_then(|tracked| tracked.readers.as_mut()) {
                 files.expire();
@@ -132,7 +132,7 @@ impl Registry {
 
     /// Takes the names that have arrived since they were requested.
     pub fn name(&mut self) {
-        self.tracked.values_mut().for_each(|tracked| name(tracked, &mut self.names));
+        self.tracked.values_mut().for_each(|tracked| name(tracked, &mut self.resolver));
     }
 
     /// Closes network namespaces that no instance is in: an open one stays alive.
@@ -199,11 +199,11 @@ fn join(
 }
 
 /// Takes the metadata that has arrived by now, and requests it where it is missing.
-pub(super) fn name(tracked: &mut TrackedCgroup, names: &mut MetadataResolver) {
+pub(super) fn name(tracked: &mut TrackedCgroup, resolver: &mut MetadataResolver) {
     if let Some(identity) = &tracked.instance.identity
-        && let Some(details) = names.get(identity)
+        && let Some(metadata) = resolver.get(identity)
     {
-        tracked.details = Some(details);
+        tracked.metadata = Some(metadata);
     }
 }
 
@@ -221,9 +221,9 @@ mod tests {
 
     fn registry(hierarchies: Hierarchies, socket_ids: Option<SocketIds>) -> Registry {
         let sockets = RuntimeSockets { docker: Socket::Off, podman: Socket::Off, cri: Socket::Off };
-        let names = MetadataResolver::new(sockets, MetadataFilter::default());
+        let resolver = MetadataResolver::new(sockets, MetadataFilter::default());
         let namespaces = Namespaces::new(Path::new("/proc"));
-        Registry::new(hierarchies, socket_ids, Follow::Containers, namespaces, names)
+        Registry::new(hierarchies, socket_ids, Follow::Containers, namespaces, resolver)
     }
 
     #[test]
@@ -255,7 +255,7 @@ mod tests {
     }
 
     #[test]
-    fn who_was_empty_for_long_is_looked_at_again() {
+    fn an_instance_that_was_empty_for_long_is_looked_at_again() {
         let tree = tempfile::tempdir().unwrap();
         let directory = tree.path().join("docker").join("a".repeat(64));
         fs::create_dir_all(&directory).unwrap();
@@ -268,7 +268,7 @@ mod tests {
             registry.settle();
             registry.tracked().all(|tracked| tracked.namespace.is_some())
         };
-        assert!((0..50).all(|_| !settle()), "nobody is there");
+        assert!((0..50).all(|_| !settle()), "no instance is there");
         fs::write(directory.join("cgroup.procs"), process::id().to_string()).unwrap();
         let visits = (1..).find(|_| settle()).unwrap_or(u64::MAX);
         assert!((2..=VISITS_BETWEEN_ATTEMPTS).contains(&visits), "after {visits} visits");

@@ -12,7 +12,7 @@ use crate::{
     registry::{Counters, InstanceId, faults::Faults},
 };
 
-/// The hierarchy by whose cgroup ids containers are counted apart.
+/// The hierarchy whose cgroup ids separate containers.
 ///
 /// cgroup2 where it is mounted, unless the containers that are there now are in v1 hierarchies
 /// only, as runtimes before runc 1.0.0-rc93 left them on hybrid hosts.
@@ -62,8 +62,8 @@ pub(super) struct Tree {
 }
 
 impl Tree {
-    /// The hierarchies that have to be walked: those by whose ids the kernel's counters are kept,
-    /// or else any one.
+    /// The hierarchies that have to be walked: those whose ids are the keys of the kernel's
+    /// counters, or else any one.
     pub(super) fn all(hierarchies: &Hierarchies, socket_ids: Option<SocketIds>) -> Vec<Self> {
         let unified = hierarchies.unified.as_deref();
         let net = match socket_ids {

@@ -148,28 +148,29 @@ impl Pair<'_> {
     pub(super) fn container(&self, usage: &Usage) -> Container {
         let instance = &usage.instance;
         let identity = instance.identity.as_ref();
-        let details = usage.details.as_deref();
+        let metadata = usage.metadata.as_deref();
         Container {
             kind: kind(usage),
             id: id(usage).to_owned(),
-            name: details.map(|details| details.name.clone()),
-            image: details.and_then(|details| details.image.clone()),
+            name: metadata.map(|metadata| metadata.name.clone()),
+            image: metadata.and_then(|metadata| metadata.image.clone()),
             runtime: identity.map(|identity| identity.runtime.as_str().into()),
             cgroup: instance.path.clone(),
             cgroup_id: instance.cgroup_id,
             pod: pod(usage),
-            sandbox: details.and_then(|details| details.sandbox),
-            compose: details.and_then(|details| details.compose.as_ref()).map(|compose| Compose {
-                project: compose.project.clone(),
-                service: compose.service.clone(),
+            sandbox: metadata.and_then(|metadata| metadata.sandbox),
+            compose: metadata.and_then(|metadata| metadata.compose.as_ref()).map(|compose| {
+                Compose { project: compose.project.clone(), service: compose.service.clone() }
             }),
-            labels: details.map(|details| details.labels.clone()).unwrap_or_default(),
-            environment: details.map(|details| details.environment.clone()).unwrap_or_default(),
+            labels: metadata.map(|metadata| metadata.labels.clone()).unwrap_or_default(),
+            environment: metadata.map(|metadata| metadata.environment.clone()).unwrap_or_default(),
             state: if usage.readings.state.frozen == Some(true) { "frozen" } else { "running" }
                 .into(),
             started_at: started_at(usage),
-            restart_count: details.and_then(|details| details.restart_count),
-            health: details.and_then(|details| details.health).map(|health| health.as_str().into()),
+            restart_count: metadata.and_then(|metadata| metadata.restart_count),
+            health: metadata
+                .and_then(|metadata| metadata.health)
+                .map(|health| health.as_str().into()),
             exit_code: None,
             oom_killed: None,
             startup: (&usage.startup).into(),
@@ -330,11 +331,11 @@ fn id(usage: &Usage) -> &str {
 /// The pod that an instance belongs to, from its path and its runtime.
 pub(super) fn pod(usage: &Usage) -> Option<Pod> {
     let by_path = usage.instance.identity.as_ref().and_then(|identity| identity.pod.as_ref());
-    let told = usage.details.as_ref().and_then(|details| details.pod.as_ref());
-    if by_path.is_none() && told.is_none() {
+    let by_runtime = usage.metadata.as_ref().and_then(|metadata| metadata.pod.as_ref());
+    if by_path.is_none() && by_runtime.is_none() {
         return None;
     }
-    let PodMetadata { uid, name, namespace, container } = told.cloned().unwrap_or_default();
+    let PodMetadata { uid, name, namespace, container } = by_runtime.cloned().unwrap_or_default();
     Some(Pod {
         uid: by_path.map(|pod| pod.uid.clone()).or(uid),
         qos: by_path.and_then(|pod| pod.qos).map(|qos| qos.as_str().into()),
@@ -345,12 +346,12 @@ pub(super) fn pod(usage: &Usage) -> Option<Pod> {
 }
 
 /// When the first process started, from the runtime. The runtime's answer may still be that of the
-/// life before a restart; it is left out then.
+/// start before a restart; it is left out then.
 pub(crate) fn started_at(usage: &Usage) -> Option<Timestamp> {
     const SKEW: Duration = Duration::from_secs(1);
-    let told = usage.details.as_deref()?.started_at?;
-    let is_earlier = |made: Timestamp| told.checked_add(SKEW).is_ok_and(|told| told < made);
-    (!usage.startup.made_at.is_some_and(is_earlier)).then_some(told)
+    let reported = usage.metadata.as_deref()?.started_at?;
+    let is_earlier = |made: Timestamp| reported.checked_add(SKEW).is_ok_and(|end| end < made);
+    (!usage.startup.made_at.is_some_and(is_earlier)).then_some(reported)
 }
 
 fn finality_of(finality: sample::Finality) -> Finality {
@@ -370,11 +371,11 @@ mod tests {
     use crate::identity::Metadata;
 
     #[test]
-    fn a_start_of_the_life_before_is_not_told() {
+    fn the_start_before_a_restart_is_left_out() {
         let at = |second| Timestamp::new(second, 0).unwrap();
         let mut usage = Usage::of_path(1, "/docker/abc");
-        let details = Metadata { started_at: Some(at(100)), ..Metadata::default() };
-        usage.details = Some(Arc::new(details));
+        let metadata = Metadata { started_at: Some(at(100)), ..Metadata::default() };
+        usage.metadata = Some(Arc::new(metadata));
         for (made, expected) in [(None, Some(100)), (Some(99), Some(100)), (Some(300), None)] {
             usage.startup.made_at = made.map(at);
             assert_eq!(started_at(&usage), expected.map(at), "{made:?}");

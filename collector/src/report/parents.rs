@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_host_does_not_tell_is_unknown_of_the_root() {
+    fn what_the_host_lacks_is_unknown_of_the_root() {
         let sample = Sample::empty();
         let [root] = &parents(&sample)[..] else { panic!("not the root alone") };
         assert_eq!((root.cpu.usage_seconds, root.memory.usage_bytes), (None, None));

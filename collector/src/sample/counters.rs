@@ -49,7 +49,7 @@ impl CounterReader {
     /// Sums the kernel's counters of each instance. No system call is made.
     pub(super) fn read(&mut self, registry: &Registry, kernel: &Kernel, usages: &mut [Usage]) {
         self.read_last(registry, kernel, usages);
-        self.overflow.end();
+        self.overflow.finish();
     }
 
     /// The same for instances that ended: they are not part of a sample.

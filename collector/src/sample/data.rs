@@ -59,7 +59,7 @@ pub struct Usage {
     /// The instance.
     pub instance: Arc<Instance>,
     /// Name, image and labels from its runtime.
-    pub details: Option<Arc<Metadata>>,
+    pub metadata: Option<Arc<Metadata>>,
     /// Its network namespace.
     pub namespace: Option<NamespaceId>,
     /// The readings of its files.
@@ -70,7 +70,7 @@ pub struct Usage {
     pub block: Option<BTreeMap<u32, BlockCell>>,
     /// The steps of its start.
     pub startup: Startup,
-    /// The last process that the kernel killed for want of memory.
+    /// The last process that the kernel killed because memory ran out.
     pub oom_kill: Option<OomKill>,
     /// Their latencies, by device.
     pub latency: BTreeMap<u32, LatencyCell>,
@@ -141,7 +141,7 @@ impl Usage {
     /// An instance of which nothing was read yet.
     pub fn unread(tracked: &TrackedCgroup) -> Self {
         Self {
-            details: tracked.details.clone(),
+            metadata: tracked.metadata.clone(),
             namespace: tracked.namespace,
             startup: tracked.startup,
             oom_kill: tracked.oom_kill.clone(),
@@ -153,7 +153,7 @@ impl Usage {
     pub(super) fn of_nothing(instance: Arc<Instance>) -> Self {
         Self {
             instance,
-            details: None,
+            metadata: None,
             namespace: None,
             readings: Readings::default(),
             net: None,
@@ -170,7 +170,7 @@ impl Usage {
     /// be overwritten.
     fn renew(&mut self, tracked: &TrackedCgroup) {
         self.instance.clone_from(&tracked.instance);
-        self.details.clone_from(&tracked.details);
+        self.metadata.clone_from(&tracked.metadata);
         self.namespace = tracked.namespace;
         if let Some(readers) = &tracked.readers {
             // An older sample must not hold the settings that are about to be overwritten.
@@ -186,8 +186,8 @@ impl Usage {
     }
 }
 
-/// Makes a list of usages that of the living, and has them unread; those who were there before
-/// keep their memory. Both lists are sorted, since serials only grow.
+/// Makes the list of usages one of the instances that are alive, all unread. A usage that is in the
+/// list keeps its memory. Both lists are sorted, because ids only grow.
 fn renew<'a>(usages: &mut Vec<Usage>, living: impl Iterator<Item = &'a TrackedCgroup>) {
     let mut length = 0;
     for tracked in living {

@@ -252,7 +252,7 @@ impl Sampler {
         errors.iter().for_each(|error| registry.report(error));
     }
 
-    /// Lost events may have been births and deaths: only a walk finds them.
+    /// Lost events may have reported new and removed cgroups: only a walk finds these.
     fn check_lost_events(&mut self) {
         let lost = self.kernel.lifecycle.as_ref().map_or(0, Events::lost);
         if lost != self.lost_events {

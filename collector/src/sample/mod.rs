@@ -154,7 +154,7 @@ impl Sampler {
         let registry = &self.registry;
         self.samples.update_last(|usage| {
             if let Some(tracked) = registry.get(usage.instance.id) {
-                usage.details.clone_from(&tracked.details);
+                usage.metadata.clone_from(&tracked.metadata);
             }
         })
     }
@@ -192,7 +192,7 @@ impl Sampler {
         errors.extend(files::read_namespaces(registry, buffer, sample));
         errors.iter().for_each(|error| registry.report(error));
         receipts.expire(sample.taken_at);
-        receipts.add_late_metadata(registry.names_mut());
+        receipts.add_late_metadata(registry.resolver_mut());
     }
 
     /// Looks for block devices that came and went.

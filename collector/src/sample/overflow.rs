@@ -48,7 +48,7 @@ impl OverflowTracker {
         }
     }
 
-    /// Tells for each usage whether its counters may be in the overflow of a table.
+    /// Whether the counters of a usage may be in the overflow of a table.
     pub(super) fn is_missed(&self, counters: Counters, at: usize, id: InstanceId) -> bool {
         let table = index(counters);
         let before = self.before.get(&id).copied().unwrap_or_default();
@@ -57,7 +57,7 @@ impl OverflowTracker {
     }
 
     /// Ends a sample: instances that come later were not in the overflow until now.
-    pub(super) fn end(&mut self) {
+    pub(super) fn finish(&mut self) {
         self.last = self.now;
     }
 
@@ -97,11 +97,11 @@ mod tests {
             !tracker.is_missed(Counters::Net, 0, InstanceId(id))
         };
         assert!(known(&mut tracker, 0, 1, false), "nothing overflowed");
-        tracker.end();
+        tracker.finish();
         assert!(known(&mut tracker, 5, 2, true), "it has a slot and ended between two samples");
-        assert!(!known(&mut tracker, 5, 3, false), "born since the sample before");
+        assert!(!known(&mut tracker, 5, 3, false), "created since the sample before");
         assert!(!known(&mut tracker, 5, 1, false));
-        tracker.end();
-        assert!(known(&mut tracker, 5, 4, false), "nothing overflowed since it was born");
+        tracker.finish();
+        assert!(known(&mut tracker, 5, 4, false), "nothing overflowed since it was created");
     }
 }

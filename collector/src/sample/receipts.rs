@@ -7,10 +7,10 @@ use std::{
 };
 
 use jiff::Timestamp;
+use tare_model::Family;
 
 use crate::{
     identity::{ExitStatus, MetadataResolver},
-    model::Family,
     network::Interfaces,
     registry::TrackedCgroup,
     sample::{Sample, Usage},
@@ -77,7 +77,7 @@ impl Receipt {
         let mut usage = last.usage(tracked.instance.id)?.clone();
         // Events since then are newer.
         (usage.startup, usage.oom_kill) = (tracked.startup, tracked.oom_kill.clone());
-        usage.details.clone_from(&tracked.details);
+        usage.metadata.clone_from(&tracked.metadata);
         let age = at.duration_since(last.time).try_into().unwrap_or_default();
         Some(Self {
             interfaces: usage.namespace.and_then(|id| last.namespaces.get(&id)).cloned(),
@@ -201,20 +201,21 @@ impl Receipts {
     }
 
     /// Adds names and exit statuses that became known only after the end.
-    pub fn add_late_metadata(&mut self, names: &mut MetadataResolver) {
+    pub fn add_late_metadata(&mut self, resolver: &mut MetadataResolver) {
         let young = |receipt: &&mut Arc<Receipt>| receipt.ended.elapsed() <= LATE_METADATA;
         for receipt in self.kept.iter_mut().rev().take_while(young) {
             let Some(identity) = &receipt.usage.instance.identity else { continue };
-            let details = if receipt.usage.details.is_none() { names.get(identity) } else { None };
+            let metadata =
+                if receipt.usage.metadata.is_none() { resolver.get(identity) } else { None };
             let end = if receipt.end.is_none_or(|end| end.oom_killed.is_none()) {
-                names.get_exit_status(identity, receipt.alive_at(), receipt.ended_at)
+                resolver.get_exit_status(identity, receipt.alive_at(), receipt.ended_at)
             } else {
                 None
             };
             // Readers may hold it: it is copied then, and only if something is new.
-            if details.is_some() || end.is_some_and(|end| receipt.end != Some(end)) {
+            if metadata.is_some() || end.is_some_and(|end| receipt.end != Some(end)) {
                 let receipt = Arc::make_mut(receipt);
-                receipt.usage.details = details.or_else(|| receipt.usage.details.take());
+                receipt.usage.metadata = metadata.or_else(|| receipt.usage.metadata.take());
                 receipt.end = end.or(receipt.end);
                 self.generation += 1;
             }

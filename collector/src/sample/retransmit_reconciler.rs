@@ -3,7 +3,8 @@
 //! The kernel counts a segment in its namespace, sends it, and then runs our program
 //! (`__tcp_retransmit_skb`, `net/ipv4/tcp_output.c`), so its counts are compared with ours of the
 //! next sample. Ours include all cgroups; segments of unknown namespaces, and SYNs, which the
-//! kernel does not tell from SYN-ACKs, are in ours only. So losses may be hidden, never invented.
+//! kernel does not distinguish from SYN-ACKs, are in ours only. So losses may be hidden, never
+//! invented.
 
 use std::{
     collections::{HashMap, HashSet},

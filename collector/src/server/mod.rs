@@ -80,7 +80,7 @@ const HEADERS_MAX: usize = 64;
 /// How long open connections may take to finish when the program ends.
 const GRACE: Duration = Duration::from_millis(500);
 
-/// Wait after a failure to accept a connection, such as for want of descriptors.
+/// Wait after a failure to accept a connection, such as when descriptors run out.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// The thread that serves.

@@ -11,12 +11,12 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Request, StatusCode, body::Bytes, client::conn::http1, header};
 use hyper_util::rt::TokioIo;
 use jiff::Timestamp;
+use tare_model::Snapshot;
 use tokio::{net::UnixStream, task, time};
 
 use crate::{
     config::{self, Bpf, Common, DEFAULT_SOCKET},
     identity::{KeyFilter, Socket},
-    model::Snapshot,
     snapshot::file,
 };
 

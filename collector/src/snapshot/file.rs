@@ -12,9 +12,8 @@ use ruzstd::{
     encoding::{CompressionLevel, compress_to_vec},
 };
 use serde::Deserialize;
+use tare_model::{SNAPSHOT_VERSION, Snapshot};
 use tempfile::NamedTempFile;
-
-use crate::model::{SNAPSHOT_VERSION, Snapshot};
 
 /// The largest accepted snapshot in bytes, uncompressed: tens of thousands of containers.
 pub(super) const MAX_BYTES: u64 = 256 * 1024 * 1024;

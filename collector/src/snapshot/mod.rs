@@ -11,12 +11,12 @@ use std::{
 };
 
 use anyhow::Result;
+use tare_model::{Kind, Report, Snapshot};
 use tokio::time::{self, Instant};
 
 use crate::{
     collector::{Collector, NAMES_TIMEOUT},
     config::{self, Common, PlainFormat},
-    model::{Kind, Report, Snapshot},
     output::{
         json,
         select::{self, explained},

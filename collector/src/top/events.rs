@@ -3,11 +3,9 @@
 use std::collections::VecDeque;
 
 use jiff::Timestamp;
+use tare_model::{Container, Kind};
 
-use crate::{
-    model::{Container, Kind},
-    top::rows::label,
-};
+use crate::top::rows::label;
 
 /// How many events are kept.
 pub(super) const EVENTS_MAX: usize = 256;

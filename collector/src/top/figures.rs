@@ -1,6 +1,6 @@
 //! The numbers of a row: shares, sizes, and rates since the previous report.
 
-use crate::model::{Container, NetworkIo};
+use tare_model::{Container, NetworkIo};
 
 /// A number that has a column of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -3,14 +3,13 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
+use tare_model::{
+    Compose, Connections, Container, Count, Device, Ended, Family, Finality, Histogram, Interface,
+    Kind, Latency, Level, OomKill, Pod, Pressure, Report, Sockets, Source, TcpEvents, Traffic,
+};
 
 use crate::{
     config::Top,
-    model::{
-        Compose, Connections, Container, Count, Device, Ended, Family, Finality, Histogram,
-        Interface, Kind, Latency, Level, OomKill, Pod, Pressure, Report, Sockets, Source,
-        TcpEvents, Traffic,
-    },
     output::{Scope, Sort, fixture},
 };
 

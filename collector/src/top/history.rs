@@ -3,13 +3,11 @@
 use std::collections::{HashMap, HashSet, VecDeque, hash_map::Entry};
 
 use jiff::Timestamp;
+use tare_model::{Container, Report};
 
-use crate::{
-    model::{Container, Report},
-    top::{
-        events::{EVENTS_MAX, EventKind, Events},
-        figures::{Counters, Figure, Figures},
-    },
+use crate::top::{
+    events::{EVENTS_MAX, EventKind, Events},
+    figures::{Counters, Figure, Figures},
 };
 
 /// How many values a series keeps.

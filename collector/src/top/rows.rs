@@ -5,8 +5,9 @@ use std::{
     collections::{BTreeMap, HashSet},
 };
 
+use tare_model::{Container, Kind, Report};
+
 use crate::{
-    model::{Container, Kind, Report},
     output::{
         Scope, Sort,
         columns::cells::{SHORT_ID, UNKNOWN},

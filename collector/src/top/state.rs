@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use tare_model::{Container, Ended, Report};
 
 use crate::{
     cli::{MAX_INTERVAL, MIN_INTERVAL},
     config::Top,
-    model::{Container, Ended, Report},
     output::{Scope, Sort},
     top::{
         action::{Action, Purpose},

@@ -30,8 +30,8 @@ impl Unheard {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
         setsockopt(&socket, Ipv4RecvErr, &true).context("ask for errors")?;
         // A port that was free a moment ago.
-        let nobody = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
-        socket.connect(nobody)?;
+        let closed = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?;
+        socket.connect(closed)?;
         let sent = socket.send(&vec![0; self.bytes])?;
         let begun = Instant::now();
         let returned = loop {

@@ -57,7 +57,7 @@ fn the_init_system_is_notified_of_ready_watchdog_and_stopping() -> Result<()> {
     let path = lab.scratch.path().join("notify");
     let socket = UnixDatagram::bind(&path)?;
     socket.set_read_timeout(Some(PATIENCE))?;
-    let hear = || -> Result<String> {
+    let receive = || -> Result<String> {
         let mut notifications = [0; 256];
         let length = socket.recv(&mut notifications)?;
         Ok(String::from_utf8_lossy(&notifications[..length]).into_owned())
@@ -65,21 +65,21 @@ fn the_init_system_is_notified_of_ready_watchdog_and_stopping() -> Result<()> {
     let tare = lab.tare.environment("NOTIFY_SOCKET", path.to_str().context("path")?);
     let tare = tare.environment("WATCHDOG_USEC", "400000").option("--log-format", "json");
     let daemon = TareDaemon::start(&tare, &["--interval", "1h"])?;
-    ensure!(hear()? == "READY=1", "first it is ready");
+    ensure!(receive()? == "READY=1", "first it is ready");
     for _ in 0..3 {
-        ensure!(hear()? == "WATCHDOG=1", "then it is alive, also between samples");
+        ensure!(receive()? == "WATCHDOG=1", "then it is alive, also between samples");
     }
     daemon.signal(Signal::SIGHUP)?;
     let mut notifications = Vec::new();
     while notifications.last().is_none_or(|state: &String| state != "READY=1") {
-        notifications.push(hear()?);
+        notifications.push(receive()?);
     }
     ensure!(
         notifications.iter().any(|state| state.starts_with("RELOADING=1\nMONOTONIC_USEC=")),
         "{notifications:?}"
     );
     let done = daemon.terminate()?;
-    while hear()? != "STOPPING=1" {}
+    while receive()? != "STOPPING=1" {}
     for line in done.stderr.lines() {
         serde_json::from_str::<serde_json::Value>(line).with_context(|| line.to_owned())?;
     }

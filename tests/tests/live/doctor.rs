@@ -87,7 +87,7 @@ fn every_object_has_exactly_the_keys_of_the_contract() -> Result<()> {
 }
 
 #[test]
-fn an_unprivileged_user_is_told_which_capabilities_would_help() -> Result<()> {
+fn an_unprivileged_user_sees_which_capabilities_would_help() -> Result<()> {
     let lab = Lab::open()?;
     let container = lab.start(Run::load("spin --for 600s"))?;
     let tare = lab.tare.clone().as_nobody(&lab.scratch)?;
@@ -113,7 +113,7 @@ fn an_unprivileged_user_is_told_which_capabilities_would_help() -> Result<()> {
 }
 
 #[test]
-fn root_of_a_user_namespace_is_told_that_it_has_no_capabilities_on_the_host() -> Result<()> {
+fn root_of_a_user_namespace_sees_that_it_has_no_capabilities_on_the_host() -> Result<()> {
     let lab = Lab::open()?;
     let tare = lab.tare.command(&["doctor", "--format", "json"]);
     let mut command = Command::new("unshare");

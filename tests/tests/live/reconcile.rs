@@ -55,10 +55,10 @@ fn what_found_no_slot_is_not_lost() -> Result<()> {
     let report = stream.fresh()?;
     let (_, reason) = report.source("block")?;
     ensure!(reason.is_some_and(|reason| reason.contains("15 slots")), "{reason:?}");
-    let books = report.reconciled("block")?;
-    ensure!(books.expected - before.expected >= 20 * READS, "{before:?}, {books:?}");
+    let reconciled = report.reconciled("block")?;
+    ensure!(reconciled.expected - before.expected >= 20 * READS, "{before:?}, {reconciled:?}");
     // At least five of them are in the overflow slot.
-    ensure!(books.lost < READS, "{books:?}");
-    ensure!(books.expected.abs_diff(books.counted) < READS, "{books:?}");
+    ensure!(reconciled.lost < READS, "{reconciled:?}");
+    ensure!(reconciled.expected.abs_diff(reconciled.counted) < READS, "{reconciled:?}");
     Ok(())
 }

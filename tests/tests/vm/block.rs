@@ -9,7 +9,7 @@ use crate::machine::{Container, Driver, Machine, rows};
 
 /// What a cgroup did on one device.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Books {
+struct Totals {
     read_bytes: u64,
     write_bytes: u64,
     read_ops: u64,
@@ -23,33 +23,33 @@ fn number(device: &str) -> Result<String> {
 }
 
 /// A device's line in a cgroup's `io.stat`; no line is no I/O.
-fn io_stat(place: &Container, device: &str) -> Result<Books> {
+fn io_stat(place: &Container, device: &str) -> Result<Totals> {
     let number = number(device)?;
     let text = place.read("io.stat")?;
     let line = text.lines().find_map(|line| line.strip_prefix(&number)?.strip_prefix(' '));
-    let mut books = Books::default();
+    let mut totals = Totals::default();
     for (key, value) in line.unwrap_or_default().split(' ').filter_map(|pair| pair.split_once('='))
     {
         let value = value.parse().with_context(|| text.clone())?;
         match key {
-            "rbytes" => books.read_bytes = value,
-            "wbytes" => books.write_bytes = value,
-            "rios" => books.read_ops = value,
-            "wios" => books.write_ops = value,
+            "rbytes" => totals.read_bytes = value,
+            "wbytes" => totals.write_bytes = value,
+            "rios" => totals.read_ops = value,
+            "wios" => totals.write_ops = value,
             _ => {}
         }
     }
-    Ok(books)
+    Ok(totals)
 }
 
 /// What Tare reports for the same.
-fn counted(row: &Row, device: &str) -> Result<Books> {
+fn counted(row: &Row, device: &str) -> Result<Totals> {
     let number = number(device)?;
     if row.get("/block/devices")?.get(&number).is_none() {
-        return Ok(Books::default());
+        return Ok(Totals::default());
     }
     let at = |field: &str| row.u64(&format!("/block/devices/{number}/{field}"));
-    Ok(Books {
+    Ok(Totals {
         read_bytes: at("read_bytes")?,
         write_bytes: at("write_bytes")?,
         read_ops: at("read_ops")?,
@@ -82,13 +82,13 @@ fn ensure_equal(
     device: &str,
     load: &str,
     after: impl FnOnce(),
-) -> Result<Books> {
+) -> Result<Totals> {
     let place = Container::new(Driver::Cgroupfs)?;
     let gate = machine.gate()?;
     let merged = merges(device)?;
     let mut running = machine.start(&place, load, Some(&gate))?;
     let [row] = rows(tare, [&place])?;
-    ensure!(counted(&row, device)? == Books::default(), "{row:?}");
+    ensure!(counted(&row, device)? == Totals::default(), "{row:?}");
     gate.open()?;
     running.outcome()?;
     after();
@@ -96,7 +96,7 @@ fn ensure_equal(
     let (tare, kernel) = (counted(&row, device)?, io_stat(&place, device)?);
     let merged = merges(device)? - merged;
     let what = format!("{load}: {tare:?}, io.stat: {kernel:?}, {merged} merged");
-    let bytes = |books: Books| (books.read_bytes, books.write_bytes);
+    let bytes = |totals: Totals| (totals.read_bytes, totals.write_bytes);
     ensure!(bytes(tare) == bytes(kernel), "{what}");
     for (ours, theirs) in [(tare.read_ops, kernel.read_ops), (tare.write_ops, kernel.write_ops)] {
         ensure!(ours <= theirs && theirs - ours <= merged, "{what}");
@@ -121,11 +121,11 @@ fn writes_and_reads_of_files_agree_with_io_stat() -> Result<()> {
         // own.
         let path = machine.scratch.subdirectory()?.join("file");
         let load = format!("write --path {} --bytes {bytes} {how}", path.display());
-        let books = ensure_equal(&machine, &mut tare, "vda", &load, || {})?;
-        ensure!(books.write_bytes == bytes, "{load}: {books:?}");
+        let totals = ensure_equal(&machine, &mut tare, "vda", &load, || {})?;
+        ensure!(totals.write_bytes == bytes, "{load}: {totals:?}");
         let load = format!("read --path {} --bytes 1MiB --block 64KiB", path.display());
-        let books = ensure_equal(&machine, &mut tare, "vda", &load, || {})?;
-        ensure!(books.read_bytes == MIB, "{load}: {books:?}");
+        let totals = ensure_equal(&machine, &mut tare, "vda", &load, || {})?;
+        ensure!(totals.read_bytes == MIB, "{load}: {totals:?}");
     }
     Ok(())
 }
@@ -137,8 +137,8 @@ fn writes_that_the_kernel_does_later_are_charged_to_the_writer() -> Result<()> {
     let path = machine.scratch.path().join("file");
     let load = format!("write --path {} --bytes 8MiB --mode buffered", path.display());
     // A kernel thread writes it, and another process waits for that.
-    let books = ensure_equal(&machine, &mut tare, "vda", &load, nix::unistd::sync)?;
-    ensure!(books.write_bytes == 8 * MIB, "{books:?}");
+    let totals = ensure_equal(&machine, &mut tare, "vda", &load, nix::unistd::sync)?;
+    ensure!(totals.write_bytes == 8 * MIB, "{totals:?}");
     Ok(())
 }
 
@@ -148,12 +148,12 @@ fn raw_devices_agree_with_io_stat() -> Result<()> {
     let mut tare = machine.stream()?;
     for how in ["--mode direct", "--mode direct --block 4KiB", "--mode buffered --fsync"] {
         let load = format!("write --path /dev/nullb0 --bytes 4MiB {how}");
-        let books = ensure_equal(&machine, &mut tare, "nullb0", &load, || {})?;
-        ensure!(books.write_bytes == 4 * MIB, "{load}: {books:?}");
+        let totals = ensure_equal(&machine, &mut tare, "nullb0", &load, || {})?;
+        ensure!(totals.write_bytes == 4 * MIB, "{load}: {totals:?}");
     }
     let load = "read --path /dev/nullb0 --bytes 4MiB --mode direct";
-    let books = ensure_equal(&machine, &mut tare, "nullb0", load, || {})?;
-    ensure!(books.read_bytes == 4 * MIB, "{load}: {books:?}");
+    let totals = ensure_equal(&machine, &mut tare, "nullb0", load, || {})?;
+    ensure!(totals.read_bytes == 4 * MIB, "{load}: {totals:?}");
     Ok(())
 }
 
@@ -193,8 +193,8 @@ fn loop_devices_agree_with_io_stat() -> Result<()> {
     let _loop = Loop::over(&file)?;
     for how in ["--mode direct --fsync", "--mode buffered --fsync"] {
         let load = format!("write --path /dev/{} --bytes 4MiB {how}", Loop::DEVICE);
-        let books = ensure_equal(&machine, &mut tare, Loop::DEVICE, &load, || {})?;
-        ensure!(books.write_bytes == 4 * MIB, "{load}: {books:?}");
+        let totals = ensure_equal(&machine, &mut tare, Loop::DEVICE, &load, || {})?;
+        ensure!(totals.write_bytes == 4 * MIB, "{load}: {totals:?}");
     }
     Ok(())
 }

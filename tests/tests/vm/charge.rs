@@ -54,7 +54,7 @@ fn what_was_done_before_tare_started_is_in_the_totals() -> Result<()> {
             counted == reported && reported >= expected,
             "{counted}, io.stat has {reported}: {row:?}"
         );
-        ensure!(row.get("/block/since")?.is_null(), "counted from birth: {row:?}");
+        ensure!(row.get("/block/since")?.is_null(), "counted from the start: {row:?}");
         ensure!(!row.get("/block/details_since")?.is_null(), "times are younger: {row:?}");
         place.load(&load)?;
     }

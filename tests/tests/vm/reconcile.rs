@@ -35,8 +35,8 @@ fn every_request_is_counted() -> Result<()> {
     // Some kernels do not count flushes without data.
     let settled = || -> Result<Option<Report>> {
         let report = tare.fresh()?;
-        let books = report.reconciled("block")?;
-        let flushes = books.counted.checked_sub(books.expected);
+        let reconciled = report.reconciled("block")?;
+        let flushes = reconciled.counted.checked_sub(reconciled.expected);
         Ok(flushes.is_some_and(|flushes| flushes < FLUSHES_MAX).then_some(report))
     };
     let report = wait::until("both counts to be the same", PATIENCE, settled)?;

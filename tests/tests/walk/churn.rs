@@ -136,7 +136,7 @@ fn make_and_remove(top: &Path, per_second: u32, stop: &AtomicBool) -> Result<Has
     Ok(lives)
 }
 
-/// `CLOCK_MONOTONIC`, as the walk tells its time.
+/// `CLOCK_MONOTONIC`, as the walk gives its time.
 fn now() -> Result<u64> {
     let now = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
     Ok(u64::try_from(now.tv_sec())? * 1_000_000_000 + u64::try_from(now.tv_nsec())?)

@@ -20,11 +20,11 @@ pub(crate) struct Outcome {
     pub(crate) compared: BTreeMap<String, (usize, usize)>,
     /// What was wrong.
     pub(crate) wrong: Vec<String>,
-    /// Numbers of `memory.stat` that were told and compared, and those that were not 0.
+    /// Numbers of `memory.stat` that were decoded and compared, and those that were not 0.
     pub(crate) stat: (usize, usize),
     /// Cgroups whose `memory.stat` had to be read.
     pub(crate) ambiguous: usize,
-    /// Numbers of `memory.stat` that only the file tells.
+    /// Numbers of `memory.stat` that only the file has.
     pub(crate) unknown: Vec<String>,
 }
 
@@ -69,15 +69,15 @@ fn fields(
         let record = walk.records().find(hierarchy.id, id).context("the walk has no record")?;
         ensure!(record.id() == id, "the record of {id} is that of {}", record.id());
         left.retain(|(file, word, kind, value)| {
-            // What no file says, the walk may say all the same.
+            // The walk may know a number that no file has.
             let (Some(before), Some(after)) = (before.get(file), after.get(file)) else {
                 return false;
             };
-            let (before, told) = (number(before, word), value(&record));
+            let (before, found) = (number(before, word), value(&record));
             let after = number(after, word);
-            let right = match (before, told, after) {
-                (Some(before), Some(told), Some(after)) => {
-                    (before.min(after)..=before.max(after)).contains(&told)
+            let right = match (before, found, after) {
+                (Some(before), Some(found), Some(after)) => {
+                    (before.min(after)..=before.max(after)).contains(&found)
                 }
                 (before, None, after) => before.is_none() || after.is_none(),
                 (before, Some(_), after) => before.is_some() != after.is_some(),
@@ -86,14 +86,14 @@ fn fields(
                 let name = format!("{} {file} {word}", hierarchy.id);
                 let (compared, nonzero) = out.compared.entry(name).or_default();
                 *compared += 1;
-                *nonzero += usize::from(told.is_some_and(|told| told > 0));
+                *nonzero += usize::from(found.is_some_and(|found| found > 0));
                 return false;
             }
             if *kind == Kind::Gauge && attempt < LOOKS {
                 return true;
             }
             let place = directory.display();
-            out.wrong.push(format!("{place}/{file} {word}: {told:?}, {before:?} to {after:?}"));
+            out.wrong.push(format!("{place}/{file} {word}: {found:?}, {before:?} to {after:?}"));
             false
         });
         if left.is_empty() {
@@ -126,16 +126,16 @@ fn stat(
             .filter(|(name, _)| !name.starts_with("hierarchical_"))
             .filter_map(|(name, value)| Some((name, value.parse().ok()?)))
             .collect();
-        let mut told = Vec::new();
-        if words.decode(stat, |_, value| told.push(value)).is_err() {
+        let mut found = Vec::new();
+        if words.decode(stat, |_, value| found.push(value)).is_err() {
             out.ambiguous += 1;
         }
-        for ((name, value), told) in numbers.iter().zip(told) {
-            let Some(told) = told else { continue };
+        for ((name, value), found) in numbers.iter().zip(found) {
+            let Some(found) = found else { continue };
             out.stat.0 += 1;
-            out.stat.1 += usize::from(told > 0);
-            if told != *value {
-                out.wrong.push(format!("{} {name}: {told}, not {value}", file.display()));
+            out.stat.1 += usize::from(found > 0);
+            if found != *value {
+                out.wrong.push(format!("{} {name}: {found}, not {value}", file.display()));
             }
         }
         words.learn(stat, numbers.iter().copied());

@@ -39,7 +39,7 @@ pub(crate) fn every_field_is_what_its_file_says(count: usize) -> Result<()> {
         let outcome = compare::compare(&mut walk, &groups)?;
         println!("active {active}: {outcome:#?}");
         ensure!(outcome.wrong.is_empty(), "{:#?}", outcome.wrong);
-        ensure!(outcome.unknown.is_empty(), "only files tell {:?}", outcome.unknown);
+        ensure!(outcome.unknown.is_empty(), "only files have {:?}", outcome.unknown);
         // What was always 0 would be right by chance.
         for (field, (compared, nonzero)) in &outcome.compared {
             let must_move = ["usage_usec", "nr_throttled", "oom_kill", "max_usage", "memory.peak"];

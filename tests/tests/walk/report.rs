@@ -102,13 +102,13 @@ fn collect(value: &Value, place: String, all: &mut Leaves) {
 fn differences(before: &Leaves, walked: &Leaves, after: &Leaves) -> BTreeMap<String, String> {
     let places: BTreeSet<&String> = before.keys().chain(walked.keys()).collect();
     let wrong = places.into_iter().filter_map(|place| {
-        let (old, told, new) = (before.get(place), walked.get(place), after.get(place));
+        let (old, found, new) = (before.get(place), walked.get(place), after.get(place));
         let number = |value: Option<&Value>| value.and_then(Value::as_f64);
-        let is_right = match (number(old), number(told), number(new)) {
-            (Some(old), Some(told), Some(new)) => (old.min(new)..=old.max(new)).contains(&told),
-            _ => told == old || told == new,
+        let is_right = match (number(old), number(found), number(new)) {
+            (Some(old), Some(found), Some(new)) => (old.min(new)..=old.max(new)).contains(&found),
+            _ => found == old || found == new,
         };
-        (!is_right).then(|| (place.clone(), format!("{old:?}, walked {told:?}, {new:?}")))
+        (!is_right).then(|| (place.clone(), format!("{old:?}, walked {found:?}, {new:?}")))
     });
     wrong.collect()
 }

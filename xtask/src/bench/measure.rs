@@ -274,7 +274,7 @@ mod tests {
         };
         let burner = std::thread::Builder::new().name("burner".to_owned()).spawn(burn).unwrap();
         assert!(burner.join().unwrap() > 0);
-        assert!(run_time_of_thread(std::process::id(), "nobody").is_err());
+        assert!(run_time_of_thread(std::process::id(), "no such thread").is_err());
     }
 
     #[test]

@@ -1,12 +1,12 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::*;
+use tare_model::{Family, Source};
 
 use super::*;
 use crate::{
     doctor::diagnosis::{CgroupWalk, Cgroups, CountedDevice, Daemon, Named},
     kernel::{LoadedMap, LoadedProgram},
-    model::{Family, Source},
 };
 
 /// What the table of [`diagnosis`] must look like, to the letter.

@@ -4,6 +4,7 @@ use anyhow::Result;
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::encoding::message;
+use tare_model::{Container, Histogram, Kind};
 
 use crate::{
     export::{
@@ -24,7 +25,6 @@ use crate::{
         subject::{CATALOG, Point, Row, Subject},
     },
     exposition::{Number, PointValue},
-    model::{Container, Histogram, Kind},
 };
 
 /// The tag of the field of `ExportMetricsServiceRequest`.
@@ -196,7 +196,7 @@ fn nanoseconds(time: Timestamp) -> u64 {
     u64::try_from(time.as_nanosecond()).unwrap_or(0)
 }
 
-/// The attributes of a resource. Receivers tell resources apart by `service.instance.id`.
+/// The attributes of a resource. Receivers distinguish resources by `service.instance.id`.
 fn resource(subject: &Subject<'_>) -> Vec<KeyValue> {
     let mut all = Vec::new();
     let mut add = |key: &str, value: Option<&str>| {

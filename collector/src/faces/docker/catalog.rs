@@ -165,18 +165,18 @@ impl<'a> Item<'a> {
         self.receipt
     }
 
-    pub(super) fn details(&self) -> Option<&'a Metadata> {
-        self.usage.details.as_deref()
+    pub(super) fn metadata(&self) -> Option<&'a Metadata> {
+        self.usage.metadata.as_deref()
     }
 
     /// The image, or nothing if it is unknown.
     pub(super) fn image(&self) -> &'a str {
-        self.details().and_then(|details| details.image.as_deref()).unwrap_or_default()
+        self.metadata().and_then(|metadata| metadata.image.as_deref()).unwrap_or_default()
     }
 
     /// The labels that may be published.
     pub(super) fn labels(&self) -> BTreeMap<String, String> {
-        self.details().map(|details| details.labels.clone()).unwrap_or_default()
+        self.metadata().map(|metadata| metadata.labels.clone()).unwrap_or_default()
     }
 
     pub(super) fn created_at(&self) -> Option<Timestamp> {
@@ -209,7 +209,7 @@ impl<'a> Item<'a> {
             return format!("Exited{code} {} ago", age(receipt.ended_at));
         }
         let up = self.started_at().map(|since| format!(" {}", age(since))).unwrap_or_default();
-        let health = self.details().and_then(|details| details.health);
+        let health = self.metadata().and_then(|metadata| metadata.health);
         let note = match (self.state(), health) {
             ("paused", _) => " (Paused)",
             (_, Some(Health::Healthy)) => " (healthy)",
@@ -238,23 +238,23 @@ pub(super) fn name(usage: &Usage, id: &str) -> String {
         Some(identity) => identity.id.clone(),
         None => id.chars().take(SHORT_ID_CHARS).collect(),
     };
-    let Some(details) = usage.details.as_deref() else { return short() };
+    let Some(metadata) = usage.metadata.as_deref() else { return short() };
     let is_docker = identity.is_some_and(|identity| identity.runtime == Runtime::Docker);
-    let pod = details.pod.as_ref().filter(|_| !is_docker);
+    let pod = metadata.pod.as_ref().filter(|_| !is_docker);
     if let Some(pod) = pod
         && let (Some(name), Some(namespace)) = (&pod.name, &pod.namespace)
     {
         let container = pod.container.as_deref().unwrap_or("POD");
         let uid = pod.uid.as_deref().unwrap_or_default();
-        let attempt = details.restart_count.unwrap_or(0);
+        let attempt = metadata.restart_count.unwrap_or(0);
         return format!("k8s_{container}_{name}_{namespace}_{uid}_{attempt}");
     }
-    if details.name.is_empty() { short() } else { details.name.clone() }
+    if metadata.name.is_empty() { short() } else { metadata.name.clone() }
 }
 
 pub(super) fn created_at(usage: &Usage) -> Option<Timestamp> {
-    let told = usage.details.as_deref().and_then(|details| details.created_at);
-    told.or(usage.startup.made_at).or_else(|| started_at(usage))
+    let reported = usage.metadata.as_deref().and_then(|metadata| metadata.created_at);
+    reported.or(usage.startup.made_at).or_else(|| started_at(usage))
 }
 
 /// 64 hexadecimal digits of a name: FNV-1a, from four beginnings.

@@ -67,11 +67,11 @@ impl Actor {
     /// `None` if it is no container.
     pub(super) fn of(usage: &Usage) -> Option<Self> {
         let id = catalog::id(usage)?;
-        let details = usage.details.as_deref();
+        let metadata = usage.metadata.as_deref();
         Some(Self {
             name: catalog::name(usage, &id),
-            image: details.and_then(|details| details.image.clone()),
-            labels: details.map(|details| details.labels.clone()).unwrap_or_default(),
+            image: metadata.and_then(|metadata| metadata.image.clone()),
+            labels: metadata.map(|metadata| metadata.labels.clone()).unwrap_or_default(),
             id,
         })
     }

@@ -99,13 +99,13 @@ struct NetworkSettings {
 impl Docker {
     /// What is known of a container.
     pub(super) fn inspect(&self, item: Item<'_>) -> Answer {
-        let details = item.details();
-        let command = details.map_or(&[][..], |details| &details.command);
+        let metadata = item.metadata();
+        let command = metadata.map_or(&[][..], |metadata| &metadata.command);
         let (path, args) = match command.split_first() {
             Some((path, args)) => (Some(path.as_str()), args),
             None => (None, &[][..]),
         };
-        let environment = details.map(|details| details.environment.iter());
+        let environment = metadata.map(|metadata| metadata.environment.iter());
         let env = environment.into_iter().flatten().map(|(name, value)| format!("{name}={value}"));
         let env = Some(env.collect()).filter(|env: &Vec<_>| !env.is_empty());
         document(&Inspection {
@@ -114,9 +114,9 @@ impl Docker {
             path,
             args,
             state: self.state(&item),
-            image: details.and_then(|details| details.image_id.as_deref()),
+            image: metadata.and_then(|metadata| metadata.image_id.as_deref()),
             name: format!("/{}", item.name()),
-            restart_count: details.and_then(|details| details.restart_count),
+            restart_count: metadata.and_then(|metadata| metadata.restart_count),
             platform: "linux",
             mounts: [],
             config: Config { image: item.image(), labels: item.labels(), env },
@@ -126,11 +126,11 @@ impl Docker {
     }
 
     fn state(&self, item: &Item<'_>) -> State {
-        let (receipt, details) = (item.receipt(), item.details());
+        let (receipt, metadata) = (item.receipt(), item.metadata());
         let end = receipt.and_then(|receipt| receipt.end);
         let processes = &self.context.shared.processes;
         let pid = || first_pid(&processes.hierarchies, &item.usage().instance.path).ok().flatten();
-        let health = details.and_then(|details| details.health);
+        let health = metadata.and_then(|metadata| metadata.health);
         State {
             status: item.state(),
             running: receipt.is_none(),
@@ -151,7 +151,7 @@ impl Docker {
 fn host_config<'a>(item: &Item<'a>) -> HostConfig<'a> {
     let settings = &item.usage().readings.settings;
     HostConfig {
-        network_mode: item.details().and_then(|details| details.network_mode.as_deref()),
+        network_mode: item.metadata().and_then(|metadata| metadata.network_mode.as_deref()),
         memory: settings.memory.max_bytes,
         memory_reservation: settings.memory.soft_bytes.or(settings.memory.low_bytes),
         cpu_shares: settings.cpu.shares,

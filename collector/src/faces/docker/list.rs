@@ -124,7 +124,7 @@ impl<'a> Wanted<'a> {
         let any = |all: &[super::filters::Expression<'_>], values: &[&str]| {
             all.is_empty() || all.iter().any(|one| values.iter().any(|value| one.fits(value)))
         };
-        let health = item.details().and_then(|details| details.health);
+        let health = item.metadata().and_then(|metadata| metadata.health);
         let health = health.map_or("none", |health| health.as_str());
         let is_later = |one: Option<Timestamp>, other: Option<Timestamp>| {
             one.zip(other).is_none_or(|(one, other)| one > other)
@@ -154,7 +154,7 @@ fn check(filters: &Filters, name: &str, known: &[&str]) -> Result<(), Failure> {
 /// or by the beginning of its id.
 fn is_image(item: &Item<'_>, wanted: &str) -> bool {
     let image = item.image();
-    let id = item.details().and_then(|details| details.image_id.as_deref()).unwrap_or_default();
+    let id = item.metadata().and_then(|metadata| metadata.image_id.as_deref()).unwrap_or_default();
     let digits = id.split_once(':').map_or(id, |(_, digits)| digits);
     image == wanted
         || image.strip_suffix(":latest") == Some(wanted)
@@ -163,20 +163,20 @@ fn is_image(item: &Item<'_>, wanted: &str) -> bool {
 }
 
 fn summary<'a>(item: &Item<'a>, now: Timestamp) -> Summary<'a> {
-    let details = item.details();
+    let metadata = item.metadata();
     Summary {
         id: item.id(),
         names: [format!("/{}", item.name())],
         image: item.image(),
-        image_id: details.and_then(|details| details.image_id.as_deref()).unwrap_or_default(),
-        command: details.map(|details| details.command.join(" ")).unwrap_or_default(),
+        image_id: metadata.and_then(|metadata| metadata.image_id.as_deref()).unwrap_or_default(),
+        command: metadata.map(|metadata| metadata.command.join(" ")).unwrap_or_default(),
         created: item.created_at().map_or(0, Timestamp::as_second),
         ports: [],
         labels: item.labels(),
         state: item.state(),
         status: item.status(now),
         host_config: HostConfig {
-            network_mode: details.and_then(|details| details.network_mode.as_deref()),
+            network_mode: metadata.and_then(|metadata| metadata.network_mode.as_deref()),
         },
         network_settings: NetworkSettings { networks: BTreeMap::new() },
         mounts: [],

@@ -178,7 +178,7 @@ impl EventLog {
 /// Whether the runtime has said what `die` says of an end, or has had its time to.
 fn is_complete(receipt: &Receipt) -> bool {
     let has_exit_code = receipt.end.is_some_and(|end| end.exit_code.is_some());
-    (receipt.usage.details.is_some() && has_exit_code) || receipt.ended.elapsed() >= EXIT_CODE_WAIT
+    (receipt.usage.metadata.is_some() && has_exit_code) || receipt.ended.elapsed() >= EXIT_CODE_WAIT
 }
 
 /// The wanted events from now on.

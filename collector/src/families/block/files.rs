@@ -6,6 +6,7 @@
 
 use std::path::Path;
 
+use tare_model::Family;
 use tare_parsers::io::{IoUsage, Unit, parse_io_stat, parse_throttle};
 
 use crate::{
@@ -14,7 +15,6 @@ use crate::{
         readers::{CgroupReader, ReadContext},
         walked::WalkLayout,
     },
-    model::Family,
 };
 
 /// The open files of one cgroup with its block I/O.

@@ -1,5 +1,6 @@
 //! CPU time from cgroup files.
 
+use tare_model::Family;
 use tare_parsers::cpu::{CpuUsage, parse_cpu_stat, parse_cpuacct_stat};
 
 use crate::{
@@ -9,7 +10,6 @@ use crate::{
         readers::{CgroupReader, ReadContext},
         walked::{Found, WalkLayout},
     },
-    model::Family,
 };
 
 /// The open files of one cgroup with its CPU time.
@@ -143,12 +143,12 @@ impl CgroupReader for CpuFiles {
             Found::Record(record) => {
                 if let Some(found) = record.throttling() {
                     let is_v2 = records.layout().cpu.is_walked();
-                    let told = |time| if is_v2 { whole_microseconds(time) } else { time };
+                    let shown = |time| if is_v2 { whole_microseconds(time) } else { time };
                     usage.periods = Some(found.periods);
                     usage.throttled_periods = Some(found.throttled_periods);
-                    usage.throttled_nanoseconds = Some(told(found.throttled_nanoseconds));
+                    usage.throttled_nanoseconds = Some(shown(found.throttled_nanoseconds));
                     usage.bursts = found.bursts;
-                    usage.burst_nanoseconds = found.burst_nanoseconds.map(told);
+                    usage.burst_nanoseconds = found.burst_nanoseconds.map(shown);
                 }
             }
         }
@@ -181,7 +181,7 @@ impl CpuFiles {
     }
 }
 
-/// Nanoseconds as `cpu.stat` of v2 tells them: cut off at whole microseconds.
+/// Nanoseconds as `cpu.stat` of v2 shows them: cut off at whole microseconds.
 fn whole_microseconds(nanoseconds: u64) -> u64 {
     nanoseconds - nanoseconds % 1000
 }
@@ -208,7 +208,7 @@ mod tests {
         "nr_periods 40\nnr_throttled 9\nthrottled_time 123456789\nnr_bursts 4\nburst_time 5\n";
 
     #[test]
-    fn v2_tells_everything_in_one_file() {
+    fn v2_has_everything_in_one_file() {
         let tree = tempfile::tempdir().unwrap();
         fs::create_dir(tree.path().join("abc")).unwrap();
         fs::write(tree.path().join("cgroup.controllers"), "").unwrap();
@@ -230,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn v1_tells_it_in_three_files_of_two_mounts() {
+    fn v1_has_it_in_three_files_of_two_mounts() {
         let tree = tempfile::tempdir().unwrap();
         for directory in ["cpu/abc", "cpuacct/abc"] {
             fs::create_dir_all(tree.path().join(directory)).unwrap();

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn weights_become_the_shares_that_cadvisor_tells() {
+    fn weights_become_the_shares_that_cadvisor_shows() {
         for (weight, expected) in
             [(0, None), (1, Some(2)), (100, Some(2_597)), (10_000, Some(262_144)), (10_001, None)]
         {

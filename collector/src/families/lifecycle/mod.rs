@@ -19,7 +19,7 @@ pub struct Startup {
     pub listened_at: Option<Timestamp>,
 }
 
-/// A process that the kernel killed for want of memory.
+/// A process that the kernel killed because memory ran out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OomKill {
     /// When.

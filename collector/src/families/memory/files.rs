@@ -2,6 +2,7 @@
 
 use std::{mem, path::PathBuf};
 
+use tare_model::Family;
 use tare_parsers::{
     memory::{MemoryEvents, parse_memory_events},
     numa_stat::parse_numa_stat,
@@ -16,7 +17,6 @@ use crate::{
         walked::{Found, WalkLayout},
     },
     kernel::walk,
-    model::Family,
     process::page_bytes,
 };
 
@@ -89,8 +89,9 @@ impl CgroupReader for MemoryFiles {
         true
     }
 
-    /// Unless all of it is due, a size that is the same to the byte stands for everything: where no
-    /// task ran and nothing was charged, only what the kernel adds up late can have changed.
+    /// Unless all of it is due, nothing is read again while the size stays the same to the byte:
+    /// where no task ran and nothing was charged, only what the kernel adds up late can have
+    /// changed.
     fn read(
         &mut self,
         context: &mut ReadContext<'_>,

@@ -22,7 +22,7 @@ pub struct MemoryInputs<'a> {
     pub settings: &'a Settings,
     /// Time lost to waiting for memory.
     pub pressure: Option<Pressure>,
-    /// The last process that the kernel killed for want of memory.
+    /// The last process that the kernel killed because memory ran out.
     pub oom_kill: Option<&'a lifecycle::OomKill>,
     /// All memory of the host.
     pub host_bytes: Option<u64>,

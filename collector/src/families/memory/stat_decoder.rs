@@ -34,7 +34,7 @@ struct Lesson {
     file: PathBuf,
 }
 
-/// The words do not tell the numbers: the file does.
+/// The words do not decide the numbers; the file has them.
 #[derive(Debug)]
 pub struct Undecided;
 
@@ -63,7 +63,7 @@ impl StatDecoder {
         }
     }
 
-    /// After the walk: learns from the files that have not changed meanwhile.
+    /// After the walk: learns from the files that have not changed during it.
     pub fn end_lessons(&mut self, records: Records<'_>) {
         for (lesson, before) in self.begun.drain(..) {
             let Ok(Some(after)) = read_once(&lesson.file, &mut self.buffer) else { continue };
@@ -93,15 +93,15 @@ impl StatDecoder {
     ///
     /// # Errors
     ///
-    /// If the words do not tell.
+    /// If the words do not decide it.
     pub fn decode(&mut self, record: &Record<'_>, out: &mut StatTable) -> Result<(), Undecided> {
         let stat = record.stat().ok_or(Undecided)?;
         let (values, mut only_in_file) = (&mut self.values, false);
-        let told = self.words.decode(stat, |at, value| match (values.get_mut(at), value) {
+        let decoded = self.words.decode(stat, |at, value| match (values.get_mut(at), value) {
             (Some(place), Some(value)) => *place = value,
             _ => only_in_file = true,
         });
-        if told.is_err() || only_in_file {
+        if decoded.is_err() || only_in_file {
             return Err(Undecided);
         }
         let limits = record.hierarchical_limits().ok_or(Undecided)?;
@@ -128,7 +128,7 @@ impl StatDecoder {
 const MEMORY_LIMIT: &str = "hierarchical_memory_limit";
 const MEMORY_AND_SWAP_LIMIT: &str = "hierarchical_memsw_limit";
 
-/// Whether a line tells a limit, which is in no word.
+/// Whether a line is a limit, which is in no word.
 fn is_limit(name: &str) -> bool {
     [MEMORY_LIMIT, MEMORY_AND_SWAP_LIMIT].contains(&name)
 }

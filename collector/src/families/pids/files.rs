@@ -1,12 +1,13 @@
 //! Tasks from cgroup files.
 
+use tare_model::Family;
+
 use crate::{
     cgroup::{Hierarchies, KeptFile, ReadError, below},
     families::{
         readers::{CgroupReader, ReadContext},
         walked::{Found, WalkLayout},
     },
-    model::Family,
 };
 
 /// The open file of one cgroup with the number of its tasks.

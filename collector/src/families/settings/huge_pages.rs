@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn v2_tells_every_size() {
+    fn v2_has_every_size() {
         let tree = tempfile::tempdir().unwrap();
         fs::write(tree.path().join("cgroup.controllers"), "hugetlb\n").unwrap();
         assert_eq!(read(tree.path()), []);
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn v1_tells_the_peak_too() {
+    fn v1_has_the_peak_too() {
         let tree = tempfile::tempdir().unwrap();
         let files = [
             ("2MB.usage_in_bytes", "2097152\n"),

@@ -27,7 +27,7 @@ pub struct Inputs<'a> {
     pub kernel: KernelStatus<'a>,
     /// By which ids sockets are counted.
     pub socket_ids: Option<SocketIds>,
-    /// Instances that the counters of sockets do not tell apart.
+    /// Instances that the counters of sockets do not separate.
     pub inseparable: usize,
     /// Cgroups whose block I/O the kernel charges to one above.
     pub charged_above: usize,

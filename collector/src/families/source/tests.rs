@@ -60,7 +60,7 @@ fn reason_of(source: &Source) -> &str {
 }
 
 #[test]
-fn whatever_works_in_full_is_on_and_has_no_reason() {
+fn a_family_that_works_in_full_is_on_and_has_no_reason() {
     let hierarchies = Hierarchies::default();
     let inputs = inputs(&hierarchies, &PAYLOAD);
     for family in [

@@ -89,7 +89,7 @@ fn a_field_of_another_size_is_no_field() {
 }
 
 #[test]
-fn without_containers_in_cgroup2_callers_are_told_apart_by_memory_cgroup() {
+fn without_containers_in_cgroup2_callers_are_separated_by_memory_cgroup() {
     let preferred = plan(&facts(MEMORY), Some(SocketLevel::L3));
     assert_eq!(levels(&preferred), (PAYLOAD_ONLY, Some(Reason::PacketsNotSeparable)));
     let plan = plan(&facts(MEMORY), None);
@@ -101,7 +101,7 @@ fn without_containers_in_cgroup2_callers_are_told_apart_by_memory_cgroup() {
 }
 
 #[test]
-fn in_cgroup2_callers_are_told_apart_by_cgroup2() {
+fn in_cgroup2_callers_are_separated_by_cgroup2() {
     assert_eq!(plan(&facts(UNIFIED), None).layout.css_set_memory, ABSENT);
 }
 

@@ -38,8 +38,8 @@ pub struct CpuTime {
 
 impl CpuTime {
     /// The times in user mode and in the kernel, in nanoseconds, which add up to the usage. They
-    /// are no less than these ones before, and what a reader of `cpu.stat` would be told now if
-    /// these are what it was told last.
+    /// are no less than these ones before, and what `cpu.stat` would show now if
+    /// it showed these last.
     pub fn split(&self, before: (u64, u64)) -> (u64, u64) {
         times::split(self.usage_nanoseconds, (self.user_by_ticks, self.system_by_ticks), before)
     }
@@ -209,7 +209,7 @@ impl<'a> Record<'a> {
     }
 
     /// The lowest limits of memory, and of memory and swap, of this cgroup and those above it, as
-    /// `memory.stat` of v1 tells them (`mm/memcontrol-v1.c`, `memcg1_stat_format`), in bytes. The
+    /// `memory.stat` of v1 shows them (`mm/memcontrol-v1.c`, `memcg1_stat_format`), in bytes. The
     /// second is `None` where swap is not counted. `None` if a limit is not in the records.
     pub fn hierarchical_limits(&self) -> Option<(u64, Option<u64>)> {
         self.tree.plan().family(Family::Settings).as_ref().ok()?;
@@ -225,7 +225,7 @@ impl<'a> Record<'a> {
         Some((memory, self.tree.counts_swap().then_some(both)))
     }
 
-    /// Whether a task is in the cgroup or below it. Only cgroup2 tells.
+    /// Whether a task is in the cgroup or below it. Only cgroup2 has it.
     pub fn populated(&self) -> Option<bool> {
         let known = self.tree.plan().unified && self.has(hole_index!(populated_csets));
         known.then(|| self.flag(base::POPULATED))
@@ -373,7 +373,7 @@ impl<'a> Record<'a> {
         })
     }
 
-    /// The part of these events that was not in cgroups below. Only cgroup2 tells.
+    /// The part of these events that was not in cgroups below. Only cgroup2 has it.
     pub fn memory_events_local(&self) -> Option<MemoryEvents> {
         self.tree.plan().family(Family::MemoryEvents).as_ref().ok()?;
         let section = self.memory_section().filter(|_| self.tree.plan().unified)?;

@@ -149,7 +149,7 @@ const ELEMENTS: &[(usize, &str, &str, &str)] = &[
 /// All elements have this size.
 const ELEMENT: u32 = 8;
 
-/// Structs by whose ids pointers are cast.
+/// Structs that pointers are cast to, by their ids.
 const TYPES: &[(usize, &str)] = &[
     (hole_index!(type_task_group), "task_group"),
     (hole_index!(type_mem_cgroup), "mem_cgroup"),

@@ -5,7 +5,7 @@
 //! others wait for ([`Way::Css`]), and no descriptor per cgroup.
 //!
 //! Facts are read, a pure plan is made from them, and a program is loaded for each hierarchy. What
-//! a record cannot have, files tell: see [`Tree::family`].
+//! a record cannot have is read from files: see [`Tree::family`].
 
 mod decode;
 mod facts;
@@ -36,7 +36,7 @@ use crate::{kernel::Facts, reason::Reason};
 /// there.
 pub const CGROUPS_MAX: usize = 65_536;
 
-/// The same where nobody can make or remove a cgroup meanwhile: about 2 ms.
+/// The same for a walk that keeps cgroups from being made and removed: about 2 ms.
 pub const CGROUPS_UNDER_MUTEX_MAX: usize = 2048;
 
 /// A hierarchy to walk.
@@ -48,7 +48,7 @@ pub struct Hierarchy {
     pub root: PathBuf,
     /// Its controllers by their v1 names; of cgroup2 those that no v1 hierarchy has.
     pub controllers: Vec<String>,
-    /// Whether swap is counted, where files tell (`memory.swap.current`, v1
+    /// Whether swap is counted, where files show it (`memory.swap.current`, v1
     /// `memory.memsw.usage_in_bytes`).
     pub counts_swap: Option<bool>,
 }

@@ -57,9 +57,9 @@ impl Family {
 /// How the cgroups of a hierarchy are found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Way {
-    /// `bpf_iter_css`, under RCU: nobody waits for it. In Linux 6.12; not in 6.1.
+    /// `bpf_iter_css`, under RCU: it blocks nothing. In Linux 6.12; not in 6.1.
     Css,
-    /// `iter/cgroup`, under `cgroup_mutex`: nobody makes or removes a cgroup meanwhile. Since
+    /// `iter/cgroup`, under `cgroup_mutex`: no cgroup is made or removed during it. Since
     /// Linux 6.1.
     Cgroups,
 }

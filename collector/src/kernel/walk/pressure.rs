@@ -1,6 +1,6 @@
 //! Averages of pressure, brought up to date.
 //!
-//! The kernel works them out every 2 s while tasks run, and then when somebody reads the file
+//! The kernel works them out every 2 s while tasks run, and then when the file is read
 //! (`kernel/sched/psi.c`, `update_averages`). A walk is no such reader, so what has faded since is
 //! worked out here, in the same fixed-point arithmetic.
 
@@ -24,7 +24,7 @@ pub(super) struct Clock {
 pub(super) struct Averages(pub(super) [u64; 3]);
 
 impl Averages {
-    /// What a reader would be told now, if nobody has waited since the kernel worked them out.
+    /// What the file would show now, if no task has waited since the kernel worked them out.
     /// While tasks run the kernel is in time and nothing changes.
     pub(super) fn at(self, clock: Clock, next_update: u64) -> Self {
         let Some(late) = clock.now.checked_sub(next_update) else { return self };
@@ -84,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn what_nobody_waits_for_fades() {
+    fn an_average_fades_when_no_task_waits() {
         // A whole percent; a period of 2 s is over.
         let faded = Averages([ONE; 3]).at(CLOCK, 100_000);
         assert_eq!(faded, Averages(DECAYS));

@@ -38,7 +38,7 @@ enum Source {
     Word { word: usize, unit: usize },
     /// The sum of other numbers.
     Sum(Vec<usize>),
-    /// None of the words: only the file tells.
+    /// None of the words: only the file has it.
     File,
 }
 
@@ -102,7 +102,7 @@ impl StatWords {
         self.lessons
     }
 
-    /// The numbers that no word has: only the file tells them.
+    /// The numbers that no word has, only the file.
     pub fn unknown(&self) -> impl Iterator<Item = &str> {
         let all = self.names.iter().zip(&self.sources);
         all.filter(|(_, source)| **source == Source::File).map(|(name, _)| &**name)
@@ -125,7 +125,7 @@ impl StatWords {
         for index in 0..sources.len() {
             let value = said[index];
             let holds = |word: usize, unit: usize| {
-                words.get(word).is_some_and(|word| told(word) * units[unit] == value)
+                words.get(word).is_some_and(|word| shown(word) * units[unit] == value)
             };
             let next = match &sources[index] {
                 Source::Words(sets) => {
@@ -146,7 +146,7 @@ impl StatWords {
     }
 
     /// Calls `each` with the numbers of a record, in the order of [`StatWords::names`]; `None` is
-    /// for those that only the file tells. Nothing is called if there is an error.
+    /// for those that only the file has. Nothing is called if there is an error.
     ///
     /// # Errors
     ///
@@ -159,10 +159,10 @@ impl StatWords {
         if self.names.is_empty() {
             return Err(Ambiguous);
         }
-        let used = Set::of(words.len(), |word| told(&words[word]) != 0);
+        let used = Set::of(words.len(), |word| shown(&words[word]) != 0);
         let Self { units, sources, values, .. } = self;
         let value = |word: usize, unit: usize| {
-            words.get(word).map_or(0, |word| told(word).saturating_mul(units[unit]))
+            words.get(word).map_or(0, |word| shown(word).saturating_mul(units[unit]))
         };
         for (place, source) in values.iter_mut().zip(sources.iter()) {
             *place = match source {
@@ -215,7 +215,7 @@ impl StatWords {
 }
 
 /// What the file says of a word: sums of what each CPU has counted can be below zero for a while.
-fn told(word: &AtomicU64) -> u64 {
+fn shown(word: &AtomicU64) -> u64 {
     let word = word.load(Ordering::Relaxed);
     if word > i64::MAX as u64 { 0 } else { word }
 }
@@ -270,7 +270,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_are_told_once_they_can_be_no_other_words() {
+    fn numbers_are_decoded_once_they_can_be_no_other_words() {
         let mut known = StatWords::new(4096);
         assert_eq!(decode(&mut known, &[1]), Err(Ambiguous));
         learn(&mut known, &[3, 3, 7], &[("anon", 3 * 4096), ("pgfault", 7)]);

@@ -1,4 +1,4 @@
-//! CPU time in user mode and in the kernel, as the kernel tells it.
+//! CPU time in user mode and in the kernel, as the kernel shows it.
 
 /// Scales the times that ticks saw to the exact sum, no less than before: `cputime_adjust` of
 /// `kernel/sched/cputime.c`, which every file goes through. Nanoseconds.
@@ -40,7 +40,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_told_before_is_not_taken_back() {
+    fn times_that_were_shown_do_not_fall() {
         assert_eq!(split(1000, (30, 10), (760, 200)), (760, 240));
         assert_eq!(split(1000, (30, 10), (700, 290)), (710, 290));
         assert_eq!(split(900, (30, 10), (700, 290)), (700, 290));

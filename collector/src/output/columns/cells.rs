@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    model::{Container, Ended, Histogram, Pressure},
-    output::{
-        row::Row,
-        select::is_called,
-        text::cut,
-        units::{bytes_size, duration, human_size, percent},
-    },
+use tare_model::{Container, Ended, Histogram, Pressure};
+
+use crate::output::{
+    row::Row,
+    select::is_called,
+    text::cut,
+    units::{bytes_size, duration, human_size, percent},
 };
 
 pub(crate) const UNKNOWN: &str = "--";
@@ -267,7 +266,7 @@ pub(super) fn pids_limit(row: &Row<'_>) -> String {
     text_or_unknown(row.container.pids.limit)
 }
 
-fn latency(row: &Row<'_>, side: fn(&crate::model::Latency) -> &Histogram, share: f64) -> String {
+fn latency(row: &Row<'_>, side: fn(&tare_model::Latency) -> &Histogram, share: f64) -> String {
     let Some(latency) = &row.container.block.latency else {
         return UNKNOWN.to_owned();
     };

@@ -1,9 +1,8 @@
 //! Metrics that identify a container and say what its runtime says about it.
 
-use crate::{
-    exposition::{Metric, gauge},
-    model::Kind,
-};
+use tare_model::Kind;
+
+use crate::exposition::{Metric, gauge};
 
 pub(crate) const METRICS: &[Metric] = &[
     gauge(

@@ -3,10 +3,9 @@
 
 use std::collections::HashSet;
 
-use crate::{
-    exposition::{Collect, Metric, gauge_of},
-    model::{Ended, Report, Sockets},
-};
+use tare_model::{Ended, Report, Sockets};
+
+use crate::exposition::{Collect, Metric, gauge_of};
 
 pub(super) const METRICS: &[Metric] = &[
     gauge_of(

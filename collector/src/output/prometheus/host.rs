@@ -1,11 +1,9 @@
 //! Metrics of the host, and the sources of the numbers.
 
 use serde::Serialize;
+use tare_model::{Host, Report};
 
-use crate::{
-    exposition::{Collect, Metric, Samples, gauge_of},
-    model::{Host, Report},
-};
+use crate::exposition::{Collect, Metric, Samples, gauge_of};
 
 pub(super) const METRICS: &[Metric] = &[
     gauge_of(

@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::{
-    model::{Compose, Container, Pod},
-    output::prometheus::LabelSet,
-};
+use tare_model::{Compose, Container, Pod};
+
+use crate::output::prometheus::LabelSet;
 
 /// Calls `write` with the name and the value of each label.
 pub(crate) fn for_each_label(

@@ -2,10 +2,9 @@
 
 use std::collections::HashSet;
 
-use crate::{
-    model::{Container, NamespaceId, Network},
-    sample::Usage,
-};
+use tare_model::{Container, NamespaceId, Network};
+
+use crate::sample::Usage;
 
 /// A container as a candidate for its network namespace.
 #[derive(Clone, Copy)]
@@ -30,7 +29,7 @@ impl Candidate {
     pub(crate) fn of_usage(usage: &Usage, host: Option<NamespaceId>) -> Self {
         Self {
             namespace: usage.namespace.filter(|namespace| Some(*namespace) != host),
-            is_sandbox: usage.details.as_deref().and_then(|it| it.sandbox) == Some(true),
+            is_sandbox: usage.metadata.as_deref().and_then(|it| it.sandbox) == Some(true),
             cgroup_id: usage.instance.cgroup_id,
         }
     }

@@ -3,13 +3,13 @@
 use std::{borrow::Borrow, io, sync::Arc};
 
 use jiff::Timestamp;
+use tare_model::{Container, Report};
 
 use crate::{
     exposition::{
         Collect, Encoding, Exposition, LabelSetId, LabelSets, Metric, Position, ReportSummary,
         SampleBuffer, Samples,
     },
-    model::{Container, Report},
     output::prometheus::{
         METRICS, Options, ended,
         labels::for_each_label,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use prost::Message;
+use tare_model::{Compose, Container, Histogram, Kind, Latency, NamespaceId, Pod, Report};
 
 use super::*;
 use crate::{
@@ -15,7 +16,6 @@ use crate::{
         protobuf::{LabelPair, MetricMessage},
         write_label,
     },
-    model::{Compose, Container, Histogram, Kind, Latency, NamespaceId, Pod, Report},
     output::{
         fixture,
         prometheus::network_owner::{Candidate, network_owners},

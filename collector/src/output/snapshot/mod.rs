@@ -8,14 +8,13 @@ mod sections;
 #[cfg(test)]
 mod tests;
 
+use tare_model::{Host, Kind, Pressure, Report, Snapshot, Source, State};
+
 pub use self::page::Page;
 use self::{page::Tone, sections::sections};
-use crate::{
-    model::{Host, Kind, Pressure, Report, Snapshot, Source, State},
-    output::{
-        columns::cells::{UNKNOWN, known},
-        units::{bytes_size, span},
-    },
+use crate::output::{
+    columns::cells::{UNKNOWN, known},
+    units::{bytes_size, span},
 };
 
 /// The width of a label.

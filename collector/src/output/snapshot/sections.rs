@@ -2,15 +2,14 @@
 
 use std::cmp::Reverse;
 
-use crate::{
-    model::{Change, Container, Delay, Ended, Kind, Pressure, Snapshot},
-    output::{
-        columns::cells::{SHORT_ID, UNKNOWN, known},
-        row::{name, ordered},
-        snapshot::page::{Section, Tone},
-        text::cut,
-        units::{bytes_size, duration, human_size, percent, span},
-    },
+use tare_model::{Change, Container, Delay, Ended, Kind, Pressure, Snapshot};
+
+use crate::output::{
+    columns::cells::{SHORT_ID, UNKNOWN, known},
+    row::{name, ordered},
+    snapshot::page::{Section, Tone},
+    text::cut,
+    units::{bytes_size, duration, human_size, percent, span},
 };
 
 /// The most rows of a section.

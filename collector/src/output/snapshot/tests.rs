@@ -1,11 +1,9 @@
 use jiff::SignedDuration;
 use proptest::prelude::*;
+use tare_model::{Change, Container, Delay, Family, OomKill, Source, Sources, TcpEvents};
 
 use super::*;
-use crate::{
-    model::{Change, Container, Delay, Family, OomKill, Source, Sources, TcpEvents},
-    output::fixture,
-};
+use crate::output::fixture;
 
 fn named(name: &str, change: impl FnOnce(&mut Container)) -> Container {
     let mut row = fixture::web();
@@ -86,7 +84,7 @@ fn throttled_means_more_than_5_percent_of_the_periods() {
 }
 
 #[test]
-fn who_was_killed_who_waits_who_is_slow() {
+fn killed_waiting_and_slow_containers_have_their_sections() {
     let at = fixture::report(vec![]).time;
     let killed = named("killed", |row| {
         row.memory.oom_kills = Some(2);
@@ -152,7 +150,7 @@ fn what_is_missing_says_why_once() {
 }
 
 #[test]
-fn whoever_is_asked_for_is_shown() {
+fn a_container_that_is_named_is_shown() {
     let page = render(&snapshot(vec![fixture::web()]), true).text(false);
     assert_eq!(names(&page, "SELECTED"), ["web"]);
 }

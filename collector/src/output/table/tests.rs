@@ -1,8 +1,7 @@
+use tare_model::{Container, Level, Sockets, Source};
+
 use super::*;
-use crate::{
-    model::{Container, Level, Sockets, Source},
-    output::fixture,
-};
+use crate::output::fixture;
 
 fn text(report: &Report, options: Options) -> String {
     render(report, &options).lines(None).join("\n")

@@ -1,7 +1,8 @@
 use proptest::prelude::*;
+use tare_model::Container;
 
 use super::*;
-use crate::{model::Container, output::fixture};
+use crate::output::fixture;
 
 fn page(template: &str, options: &Options) -> String {
     let mut db = fixture::unknown(Kind::Container, "deb");
@@ -91,7 +92,7 @@ fn formats() {
 }
 
 #[test]
-fn faults_tell_their_place() {
+fn faults_name_their_place() {
     for (template, at, what) in [
         ("jsno", 1, "there is no placeholder; give `table`, `json`, or a template such as"),
         ("ü {{.Nam}}", 5, "there is no placeholder `.Nam`; did you mean .Name, .Namespace?"),

@@ -72,7 +72,7 @@ fn filtered_by_any_name() {
     assert_eq!(filtered("WEB"), ["shop-web-1"]);
     assert_eq!(filtered("registry/"), ["shop-db-1", "shop-web-1"], "by image");
     assert_eq!(filtered("/docker/73"), ["shop-db-1", "shop-web-1"], "by cgroup");
-    assert_eq!(filtered("nobody"), [""; 0]);
+    assert_eq!(filtered("no match"), [""; 0]);
     assert_eq!(filtered("ssh"), [""; 0], "out of scope");
 }
 

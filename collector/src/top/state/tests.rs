@@ -67,7 +67,7 @@ fn without_a_choice_the_mark_stays_at_the_top() {
 }
 
 #[test]
-fn who_goes_leaves_the_mark_where_it_was() {
+fn a_row_that_goes_leaves_the_mark_where_it_was() {
     let mut state = state();
     state.act(Action::Last);
     assert_eq!(marked(&state), "lonely");
@@ -128,7 +128,7 @@ fn a_search_goes_on_to_the_next_match() {
     assert_eq!(marked(&state), "pod-side");
     state.act(Action::Next);
     assert_eq!(marked(&state), "pod-main");
-    type_text(&mut state, "nobody");
+    type_text(&mut state, "no match");
     assert_eq!(marked(&state), "pod-main");
     let mut empty = State::new(&top());
     empty.act(Action::Prompt(Purpose::Search));
@@ -248,9 +248,9 @@ fn events(state: &State) -> Vec<(String, EventKind)> {
 }
 
 #[test]
-fn what_happens_between_reports_is_told_once() {
+fn what_happens_between_reports_is_shown_once() {
     let mut state = state();
-    assert_eq!(events(&state), [], "those who were there are no news");
+    assert_eq!(events(&state), [], "rows of the first report are no events");
     let mut report = host(3);
     let mut fresh = crate::top::fixture::container("fresh", 1.0, 1);
     fresh.startup.made_at = Some(at(2));
@@ -269,7 +269,7 @@ fn what_happens_between_reports_is_told_once() {
     assert_eq!(events(&state), expected);
     assert_eq!(state.events.latest().next().unwrap().at, at(2));
     state.update(again);
-    assert_eq!(events(&state).len(), expected.len(), "nothing is told twice");
+    assert_eq!(events(&state).len(), expected.len(), "no event is repeated");
 }
 
 #[test]
@@ -329,7 +329,7 @@ proptest! {
         for (second, (action, chance)) in (1..).zip(steps) {
             if chance < 80 {
                 let mut report = host(second);
-                // Somebody ends.
+                // A container ends.
                 let gone = report.containers.remove(usize::from(chance) % report.containers.len());
                 report.ended = vec![Ended { container: gone, ..ended("x", second as i64) }];
                 state.update(report);

@@ -1,7 +1,8 @@
 //! The columns of the list: which of them fit, and the text of their cells.
 
+use tare_model::{Container, Ended, Report};
+
 use crate::{
-    model::{Container, Ended, Report},
     output::{
         Sort,
         columns::cells::{SHORT_ID, UNKNOWN, finality, known, network, pair},

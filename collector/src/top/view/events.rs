@@ -7,13 +7,13 @@ use ratatui::{
     style::Style,
     text::{Line, Span},
 };
+use tare_model::Report;
 
 use super::{
     screen::{put, take_bottom},
     theme::Theme,
 };
 use crate::{
-    model::Report,
     output::{select::in_scope, text::printable},
     top::{
         events::{Event, EventKind},

@@ -1,6 +1,7 @@
 //! The list: column titles, and the lines that fit.
 
 use ratatui::{Frame, buffer::Buffer, layout::Rect, style::Style, text::Line};
+use tare_model::{Container, Kind, Report};
 
 use super::{
     columns::{self, Column, PlacedColumn},
@@ -10,7 +11,6 @@ use super::{
     tree,
 };
 use crate::{
-    model::{Container, Kind, Report},
     output::{Scope, Sort, text::printable},
     top::{areas::Areas, figures::Figures, history::Series, rows::ListLine, state::State},
 };

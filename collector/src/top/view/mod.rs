@@ -17,13 +17,13 @@ use ratatui::{
     style::Style,
     text::{Line, Span},
 };
+use tare_model::{Host, Kind, State as Health};
 
 use self::{
     screen::{put, take_bottom, take_top},
     theme::Theme,
 };
 use crate::{
-    model::{Host, Kind, State as Health},
     output::{columns::cells::known, table::family_name, text::printable, units::bytes_size},
     top::{action::Purpose, areas::Areas, state::State},
 };

@@ -40,7 +40,7 @@ impl Theme {
         self.colored(Color::Green)
     }
 
-    /// What somebody should look at.
+    /// What needs attention.
     pub(crate) fn alarm(self) -> Style {
         self.colored(Color::Red).add_modifier(Modifier::BOLD)
     }

@@ -1,7 +1,9 @@
 //! Cells of the tree: groups with their sums, and the rows below them.
 
+use tare_model::Container;
+
 use super::columns::{self, Column};
-use crate::{model::Container, output::text::printable, top::rows::Group};
+use crate::{output::text::printable, top::rows::Group};
 
 /// A cell of a group. `≥` marks a sum that leaves out rows whose value is unknown.
 pub(super) fn cell(column: Column, group: &Group) -> String {

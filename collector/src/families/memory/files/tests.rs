@@ -109,7 +109,7 @@ fn v2_is_read_whole() {
 }
 
 #[test]
-fn what_an_old_kernel_does_not_tell_is_unknown() {
+fn what_an_old_kernel_lacks_is_unknown() {
     let files = [("memory.current", "1\n"), ("memory.stat", V2_STAT)];
     let (usage, _tree) = read("", &files);
     assert_eq!((usage.swap_bytes, usage.peak_bytes), (None, None));
@@ -217,7 +217,7 @@ fn local_events_are_read_when_events_have_changed() {
 }
 
 #[test]
-fn the_same_size_stands_for_everything_unless_told_otherwise() {
+fn memory_of_the_same_size_is_not_read_again_before_it_is_due() {
     let (mut files, tree) = small();
     let file = |name: &str| tree.path().join("memory/docker/abc").join(name);
     let mut usage = MemoryUsage::default();

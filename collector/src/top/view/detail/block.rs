@@ -1,13 +1,13 @@
 //! Block I/O: by device, and how long operations took.
 
 use ratatui::text::{Line, Span};
+use tare_model::{Count, Device, Histogram, Latency};
 
 use super::{
     resources::per_second,
     section::{Section, Subject, entry, styled, wrapped},
 };
 use crate::{
-    model::{Count, Device, Histogram, Latency},
     output::{
         columns::cells::{UNKNOWN, known, pair},
         text::printable,

@@ -2,10 +2,10 @@
 
 use jiff::Timestamp;
 use ratatui::text::Line;
+use tare_model::{Family, State as Health};
 
 use super::section::{Section, Subject, entry, wrapped};
 use crate::{
-    model::{Family, State as Health},
     output::{
         columns::cells::{UNKNOWN, known},
         table::family_name,

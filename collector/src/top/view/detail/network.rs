@@ -1,13 +1,13 @@
 //! Network: devices, own sockets, TCP connections.
 
 use ratatui::text::Line;
+use tare_model::{Interface, Level, Sockets, TcpEvents};
 
 use super::{
     resources::per_second,
     section::{Section, Subject, entry, styled, wrapped},
 };
 use crate::{
-    model::{Interface, Level, Sockets, TcpEvents},
     output::{
         columns::cells::{UNKNOWN, known},
         units::human_size,

@@ -1,10 +1,10 @@
 //! CPU, memory, tasks.
 
 use ratatui::text::{Line, Span};
+use tare_model::Pressure;
 
 use super::section::{Section, Subject, entry, styled};
 use crate::{
-    model::Pressure,
     output::{
         columns::cells::known,
         units::{bytes_size, percent},

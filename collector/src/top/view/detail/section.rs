@@ -4,9 +4,9 @@ use ratatui::{
     style::Style,
     text::{Line, Span},
 };
+use tare_model::{Container, Ended, Report};
 
 use crate::{
-    model::{Container, Ended, Report},
     output::text::printable,
     top::{state::State, view::theme::Theme},
 };
