@@ -126,7 +126,7 @@ pub struct GlobalArgs {
     #[arg(value_enum, default_value_t, value_name = "WHEN", help_heading = "Kernel programs")]
     pub bpf: Bpf,
     /// Where CPU, memory, tasks and pressure come from: a walk over all cgroups by a program in
-    /// the kernel, or a file for each number
+    /// the kernel, where that is possible, or a file for each number
     #[arg(long, global = true, env = "TARE_SOURCES", hide_env = true)]
     #[arg(value_enum, default_value_t, value_name = "WHICH", help_heading = "Kernel programs")]
     pub sources: CgroupSource,

@@ -115,12 +115,7 @@ impl BpfStatsSampler {
 
 impl BpfRunStats {
     /// Adds a measurement.
-    fn with(
-        &self,
-        elapsed: Duration,
-        before: &ProgramsRuns,
-        after: &ProgramsRuns,
-    ) -> Self {
+    fn with(&self, elapsed: Duration, before: &ProgramsRuns, after: &ProgramsRuns) -> Self {
         let mut sum = self.clone();
         sum.seconds += elapsed.as_secs_f64();
         for (name, after) in after {

@@ -279,10 +279,9 @@ impl Structs<'_> {
     /// Whether v1 keeps the times of a CPU as the program adds them up: nanoseconds, of which the
     /// first are those of [`CPU_TIMES`].
     fn has_cpu_times(&mut self) -> bool {
-        let known = CPU_TIMES
-            .iter()
-            .enumerate()
-            .all(|(index, name)| self.btf.enumerator(&["cpu_usage_stat"], name) == Some(index as u32));
+        let known = CPU_TIMES.iter().enumerate().all(|(index, name)| {
+            self.btf.enumerator(&["cpu_usage_stat"], name) == Some(index as u32)
+        });
         let words = self.field("kernel_cpustat.cpustat");
         known && words.is_some_and(|words| words.size >= CPU_TIMES.len() as u32 * ELEMENT)
     }

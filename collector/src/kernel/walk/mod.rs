@@ -21,6 +21,7 @@ mod times;
 
 use std::{io, path::PathBuf};
 
+use self::per_cpu::PerCpu;
 pub use self::{
     decode::{
         CpuLimits, CpuTime, Freezing, Memory, MemoryEvents, MemoryLimits, Pressure, Pressures,
@@ -31,7 +32,6 @@ pub use self::{
     records::{Found, Tree},
     stat::{Ambiguous, StatWords},
 };
-use self::per_cpu::PerCpu;
 use crate::{
     kernel::{Facts, Runs},
     reason::Reason,

@@ -76,8 +76,7 @@ fn run(facts: &WalkFacts, iterator: u32, cpus: u32) -> anyhow::Result<PerCpu> {
     let found = Mapping::of(&map, words).context("map a map")?;
     let mut code = instructions::program(OBJECT, "iter.s/per_cpu")?;
     let holes = Holes { cpus, ..facts.holes };
-    let maps =
-        Maps { per_cpu: Some(map.as_fd()), copies: Some(copies.as_fd()), ..Maps::default() };
+    let maps = Maps { per_cpu: Some(map.as_fd()), copies: Some(copies.as_fd()), ..Maps::default() };
     instructions::patch(&mut code, &holes, &facts.kfuncs, maps)?;
     let program = sys::load_iterator(&code, iterator)?;
     let link = sys::link_iterator(program.as_fd(), Target::Task(std::process::id()))?;
