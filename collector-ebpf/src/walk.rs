@@ -11,11 +11,12 @@ use core::{
 };
 
 use aya_ebpf::helpers::generated::{
-    bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_map_lookup_elem, bpf_probe_read_kernel,
+    bpf_get_current_task_btf, bpf_ktime_get_ns, bpf_map_lookup_elem, bpf_map_lookup_percpu_elem,
+    bpf_probe_read_kernel,
 };
 use tare_ebpf::walk_record::{
-    HOLE_FIRST, HOLE_MARK, HOLE_RECORDS, Holes, KFUNC_BASE, bandwidth, base, cpu, freezer, header,
-    memory, pids, pressure,
+    HOLE_COPIES, HOLE_FIRST, HOLE_MARK, HOLE_PER_CPU, HOLE_RECORDS, Holes, KFUNC_BASE, bandwidth,
+    base, cpu, freezer, header, memory, per_cpu, pids, pressure,
 };
 
 type Pointer = *const u8;
@@ -40,6 +41,20 @@ macro_rules! hole {
             asm!("{0} = {1} ll", out(reg) value, const MARK, options(pure, nomem, nostack));
         }
         value
+    }};
+}
+
+/// A map that user space puts into the instructions.
+macro_rules! map {
+    ($name:ident) => {{
+        const MARK: u64 = (HOLE_MARK as u64) << 32 | $name as u64;
+        let map: *mut c_void;
+        // SAFETY: loads an immediate and does nothing else.
+        #[allow(unused_unsafe)]
+        unsafe {
+            asm!("{0} = {1} ll", out(reg) map, const MARK, options(pure, nomem, nostack));
+        }
+        map
     }};
 }
 
@@ -147,6 +162,48 @@ fn walk_cgroups(context: *mut c_void) -> i32 {
         note_root(header, cgroup);
     }
     emit::<false>(cgroup, header);
+    0
+}
+
+/// Finds what is added to a per-CPU pointer of the kernel's to get the copy of each CPU.
+///
+/// The kernel's own table of that has no type that programs may read. But an array of which each
+/// CPU has a copy has both: a per-CPU pointer (`struct bpf_array`, `pptrs`), and the address of a
+/// copy by a helper (Linux 5.19).
+#[unsafe(no_mangle)]
+#[unsafe(link_section = "iter.s/per_cpu")]
+fn find_per_cpu(context: *mut c_void) -> i32 {
+    if load::<Pointer>(context as Pointer, 8).is_null() {
+        return 0;
+    }
+    let out = first_entry(map!(HOLE_PER_CPU));
+    if out.is_null() {
+        return 0;
+    }
+    // Through the map's memory, addresses become plain numbers.
+    put(out, per_cpu::STATE, map!(HOLE_COPIES) as u64);
+    let array = get(out, per_cpu::STATE) as Pointer;
+    let mut failed = 0;
+    let pointer: u64 = far::<false, u64>(array, hole!(array_copies), &mut failed);
+    if failed != 0 {
+        return 0;
+    }
+    let mut index = 0;
+    while index < hole!(cpus) {
+        let key = 0u32;
+        // SAFETY: the map has this key.
+        let copy = unsafe {
+            bpf_map_lookup_percpu_elem(map!(HOLE_COPIES), (&raw const key).cast(), index as u32)
+        };
+        if copy.is_null() {
+            return 0;
+        }
+        put(out, per_cpu::STATE, copy as u64);
+        let base = get(out, per_cpu::STATE).wrapping_sub(pointer);
+        put(out, per_cpu::BASES + index as usize, base);
+        index += 1;
+    }
+    put(out, per_cpu::STATE, per_cpu::FOUND);
     0
 }
 
@@ -261,7 +318,17 @@ fn collect<const CAST: bool>(cgroup: Pointer, record: *mut u64) {
     {
         flag(record, base::FROZEN);
     }
-    if hole!(at_cpu) != ABSENT {
+    if hole!(at_cpu) != ABSENT && hole!(cpus) != ABSENT {
+        let css = follow(cgroup, hole!(subsys_cpuacct));
+        if !css.is_null() {
+            let section = at(record, hole!(at_cpu));
+            add_cpus::<CAST>(cast::<CAST>(css, hole!(type_cpuacct)), section, &mut failed);
+            put(section, cpu::SHOWN_USER, load(cgroup, hole!(cpu_shown_user)));
+            put(section, cpu::SHOWN_SYSTEM, load(cgroup, hole!(cpu_shown_system)));
+            flag(record, base::HAS_CPUACCT);
+        }
+    }
+    if hole!(at_cpu) != ABSENT && hole!(cpus) == ABSENT {
         let section = at(record, hole!(at_cpu));
         put(section, cpu::USAGE, load(cgroup, hole!(cpu_usage)));
         put(section, cpu::USER, load(cgroup, hole!(cpu_user)));
@@ -387,6 +454,37 @@ fn collect<const CAST: bool>(cgroup: Pointer, record: *mut u64) {
     }
 }
 
+/// Adds up what each CPU has counted of a v1 cgroup (`kernel/sched/cpuacct.c`,
+/// `cpuacct_stats_show`).
+#[inline(always)]
+fn add_cpus<const CAST: bool>(accounting: Pointer, section: *mut u64, failed: &mut i64) {
+    /// `CPUTIME_USER`, `_NICE`, `_SYSTEM`, `_SOFTIRQ`, `_IRQ` (`enum cpu_usage_stat`).
+    type Times = [u64; 5];
+    let bases = first_entry(map!(HOLE_PER_CPU));
+    if bases.is_null() {
+        *failed = -1;
+        return;
+    }
+    let usages: Pointer = far::<CAST, Pointer>(accounting, hole!(cpuacct_usage), failed);
+    let stats: Pointer = far::<CAST, Pointer>(accounting, hole!(cpuacct_stat), failed);
+    // Through the map's memory, a pointer that the verifier knows becomes a plain number.
+    put(section, cpu::SYSTEM, stats as u64);
+    let stats = get(section, cpu::SYSTEM) as Pointer;
+    let (mut usage, mut user, mut system) = (0u64, 0u64, 0u64);
+    let mut index = 0;
+    while index < hole!(cpus) {
+        let copy = get(bases, per_cpu::BASES + index as usize);
+        let times: Times = far::<false, Times>(stats, copy, failed);
+        user += times[0] + times[1];
+        system += times[2] + times[3] + times[4];
+        usage += far::<false, u64>(usages, copy, failed);
+        index += 1;
+    }
+    put(section, cpu::USAGE, usage);
+    put(section, cpu::USER, user);
+    put(section, cpu::SYSTEM, system);
+}
+
 /// Sets a flag of a record. In the map and not in a register, whose every value the verifier would
 /// follow on its own.
 #[inline(always)]
@@ -397,13 +495,16 @@ fn flag(record: *mut u64, bit: u64) {
 /// Entry of the map; null beyond its end.
 #[inline(always)]
 fn entry(index: u32) -> *mut u64 {
-    const MARK: u64 = (HOLE_MARK as u64) << 32 | HOLE_RECORDS as u64;
-    let map: *mut c_void;
-    // SAFETY: user space puts the map here.
-    unsafe {
-        asm!("{0} = {1} ll", out(reg) map, const MARK, options(pure, nomem, nostack));
-        bpf_map_lookup_elem(map, (&raw const index).cast()).cast()
-    }
+    // SAFETY: the key lives until the call returns.
+    unsafe { bpf_map_lookup_elem(map!(HOLE_RECORDS), (&raw const index).cast()).cast() }
+}
+
+/// The first entry of a map; null only for the verifier.
+#[inline(always)]
+fn first_entry(map: *mut c_void) -> *mut u64 {
+    let key = 0u32;
+    // SAFETY: the key lives until the call returns.
+    unsafe { bpf_map_lookup_elem(map, (&raw const key).cast()).cast() }
 }
 
 #[inline(always)]

@@ -32,6 +32,12 @@ pub const HOLE_MARK: u32 = 0x5441_5245;
 /// Low half of the immediate that stands for the map of records.
 pub const HOLE_RECORDS: u32 = 0x7f11_0000;
 
+/// Low half of the immediate that stands for the map of [`per_cpu`].
+pub const HOLE_PER_CPU: u32 = 0x7f11_0001;
+
+/// Low half of the immediate that stands for an array of which each CPU has a copy.
+pub const HOLE_COPIES: u32 = 0x7f11_0002;
+
 /// Low half of the immediate that stands for the first constant of [`Holes`].
 pub const HOLE_FIRST: u32 = 0x7f12_0000;
 
@@ -149,6 +155,18 @@ holes! {
     cpu_shown_user,
     /// `cgroup.prev_cputime.stime`.
     cpu_shown_system,
+    /// Value: CPUs whose counts of v1 are added up; absent on cgroup2.
+    cpus,
+    /// `cgroup.subsys[cpuacct_cgrp_id]`.
+    subsys_cpuacct,
+    /// Value: BTF id of `struct cpuacct`.
+    type_cpuacct,
+    /// `cpuacct.cpuusage`.
+    cpuacct_usage,
+    /// `cpuacct.cpustat`.
+    cpuacct_stat,
+    /// `bpf_array.pptrs`.
+    array_copies,
 
     /// Where a record has [`bandwidth`].
     at_bandwidth,
@@ -316,9 +334,11 @@ pub mod base {
     pub const HAS_PRESSURE: u64 = 1 << 7;
     /// A word could not be read: the record is worth nothing.
     pub const FAILED: u64 = 1 << 8;
+    /// It has a v1 CPU accounting of its own.
+    pub const HAS_CPUACCT: u64 = 1 << 9;
 }
 
-/// CPU time in nanoseconds, of cgroup2.
+/// CPU time in nanoseconds.
 pub mod cpu {
     /// All of it, exact.
     pub const USAGE: usize = 0;
@@ -332,6 +352,18 @@ pub mod cpu {
     pub const SHOWN_SYSTEM: usize = 4;
     /// How many words.
     pub const WORDS: usize = 5;
+}
+
+/// The only entry of the map that says where each CPU has its copies of per-CPU values.
+pub mod per_cpu {
+    /// CPUs at most: the verifier follows the addition of their counts CPU by CPU.
+    pub const CPUS_MAX: u32 = 256;
+    /// [`FOUND`] at the end of the program that finds them; before that memory of the program's.
+    pub const STATE: usize = 0;
+    /// What is added to a per-CPU pointer for the first CPU; the others follow.
+    pub const BASES: usize = 1;
+    /// [`STATE`]: no address has this value.
+    pub const FOUND: u64 = 1;
 }
 
 /// Limit and share of CPU time; times in nanoseconds.

@@ -126,7 +126,7 @@ pub struct GlobalArgs {
     #[arg(value_enum, default_value_t, value_name = "WHEN", help_heading = "Kernel programs")]
     pub bpf: Bpf,
     /// Where CPU, memory, tasks and pressure come from: a walk over all cgroups by a program in
-    /// the kernel, or a file for each number
+    /// the kernel, where that is possible, or a file for each number
     #[arg(long, global = true, env = "TARE_SOURCES", hide_env = true)]
     #[arg(value_enum, default_value_t, value_name = "WHICH", help_heading = "Kernel programs")]
     pub sources: CgroupSource,
@@ -345,16 +345,13 @@ pub enum Bpf {
 /// What the numbers of cgroups come from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub enum CgroupSource {
-    /// Files, at present.
+    /// The walk for all that it has; files for the rest, or for everything if it is not possible.
     #[default]
     Auto,
     /// Files only.
     Files,
-    /// The walk; fail if it is not possible.
+    /// As `auto`, but fail if the walk is not possible.
     Walk,
-    /// The walk, or files if it is not possible: for `tare doctor`, which then says why.
-    #[value(skip)]
-    WalkOrFiles,
 }
 
 /// What the bytes of a container's sockets are.

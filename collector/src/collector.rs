@@ -300,10 +300,6 @@ fn start_walk(wanted: CgroupSource, no_bpf: Option<Reason>, sampler: &Sampler) -
     }
     match (no_bpf, &sampler.kernel.facts) {
         (Some(reason), _) => CgroupWalk::off(reason),
-        // Until whole reports from the walk have been compared with files on every kernel.
-        _ if wanted == CgroupSource::Auto => {
-            CgroupWalk::off(Reason::NotAskedFor { option: "--sources walk" })
-        }
         (None, None) => CgroupWalk::off(Reason::NoObject),
         (None, Some(facts)) => timed("loading the walk of the cgroups", || {
             CgroupWalk::start(facts, sampler.registry.hierarchies())

@@ -78,12 +78,6 @@ pub enum Reason {
         /// Its name.
         function: &'static str,
     },
-    /// It is not used unless the user asks for it.
-    #[error("used only with {option}")]
-    NotAskedFor {
-        /// The option that asks for it.
-        option: &'static str,
-    },
     /// No hierarchy that programs walk has it.
     #[error("it is in no cgroup hierarchy that programs can walk")]
     NotWalked,
@@ -327,9 +321,7 @@ impl Reason {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotStarted { .. } => "not_started",
-            Self::SwitchedOff { .. } | Self::NotAskedFor { .. } | Self::DaemonNotAsked { .. } => {
-                "switched_off"
-            }
+            Self::SwitchedOff { .. } | Self::DaemonNotAsked { .. } => "switched_off",
             Self::SingleSample => "single_sample",
             Self::NoObject => "no_object",
             Self::NoBtf { .. } | Self::UnreadableBtf { .. } => "no_btf",

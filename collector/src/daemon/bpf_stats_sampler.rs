@@ -15,7 +15,7 @@ use std::{
 use tokio::time::{self, Instant};
 
 use crate::{
-    kernel::{Kernel, RunStatistics, Runs},
+    kernel::{RunStatistics, Runs},
     reason::Reason,
     telemetry::{BpfRunStats, ProgramRuns},
 };
@@ -39,14 +39,21 @@ pub(super) struct BpfStatsSampler {
 struct Measurement {
     statistics: RunStatistics,
     begun: Instant,
-    before: BTreeMap<String, Runs>,
+    before: ProgramsRuns,
 }
+
+/// Runs so far, by the name of the program.
+type ProgramsRuns = BTreeMap<String, Runs>;
 
 impl BpfStatsSampler {
     /// Begins the first measurement, if there are programs and it is allowed. `interval` is that of
     /// `--bpf-stats-interval`; 0 is never.
-    pub(super) fn start(interval: Option<Duration>, proc_root: &Path, kernel: &Kernel) -> Self {
-        let wanted = interval != Some(Duration::ZERO) && !kernel.runs().is_empty();
+    pub(super) fn start(
+        interval: Option<Duration>,
+        proc_root: &Path,
+        runs: impl Fn() -> ProgramsRuns,
+    ) -> Self {
+        let wanted = interval != Some(Duration::ZERO) && !runs().is_empty();
         let mut sampler = Self {
             proc_root: proc_root.to_owned(),
             interval: interval.unwrap_or(USUAL_INTERVAL),
@@ -54,7 +61,7 @@ impl BpfStatsSampler {
             running: None,
             total: None,
         };
-        if wanted && let Err(reason) = sampler.advance(kernel) {
+        if wanted && let Err(reason) = sampler.advance(runs) {
             match interval {
                 Some(_) => tracing::warn!(
                     reason = reason.code(),
@@ -82,13 +89,13 @@ impl BpfStatsSampler {
     /// # Errors
     ///
     /// Why no measurement could begin.
-    pub(super) fn advance(&mut self, kernel: &Kernel) -> Result<(), Reason> {
+    pub(super) fn advance(&mut self, runs: impl Fn() -> ProgramsRuns) -> Result<(), Reason> {
         let now = Instant::now();
         if let Some(Measurement { statistics, begun, before }) = self.running.take() {
             self.due = Some(begun + self.interval.max(MEASUREMENT));
             if statistics.are_on(&self.proc_root) {
                 let former = self.total.take().unwrap_or_default();
-                let sum = former.with(now - begun, &before, &kernel.runs());
+                let sum = former.with(now - begun, &before, &runs());
                 self.total = Some(sum.into());
             }
             return Ok(());
@@ -96,7 +103,7 @@ impl BpfStatsSampler {
         self.due = Some(now + self.interval);
         let statistics = RunStatistics::switch_on(&self.proc_root)?;
         self.due = Some(now + MEASUREMENT);
-        self.running = Some(Measurement { statistics, begun: now, before: kernel.runs() });
+        self.running = Some(Measurement { statistics, begun: now, before: runs() });
         Ok(())
     }
 
@@ -108,12 +115,7 @@ impl BpfStatsSampler {
 
 impl BpfRunStats {
     /// Adds a measurement.
-    fn with(
-        &self,
-        elapsed: Duration,
-        before: &BTreeMap<String, Runs>,
-        after: &BTreeMap<String, Runs>,
-    ) -> Self {
+    fn with(&self, elapsed: Duration, before: &ProgramsRuns, after: &ProgramsRuns) -> Self {
         let mut sum = self.clone();
         sum.seconds += elapsed.as_secs_f64();
         for (name, after) in after {
@@ -159,17 +161,7 @@ mod tests {
 
     #[test]
     fn without_programs_nothing_is_measured() {
-        let options = crate::kernel::Options {
-            off: Some(Reason::SingleSample),
-            sys_root: "/sys".into(),
-            unified: None,
-            socket_ids: None,
-            socket_level: None,
-            slots: 16,
-            watched_net: None,
-            watched_block: None,
-        };
-        let sampler = BpfStatsSampler::start(None, Path::new("/proc"), &Kernel::start(&options));
+        let sampler = BpfStatsSampler::start(None, Path::new("/proc"), BTreeMap::new);
         assert!(sampler.due.is_none() && sampler.total().is_none());
     }
 }

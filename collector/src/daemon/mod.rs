@@ -135,8 +135,8 @@ impl Daemon {
         let mut collector = Collector::start(common, run.scope.into())?;
         collector.sampler.with_pods = true;
         collector.sampler.with_per_cpu = run.docker_api.is_on();
-        let kernel = &collector.sampler.kernel;
-        let bpf_stats = BpfStatsSampler::start(run.bpf_stats_interval, &common.proc_root, kernel);
+        let runs = || collector.sampler.program_runs();
+        let bpf_stats = BpfStatsSampler::start(run.bpf_stats_interval, &common.proc_root, runs);
         let sampling = SamplingStats {
             map_bytes: collector.map_bytes(),
             capabilities: keep_capabilities(&capabilities::sampling(common, run)),
@@ -182,7 +182,7 @@ impl Daemon {
                 }
                 () = self.receipts.due() => self.complete_ends(),
                 () = self.bpf_stats.due() => {
-                    if let Err(reason) = self.bpf_stats.advance(&self.collector.sampler.kernel) {
+                    if let Err(reason) = self.bpf_stats.advance(|| self.collector.sampler.program_runs()) {
                         tracing::debug!("runs of BPF programs are not counted: {reason}");
                     }
                 }

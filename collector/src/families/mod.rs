@@ -116,7 +116,8 @@ macro_rules! cgroup_families {
                 })
             }
 
-            /// Opens the files of CPU time and memory only; the other families stay unknown.
+            /// Opens the files of CPU time and memory only, as far as no walk spares them; the
+            /// other families stay unknown.
             ///
             /// # Errors
             ///
@@ -124,15 +125,23 @@ macro_rules! cgroup_families {
             pub fn open_cpu_and_memory(
                 hierarchies: &Hierarchies,
                 path: &str,
+                walk: Option<&WalkLayout>,
             ) -> Result<Self, ReadError> {
                 let mut readers = Self {
-                    cpu: Slot::open(hierarchies, path)?,
+                    // First, as in `open_beside_walk`.
+                    ids: walk.map_or(Ok(CgroupIds::default()), |layout| layout.ids(path))?,
+                    cpu: Slot::closed(),
                     $($family: Slot::closed(),)*
                     cadence: Cadence::new(path),
                     block_charged_to: None,
-                    ids: CgroupIds::default(),
                 };
-                readers.memory = Slot::open(hierarchies, path)?;
+                (readers.cpu, readers.memory) = match walk {
+                    Some(layout) => (
+                        Slot::open_beside_walk(hierarchies, path, layout)?,
+                        Slot::open_beside_walk(hierarchies, path, layout)?,
+                    ),
+                    None => (Slot::open(hierarchies, path)?, Slot::open(hierarchies, path)?),
+                };
                 Ok(readers)
             }
 

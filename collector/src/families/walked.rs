@@ -18,7 +18,7 @@ use crate::{
 const HIERARCHIES_MAX: usize = 1 + CONTROLLERS.len();
 
 /// The controllers whose numbers a walk has, by their v1 names.
-const CONTROLLERS: [&str; 4] = ["cpu", "memory", "pids", "freezer"];
+const CONTROLLERS: [&str; 5] = ["cpu", "memory", "pids", "freezer", "cpuacct"];
 
 /// The hierarchies that are walked, and which families their records have.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -93,8 +93,8 @@ pub fn walked_hierarchies(hierarchies: &Hierarchies) -> Vec<walk::Hierarchy> {
         root: root.clone(),
         controllers: CONTROLLERS
             .iter()
-            // cgroup2 freezes without a controller.
-            .filter(|name| **name != "freezer" && !is_legacy(name))
+            // cgroup2 freezes and accounts for CPU time without a controller.
+            .filter(|name| !["freezer", "cpuacct"].contains(name) && !is_legacy(name))
             .map(|name| (*name).to_owned())
             .collect(),
         counts_swap: if is_legacy("memory") { None } else { counts_swap(root) },
@@ -156,10 +156,10 @@ impl WalkLayout {
         let all = |families: &[walk::Family], name| {
             families.iter().try_for_each(|wanted| of(name, *wanted))
         };
-        let cpu = if legacy("cpuacct") || legacy("cpu") {
-            Err(Reason::CountedPerCpu)
-        } else {
-            family(unified, walk::Family::Cpu)
+        let cpu = match (legacy("cpuacct"), legacy("cpu")) {
+            // Without it no file of v1 says CPU time.
+            (false, true) => Err(Reason::NoController { controller: "cpuacct" }),
+            _ => of("cpuacct", walk::Family::Cpu),
         };
         let memory = [walk::Family::Memory, walk::Family::MemoryEvents, walk::Family::MemoryStat];
         let pressure = [walk::Family::Pressure, walk::Family::PressureAverages];
@@ -270,6 +270,11 @@ impl<'a> CgroupRecords<'a> {
     /// The record in the hierarchy of the CPU controller.
     pub fn cpu(&self) -> Found<'a> {
         self.at(self.layout.controllers[0])
+    }
+
+    /// The record in the hierarchy that accounts for CPU time.
+    pub fn cpu_time(&self) -> Found<'a> {
+        self.at(self.layout.controllers[4])
     }
 
     /// The record in the hierarchy of the memory controller.

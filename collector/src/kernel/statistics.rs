@@ -2,7 +2,13 @@
 //! of programs are on. They are usually off: they cost each run of each program on the host two
 //! reads of a clock.
 
-use std::{collections::BTreeMap, fs, os::fd::OwnedFd, path::Path, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    os::fd::{AsRawFd as _, BorrowedFd, OwnedFd},
+    path::Path,
+    time::Duration,
+};
 
 use aya::{
     Ebpf,
@@ -69,6 +75,15 @@ fn runs(program: &Program) -> Option<Runs> {
     };
     let info = info.ok()?;
     Some(Runs { count: info.run_count(), time: info.run_time() })
+}
+
+/// The same of a program that aya did not load, by `/proc/self/fdinfo` (`kernel/bpf/syscall.c`,
+/// `bpf_prog_show_fdinfo`, Linux 5.1).
+pub(super) fn runs_of(program: BorrowedFd<'_>) -> Option<Runs> {
+    let text = fs::read_to_string(format!("/proc/self/fdinfo/{}", program.as_raw_fd())).ok()?;
+    let number = |name| text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
+    let time = Duration::from_nanos(number("run_time_ns:")?);
+    Some(Runs { count: number("run_cnt:")?, time })
 }
 
 fn is_permanent(proc_root: &Path) -> bool {

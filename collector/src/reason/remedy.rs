@@ -22,7 +22,6 @@ impl Reason {
     pub fn remedy(&self, circumstances: &Circumstances) -> Option<String> {
         let text = match self {
             Self::SwitchedOff { option } => return Some(format!("leave out {option}")),
-            Self::NotAskedFor { option } => return Some(format!("give {option}")),
             Self::SingleSample => "take two samples, with --window",
             Self::NoObject => "build the kernel side into the binary: cargo xtask build",
             Self::NoBtf { .. } | Self::UnreadableBtf { .. } => {

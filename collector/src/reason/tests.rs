@@ -54,11 +54,6 @@ fn table() -> Vec<(Reason, &'static str, &'static str)> {
             "this kernel has no function bpf_iter_css_new for programs",
             "missing_function",
         ),
-        (
-            Reason::NotAskedFor { option: "--sources walk" },
-            "used only with --sources walk",
-            "switched_off",
-        ),
         (Reason::NotWalked, "it is in no cgroup hierarchy that programs can walk", "no_controller"),
         (
             Reason::WalkFailed { error: text("no root") },

@@ -36,6 +36,11 @@ impl Registry {
         self.walk = layout;
     }
 
+    /// What a walk has of the cgroups, if there is one.
+    pub fn walk_layout(&self) -> Option<&WalkLayout> {
+        self.walk.as_deref()
+    }
+
     /// The hierarchies, what is walked of them, and the instances that are alive, to be read.
     pub fn parts_mut(
         &mut self,

@@ -4,7 +4,7 @@ use std::collections::{HashSet, hash_map::Entry};
 
 use crate::{
     cgroup::ReadError,
-    families::{Place, ReadContext, Readers, WalkedCgroup},
+    families::{Place, ReadContext, Readers},
     host::{HostFiles, HostUsage},
     registry::{InstanceId, Registry},
     sample::{Sample, Usage, walk::Walked},
@@ -46,7 +46,7 @@ pub(super) fn read_cgroups(
 /// files; without a walk all are.
 pub(super) fn read_walked_cgroups(
     registry: &mut Registry,
-    mut walked: Option<Walked<'_>>,
+    mut walked: Option<&mut Walked<'_>>,
     context: &mut ReadContext<'_>,
     usages: &mut Vec<Usage>,
 ) -> Vec<ReadError> {
@@ -57,10 +57,7 @@ pub(super) fn read_walked_cgroups(
         let Some(readers) = &mut tracked.readers else { continue };
         let ids = *readers.ids();
         let place = Place { hierarchies, path: &tracked.instance.path, layout, ids, is_young };
-        let walked = walked.as_mut().and_then(|walked| {
-            let records = layout.find(walked.records, &ids)?;
-            Some(WalkedCgroup { records, stat: walked.stat.as_deref_mut() })
-        });
+        let walked = walked.as_mut().and_then(|walked| walked.of(&place));
         let mut context = context.of_cgroup(Some(place), walked);
         for step in Readers::STEPS {
             failed.add(usage.instance.id, step(readers, &mut context, &mut usage.readings));

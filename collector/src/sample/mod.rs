@@ -20,7 +20,7 @@ mod retransmit_reconciler;
 mod walk;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -40,7 +40,7 @@ use crate::{
     devices::Devices,
     families::ReadContext,
     host::HostFiles,
-    kernel::Kernel,
+    kernel::{Kernel, Runs},
     reason::Reason,
     registry::{InstanceId, Registry},
 };
@@ -115,6 +115,13 @@ impl Sampler {
         self.walk = walk;
     }
 
+    /// Runs of each loaded program so far, by its name in the object.
+    pub fn program_runs(&self) -> BTreeMap<String, Runs> {
+        let mut runs = self.kernel.runs();
+        runs.extend(self.walk.runs().map(|(name, walks)| (name.to_owned(), walks)));
+        runs
+    }
+
     /// Takes a sample. A reader that fails costs its own numbers only.
     pub fn take(&mut self) -> Arc<Sample> {
         self.look();
@@ -172,13 +179,14 @@ impl Sampler {
             ..ReadContext::new(sample.taken_at, buffer)
         };
         let mut errors = files::read_host(host, context.buffer, &mut sample.host);
-        errors.extend(if walk.layout().is_some() {
-            let walked = walk.run(registry);
+        let mut walked = walk.run(registry);
+        errors.extend(if registry.walk_layout().is_some() {
+            let walked = walked.as_mut();
             files::read_walked_cgroups(registry, walked, &mut context, &mut sample.usages)
         } else {
             files::read_cgroups(registry, &mut context, &mut sample.usages)
         });
-        errors.extend(pods.read(&mut context, &mut sample.pods));
+        errors.extend(pods.read(registry, walked.as_mut(), &mut context, &mut sample.pods));
         // The baseline is read at the moment of the counters that it is added to.
         errors.extend(counters.read_baseline(registry, kernel, &mut context, &mut sample.usages));
         counters.read(registry, kernel, &mut sample.usages);

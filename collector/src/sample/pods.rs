@@ -5,10 +5,10 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     cgroup::ReadError,
-    families::{ReadContext, Readers, Readings},
+    families::{Place, ReadContext, Readers, Readings},
     identity::pod_cgroup,
     registry::{Instance, InstanceId, Registry},
-    sample::Usage,
+    sample::{Usage, walk::Walked},
 };
 
 /// The pods of the containers that are alive.
@@ -34,7 +34,7 @@ impl Pods {
     pub(super) fn follow(&mut self, registry: &mut Registry) {
         for pod in self.pods.iter_mut().filter(|pod| pod.is_young) {
             pod.is_young = false;
-            match Readers::open_cpu_and_memory(registry.hierarchies(), &pod.instance.path) {
+            match open(registry, &pod.instance.path) {
                 Ok(mut readers) => {
                     readers.succeed(&pod.readers);
                     pod.readers = readers;
@@ -58,7 +58,7 @@ impl Pods {
             while former.next_if(|pod| pod.instance.path < path).is_some() {}
             match former.next_if(|pod| pod.instance.path == path) {
                 Some(pod) => self.pods.push(pod),
-                None => match Readers::open_cpu_and_memory(registry.hierarchies(), &path) {
+                None => match open(registry, &path) {
                     Ok(readers) => {
                         self.pods.push(Pod { instance: instance(path), readers, is_young: true });
                     }
@@ -71,18 +71,25 @@ impl Pods {
     /// Reads all of them into `usages`, which keeps its memory; what could not be read is unknown.
     pub(super) fn read(
         &mut self,
+        registry: &Registry,
+        mut walked: Option<&mut Walked<'_>>,
         context: &mut ReadContext<'_>,
         usages: &mut Vec<Usage>,
     ) -> Vec<ReadError> {
         let mut errors = Vec::new();
         usages.truncate(self.pods.len());
-        for (at, Pod { instance, readers, .. }) in self.pods.iter_mut().enumerate() {
+        for (at, Pod { instance, readers, is_young }) in self.pods.iter_mut().enumerate() {
             if !usages.get(at).is_some_and(|usage| Arc::ptr_eq(&usage.instance, instance)) {
                 usages.truncate(at);
                 usages.push(Usage::of_nothing(Arc::clone(instance)));
             }
             let readings = &mut usages[at].readings;
-            let read = Readers::STEPS.iter().try_for_each(|step| step(readers, context, readings));
+            let (hierarchies, layout) = (registry.hierarchies(), registry.walk_layout());
+            let place = Place::of(readers, hierarchies, &instance.path, layout, *is_young);
+            let walked = walked.as_mut().and_then(|walked| walked.of(&place?));
+            let mut context = context.of_cgroup(place, walked);
+            let mut steps = Readers::STEPS.iter();
+            let read = steps.try_for_each(|step| step(readers, &mut context, readings));
             if let Err(error) = read {
                 *readings = Readings::default();
                 // A pod ends a moment after its last container.
@@ -93,6 +100,10 @@ impl Pods {
         }
         errors
     }
+}
+
+fn open(registry: &Registry, path: &str) -> Result<Readers, ReadError> {
+    Readers::open_cpu_and_memory(registry.hierarchies(), path, registry.walk_layout())
 }
 
 /// The instance of a pod's cgroup.
@@ -141,7 +152,7 @@ mod tests {
             registry.walk();
             pods.follow(registry);
             let mut context = ReadContext::new(Instant::now(), &mut buffer);
-            let errors = pods.read(&mut context, &mut usages);
+            let errors = pods.read(registry, None, &mut context, &mut usages);
             assert_eq!(errors.len(), 0, "{errors:?}");
             let read =
                 |usage: &Usage| (usage.instance.path.clone(), usage.readings.cpu.usage_nanoseconds);

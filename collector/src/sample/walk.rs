@@ -5,11 +5,12 @@ use std::sync::Arc;
 use crate::{
     cgroup::Hierarchies,
     families::{
+        Place, WalkedCgroup,
         memory::StatDecoder,
         walked::{WalkLayout, WalkStatus, walked_hierarchies},
     },
     kernel::{
-        Facts,
+        Facts, Runs,
         walk::{CGROUPS_MAX, Records, Walk},
     },
     reason::Reason,
@@ -39,6 +40,14 @@ struct Running {
 pub(super) struct Walked<'a> {
     pub(super) records: Records<'a>,
     pub(super) stat: Option<&'a mut StatDecoder>,
+}
+
+impl Walked<'_> {
+    /// What was found of one cgroup; `None` if it was not found whole.
+    pub(super) fn of<'b>(&'b mut self, place: &Place<'b>) -> Option<WalkedCgroup<'b>> {
+        let records = place.layout.find(self.records, &place.ids)?;
+        Some(WalkedCgroup { records, stat: self.stat.as_deref_mut() })
+    }
 }
 
 impl CgroupWalk {
@@ -78,6 +87,12 @@ impl CgroupWalk {
     pub fn memory_bytes(&self) -> u64 {
         let trees = self.walk.iter().flat_map(|running| running.walk.records().trees());
         trees.map(|tree| tree.memory_bytes() as u64).sum()
+    }
+
+    /// Runs of the programs for all hierarchies so far, by their name in the object.
+    pub fn runs(&self) -> Option<(&'static str, Runs)> {
+        let running = self.walk.as_ref().ok()?;
+        Some((running.walk.way().program(), running.walk.runs()?))
     }
 
     /// Where numbers come from.

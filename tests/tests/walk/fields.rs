@@ -23,6 +23,9 @@ const V1_UNLIMITED: u64 = i64::MAX as u64 & !0xffff;
 /// The second number of a file.
 const SECOND: &str = "second";
 
+/// Nanoseconds in what `cpuacct.stat` counts in (`USER_HZ`).
+const TICK: u64 = 10_000_000;
+
 /// The state of a v1 freezer.
 const FROZEN: &str = "FROZEN";
 
@@ -139,6 +142,9 @@ pub(crate) const UNIFIED: &[Field] = &[
 
 /// Fields of v1.
 pub(crate) const LEGACY: &[Field] = &[
+    ("cpuacct.usage", "", Counter, |r| r.cpu().map(|c| c.usage_nanoseconds)),
+    ("cpuacct.stat", "user", Counter, |r| split(r).map(|s| s.0 / TICK)),
+    ("cpuacct.stat", "system", Counter, |r| split(r).map(|s| s.1 / TICK)),
     ("cpu.stat", "nr_periods", Counter, |r| r.throttling().map(|t| t.periods)),
     ("cpu.stat", "nr_throttled", Counter, |r| r.throttling().map(|t| t.throttled_periods)),
     ("cpu.stat", "throttled_time", Counter, |r| r.throttling().map(|t| t.throttled_nanoseconds)),

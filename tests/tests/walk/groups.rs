@@ -17,7 +17,7 @@ use tare::internals::walk::Hierarchy;
 use tare_tests::scratch::unique_name;
 
 /// Controllers that a walk has a use for.
-const CONTROLLERS: [&str; 4] = ["cpu", "memory", "pids", "freezer"];
+const CONTROLLERS: [&str; 5] = ["cpu", "memory", "pids", "freezer", "cpuacct"];
 
 /// The hierarchies of this host that are walked.
 pub(crate) fn hierarchies() -> Result<Vec<Hierarchy>> {
@@ -44,7 +44,8 @@ pub(crate) fn hierarchies() -> Result<Vec<Hierarchy>> {
     let is_legacy = |name: &str| legacy.iter().any(|(_, has)| has.iter().any(|has| has == name));
     let mut found = Vec::new();
     if let Some(root) = unified {
-        let all = CONTROLLERS.into_iter().filter(|name| *name != "freezer" && !is_legacy(name));
+        let is_v2 = |name: &&str| !["freezer", "cpuacct"].contains(name) && !is_legacy(name);
+        let all = CONTROLLERS.into_iter().filter(is_v2);
         let controllers = all.map(str::to_owned).collect();
         found.push(Hierarchy { id: 0, root, controllers, counts_swap: None });
     }
@@ -143,7 +144,8 @@ impl Groups {
                     ("memory.limit_in_bytes", "3M"),
                     ("memory.soft_limit_in_bytes", "2M"),
                 ];
-                "head -c 16M /dev/zero | tail >/dev/null; true".to_owned()
+                // In bytes: not every `head` knows units.
+                "head -c 16777216 /dev/zero | tail >/dev/null; true".to_owned()
             }
             6 => {
                 limits = &[("memory.low", "1M"), ("memory.min", "512K"), ("memory.high", "6M")];

@@ -42,7 +42,8 @@ pub(crate) fn every_field_is_what_its_file_says(count: usize) -> Result<()> {
         ensure!(outcome.unknown.is_empty(), "only files have {:?}", outcome.unknown);
         // What was always 0 would be right by chance.
         for (field, (compared, nonzero)) in &outcome.compared {
-            let must_move = ["usage_usec", "nr_throttled", "oom_kill", "max_usage", "memory.peak"];
+            let must_move =
+                ["usage_usec", "cpuacct.", "nr_throttled", "oom_kill", "max_usage", "memory.peak"];
             let must = must_move.iter().any(|name| field.contains(name));
             let has = walk.records().trees().any(|tree| tree.family(Family::Throttling).is_ok());
             let elsewhere = field == "0 cpu.stat nr_throttled" && !is_in_unified(&walk);

@@ -115,7 +115,7 @@ pub(crate) fn populate(binaries: &Binaries, groups: &TestCgroups, load: Load) ->
     Program::start_ready("populate", &populate)
 }
 
-/// No tool, floors and `tare run`, from files and from the walk, always; other tools at some sizes
+/// No tool, floors and `tare run`, from the walk and from files, always; other tools at some sizes
 /// and loads.
 fn tools(size: usize, load: Load) -> Vec<Option<Box<dyn Tool>>> {
     let mut tools: Vec<Option<Box<dyn Tool>>> = vec![
@@ -123,10 +123,10 @@ fn tools(size: usize, load: Load) -> Vec<Option<Box<dyn Tool>>> {
         Some(Box::new(Floor::CpuAndMemory)),
         Some(Box::new(Floor::All)),
         Some(Box::new(TareRun::PLAIN)),
-        Some(Box::new(TareRun::WALK)),
+        Some(Box::new(TareRun::FILES)),
     ];
     if Plan::others(size, load) {
-        tools.push(Some(Box::new(TareRun::FILES)));
+        tools.push(Some(Box::new(TareRun::NO_BPF)));
         tools.push(Some(Box::new(TareStats)));
         tools.push(Some(Box::new(Cgtop)));
     }

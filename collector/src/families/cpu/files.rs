@@ -12,6 +12,10 @@ use crate::{
     },
 };
 
+/// In nanoseconds: `cpu.stat` of v2 counts in this.
+const MICROSECOND: u64 = 1000;
+const SECOND: u64 = 1_000_000_000;
+
 /// The open files of one cgroup with its CPU time.
 #[derive(Debug)]
 pub struct CpuFiles {
@@ -123,15 +127,19 @@ impl CgroupReader for CpuFiles {
         }
         let mut usage = CpuUsage::default();
         if records.layout().cpu.is_walked() {
-            match records.unified() {
+            match records.cpu_time() {
                 Found::NotWalked => return Ok(false),
                 Found::Absent => {}
                 Found::Record(record) => {
                     let Some(time) = record.cpu() else { return Ok(false) };
                     let (user, system) = time.split((time.shown_user, time.shown_system));
-                    usage.usage_nanoseconds = Some(whole_microseconds(time.usage_nanoseconds));
-                    usage.user_nanoseconds = Some(whole_microseconds(user));
-                    usage.system_nanoseconds = Some(whole_microseconds(system));
+                    let (whole, parts) = match record.is_unified() {
+                        true => (MICROSECOND, MICROSECOND),
+                        false => (1, SECOND / clock_ticks()),
+                    };
+                    usage.usage_nanoseconds = Some(cut(time.usage_nanoseconds, whole));
+                    usage.user_nanoseconds = Some(cut(user, parts));
+                    usage.system_nanoseconds = Some(cut(system, parts));
                 }
             }
         } else if let Some(files) = beside {
@@ -142,8 +150,8 @@ impl CgroupReader for CpuFiles {
             Found::Absent => {}
             Found::Record(record) => {
                 if let Some(found) = record.throttling() {
-                    let is_v2 = records.layout().cpu.is_walked();
-                    let shown = |time| if is_v2 { whole_microseconds(time) } else { time };
+                    let unit = if record.is_unified() { MICROSECOND } else { 1 };
+                    let shown = |time| cut(time, unit);
                     usage.periods = Some(found.periods);
                     usage.throttled_periods = Some(found.throttled_periods);
                     usage.throttled_nanoseconds = Some(shown(found.throttled_nanoseconds));
@@ -181,9 +189,9 @@ impl CpuFiles {
     }
 }
 
-/// Nanoseconds as `cpu.stat` of v2 shows them: cut off at whole microseconds.
-fn whole_microseconds(nanoseconds: u64) -> u64 {
-    nanoseconds - nanoseconds % 1000
+/// Nanoseconds as a file shows them that counts in a longer unit.
+fn cut(nanoseconds: u64, unit: u64) -> u64 {
+    nanoseconds - nanoseconds % unit.max(1)
 }
 
 #[cfg(test)]

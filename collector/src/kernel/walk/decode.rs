@@ -30,9 +30,9 @@ pub struct CpuTime {
     pub user_by_ticks: u64,
     /// As ticks saw it in the kernel.
     pub system_by_ticks: u64,
-    /// Time in user mode that `cpu.stat` has said last, in nanoseconds.
+    /// Time in user mode that `cpu.stat`, on v1 `cpuacct.stat`, has said last, in nanoseconds.
     pub shown_user: u64,
-    /// Time in the kernel that `cpu.stat` has said last, in nanoseconds.
+    /// Time in the kernel that it has said last, in nanoseconds.
     pub shown_system: u64,
 }
 
@@ -255,11 +255,13 @@ impl<'a> Record<'a> {
         Some((word & u64::from(u32::MAX), word >> 32))
     }
 
-    /// CPU time, of cgroup2.
+    /// CPU time.
     pub fn cpu(&self) -> Option<CpuTime> {
-        let section = self.section(self.holes().at_cpu, 0)?;
-        // The root's is not kept here (`kernel/cgroup/rstat.c`, `root_cgroup_cputime`).
-        (self.level() > 0).then(|| CpuTime {
+        let is_legacy = !self.is_unified();
+        let bit = if is_legacy { base::HAS_CPUACCT } else { 0 };
+        let section = self.section(self.holes().at_cpu, bit)?;
+        // That of cgroup2's root is not kept here (`kernel/cgroup/rstat.c`, `root_cgroup_cputime`).
+        (is_legacy || self.level() > 0).then(|| CpuTime {
             usage_nanoseconds: section.word(cpu::USAGE),
             user_by_ticks: section.word(cpu::USER),
             system_by_ticks: section.word(cpu::SYSTEM),

@@ -66,6 +66,10 @@ const FIELDS: &[(usize, &str, u32)] = &[
     (hole_index!(cpu_system), "cgroup.bstat.cputime.stime", 8),
     (hole_index!(cpu_shown_user), "cgroup.prev_cputime.utime", 8),
     (hole_index!(cpu_shown_system), "cgroup.prev_cputime.stime", 8),
+    (hole_index!(cpuacct_usage), "cpuacct.cpuusage", 8),
+    (hole_index!(cpuacct_stat), "cpuacct.cpustat", 8),
+    // An array without a length.
+    (hole_index!(array_copies), "bpf_array.pptrs", 0),
     (hole_index!(periods), "task_group.cfs_bandwidth.nr_periods", 4),
     (hole_index!(throttled), "task_group.cfs_bandwidth.nr_throttled", 4),
     (hole_index!(throttled_time), "task_group.cfs_bandwidth.throttled_time", 8),
@@ -106,6 +110,7 @@ const FIELDS: &[(usize, &str, u32)] = &[
 /// enumerator.
 const ELEMENTS: &[(usize, &str, &str, &str)] = &[
     (hole_index!(subsys_cpu), "cgroup.subsys", "cgroup_subsys_id", "cpu_cgrp_id"),
+    (hole_index!(subsys_cpuacct), "cgroup.subsys", "cgroup_subsys_id", "cpuacct_cgrp_id"),
     (hole_index!(subsys_memory), "cgroup.subsys", "cgroup_subsys_id", "memory_cgrp_id"),
     (hole_index!(subsys_pids), "cgroup.subsys", "cgroup_subsys_id", "pids_cgrp_id"),
     (hole_index!(subsys_freezer), "cgroup.subsys", "cgroup_subsys_id", "freezer_cgrp_id"),
@@ -152,10 +157,15 @@ const ELEMENT: u32 = 8;
 /// Structs that pointers are cast to, by their ids.
 const TYPES: &[(usize, &str)] = &[
     (hole_index!(type_task_group), "task_group"),
+    (hole_index!(type_cpuacct), "cpuacct"),
     (hole_index!(type_mem_cgroup), "mem_cgroup"),
     (hole_index!(type_pids_cgroup), "pids_cgroup"),
     (hole_index!(type_freezer), "freezer"),
 ];
+
+/// The times of a CPU that the program adds up, in this order.
+const CPU_TIMES: [&str; 5] =
+    ["CPUTIME_USER", "CPUTIME_NICE", "CPUTIME_SYSTEM", "CPUTIME_SOFTIRQ", "CPUTIME_IRQ"];
 
 /// The kinds of pressure in the order of the records.
 const PRESSURES: [&str; pressure::KINDS] =
@@ -194,6 +204,9 @@ impl WalkFacts {
         }
         for (hole, name) in TYPES {
             words[*hole] = btf.structure(name).unwrap_or(ABSENT);
+        }
+        if !structs.has_cpu_times() {
+            words[hole_index!(cpuacct_stat)] = ABSENT;
         }
         let pressures = structs.pressures();
         let stat = structs.stat();
@@ -261,6 +274,16 @@ impl Structs<'_> {
         let at = self.btf.enumerator(&[list], element)?.checked_mul(ELEMENT)?;
         let fits = at.checked_add(ELEMENT)? <= array.size;
         fits.then(|| array.offset.checked_add(at))?
+    }
+
+    /// Whether v1 keeps the times of a CPU as the program adds them up: nanoseconds, of which the
+    /// first are those of [`CPU_TIMES`].
+    fn has_cpu_times(&mut self) -> bool {
+        let known = CPU_TIMES.iter().enumerate().all(|(index, name)| {
+            self.btf.enumerator(&["cpu_usage_stat"], name) == Some(index as u32)
+        });
+        let words = self.field("kernel_cpustat.cpustat");
+        known && words.is_some_and(|words| words.size >= CPU_TIMES.len() as u32 * ELEMENT)
     }
 
     /// Where totals and averages of pressure are, if they are in the order that is known.

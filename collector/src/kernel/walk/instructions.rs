@@ -5,8 +5,19 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use anyhow::{Context, Result, bail, ensure};
 use object::{Object, ObjectSection};
 use tare_ebpf::walk_record::{
-    HOLE_FIRST, HOLE_MARK, HOLE_RECORDS, Holes, KFUNC_BASE, KFUNC_COUNT, KFUNCS,
+    HOLE_COPIES, HOLE_FIRST, HOLE_MARK, HOLE_PER_CPU, HOLE_RECORDS, Holes, KFUNC_BASE, KFUNC_COUNT,
+    KFUNCS,
 };
+
+/// The maps of a program. One that it does not have is behind a branch that is never taken.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Maps<'a> {
+    pub(super) records: Option<BorrowedFd<'a>>,
+    /// Where each CPU has its copies of per-CPU values.
+    pub(super) per_cpu: Option<BorrowedFd<'a>>,
+    /// An array of which each CPU has a copy.
+    pub(super) copies: Option<BorrowedFd<'a>>,
+}
 
 /// Bytes of an instruction (`struct bpf_insn`); a load of 64 bits has two.
 const INSTRUCTION: usize = 8;
@@ -35,7 +46,7 @@ pub(super) fn program(object: &[u8], section: &str) -> Result<Vec<u8>> {
     Ok(code.to_vec())
 }
 
-/// Puts in what the program was built without.
+/// Puts into a program what it was built without.
 ///
 /// A call of a function that this kernel lacks becomes `r0 = 0`: the plan has seen to it that it
 /// is behind a branch that is never taken, and the verifier removes it.
@@ -43,7 +54,7 @@ pub(super) fn patch(
     code: &mut [u8],
     holes: &Holes,
     kfuncs: &[Option<u32>; KFUNC_COUNT],
-    records: BorrowedFd<'_>,
+    maps: Maps<'_>,
 ) -> Result<()> {
     let mut rest = code;
     while let Some((instruction, tail)) = rest.split_first_chunk_mut::<INSTRUCTION>() {
@@ -53,7 +64,7 @@ pub(super) fn patch(
                     .split_first_chunk_mut::<INSTRUCTION>()
                     .context("the program ends within an instruction")?;
                 if immediate(second) == HOLE_MARK {
-                    fill(instruction, second, holes, records)?;
+                    fill(instruction, second, holes, maps)?;
                 }
                 tail
             }
@@ -73,14 +84,21 @@ fn fill(
     first: &mut [u8; INSTRUCTION],
     second: &mut [u8; INSTRUCTION],
     holes: &Holes,
-    records: BorrowedFd<'_>,
+    maps: Maps<'_>,
 ) -> Result<()> {
-    let value = match immediate(first) {
-        HOLE_RECORDS => {
+    let map = match immediate(first) {
+        HOLE_RECORDS => Some(maps.records),
+        HOLE_PER_CPU => Some(maps.per_cpu),
+        HOLE_COPIES => Some(maps.copies),
+        _ => None,
+    };
+    let value = match (map, immediate(first)) {
+        (Some(Some(map)), _) => {
             set_source(first, IS_MAP);
-            records.as_raw_fd() as u32
+            map.as_raw_fd() as u32
         }
-        mark => {
+        (Some(None), _) => 0,
+        (None, mark) => {
             let index = mark.checked_sub(HOLE_FIRST).map(|index| index as usize);
             let value = index.and_then(|index| holes.words().get(index));
             *value.with_context(|| format!("the program has an unknown constant {mark:#x}"))?

@@ -13,10 +13,11 @@ use crate::{
         error::{TRACING, reason},
         mapping::Mapping,
         object::OBJECT,
+        statistics::{Runs, runs_of},
         walk::{
-            Hierarchy,
-            facts::WalkFacts,
-            instructions,
+            Hierarchy, Walker,
+            instructions::{self, Maps},
+            per_cpu::PerCpu,
             plan::{Plan, Way},
             sys::{self, Target},
         },
@@ -26,27 +27,33 @@ use crate::{
 
 /// A loaded program, ready to be run.
 pub(super) struct Program {
+    program: OwnedFd,
     link: OwnedFd,
 }
 
 impl Program {
-    /// Reading it to its end runs the program over its target.
-    pub(super) fn iterator(&self) -> io::Result<OwnedFd> {
-        sys::create_iterator(self.link.as_fd())
+    /// Its runs while the kernel's statistics of programs were on; `None` if it does not say.
+    pub(super) fn runs(&self) -> Option<Runs> {
+        runs_of(self.program.as_fd())
+    }
+
+    /// Runs it over its target.
+    pub(super) fn run(&self) -> io::Result<()> {
+        sys::run_iterator(self.link.as_fd())
     }
 }
 
 /// Makes room for so many records and loads the program that writes them.
 pub(super) fn load(
-    facts: &WalkFacts,
-    way: Way,
+    walker: &Walker,
     hierarchy: &Hierarchy,
     plan: &Plan,
     capacity: usize,
 ) -> Result<(Program, Mapping), Reason> {
-    let (section, iterator) = match way {
-        Way::Css => ("iter.s/walk_css", facts.iter_task),
-        Way::Cgroups => ("iter.s/walk_cgroups", facts.iter_cgroup),
+    let Walker { facts, way, per_cpu, .. } = walker;
+    let iterator = match way {
+        Way::Css => facts.iter_task,
+        Way::Cgroups => facts.iter_cgroup,
     };
     let iterator = iterator.ok_or(Reason::MissingFunction { function: "bpf_iter_task" })?;
     let load = || -> anyhow::Result<_> {
@@ -55,8 +62,10 @@ pub(super) fn load(
         let bytes = (plan.stride * size_of::<u64>()) as u32;
         let map = sys::create_array(bytes, entries as u32).context("make room for records")?;
         let records = Mapping::of(&map, entries * plan.stride).context("map records")?;
-        let mut code = instructions::program(OBJECT, section)?;
-        instructions::patch(&mut code, &plan.holes, &facts.kfuncs, map.as_fd())?;
+        let mut code = instructions::program(OBJECT, &format!("iter.s/{}", way.program()))?;
+        let per_cpu = per_cpu.as_ref().ok().map(PerCpu::map);
+        let maps = Maps { records: Some(map.as_fd()), per_cpu, ..Maps::default() };
+        instructions::patch(&mut code, &plan.holes, &facts.kfuncs, maps)?;
         let program = sys::load_iterator(&code, iterator)?;
         let link = match way {
             // The main thread: it is there for as long as the process is.
@@ -67,8 +76,9 @@ pub(super) fn load(
                 sys::link_iterator(program.as_fd(), Target::Cgroup(root.as_fd()))
             }
         };
-        // The link holds the program, and the program its map.
-        Ok((Program { link: link.context("attach the walk")? }, records))
+        let link = link.context("attach the walk")?;
+        // The program holds its map.
+        Ok((Program { program, link }, records))
     };
     load().map_err(|error| reason(&error, TRACING))
 }

@@ -11,6 +11,7 @@ mod decode;
 mod facts;
 mod instructions;
 mod load;
+mod per_cpu;
 mod plan;
 mod pressure;
 mod records;
@@ -20,6 +21,7 @@ mod times;
 
 use std::{io, path::PathBuf};
 
+use self::per_cpu::PerCpu;
 pub use self::{
     decode::{
         CpuLimits, CpuTime, Freezing, Memory, MemoryEvents, MemoryLimits, Pressure, Pressures,
@@ -30,7 +32,10 @@ pub use self::{
     records::{Found, Tree},
     stat::{Ambiguous, StatWords},
 };
-use crate::{kernel::Facts, reason::Reason};
+use crate::{
+    kernel::{Facts, Runs},
+    reason::Reason,
+};
 
 /// The most cgroups of a hierarchy that are walked. The memory for them is taken when they are
 /// there.
@@ -78,10 +83,18 @@ pub enum RunError {
 
 /// The programs for all hierarchies, and their records.
 pub struct Walk {
+    walker: Walker,
+    trees: Vec<Tree>,
+}
+
+/// What the programs of all hierarchies have in common.
+struct Walker {
     facts: WalkFacts,
     way: Way,
+    /// The most records of a hierarchy.
     limit: usize,
-    trees: Vec<Tree>,
+    /// Where v1 counts CPU time, if it does.
+    per_cpu: Result<PerCpu, Reason>,
 }
 
 impl Walk {
@@ -91,18 +104,10 @@ impl Walk {
     ///
     /// Why there is no walk at all, or why one of the hierarchies has none.
     pub fn start(facts: &Facts, hierarchies: &[Hierarchy], limit: usize) -> Result<Self, Reason> {
-        if !facts.object {
-            return Err(Reason::NoObject);
-        }
-        let facts = &facts.btf.as_ref().map_err(Reason::clone)?.walk;
-        let way = plan::way(facts)?;
-        let limit = match way {
-            Way::Css => limit.clamp(1, CGROUPS_MAX),
-            Way::Cgroups => limit.clamp(1, CGROUPS_UNDER_MUTEX_MAX),
-        };
-        let start = |hierarchy| Tree::start(facts, way, hierarchy, limit);
+        let walker = Walker::new(facts, hierarchies, limit)?;
+        let start = |hierarchy| Tree::start(&walker, hierarchy);
         let trees = hierarchies.iter().map(start).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self { facts: facts.clone(), way, limit, trees })
+        Ok(Self { walker, trees })
     }
 
     /// The same, for those of the hierarchies that can be walked; the others are named by their
@@ -116,23 +121,23 @@ impl Walk {
         hierarchies: &[Hierarchy],
         limit: usize,
     ) -> Result<(Self, Vec<(u32, Reason)>), Reason> {
-        let mut walk = Self::start(facts, &[], limit)?;
-        let mut refused = Vec::new();
+        let walker = Walker::new(facts, hierarchies, limit)?;
+        let (mut trees, mut refused) = (Vec::new(), Vec::new());
         for hierarchy in hierarchies {
-            match Tree::start(&walk.facts, walk.way, hierarchy, walk.limit) {
-                Ok(tree) => walk.trees.push(tree),
+            match Tree::start(&walker, hierarchy) {
+                Ok(tree) => trees.push(tree),
                 Err(reason) => refused.push((hierarchy.id, reason)),
             }
         }
         match refused.first() {
-            Some((_, reason)) if walk.trees.is_empty() => Err(reason.clone()),
-            _ => Ok((walk, refused)),
+            Some((_, reason)) if trees.is_empty() => Err(reason.clone()),
+            _ => Ok((Self { walker, trees }, refused)),
         }
     }
 
     /// How the cgroups are found.
     pub fn way(&self) -> Way {
-        self.way
+        self.walker.way
     }
 
     /// Walks all hierarchies. What the last walk found is gone after this.
@@ -142,14 +147,44 @@ impl Walk {
     /// If one of them could not be walked; its records are worth nothing then.
     pub fn run(&mut self) -> Result<Records<'_>, RunError> {
         for tree in &mut self.trees {
-            tree.run(&self.facts, self.way, self.limit)?;
+            tree.run(&self.walker)?;
         }
         Ok(self.records())
+    }
+
+    /// Runs of the programs so far, of all hierarchies together.
+    pub fn runs(&self) -> Option<Runs> {
+        let mut sum = Runs::default();
+        for runs in self.trees.iter().map(Tree::runs) {
+            let Runs { count, time } = runs?;
+            sum = Runs { count: sum.count + count, time: sum.time + time };
+        }
+        Some(sum)
     }
 
     /// What the last walk found; nothing before the first.
     pub fn records(&self) -> Records<'_> {
         Records { trees: &self.trees }
+    }
+}
+
+impl Walker {
+    fn new(facts: &Facts, hierarchies: &[Hierarchy], limit: usize) -> Result<Self, Reason> {
+        if !facts.object {
+            return Err(Reason::NoObject);
+        }
+        let facts = facts.btf.as_ref().map_err(Reason::clone)?.walk.clone();
+        let way = plan::way(&facts)?;
+        let limit = match way {
+            Way::Css => limit.clamp(1, CGROUPS_MAX),
+            Way::Cgroups => limit.clamp(1, CGROUPS_UNDER_MUTEX_MAX),
+        };
+        let counts_per_cpu = |one: &Hierarchy| one.controllers.iter().any(|name| name == "cpuacct");
+        let per_cpu = match hierarchies.iter().any(counts_per_cpu) {
+            true => PerCpu::find(&facts),
+            false => Err(Reason::CountedPerCpu),
+        };
+        Ok(Self { facts, way, limit, per_cpu })
     }
 }
 

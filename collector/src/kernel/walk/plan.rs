@@ -72,6 +72,14 @@ impl Way {
             Self::Cgroups => "iter/cgroup",
         }
     }
+
+    /// The program in the object.
+    pub fn program(self) -> &'static str {
+        match self {
+            Self::Css => "walk_css",
+            Self::Cgroups => "walk_cgroups",
+        }
+    }
 }
 
 /// What the records of one hierarchy have.
@@ -146,8 +154,14 @@ pub(super) fn way(facts: &WalkFacts) -> Result<Way, Reason> {
     }
 }
 
-/// What is read of the cgroups of a hierarchy.
-pub(super) fn plan(facts: &WalkFacts, way: Way, hierarchy: &Hierarchy) -> Result<Plan, Reason> {
+/// What is read of the cgroups of a hierarchy. `cpus` is how many CPUs v1 counts CPU time for, if
+/// programs can get at that.
+pub(super) fn plan(
+    facts: &WalkFacts,
+    way: Way,
+    hierarchy: &Hierarchy,
+    cpus: Result<u32, Reason>,
+) -> Result<Plan, Reason> {
     let unified = hierarchy.id == 0;
     if way == Way::Css {
         let own: &[usize] = if unified {
@@ -166,7 +180,7 @@ pub(super) fn plan(facts: &WalkFacts, way: Way, hierarchy: &Hierarchy) -> Result
         families: [const { Ok(()) }; Family::ALL.len()],
     };
     plan.state(hierarchy);
-    plan.cpu(facts, hierarchy);
+    plan.cpu(facts, hierarchy, cpus);
     plan.bandwidth(hierarchy);
     plan.memory(facts, hierarchy);
     plan.pids(hierarchy);
@@ -223,7 +237,7 @@ impl Plan {
         self.set(Family::State, freezer);
     }
 
-    fn cpu(&mut self, facts: &WalkFacts, hierarchy: &Hierarchy) {
+    fn cpu(&mut self, facts: &WalkFacts, hierarchy: &Hierarchy, cpus: Result<u32, Reason>) {
         let found = if self.unified {
             self.flush(facts).and_then(|()| {
                 fields(
@@ -238,12 +252,34 @@ impl Plan {
                 )
             })
         } else {
-            controller(hierarchy, "cpuacct").and(Err(Reason::CountedPerCpu))
+            self.legacy_cpu(hierarchy, cpus)
         };
         if found.is_ok() {
             self.holes.at_cpu = self.section(cpu::WORDS);
         }
         self.set(Family::Cpu, found);
+    }
+
+    fn legacy_cpu(
+        &mut self,
+        hierarchy: &Hierarchy,
+        cpus: Result<u32, Reason>,
+    ) -> Result<(), Reason> {
+        controller(hierarchy, "cpuacct")?;
+        let cpus = cpus?;
+        fields(
+            &self.holes,
+            &[
+                hole_index!(subsys_cpuacct),
+                hole_index!(type_cpuacct),
+                hole_index!(cpuacct_usage),
+                hole_index!(cpuacct_stat),
+                hole_index!(cpu_shown_user),
+                hole_index!(cpu_shown_system),
+            ],
+        )?;
+        self.holes.cpus = cpus;
+        Ok(())
     }
 
     /// Has the program add up what the CPUs have counted each for itself.

@@ -1,18 +1,23 @@
 //! The program of one hierarchy and the records that it writes.
 
-use std::{fs::File, io, os::unix::fs::FileExt, time::Duration};
+use std::{
+    fs::{self, File},
+    os::unix::fs::{FileExt as _, MetadataExt as _},
+    path::Path,
+    time::Duration,
+};
 
-use nix::{errno::Errno, unistd::read};
 use tare_ebpf::walk_record::{base, header};
 
 use crate::{
     kernel::{
         mapping::Mapping,
+        statistics::Runs,
         walk::{
-            Family, Hierarchy, Record, RunError, StatWords,
-            facts::WalkFacts,
+            Family, Hierarchy, Record, RunError, StatWords, Walker,
             load::{self, Program},
-            plan::{self, Plan, Way},
+            per_cpu::{self, PerCpu},
+            plan::{self, Plan},
             pressure::{self, Clock},
         },
     },
@@ -62,15 +67,25 @@ pub struct Tree {
 
 impl Tree {
     /// Loads the program for a hierarchy.
-    pub(super) fn start(
-        facts: &WalkFacts,
-        way: Way,
+    pub(super) fn start(walker: &Walker, hierarchy: &Hierarchy) -> Result<Self, Reason> {
+        let cpus = walker.per_cpu.as_ref().map(PerCpu::cpus);
+        let mut tree = Self::open(walker, hierarchy, cpus.map_err(Reason::clone))?;
+        let is_legacy_cpu = hierarchy.id != 0 && tree.family(Family::Cpu).is_ok();
+        if is_legacy_cpu && !per_cpu::is_right(&mut tree, walker, hierarchy) {
+            return Self::open(walker, hierarchy, Err(Reason::CountedPerCpu));
+        }
+        Ok(tree)
+    }
+
+    fn open(
+        walker: &Walker,
         hierarchy: &Hierarchy,
-        limit: usize,
+        cpus: Result<u32, Reason>,
     ) -> Result<Self, Reason> {
-        let plan = plan::plan(facts, way, hierarchy)?;
-        let capacity = CAPACITY_MIN.min(limit);
-        let (program, records) = load::load(facts, way, hierarchy, &plan, capacity)?;
+        let Walker { facts, limit, .. } = walker;
+        let plan = plan::plan(facts, walker.way, hierarchy, cpus)?;
+        let capacity = CAPACITY_MIN.min(*limit);
+        let (program, records) = load::load(walker, hierarchy, &plan, capacity)?;
         let memory_stat = match plan.family(Family::MemoryStat) {
             Ok(()) => File::open(hierarchy.root.join("memory.stat")).ok(),
             Err(_) => None,
@@ -93,18 +108,13 @@ impl Tree {
     }
 
     /// Walks. Where there was too little room, walks again with more.
-    pub(super) fn run(
-        &mut self,
-        facts: &WalkFacts,
-        way: Way,
-        limit: usize,
-    ) -> Result<(), RunError> {
+    pub(super) fn run(&mut self, walker: &Walker) -> Result<(), RunError> {
         self.flush_memory();
         self.walk()?;
         let wanted = self.found.recorded + self.found.missed;
-        if self.found.missed > 0 && self.capacity < limit {
-            let capacity = (wanted + wanted / 4).clamp(CAPACITY_MIN, limit);
-            let loaded = load::load(facts, way, &self.hierarchy, &self.plan, capacity);
+        if self.found.missed > 0 && self.capacity < walker.limit {
+            let capacity = (wanted + wanted / 4).clamp(CAPACITY_MIN, walker.limit);
+            let loaded = load::load(walker, &self.hierarchy, &self.plan, capacity);
             (self.program, self.records) = loaded.map_err(RunError::Room)?;
             self.capacity = capacity;
             self.index = Index::with_capacity(capacity);
@@ -129,15 +139,7 @@ impl Tree {
 
     fn walk(&mut self) -> Result<(), RunError> {
         let before = self.records.load(header::STARTED);
-        let iterator = self.program.iterator().map_err(RunError::System)?;
-        let mut nothing = [0; 64];
-        loop {
-            match read(&iterator, &mut nothing) {
-                Ok(0) => break,
-                Ok(_) | Err(Errno::EINTR | Errno::EAGAIN) => {}
-                Err(error) => return Err(RunError::System(io::Error::from(error))),
-            }
-        }
+        self.program.run().map_err(RunError::System)?;
         let word = |index| self.records.load(index);
         match word(header::OUTCOME) {
             header::DONE if word(header::STARTED) != before => {}
@@ -178,6 +180,11 @@ impl Tree {
         self.index.find(id).and_then(|at| self.at(at))
     }
 
+    /// The record of the cgroup with this directory.
+    pub(super) fn find_directory(&self, directory: &Path) -> Option<Record<'_>> {
+        self.find(fs::metadata(directory).ok()?.ino())
+    }
+
     /// All records, parents before their children.
     pub fn iter(&self) -> impl Iterator<Item = Record<'_>> {
         (0..self.found.recorded).filter_map(|at| self.at(at))
@@ -186,6 +193,11 @@ impl Tree {
     /// What is known of the words of `memory.stat`: nothing yet.
     pub fn stat_words(&self) -> StatWords {
         StatWords::new(self.page_bytes)
+    }
+
+    /// Runs of the program.
+    pub(super) fn runs(&self) -> Option<Runs> {
+        self.program.runs()
     }
 
     /// Bytes of the map of records, in the kernel.

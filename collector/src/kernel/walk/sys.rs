@@ -12,7 +12,7 @@ use aya_obj::generated::{
     BPF_F_MMAPABLE, BPF_F_SLEEPABLE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_map_type,
     bpf_prog_type,
 };
-use nix::{errno::Errno, libc};
+use nix::{errno::Errno, libc, unistd::read};
 
 /// Room for what the verifier says of a program that it refuses.
 const LOG_BYTES: usize = 1 << 16;
@@ -30,14 +30,28 @@ pub(super) enum Target<'a> {
 
 /// Makes an array of values of some bytes that can be mapped.
 pub(super) fn create_array(value_bytes: u32, entries: u32) -> io::Result<OwnedFd> {
+    create_map(bpf_map_type::BPF_MAP_TYPE_ARRAY, value_bytes, entries, BPF_F_MMAPABLE)
+}
+
+/// Makes an array of one value, of which each CPU has a copy.
+pub(super) fn create_per_cpu_value(value_bytes: u32) -> io::Result<OwnedFd> {
+    create_map(bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY, value_bytes, 1, 0)
+}
+
+fn create_map(
+    kind: bpf_map_type,
+    value_bytes: u32,
+    entries: u32,
+    flags: u32,
+) -> io::Result<OwnedFd> {
     let mut attributes = zeroed();
     // SAFETY: all fields of the union are integers, and all were zero.
     let map = unsafe { &mut attributes.__bindgen_anon_1 };
-    map.map_type = bpf_map_type::BPF_MAP_TYPE_ARRAY as u32;
+    map.map_type = kind as u32;
     map.key_size = size_of::<u32>() as u32;
     map.value_size = value_bytes;
     map.max_entries = entries;
-    map.map_flags = BPF_F_MMAPABLE;
+    map.map_flags = flags;
     set_name(&mut map.map_name);
     descriptor(bpf_cmd::BPF_MAP_CREATE, &mut attributes)
 }
@@ -102,11 +116,19 @@ pub(super) fn link_iterator(program: BorrowedFd<'_>, target: Target<'_>) -> io::
     descriptor(bpf_cmd::BPF_LINK_CREATE, &mut attributes)
 }
 
-/// Makes an iterator of a link: reading it runs the program.
-pub(super) fn create_iterator(link: BorrowedFd<'_>) -> io::Result<OwnedFd> {
+/// Runs the program of a link over its target.
+pub(super) fn run_iterator(link: BorrowedFd<'_>) -> io::Result<()> {
     let mut attributes = zeroed();
     attributes.iter_create.link_fd = link.as_raw_fd() as u32;
-    descriptor(bpf_cmd::BPF_ITER_CREATE, &mut attributes)
+    let iterator = descriptor(bpf_cmd::BPF_ITER_CREATE, &mut attributes)?;
+    let mut nothing = [0; 64];
+    loop {
+        match read(&iterator, &mut nothing) {
+            Ok(0) => return Ok(()),
+            Ok(_) | Err(Errno::EINTR | Errno::EAGAIN) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 fn zeroed() -> bpf_attr {

@@ -31,9 +31,9 @@ explains what each BPF program costs.
 - **The floor** is a program that keeps the same files open as Tare, and once a second reads each
   into one buffer, without parsing. *CPU and memory* are `cpuacct.usage`, `cpuacct.stat`,
   `cpu.stat`, the memory usage and `memory.stat`; *all files* adds pressure, tasks, state, events,
-  limit counters and block I/O. For idle containers, Tare reads only CPU time and memory usage
-  each second, tasks, state and pressure every 10 s, and the rest every 60 s. So it can cost less
-  than the floor.
+  limit counters and block I/O. By default a walk in the kernel spares Tare these files. From files
+  (`--sources files`, `--bpf off`), Tare reads only CPU time and memory usage of idle containers
+  each second, tasks, state and pressure every 10 s, and the rest every 60 s.
 - A measurement begins and ends half a second after a sample, and begins 7 s after Tare's start,
   because the first samples open all files. A tool that does not list all cgroups is not compared.
 ";

@@ -107,8 +107,8 @@ fn others(run: &Run) -> Result<String> {
     let tools: [&dyn Tool; 7] = [
         &Floor::All,
         &TareRun::PLAIN,
-        &TareRun::WALK,
         &TareRun::FILES,
+        &TareRun::NO_BPF,
         &TareStats,
         &Cgtop,
         &Cadvisor,

@@ -28,9 +28,9 @@ pub(crate) struct TareRun {
 
 impl TareRun {
     pub(crate) const PLAIN: Self = Self { name: "tare run", options: &[] };
-    pub(crate) const WALK: Self =
-        Self { name: "tare run --sources walk", options: &["--sources", "walk"] };
-    pub(crate) const FILES: Self = Self { name: "tare run --bpf off", options: &["--bpf", "off"] };
+    pub(crate) const FILES: Self =
+        Self { name: "tare run --sources files", options: &["--sources", "files"] };
+    pub(crate) const NO_BPF: Self = Self { name: "tare run --bpf off", options: &["--bpf", "off"] };
 
     /// Its socket.
     pub(crate) fn socket() -> Result<PathBuf> {
