@@ -60,6 +60,90 @@ pub struct Made {
 /// Bytes for a path: twice the length of Kubernetes' longest names.
 pub const PATH_MAX: usize = 512;
 
+/// CPU time in nanoseconds, in the order of `task_cputime` (`include/linux/sched/types.h`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CpuTicks {
+    /// In the kernel, by ticks.
+    pub system: u64,
+    /// In user mode, by ticks.
+    pub user: u64,
+    /// All of it, exact.
+    pub usage: u64,
+}
+
+impl CpuTicks {
+    /// Adds another one.
+    #[inline(always)]
+    pub const fn add(&mut self, other: &Self) {
+        self.system = self.system.wrapping_add(other.system);
+        self.user = self.user.wrapping_add(other.user);
+        self.usage = self.usage.wrapping_add(other.usage);
+    }
+
+    /// Takes another one away.
+    #[inline(always)]
+    pub const fn subtract(&mut self, other: &Self) {
+        self.system = self.system.wrapping_sub(other.system);
+        self.user = self.user.wrapping_sub(other.user);
+        self.usage = self.usage.wrapping_sub(other.usage);
+    }
+
+    /// Writes it word by word, as [`Event::write_to`].
+    ///
+    /// # Safety
+    ///
+    /// `place` must be valid for writes, and aligned.
+    #[inline(always)]
+    pub unsafe fn write_to(&self, place: *mut Self) {
+        // SAFETY: the caller's.
+        unsafe {
+            (&raw mut (*place).system).write_volatile(self.system);
+            (&raw mut (*place).user).write_volatile(self.user);
+            (&raw mut (*place).usage).write_volatile(self.usage);
+        }
+    }
+}
+
+/// [`EVENT_ENDED`] with what the cgroup had used, descendants included.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Ended {
+    /// The event.
+    pub event: Event,
+    /// Which of the numbers are known: `ENDED_` constants.
+    pub known: u64,
+    /// CPU time. In cgroup2 it may lack what cgroups below it used that were removed a moment ago.
+    pub cpu: CpuTicks,
+    /// The part of it that was not used by cgroups below it (cgroup2).
+    pub own_cpu: CpuTicks,
+    /// Pages of memory that are still charged.
+    pub memory_pages: u64,
+    /// The most there were.
+    pub memory_peak_pages: u64,
+    /// Tasks that are still charged.
+    pub tasks: u64,
+    /// The most there were; `u64::MAX` if the kernel does not keep it.
+    pub tasks_peak: u64,
+    /// Path below the root of a v1 hierarchy, ended by a NUL; empty in cgroup2. It has no NUL if
+    /// the path is longer.
+    pub path: [u8; ENDED_PATH_MAX],
+}
+
+/// Bytes for the path of a removed cgroup: half as many as for a new one, because there is an event
+/// for each v1 hierarchy.
+pub const ENDED_PATH_MAX: usize = 256;
+
+/// [`Ended::known`]: CPU time.
+pub const ENDED_CPU: u64 = 1;
+/// [`Ended::known`]: memory.
+pub const ENDED_MEMORY: u64 = 2;
+/// [`Ended::known`]: tasks.
+pub const ENDED_PIDS: u64 = 4;
+
+/// A CPU that is not there, instead of the distance to its memory.
+pub const NO_CPU: u64 = u64::MAX;
+
 /// A cgroup was created (`cgroup_mkdir`, `kernel/cgroup/cgroup.c`).
 pub const EVENT_MADE: u32 = 1;
 /// A cgroup was removed (`cgroup_rmdir`); its files are gone already.
@@ -77,6 +161,8 @@ pub const EVENT_EXECUTED: u32 = 6;
 pub const EVENT_LISTENING: u32 = 7;
 /// The kernel chose a process to kill because memory is short (`mark_victim`, `mm/oom_kill.c`).
 pub const EVENT_OOM_KILL: u32 = 8;
+/// What a cgroup that is being removed had used (`cgroup_rmdir`). Before [`EVENT_REMOVED`].
+pub const EVENT_ENDED: u32 = 9;
 
 /// Bytes of the ring buffer (Linux 5.8): about 3,500 events, or 400 cgroups created at once.
 pub const RING_BYTES: u32 = 1024 * 1024;
@@ -102,5 +188,23 @@ impl Made {
         // A program writes a mark behind the longest path that fits.
         let end = path.iter().position(|byte| *byte == 0)?;
         path.get(..end).filter(|path| path.len() < PATH_MAX - 1 && !path.is_empty())
+    }
+}
+
+impl Ended {
+    /// Reads a record as it came through the ring; `None` if it is too short.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        if bytes.len() < size_of::<Self>() {
+            return None;
+        }
+        // SAFETY: long enough; any bytes are a value of a `repr(C)` struct of integers.
+        Some(unsafe { bytes.as_ptr().cast::<Self>().read_unaligned() })
+    }
+
+    /// The path; `None` if it was longer than [`ENDED_PATH_MAX`], or is empty.
+    pub fn path(&self) -> Option<&[u8]> {
+        // A program writes a mark behind the longest path that fits.
+        let end = self.path.iter().position(|byte| *byte == 0)?;
+        self.path.get(..end).filter(|path| path.len() < ENDED_PATH_MAX - 1 && !path.is_empty())
     }
 }

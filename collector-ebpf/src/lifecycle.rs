@@ -28,7 +28,7 @@ use crate::{
 };
 
 #[map]
-static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
+pub(crate) static EVENTS: RingBuf = RingBuf::with_byte_size(RING_BYTES, 0);
 
 /// Events that found no room in the ring.
 #[map]
@@ -169,12 +169,12 @@ fn watched(cgroup: Typed) -> Option<u32> {
 }
 
 #[inline(always)]
-fn id(cgroup: Typed) -> u64 {
+pub(crate) fn id(cgroup: Typed) -> u64 {
     cgroup.follow(layout!(cgroup_kn)).load(layout!(kn_id))
 }
 
 #[inline(always)]
-fn event(kind: u32, hierarchy: u32, cgroup_id: u64) -> Event {
+pub(crate) fn event(kind: u32, hierarchy: u32, cgroup_id: u64) -> Event {
     Event {
         kind,
         hierarchy,
@@ -216,7 +216,7 @@ fn send(event: Event) {
 }
 
 #[inline(always)]
-fn count_lost() {
+pub(crate) fn count_lost() {
     if let Some(lost) = EVENTS_LOST.get_ptr_mut(0) {
         add(lost, 1);
     }

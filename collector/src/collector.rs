@@ -13,13 +13,13 @@ use tare_model::{Family, Report, Snapshot, Source, Sources};
 use tokio::time;
 
 use crate::{
-    cgroup::find_hierarchies,
+    cgroup::{Hierarchies, Version, find_hierarchies},
     config::{Bpf, CgroupSource, Common, NetLevel},
     devices::Devices,
     families::source::SourceStatus,
     host::{HostFacts, HostFiles},
     identity::{MetadataFilter, MetadataResolver},
-    kernel::{self, Events, Kernel, SocketLevel, Table},
+    kernel::{self, EndedHierarchies, Events, Kernel, SocketLevel, Table},
     kernel_totals::Diskstats,
     network::Namespaces,
     output::Scope,
@@ -271,6 +271,7 @@ fn start(common: &Common, follow: Follow, no_bpf: Option<Reason>) -> Result<Samp
         slots: common.slots,
         watched_net: registry.hierarchy(Counters::Net),
         watched_block: registry.hierarchy(Counters::Block),
+        ended: ended_hierarchies(registry.hierarchies()),
     });
     if common.bpf == Bpf::Require {
         require(&kernel)?;
@@ -291,6 +292,15 @@ fn start(common: &Common, follow: Follow, no_bpf: Option<Reason>) -> Result<Samp
     }
     sampler.start_walk(walk);
     Ok(sampler)
+}
+
+/// The hierarchies that the last totals are of: those that files are read of.
+fn ended_hierarchies(hierarchies: &Hierarchies) -> EndedHierarchies {
+    let id = |root| hierarchies.id(root);
+    let of = |controller| hierarchies.controller(controller).and_then(|found| id(found.root));
+    let cpuacct = hierarchies.controller("cpuacct").filter(|found| found.version == Version::V1);
+    let cpu = cpuacct.map(|found| found.root).or(hierarchies.unified.as_deref());
+    EndedHierarchies { cpu: cpu.and_then(id), memory: of("memory"), pids: of("pids") }
 }
 
 /// Loads the walk over all cgroups, if it is wanted and possible.

@@ -10,7 +10,7 @@ use std::{
 
 use clap::CommandFactory as _;
 use tare::Cli;
-use tare_ebpf::event::{Event, Made, RING_BYTES};
+use tare_ebpf::event::{Ended, Event, Made, RING_BYTES};
 
 /// Header of a record in a BPF ring buffer (`kernel/bpf/ringbuf.c`, `BPF_RINGBUF_HDR_SZ`).
 const RECORD_HEADER_BYTES: usize = 8;
@@ -197,12 +197,15 @@ fn table(document: &str, head: &str) -> Vec<Vec<String>> {
 fn ring() -> String {
     let record = RECORD_HEADER_BYTES + size_of::<Event>();
     let made = RECORD_HEADER_BYTES + size_of::<Made>();
+    let ended = RECORD_HEADER_BYTES + size_of::<Ended>();
     let events = RING_BYTES as usize / record;
     format!(
-        "{} MiB: {} events; a new cgroup takes the room of {}",
+        "{} MiB: {} events; a new cgroup takes the room of {}, what a removed one had used that of \
+         {} in each hierarchy",
         RING_BYTES >> 20,
         grouped(events.to_string()),
-        made.div_ceil(record)
+        made.div_ceil(record),
+        ended.div_ceil(record)
     )
 }
 

@@ -28,6 +28,7 @@ pub mod dockerd;
 pub mod doctor;
 pub mod http;
 pub mod lab;
+pub mod lives;
 pub mod load;
 pub mod netns;
 pub mod podman;

@@ -197,6 +197,11 @@ impl Stream {
         bail!("{missing} of {} ended containers have no receipt in {report:?}", ids.len())
     }
 
+    /// Sends it a signal.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.0.signal(signal)
+    }
+
     /// Ends it with SIGINT, like Ctrl-C.
     pub fn interrupt(self) -> Result<Finished> {
         self.0.signal(Signal::SIGINT)?;

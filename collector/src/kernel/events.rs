@@ -15,6 +15,7 @@ use tokio::io::{Interest, unix::AsyncFd};
 
 use crate::{
     kernel::{
+        ended::{self, EndedUsage},
         error::{TRACING, reason},
         load::Loaded,
         mapping::Mapping,
@@ -73,12 +74,20 @@ pub enum LifecycleEventKind {
         /// Its command.
         command: String,
     },
+    /// It is being removed, and had used this. [`LifecycleEventKind::Removed`] follows.
+    Ended {
+        /// What it had used.
+        usage: EndedUsage,
+        /// Below the root of the hierarchy; `None` in cgroup2.
+        path: Option<String>,
+    },
 }
 
 /// The stream of events (ring buffer, Linux 5.8).
 pub struct Events {
     ring: RingBuf<MapData>,
     missing: Vec<Reason>,
+    ended: Result<(), Reason>,
     lost: Mapping,
     ready: Option<AsyncFd<OwnedFd>>,
     // Programs that are loaded later find the map by this descriptor.
@@ -94,7 +103,15 @@ impl Events {
     ) -> Result<Self, Reason> {
         let plan = plan.as_ref()?;
         let mut events = Self::open(loaded).map_err(|error| reason(&error, TRACING))?;
-        loaded.attach(&plan.required, btf)?;
+        let ended = plan.ended.as_ref().map_err(Reason::clone);
+        events.ended = ended.and_then(|ended| {
+            ended.start(loaded, btf)?;
+            ended.missing.first().map_or(Ok(()), |reason| Err(reason.clone()))
+        });
+        if let Err(reason) = loaded.attach(&plan.required, btf) {
+            plan.ended.iter().for_each(|ended| loaded.detach(&ended.program));
+            return Err(reason);
+        }
         events.missing.clone_from(&plan.missing);
         for program in &plan.optional {
             events.missing.extend(loaded.attach(&[*program], btf).err());
@@ -108,7 +125,14 @@ impl Events {
             bail!("EVENTS_LOST is not an array")
         };
         let lost = Mapping::of(lost_map.fd(), 1).context("cannot map the count of lost events")?;
-        Ok(Self { ring, missing: Vec::new(), lost, ready: None, _lost_map: lost_map })
+        Ok(Self {
+            ring,
+            missing: Vec::new(),
+            ended: Ok(()),
+            lost,
+            ready: None,
+            _lost_map: lost_map,
+        })
     }
 
     /// Waits until there is an event. Needs a tokio runtime.
@@ -148,6 +172,11 @@ impl Events {
         &self.missing
     }
 
+    /// Why what removed cgroups had used is not reported, or not all of it.
+    pub fn ended(&self) -> Result<(), &Reason> {
+        self.ended.as_ref().copied()
+    }
+
     /// Events that found no room in the ring, since the start. No system call.
     pub fn lost(&self) -> u64 {
         self.lost.load(0)
@@ -170,6 +199,10 @@ fn parse(record: &[u8]) -> Option<LifecycleEvent> {
         event::EVENT_LISTENING => LifecycleEventKind::Listening,
         event::EVENT_OOM_KILL => {
             LifecycleEventKind::OomKill { pid, command: command(event.command) }
+        }
+        event::EVENT_ENDED => {
+            let (usage, path) = ended::parse(record)?;
+            LifecycleEventKind::Ended { usage, path }
         }
         _ => return None,
     };

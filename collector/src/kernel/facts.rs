@@ -6,7 +6,9 @@ use std::{collections::BTreeMap, fs, io, path::Path};
 use tare_ebpf::Layout;
 
 use crate::{
-    kernel::{btf::Btf, layout::layout, object, tracepoints, walk::WalkFacts},
+    kernel::{
+        btf::Btf, ended::EndedHierarchies, layout::layout, object, tracepoints, walk::WalkFacts,
+    },
     reason::Reason,
 };
 
@@ -19,6 +21,8 @@ pub struct Facts {
     pub btf: Result<BtfFacts, Reason>,
     /// The hierarchy that separates containers by the ids of their cgroups, if any.
     pub ids: Option<SocketIds>,
+    /// The hierarchies whose removed cgroups are to report what they had used.
+    pub ended: EndedHierarchies,
 }
 
 /// The hierarchy whose ids the counters of sockets carry.
@@ -42,12 +46,16 @@ pub struct BtfFacts {
     pub tracepoints: BTreeMap<&'static str, Option<usize>>,
     /// What a walk over cgroups needs.
     pub walk: WalkFacts,
+    /// Whether programs can look up per-CPU memory of other CPUs
+    /// (`bpf_map_lookup_percpu_elem`, Linux 5.19).
+    pub looks_up_other_cpus: bool,
 }
 
 impl Facts {
     /// Looks at the running kernel, through the `/sys` at `sys_root`.
     pub fn read(sys_root: &Path, ids: Option<SocketIds>) -> Self {
-        Self { object: object::is_built_in(), btf: read_btf(sys_root), ids }
+        let ended = EndedHierarchies::default();
+        Self { object: object::is_built_in(), btf: read_btf(sys_root), ids, ended }
     }
 }
 
@@ -72,6 +80,9 @@ fn read_btf(sys_root: &Path) -> Result<BtfFacts, Reason> {
     Ok(BtfFacts {
         layout: layout(&btf),
         walk: WalkFacts::read(&btf),
+        looks_up_other_cpus: btf
+            .enumerator(&["bpf_func_id"], "BPF_FUNC_map_lookup_percpu_elem")
+            .is_some(),
         tracepoints: names.map(|name| (name, btf.tracepoint_arguments(name))).collect(),
     })
 }

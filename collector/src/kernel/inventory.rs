@@ -50,10 +50,12 @@ pub struct LoadedMap {
 
 impl Kernel {
     /// The programs of the object that count, in the order of their names; none if nothing was
-    /// loaded. Those that walk are loaded apart from them ([`crate::kernel::walk`]).
+    /// loaded. Those that walk are loaded apart from them ([`crate::kernel::walk`]), and those that
+    /// are never attached are unloaded after one run.
     pub fn programs(&self) -> Vec<LoadedProgram> {
         let all = self.ebpf.as_ref().into_iter().flat_map(Ebpf::programs);
-        let all = all.filter(|(_, found)| !matches!(found, Program::Iter(_)));
+        let all =
+            all.filter(|(_, found)| !matches!(found, Program::Iter(_) | Program::RawTracePoint(_)));
         let mut programs: Vec<_> = all.map(|(name, found)| program(name, found)).collect();
         programs.sort_by(|a, b| a.name.cmp(&b.name));
         programs

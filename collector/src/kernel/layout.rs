@@ -24,7 +24,7 @@ pub(super) fn layout(btf: &Btf) -> Layout {
         skb_tcp_segments: skb_tcp_segments(btf).unwrap_or(ABSENT),
         retransmit_arguments: btf.tracepoint_arguments("tcp_retransmit_skb").unwrap_or(0) as u32,
         task_cgroups: field("task_struct", &["cgroups"], POINTER),
-        css_set_memory: css_set_memory(btf).unwrap_or(ABSENT),
+        css_set_memory: subsystem(btf, "css_set", "memory_cgrp_id").unwrap_or(ABSENT),
         css_cgroup: field("cgroup_subsys_state", &["cgroup"], POINTER),
         request_bio: field("request", &["bio"], POINTER),
         request_data_len: field("request", &["__data_len"], 4),
@@ -69,8 +69,63 @@ pub(super) fn layout(btf: &Btf) -> Layout {
         css_set_dfl_cgroup: field("css_set", &["dfl_cgrp"], POINTER),
         nsproxy_net: field("nsproxy", &["net_ns"], POINTER),
         net_inum: field("net", &["ns", "inum"], 4),
-        ..Layout::UNKNOWN
+        array_pointers: field("bpf_array", &["pptrs"], 0),
+        cgroup_cpu: cpu_time(btf, "cgroup", "bstat").unwrap_or(ABSENT),
+        cgroup_cpuacct: controller(btf, "cpuacct", "cpuacct_cgrp_id").unwrap_or(ABSENT),
+        cpuacct_usage: field("cpuacct", &["cpuusage"], POINTER),
+        cpuacct_usage_words: if btf.structure("cpuacct_usage").is_some() { 2 } else { 1 },
+        cpuacct_times: cpuacct_times(btf).unwrap_or(ABSENT),
+        cgroup_memory: controller(btf, "mem_cgroup", "memory_cgrp_id").unwrap_or(ABSENT),
+        memory_usage: field("mem_cgroup", &["memory", "usage"], 8),
+        memory_peak: field("mem_cgroup", &["memory", "watermark"], 8),
+        cgroup_pids: controller(btf, "pids_cgroup", "pids_cgrp_id").unwrap_or(ABSENT),
+        pids_tasks: field("pids_cgroup", &["counter"], 8),
+        pids_peak: field("pids_cgroup", &["watermark"], 8),
+        ..per_cpu_time(btf).unwrap_or(Layout::UNKNOWN)
     }
+}
+
+/// Where a `task_cputime` with the fields that are known is in a count of CPU time.
+fn cpu_time(btf: &Btf, name: &str, count: &str) -> Option<u32> {
+    const FIELDS: [&str; 3] = ["stime", "utime", "sum_exec_runtime"];
+    for (word, field) in (0..).zip(FIELDS) {
+        let found = btf.field("task_cputime", &[field])?;
+        if found != (Field { offset: word * 8, size: 8 }) {
+            return None;
+        }
+    }
+    let found = btf.field(name, &[count, "cputime"])?;
+    (found.size == 24).then_some(found.offset)
+}
+
+/// What each CPU counts of a cgroup of cgroup2; apart from what controllers count since Linux 6.16.
+fn per_cpu_time(btf: &Btf) -> Option<Layout> {
+    let of = |pointer: &str, counts: &str| {
+        Some(Layout {
+            cgroup_per_cpu: btf.field("cgroup", &[pointer])?.offset,
+            per_cpu_counted: cpu_time(btf, counts, "bstat")?,
+            per_cpu_added: cpu_time(btf, counts, "last_bstat")?,
+            ..Layout::UNKNOWN
+        })
+    };
+    of("rstat_base_cpu", "cgroup_rstat_base_cpu").or_else(|| of("rstat_cpu", "cgroup_rstat_cpu"))
+}
+
+/// Where a cgroup points to a controller's struct, which must begin with the css.
+fn controller(btf: &Btf, name: &str, id: &str) -> Option<u32> {
+    let css = btf.field(name, &["css"])?;
+    (css.offset == 0).then(|| subsystem(btf, "cgroup", id))?
+}
+
+/// `cpuacct.cpustat`, if the times of each CPU are in the order that is known.
+fn cpuacct_times(btf: &Btf) -> Option<u32> {
+    const TIMES: [&str; 5] =
+        ["CPUTIME_USER", "CPUTIME_NICE", "CPUTIME_SYSTEM", "CPUTIME_SOFTIRQ", "CPUTIME_IRQ"];
+    let is_known =
+        (0..).zip(TIMES).all(|(at, name)| btf.enumerator(&["cpu_usage_stat"], name) == Some(at));
+    let times = btf.field("kernel_cpustat", &["cpustat"])?;
+    let fits = times.offset == 0 && times.size as usize >= size_of::<[u64; TIMES.len()]>();
+    (is_known && fits).then(|| btf.field("cpuacct", &["cpustat"]).map(|field| field.offset))?
 }
 
 /// TCP keeps a structure of its own in the packet's scratch space (`TCP_SKB_CB`,
@@ -82,10 +137,11 @@ fn skb_tcp_segments(btf: &Btf) -> Option<u32> {
     fits.then(|| scratch.offset + segments.offset)
 }
 
-/// The place of the memory controller's pointer; which of the array it is differs between builds.
-fn css_set_memory(btf: &Btf) -> Option<u32> {
+/// The place of a controller's pointer in the array of a struct; which of the array it is differs
+/// between builds.
+fn subsystem(btf: &Btf, name: &str, id: &str) -> Option<u32> {
     const POINTER: u32 = size_of::<u64>() as u32;
-    let controllers = btf.field("css_set", &["subsys"])?;
-    let at = btf.enumerator(&["cgroup_subsys_id"], "memory_cgrp_id")?.checked_mul(POINTER)?;
+    let controllers = btf.field(name, &["subsys"])?;
+    let at = btf.enumerator(&["cgroup_subsys_id"], id)?.checked_mul(POINTER)?;
     (at.checked_add(POINTER)? <= controllers.size).then_some(controllers.offset.checked_add(at)?)
 }

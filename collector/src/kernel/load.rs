@@ -16,10 +16,11 @@ use tare_ebpf::{
 
 use crate::{
     kernel::{
+        ended,
         error::{TRACING, reason},
         object::OBJECT,
         options::Options,
-        plan::Plan,
+        plan::{LifecyclePlan, Plan},
         tracepoints::TracepointSpec,
     },
     reason::Reason,
@@ -53,16 +54,22 @@ impl Loaded {
         }
         let slots = options.slots;
         let shards = shards(possible_cpus as u32);
-        let layout = Layout {
+        let cpus = ended::cpu_places()?;
+        let mut layout = Layout {
             shards,
+            cpus,
             hints_mask: hints(slots) - 1,
             watched_net: options.watched_net.unwrap_or(NO_HIERARCHY),
             watched_block: options.watched_block.unwrap_or(NO_HIERARCHY),
             ..plan.layout
         };
+        if let Ok(LifecyclePlan { ended: Ok(ended), .. }) = &plan.lifecycle {
+            ended.complete(&mut layout);
+        }
         let mut loader = EbpfLoader::new();
         loader.btf(None).override_global("LAYOUT", layout.as_bytes(), true);
         set_map_sizes(&mut loader, plan, slots, shards);
+        loader.map_max_entries("CPU_OFFSETS", cpus);
         Ok(Self { ebpf: loader.load(OBJECT)?, shards, slots })
     }
 
@@ -79,6 +86,13 @@ impl Loaded {
     /// Loads and attaches programs for tracepoints: all of them or none.
     pub(super) fn attach(&mut self, programs: &[TracepointSpec], btf: &Btf) -> Result<(), Reason> {
         attach_tracepoints(&mut self.ebpf, programs, btf).map_err(|error| reason(&error, TRACING))
+    }
+
+    /// Detaches and unloads a program, if it is loaded.
+    pub(super) fn detach(&mut self, spec: &TracepointSpec) {
+        if let Ok(program) = program(&mut self.ebpf, spec.program) {
+            unload(program);
+        }
     }
 
     /// Loads and attaches the programs for packets of all cgroups below this root of cgroup2: both

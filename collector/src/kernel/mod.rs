@@ -5,6 +5,7 @@
 
 mod block;
 mod btf;
+mod ended;
 mod error;
 mod events;
 mod facts;
@@ -32,10 +33,9 @@ use anyhow::anyhow;
 use aya::{Btf, BtfError, Ebpf};
 use tare_ebpf::NetCell;
 
-#[cfg(test)]
-pub use self::status::LifecycleStatus;
 pub use self::{
     block::{Bios, BlockPrograms},
+    ended::{EndedCpu, EndedHierarchies, EndedUsage},
     events::{Events, LifecycleEvent, LifecycleEventKind},
     facts::{Facts, SocketIds},
     inventory::{LoadedMap, LoadedProgram},
@@ -45,6 +45,11 @@ pub use self::{
     statistics::{RunStatistics, Runs},
     status::{BlockStatus, KernelStatus},
     table::Table,
+};
+#[cfg(test)]
+pub use self::{
+    ended::{EndedMemory, EndedTasks},
+    status::LifecycleStatus,
 };
 use crate::{
     kernel::{
@@ -91,7 +96,10 @@ impl Kernel {
         }
         // aya indexes all types of the kernel, which takes as long as all the rest until then.
         let btf = thread::spawn(|| timed("indexing BTF to attach by", Btf::from_sys_fs));
-        let facts = timed("reading BTF", || Facts::read(&options.sys_root, options.socket_ids));
+        let facts = timed("reading BTF", || Facts {
+            ended: options.ended,
+            ..Facts::read(&options.sys_root, options.socket_ids)
+        });
         let plan = plan::plan(&facts, options.socket_level);
         let kernel = match Refusals::of(&plan) {
             Some(refusals) => Self::not_loaded(refusals),

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use crate::{
-    kernel::{facts::SocketIds, plan::SocketLevel},
+    kernel::{ended::EndedHierarchies, facts::SocketIds, plan::SocketLevel},
     reason::Reason,
 };
 
@@ -26,4 +26,6 @@ pub struct Options {
     pub watched_net: Option<u32>,
     /// The same for block requests.
     pub watched_block: Option<u32>,
+    /// The hierarchies whose removed cgroups report what they had used.
+    pub ended: EndedHierarchies,
 }

@@ -6,6 +6,7 @@ use tare_ebpf::{ABSENT, Layout};
 
 use crate::{
     kernel::{
+        ended::{EndedHierarchies, EndedPlan},
         facts::{BtfFacts, Facts, SocketIds},
         tracepoints::{
             BIOS, CONNECTIONS, IN_FLIGHT, LIFECYCLE_OPTIONAL, LIFECYCLE_REQUIRED, MERGES, PAYLOAD,
@@ -75,6 +76,8 @@ pub(super) struct LifecyclePlan {
     pub optional: Vec<TracepointSpec>,
     /// Why others of those are left out.
     pub missing: Vec<Reason>,
+    /// What removed cgroups had used.
+    pub ended: Result<EndedPlan, Reason>,
 }
 
 /// What is counted of a socket.
@@ -101,7 +104,7 @@ pub(super) fn plan(facts: &Facts, preferred: Option<SocketLevel>) -> Plan {
         layout,
         network: network(facts.ids, btf, preferred),
         block: block(btf),
-        lifecycle: lifecycle(btf),
+        lifecycle: lifecycle(btf, facts.ended),
     }
 }
 
@@ -261,7 +264,7 @@ fn bio_disk(layout: &Layout) -> Result<(), Reason> {
     fields(&[("bio.bi_bdev", layout.bio_device), ("block_device.bd_disk", layout.device_disk)])
 }
 
-fn lifecycle(btf: &BtfFacts) -> Result<LifecyclePlan, Reason> {
+fn lifecycle(btf: &BtfFacts, ended: EndedHierarchies) -> Result<LifecyclePlan, Reason> {
     let check = |spec: &TracepointSpec| {
         spec.check(btf.arguments(spec.tracepoint))?;
         fields(&lifecycle_fields(&btf.layout, spec.program))
@@ -274,7 +277,8 @@ fn lifecycle(btf: &BtfFacts) -> Result<LifecyclePlan, Reason> {
             Err(reason) => missing.push(reason),
         }
     }
-    Ok(LifecyclePlan { required: LIFECYCLE_REQUIRED.to_vec(), optional, missing })
+    let ended = EndedPlan::new(btf, ended);
+    Ok(LifecyclePlan { required: LIFECYCLE_REQUIRED.to_vec(), optional, missing, ended })
 }
 
 fn lifecycle_fields(layout: &Layout, program: &str) -> Vec<(&'static str, u32)> {
@@ -324,7 +328,8 @@ fn one_of_each(btf: &BtfFacts, lists: &[&[TracepointSpec]]) -> Programs {
     lists.iter().filter_map(fitting).collect()
 }
 
-fn fields(needed: &[(&'static str, u32)]) -> Result<(), Reason> {
+/// Whether the kernel has all of these.
+pub(super) fn fields(needed: &[(&'static str, u32)]) -> Result<(), Reason> {
     match needed.iter().find(|(_, offset)| *offset == ABSENT) {
         Some((field, _)) => Err(Reason::MissingField { field }),
         None => Ok(()),

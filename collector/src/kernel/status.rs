@@ -45,6 +45,8 @@ pub struct LifecycleStatus<'a> {
     pub lost: u64,
     /// Why some kinds of events are missing.
     pub missing: &'a [Reason],
+    /// Why what removed cgroups had used is not reported, or not all of it.
+    pub ended: Result<(), &'a Reason>,
 }
 
 impl Kernel {
@@ -67,10 +69,11 @@ impl Kernel {
                     Bios::Failed(reason) => Err(reason),
                 },
             }),
-            lifecycle: self
-                .lifecycle
-                .as_ref()
-                .map(|events| LifecycleStatus { lost: events.lost(), missing: events.missing() }),
+            lifecycle: self.lifecycle.as_ref().map(|events| LifecycleStatus {
+                lost: events.lost(),
+                missing: events.missing(),
+                ended: events.ended(),
+            }),
         }
     }
 }

@@ -79,6 +79,9 @@ pub(super) const LIFECYCLE_OPTIONAL: [TracepointSpec; 4] = [
     same_name("mark_victim", 2),
 ];
 
+/// What removed cgroups had used.
+pub(super) const ENDED: TracepointSpec = spec("cgroup_ended", "cgroup_rmdir", 2);
+
 /// The tracepoints of all programs.
 pub(super) fn names() -> BTreeSet<&'static str> {
     let single = PAYLOAD.iter().chain([&RETRANSMITS, &CONNECTIONS, &REQUESTS]);

@@ -90,6 +90,17 @@ impl Registry {
         (tracked.tree == index && tracked.inode == key.cgroup_id).then_some(id)
     }
 
+    /// The instance whose topmost directory has this path, the same in each hierarchy.
+    pub fn at_path(&self, path: &str) -> Option<InstanceId> {
+        let identity = classify(path);
+        let name = match &identity {
+            Some(identity) if identity.kind == IdentityKind::Container => &identity.id,
+            _ => path,
+        };
+        let id = *self.by_name.get(name)?;
+        self.tracked.get(&id).filter(|tracked| tracked.instance.path == path).map(|_| id)
+    }
+
     /// The instance that a cgroup belongs to.
     pub fn owner_of(&self, key: CgroupKey) -> Option<InstanceId> {
         self.trees[self.tree_of(key)?].owners.get(&key.cgroup_id).copied()

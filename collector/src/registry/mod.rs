@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use tare_ebpf::{BlockCell, LatencyCell, NetCell};
+use tare_ebpf::{BlockCell, LatencyCell, NetCell, event::CpuTicks};
 
 pub use self::{events::CgroupKey, faults::chain, tree::socket_ids};
 use self::{faults::Faults, tree::Tree};
@@ -23,6 +23,7 @@ use crate::{
     cgroup::{self, Hierarchies, Node, ReadError},
     families::{
         Readers,
+        block::ByDevice,
         lifecycle::{OomKill, Startup},
         walked::WalkLayout,
     },
@@ -97,9 +98,11 @@ pub struct TrackedCgroup {
     /// Socket counters of its removed sub-cgroups.
     pub removed_net: NetCell,
     /// Block counters of its removed sub-cgroups, by device.
-    pub removed_block: BTreeMap<u32, BlockCell>,
+    pub removed_block: ByDevice<BlockCell>,
+    /// CPU time of its removed sub-cgroups in cgroup2, as far as their removal was reported.
+    pub removed_cpu: CpuTicks,
     /// Block latencies of its removed sub-cgroups, by device.
-    pub removed_latency: BTreeMap<u32, LatencyCell>,
+    pub removed_latency: ByDevice<LatencyCell>,
     /// The steps of its start.
     pub startup: Startup,
     /// The last process that the kernel killed because memory ran out.
@@ -196,6 +199,16 @@ impl Registry {
     pub fn prune(&mut self, is_counted: impl Fn(Counters, u64) -> bool) {
         for tree in &mut self.trees {
             tree.prune(&is_counted);
+        }
+    }
+
+    /// Frees memory that those who ended have left.
+    pub fn shrink(&mut self) {
+        let spare = self.tracked.len() * 2;
+        self.by_name.shrink_to(spare);
+        self.joined.shrink_to(spare);
+        for tree in &mut self.trees {
+            tree.shrink();
         }
     }
 
@@ -402,8 +415,9 @@ impl Registry {
             namespace: None,
             has_sockets: self.trees[tree].has(Counters::Net),
             removed_net: NetCell::default(),
-            removed_block: BTreeMap::new(),
-            removed_latency: BTreeMap::new(),
+            removed_block: ByDevice::new(),
+            removed_cpu: CpuTicks::default(),
+            removed_latency: ByDevice::new(),
             startup: Startup::default(),
             oom_kill: None,
             tree,

@@ -113,6 +113,14 @@ impl Tree {
         });
     }
 
+    /// Frees memory that removed cgroups have left.
+    pub(super) fn shrink(&mut self) {
+        let spare = self.alive.len() * 2;
+        self.nodes.shrink_to(spare);
+        self.owners.shrink_to(spare);
+        self.alive.shrink_to(spare);
+    }
+
     /// Lists the cgroups that are there now.
     pub(super) fn walk(&mut self, faults: &mut Faults) {
         self.complete = false;

@@ -1,6 +1,6 @@
 //! Block I/O that cgroups had done before our programs counted.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use tare_ebpf::{BlockCell, Cell};
 use tare_parsers::io::IoCounters;
@@ -8,7 +8,7 @@ use tare_parsers::io::IoCounters;
 use crate::{
     cgroup::{ReadError, Version},
     devices::Devices,
-    families::{Place, ReadContext},
+    families::{Place, ReadContext, block::ByDevice},
     kernel::Kernel,
     registry::{InstanceId, Registry},
     sample::{Usage, counters::device_number},
@@ -17,7 +17,7 @@ use crate::{
 /// What instances that are older than our programs had done on each device before. On v2
 /// `io.stat` has it; on v1 no file does.
 #[derive(Debug, Default)]
-pub(super) struct Baseline(HashMap<InstanceId, BTreeMap<u32, BlockCell>>);
+pub(super) struct Baseline(HashMap<InstanceId, ByDevice<BlockCell>>);
 
 impl Baseline {
     /// Reads `io.stat` of instances whose baseline is not known yet, into their readings.
@@ -68,15 +68,15 @@ impl Baseline {
                     let known = devices.get(device);
                     if known.requests || !known.stacked {
                         let number = device_number(device);
-                        let counted = cells.get(&number).copied().unwrap_or_default();
-                        before.insert(number, without(&io, &counted));
+                        let counted = cells.get(number).copied().unwrap_or_default();
+                        *before.get_or_default(number) = without(&io, &counted);
                     }
                 }
             }
             if let Some(before) = self.0.get(&usage.instance.id) {
                 usage.block_has_baseline = true;
-                for (device, cell) in before {
-                    cells.entry(*device).or_default().add(cell);
+                for (device, cell) in before.iter() {
+                    cells.get_or_default(device).add(cell);
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! The phases of a sample that read the kernel's counter tables.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use tare_ebpf::{BlockCell, Cell, Key, NetCell};
 use tare_parsers::io::Device;
@@ -8,7 +8,7 @@ use tare_parsers::io::Device;
 use crate::{
     cgroup::ReadError,
     devices::Devices,
-    families::{ReadContext, Readers},
+    families::{ReadContext, Readers, block::ByDevice},
     kernel::{BlockPrograms, Kernel},
     reason::Reason,
     registry::{Counters, InstanceId, Registry, TrackedCgroup},
@@ -77,8 +77,8 @@ impl CounterReader {
                     && let Some(devices) = &mut usages[at].block
                 {
                     overflow.found(Counters::Block, at);
-                    devices.entry(key.device).or_default().add(cell);
-                    let sum = usages[at].latency.entry(key.device).or_default();
+                    devices.get_or_default(key.device).add(cell);
+                    let sum = usages[at].latency.get_or_default(key.device);
                     sum.add(&latency.of(slot));
                 }
             });
@@ -191,8 +191,8 @@ pub(super) fn release(registry: &mut Registry, kernel: &mut Kernel, reconcilers:
             let times = latency.finish(slot);
             let owner = registry.owner(Counters::Block, key.cgroup_id);
             if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
-                tracked.removed_block.entry(key.device).or_default().add(cell);
-                let removed = tracked.removed_latency.entry(key.device).or_default();
+                tracked.removed_block.get_or_default(key.device).add(cell);
+                let removed = tracked.removed_latency.get_or_default(key.device);
                 removed.add(&times);
             }
         });
@@ -220,7 +220,7 @@ impl Sample {
         };
         block.devices.retain(|number, _| all().any(|usage| usage.has_device(*number)));
         for usage in all() {
-            let cells = usage.block.iter().flat_map(|cells| cells.keys().copied());
+            let cells = usage.block.iter().flat_map(ByDevice::iter).map(|(device, _)| device);
             let files = usage.readings.block.iter().flat_map(|io| &io.devices);
             for number in cells.chain(files.map(|(device, _)| device_number(*device))) {
                 let known = devices.get(device_of(number));
@@ -234,7 +234,7 @@ impl Sample {
 
 impl Usage {
     fn has_device(&self, device: u32) -> bool {
-        let counted = self.block.as_ref().is_some_and(|cells| cells.contains_key(&device));
+        let counted = self.block.as_ref().is_some_and(|cells| cells.get(device).is_some());
         let mut files = self.readings.block.iter().flat_map(|io| &io.devices);
         counted || files.any(|(read, _)| device_number(*read) == device)
     }
@@ -259,11 +259,11 @@ fn is_charged(tracked: &TrackedCgroup, kernel: &Kernel, reason: &mut Option<Reas
 }
 
 /// Sets counts to those of removed sub-cgroups. Entries stay, because counts do not fall.
-fn reset<C: Copy + Default>(counts: &mut BTreeMap<u32, C>, removed: &BTreeMap<u32, C>) {
+fn reset<C: Copy + Default>(counts: &mut ByDevice<C>, removed: &ByDevice<C>) {
     for (device, count) in counts.iter_mut() {
         *count = removed.get(device).copied().unwrap_or_default();
     }
-    for (device, count) in removed {
-        counts.entry(*device).or_insert(*count);
+    for (device, count) in removed.iter() {
+        *counts.get_or_default(device) = *count;
     }
 }

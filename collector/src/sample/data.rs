@@ -1,10 +1,6 @@
 //! What a sample holds.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-    time::Instant,
-};
+use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
@@ -13,7 +9,7 @@ use crate::{
     cgroup::Version,
     families::{
         Readings,
-        block::BlockContext,
+        block::{BlockContext, ByDevice},
         lifecycle::{OomKill, Startup},
     },
     host::HostUsage,
@@ -67,13 +63,13 @@ pub struct Usage {
     /// Sockets.
     pub net: Option<NetCell>,
     /// Block requests by device ([`Key::device`](tare_ebpf::Key::device)).
-    pub block: Option<BTreeMap<u32, BlockCell>>,
+    pub block: Option<ByDevice<BlockCell>>,
     /// The steps of its start.
     pub startup: Startup,
     /// The last process that the kernel killed because memory ran out.
     pub oom_kill: Option<OomKill>,
     /// Their latencies, by device.
-    pub latency: BTreeMap<u32, LatencyCell>,
+    pub latency: ByDevice<LatencyCell>,
     /// Whether bytes and operations in `block` include what was done before our programs counted.
     pub block_has_baseline: bool,
     /// Why block I/O is unknown, if it is.
@@ -158,7 +154,7 @@ impl Usage {
             readings: Readings::default(),
             net: None,
             block: None,
-            latency: BTreeMap::new(),
+            latency: ByDevice::new(),
             block_has_baseline: false,
             block_reason: None,
             startup: Startup::default(),
@@ -201,7 +197,14 @@ fn renew<'a>(usages: &mut Vec<Usage>, living: impl Iterator<Item = &'a TrackedCg
         length += 1;
     }
     usages.truncate(length);
+    // After many have ended; a few that come and go do not move the others.
+    if usages.capacity() / 4 > length.max(SPARE_USAGES) {
+        usages.shrink_to(length * 2);
+    }
 }
+
+/// A list for so many usages is not made smaller.
+const SPARE_USAGES: usize = 64;
 
 #[cfg(test)]
 impl Sample {

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 use tare_ebpf::BlockCell;
 
-use crate::{registry::InstanceId, sample::Usage};
+use crate::{families::block::ByDevice, registry::InstanceId, sample::Usage};
 
 /// The requests of instances on devices, by [`Key::device`](tare_ebpf::Key::device).
 #[derive(Debug, Default)]
@@ -37,9 +37,9 @@ impl InFlight {
         self.in_progress.clear();
         self.in_progress.extend(in_progress);
         for usage in usages {
-            for (device, cell) in usage.block.iter_mut().flatten() {
-                if let Some(in_progress) = self.in_progress.get(device) {
-                    let requests = self.known.entry((usage.instance.id, *device)).or_default();
+            for (device, cell) in usage.block.iter_mut().flat_map(ByDevice::iter_mut) {
+                if let Some(in_progress) = self.in_progress.get(&device) {
+                    let requests = self.known.entry((usage.instance.id, device)).or_default();
                     requests.correct(cell, *in_progress);
                 }
             }
@@ -67,8 +67,6 @@ impl Requests {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     const DISK: u32 = 8 << 20;
@@ -82,10 +80,10 @@ mod tests {
     ) -> u64 {
         let cell = BlockCell { issued, returned, ..BlockCell::default() };
         let mut usage = Usage::of_path(1, "/a");
-        usage.block = Some(BTreeMap::from([(DISK, cell)]));
+        usage.block = Some(ByDevice::from_iter([(DISK, cell)]));
         requests
             .correct(std::slice::from_mut(&mut usage), in_progress.map(|n| (DISK, n)).into_iter());
-        let cell = usage.block.unwrap()[&DISK];
+        let cell = *usage.block.as_ref().unwrap().get(DISK).unwrap();
         cell.issued - cell.returned
     }
 

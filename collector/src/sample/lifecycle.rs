@@ -54,7 +54,9 @@ impl Sampler {
         while let Some(event) = self.kernel.lifecycle.as_mut().ok().and_then(Events::pop) {
             let key = CgroupKey { hierarchy: event.hierarchy, cgroup_id: event.cgroup_id };
             let at = clock.time_of(event.at_nanoseconds);
-            if event.kind == LifecycleEventKind::Removed {
+            if let LifecycleEventKind::Ended { usage, path } = event.kind {
+                self.cgroup_ended(key, path.as_deref(), usage, &ending);
+            } else if event.kind == LifecycleEventKind::Removed {
                 removed.insert(key);
                 if let Some(id) = self.registry.cgroup_removed(key) {
                     self.draining.entry(id).or_insert(Draining { at, receipt: None });
@@ -93,6 +95,7 @@ impl Sampler {
         self.registry.prune(|counters, cgroup_id| before.contains(&(counters, cgroup_id)));
         let registry = &self.registry;
         self.counters.retain(|id| registry.get(id).is_some());
+        self.ended.retain(|id, _| registry.get(*id).is_some());
     }
 
     /// Applies one event; returns the instance whose last process ended with it, if any.
@@ -140,7 +143,11 @@ impl Sampler {
         let mut receipts: Vec<Receipt> = Vec::with_capacity(ending.len());
         for id in ending {
             let Some(Draining { at, receipt }) = self.draining.remove(id) else { continue };
-            receipts.extend(receipt.or_else(|| self.read_final(*id, at)));
+            let Some(mut receipt) = receipt.or_else(|| self.read_final(*id, at)) else { continue };
+            if let (Some(ended), Some(tracked)) = (self.ended.remove(id), self.registry.get(*id)) {
+                receipt.complete(&ended, &tracked.removed_cpu);
+            }
+            receipts.push(receipt);
         }
         receipts.sort_by_key(|receipt| receipt.usage.instance.id);
         let mut usages: Vec<Usage> = receipts.iter().map(|r| r.usage.clone()).collect();
@@ -177,7 +184,11 @@ impl Sampler {
             let receipt = draining.and_then(|draining| draining.receipt).or_else(|| {
                 Receipt::of_last_sample(&tracked, self.samples.last()?, Timestamp::now())
             });
-            if let Some(receipt) = receipt {
+            let ended = self.ended.remove(&tracked.instance.id);
+            if let Some(mut receipt) = receipt {
+                if let Some(ended) = ended {
+                    receipt.complete(&ended, &tracked.removed_cpu);
+                }
                 self.keep(receipt);
             }
         }

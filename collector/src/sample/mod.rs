@@ -8,6 +8,7 @@ mod block_reconciler;
 mod block_totals;
 mod counters;
 mod data;
+mod ended;
 mod files;
 mod in_flight;
 mod lifecycle;
@@ -35,12 +36,19 @@ pub use self::{
     retransmit_reconciler::RetransmitReconciler,
     walk::CgroupWalk,
 };
-use self::{counters::CounterReader, lifecycle::Draining, pods::Pods, pool::SamplePool};
+use self::{
+    counters::CounterReader,
+    ended::EndedUsages,
+    lifecycle::Draining,
+    pods::Pods,
+    pool::{MemoryReturn, SamplePool},
+};
 use crate::{
     devices::Devices,
     families::ReadContext,
     host::HostFiles,
     kernel::{Kernel, Runs},
+    process::release_free_memory,
     reason::Reason,
     registry::{InstanceId, Registry},
 };
@@ -69,7 +77,10 @@ pub struct Sampler {
     counters: CounterReader,
     /// Instances whose last process has ended, until their cgroup is removed.
     draining: HashMap<InstanceId, Draining>,
+    /// What the kernel says that those had used whose cgroups are being removed.
+    ended: EndedUsages,
     samples: SamplePool,
+    memory_return: MemoryReturn,
     /// When the programs began to count.
     counting_since: Timestamp,
     buffer: Vec<u8>,
@@ -101,7 +112,9 @@ impl Sampler {
             devices,
             counters: CounterReader::default(),
             draining: HashMap::new(),
+            ended: EndedUsages::new(),
             samples: SamplePool::default(),
+            memory_return: MemoryReturn::default(),
             counting_since: Timestamp::now(),
             buffer: Vec::new(),
             lost_events: 0,
@@ -152,6 +165,11 @@ impl Sampler {
             self.fill(sample);
         }
         self.samples.publish(&sample);
+        let (started, living) = self.registry.generation();
+        if self.memory_return.is_due(started.saturating_sub(living as u64), living) {
+            self.registry.shrink();
+            release_free_memory();
+        }
         sample
     }
 

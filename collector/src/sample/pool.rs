@@ -8,6 +8,42 @@ use crate::sample::{Sample, Usage};
 /// one, and the one before it, where another thread makes rates of them.
 const SPARES_MAX: usize = 2;
 
+/// So many instances must have ended before free memory is returned to the kernel, or as many as
+/// are left: looking for it takes milliseconds.
+const ENDED_MIN: u64 = 1000;
+
+/// Decides when the memory of instances that ended is returned to the kernel.
+#[derive(Debug, Default)]
+pub(super) struct MemoryReturn {
+    /// How many had ended when it was last returned.
+    returned: u64,
+    /// Samples until it is returned again: by then all have been overwritten.
+    due_in: Option<usize>,
+}
+
+impl MemoryReturn {
+    /// Called with each sample: whether memory is returned now. `ended` is the number of all
+    /// instances that ever ended.
+    pub(super) fn is_due(&mut self, ended: u64, living: usize) -> bool {
+        match &mut self.due_in {
+            None => {
+                if ended.saturating_sub(self.returned) >= ENDED_MIN.max(living as u64) {
+                    self.due_in = Some(SPARES_MAX + 1);
+                }
+                false
+            }
+            Some(0) => {
+                *self = Self { returned: ended, due_in: None };
+                true
+            }
+            Some(samples) => {
+                *samples -= 1;
+                false
+            }
+        }
+    }
+}
+
 /// The last sample, and older ones to be overwritten.
 #[derive(Default)]
 pub(super) struct SamplePool {
@@ -45,5 +81,22 @@ impl SamplePool {
         }
         self.last = Some(Arc::clone(&sample));
         sample
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_returned_once_after_many_have_ended_and_all_samples_were_overwritten() {
+        let mut memory = MemoryReturn::default();
+        let mut due = |ended, living| memory.is_due(ended, living);
+        assert!((0..100).all(|_| !due(999, 10)), "few have ended");
+        assert!(!due(1000, 2000), "more are left");
+        let first = (0..10).position(|_| due(1000, 10));
+        assert_eq!(first, Some(SPARES_MAX + 2));
+        assert!((0..100).all(|_| !due(1999, 10)), "few have ended since");
+        assert!((0..10).any(|_| due(2000, 10)));
     }
 }

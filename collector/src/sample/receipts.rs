@@ -7,10 +7,12 @@ use std::{
 };
 
 use jiff::Timestamp;
+use tare_ebpf::event::CpuTicks;
 use tare_model::Family;
 
 use crate::{
     identity::{ExitStatus, MetadataResolver},
+    kernel::EndedUsage,
     network::Interfaces,
     registry::TrackedCgroup,
     sample::{Sample, Usage},
@@ -18,6 +20,9 @@ use crate::{
 
 /// For how long after an end its runtime is asked for the exit status.
 const LATE_METADATA: Duration = Duration::from_secs(10);
+
+/// For how long after an end a cgroup may still be in another v1 hierarchy.
+const LATE_USAGE: Duration = Duration::from_secs(10);
 
 /// The last known totals of an ended container.
 #[derive(Clone, Debug)]
@@ -211,6 +216,18 @@ impl Receipts {
         let excess = self.kept.len().saturating_sub(count_max);
         self.kept.drain(..excess);
         self.dropped += excess as u64;
+    }
+
+    /// Completes the latest receipt of a cgroup at this path: on v1 it may go from one hierarchy
+    /// some milliseconds after it went from another.
+    pub(super) fn complete(&mut self, path: &str, ended: &EndedUsage) {
+        let young = |receipt: &&mut Arc<Receipt>| receipt.ended.elapsed() <= LATE_USAGE;
+        let mut latest = self.kept.iter_mut().rev().take_while(young);
+        if let Some(receipt) = latest.find(|receipt| receipt.usage.instance.path == path) {
+            // Sub-cgroups are part of the numbers of v1 hierarchies.
+            Arc::make_mut(receipt).complete(ended, &CpuTicks::default());
+            self.generation += 1;
+        }
     }
 
     /// Marks those whose runtime has removed the container since.

@@ -93,8 +93,8 @@ fn count(sample: &mut Sample) {
         usage.namespace = Some(namespace);
         sample.namespaces.insert(namespace, Arc::clone(&devices));
         usage.net = Some(NetCell::default());
-        usage.block = Some(DISKS.map(|disk| (disk, BlockCell::default())).into());
-        usage.latency = DISKS.map(|disk| (disk, LatencyCell::default())).into();
+        usage.block = Some(DISKS.map(|disk| (disk, BlockCell::default())).into_iter().collect());
+        usage.latency = DISKS.map(|disk| (disk, LatencyCell::default())).into_iter().collect();
     }
 }
 

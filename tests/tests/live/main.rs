@@ -25,6 +25,7 @@ mod formats;
 mod identity;
 mod interface_readings;
 mod interfaces;
+mod last_totals;
 mod legacy_ids;
 mod level_l3;
 mod lifecycle;

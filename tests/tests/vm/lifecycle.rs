@@ -3,8 +3,11 @@
 use std::{collections::BTreeSet, io, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
-use nix::libc;
-use tare_tests::wait::{self, PATIENCE};
+use nix::{libc, sys::signal::Signal};
+use tare_tests::{
+    lives::{Lives, Place, ensure_exact},
+    wait::{self, PATIENCE},
+};
 
 use crate::machine::{Container, Driver, Machine, rows};
 
@@ -125,5 +128,34 @@ fn an_oom_kill_names_its_victim() -> Result<()> {
     ensure!(row.u64("/memory/oom_kills")? >= 1, "{row:?}");
     ensure!(row.str("/memory/last_oom_kill/command")? == "tare-load", "{row:?}");
     ensure!(row.u64("/memory/last_oom_kill/pid")? > 1, "{row:?}");
+    Ok(())
+}
+
+#[test]
+fn what_ended_while_tare_stood_still_is_known_to_the_microsecond() -> Result<()> {
+    let machine = Machine::take()?;
+    let mut tare = machine.tare.stream("1s")?;
+    let (state, reason) = tare
+        .report()?
+        .source("lifecycle")
+        .map(|(state, reason)| (state.to_owned(), reason.map(str::to_owned)))?;
+    ensure!(state == "on", "lifecycle is {state}: {reason:?}");
+    let all = Lives::new()?;
+    tare.signal(Signal::SIGSTOP)?;
+    let mut lives = Vec::new();
+    for number in 0..8 {
+        let place = if number % 2 == 0 { Place::Container } else { Place::SubCgroup };
+        let load = ["spin --for 50ms --threads 3", "allocate --bytes 6MiB --for 1ms"];
+        lives.push(all.run(number, place, load[number as usize / 2 % 2])?);
+    }
+    tare.signal(Signal::SIGCONT)?;
+    let ids: Vec<&str> = lives.iter().map(|life| life.id.as_str()).collect();
+    let report = tare.fresh_with_ended(&ids)?;
+    for life in &lives {
+        ensure_exact(life, &report.ended(&life.id).context("no receipt")?)?;
+    }
+    // Linux 5.10 has no file for the peak, but counts it.
+    let peak = report.ended(&lives[2].id).context("no receipt")?.u64("/memory/peak_bytes")?;
+    ensure!((6 << 20..9 << 20).contains(&peak), "a peak of {peak} bytes for 6 MiB");
     Ok(())
 }

@@ -51,9 +51,9 @@ pub(super) fn blkio(usage: &Usage, sample: &Sample) -> BlkioStats {
     let names = if context.is_v1 { V1 } else { V2 };
     if let Some(cells) = &usage.block {
         // Of stacked devices the lowest one counts, or clients would add the same bytes twice.
-        let devices = cells.iter().filter(|(device, _)| !context.is_stacked(**device));
-        let devices = devices
-            .map(|(device, cell)| (Key { device: *device, ..Key::default() }.major_minor(), cell));
+        let devices = cells.iter().filter(|(device, _)| !context.is_stacked(*device));
+        let devices =
+            devices.map(|(device, cell)| (Key { device, ..Key::default() }.major_minor(), cell));
         return counted(&devices.collect::<Vec<_>>(), names, context);
     }
     filed(usage, names, context)

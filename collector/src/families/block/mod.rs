@@ -1,5 +1,6 @@
 //! Block I/O.
 
+mod by_device;
 mod files;
 mod metrics;
 mod report;
@@ -7,6 +8,7 @@ mod source;
 
 pub(crate) use self::metrics::METRICS;
 pub use self::{
+    by_device::ByDevice,
     files::{IoFiles, charged_to},
     report::{BlockContext, BlockInputs, bytes, report},
     source::source,

@@ -14,7 +14,7 @@ use tare_parsers::{
 
 use crate::{
     devices::BlockDevice,
-    families::{pressure, units::seconds},
+    families::{block::ByDevice, pressure, units::seconds},
     reason::Reason,
 };
 
@@ -35,9 +35,9 @@ pub struct BlockContext {
 #[derive(Clone, Copy, Debug)]
 pub struct BlockInputs<'a> {
     /// Counters by device ([`Key::device`]); `None` if no program counts this cgroup's I/O.
-    pub cells: Option<&'a BTreeMap<u32, BlockCell>>,
+    pub cells: Option<&'a ByDevice<BlockCell>>,
     /// Latencies, by the same device.
-    pub latency: &'a BTreeMap<u32, LatencyCell>,
+    pub latency: &'a ByDevice<LatencyCell>,
     /// What cgroup files say, where no program counts.
     pub files: Option<&'a IoUsage>,
     /// When the counting began, of a cgroup that is older.
@@ -72,7 +72,7 @@ pub fn bytes(inputs: BlockInputs<'_>, context: &BlockContext) -> Option<(u64, u6
         let add = |(read, written): (u64, u64), cell: &BlockCell| {
             (read.saturating_add(cell.read.bytes), written.saturating_add(cell.write.bytes))
         };
-        let counted = devices.iter().filter(|(number, _)| !context.is_stacked(**number));
+        let counted = devices.iter().filter(|(number, _)| !context.is_stacked(*number));
         return Some(counted.map(|(_, cell)| cell).fold((0, 0), add));
     }
     let total = report(inputs, context).total;
@@ -95,15 +95,11 @@ impl BlockContext {
     }
 }
 
-fn counted(
-    inputs: BlockInputs<'_>,
-    cells: &BTreeMap<u32, BlockCell>,
-    context: &BlockContext,
-) -> Block {
-    let device = |(number, cell): (&u32, &BlockCell)| {
-        let requests = context.devices.get(number).is_none_or(|device| device.requests);
+fn counted(inputs: BlockInputs<'_>, cells: &ByDevice<BlockCell>, context: &BlockContext) -> Block {
+    let device = |(number, cell): (u32, &BlockCell)| {
+        let requests = context.devices.get(&number).is_none_or(|device| device.requests);
         let count = count(cell, context, requests);
-        (numbers(*number), Device { count, ..context.named(*number) })
+        (numbers(number), Device { count, ..context.named(number) })
     };
     let devices = cells.iter().map(device).collect();
     Block {
@@ -150,12 +146,12 @@ fn count(cell: &BlockCell, context: &BlockContext, requests: bool) -> Count {
 
 fn latency(
     inputs: BlockInputs<'_>,
-    cells: &BTreeMap<u32, BlockCell>,
+    cells: &ByDevice<BlockCell>,
     context: &BlockContext,
 ) -> Latency {
     let (mut latencies, mut counted) = (LatencyCell::default(), BlockCell::default());
-    for (number, cell) in inputs.latency {
-        if !context.is_stacked(*number) {
+    for (number, cell) in inputs.latency.iter() {
+        if !context.is_stacked(number) {
             latencies.add(cell);
             if let Some(cell) = cells.get(number) {
                 counted.add(cell);
@@ -319,11 +315,11 @@ mod tests {
         let mut cell = BlockCell::default();
         cell.read.service_nanoseconds = 2_000_000_000;
         cell.read.wait_nanoseconds = 500_000_000;
-        let cells = BTreeMap::from([(DISK, cell)]);
+        let cells = ByDevice::from_iter([(DISK, cell)]);
         let mut times = LatencyCell::default();
         times.read.untimed_nanoseconds = 1_000_000_000;
         times.read.buckets[20] = 2;
-        let times = BTreeMap::from([(DISK, times)]);
+        let times = ByDevice::from_iter([(DISK, times)]);
         let inputs = BlockInputs {
             cells: Some(&cells),
             latency: &times,

@@ -28,7 +28,7 @@ fn inputs<'a>(hierarchies: &'a Hierarchies, sockets: &'a SocketPrograms) -> Inpu
             retransmits: Ok(()),
             connections: Ok(()),
             block: Ok(block),
-            lifecycle: Ok(LifecycleStatus { lost: 0, missing: &[] }),
+            lifecycle: Ok(LifecycleStatus { lost: 0, missing: &[], ended: Ok(()) }),
         },
         socket_ids: Some(SocketIds::Unified),
         inseparable: 0,
@@ -193,7 +193,7 @@ fn lost_and_missing_events_are_both_named() {
     let hierarchies = Hierarchies::default();
     let missing = [Reason::MissingTracepoint { tracepoint: "mark_victim" }];
     let mut inputs = inputs(&hierarchies, &PAYLOAD);
-    inputs.kernel.lifecycle = Ok(LifecycleStatus { lost: 5, missing: &missing });
+    inputs.kernel.lifecycle = Ok(LifecycleStatus { lost: 5, missing: &missing, ended: Ok(()) });
     let source = decided(&inputs, Family::Lifecycle);
     assert_eq!(source.reason_codes, ["events_lost", "missing_tracepoint"]);
     assert!(reason_of(&source).starts_with("5 events were lost"), "{source:?}");

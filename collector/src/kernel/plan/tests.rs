@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernel::{tracepoints, walk::WalkFacts};
+use crate::kernel::{ended::EndedHierarchies, tracepoints, walk::WalkFacts};
 
 const PAYLOAD_ONLY: (SocketLevel, Option<SocketLevel>) = (SocketLevel::Payload, None);
 const PACKETS_ONLY: (SocketLevel, Option<SocketLevel>) = (SocketLevel::L3, None);
@@ -31,8 +31,9 @@ fn facts(ids: Option<SocketIds>) -> Facts {
         ]
         .into(),
         walk: WalkFacts::default(),
+        looks_up_other_cpus: true,
     };
-    Facts { object: true, btf: Ok(btf), ids }
+    Facts { object: true, btf: Ok(btf), ids, ended: EndedHierarchies::default() }
 }
 
 const UNIFIED: Option<SocketIds> = Some(SocketIds::Unified);

@@ -31,6 +31,7 @@ pub use self::{
     plan::{Family, Way},
     records::{Found, Tree},
     stat::{Ambiguous, StatWords},
+    times::split,
 };
 use crate::{
     kernel::{Facts, Runs},

@@ -2,7 +2,7 @@
 
 /// Scales the times that ticks saw to the exact sum, no less than before: `cputime_adjust` of
 /// `kernel/sched/cputime.c`, which every file goes through. Nanoseconds.
-pub(super) fn split(
+pub fn split(
     usage: u64,
     (user, system): (u64, u64),
     (user_before, system_before): (u64, u64),

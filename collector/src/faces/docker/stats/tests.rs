@@ -37,7 +37,7 @@ fn sample(second: i64, nanoseconds: u64, is_v1: bool) -> Sample {
     let write = Requests { bytes: 512, ops: 1, service_nanoseconds: 5, wait_nanoseconds: 6 };
     let cell =
         BlockCell { read, write, issued: 4, returned: 3, read_merges: 9, ..Default::default() };
-    usage.block = Some(BTreeMap::from([(Key::device(0, 8, 16).device, cell)]));
+    usage.block = Some([(Key::device(0, 8, 16).device, cell)].into_iter().collect());
     usage.namespace = Some(NamespaceId(5));
     let mut sample = Sample::empty();
     sample.time = Timestamp::from_second(second).unwrap();

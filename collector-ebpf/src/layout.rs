@@ -1,0 +1,245 @@
+//! What the programs are told of the running kernel.
+
+use crate::event;
+
+/// Offsets and numbers that user space takes from the running kernel's BTF before it loads the
+/// programs.
+///
+/// The verifier sees them as constants of a frozen map (Linux 5.5). It prunes the branches that
+/// they exclude and checks each offset against the type that it belongs to: a wrong offset is
+/// refused and never read.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Layout {
+    /// `sock.__sk_common.skc_family`.
+    pub sock_family: u32,
+    /// `sock.sk_protocol`.
+    pub sock_protocol: u32,
+    /// `sock.__sk_common.skc_state`.
+    pub sock_state: u32,
+    /// `sock.sk_cgrp_data.cgroup`: the socket's cgroup in cgroup2, also if v1 hierarchies are
+    /// mounted.
+    pub sock_cgroup: u32,
+    /// `tcp_skb_cb.tcp_gso_segs` in `sk_buff.cb`: the number of segments that a packet will be cut
+    /// into.
+    pub skb_tcp_segments: u32,
+    /// Number of arguments of `tcp_retransmit_skb`. With a third one it also fires for segments
+    /// that could not be sent.
+    pub retransmit_arguments: u32,
+    /// `task_struct.cgroups`.
+    pub task_cgroups: u32,
+    /// `css_set.subsys[memory_cgrp_id]`; [`ABSENT`] if sockets are counted by cgroup2.
+    pub css_set_memory: u32,
+    /// `cgroup_subsys_state.cgroup`.
+    pub css_cgroup: u32,
+    /// `request.bio`.
+    pub request_bio: u32,
+    /// `request.__data_len`.
+    pub request_data_len: u32,
+    /// `request.cmd_flags`.
+    pub request_cmd_flags: u32,
+    /// `request.start_time_ns`.
+    pub request_start_time: u32,
+    /// `request.io_start_time_ns`.
+    pub request_io_start_time: u32,
+    /// `request.rq_disk` (Linux 5.10); [`ABSENT`] where the queue has the disk
+    /// (`request_queue.disk`, Linux 6.1).
+    pub request_disk: u32,
+    /// `request.q`.
+    pub request_queue: u32,
+    /// `request_queue.disk`, or [`ABSENT`].
+    pub queue_disk: u32,
+    /// `gendisk.major`.
+    pub disk_major: u32,
+    /// `gendisk.first_minor`.
+    pub disk_first_minor: u32,
+    /// `request.rq_flags`.
+    pub request_flags: u32,
+    /// `request.state`.
+    pub request_state: u32,
+    /// `bio.bi_opf`.
+    pub bio_opf: u32,
+    /// `bio.bi_iter.bi_size`.
+    pub bio_size: u32,
+    /// `bio.bi_status`.
+    pub bio_status: u32,
+    /// `bio.bi_disk` (Linux 5.10); [`ABSENT`] where the device has the disk
+    /// (`block_device.bd_disk`, Linux 6.1).
+    pub bio_disk: u32,
+    /// `bio.bi_bdev`, or [`ABSENT`].
+    pub bio_device: u32,
+    /// `block_device.bd_disk`.
+    pub device_disk: u32,
+    /// `gendisk.queue`.
+    pub disk_queue: u32,
+    /// `request_queue.mq_ops`.
+    pub queue_operations: u32,
+    /// Value of `RQF_FLUSH_SEQ` in `request.rq_flags`.
+    pub flag_flush_sequence: u32,
+    /// Value of `REQ_PREFLUSH` in `bio.bi_opf`.
+    pub flag_preflush: u32,
+    /// `bio.bi_blkg`.
+    pub bio_blkg: u32,
+    /// `blkcg_gq.blkcg`.
+    pub blkg_blkcg: u32,
+    /// `blkcg.css.cgroup`.
+    pub blkcg_cgroup: u32,
+    /// `cgroup.kn`.
+    pub cgroup_kn: u32,
+    /// `kernfs_node.id`.
+    pub kn_id: u32,
+    /// Value of `REQ_OP_ZONE_APPEND`: 21 in Linux 5.10, 7 in 6.1 (`include/linux/blk_types.h`).
+    pub op_zone_append: u32,
+    /// `cgroup.root`.
+    pub cgroup_root: u32,
+    /// `cgroup_root.hierarchy_id`.
+    pub root_hierarchy_id: u32,
+    /// `cgroup.self.parent`.
+    pub cgroup_parent_css: u32,
+    /// `task_struct.tgid`.
+    pub task_tgid: u32,
+    /// `task_struct.comm`.
+    pub task_comm: u32,
+    /// `task_struct.nsproxy`.
+    pub task_nsproxy: u32,
+    /// `css_set.dfl_cgrp`.
+    pub css_set_dfl_cgroup: u32,
+    /// `nsproxy.net_ns`.
+    pub nsproxy_net: u32,
+    /// `net.ns.inum`.
+    pub net_inum: u32,
+    /// `hierarchy_id` of the hierarchy whose ids count sockets, or
+    /// [`event::NO_HIERARCHY`].
+    pub watched_net: u32,
+    /// The same for block requests.
+    pub watched_block: u32,
+    /// Cells of one slot, a power of two. More CPUs than that share cells.
+    pub shards: u32,
+    /// `bpf_array.pptrs`.
+    pub array_pointers: u32,
+    /// `cgroup.bstat.cputime`.
+    pub cgroup_cpu: u32,
+    /// `cgroup.rstat_cpu`; where controllers have their own, `cgroup.rstat_base_cpu`.
+    pub cgroup_per_cpu: u32,
+    /// `cgroup_rstat_cpu.bstat.cputime`.
+    pub per_cpu_counted: u32,
+    /// `cgroup_rstat_cpu.last_bstat.cputime`.
+    pub per_cpu_added: u32,
+    /// `cgroup.subsys[cpuacct_cgrp_id]`.
+    pub cgroup_cpuacct: u32,
+    /// `cpuacct.cpuusage`.
+    pub cpuacct_usage: u32,
+    /// `cpuacct.cpustat`.
+    pub cpuacct_times: u32,
+    /// `cgroup.subsys[memory_cgrp_id]`.
+    pub cgroup_memory: u32,
+    /// `mem_cgroup.memory.usage`.
+    pub memory_usage: u32,
+    /// `mem_cgroup.memory.watermark`.
+    pub memory_peak: u32,
+    /// `cgroup.subsys[pids_cgrp_id]`.
+    pub cgroup_pids: u32,
+    /// `pids_cgroup.counter`.
+    pub pids_tasks: u32,
+    /// `pids_cgroup.watermark`.
+    pub pids_peak: u32,
+    /// Words of `cpuacct.cpuusage` on each CPU: 2 if user mode and kernel are apart, else 1.
+    pub cpuacct_usage_words: u32,
+    /// `hierarchy_id` of the hierarchy whose removed cgroups report their CPU time, or
+    /// [`event::NO_HIERARCHY`].
+    pub ended_cpu: u32,
+    /// The same for memory.
+    pub ended_memory: u32,
+    /// The same for tasks.
+    pub ended_pids: u32,
+    /// One more than the highest number of a CPU.
+    pub cpus: u32,
+    /// Number of a table's hints, which is a power of two, less one.
+    pub hints_mask: u32,
+}
+
+/// A field that this kernel does not have.
+pub const ABSENT: u32 = u32::MAX;
+
+impl Layout {
+    /// Nothing is known.
+    pub const UNKNOWN: Self = Self {
+        sock_family: ABSENT,
+        sock_protocol: ABSENT,
+        sock_state: ABSENT,
+        sock_cgroup: ABSENT,
+        skb_tcp_segments: ABSENT,
+        retransmit_arguments: 0,
+        task_cgroups: ABSENT,
+        css_set_memory: ABSENT,
+        css_cgroup: ABSENT,
+        request_bio: ABSENT,
+        request_data_len: ABSENT,
+        request_cmd_flags: ABSENT,
+        request_start_time: ABSENT,
+        request_io_start_time: ABSENT,
+        request_disk: ABSENT,
+        request_queue: ABSENT,
+        queue_disk: ABSENT,
+        disk_major: ABSENT,
+        disk_first_minor: ABSENT,
+        request_flags: ABSENT,
+        request_state: ABSENT,
+        bio_opf: ABSENT,
+        bio_size: ABSENT,
+        bio_status: ABSENT,
+        bio_disk: ABSENT,
+        bio_device: ABSENT,
+        device_disk: ABSENT,
+        disk_queue: ABSENT,
+        queue_operations: ABSENT,
+        flag_flush_sequence: 0,
+        flag_preflush: 0,
+        bio_blkg: ABSENT,
+        blkg_blkcg: ABSENT,
+        blkcg_cgroup: ABSENT,
+        cgroup_kn: ABSENT,
+        kn_id: ABSENT,
+        op_zone_append: ABSENT,
+        cgroup_root: ABSENT,
+        root_hierarchy_id: ABSENT,
+        cgroup_parent_css: ABSENT,
+        task_tgid: ABSENT,
+        task_comm: ABSENT,
+        task_nsproxy: ABSENT,
+        css_set_dfl_cgroup: ABSENT,
+        nsproxy_net: ABSENT,
+        net_inum: ABSENT,
+        watched_net: event::NO_HIERARCHY,
+        watched_block: event::NO_HIERARCHY,
+        shards: 1,
+        array_pointers: ABSENT,
+        cgroup_cpu: ABSENT,
+        cgroup_per_cpu: ABSENT,
+        per_cpu_counted: ABSENT,
+        per_cpu_added: ABSENT,
+        cgroup_cpuacct: ABSENT,
+        cpuacct_usage: ABSENT,
+        cpuacct_times: ABSENT,
+        cgroup_memory: ABSENT,
+        memory_usage: ABSENT,
+        memory_peak: ABSENT,
+        cgroup_pids: ABSENT,
+        pids_tasks: ABSENT,
+        pids_peak: ABSENT,
+        cpuacct_usage_words: 1,
+        ended_cpu: event::NO_HIERARCHY,
+        ended_memory: event::NO_HIERARCHY,
+        ended_pids: event::NO_HIERARCHY,
+        cpus: 1,
+        hints_mask: 0,
+    };
+
+    /// The bytes that replace the program's global.
+    pub const fn as_bytes(&self) -> &[u8] {
+        // SAFETY: `repr(C)`, only `u32` fields, hence no padding; the slice borrows `self`.
+        unsafe {
+            core::slice::from_raw_parts(core::ptr::from_ref(self).cast::<u8>(), size_of::<Self>())
+        }
+    }
+}
