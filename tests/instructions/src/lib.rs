@@ -36,6 +36,7 @@ pub fn sampler(roots: Roots<'_>, follow: Follow) -> Result<Sampler> {
         slots: 1,
         watched_net: None,
         watched_block: None,
+        ended: Default::default(),
     });
     let host = HostFiles::open(proc).context("cannot read the host's usage")?;
     let reconcilers = Reconcilers {
