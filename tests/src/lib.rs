@@ -40,3 +40,4 @@ pub mod tare;
 pub mod tare_daemon;
 pub mod terminal;
 pub mod wait;
+pub mod websocket;
