@@ -20,6 +20,7 @@
 pub mod bench;
 pub mod binaries;
 pub mod block;
+pub mod browser;
 pub mod containerd;
 pub mod daemon;
 pub mod docker;

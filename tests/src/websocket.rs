@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, Result, bail, ensure};
-use futures_util::StreamExt as _;
+use futures_util::{SinkExt as _, StreamExt as _};
 use http::{HeaderName, HeaderValue, Uri};
 use serde_json::Value;
 use tokio::{
@@ -12,7 +12,7 @@ use tokio::{
     runtime::{self, Runtime},
     time::timeout,
 };
-use tokio_websockets::{ClientBuilder, WebSocketStream};
+use tokio_websockets::{ClientBuilder, Message, WebSocketStream};
 
 use crate::wait::PATIENCE;
 
@@ -67,6 +67,12 @@ impl WebSocket {
             }
             ensure!(!message.is_close(), "closed: {:?}", message.as_close());
         }
+    }
+
+    /// Sends a text.
+    pub fn send(&mut self, text: &str) -> Result<()> {
+        let message = Message::text(text.to_owned());
+        Ok(self.runtime.block_on(self.stream.send(message))?)
     }
 
     /// Sends bytes that need not be a frame.

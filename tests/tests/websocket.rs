@@ -4,13 +4,7 @@ use std::{fs, io::Write as _, net::TcpListener, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
-use tare_tests::{
-    binaries,
-    http,
-    tare::Tare,
-    tare_daemon::TareDaemon,
-    websocket::WebSocket,
-};
+use tare_tests::{binaries, http, tare::Tare, tare_daemon::TareDaemon, websocket::WebSocket};
 
 const ID: &str = "60891bae9fd3dc0db73688ed83f48be924c2992a4e1b6d74ab4ad46188f5a3ba";
 
@@ -96,9 +90,8 @@ fn one_container_some_and_every_second_tick() -> Result<()> {
 #[test]
 fn pages_of_other_sites_and_broken_frames_are_refused() -> Result<()> {
     let daemon = daemon(&[])?;
-    let origin = |origin| {
-        WebSocket::open(daemon.socket(), "/api/v1/live", &[("origin", origin)]).map(drop)
-    };
+    let origin =
+        |origin| WebSocket::open(daemon.socket(), "/api/v1/live", &[("origin", origin)]).map(drop);
     ensure!(origin("http://localhost").is_ok() && origin("http://evil.example").is_err());
     ensure!(daemon.get("/api/v1/live")?.status == 426);
     // A masked text frame of 1 GiB, one that is no UTF-8, one that nobody has asked for, and one

@@ -39,7 +39,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use hyper::{Request as HttpRequest, body::Incoming, header, server::conn::http1, service::service_fn};
+use hyper::{
+    Request as HttpRequest, body::Incoming, header, server::conn::http1, service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, UnixListener},

@@ -65,7 +65,9 @@ impl Running {
         let path = |name: &str| directory.path().join(name);
         fs::write(path("tokens"), "sesame\n").unwrap();
         let tokens = path("tokens").display().to_string();
-        let cli = Cli::try_parse_from(["tare", "run", "--token-file", &tokens, "--allow-host", "tare.*"]).unwrap();
+        let cli =
+            Cli::try_parse_from(["tare", "run", "--token-file", &tokens, "--allow-host", "tare.*"])
+                .unwrap();
         let Command::Run(run) = Config::from(cli).command else { unreachable!() };
         let run: Run = *run;
         let address = "127.0.0.1:0".parse().unwrap();

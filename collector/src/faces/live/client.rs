@@ -9,9 +9,7 @@ use futures_util::{SinkExt, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use tokio::time;
-use tokio_websockets::{
-    CloseCode, Error, Limits, Message, ServerBuilder, WebSocketStream,
-};
+use tokio_websockets::{CloseCode, Error, Limits, Message, ServerBuilder, WebSocketStream};
 
 use crate::{
     faces::live::group::Group,
@@ -58,8 +56,7 @@ pub(super) async fn serve(
     };
     let limits = Limits::default().max_payload_len(Some(INCOMING_BYTES_MAX));
     let socket = ServerBuilder::new().limits(limits).serve(TokioIo::new(upgraded));
-    let mut client =
-        Client { socket, context, admission, last: None, heard_at: Instant::now() };
+    let mut client = Client { socket, context, admission, last: None, heard_at: Instant::now() };
     if let Err(error) = client.run(&group).await {
         tracing::debug!(%error, "a websocket has ended");
     }

@@ -50,10 +50,8 @@ pub(super) fn accept(headers: &HeaderMap) -> Result<Answer, Answer> {
 }
 
 fn accept_value(key: &[u8]) -> String {
-    let digest = digest::digest(
-        &digest::SHA1_FOR_LEGACY_USE_ONLY,
-        &[key, KEY_SUFFIX.as_bytes()].concat(),
-    );
+    let digest =
+        digest::digest(&digest::SHA1_FOR_LEGACY_USE_ONLY, &[key, KEY_SUFFIX.as_bytes()].concat());
     BASE64_STANDARD.encode(digest)
 }
 

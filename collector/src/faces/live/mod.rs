@@ -1,8 +1,8 @@
 //! `/api/v1/live`: a websocket that sends a whole picture, and then what changes in it.
 //!
 //! `docs/live.md` describes the messages. Clients with the same subscription share their messages:
-//! each is written once, whatever the number of clients. A client that does not take its messages in
-//! time misses some and gets a whole picture again; one that takes none is disconnected by the
+//! each is written once, whatever the number of clients. A client that does not take its messages
+//! in time misses some and gets a whole picture again; one that takes none is disconnected by the
 //! server's limits.
 
 mod client;
@@ -64,9 +64,8 @@ impl Face for Live {
         let before = groups.len();
         // A client holds its group.
         groups.retain(|group| Rc::strong_count(group) > 1);
-        let is_due = |group: &&Rc<Group>| {
-            self.samples.get().is_multiple_of(group.subscription.every.into())
-        };
+        let is_due =
+            |group: &&Rc<Group>| self.samples.get().is_multiple_of(group.subscription.every.into());
         let due: Vec<_> = groups.iter().filter(is_due).collect();
         self.advance(&due, latest);
         before != groups.len()
@@ -106,7 +105,8 @@ impl Live {
             return Err(unavailable("too many websockets; see --max-connections"));
         }
         let takeover = request.take_over();
-        let takeover = takeover.ok_or_else(|| unavailable("this connection cannot be taken over"))?;
+        let takeover =
+            takeover.ok_or_else(|| unavailable("this connection cannot be taken over"))?;
         let group = self.join(subscription);
         let group = group.ok_or_else(|| unavailable("too many different subscriptions"))?;
         let context = Rc::clone(&self.context);

@@ -6,6 +6,7 @@ use hyper::body::Bytes;
 use jiff::Timestamp;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
+use tare_model::Container;
 
 use crate::{
     faces::{
@@ -16,7 +17,6 @@ use crate::{
             subscription::{Selection, Subscription},
         },
     },
-    model::Container,
     output::{Scope, filter::Filters, select},
     published::Published,
     report::{ReportBuilder, ReportOptions, kind},
@@ -251,7 +251,8 @@ impl Rows {
         }
         let totals = Totals::of(container);
         let before = self.totals.insert(id, totals);
-        let rates = before.zip(step.seconds).map(|(before, seconds)| totals.since(&before, seconds));
+        let rates =
+            before.zip(step.seconds).map(|(before, seconds)| totals.since(&before, seconds));
         let mut rates = rates.unwrap_or_default();
         if step.is_interval {
             rates = rates.with_cpu(container.cpu.percent);
@@ -314,8 +315,11 @@ fn one(
     wanted: &str,
 ) -> Value {
     let fit = |usage: &Usage| fit(usage, wanted).map(|exact| (exact, usage.instance.id.0));
-    let living = published.pair.newer.usages.iter().filter(|usage| select::in_scope(kind(usage), scope));
-    if let Some((_, usage)) = living.filter_map(|usage| Some((fit(usage)?, usage))).max_by_key(|(fit, _)| *fit) {
+    let living =
+        published.pair.newer.usages.iter().filter(|usage| select::in_scope(kind(usage), scope));
+    if let Some((_, usage)) =
+        living.filter_map(|usage| Some((fit(usage)?, usage))).max_by_key(|(fit, _)| *fit)
+    {
         let instance = usage.instance.id.0;
         return json!({"instance": instance, "container": builder.container(usage)});
     }
@@ -410,17 +414,19 @@ impl Serialize for All<'_> {
 impl Serialize for Changed<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let Table { rows, changed, .. } = self.0;
-        let changed = changed.iter().filter_map(|(id, older)| {
-            rows.get(id).map(|(row, _)| (id, row.since(older.as_ref())))
-        });
+        let changed = changed
+            .iter()
+            .filter_map(|(id, older)| rows.get(id).map(|(row, _)| (id, row.since(older.as_ref()))));
         serializer.collect_map(changed)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use tare_model::Kind;
+
     use super::*;
-    use crate::{model::Kind, output::fixture};
+    use crate::output::fixture;
 
     fn picture() -> Picture {
         Picture::new(&Subscription { selection: Selection::Rows(Filters::default()), every: 1 })
@@ -461,7 +467,10 @@ mod tests {
         };
         let changed = tick(&mut table, &[(1, "a"), (2, "b")]);
         assert_eq!((changed["1"]["id"].clone(), table.gone.len()), (json!("a"), 0));
-        assert_eq!(tick(&mut table, &[(1, "a"), (2, "c")])["2"], json!({"id": "c", "cgroup": "/c"}));
+        assert_eq!(
+            tick(&mut table, &[(1, "a"), (2, "c")])["2"],
+            json!({"id": "c", "cgroup": "/c"})
+        );
         assert_eq!(tick(&mut table, &[(2, "c")]), json!({}));
         assert_eq!(table.gone, [1]);
         table.begin();

@@ -1,8 +1,7 @@
 //! The short row of a container: what a list of containers shows. Pure.
 
 use serde::{Serialize, Serializer, ser::SerializeMap};
-
-use crate::model::{Container, Ended, NetworkIo, Pressure};
+use tare_model::{Container, Ended, Kind, NetworkIo, Pressure};
 
 /// The value of a field.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -32,9 +31,9 @@ fields! {
     id: |row, _| row.id.as_str().into(),
     name: |row, _| row.name.as_deref().into(),
     kind: |row, _| match row.kind {
-        crate::model::Kind::Container => "container",
-        crate::model::Kind::Service => "service",
-        crate::model::Kind::Other => "other",
+        Kind::Container => "container",
+        Kind::Service => "service",
+        Kind::Other => "other",
     }.into(),
     image: |row, _| row.image.as_deref().into(),
     runtime: |row, _| row.runtime.as_deref().into(),
@@ -269,7 +268,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::{model::Kind, output::fixture};
+    use crate::output::fixture;
 
     fn written(older: Option<&Row>, newer: &Row) -> Value {
         serde_json::to_value(newer.since(older)).unwrap()
@@ -313,7 +312,8 @@ mod tests {
         let earlier = Totals { periods: Some(6), throttled_periods: Some(4), ..before };
         assert_eq!(Totals::of(&web).since(&earlier, 2.0).throttled_percent, Some(25.0));
         assert_eq!(before.since(&Totals::of(&web), 2.0).write, None);
-        let sockets = Totals { network: NetworkIo { own_sockets: true, ..before.network }, ..before };
+        let sockets =
+            Totals { network: NetworkIo { own_sockets: true, ..before.network }, ..before };
         assert_eq!(before.since(&sockets, 2.0).rx, None, "devices and sockets do not compare");
     }
 

@@ -1,0 +1,144 @@
+//! A headless Chromium, driven over its `DevTools` protocol.
+
+use std::{
+    fs,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::{
+    wait::{self, PATIENCE},
+    websocket::WebSocket,
+};
+
+/// A browser with one page; killed on drop.
+pub struct Browser {
+    child: Child,
+    socket: WebSocket,
+    session: String,
+    calls: u64,
+    /// What the page wrote to its console, and errors that nothing caught.
+    console: Vec<String>,
+    _profile: TempDir,
+}
+
+impl Browser {
+    /// Starts it.
+    pub fn start() -> Result<Self> {
+        let profile = tempfile::tempdir()?;
+        let mut command = Command::new("chromium-headless-shell");
+        command.args(["--no-sandbox", "--disable-gpu", "--remote-debugging-port=0"]);
+        command.args(["--window-size=1280,900"]);
+        command.arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let child = command.spawn().context("start chromium-headless-shell")?;
+        let file: PathBuf = profile.path().join("DevToolsActivePort");
+        let address = wait::until("Chromium to listen", PATIENCE, || {
+            let text = fs::read_to_string(&file).unwrap_or_default();
+            let lines = text.split_once('\n').filter(|(_, path)| !path.is_empty());
+            Ok(lines.map(|(port, path)| (format!("127.0.0.1:{port}"), path.trim().to_owned())))
+        });
+        let opened = address.and_then(|(address, path)| WebSocket::open_tcp(&address, &path, &[]));
+        let mut child = Some(child);
+        let socket = match opened {
+            Ok(socket) => socket,
+            Err(error) => {
+                if let Some(mut child) = child.take() {
+                    child.kill()?;
+                    child.wait()?;
+                }
+                return Err(error);
+            }
+        };
+        let child = child.context("it was killed")?;
+        let (session, console) = (String::new(), Vec::new());
+        let mut browser = Self { child, socket, session, calls: 0, console, _profile: profile };
+        let page = browser.call("Target.createTarget", json!({"url": "about:blank"}))?;
+        let target = json!({"targetId": page["targetId"], "flatten": true});
+        let attached = browser.call("Target.attachToTarget", target)?;
+        browser.session = attached["sessionId"].as_str().context("no session")?.to_owned();
+        for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
+            browser.call(domain, json!({}))?;
+        }
+        Ok(browser)
+    }
+
+    /// Opens an address.
+    pub fn open(&mut self, address: &str) -> Result<()> {
+        let loaded = self.call("Page.navigate", json!({"url": address}))?;
+        ensure!(loaded.get("errorText").is_none(), "{address}: {loaded}");
+        Ok(())
+    }
+
+    /// The value of an expression in the page.
+    pub fn value(&mut self, expression: &str) -> Result<Value> {
+        let params = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
+        let answer = self.call("Runtime.evaluate", params)?;
+        ensure!(answer.get("exceptionDetails").is_none(), "{expression}: {answer}");
+        Ok(answer["result"]["value"].clone())
+    }
+
+    /// Waits until an expression is true.
+    pub fn until(&mut self, expression: &str) -> Result<()> {
+        wait::until(expression, PATIENCE, || {
+            Ok((self.value(expression)? == Value::Bool(true)).then_some(()))
+        })
+    }
+
+    /// Presses a key, such as `Enter` or `t`.
+    pub fn press(&mut self, key: &str) -> Result<()> {
+        let text = if key == "Enter" { "\r" } else { key };
+        let text = if text.chars().count() == 1 { text } else { "" };
+        self.call("Input.dispatchKeyEvent", json!({"type": "keyDown", "key": key, "text": text}))?;
+        self.call("Input.dispatchKeyEvent", json!({"type": "keyUp", "key": key}))?;
+        Ok(())
+    }
+
+    /// Types a text where the focus is.
+    pub fn type_text(&mut self, text: &str) -> Result<()> {
+        self.call("Input.insertText", json!({"text": text})).map(drop)
+    }
+
+    /// What went wrong in the page, besides requests that failed.
+    pub fn console(&mut self) -> Result<&[String]> {
+        // Reads what has arrived.
+        self.value("1")?;
+        Ok(&self.console)
+    }
+
+    fn call(&mut self, method: &str, params: Value) -> Result<Value> {
+        self.calls += 1;
+        let mut request = json!({"id": self.calls, "method": method, "params": params});
+        if !self.session.is_empty() {
+            request["sessionId"] = self.session.clone().into();
+        }
+        self.socket.send(&request.to_string())?;
+        loop {
+            let mut message = self.socket.next().context(method.to_owned())?;
+            if message["id"] == self.calls {
+                ensure!(message.get("error").is_none(), "{method}: {message}");
+                return Ok(message["result"].take());
+            }
+            let is_noted = match message["method"].as_str() {
+                Some("Runtime.exceptionThrown" | "Runtime.consoleAPICalled") => true,
+                Some("Log.entryAdded") => message["params"]["entry"]["source"] != "network",
+                _ => false,
+            };
+            if is_noted {
+                self.console.push(message.to_string());
+            }
+        }
+    }
+}
+
+impl Drop for Browser {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
