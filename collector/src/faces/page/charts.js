@@ -23,6 +23,8 @@ export class Chart {
   /** @param {Options} options */
   constructor(options) {
     this.options = options;
+    /** A part was dragged over. @type {(range: [number, number]) => void} */
+    this.onzoom = () => {};
     this.holder = el("div", { class: "plot" });
     this.note = el("span", { class: "note" });
     this.element = el("figure", { class: "chart" }, el("figcaption", {}, el("span", { text: options.title }), this.note), this.holder);
@@ -50,6 +52,7 @@ export class Chart {
       ...this.size(),
       cursor: { sync: { key: CURSORS.key }, points: { size: 6 }, drag: { x: true, y: false } },
       legend: { live: true },
+      hooks: { setSelect: [(/** @type {any} */ plot) => this.select(plot)] },
       scales: { x: { time: true }, y: { range }, ...(scales.has("share") ? { share: { range: [0, 100] } } : {}) },
       axes: [
         { ...axis, space: 70, size: 26, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits.map((second) => new Date(second * 1000).toLocaleTimeString("en-GB")) },
@@ -72,6 +75,12 @@ export class Chart {
       ],
     };
     this.plot = new uPlot(settings, this.data, this.holder);
+  }
+
+  /** @param {any} plot */
+  select(plot) {
+    const { left, width } = plot.select;
+    if (width > 4) this.onzoom([plot.posToVal(left, "x"), plot.posToVal(left + width, "x")]);
   }
 
   /** @param {number[]} times seconds @param {(number | null)[][]} columns @param {[number, number] | null} range */

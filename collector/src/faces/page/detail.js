@@ -30,12 +30,15 @@ export class Detail {
     /** @type {number[]} */
     this.bounds = [];
     this.seconds = 300;
+    /** @type {[number, number] | null} */
+    this.zoom = null;
     this.title = el("h1", { text: name, tabindex: "-1" });
     this.state = el("span", { class: "chip" });
     this.facts = el("dl", { class: "facts" });
     this.message = el("p", { class: "empty", hidden: true });
     this.buttons = RANGES.map(([text, seconds]) => el("button", { type: "button", onclick: () => this.show(seconds) }, text));
     this.charts = makeCharts();
+    this.charts.forEach(({ chart }) => (chart.onzoom = (range) => this.zoomTo(range)));
     this.heat = new Heatmap("Block latency");
     const figures = this.charts.map(({ chart }) => chart.element);
     figures.splice(5, 0, this.heat.element);
@@ -102,7 +105,15 @@ export class Detail {
   /** @param {number} seconds */
   show(seconds) {
     this.seconds = seconds;
+    this.zoom = null;
     this.buttons.forEach((button, at) => setAttribute(button, "aria-pressed", String(RANGES[at][1] === seconds)));
+    this.update();
+  }
+
+  /** @param {[number, number]} range */
+  zoomTo(range) {
+    this.zoom = range;
+    this.buttons.forEach((button) => setAttribute(button, "aria-pressed", "false"));
     this.update();
   }
 
@@ -121,7 +132,7 @@ export class Detail {
     const last = this.series.times.at(-1) ?? this.picture.time / 1000;
     const end = container ? Math.max(last, this.picture.time / 1000) : last;
     /** @type {[number, number]} */
-    const range = [end - this.seconds, end];
+    const range = this.zoom ?? [end - this.seconds, end];
     const from = this.series.times.findIndex((time) => time >= range[0] - 30);
     const cut = (/** @type {any[]} */ values) => (from > 0 ? values.slice(from) : values);
     const times = cut(this.series.times);
