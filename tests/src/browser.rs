@@ -2,11 +2,16 @@
 
 use std::{
     fs,
+    os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::{
+    sys::signal::{Signal, killpg},
+    unistd::Pid,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -17,12 +22,12 @@ use crate::{
 
 /// A browser with one page; killed on drop.
 pub struct Browser {
-    child: Child,
     socket: WebSocket,
     session: String,
     calls: u64,
     /// What the page wrote to its console, and errors that nothing caught.
     console: Vec<String>,
+    _group: Group,
     _profile: TempDir,
 }
 
@@ -35,28 +40,20 @@ impl Browser {
         command.args(["--window-size=1280,900"]);
         command.arg(format!("--user-data-dir={}", profile.path().display())).arg("about:blank");
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        let child = command.spawn().context("start chromium-headless-shell")?;
+        // Chromium is several processes, which end together.
+        command.process_group(0);
+        let group = Group(command.spawn().context("start chromium-headless-shell")?);
         let file: PathBuf = profile.path().join("DevToolsActivePort");
         let address = wait::until("Chromium to listen", PATIENCE, || {
             let text = fs::read_to_string(&file).unwrap_or_default();
             let lines = text.split_once('\n').filter(|(_, path)| !path.is_empty());
             Ok(lines.map(|(port, path)| (format!("127.0.0.1:{port}"), path.trim().to_owned())))
         });
-        let opened = address.and_then(|(address, path)| WebSocket::open_tcp(&address, &path, &[]));
-        let mut child = Some(child);
-        let socket = match opened {
-            Ok(socket) => socket,
-            Err(error) => {
-                if let Some(mut child) = child.take() {
-                    child.kill()?;
-                    child.wait()?;
-                }
-                return Err(error);
-            }
-        };
-        let child = child.context("it was killed")?;
+        let (address, path) = address?;
         let (session, console) = (String::new(), Vec::new());
-        let mut browser = Self { child, socket, session, calls: 0, console, _profile: profile };
+        let socket = WebSocket::open_tcp(&address, &path, &[])?;
+        let mut browser =
+            Self { socket, session, calls: 0, console, _group: group, _profile: profile };
         let page = browser.call("Target.createTarget", json!({"url": "about:blank"}))?;
         let target = json!({"targetId": page["targetId"], "flatten": true});
         let attached = browser.call("Target.attachToTarget", target)?;
@@ -135,10 +132,15 @@ impl Browser {
     }
 }
 
-impl Drop for Browser {
+/// All processes of a browser; killed on drop.
+struct Group(Child);
+
+impl Drop for Group {
     fn drop(&mut self) {
-        // It may have ended already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // They may have ended already.
+        if let Ok(id) = i32::try_from(self.0.id()) {
+            let _ = killpg(Pid::from_raw(id), Signal::SIGKILL);
+        }
+        let _ = self.0.wait();
     }
 }

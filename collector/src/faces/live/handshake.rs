@@ -20,6 +20,7 @@ const KEY_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 /// # Errors
 ///
 /// The answer to a request that asks for none, or for one in a way that is not supported.
+#[expect(clippy::result_large_err, reason = "it is made once for each websocket")]
 pub(super) fn accept(headers: &HeaderMap) -> Result<Answer, Answer> {
     let wants = has_token(headers, header::UPGRADE, "websocket")
         && has_token(headers, header::CONNECTION, "upgrade");

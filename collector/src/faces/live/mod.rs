@@ -86,6 +86,7 @@ impl Live {
         self.accepted(request).unwrap_or_else(|refused| refused)
     }
 
+    #[expect(clippy::result_large_err, reason = "it is made once for each websocket")]
     fn accepted(&self, mut request: Request) -> Result<Answer, Answer> {
         let subscription = Subscription::parse(
             request.query("container"),

@@ -337,7 +337,7 @@ fn one(
 fn fit(usage: &Usage, wanted: &str) -> Option<bool> {
     let instance = &usage.instance;
     let id = instance.identity.as_ref().map_or(instance.path.as_str(), |identity| &identity.id);
-    let name = usage.details.as_ref().map(|details| details.name.as_str());
+    let name = usage.metadata.as_ref().map(|metadata| metadata.name.as_str());
     match () {
         () if name == Some(wanted) || id == wanted => Some(true),
         () if id.starts_with(wanted) => Some(false),

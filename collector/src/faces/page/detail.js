@@ -186,7 +186,7 @@ function makeCharts() {
     },
     {
       chart: new Chart({ title: "Memory", format: memory, top: 1 << 20, binary: true, lines: [
-        { label: "Anonymous, page cache and rest", color: "series-6", fill: true }, { label: "Anonymous and page cache", color: "series-2", fill: true }, { label: "Anonymous", color: "series-3", fill: true },
+        { label: "Usage", color: "series-6", fill: true }, { label: "Anonymous and cache", color: "series-2", fill: true }, { label: "Anonymous", color: "series-3", fill: true },
         { label: "Working set", color: "series-1" }, { label: "Swap", color: "series-4" }, { label: "Limit", color: "limit", dash: true }] }),
       columns: (series) => {
         const [anonymous, cache] = [series.gauge("anonymous"), series.gauge("cache")];
