@@ -57,7 +57,8 @@ impl Browser {
         let page = browser.call("Target.createTarget", json!({"url": "about:blank"}))?;
         let target = json!({"targetId": page["targetId"], "flatten": true});
         let attached = browser.call("Target.attachToTarget", target)?;
-        browser.session = attached["sessionId"].as_str().context("no session")?.to_owned();
+        let session = attached["sessionId"].as_str().context("no session")?;
+        session.clone_into(&mut browser.session);
         for domain in ["Page.enable", "Runtime.enable", "Log.enable"] {
             browser.call(domain, json!({}))?;
         }
@@ -115,7 +116,7 @@ impl Browser {
         }
         self.socket.send(&request.to_string())?;
         loop {
-            let mut message = self.socket.next().context(method.to_owned())?;
+            let mut message = self.socket.message().context(method.to_owned())?;
             if message["id"] == self.calls {
                 ensure!(message.get("error").is_none(), "{method}: {message}");
                 return Ok(message["result"].take());

@@ -58,7 +58,7 @@ impl WebSocket {
     }
 
     /// The next message.
-    pub fn next(&mut self) -> Result<Value> {
+    pub fn message(&mut self) -> Result<Value> {
         loop {
             let next = self.runtime.block_on(async { timeout(PATIENCE, self.stream.next()).await });
             let message = next.context("no message")?.context("the websocket has ended")??;

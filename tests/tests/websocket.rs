@@ -30,7 +30,7 @@ fn open(daemon: &TareDaemon, query: &str) -> Result<WebSocket> {
 fn a_whole_picture_comes_first_and_then_what_changes() -> Result<()> {
     let daemon = daemon(&[])?;
     let mut all = open(&daemon, "")?;
-    let full = all.next()?;
+    let full = all.message()?;
     let containers = daemon.json("/api/v1/containers")?;
     let containers = containers.as_array().context("no containers")?;
     let rows = full["rows"].as_object().context("no rows")?;
@@ -46,7 +46,7 @@ fn a_whole_picture_comes_first_and_then_what_changes() -> Result<()> {
     ensure!(full["sources"]["network_sockets"]["state"] == "off", "{full}");
     let mut tick = full["tick"].as_u64().context("no tick")?;
     for _ in 0..3 {
-        let changes = all.next()?;
+        let changes = all.message()?;
         tick += 1;
         ensure!(changes["type"] == "changes" && changes["tick"] == tick, "{changes}");
         // A captured tree does not change, but what the daemon costs does.
@@ -56,11 +56,11 @@ fn a_whole_picture_comes_first_and_then_what_changes() -> Result<()> {
     }
     // Another client of the same subscription gets the same messages from then on.
     let mut other = open(&daemon, "")?;
-    let first = other.next()?;
+    let first = other.message()?;
     ensure!(first["type"] == "full", "{first}");
-    let (mut one, two) = (all.next()?, other.next()?);
+    let (mut one, two) = (all.message()?, other.message()?);
     while one["tick"].as_u64() < two["tick"].as_u64() {
-        one = all.next()?;
+        one = all.message()?;
     }
     ensure!(one == two, "{one} and {two}");
     Ok(())
@@ -70,15 +70,16 @@ fn a_whole_picture_comes_first_and_then_what_changes() -> Result<()> {
 fn one_container_some_and_every_second_tick() -> Result<()> {
     let daemon = daemon(&[])?;
     let mut one = open(&daemon, &format!("?container={}", &ID[..10]))?;
-    let full = one.next()?;
+    let full = one.message()?;
     ensure!(full["container"]["id"] == ID && full["rows"].is_null(), "{full}");
     ensure!(full["container"]["memory"]["stat"].is_object(), "it has everything: {full}");
-    ensure!(open(&daemon, "?container=no-such")?.next()?["container"].is_null());
-    let filtered = open(&daemon, &format!("?filter=id%3D{}", &ID[..4]))?.next()?;
+    ensure!(open(&daemon, "?container=no-such")?.message()?["container"].is_null());
+    let filtered = open(&daemon, &format!("?filter=id%3D{}", &ID[..4]))?.message()?;
     ensure!(filtered["rows"].as_object().is_some_and(|rows| rows.len() == 1), "{filtered}");
     let mut slower = open(&daemon, "?every=4")?;
-    slower.next()?;
-    let seconds = slower.next().and(slower.next())?["interval_seconds"].as_f64();
+    slower.message()?;
+    slower.message()?;
+    let seconds = slower.message()?["interval_seconds"].as_f64();
     ensure!(seconds.is_some_and(|seconds| (0.3..1.0).contains(&seconds)), "{seconds:?}");
     for query in ["?every=0", "?filter=nam%3Dx", "?container=a&filter=name%3Db", "?container="] {
         let refused = daemon.get(&format!("/api/v1/live{query}"))?;
@@ -112,7 +113,7 @@ fn pages_of_other_sites_and_broken_frames_are_refused() -> Result<()> {
     // A handshake that is never completed holds nothing up.
     let mut slow = http::connect(daemon.socket())?;
     slow.write_all(b"GET /api/v1/live HTTP/1.1\r\nUpgrade: websocket\r\nConnection: ")?;
-    open(&daemon, "")?.next()?;
+    open(&daemon, "")?.message()?;
     let done = daemon.terminate()?;
     ensure!(done.status.success(), "{done:?}");
     Ok(())
@@ -122,7 +123,7 @@ fn pages_of_other_sites_and_broken_frames_are_refused() -> Result<()> {
 fn a_client_learns_that_the_daemon_ends() -> Result<()> {
     let daemon = daemon(&[])?;
     let mut client = open(&daemon, "")?;
-    client.next()?;
+    client.message()?;
     daemon.signal(Signal::SIGTERM)?;
     ensure!(client.closed()?.0 == 1001);
     let done = daemon.finish()?;
@@ -146,7 +147,7 @@ fn a_key_may_be_a_subprotocol_and_ends_with_its_line_in_the_file() -> Result<()>
     // base64url of `Bearer sesame`, and of `Bearer guess`.
     let mut client = open("tare.live.v1, authorization.tare.QmVhcmVyIHNlc2FtZQ")?;
     ensure!(open("authorization.tare.QmVhcmVyIGd1ZXNz").is_err() && open("tare.live.v1").is_err());
-    ensure!(client.next()?["type"] == "full");
+    ensure!(client.message()?["type"] == "full");
     fs::write(&tokens, "other\n")?;
     daemon.signal(Signal::SIGHUP)?;
     let (code, reason) = client.closed()?;
