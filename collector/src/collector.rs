@@ -90,13 +90,16 @@ impl SamplePair {
         report::build(options, older.as_deref(), newer, receipts, host, layout, sources.clone())
     }
 
+    /// The sample before, alone and without receipts.
+    pub fn before(&self) -> Option<Self> {
+        let newer = Arc::clone(self.older.as_ref()?);
+        let receipts = Receipts::new(0, Duration::ZERO);
+        Some(Self { older: None, newer, receipts, ..self.clone() })
+    }
+
     /// The report, and what changed since the sample before.
     pub fn snapshot(&self) -> Snapshot {
-        let before = self.older.as_ref().map(|older| {
-            let newer = Arc::clone(older);
-            Self { older: None, newer, receipts: Receipts::new(0, Duration::ZERO), ..self.clone() }
-                .report()
-        });
+        let before = self.before().map(|before| before.report());
         Snapshot::new(before.as_ref(), self.report())
     }
 }

@@ -20,6 +20,7 @@
 pub mod bench;
 pub mod binaries;
 pub mod block;
+pub mod browser;
 pub mod containerd;
 pub mod daemon;
 pub mod docker;
@@ -41,3 +42,4 @@ pub mod tare;
 pub mod tare_daemon;
 pub mod terminal;
 pub mod wait;
+pub mod websocket;

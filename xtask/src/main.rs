@@ -21,6 +21,7 @@ mod test;
 mod tools;
 mod vm;
 mod wait;
+mod web;
 
 use std::{ffi::OsString, process::ExitCode};
 

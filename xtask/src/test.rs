@@ -16,7 +16,7 @@ use crate::{
     cgroups::CgroupCleanup,
     cmd, dist, docker, ebpf, lint, packages, project,
     results::{self, Results, Tally},
-    tools, vm,
+    tools, vm, web,
 };
 
 /// A step can run alone: it builds what it needs.
@@ -38,6 +38,10 @@ pub(crate) enum Step {
     Vm,
     /// The image under Docker; only if it is named, because it is built for release
     Image,
+    /// Types, lints and unit tests of the page; only if it is named, because it needs Node and npm
+    Web,
+    /// The page in Chromium with real containers; only if it is named, because Chromium is large
+    Browser,
 }
 
 /// The steps that run if none is named.
@@ -55,6 +59,8 @@ impl Step {
             Self::Micro => "micro",
             Self::Vm => "vm",
             Self::Image => "image",
+            Self::Web => "web",
+            Self::Browser => "browser",
         }
     }
 
@@ -68,6 +74,8 @@ impl Step {
             Self::Micro => micro::run(),
             Self::Vm => vm::run(&[], &[]),
             Self::Image => image(),
+            Self::Web => web::run(),
+            Self::Browser => browser(),
         }
     }
 }
@@ -173,6 +181,28 @@ fn image() -> Result<Tally> {
         let mut tests = project::cargo();
         tests.args(["test", "--package", "tare-tests", "--features", "image", "--test", "image"]);
         tests.env("TARE_IMAGE", &image).env("TARE_BIN", &tare).env("TARE_LOAD_BIN", &load);
+        tests.env("DOCKER_HOST", &docker.host);
+        libtest(tests.args(["--", "--test-threads=1"]), names)
+    })
+}
+
+fn browser() -> Result<Tally> {
+    packages::install(&[("chromium-headless-shell", &["chromium-headless-shell"])])?;
+    let (tare, load) = (build::build(Profile::Debug)?, build::static_load()?);
+    let _cleanup = CgroupCleanup::begin()?;
+    let docker = docker::ready()?;
+    results::with_second_try(|names| {
+        let mut tests = project::cargo();
+        tests.args([
+            "test",
+            "--package",
+            "tare-tests",
+            "--features",
+            "browser",
+            "--test",
+            "browser",
+        ]);
+        tests.env("TARE_BIN", &tare).env("TARE_LOAD_BIN", &load);
         tests.env("DOCKER_HOST", &docker.host);
         libtest(tests.args(["--", "--test-threads=1"]), names)
     })

@@ -53,6 +53,12 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_BASIC_AUTH_FILE", hide_env = true)]
     #[arg(value_name = "FILE")]
     pub basic_auth_file: Option<PathBuf>,
+    /// Name that clients over TCP may use for this server, in which `*` stands for any text; may
+    /// be repeated or separated by commas. `localhost`, IP addresses and the machine's name
+    /// are always allowed. Pages under this name may read `/api/v1/live`
+    #[arg(long, env = "TARE_ALLOW_HOST", hide_env = true, value_delimiter = ',')]
+    #[arg(value_name = "NAME")]
+    pub allow_host: Vec<String>,
     /// Open connections at a time; further ones are refused [default: 128; 2048 with the Docker
     /// API, whose clients open one for each container]
     #[arg(long, env = "TARE_MAX_CONNECTIONS", hide_env = true, value_name = "N")]

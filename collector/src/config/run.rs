@@ -59,6 +59,8 @@ pub struct Run {
     pub token_file: Option<PathBuf>,
     /// File of names and passwords, of which clients over TCP need one.
     pub basic_auth_file: Option<PathBuf>,
+    /// Names that clients over TCP may use, besides those that are always allowed.
+    pub allow_hosts: Vec<String>,
     /// Open connections at a time, at most.
     pub max_connections: u32,
     /// Time between two samples.
@@ -121,6 +123,7 @@ impl From<RunArgs> for Run {
             tls: args.tls_cert.zip(args.tls_key),
             token_file: args.token_file,
             basic_auth_file: args.basic_auth_file,
+            allow_hosts: args.allow_host,
             max_connections: args.max_connections.unwrap_or(connections),
             interval: args.interval,
             scope: args.scope,

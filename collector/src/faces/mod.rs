@@ -7,6 +7,8 @@ mod changes;
 mod docker;
 mod events;
 mod json;
+mod live;
+mod page;
 mod prometheus;
 mod status;
 
@@ -14,7 +16,10 @@ use std::rc::Rc;
 
 use anyhow::Result;
 
-use self::{docker::Docker, events::Events, json::Json, prometheus::Prometheus, status::Status};
+use self::{
+    docker::Docker, events::Events, json::Json, live::Live, page::Page, prometheus::Prometheus,
+    status::Status,
+};
 use crate::server::{Context, Router};
 
 /// All faces.
@@ -27,7 +32,9 @@ pub(crate) fn router(context: &Rc<Context>) -> Result<Router> {
         .with(Prometheus::new(context))
         .with(Status::new(context))
         .with(Json::new(context))
-        .with(Events::new(context));
+        .with(Events::new(context))
+        .with(Live::new(context))
+        .with_front_page(Page::new(), Page::list);
     // Without listeners it would follow containers for nothing.
     let has_docker = context.config().run.docker_api.is_on();
     let router = if has_docker { router.with(Docker::new(context)) } else { router };

@@ -1,13 +1,33 @@
 //! Keys that clients over TCP need: a token, or a name and its password.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{borrow::Cow, fs, os::unix::fs::PermissionsExt, path::Path};
 
 use anyhow::{Context, Result, bail};
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64::{
+    Engine,
+    prelude::{BASE64_STANDARD, BASE64_URL_SAFE_NO_PAD},
+};
+use hyper::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
 /// A longer file is not taken for one of keys.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
+
+/// What a subprotocol begins with that stands for the header `Authorization`; the header's value
+/// follows in base64url without padding.
+const KEY_PROTOCOL: &str = "authorization.tare.";
+
+/// The key in the headers of a request: the value of `Authorization`. Browsers let no page set it
+/// when it opens a websocket, but they let it name subprotocols.
+pub(super) fn key(headers: &HeaderMap) -> Option<Cow<'_, [u8]>> {
+    if let Some(value) = headers.get(header::AUTHORIZATION) {
+        return Some(value.as_bytes().into());
+    }
+    let lists = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    let mut names = lists.filter_map(|list| list.to_str().ok()).flat_map(|list| list.split(','));
+    let encoded = names.find_map(|name| name.trim().strip_prefix(KEY_PROTOCOL))?;
+    BASE64_URL_SAFE_NO_PAD.decode(encoded).ok().map(Cow::Owned)
+}
 
 /// The accepted values of the header `Authorization`.
 #[derive(Default)]
@@ -107,6 +127,20 @@ mod tests {
             assert!(!access.allows(Some(bad.as_bytes())), "{bad}");
         }
         assert!(!access.allows(None) && !access.allows(Some(b"Bearer \xff")));
+    }
+
+    #[test]
+    fn a_websocket_may_carry_its_key_in_a_subprotocol() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(key(&headers), None);
+        let protocols = "tare.live.v1, authorization.tare.QmVhcmVyIMOkLz8";
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocols.parse().unwrap());
+        assert_eq!(key(&headers).as_deref(), Some("Bearer ä/?".as_bytes()));
+        headers.insert(header::AUTHORIZATION, "Bearer b".parse().unwrap());
+        assert_eq!(key(&headers).as_deref(), Some(&b"Bearer b"[..]), "the header comes first");
+        let mut wrong = HeaderMap::new();
+        wrong.insert(header::SEC_WEBSOCKET_PROTOCOL, "authorization.tare.=".parse().unwrap());
+        assert_eq!(key(&wrong), None);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     config::Run,
-    server::{access::Access, tls},
+    server::{access::Access, hosts::AllowedHosts, tls},
 };
 
 /// The options, and the files that they name. `SIGHUP` replaces it as a whole.
@@ -14,6 +14,8 @@ pub(crate) struct LiveConfig {
     pub(crate) run: Run,
     /// Which keys clients over TCP need.
     pub(crate) access: Access,
+    /// Which names clients over TCP may use for this server.
+    pub(crate) hosts: AllowedHosts,
     /// How TCP is encrypted; `None` if it is not.
     pub(crate) tls: Option<TlsAcceptor>,
     /// The same with certificates of clients, which take the place of keys.
@@ -44,6 +46,7 @@ impl LiveConfig {
                 "every client that reaches {address} can read everything: see --token-file"
             );
         }
-        Ok(Self { run, access, tls, mutual_tls })
+        let hosts = AllowedHosts::new(&run.allow_hosts);
+        Ok(Self { run, access, hosts, tls, mutual_tls })
     }
 }

@@ -11,10 +11,12 @@ use hyper::{
 use tokio::time;
 
 use crate::server::{
+    access,
     answer::Answer,
     context::Context,
     face::{Found, ListenerGroup, Router},
     request::Request,
+    takeover::Admission,
 };
 
 /// How long a client may take to send the body of a request.
@@ -54,6 +56,11 @@ impl Dispatcher {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let group = origin.group;
+        let config = self.context.config();
+        if !origin.is_trusted && !config.hosts.allow(request.uri(), request.headers()) {
+            let message = "the name in `Host` is none of this server's; see --allow-host";
+            return Err(closing(group.failure(StatusCode::MISDIRECTED_REQUEST, message)));
+        }
         let (method, path) = (request.method().as_str(), request.uri().path());
         let found = match self.router.find(group, method, path) {
             Found::WrongMethod(allowed) => return Err(wrong_method(group, &allowed)),
@@ -71,16 +78,21 @@ impl Dispatcher {
             ));
         }
         // Without a key, a path that is not there is answered like one that is.
-        if !origin.is_trusted && endpoint.is_none_or(|endpoint| endpoint.needs_key) {
-            let key = request.headers().get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
-            if !self.context.config().access.allows(key) {
-                return Err(unauthorized(group));
-            }
+        let key = access::key(request.headers());
+        if !origin.is_trusted
+            && endpoint.is_none_or(|endpoint| endpoint.needs_key)
+            && !config.access.allows(key.as_deref())
+        {
+            return Err(unauthorized(group));
         }
         let Some((endpoint, params)) = found else {
             return Err(group.failure(StatusCode::NOT_FOUND, "no such path; see /"));
         };
-        let (parts, body) = request.into_parts();
+        let admission = Admission::new(key.as_deref(), origin.is_trusted);
+        let (mut parts, body) = request.into_parts();
+        if parts.headers.contains_key(header::UPGRADE) {
+            parts.extensions.insert(admission);
+        }
         let body = read_body(body, bytes_max, group).await?;
         Ok((endpoint.handler)(Request::new(parts, body, params)))
     }

@@ -3,7 +3,11 @@
 use std::{collections::HashMap, rc::Rc, sync::Arc};
 
 use anyhow::{Context as _, Result};
-use hyper::{StatusCode, body::Bytes};
+use hyper::{
+    StatusCode,
+    body::Bytes,
+    header::{self, HeaderValue},
+};
 
 use crate::{
     published::{Latest, Published},
@@ -104,18 +108,23 @@ pub(crate) struct Router {
     paths: Vec<(ListenerGroup, &'static str, usize)>,
     index: Vec<(&'static str, &'static str)>,
     tables: HashMap<ListenerGroup, matchit::Router<Vec<usize>>>,
+    front_page: Option<FrontPage>,
     sampled: Vec<OnSample>,
     receipts_published: Vec<OnReceipts>,
 }
 
+type FrontPage = Box<dyn Fn(&Request) -> Option<Answer>>;
 type OnSample = Box<dyn Fn(&Arc<Published>) -> bool>;
 type OnReceipts = Box<dyn Fn(&Latest)>;
 
 impl Router {
     /// Adds a face.
     #[must_use]
-    pub(crate) fn with<F: Face>(mut self, face: F) -> Self {
-        let face = Rc::new(face);
+    pub(crate) fn with<F: Face>(self, face: F) -> Self {
+        self.with_shared(Rc::new(face))
+    }
+
+    fn with_shared<F: Face>(mut self, face: Rc<F>) -> Self {
         for route in F::ROUTES {
             let (owner, handler) = (Rc::clone(&face), route.handler);
             self.add(
@@ -130,6 +139,19 @@ impl Router {
         self
     }
 
+    /// Adds a face that also answers `/` to some clients.
+    #[must_use]
+    pub(crate) fn with_front_page<F: Face>(
+        self,
+        face: F,
+        front_page: fn(&F, &Request) -> Option<Answer>,
+    ) -> Self {
+        let face = Rc::new(face);
+        let owner = Rc::clone(&face);
+        let front_page: FrontPage = Box::new(move |request| front_page(&owner, request));
+        Self { front_page: Some(front_page), ..self.with_shared(face) }
+    }
+
     /// All faces are there: adds the index at `/`.
     ///
     /// # Errors
@@ -141,8 +163,18 @@ impl Router {
         let heading = "tare: what every container on this host uses\n\n";
         let page = [heading.to_owned(), lines.collect()].concat();
         let index = Route::<()>::get("/", |(), _| text(StatusCode::NOT_FOUND, ""), "this list");
+        // It discloses nothing of the host.
+        let index = Route { needs_key: false, ..index };
         let page = Bytes::from(page);
-        let handler = move |_| text(StatusCode::OK, page.clone());
+        let front_page = self.front_page.take();
+        let handler = move |request: Request| {
+            let front_page = front_page.as_ref().and_then(|front_page| front_page(&request));
+            let mut answer = front_page.unwrap_or_else(|| text(StatusCode::OK, page.clone()));
+            answer
+                .headers_mut()
+                .insert(header::VARY, HeaderValue::from_static("Accept, Accept-Encoding"));
+            answer
+        };
         self.add(&[ListenerGroup::Main], &index, Box::new(handler));
         let mut grouped: HashMap<_, Vec<usize>> = HashMap::new();
         for (group, path, endpoint) in std::mem::take(&mut self.paths) {

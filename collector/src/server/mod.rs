@@ -19,9 +19,11 @@ mod connection;
 mod context;
 mod dispatch;
 mod face;
+mod hosts;
 mod listen;
 pub(crate) mod query;
 mod request;
+mod takeover;
 mod tls;
 
 #[cfg(test)]
@@ -37,7 +39,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result};
-use hyper::{server::conn::http1, service::service_fn};
+use hyper::{
+    Request as HttpRequest, body::Incoming, header, server::conn::http1, service::service_fn,
+};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, UnixListener},
@@ -53,6 +57,7 @@ pub(crate) use self::{
     face::{Face, ListenerGroup, Route, Router},
     listen::Listeners,
     request::Request,
+    takeover::{Admission, Takeover},
 };
 use self::{
     connection::{Io, WriteTimeout},
@@ -107,7 +112,7 @@ impl Server {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let run = move || {
             keep_capabilities(&[]);
-            let context = Rc::new(Context::new(shared, config));
+            let context = Rc::new(Context::new(shared, config, end.clone()));
             let served = router(&context).and_then(|router| {
                 let dispatcher = Rc::new(Dispatcher { context, router });
                 LocalSet::new().block_on(&runtime, serve(listeners, dispatcher, end))
@@ -269,8 +274,11 @@ fn connect(
     let stream = WriteTimeout::new(stream, Arc::clone(&dispatcher.context.counts));
     let (dispatcher, mut end) = (Rc::clone(dispatcher), end.clone());
     task::spawn_local(async move {
-        let _open = open;
-        let answer = service_fn(|request| {
+        let open = Arc::new(open);
+        let answer = service_fn(|mut request: HttpRequest<Incoming>| {
+            if request.headers().contains_key(header::UPGRADE) {
+                request.extensions_mut().insert(Arc::clone(&open));
+            }
             let dispatcher = Rc::clone(&dispatcher);
             async move { Ok::<_, Infallible>(dispatcher.answer(request, origin).await) }
         });
@@ -279,7 +287,8 @@ fn connect(
             .header_read_timeout(HEADER_TIMEOUT)
             .max_buf_size(HEADER_BYTES_MAX)
             .max_headers(HEADERS_MAX);
-        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), answer));
+        let connection = http.serve_connection(TokioIo::new(stream), answer).with_upgrades();
+        let mut connection = std::pin::pin!(connection);
         let served = tokio::select! {
             served = connection.as_mut() => served,
             _ = end.changed() => {
@@ -294,7 +303,7 @@ fn connect(
 }
 
 /// A connection that is counted while it is open.
-struct OpenConnection(Arc<ServerCounts>);
+pub(crate) struct OpenConnection(Arc<ServerCounts>);
 
 impl OpenConnection {
     fn new(counts: Arc<ServerCounts>) -> Self {

@@ -65,7 +65,9 @@ impl Running {
         let path = |name: &str| directory.path().join(name);
         fs::write(path("tokens"), "sesame\n").unwrap();
         let tokens = path("tokens").display().to_string();
-        let cli = Cli::try_parse_from(["tare", "run", "--token-file", &tokens]).unwrap();
+        let cli =
+            Cli::try_parse_from(["tare", "run", "--token-file", &tokens, "--allow-host", "tare.*"])
+                .unwrap();
         let Command::Run(run) = Config::from(cli).command else { unreachable!() };
         let run: Run = *run;
         let address = "127.0.0.1:0".parse().unwrap();
@@ -99,7 +101,8 @@ fn ask(mut stream: impl Read + Write, request: &str) -> (u16, String) {
     let (head, body) = request.split_once('\n').unwrap_or((request, ""));
     let length = body.len();
     let head = head.replace('|', "\r\n");
-    let head = format!("{head}\r\nHost: x\r\nConnection: close\r\nContent-Length: {length}");
+    let host = if head.contains("\r\nHost:") { "" } else { "\r\nHost: localhost" };
+    let head = format!("{head}{host}\r\nConnection: close\r\nContent-Length: {length}");
     write!(stream, "{head}\r\n\r\n{body}").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
@@ -146,6 +149,16 @@ fn over_tcp_a_key_is_needed_unless_the_route_says_otherwise() {
         ("GET /open HTTP/1.1", 200),
     ] {
         assert_eq!(server.tcp(request).0, status, "{request}");
+    }
+}
+
+#[test]
+fn over_tcp_only_names_of_this_server_are_answered() {
+    let server = Running::start();
+    for (host, status) in [("127.0.0.1:1", 200), ("evil.example", 421), ("tare.example", 200)] {
+        let request = format!("GET /open HTTP/1.1|Host: {host}");
+        assert_eq!(server.tcp(&request).0, status, "{host}");
+        assert_eq!(server.unix(&request).0, 200, "{host}");
     }
 }
 

@@ -1,0 +1,137 @@
+// Numbers over time: from the daemon's history, and from what arrives.
+
+/** Points of a chart that are kept. */
+const POINTS_MAX = 7200;
+
+/**
+ * One container at one instant: totals and gauges. `null` is unknown.
+ * @typedef {Record<string, number | null | undefined>} Point
+ */
+
+/** What a history calls the fields of a point, and by how much it is divided. @type {[string, string, number][]} */
+const HISTORY = [
+  ["cpu_usage_nanoseconds", "cpu", 1e9],
+  ["cpu_periods", "periods", 1],
+  ["cpu_throttled_periods", "throttled", 1],
+  ["memory_working_set_bytes", "workingSet", 1],
+  ["memory_oom_kills", "oomKills", 1],
+  ["network_receive_bytes", "rx", 1],
+  ["network_transmit_bytes", "tx", 1],
+  ["socket_receive_bytes", "socketRx", 1],
+  ["socket_transmit_bytes", "socketTx", 1],
+  ["block_read_bytes", "read", 1],
+  ["block_write_bytes", "write", 1],
+  ["pids", "pids", 1],
+];
+
+/** @param {any} history an answer of `api/v1/history` @returns {{time: number, point: Point}[]} */
+export function pointsOf(history) {
+  return history.times.map((/** @type {string} */ time, /** @type {number} */ index) => {
+    /** @type {Point} */
+    const point = {};
+    for (const [from, to, divisor] of HISTORY) {
+      const value = history.series[from]?.[index];
+      if (value !== null && value !== undefined) point[to] = value / divisor;
+    }
+    return { time: Date.parse(time) / 1000, point };
+  });
+}
+
+/** @param {any} container a document of the API @returns {Point} */
+export function pointOf(container) {
+  const { cpu = {}, memory = {}, network = {}, block = {}, pids = {} } = container;
+  const devices = Object.entries(network.interfaces ?? {});
+  /** @type {Point} */
+  const point = {
+    cpu: cpu.usage_seconds,
+    periods: cpu.periods,
+    throttled: cpu.throttled_periods,
+    quota: cpu.limit_cores === undefined ? undefined : cpu.limit_cores * 100,
+    workingSet: memory.working_set_bytes,
+    anonymous: memory.rss_bytes,
+    cache: memory.cache_bytes,
+    usage: memory.usage_bytes,
+    swap: memory.swap_bytes,
+    limit: memory.limit_bytes,
+    oomKills: memory.oom_kills,
+    socketRx: network.sockets?.rx_bytes,
+    socketTx: network.sockets?.tx_bytes,
+    read: block.read_bytes,
+    write: block.write_bytes,
+    pids: pids.current,
+    pidsLimit: pids.limit,
+    cpuPressure: cpu.pressure?.some_seconds,
+    memoryPressure: memory.pressure?.some_seconds,
+    ioPressure: block.pressure?.some_seconds,
+  };
+  if (network.interfaces && !network.host_namespace) {
+    point.rx = devices.reduce((all, [, device]) => all + device.rx_bytes, 0);
+    point.tx = devices.reduce((all, [, device]) => all + device.tx_bytes, 0);
+  }
+  return point;
+}
+
+/** @param {Point} point */
+const defined = (point) => Object.fromEntries(Object.entries(point).filter(([, value]) => value !== undefined));
+
+/** The points of one container, oldest first. */
+export class Series {
+  constructor() {
+    /** @type {number[]} */
+    this.times = [];
+    /** @type {Point[]} */
+    this.points = [];
+  }
+
+  /** Adds what is newer than the last point. @param {number} time seconds @param {Point} point */
+  add(time, point) {
+    const last = this.times.at(-1);
+    if (last !== undefined && time <= last + 0.001) {
+      // The history has fewer fields of the same sample.
+      if (time >= last - 0.001) this.points[this.points.length - 1] = { ...this.points.at(-1), ...defined(point) };
+      return;
+    }
+    this.times.push(time);
+    this.points.push(point);
+    if (this.times.length > POINTS_MAX) {
+      this.times.shift();
+      this.points.shift();
+    }
+  }
+
+  /** @param {string} field */
+  gauge(field) {
+    return this.points.map((point) => point[field] ?? null);
+  }
+
+  /** Growth per second; unknown where the counter fell.
+   * @param {string} field @param {number} [factor] @param {number} [seconds] the least time that it is over */
+  rate(field, factor = 1, seconds = 0) {
+    let from = -1;
+    return this.points.map((point, index) => {
+      while (from + 1 < index && this.times[index] - this.times[from + 1] >= seconds) from++;
+      const [now, before] = [point[field], this.points[from]?.[field]];
+      if (now === undefined || now === null || before === undefined || before === null || now < before) return null;
+      return ((now - before) / (this.times[index] - this.times[from])) * factor;
+    });
+  }
+
+  /** How much of the growth of one counter is that of another, in percent. @param {string} part @param {string} all */
+  share(part, all) {
+    const [parts, wholes] = [this.rate(part), this.rate(all)];
+    return parts.map((value, index) => {
+      const whole = wholes[index];
+      if (value === null || whole === null) return null;
+      return whole > 0 ? (value / whole) * 100 : 0;
+    });
+  }
+}
+
+/** Operations in each bucket of latency since the message before. @param {any} before @param {any} now */
+export function operations(before, now) {
+  if (!before || !now) return null;
+  const grown = (/** @type {"read" | "write"} */ kind) =>
+    now[kind].buckets.map((/** @type {number} */ count, /** @type {number} */ index) => Math.max(0, count - (before[kind].buckets[index] ?? 0)));
+  const [reads, writes] = [grown("read"), grown("write")];
+  return reads.map((/** @type {number} */ count, /** @type {number} */ index) => count + writes[index]);
+}
