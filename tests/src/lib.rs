@@ -35,6 +35,7 @@ pub mod netns;
 pub mod podman;
 pub mod process;
 pub mod programs;
+pub mod receiver;
 pub mod report;
 pub mod scratch;
 pub mod screen;

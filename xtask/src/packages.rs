@@ -91,6 +91,34 @@ pub(crate) fn cadvisor() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// A package of a Debian suite, unpacked below `target`.
+pub(crate) fn of_suite(package: &str, suite: &'static str) -> Result<PathBuf> {
+    let root = project::target().join("packages").join(format!("{package}-{suite}"));
+    if !root.is_dir() {
+        let apt = Apt::open(&BTreeSet::from([(Archive::Main, suite)]))?;
+        apt.unpack(package, "", &root)?;
+    }
+    Ok(root)
+}
+
+/// The program of `StatsD`, from npm, below `target`.
+pub(crate) fn statsd() -> Result<PathBuf> {
+    const PACKAGE: &str = "statsd@0.9.0";
+    let root = project::target().join("packages/statsd");
+    let program = root.join("node_modules/statsd/stats.js");
+    if program.is_file() {
+        return Ok(program);
+    }
+    install(&[("node", &["nodejs"]), ("npm", &["npm"])])?;
+    println!("Installing {PACKAGE}");
+    fs::create_dir_all(&root).with_context(|| format!("cannot make {root:?}"))?;
+    fs::write(root.join("package.json"), "{}").context("cannot write package.json")?;
+    let mut npm = Command::new("npm");
+    npm.args(["install", "--omit=optional", "--ignore-scripts", "--no-audit", PACKAGE]);
+    cmd::run(npm.current_dir(&root))?;
+    Ok(program)
+}
+
 /// The path of kubectl: the machine's own, or Debian's newest.
 pub(crate) fn kubectl() -> Result<PathBuf> {
     if let Some(found) = cmd::find("kubectl") {

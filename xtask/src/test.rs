@@ -42,6 +42,8 @@ pub(crate) enum Step {
     Web,
     /// The page in Chromium with real containers; only if it is named, because Chromium is large
     Browser,
+    /// Sinks with six real receivers; only if it is named, because it takes minutes
+    Receivers,
 }
 
 /// The steps that run if none is named.
@@ -61,6 +63,7 @@ impl Step {
             Self::Image => "image",
             Self::Web => "web",
             Self::Browser => "browser",
+            Self::Receivers => "receivers",
         }
     }
 
@@ -76,6 +79,7 @@ impl Step {
             Self::Image => image(),
             Self::Web => web::run(),
             Self::Browser => browser(),
+            Self::Receivers => receivers(),
         }
     }
 }
@@ -208,6 +212,31 @@ fn browser() -> Result<Tally> {
     })
 }
 
+fn receivers() -> Result<Tally> {
+    let (tare, load) = (build::build(Profile::Release)?, build::static_load()?);
+    let host = project::rustc_says("host")?;
+    let prometheus = packages::of_suite("prometheus", "sid")?.join("usr/bin");
+    let victoria = packages::of_suite("victoria-metrics", "sid")?.join("usr/bin/victoria-metrics");
+    let influxdb = packages::unpacked("influxdb", &["influxd"])?;
+    let (collectd, statsd) =
+        (packages::of_suite("collectd-core", "bookworm")?, packages::statsd()?);
+    let _cleanup = CgroupCleanup::begin()?;
+    let docker = docker::ready()?;
+    results::with_second_try(|names| {
+        let mut tests = project::cargo();
+        tests.args(["test", "--package", "tare-tests", "--features", "receivers"]);
+        tests.args(["--test", "receivers"]).env("DOCKER_HOST", &docker.host);
+        tests.env("TARE_BIN", &tare).env("TARE_LOAD_BIN", &load);
+        tests.env("TARE_PROMETHEUS_DIR", &prometheus).env("TARE_VICTORIA_METRICS", &victoria);
+        tests.env("TARE_INFLUXDB_DIR", &influxdb).env("TARE_COLLECTD", &collectd);
+        tests.env("TARE_STATSD", &statsd);
+        if !cmd::is_root() {
+            tests.env(runner_variable(&host), sudo_runner());
+        }
+        libtest(tests.args(["--", "--test-threads=1", "--nocapture"]), names)
+    })
+}
+
 fn live_tests() -> Command {
     let mut tests = project::cargo();
     tests.args(["test", "--package", "tare-tests", "--features", "live", "--test", "live"]);
@@ -233,6 +262,9 @@ fn sudo_runner() -> String {
         "TARE_INFLUXDB_DIR",
         "TARE_DOCKER_CLIENTS",
         "TARE_PYTHON",
+        "TARE_VICTORIA_METRICS",
+        "TARE_COLLECTD",
+        "TARE_STATSD",
     ];
     let own = own.map(str::to_owned);
     format!("sudo --preserve-env={}", own.into_iter().chain(kept).collect::<Vec<_>>().join(","))

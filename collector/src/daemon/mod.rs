@@ -10,6 +10,7 @@ mod notify;
 mod reload;
 
 use std::{
+    collections::HashMap,
     ffi::OsString,
     sync::Arc,
     time::{Duration, Instant},
@@ -73,16 +74,14 @@ pub async fn run(common: &Common, run: &Run, control: &Control) -> Result<()> {
     let shared = Arc::new(SharedState::new(run, processes));
     let exporter = Exporter::start(run, &shared)?;
     let server = Server::spawn(listeners, Arc::clone(&shared), config.subscribe(), faces::router)?;
-    let work = Daemon::start(common, config, shared)?.work(control, hangup);
+    let work = Daemon::start(common, config, shared)?.work(control, &exporter, hangup);
     let done = tokio::select! {
         done = work => done,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     };
     notify::notify(notify::STOPPING);
-    if let Some(exporter) = exporter {
-        exporter.stop();
-    }
+    exporter.stop();
     server.stop();
     done
 }
@@ -94,7 +93,7 @@ pub async fn run(common: &Common, run: &Run, control: &Control) -> Result<()> {
 /// The first thing that is wrong.
 pub async fn check(run: &Run) -> Result<()> {
     LiveConfig::load(run.clone())?;
-    let sinks = export::prepare(run)?;
+    let sinks = export::prepare(run, &HashMap::new())?;
     LocalSet::new().run_until(export::check(&sinks)).await?;
     println!("the configuration is valid; {} sinks can be reached", sinks.len());
     Ok(())
@@ -158,7 +157,12 @@ impl Daemon {
         })
     }
 
-    async fn work(mut self, control: &Control, mut hangup: Signal) -> Result<()> {
+    async fn work(
+        mut self,
+        control: &Control,
+        exporter: &Exporter,
+        mut hangup: Signal,
+    ) -> Result<()> {
         self.sample();
         notify::notify(notify::READY);
         let _watchdog = notify::watchdog().map(|every| task::spawn(feed_watchdog(every)));
@@ -187,7 +191,7 @@ impl Daemon {
                     }
                 }
                 _ = hangup.recv() => {
-                    self.reload(control);
+                    self.reload(control, exporter);
                     ticks = self.ticks();
                 }
             }

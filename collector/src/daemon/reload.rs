@@ -3,16 +3,17 @@
 use crate::{
     config::{self, Command, Common, Config, Run},
     daemon::{Control, Daemon, notify},
+    export::Exporter,
     server::LiveConfig,
 };
 
 impl Daemon {
     /// Reads the configuration again. If anything in it is wrong, nothing changes.
-    pub(super) fn reload(&mut self, control: &Control) {
+    pub(super) fn reload(&mut self, control: &Control, exporter: &Exporter) {
         notify::reloading();
         match config::read(&control.arguments) {
             Ok(Config { common, command: Command::Run(run) }) => {
-                self.apply(control, common, *run);
+                self.apply(control, exporter, common, *run);
             }
             Ok(_) => {}
             Err(fault) => tracing::error!("the configuration stays as it is: {fault}"),
@@ -20,10 +21,11 @@ impl Daemon {
         notify::notify(notify::READY);
     }
 
-    fn apply(&mut self, control: &Control, common: Common, mut run: Run) {
+    fn apply(&mut self, control: &Control, exporter: &Exporter, common: Common, mut run: Run) {
         let fixed = keep_fixed(&self.common, &common, &self.config.borrow().run, &mut run);
-        let config = match LiveConfig::load(run) {
-            Ok(config) => config,
+        let prepared = exporter.prepare(&run).and_then(|sinks| Ok((sinks, LiveConfig::load(run)?)));
+        let (sinks, config) = match prepared {
+            Ok(prepared) => prepared,
             Err(error) => {
                 tracing::error!("the configuration stays as it is: {error:#}");
                 return;
@@ -35,6 +37,9 @@ impl Daemon {
         let former = self.common.clone();
         self.common = Common { log_level, receipts, receipt_ttl, memory_stat_interval, ..former };
         self.set_intervals(&config.run);
+        if let Err(error) = exporter.replace(&config.run, sinks) {
+            tracing::error!("the sinks stay as they are: {error:#}");
+        }
         self.config.send_replace(config.into());
         tracing::info!("the configuration was read again");
         if !fixed.is_empty() {
@@ -62,7 +67,6 @@ fn keep_fixed(
     run.history_memory = old_run.history_memory;
     run.bpf_stats_interval = old_run.bpf_stats_interval;
     run.nice = old_run.nice;
-    run.sinks.clone_from(&old_run.sinks);
     run.spool.clone_from(&old_run.spool);
     let changed = [
         ("listen", wanted.listen != run.listen),
@@ -75,7 +79,6 @@ fn keep_fixed(
         ("history-memory", wanted.history_memory != run.history_memory),
         ("bpf-stats-interval", wanted.bpf_stats_interval != run.bpf_stats_interval),
         ("nice", wanted.nice != run.nice),
-        ("sink", wanted.sinks != run.sinks),
         ("sink-spool", wanted.spool != run.spool),
         ("bpf", common.bpf != old_common.bpf),
         ("net-level", common.net_level != old_common.net_level),

@@ -10,7 +10,8 @@ use tare_model::Container;
 
 use crate::{
     export::{
-        ActiveSink, RECEIPTS_MAX,
+        RECEIPTS_MAX,
+        active::ActiveSink,
         subject::{CATALOG, Row, Subject},
     },
     exposition::{Collect, Metric, MetricKind, PointBuffer, ReportSummary, Samples},
@@ -99,7 +100,7 @@ pub(super) fn sample(
     for sink in &mut due {
         send_receipts(published, options, sink, owners);
     }
-    let parents = due.iter().any(|sink| sink.parents);
+    let parents = due.iter().any(|sink| sink.has_parents());
     let extent = ReportOptions { rates: false, neighbours: false, ended_max: 0, parents };
     let builder = published.pair.builder(extent);
     let time = builder.frame.time;
@@ -231,7 +232,8 @@ impl Points {
 
     /// Gives the points to each sink, with the labels of the subject and those of the sink.
     fn send(&self, row: Row<'_>, own: &[(String, String)], due: &mut [&mut ActiveSink]) {
-        for sink in due.iter_mut().filter(|sink| sink.parents || !matches!(row, Row::Parent)) {
+        for sink in due.iter_mut().filter(|sink| sink.has_parents() || !matches!(row, Row::Parent))
+        {
             let sink_labels = std::mem::take(&mut sink.labels);
             let wanted = std::mem::take(&mut sink.wanted);
             let both = sink_labels.iter().chain(own);

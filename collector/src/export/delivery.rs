@@ -1,6 +1,7 @@
 //! Delivers the batches of a queue, one after the other, with pauses after failures.
 
 use std::{
+    cell::RefCell,
     collections::hash_map::RandomState,
     hash::{BuildHasher, Hasher},
     rc::Rc,
@@ -10,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use tokio::time;
+use tokio::{sync::Notify, time};
 
 use crate::{
     export::{
@@ -77,18 +78,42 @@ pub(super) async fn in_time(
     sent.unwrap_or_else(|_| Err(Failure::retry("the receiver takes no data")))
 }
 
+/// What delivers the next batches, after the configuration has changed.
+#[derive(Default)]
+pub(super) struct Replacement {
+    transport: RefCell<Option<Box<dyn Transport + Send>>>,
+    changed: Notify,
+}
+
+impl Replacement {
+    /// A delivery under way is completed; a pause after a failure ends at once.
+    pub(super) fn set(&self, transport: Box<dyn Transport + Send>) {
+        *self.transport.borrow_mut() = Some(transport);
+        self.changed.notify_one();
+    }
+
+    fn take(&self) -> Option<Box<dyn Transport + Send>> {
+        self.transport.borrow_mut().take()
+    }
+}
+
 /// Delivers batches for ever.
 pub(super) async fn deliver_all(
     name: String,
     queue: Rc<Queue>,
-    transport: Box<dyn Transport + Send>,
+    mut transport: Box<dyn Transport + Send>,
     counters: Arc<SinkCounters>,
+    replacement: Rc<Replacement>,
 ) {
     let mut backoff = Backoff::default();
     // The last failure that the log has.
     let mut logged = String::new();
     loop {
         let batch = queue.front().await;
+        if let Some(other) = replacement.take() {
+            transport = other;
+            backoff = Backoff::default();
+        }
         let Batch { payload, points, .. } = batch;
         let bytes = payload.len() as u64;
         let failure = match transport.deliver(payload).await {
@@ -121,7 +146,7 @@ pub(super) async fn deliver_all(
         match failure {
             Failure::Retry { after, .. } => {
                 counters.retries.fetch_add(1, Relaxed);
-                time::sleep(backoff.next(after)).await;
+                let _ = time::timeout(backoff.next(after), replacement.changed.notified()).await;
             }
             Failure::Rejected { .. } => {
                 counters.rejected_points.fetch_add(points, Relaxed);

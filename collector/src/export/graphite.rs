@@ -13,7 +13,7 @@ use crate::{
     export::{
         Protocol, Scheme, connect,
         delivery::{Failure, Transport, in_time},
-        lines::{LineFormat, Lines},
+        lines::{LineFormat, Lines, Written},
         subject::NumberPoint,
         url::SinkUrl,
     },
@@ -79,13 +79,18 @@ fn is_open(stream: &TcpStream) -> bool {
     }
 }
 
-const FORMAT: LineFormat = LineFormat { tag: write_tag, line: write_line };
+const FORMAT: LineFormat = LineFormat { time: write_time, tag: write_tag, line: write_line };
 
-fn write_line(out: &mut Vec<u8>, point: &NumberPoint<'_>, tags: &[u8], time: Timestamp) {
+fn write_line(out: &mut Vec<u8>, point: &NumberPoint<'_>, written: &Written<'_>) {
     point.write_name(out);
-    out.extend_from_slice(tags);
+    out.extend_from_slice(written.tags);
     out.push(b' ');
     out.extend_from_slice(Digits::new().text(point.number).as_bytes());
+    out.extend_from_slice(written.time);
+}
+
+/// Whole seconds, and the end of the line.
+fn write_time(out: &mut Vec<u8>, time: Timestamp) {
     out.extend_from_slice(format!(" {}\n", time.as_second()).as_bytes());
 }
 

@@ -10,6 +10,7 @@
 //!    which delivers one; `http` has what protocols over HTTP share.
 //! 2. List its [`Scheme`] in [`SCHEMES`], and describe it in `docs/sinks.md`.
 
+mod active;
 mod collect;
 mod connect;
 mod delivery;
@@ -42,7 +43,8 @@ mod tests;
 mod url;
 
 use std::{
-    rc::Rc,
+    cell::RefCell,
+    collections::HashMap,
     sync::Arc,
     thread::{self, JoinHandle},
     time::Duration,
@@ -52,7 +54,7 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use tokio::{
     runtime,
-    sync::watch,
+    sync::{mpsc, watch},
     task::{self, LocalSet},
     time,
 };
@@ -62,15 +64,13 @@ use self::{
     collect::{Arrivals, Options},
     delivery::Transport,
     prepare::PreparedSink,
-    queue::{Batch, Queue},
     subject::Subject,
     url::SinkUrl,
 };
 use crate::{
     config::{Run, Sink},
     process::{keep_capabilities, set_nice},
-    published::{Latest, SharedState, SinkCounters},
-    sample::Receipt,
+    published::{Latest, SharedState},
 };
 
 /// Every protocol.
@@ -129,145 +129,113 @@ trait Encoder {
     fn finish(&mut self) -> Result<Bytes>;
 }
 
-/// The thread of the sinks.
+/// The sinks at work.
 pub(crate) struct Exporter {
+    shared: Arc<SharedState>,
+    running: RefCell<Option<Running>>,
+    /// The schemes of all sinks, by name.
+    present: RefCell<HashMap<String, &'static Scheme>>,
+}
+
+/// The thread of the sinks.
+struct Running {
     thread: JoinHandle<()>,
     ending: watch::Sender<bool>,
+    /// What replaces the sinks.
+    replacements: mpsc::UnboundedSender<Vec<PreparedSink>>,
 }
 
 impl Exporter {
-    /// Prepares the sinks of the configuration and starts to send what is published; `None` if
-    /// there are no sinks.
+    /// Prepares the sinks of the configuration and starts to send what is published.
     ///
     /// # Errors
     ///
     /// If a sink is configured wrongly, or if no thread can be started.
-    pub(crate) fn start(run: &Run, shared: &Arc<SharedState>) -> Result<Option<Self>> {
-        let sinks = prepare(run)?;
-        let start = || Self::spawn(sinks, run, Arc::clone(shared));
-        if run.sinks.is_empty() { Ok(None) } else { start().map(Some) }
+    pub(crate) fn start(run: &Run, shared: &Arc<SharedState>) -> Result<Self> {
+        let exporter = Self {
+            shared: Arc::clone(shared),
+            running: RefCell::default(),
+            present: RefCell::default(),
+        };
+        exporter.replace(run, exporter.prepare(run)?)?;
+        Ok(exporter)
     }
 
-    /// The thread gives up all capabilities and the priority of
-    /// the sampling loop.
-    fn spawn(sinks: Vec<PreparedSink>, run: &Run, shared: Arc<SharedState>) -> Result<Self> {
-        let (ending, end) = watch::channel(false);
-        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
-        for sink in &sinks {
-            shared.add_sink(Arc::clone(&sink.counters));
+    /// Prepares the sinks of another configuration.
+    ///
+    /// # Errors
+    ///
+    /// If a sink is configured wrongly.
+    pub(crate) fn prepare(&self, run: &Run) -> Result<Vec<PreparedSink>> {
+        prepare(run, &self.present.borrow())
+    }
+
+    /// Replaces all sinks. One of the same name keeps its queue and its counters.
+    ///
+    /// # Errors
+    ///
+    /// If no thread can be started.
+    pub(crate) fn replace(&self, run: &Run, sinks: Vec<PreparedSink>) -> Result<()> {
+        let present = sinks.iter().map(|sink| (sink.name.clone(), sink.scheme)).collect();
+        let mut running = self.running.borrow_mut();
+        if running.is_none() && !sinks.is_empty() {
+            *running = Some(Running::spawn(run, Arc::clone(&self.shared))?);
         }
-        let options = Options { scope: run.scope, label_set: run.metrics.label_set };
-        let run = move || {
-            keep_capabilities(&[]);
-            let _ = set_nice(0);
-            LocalSet::new().block_on(&runtime, export(sinks, options, shared, end));
-            // A write to standard output may be stuck.
-            runtime.shutdown_background();
-        };
-        let thread = thread::Builder::new().name("export".to_owned()).spawn(run);
-        Ok(Self { thread: thread.context("cannot start the thread of the sinks")?, ending })
+        if let Some(running) = &*running {
+            // An error means that the thread has panicked, which the log says at the end.
+            let _ = running.replacements.send(sinks);
+        }
+        *self.present.borrow_mut() = present;
+        Ok(())
     }
 
     /// Sends what is left within [`GRACE`], and ends the thread.
     pub(crate) fn stop(self) {
-        self.ending.send_replace(true);
-        if self.thread.join().is_err() {
+        let Some(Running { thread, ending, .. }) = self.running.into_inner() else { return };
+        ending.send_replace(true);
+        if thread.join().is_err() {
             tracing::error!("the thread of the sinks has panicked");
         }
     }
 }
 
-/// A sink at work.
-struct ActiveSink {
-    name: String,
-    /// It is due every so many samples.
-    every: u64,
-    /// The number of the last sample that it got.
-    last: u64,
-    labels: Vec<(String, String)>,
-    /// Which entries of the catalogue it wants.
-    wanted: Vec<bool>,
-    parents: bool,
-    encoder: Box<dyn Encoder + Send>,
-    /// Points of the present batch.
-    points: u64,
-    queue: Rc<Queue>,
-    counters: Arc<SinkCounters>,
-    /// Receipts that were not sent yet.
-    ended: Vec<Arc<Receipt>>,
-}
-
-impl ActiveSink {
-    fn start(sink: PreparedSink) -> Self {
-        let PreparedSink { name, every, labels, wanted, parents, protocol, spool, .. } = sink;
-        let PreparedSink { counters, queue_bytes, .. } = sink;
-        let queue = Queue::new(name.clone(), queue_bytes, spool, Arc::clone(&counters));
-        let queue = Rc::new(queue);
-        let Protocol { encoder, transport } = protocol;
-        task::spawn_local(delivery::deliver_all(
-            name.clone(),
-            Rc::clone(&queue),
-            transport,
-            Arc::clone(&counters),
-        ));
-        Self {
-            name,
-            every,
-            last: 0,
-            labels,
-            wanted,
-            parents,
-            encoder,
-            points: 0,
-            queue,
-            counters,
-            ended: Vec::new(),
-        }
-    }
-
-    /// Whether a sample is for it. Samples that it should have got before are counted.
-    fn is_due(&mut self, number: u64) -> bool {
-        let due = number / self.every;
-        let last = std::mem::replace(&mut self.last, number) / self.every;
-        let missed = if last == 0 { 0 } else { due.saturating_sub(last + 1) };
-        self.counters.missed_samples.fetch_add(missed, std::sync::atomic::Ordering::Relaxed);
-        due > last
-    }
-
-    fn add(&mut self, subject: &Subject<'_>) {
-        self.points += self.encoder.add(subject);
-        if self.encoder.len() >= BATCH_BYTES {
-            self.seal(subject.time);
-        }
-    }
-
-    /// Puts the present batch into the queue.
-    fn seal(&mut self, made_at: jiff::Timestamp) {
-        let points = std::mem::take(&mut self.points);
-        match self.encoder.finish() {
-            Ok(payload) if points > 0 => self.queue.push(Batch { payload, points, made_at }),
-            Ok(_) => {}
-            Err(error) => {
-                tracing::error!(sink = self.name, "a batch cannot be made: {error:#}");
-                let dropped = &self.counters.rejected_points;
-                dropped.fetch_add(points, std::sync::atomic::Ordering::Relaxed);
-            }
-        }
+impl Running {
+    /// The thread gives up all capabilities and the priority of the sampling loop.
+    fn spawn(run: &Run, shared: Arc<SharedState>) -> Result<Self> {
+        let (ending, end) = watch::channel(false);
+        let (replacements, replaced) = mpsc::unbounded_channel();
+        let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
+        let options = Options { scope: run.scope, label_set: run.metrics.label_set };
+        let run = move || {
+            keep_capabilities(&[]);
+            let _ = set_nice(0);
+            LocalSet::new().block_on(&runtime, export(replaced, options, shared, end));
+            // A write to standard output may be stuck.
+            runtime.shutdown_background();
+        };
+        let thread = thread::Builder::new().name("export".to_owned()).spawn(run);
+        let thread = thread.context("cannot start the thread of the sinks")?;
+        Ok(Self { thread, ending, replacements })
     }
 }
 
 async fn export(
-    sinks: Vec<PreparedSink>,
+    mut replaced: mpsc::UnboundedReceiver<Vec<PreparedSink>>,
     options: Options,
     shared: Arc<SharedState>,
     mut end: watch::Receiver<bool>,
 ) {
-    let mut sinks: Vec<_> = sinks.into_iter().map(ActiveSink::start).collect();
+    let mut sinks = Vec::new();
     let mut watched = shared.watch();
     let mut arrivals = Arrivals::default();
     let mut known = 0;
     loop {
         tokio::select! {
+            biased;
+            Some(wanted) = replaced.recv() => {
+                active::replace(&mut sinks, wanted, &shared);
+                continue;
+            }
             changed = watched.changed() => if changed.is_err() { break },
             _ = end.wait_for(|end| *end) => break,
         }
@@ -290,8 +258,8 @@ async fn export(
         collect::receipts(&published, &options, &mut sinks, &arrivals.network_owners);
     }
     let _ = time::timeout(GRACE, async {
-        while sinks.iter().any(|sink| !sink.queue.is_empty()) {
-            time::sleep(Duration::from_millis(10)).await;
+        for sink in &sinks {
+            sink.delivered().await;
         }
     })
     .await;

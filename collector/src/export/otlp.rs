@@ -5,6 +5,7 @@
 
 mod encode;
 mod names;
+mod resource;
 
 use std::io::Write as _;
 
@@ -32,10 +33,13 @@ pub(super) const SCHEME: Scheme = Scheme {
     names: &["otlp+http", "otlp+https", "otlp+grpc", "otlp+grpcs"],
     example: "otlp+http://HOST:4318 or otlp+grpc://HOST:4317",
     host_label: "host.name",
-    labels: &[("service.name", "tare")],
+    labels: &[("service.name", "tare"), ("host.arch", ARCH), ("os.type", "linux")],
     parents: false,
     make,
 };
+
+/// The architecture, as the conventions name it.
+const ARCH: &str = if cfg!(target_arch = "x86_64") { "amd64" } else { "arm64" };
 
 /// The path of the method that takes metrics.
 const METHOD: &str = "/opentelemetry.proto.collector.metrics.v1.MetricsService/Export";

@@ -1,6 +1,9 @@
 //! Configuration → sinks: everything that can be wrong is found before anything starts.
 
-use std::{collections::HashSet, fs, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    fs,
+};
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use strsim::osa_distance;
@@ -8,7 +11,6 @@ use strsim::osa_distance;
 use crate::{
     config::{Run, Sink},
     export::{Protocol, SCHEMES, Scheme, spool::SinkSpool, subject::CATALOG, url::SinkUrl},
-    published::SinkCounters,
 };
 
 /// A name within this edit distance of an unknown one is suggested.
@@ -19,26 +21,29 @@ pub(crate) struct PreparedSink {
     /// Where the configuration names it.
     place: String,
     pub(super) name: String,
+    pub(super) scheme: &'static Scheme,
     pub(super) every: u64,
     pub(super) labels: Vec<(String, String)>,
     pub(super) wanted: Vec<bool>,
-    pub(super) parents: bool,
     pub(super) protocol: Protocol,
+    /// `None` also for a sink that is at work and has opened its own.
     pub(super) spool: Option<SinkSpool>,
     pub(super) queue_bytes: usize,
-    pub(super) counters: Arc<SinkCounters>,
 }
 
-/// Prepares all sinks.
+/// Prepares all sinks. `present` has the schemes of those that are at work, by name.
 ///
 /// # Errors
 ///
 /// The first mistake, with the place in the configuration.
-pub(crate) fn prepare(run: &Run) -> Result<Vec<PreparedSink>> {
+pub(crate) fn prepare(
+    run: &Run,
+    present: &HashMap<String, &'static Scheme>,
+) -> Result<Vec<PreparedSink>> {
     let mut names = HashSet::new();
     let mut sinks = Vec::new();
     for sink in &run.sinks {
-        let prepared = prepare_one(sink, run).with_context(|| sink.place.clone())?;
+        let prepared = prepare_one(sink, run, present).with_context(|| sink.place.clone())?;
         if !names.insert(prepared.name.clone()) {
             bail!(
                 "{}: two sinks have the name `{}`: give one of them another `name`",
@@ -67,28 +72,34 @@ pub(crate) async fn check(sinks: &[PreparedSink]) -> Result<()> {
     Ok(())
 }
 
-fn prepare_one(sink: &Sink, run: &Run) -> Result<PreparedSink> {
+fn prepare_one(
+    sink: &Sink,
+    run: &Run,
+    present: &HashMap<String, &'static Scheme>,
+) -> Result<PreparedSink> {
     let url = SinkUrl::parse(&sink.url).map_err(|message| anyhow!("`url` {message}"))?;
     let scheme = scheme(&url.scheme)?;
     let name = sink.name.clone().unwrap_or_else(|| url.to_string());
     let every = every(sink, run)?;
     let wanted = wanted(&sink.families)?;
     let protocol = (scheme.make)(sink, &url)?;
+    let at_work = present.get(&name);
+    if at_work.is_some_and(|known| known.names != scheme.names) {
+        bail!("a running sink cannot change its protocol: give it another `name`");
+    }
     // A running daemon may use it.
-    let spool = run.spool.as_ref().filter(|_| !run.check_config);
+    let spool = run.spool.as_ref().filter(|_| !run.check_config && at_work.is_none());
     let spool = spool.map(|spool| SinkSpool::open(spool, &name)).transpose()?;
-    let counters = Arc::new(SinkCounters::new(name.clone(), sink.queue_bytes));
     Ok(PreparedSink {
         place: sink.place.clone(),
         name,
+        scheme,
         every,
         labels: labels(sink, scheme)?,
         wanted,
-        parents: scheme.parents,
         protocol,
         spool,
         queue_bytes: usize::try_from(sink.queue_bytes).unwrap_or(usize::MAX),
-        counters,
     })
 }
 
@@ -177,7 +188,7 @@ mod tests {
         let cli = Cli::try_parse_from(["tare", "run"]).unwrap();
         let Command::Run(mut run) = Config::from(cli).command else { unreachable!() };
         run.sinks = sinks;
-        prepare(&run)
+        prepare(&run, &HashMap::new())
     }
 
     fn fault(sink: Sink) -> String {

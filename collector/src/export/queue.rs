@@ -4,7 +4,7 @@
 //! memory are then read back when it is their turn.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     collections::VecDeque,
     sync::{Arc, atomic::Ordering::Relaxed},
 };
@@ -40,7 +40,7 @@ struct Waiting {
 /// The batches of a sink.
 pub(super) struct Queue {
     name: String,
-    bytes_max: usize,
+    bytes_max: Cell<usize>,
     state: RefCell<State>,
     changed: Notify,
     counters: Arc<SinkCounters>,
@@ -70,8 +70,8 @@ impl Queue {
             made_at: file.made_at,
             file: Some(file),
         }));
-        let queue =
-            Self { name, bytes_max, state: RefCell::new(state), changed: Notify::new(), counters };
+        let (bytes_max, state) = (Cell::new(bytes_max), RefCell::new(state));
+        let queue = Self { name, bytes_max, state, changed: Notify::new(), counters };
         queue.publish();
         queue
     }
@@ -99,6 +99,16 @@ impl Queue {
             }
             self.changed.notified().await;
         }
+    }
+
+    /// Changes how many bytes may be in memory, from the next batch on.
+    pub(super) fn limit(&self, bytes_max: usize) {
+        self.bytes_max.set(bytes_max);
+    }
+
+    /// The points of all batches.
+    pub(super) fn points(&self) -> u64 {
+        self.state.borrow().waiting.iter().map(|waiting| waiting.points).sum()
     }
 
     /// Whether all batches are delivered.
@@ -141,7 +151,7 @@ impl Queue {
     fn make_room(&self, state: &mut State) {
         // The first one may be under way, and the last one is the newest.
         let mut at = 1;
-        while state.bytes > self.bytes_max && at + 1 < state.waiting.len() {
+        while state.bytes > self.bytes_max.get() && at + 1 < state.waiting.len() {
             let Some(waiting) = state.waiting.get_mut(at) else { break };
             if waiting.file.is_some() {
                 let payload = waiting.payload.take();

@@ -3,12 +3,15 @@
 //! All points are gauges, totals too: a datagram may be lost, and the next total makes up for it,
 //! while a lost increment would be lost for good.
 
-use std::{io, time::Duration};
+#[cfg(test)]
+mod tests;
+
+use std::{io, os::fd::AsFd as _, time::Duration};
 
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use jiff::Timestamp;
+use nix::sys::socket::{getsockopt, sockopt};
 use tokio::{
     net::{UdpSocket, UnixDatagram},
     time,
@@ -19,7 +22,7 @@ use crate::{
     export::{
         Protocol, Scheme,
         delivery::{Failure, Transport, in_time},
-        lines::{LineFormat, Lines},
+        lines::{LineFormat, Lines, Written},
         subject::NumberPoint,
         url::SinkUrl,
     },
@@ -35,11 +38,18 @@ pub(super) const SCHEME: Scheme = Scheme {
     make,
 };
 
-/// What fits into a packet of Ethernet.
-const UDP_BYTES: usize = 1432;
+/// The least that every network between here and the receiver takes, without the headers.
+const UDP_BYTES_MIN: usize = 508;
 
-/// What receivers on unix sockets take.
-const UNIX_BYTES: usize = 8192;
+/// The least that a network with IPv6 takes (RFC 8200, section 5).
+const IPV6_MTU_MIN: usize = 1280;
+
+/// The headers of IPv6 and UDP.
+const HEADER_BYTES: usize = 48;
+
+/// What receivers read at once, on unix sockets and wherever the network has large packets, as
+/// the loopback device has.
+const DATAGRAM_BYTES_MAX: usize = 8192;
 
 /// After so many datagrams the receiver gets [`PAUSE`] to read them.
 const BURST: usize = 32;
@@ -71,10 +81,11 @@ enum Socket {
 impl Statsd {
     async fn open(&self) -> Result<(Socket, usize), Failure> {
         let opened = match &self.0 {
-            Address::Udp(host, port) => {
-                udp(host, *port).await.map(|it| (Socket::Udp(it), UDP_BYTES))
-            }
-            Address::Unix(path) => unix(path).map(|it| (Socket::Unix(it), UNIX_BYTES)),
+            Address::Udp(host, port) => udp(host, *port).await.map(|socket| {
+                let bytes_max = udp_bytes(&socket);
+                (Socket::Udp(socket), bytes_max)
+            }),
+            Address::Unix(path) => unix(path).map(|it| (Socket::Unix(it), DATAGRAM_BYTES_MAX)),
         };
         opened.map_err(|error| Failure::retry(format!("cannot connect: {error}")))
     }
@@ -114,6 +125,15 @@ async fn udp(host: &str, port: u16) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
+/// What fits into a packet on the way to the receiver: a datagram in pieces is lost with any of
+/// them.
+fn udp_bytes(socket: &UdpSocket) -> usize {
+    let mtu = getsockopt(&socket.as_fd(), sockopt::IpMtu).ok();
+    // The option is for IPv4. Every network with IPv6 takes packets of this size.
+    let mtu = mtu.and_then(|mtu| usize::try_from(mtu).ok()).unwrap_or(IPV6_MTU_MIN);
+    mtu.saturating_sub(HEADER_BYTES).clamp(UDP_BYTES_MIN, DATAGRAM_BYTES_MAX)
+}
+
 fn unix(path: &str) -> io::Result<UnixDatagram> {
     let socket = UnixDatagram::unbound()?;
     socket.connect(path)?;
@@ -139,10 +159,12 @@ fn datagrams(payload: &[u8], bytes_max: usize) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-const FORMAT: LineFormat = LineFormat { tag: write_tag, line: write_line };
+/// The time is that of the receiver.
+const FORMAT: LineFormat = LineFormat { time: |_, _| (), tag: write_tag, line: write_line };
 
 /// The tags end with a comma, which is left out; the label of the host makes one tag at least.
-fn write_line(out: &mut Vec<u8>, point: &NumberPoint<'_>, tags: &[u8], _: Timestamp) {
+fn write_line(out: &mut Vec<u8>, point: &NumberPoint<'_>, written: &Written<'_>) {
+    let tags = written.tags;
     point.write_name(out);
     out.push(b':');
     out.extend_from_slice(Digits::new().text(point.number).as_bytes());
@@ -157,32 +179,4 @@ fn write_tag(out: &mut Vec<u8>, name: &str, value: &str) {
     let allowed = |byte: u8| if matches!(byte, b',' | b'|' | b'#' | b'\n') { b'_' } else { byte };
     out.extend(value.bytes().map(allowed));
     out.push(b',');
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::export::{Encoder as _, fixture};
-
-    #[test]
-    fn a_point_is_a_gauge_with_tags() {
-        let mut lines = Lines::new(FORMAT);
-        assert_eq!(fixture::add_container(&mut lines), 4);
-        let text = String::from_utf8(lines.finish().unwrap().to_vec()).unwrap();
-        let first = "container_cpu_usage_seconds_total:1.5|g|#host:a host,id:/docker/1,name:web_1=x,cpu:total";
-        assert_eq!(text.lines().next(), Some(first));
-    }
-
-    #[test]
-    fn datagrams_hold_whole_lines() {
-        let split = |text: &'static str, max| {
-            let parts = datagrams(text.as_bytes(), max);
-            parts.map(|part| std::str::from_utf8(part).unwrap()).collect::<Vec<_>>()
-        };
-        assert_eq!(split("ab\ncd\nef\n", 6), ["ab\ncd\n", "ef\n"]);
-        assert_eq!(split("ab\ncd\nef\n", 8), ["ab\ncd\n", "ef\n"]);
-        assert_eq!(split("abcdefgh\nij\n", 4), ["abcdefgh\n", "ij\n"]);
-        assert_eq!(split("ab\n", 100), ["ab\n"]);
-        assert!(split("", 4).is_empty());
-    }
 }

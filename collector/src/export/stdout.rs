@@ -5,18 +5,19 @@ use std::io::{self, Write as _};
 use anyhow::{Result, bail};
 use bytes::Bytes;
 use futures_util::future::LocalBoxFuture;
-use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use jiff::Timestamp;
 use tokio::task;
 
 use crate::{
     config::Sink,
     export::{
-        Encoder, Protocol, Scheme,
+        Protocol, Scheme,
         delivery::{Failure, Transport},
-        subject::{NumberPoint, Subject},
+        lines::{LineFormat, Lines, Written},
+        subject::NumberPoint,
         url::SinkUrl,
     },
-    exposition::Number,
+    exposition::Digits,
 };
 
 pub(super) const SCHEME: Scheme = Scheme {
@@ -32,7 +33,7 @@ fn make(_: &Sink, url: &SinkUrl) -> Result<Protocol> {
     if !url.host.is_empty() || !url.path.is_empty() {
         bail!("`url` of standard output is `stdout:`, without anything behind it");
     }
-    Ok(Protocol { encoder: Box::new(JsonLines::default()), transport: Box::new(Stdout) })
+    Ok(Protocol { encoder: Box::new(Lines::new(FORMAT)), transport: Box::new(Stdout) })
 }
 
 struct Stdout;
@@ -56,83 +57,43 @@ impl Transport for Stdout {
     }
 }
 
-#[derive(Default)]
-struct JsonLines(Vec<u8>);
+/// Lines such as `{"time":"…","family":"cpu","name":"…","labels":{"id":"…"},"value":1.5}`.
+const FORMAT: LineFormat = LineFormat { time: write_time, tag: write_label, line: write_line };
 
-#[derive(Serialize)]
-struct Line<'a> {
-    time: String,
-    family: &'a str,
-    name: String,
-    labels: Labels<'a>,
-    value: Value,
+fn write_time(out: &mut Vec<u8>, time: Timestamp) {
+    out.extend_from_slice(format!("{{\"time\":\"{time}\",\"family\":\"").as_bytes());
 }
 
-/// The labels of the subject, and those of the point.
-struct Labels<'a>(&'a [(&'a str, &'a str)], &'a [(&'a str, &'a str)]);
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Value {
-    Integer(u64),
-    Float(f64),
+/// Names of families and metrics need no escapes. The labels end with a comma, which is left out.
+fn write_line(out: &mut Vec<u8>, point: &NumberPoint<'_>, written: &Written<'_>) {
+    out.extend_from_slice(written.time);
+    out.extend_from_slice(point.entry.family.as_bytes());
+    out.extend_from_slice(b"\",\"name\":\"");
+    point.write_name(out);
+    out.extend_from_slice(b"\",\"labels\":{");
+    out.extend_from_slice(written.tags.strip_suffix(b",").unwrap_or(written.tags));
+    out.extend_from_slice(b"},\"value\":");
+    // All numbers are finite.
+    out.extend_from_slice(Digits::new().text(point.number).as_bytes());
+    out.extend_from_slice(b"}\n");
 }
 
-impl Encoder for JsonLines {
-    fn add(&mut self, subject: &Subject<'_>) -> u64 {
-        let mut count = 0;
-        subject.for_each_number(|point| {
-            count += 1;
-            self.write(subject, point);
-        });
-        count
-    }
-
-    fn len(&self) -> usize {
-        self.0.len()
-    }
-
-    fn finish(&mut self) -> Result<Bytes> {
-        Ok(std::mem::take(&mut self.0).into())
-    }
-}
-
-impl JsonLines {
-    fn write(&mut self, subject: &Subject<'_>, point: &NumberPoint<'_>) {
-        let line = Line {
-            time: subject.time.to_string(),
-            family: point.entry.family,
-            name: format!("{}{}", point.entry.metric.name, point.suffix),
-            labels: Labels(subject.labels, point.labels),
-            value: match point.number {
-                Number::Integer(number) => Value::Integer(number),
-                Number::Float(number) => Value::Float(number),
-            },
-        };
-        // A vector grows, and all keys are text: this cannot fail.
-        let _ = serde_json::to_writer(&mut self.0, &line);
-        self.0.push(b'\n');
-    }
-}
-
-impl Serialize for Labels<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut map = serializer.serialize_map(Some(self.0.len() + self.1.len()))?;
-        for (name, value) in self.0.iter().chain(self.1) {
-            map.serialize_entry(name, value)?;
-        }
-        map.end()
-    }
+fn write_label(out: &mut Vec<u8>, name: &str, value: &str) {
+    // A vector grows, so this cannot fail.
+    let _ = serde_json::to_writer(&mut *out, name);
+    out.push(b':');
+    let _ = serde_json::to_writer(&mut *out, value);
+    out.push(b',');
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::export::fixture;
+    use crate::export::{Encoder as _, fixture};
 
     #[test]
     fn a_point_is_a_line() {
-        let mut lines = JsonLines::default();
+        let mut lines = Lines::new(FORMAT);
         assert_eq!(fixture::add_container(&mut lines), 4);
         let text = String::from_utf8(lines.finish().unwrap().to_vec()).unwrap();
         let first = "{\"time\":\"2023-11-14T22:13:20.123456789Z\",\"family\":\"cpu\",\

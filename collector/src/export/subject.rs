@@ -65,6 +65,8 @@ pub(super) struct Point<'a> {
 
 /// A point that is a number: a bucket of a histogram is one.
 pub(super) struct NumberPoint<'a> {
+    /// The place of its metric in the catalogue.
+    pub(super) index: usize,
     pub(super) entry: &'static Entry,
     /// What follows the name of the metric.
     pub(super) suffix: &'static str,
@@ -102,10 +104,10 @@ impl Subject<'_> {
     /// The same as numbers only: a histogram becomes its cumulative buckets, its sum and its count.
     pub(super) fn for_each_number(&self, mut each: impl FnMut(&NumberPoint<'_>)) {
         self.for_each_point(|point| {
-            let &Point { entry, labels, value, .. } = point;
+            let &Point { index, entry, labels, value } = point;
             let (bounds, histogram) = match value {
                 PointValue::Number(number) => {
-                    each(&NumberPoint { entry, suffix: "", labels, number });
+                    each(&NumberPoint { index, entry, suffix: "", labels, number });
                     return;
                 }
                 PointValue::Histogram(bounds, histogram) => (bounds, histogram),
@@ -117,12 +119,13 @@ impl Subject<'_> {
                 let mut with_bound = labels.to_vec();
                 with_bound.push(("le", digits.text(Number::Float(end))));
                 let number = Number::Integer(count);
-                each(&NumberPoint { entry, suffix: "_bucket", labels: &with_bound, number });
+                let (suffix, labels) = ("_bucket", with_bound.as_slice());
+                each(&NumberPoint { index, entry, suffix, labels, number });
             }
             let number = Number::Float(histogram.sum_seconds);
-            each(&NumberPoint { entry, suffix: "_sum", labels, number });
+            each(&NumberPoint { index, entry, suffix: "_sum", labels, number });
             let number = Number::Integer(total);
-            each(&NumberPoint { entry, suffix: "_count", labels, number });
+            each(&NumberPoint { index, entry, suffix: "_count", labels, number });
         });
     }
 }

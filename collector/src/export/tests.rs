@@ -27,7 +27,7 @@ use super::{
     url::SinkUrl,
     *,
 };
-use crate::{config::Spool, export::fixture};
+use crate::{config::Spool, export::fixture, published::SinkCounters};
 
 /// What the receiver does with a request.
 #[derive(Clone, Copy)]
@@ -35,6 +35,10 @@ enum Reaction {
     Answer(&'static str),
     /// Reads the request and closes the connection.
     Hang,
+    /// Reads the request and never answers.
+    Silence,
+    /// Accepts it after a while.
+    Late,
 }
 
 const OK: Reaction = Reaction::Answer("204 No Content");
@@ -112,11 +116,21 @@ fn serve(
         let mut reactions = reactions.lock().unwrap();
         let reaction = if reactions.is_empty() { OK } else { reactions.remove(0) };
         drop(reactions);
-        let Reaction::Answer(status) = reaction else { return };
+        let status = match reaction {
+            Reaction::Answer(status) => status,
+            Reaction::Hang => return,
+            Reaction::Silence => continue,
+            Reaction::Late => {
+                thread::sleep(Duration::from_millis(300));
+                "204 No Content"
+            }
+        };
         if status.starts_with('2') {
             bodies.lock().unwrap().push(body.to_owned());
         }
-        write!(stream, "HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n").unwrap();
+        // In one piece, or the kernel waits between two.
+        let answer = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\n\r\n");
+        stream.write_all(answer.as_bytes()).unwrap();
     }
 }
 
@@ -140,6 +154,7 @@ impl Sender {
             Rc::clone(&queue),
             made.transport,
             Arc::clone(&counters),
+            Rc::default(),
         );
         Self { queue, counters, task: task::spawn_local(deliveries) }
     }
@@ -154,7 +169,7 @@ impl Sender {
                 time::sleep(Duration::from_millis(5)).await;
             }
         };
-        time::timeout(Duration::from_secs(20), wait).await.unwrap();
+        time::timeout(Duration::from_secs(60), wait).await.unwrap();
     }
 }
 
@@ -314,5 +329,40 @@ fn without_room_on_disk_batches_are_in_memory_only() {
         (0..3).for_each(|number| sender.push(number));
         sender.drained().await;
         assert_eq!(receiver.accepted(), texts(0..3));
+    });
+}
+
+#[test]
+fn an_hour_of_batches_waits_on_disk_and_arrives_once_and_in_order() {
+    let directory = tempfile::tempdir().unwrap();
+    block_on(async {
+        let address = Receiver::start(&[]).kill();
+        // Memory for a hundred of them.
+        let sender = Sender::start(address, 10_000, Some(spool(directory.path(), 1 << 20)));
+        for number in 0..3600 {
+            sender.push(number);
+            task::yield_now().await;
+        }
+        let stats = sender.counters.now();
+        assert!(stats.queue_bytes <= 10_000 && stats.spool_bytes > 360_000);
+        let receiver = Receiver::at(address, &[]);
+        sender.drained().await;
+        assert!(receiver.accepted() == texts(0..3600));
+        let stats = sender.counters.now();
+        assert_eq!((stats.delivered_points, stats.spool_bytes), (36_000, 0));
+        assert_eq!((stats.overflowed_points, stats.corrupt_batches), (0, 0));
+    });
+}
+
+#[test]
+fn a_receiver_that_is_slow_or_silent_for_a_while_gets_each_batch_once() {
+    block_on(async {
+        let receiver = Receiver::start(&[Reaction::Late, Reaction::Silence, Reaction::Late]);
+        let sender = Sender::start(receiver.address, 1 << 20, None);
+        (0..5).for_each(|number| sender.push(number));
+        sender.drained().await;
+        assert_eq!(receiver.accepted(), texts(0..5));
+        let stats = sender.counters.now();
+        assert_eq!((stats.delivered_points, stats.retries, stats.rejected_points), (50, 1, 0));
     });
 }

@@ -44,7 +44,7 @@ impl ServerCounts {
 #[derive(Default)]
 pub(crate) struct SinkCounters {
     name: String,
-    queue_bytes_max: u64,
+    pub(crate) queue_bytes_max: AtomicU64,
     pub(crate) delivered_points: AtomicU64,
     pub(crate) sent_bytes: AtomicU64,
     pub(crate) retries: AtomicU64,
@@ -63,7 +63,7 @@ pub(crate) struct SinkCounters {
 impl SinkCounters {
     /// Nothing has happened yet.
     pub(crate) fn new(name: String, queue_bytes_max: u64) -> Self {
-        Self { name, queue_bytes_max, ..Self::default() }
+        Self { name, queue_bytes_max: queue_bytes_max.into(), ..Self::default() }
     }
 
     /// The present numbers.
@@ -83,7 +83,7 @@ impl SinkCounters {
             missed_samples: self.missed_samples.load(Relaxed),
             lag_seconds: lag as f64 / 1e3,
             queue_bytes: self.queue_bytes.load(Relaxed),
-            queue_bytes_max: self.queue_bytes_max,
+            queue_bytes_max: self.queue_bytes_max.load(Relaxed),
             spool_bytes: self.spool_bytes.load(Relaxed),
         }
     }

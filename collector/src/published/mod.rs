@@ -111,9 +111,9 @@ impl SharedState {
         }
     }
 
-    /// Adds a sink to [`SharedState::telemetry`].
-    pub(crate) fn add_sink(&self, counters: Arc<SinkCounters>) {
-        self.sinks.lock().unwrap_or_else(PoisonError::into_inner).push(counters);
+    /// Sets what [`SharedState::telemetry`] has of sinks.
+    pub(crate) fn set_sinks(&self, sinks: Vec<Arc<SinkCounters>>) {
+        *self.sinks.lock().unwrap_or_else(PoisonError::into_inner) = sinks;
     }
 
     /// What the daemon does and costs itself.

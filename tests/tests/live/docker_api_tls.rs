@@ -19,10 +19,10 @@ use crate::daemon::free_address;
 
 /// Keys and certificates of an authority, a server and a client, by the names that Docker's client
 /// looks for.
-struct Certificates(PathBuf);
+pub(crate) struct Certificates(PathBuf);
 
 impl Certificates {
-    fn make(directory: PathBuf) -> Result<Self> {
+    pub(crate) fn make(directory: PathBuf) -> Result<Self> {
         let certificates = Self(directory);
         let path = |name: &str| certificates.path(name);
         let authority = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"];
@@ -33,7 +33,7 @@ impl Certificates {
         Ok(certificates)
     }
 
-    fn path(&self, name: &str) -> String {
+    pub(crate) fn path(&self, name: &str) -> String {
         self.0.join(name).to_string_lossy().into_owned()
     }
 

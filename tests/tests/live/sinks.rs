@@ -4,22 +4,27 @@ use std::{
     env, fs,
     io::{Read as _, Write as _},
     net::TcpStream,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::Command,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use serde_json::Value;
 use tare_tests::{
     docker::Run,
     http::Answer,
     lab::Lab,
     process::Process,
+    receiver::{Behaviour, Receiver},
     tare_daemon::TareDaemon,
     wait::{self, PATIENCE},
 };
 
-use crate::daemon::{free_address, prometheus_with};
+use crate::{
+    daemon::{free_address, prometheus_with},
+    docker_api_tls::Certificates,
+};
 
 /// One request over TCP; the answer's body as JSON.
 fn json(address: &str, request: &str) -> Result<Value> {
@@ -155,5 +160,96 @@ fn receivers_give_back_the_samples_and_the_totals_of_a_container_of_20_ms() -> R
     for line in dropped {
         ensure!(line.ends_with(" 0"), "{line}");
     }
+    Ok(())
+}
+
+/// A small disk; unmounted on drop.
+struct SmallDisk(PathBuf);
+
+impl SmallDisk {
+    fn mount(directory: PathBuf, options: &str) -> Result<Self> {
+        let none = None::<&Path>;
+        mount(none, &directory, Some("tmpfs"), MsFlags::empty(), Some(options))
+            .with_context(|| format!("mount a disk at {}", directory.display()))?;
+        Ok(Self(directory))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = umount2(&self.0, MntFlags::MNT_DETACH);
+    }
+}
+
+#[test]
+fn with_a_full_disk_batches_wait_in_memory_and_arrive_once_and_in_order() -> Result<()> {
+    let lab = Lab::open()?;
+    let disk = SmallDisk::mount(lab.scratch.subdirectory()?, "size=64k")?;
+    let (dead, healthy) = (free_address()?, Receiver::start("127.0.0.1:0", Behaviour::Accept)?);
+    let spool = disk.0.to_str().context("not UTF-8")?;
+    let sink = |address: &str| format!("influx+http://{address}/?db=a");
+    let (dead_sink, healthy_sink) = (sink(&dead), sink(&healthy.address()));
+    let args = ["--interval", "100ms", "--sink", &dead_sink, "--sink", &healthy_sink];
+    let daemon = TareDaemon::start(&lab.tare, &[&args[..], &["--sink-spool", spool]].concat())?;
+    let label = format!("{{sink=\"influx+http://{dead}\"");
+    let value = |name: &str| {
+        let metrics = daemon.metrics()?;
+        let line = metrics.lines().find(|line| line.starts_with(&format!("{name}{label}")));
+        let line = line.with_context(|| format!("no {name}{label} in {metrics}"))?;
+        line.rsplit(' ').next().context("no value")?.parse::<f64>().context("no number")
+    };
+    // Most of the batches find no room on the disk.
+    wait::until("the disk to be full", PATIENCE, || {
+        let in_memory = value("tare_sink_queue_bytes")? - value("tare_sink_spool_bytes")?;
+        Ok((healthy.times().len() > 40 && in_memory > 64.0 * 1024.0).then_some(()))
+    })?;
+    let before = healthy.times();
+    let revived = Receiver::start(&dead, Behaviour::Accept)?;
+    wait::until("what waited", PATIENCE, || {
+        Ok((revived.times().len() > before.len()).then_some(()))
+    })?;
+    let (after, all) = (revived.times(), healthy.times());
+    let common = after.len().min(all.len());
+    ensure!(after[..common] == all[..common], "{} and {}", after.len(), all.len());
+    ensure!(value("tare_sink_dropped_points_total")? == 0.0);
+    let finished = daemon.terminate()?;
+    let said = finished.stderr.matches("batches are in memory only").count();
+    ensure!((1..10).contains(&said), "{}", finished.stderr);
+    Ok(())
+}
+
+#[test]
+fn a_receiver_with_another_certificate_is_refused_with_the_remedy() -> Result<()> {
+    let lab = Lab::open()?;
+    let good = Certificates::make(lab.scratch.subdirectory()?)?;
+    let other = Certificates::make(lab.scratch.subdirectory()?)?;
+    let address = free_address()?;
+    let mut server = Command::new("openssl");
+    server.args([
+        "s_server",
+        "-quiet",
+        "-accept",
+        &address,
+        "-cert",
+        &good.path("server-cert.pem"),
+    ]);
+    let _server = Process::spawn({
+        server.args(["-key", &good.path("server-key.pem")]);
+        server
+    })?;
+    wait::until("the server", PATIENCE, || Ok(TcpStream::connect(&address).ok().map(drop)))?;
+    let file = lab.scratch.path().join("sinks.toml");
+    let check = |authority: &str| {
+        let sink = format!("url = \"influx+https://{address}/?db=a\"\nca-file = \"{authority}\"");
+        fs::write(&file, format!("\n[[sink]]\n{sink}\n"))?;
+        let file = file.to_str().context("not UTF-8")?;
+        lab.tare.run(&["run", "--config", file, "--check-config"])
+    };
+    let done = check(&other.path("ca.pem"))?;
+    for part in ["line 2: ", "certificate", "`ca-file` names further certificates"] {
+        ensure!(!done.status.success() && done.stderr.contains(part), "{part}: {}", done.stderr);
+    }
+    let done = check(&good.path("ca.pem"))?;
+    ensure!(done.status.success() && done.stdout.contains("1 sinks can be reached"), "{done:?}");
     Ok(())
 }

@@ -17,6 +17,7 @@ use super::{
     programs::PerEvent,
     sampling::Sampling,
     scrape::Scrape,
+    sinks::SinkCost,
     tools::Tool,
 };
 use crate::{cmd, project};
@@ -27,6 +28,8 @@ pub(crate) struct Run {
     pub(crate) machine: Machine,
     pub(crate) sampling: Vec<Sampling>,
     pub(crate) scrapes: Vec<Scrape>,
+    #[serde(default)]
+    pub(crate) sinks: Vec<SinkCost>,
     pub(crate) detections: Vec<Detection>,
     pub(crate) lives: Vec<ShortLives>,
     pub(crate) snapshots: Vec<Snapshot>,

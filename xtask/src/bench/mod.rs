@@ -17,6 +17,7 @@ mod programs;
 mod sample_signal;
 mod sampling;
 mod scrape;
+mod sinks;
 mod test_cgroups;
 mod tools;
 
@@ -87,16 +88,19 @@ enum Part {
     Containers,
     /// Tools on many cgroups, scrapes and memory
     Sampling,
+    /// Sinks, beside a scrape
+    Sinks,
 }
 
 type Measure = fn(&Binaries, &Plan, &mut Run) -> Result<()>;
 
-const PARTS: [(Part, Measure); 5] = [
+const PARTS: [(Part, Measure); 6] = [
     (Part::Latency, latency::run),
     (Part::Effects, effects::run),
     (Part::Programs, programs::run),
     (Part::Containers, containers::run),
     (Part::Sampling, sampling::run),
+    (Part::Sinks, sinks::run),
 ];
 
 impl Bench {

@@ -1,16 +1,19 @@
 //! Containers as resources with their metrics.
 
+#[cfg(test)]
+mod tests;
+
 use anyhow::Result;
 use bytes::Bytes;
 use jiff::Timestamp;
 use prost::encoding::message;
-use tare_model::{Container, Histogram, Kind};
+use tare_model::Histogram;
 
 use crate::{
     export::{
         Encoder,
         messages::opentelemetry::proto::{
-            common::v1::{AnyValue, InstrumentationScope, KeyValue, any_value},
+            common::v1::InstrumentationScope,
             metrics::v1::{
                 AggregationTemporality, ExponentialHistogram, ExponentialHistogramDataPoint, Gauge,
                 Metric, NumberDataPoint, ResourceMetrics, ScopeMetrics, Sum,
@@ -21,8 +24,9 @@ use crate::{
         otlp::{
             compressed,
             names::{NAMES, OtelKind, OtelName},
+            resource::{attribute, resource, start},
         },
-        subject::{CATALOG, Point, Row, Subject},
+        subject::{CATALOG, Point, Subject},
     },
     exposition::{Number, PointValue},
 };
@@ -173,156 +177,6 @@ fn exponential(bounds: &[f64], histogram: &Histogram) -> ExponentialHistogramDat
     }
 }
 
-/// Since when totals count: the start of the container, or, where our programs count and are
-/// younger, theirs.
-fn start(subject: &Subject<'_>, family: &str) -> Option<Timestamp> {
-    let container = match subject.row {
-        Row::Container(container) => container,
-        Row::Ended(ended) => &ended.container,
-        Row::Tare(started_at) => return Some(started_at),
-        Row::Host | Row::Parent => return None,
-    };
-    let since = match family {
-        "block" => container.block.since,
-        "network_sockets" | "network_tcp" => {
-            container.network.sockets.as_ref().and_then(|it| it.since)
-        }
-        _ => None,
-    };
-    since.or(container.started_at).or(container.startup.exec_at).or(container.startup.made_at)
-}
-
 fn nanoseconds(time: Timestamp) -> u64 {
     u64::try_from(time.as_nanosecond()).unwrap_or(0)
-}
-
-/// The attributes of a resource. Receivers distinguish resources by `service.instance.id`.
-fn resource(subject: &Subject<'_>) -> Vec<KeyValue> {
-    let mut all = Vec::new();
-    let mut add = |key: &str, value: Option<&str>| {
-        if let Some(value) = value.filter(|value| !value.is_empty()) {
-            all.push(attribute(key, value));
-        }
-    };
-    for (name, value) in subject.sink_labels {
-        add(name, Some(value));
-    }
-    let host = subject.sink_labels.iter().find(|(name, _)| name == "host.name");
-    let host = host.map_or("", |(_, value)| value.as_str());
-    match subject.row {
-        Row::Container(container) => add_container(container, host, &mut add),
-        Row::Ended(ended) => add_container(&ended.container, host, &mut add),
-        Row::Host | Row::Tare(_) | Row::Parent => add("service.instance.id", Some(host)),
-    }
-    all
-}
-
-fn add_container(container: &Container, host: &str, add: &mut impl FnMut(&str, Option<&str>)) {
-    add("service.instance.id", Some(&format!("{}@{host}", container.id)));
-    // The id of a service is the name of its unit.
-    add("container.id", Some(container.id.as_str()).filter(|_| container.kind == Kind::Container));
-    add("container.name", container.name.as_deref());
-    let image = container.image.as_deref();
-    add("container.image.name", image.map(without_tag));
-    add("container.runtime.name", container.runtime.as_deref());
-    add("tare.cgroup", Some(&container.cgroup));
-    for (name, value) in &container.labels {
-        add(&format!("container.label.{name}"), Some(value));
-    }
-    if let Some(pod) = &container.pod {
-        add("k8s.pod.uid", pod.uid.as_deref());
-        add("k8s.pod.name", pod.name.as_deref());
-        add("k8s.namespace.name", pod.namespace.as_deref());
-        add("k8s.container.name", pod.container.as_deref());
-    }
-}
-
-/// `registry:5000/name:tag` without the tag.
-fn without_tag(image: &str) -> &str {
-    match image.rsplit_once(':') {
-        Some((name, tag)) if !tag.contains('/') => name,
-        _ => image,
-    }
-}
-
-fn attribute(key: &str, value: &str) -> KeyValue {
-    let value = AnyValue { value: Some(any_value::Value::StringValue(value.to_owned())) };
-    KeyValue { key: key.to_owned(), value: Some(value) }
-}
-
-#[cfg(test)]
-mod tests {
-    use std::io::Read as _;
-
-    use flate2::read::GzDecoder;
-    use prost::Message as _;
-
-    use super::*;
-    use crate::export::{
-        fixture,
-        messages::opentelemetry::proto::collector::metrics::v1::ExportMetricsServiceRequest,
-    };
-
-    fn decoded(payload: &[u8]) -> ExportMetricsServiceRequest {
-        let mut message = Vec::new();
-        GzDecoder::new(payload).read_to_end(&mut message).unwrap();
-        ExportMetricsServiceRequest::decode(&message[..]).unwrap()
-    }
-
-    #[test]
-    fn a_container_is_a_resource_with_sums_since_its_start() {
-        let mut container = fixture::container();
-        container.name = Some("web".to_owned());
-        container.image = Some("host:5000/nginx:1.2".to_owned());
-        container.started_at = Some("2023-11-14T22:00:00Z".parse().unwrap());
-        let mut resources = Resources::default();
-        assert_eq!(fixture::add(&mut resources, &container, &["cpu", "memory"]), 4);
-        let request = decoded(&resources.finish().unwrap());
-        let resource = request.resource_metrics[0].resource.as_ref().unwrap();
-        for (key, value) in [
-            ("host.name", "a host"),
-            ("service.instance.id", "1@a host"),
-            ("container.id", "1"),
-            ("container.name", "web"),
-            ("container.image.name", "host:5000/nginx"),
-        ] {
-            assert!(resource.attributes.contains(&attribute(key, value)), "{key}");
-        }
-        let metrics = &request.resource_metrics[0].scope_metrics[0].metrics;
-        let names: Vec<_> = metrics.iter().map(|metric| metric.name.as_str()).collect();
-        let usage = "tare.container_cpu_usage_seconds";
-        assert_eq!(names, [usage, "container.cpu.time", "container.memory.usage"]);
-        let Some(Data::Sum(time)) = &metrics[1].data else { panic!("no sum") };
-        assert!(time.is_monotonic && time.aggregation_temporality == CUMULATIVE);
-        assert_eq!(time.data_points.len(), 2);
-        let user = &time.data_points[0];
-        assert_eq!(user.attributes, [attribute("cpu.mode", "user")]);
-        assert_eq!(user.value, Some(number_data_point::Value::AsDouble(1.0)));
-        assert_eq!(user.start_time_unix_nano, 1_699_999_200_000_000_000);
-        assert_eq!(user.time_unix_nano, 1_700_000_000_123_456_789);
-        let Some(Data::Sum(memory)) = &metrics[2].data else { panic!("no sum") };
-        assert!(!memory.is_monotonic);
-        assert_eq!(memory.data_points[0].value, Some(number_data_point::Value::AsInt(4096)));
-    }
-
-    #[test]
-    fn a_bucket_of_a_histogram_keeps_its_bounds() {
-        let bounds: Vec<f64> = (-18..5).map(|exponent| 2_f64.powi(exponent)).collect();
-        let mut buckets = vec![0; bounds.len() + 1];
-        (buckets[0], buckets[3], buckets[5]) = (2, 5, 7);
-        let histogram = Histogram { buckets, count: 14, sum_seconds: 0.5 };
-        let point = exponential(&bounds, &histogram);
-        assert_eq!((point.count, point.zero_count, point.sum), (14, 2, Some(0.5)));
-        // Bucket 3 of ours begins at 2⁻¹⁶ and ends at 2⁻¹⁵.
-        let positive = point.positive.unwrap();
-        assert_eq!((positive.offset, positive.bucket_counts), (-16, vec![5, 0, 7]));
-        assert_eq!((point.zero_threshold, point.scale), (2_f64.powi(-18), 0));
-    }
-
-    #[test]
-    fn an_image_may_have_a_port_and_no_tag() {
-        assert_eq!(without_tag("nginx:1.2"), "nginx");
-        assert_eq!(without_tag("host:5000/nginx"), "host:5000/nginx");
-        assert_eq!(without_tag("nginx"), "nginx");
-    }
 }

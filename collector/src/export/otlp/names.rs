@@ -125,14 +125,22 @@ fn name(entry: &Entry) -> OtelName {
     }
 }
 
-/// The unit that the name says, in the code of UCUM.
+/// Metrics in bytes whose names, which are cAdvisor's, do not say so.
+const BYTES: &[&str] = &[
+    "container_memory_cache",
+    "container_memory_kernel_usage",
+    "container_memory_mapped_file",
+    "container_memory_swap",
+];
+
+/// The unit, in the code of UCUM. Others have none: `1` is for ratios, and receivers call them so.
 fn unit(stem: &str) -> &'static str {
     if stem.ends_with("_seconds") {
         "s"
-    } else if stem.ends_with("_bytes") {
+    } else if stem.ends_with("_bytes") || BYTES.contains(&stem) {
         "By"
     } else {
-        "1"
+        ""
     }
 }
 
@@ -165,7 +173,8 @@ mod tests {
     fn what_has_no_convention_keeps_its_name() {
         let at = |metric| CATALOG.iter().position(|entry| entry.metric.name == metric).unwrap();
         let of = |metric| (NAMES[at(metric)].name.as_ref(), NAMES[at(metric)].unit);
-        assert_eq!(of("container_memory_cache"), ("tare.container_memory_cache", "1"));
+        assert_eq!(of("container_memory_cache"), ("tare.container_memory_cache", "By"));
+        assert_eq!(of("container_threads"), ("tare.container_threads", ""));
         let wait = ("tare.container_block_wait_seconds", "s");
         assert_eq!(of("tare_container_block_wait_seconds_total"), wait);
         assert_eq!(of("container_memory_rss"), ("container.memory.rss", "By"));

@@ -15,6 +15,7 @@ use crate::bench::{
     measurements::{Run, Times},
     plan::Plan,
     sampling::{Load, Sampling},
+    sinks::SinkCost,
     tools::{Cadvisor, Cgtop, Floor, TareRun, TareStats, Tool},
 };
 
@@ -27,6 +28,7 @@ pub(crate) fn all(run: &Run) -> Result<Vec<(&'static str, String)>> {
         ("Other tools", others(run)?),
         ("Memory", memory(run)?),
         ("Scrapes", scrapes(run)?),
+        ("Sinks", sinks(run)?),
         ("Detection of a new container", detections(run)?),
         ("Short-lived containers", lives(run)?),
         ("A single report", snapshots(run)?),
@@ -188,6 +190,30 @@ fn scrapes(run: &Run) -> Result<String> {
             short(one.cpu_ns as f64 / 1e6),
             short(one.body_bytes as f64 / MIB),
             one.rss_bytes.map_or_else(|| "–".to_owned(), |bytes| short(bytes as f64 / MIB)),
+        )?;
+    }
+    Ok(table)
+}
+
+fn sinks(run: &Run) -> Result<String> {
+    let Some(size) = run.sinks.first().map(|one| one.size) else { return Ok(String::new()) };
+    let mut table = format!(
+        "`tare run` with {size} idle cgroups and a sink that gets every sample, beside one that is \
+         scraped each second. The receiver reads everything and keeps nothing.\n\n\
+         | | % of a CPU, whole process | RSS, MiB | bytes for a sample | points |\n\
+         |---|---|---|---|---|\n"
+    );
+    for first in run.sinks.iter().filter(|one| one.round == 0) {
+        let all = || run.sinks.iter().filter(|one| one.name == first.name);
+        let median = |of: fn(&SinkCost) -> Option<f64>| or_dash(Summary::of(all().filter_map(of)));
+        writeln!(
+            table,
+            "| {} | {} | {} | {} | {} |",
+            first.name,
+            median(|one| Some(one.cpu_percent)),
+            median(|one| Some(one.rss_bytes? as f64 / MIB)),
+            median(|one| Some(one.bytes_per_sample).filter(|bytes| *bytes > 0.0)),
+            median(|one| Some(one.points_per_sample).filter(|points| *points > 0.0)),
         )?;
     }
     Ok(table)

@@ -1,0 +1,210 @@
+//! Sinks with real receivers: ten containers under load for a minute. Every sample that the daemon
+//! publishes is read back from each receiver, with its value and its time.
+//!
+//! `cargo xtask test --only receivers` fetches the receivers: Prometheus, `VictoriaMetrics`,
+//! `InfluxDB` and collectd from Debian, `StatsD` from npm. Debian builds Prometheus without its
+//! receiver of OTLP, so `VictoriaMetrics` alone gets OTLP.
+
+mod collectd;
+mod read;
+mod servers;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    thread::sleep,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use nix::sys::signal::Signal;
+use serde_json::Value;
+use tare_tests::{
+    docker::{Container, Run},
+    lab::Lab,
+    tare_daemon::TareDaemon,
+    wait::{self, PATIENCE},
+};
+
+use self::{
+    read::{METRICS, Metric, SOURCES, Source},
+    servers::Servers,
+};
+
+/// How long the containers are watched.
+const WATCHED: Duration = Duration::from_secs(60);
+
+/// How many samples of that time the test must have seen at least.
+const SAMPLES_MIN: usize = 50;
+
+/// The numbers of the containers in one sample, by container and metric.
+type Sample = BTreeMap<(String, &'static str), f64>;
+
+/// The samples of the daemon, by their time in nanoseconds since 1970.
+type Samples = BTreeMap<i64, Sample>;
+
+/// The time of a report in nanoseconds since 1970.
+fn nanoseconds(time: &Value) -> Result<i64> {
+    let time: jiff::Timestamp = time.as_str().context("no time")?.parse()?;
+    Ok(i64::try_from(time.as_nanosecond())?)
+}
+
+/// Adds the latest sample, if it is a new one.
+fn watch(daemon: &TareDaemon, names: &[&str], into: &mut Samples) -> Result<()> {
+    let snapshot = daemon.json("/api/v1/snapshot")?;
+    let time = nanoseconds(&snapshot["time"])?;
+    if into.contains_key(&time) {
+        return Ok(());
+    }
+    let mut sample = Sample::new();
+    for row in snapshot["containers"].as_array().context("no containers")? {
+        let Some(name) = row["name"].as_str().filter(|name| names.contains(name)) else { continue };
+        for Metric { pointer, name: metric, .. } in &METRICS {
+            let value = row.pointer(pointer).and_then(Value::as_f64);
+            let value = value.with_context(|| format!("{name} has no {pointer}"))?;
+            sample.insert((name.to_owned(), *metric), value);
+        }
+    }
+    into.insert(time, sample);
+    Ok(())
+}
+
+/// Whether a source has all samples of a container; what it lacks.
+fn lacks(
+    servers: &Servers,
+    source: &Source,
+    metric: &Metric,
+    container: &Container,
+    samples: &Samples,
+) -> Result<Vec<(i64, f64)>> {
+    let found = (source.read)(servers, metric, container)?;
+    let mut wanted: BTreeMap<i64, f64> = BTreeMap::new();
+    for (time, sample) in samples {
+        if let Some(value) = sample.get(&(container.name().to_owned(), metric.name)) {
+            // Of two samples within the receiver's unit of time, the later one stays.
+            wanted.insert(time.div_euclid(source.unit), *value);
+        }
+    }
+    wanted.retain(|time, value| !found.contains(&(*time, *value)));
+    Ok(wanted.into_iter().collect())
+}
+
+fn ensure_nothing_dropped(daemon: &TareDaemon) -> Result<()> {
+    let metrics = daemon.metrics()?;
+    let lost = ["tare_sink_dropped_points_total", "tare_sink_missed_samples_total"];
+    for line in metrics.lines().filter(|line| lost.iter().any(|name| line.starts_with(name))) {
+        ensure!(line.ends_with(" 0"), "{line}");
+    }
+    Ok(())
+}
+
+#[test]
+fn every_receiver_gives_back_every_sample_of_ten_containers_and_the_totals_of_a_short_one()
+-> Result<()> {
+    let lab = Lab::open()?;
+    let servers = Servers::start(&lab)?;
+    let config = lab.scratch.path().join("sinks.toml");
+    fs::write(&config, servers.sinks())?;
+    let config = config.to_str().context("not UTF-8")?;
+    let daemon = TareDaemon::start(&lab.tare, &["--config", config])?;
+    let collectd = collectd::Collectd::start(&lab, &daemon)?;
+    let load = |at: usize| {
+        let load = format!("spin --for 600s --threads {}", 1 + at % 2);
+        lab.start(Run::load(&load).option("--cpus", "0.1"))
+    };
+    let containers = (0..10).map(load).collect::<Result<Vec<_>>>()?;
+    let names: Vec<_> = containers.iter().map(Container::name).collect();
+    wait::until("a sample of all containers", PATIENCE, || {
+        let mut first = Samples::new();
+        watch(&daemon, &names, &mut first)?;
+        let is_whole = first.values().all(|sample| sample.len() == names.len() * METRICS.len());
+        Ok(is_whole.then_some(()))
+    })?;
+
+    let short = lab.start(Run::load("spin --for 20ms"))?;
+    short.outcome()?;
+    let (mut samples, end) = (Samples::new(), Instant::now() + WATCHED);
+    while Instant::now() < end {
+        watch(&daemon, &names, &mut samples)?;
+        sleep(Duration::from_millis(150));
+    }
+    ensure!(samples.len() >= SAMPLES_MIN, "{} samples in {WATCHED:?}", samples.len());
+    let moved = |container: &Container| {
+        let of =
+            |sample: &Sample| sample.get(&(container.name().to_owned(), METRICS[0].name)).copied();
+        let (first, last) =
+            (samples.values().next().and_then(of), samples.values().last().and_then(of));
+        last > first.map(|first| first + 1.0)
+    };
+    ensure!(containers.iter().all(moved), "the containers did not work");
+
+    let ended = daemon.json("/api/v1/ended")?;
+    let rows = ended.as_array().context("no ended containers")?;
+    let row = rows.iter().find(|row| row["id"] == short.id()).context("no receipt")?;
+    let total = row["cpu"]["usage_seconds"].as_f64().context("no CPU time")?;
+    let totals = (short.name().to_owned(), METRICS[0].name);
+    let of_short =
+        Samples::from([(nanoseconds(&row["ended_at"])?, Sample::from([(totals, total)]))]);
+
+    for source in &SOURCES {
+        let what = format!("all samples in {}", source.name);
+        let mut left = Vec::new();
+        let done = wait::until(&what, Duration::from_secs(20), || {
+            for container in &containers {
+                for metric in &METRICS {
+                    left = lacks(&servers, source, metric, container, &samples)?;
+                    if !left.is_empty() {
+                        return Ok(None);
+                    }
+                }
+            }
+            left = lacks(&servers, source, &METRICS[0], &short, &of_short)?;
+            Ok(left.is_empty().then_some(()))
+        });
+        done.with_context(|| format!("{} lacks {left:?}", source.name))?;
+        println!("{}: {} samples, {} containers", source.name, samples.len(), containers.len());
+    }
+    servers.ensure_gauges_of_one_sample(&daemon, &names)?;
+    collectd.ensure_values(&containers, &samples)?;
+    ensure_nothing_dropped(&daemon)
+}
+
+#[test]
+fn a_minute_without_influxdb_loses_nothing() -> Result<()> {
+    let lab = Lab::open()?;
+    let mut servers = Servers::start(&lab)?;
+    let spool = lab.scratch.subdirectory()?;
+    let url = servers.influxdb.url();
+    let spool = spool.to_str().context("not UTF-8")?;
+    let daemon = TareDaemon::start(&lab.tare, &["--sink", &url, "--sink-spool", spool])?;
+    let busy = lab.start(Run::load("spin --for 600s").option("--cpus", "0.1"))?;
+    let names = [busy.name()];
+    let mut samples = Samples::new();
+    let begun = Instant::now();
+    // 10 s, a minute without the receiver, and 10 s.
+    for (seconds, is_up) in [(10, true), (70, false), (80, true)] {
+        if is_up {
+            servers.influxdb.start()?;
+        } else {
+            servers.influxdb.stop()?;
+        }
+        while begun.elapsed() < Duration::from_secs(seconds) {
+            watch(&daemon, &names, &mut samples)?;
+            sleep(Duration::from_millis(150));
+        }
+    }
+    samples.retain(|_, sample| !sample.is_empty());
+    let source =
+        SOURCES.iter().find(|source| source.name == read::INFLUXDB).context("no source")?;
+    wait::until("all samples", PATIENCE, || {
+        let left = lacks(&servers, source, &METRICS[0], &busy, &samples)?;
+        Ok(left.is_empty().then_some(()))
+    })?;
+    let times: Vec<_> =
+        (source.read)(&servers, &METRICS[0], &busy)?.into_iter().map(|(time, _)| time).collect();
+    ensure!(times.windows(2).all(|pair| pair[0] < pair[1]), "a sample came twice");
+    ensure!(daemon.metrics()?.contains("tare_sink_retries_total"), "no retries");
+    daemon.signal(Signal::SIGTERM)?;
+    println!("{} samples, {} of them read back", samples.len(), times.len());
+    Ok(())
+}
