@@ -350,8 +350,11 @@ pub enum CgroupSource {
     Auto,
     /// Files only.
     Files,
-    /// As `auto`, but fail if the walk is not possible.
+    /// The walk, also on kernels where `auto` reads files; fail if it is not possible.
     Walk,
+    /// The same, or files if it is not possible: for `tare doctor`, which then says why.
+    #[value(skip)]
+    WalkOrFiles,
 }
 
 /// What the bytes of a container's sockets are.

@@ -315,7 +315,8 @@ fn start_walk(wanted: CgroupSource, no_bpf: Option<Reason>, sampler: &Sampler) -
         (Some(reason), _) => CgroupWalk::off(reason),
         (None, None) => CgroupWalk::off(Reason::NoObject),
         (None, Some(facts)) => timed("loading the walk of the cgroups", || {
-            CgroupWalk::start(facts, sampler.registry.hierarchies())
+            let by_default = wanted == CgroupSource::Auto;
+            CgroupWalk::start(facts, sampler.registry.hierarchies(), by_default)
         }),
     }
 }

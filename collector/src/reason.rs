@@ -78,6 +78,12 @@ pub enum Reason {
         /// Its name.
         function: &'static str,
     },
+    /// The walk of cgroups was not compared with files on a kernel like this one.
+    #[error("used only with --sources walk: not compared with files on kernels with {fact}")]
+    NotCompared {
+        /// What such kernels have.
+        fact: &'static str,
+    },
     /// No hierarchy that programs walk has it.
     #[error("it is in no cgroup hierarchy that programs can walk")]
     NotWalked,
@@ -321,7 +327,9 @@ impl Reason {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotStarted { .. } => "not_started",
-            Self::SwitchedOff { .. } | Self::DaemonNotAsked { .. } => "switched_off",
+            Self::SwitchedOff { .. } | Self::NotCompared { .. } | Self::DaemonNotAsked { .. } => {
+                "switched_off"
+            }
             Self::SingleSample => "single_sample",
             Self::NoObject => "no_object",
             Self::NoBtf { .. } | Self::UnreadableBtf { .. } => "no_btf",

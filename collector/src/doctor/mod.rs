@@ -58,7 +58,7 @@ async fn examine(common: &Common) -> Diagnosis {
     // A failure for lack of BPF would not answer why there is none.
     let bpf = if common.bpf == Bpf::Require { Bpf::Auto } else { common.bpf };
     let sources = match common.sources {
-        CgroupSource::Walk => CgroupSource::Auto,
+        CgroupSource::Walk => CgroupSource::WalkOrFiles,
         other => other,
     };
     let common = &Common { bpf, sources, ..common.clone() };

@@ -54,6 +54,11 @@ fn table() -> Vec<(Reason, &'static str, &'static str)> {
             "this kernel has no function bpf_iter_css_new for programs",
             "missing_function",
         ),
+        (
+            Reason::NotCompared { fact: "iter/cgroup" },
+            "used only with --sources walk: not compared with files on kernels with iter/cgroup",
+            "switched_off",
+        ),
         (Reason::NotWalked, "it is in no cgroup hierarchy that programs can walk", "no_controller"),
         (
             Reason::WalkFailed { error: text("no root") },

@@ -57,7 +57,8 @@ impl CgroupWalk {
     }
 
     /// Loads the programs. Where that fails there is no walk, and files are read.
-    pub fn start(facts: &Facts, hierarchies: &Hierarchies) -> Self {
+    /// `by_default` uses it only on kernels where it was compared with files.
+    pub fn start(facts: &Facts, hierarchies: &Hierarchies, by_default: bool) -> Self {
         let wanted = walked_hierarchies(hierarchies);
         if wanted.is_empty() {
             return Self::off(Reason::NotWalked);
@@ -66,6 +67,9 @@ impl CgroupWalk {
             Ok(started) => started,
             Err(reason) => return Self::off(reason),
         };
+        if by_default && let Some(reason) = walk.not_compared() {
+            return Self::off(reason);
+        }
         let layout = WalkLayout::new(hierarchies, &walk, &refused);
         let memory = hierarchies.controller("memory").and_then(|found| hierarchies.id(found.root));
         let tree = memory.and_then(|id| walk.records().tree(id));

@@ -15,7 +15,7 @@ fn can_walk() -> Result<bool> {
 }
 
 #[test]
-#[ignore = "its load makes no OOM kill in a machine yet; cargo xtask vm 6.12 -- --ignored walk"]
+#[ignore = "minutes in an emulated machine; cargo xtask vm 6.12 -- --ignored walk"]
 fn every_field_of_the_walk_is_what_its_file_says() -> Result<()> {
     let _machine = Machine::take()?;
     if can_walk()? { checks::every_field_is_what_its_file_says(48) } else { Ok(()) }
@@ -29,7 +29,7 @@ fn no_record_is_stale_missing_or_double_while_cgroups_come_and_go() -> Result<()
 }
 
 #[test]
-#[ignore = "its load makes no OOM kill in a machine yet; cargo xtask vm 6.12 -- --ignored walk"]
+#[ignore = "minutes in an emulated machine; cargo xtask vm 6.12 -- --ignored walk"]
 fn a_report_from_the_walk_is_that_of_files_or_says_why_there_is_none() -> Result<()> {
     let machine = Machine::take()?;
     if can_walk()? {

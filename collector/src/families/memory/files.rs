@@ -1,6 +1,13 @@
 //! Memory from cgroup files.
 
-use std::{mem, path::PathBuf};
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    mem,
+    os::unix::fs::MetadataExt as _,
+    path::PathBuf,
+    sync::atomic::Ordering,
+};
 
 use tare_model::Family;
 use tare_parsers::{
@@ -42,6 +49,9 @@ pub struct MemoryFiles {
     is_numa_read: bool,
     /// Whether the last reading is whole.
     is_read: bool,
+    /// The record whose words of `memory.stat` were ambiguous when the file was read: as long as
+    /// they stay the same, so does the file.
+    ambiguous: Option<u64>,
 }
 
 impl CgroupReader for MemoryFiles {
@@ -81,6 +91,7 @@ impl CgroupReader for MemoryFiles {
             numa_stat: directory.join("memory.numa_stat"),
             is_numa_read: false,
             is_read: false,
+            ambiguous: None,
         };
         Ok((files.usage.is_some() || files.stat.is_some()).then_some(files))
     }
@@ -134,11 +145,12 @@ impl CgroupReader for MemoryFiles {
             numa_stat: below(controller.root, path).join("memory.numa_stat"),
             is_numa_read: false,
             is_read: false,
+            ambiguous: None,
         }))
     }
 
     fn from_record(
-        beside: Option<&mut Self>,
+        mut beside: Option<&mut Self>,
         context: &mut ReadContext<'_>,
         latest: &mut MemoryUsage,
     ) -> Result<bool, ReadError> {
@@ -167,7 +179,8 @@ impl CgroupReader for MemoryFiles {
         latest.events_local = record.memory_events_local().map(Into::into).unwrap_or_default();
         if is_memory_stat_due(latest.stat_read_at, *memory_stat_interval, *now) {
             latest.stat_read_at = None;
-            if !read_stat(walked, &record, place, buffer, latest)? {
+            let ambiguous = beside.as_mut().map(|files| &mut files.ambiguous);
+            if !read_stat(walked, &record, place, buffer, ambiguous, latest)? {
                 return Ok(false);
             }
             (latest.stat_read_at, latest.stat_usage_bytes) = (Some(*now), latest.usage_bytes);
@@ -192,22 +205,44 @@ fn read_stat(
     record: &walk::Record<'_>,
     place: &Place<'_>,
     buffer: &mut Vec<u8>,
+    ambiguous: Option<&mut Option<u64>>,
     latest: &mut MemoryUsage,
 ) -> Result<bool, ReadError> {
     let Some(stat) = &mut walked.stat else { return Ok(false) };
     if stat.decode(record, &mut latest.stat).is_ok() {
+        if let Some(ambiguous) = ambiguous {
+            *ambiguous = None;
+        }
         return Ok(true);
     }
+    let now = fingerprint(record);
+    if let Some(ambiguous) = ambiguous {
+        let before = mem::replace(ambiguous, now);
+        if now.is_some() && before == now && latest.rss_bytes().is_some() {
+            return Ok(true);
+        }
+    }
     let Some(controller) = place.hierarchies.controller("memory") else { return Ok(false) };
-    let file = below(controller.root, place.path).join("memory.stat");
+    let directory = below(controller.root, place.path);
+    let file = directory.join("memory.stat");
     let Some(text) = read_once(&file, buffer)? else { return Ok(false) };
     latest.stat.parse_into(text);
     // Afterwards: if the cgroup is there now, it was there when its file was opened.
-    if !place.ids.are_among(&place.layout.ids(place.path)?) {
+    let id = fs::metadata(&directory).ok().map(|found| found.ino());
+    if id != place.layout.memory_id(&place.ids) {
         return Err(ReadError::Vanished);
     }
     stat.learn_from(record.id(), || file);
     Ok(latest.rss_bytes().is_some())
+}
+
+/// All that `memory.stat` of this record is made from, as one number. Some of the words only grow,
+/// with each page that is charged, so the same words do not come back.
+fn fingerprint(record: &walk::Record<'_>) -> Option<u64> {
+    let mut hasher = DefaultHasher::new();
+    record.stat()?.iter().for_each(|word| word.load(Ordering::Relaxed).hash(&mut hasher));
+    record.hierarchical_limits()?.hash(&mut hasher);
+    Some(hasher.finish())
 }
 
 impl From<walk::MemoryEvents> for MemoryEvents {

@@ -105,6 +105,10 @@ impl StatDecoder {
             return Err(Undecided);
         }
         let limits = record.hierarchical_limits().ok_or(Undecided)?;
+        let is_unknown = |(name, _): (&str, u64)| name == MEMORY_AND_SWAP_LIMIT;
+        if limits.1.is_none() && self.lines.iter().any(is_unknown) {
+            return Err(Undecided);
+        }
         let mut values = self.values.iter().copied();
         let lines = self.lines.iter().map(|(name, _)| match name {
             MEMORY_LIMIT => Some(limits.0),

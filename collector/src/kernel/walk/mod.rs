@@ -136,6 +136,18 @@ impl Walk {
         }
     }
 
+    /// Why the walk is used only if it is asked for, if so: whole reports were compared with files
+    /// on kernels that find cgroups by css, up to Linux 6.18.
+    pub fn not_compared(&self) -> Option<Reason> {
+        match self.walker.way {
+            Way::Cgroups => Some(Reason::NotCompared { fact: "iter/cgroup" }),
+            Way::Css if self.walker.facts.sets_by_controller => {
+                Some(Reason::NotCompared { fact: facts::SETS_BY_CONTROLLER })
+            }
+            Way::Css => None,
+        }
+    }
+
     /// How the cgroups are found.
     pub fn way(&self) -> Way {
         self.walker.way
