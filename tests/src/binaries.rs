@@ -51,6 +51,18 @@ pub fn load() -> Result<PathBuf> {
     must_exist(target.join(host).join("release/tare-load"))
 }
 
+/// Docker's clients of other releases, from `TARE_DOCKER_CLIENTS`: paths with colons between them.
+pub fn docker_clients() -> Result<Vec<PathBuf>> {
+    let paths = std::env::var_os("TARE_DOCKER_CLIENTS");
+    let paths = paths.context("TARE_DOCKER_CLIENTS names no clients; `cargo xtask test` does")?;
+    std::env::split_paths(&paths).map(must_exist).collect()
+}
+
+/// A Python with the SDK of Docker: `TARE_PYTHON`.
+pub fn python() -> Result<PathBuf> {
+    from_environment("TARE_PYTHON")?.context("TARE_PYTHON is not set; `cargo xtask test` sets it")
+}
+
 fn from_environment(variable: &str) -> Result<Option<PathBuf>> {
     let Some(path) = std::env::var_os(variable) else { return Ok(None) };
     let path =

@@ -101,6 +101,17 @@ impl Containerd {
 
     /// Starts a container outside CRI, with `TARE_ZONE=c` in its environment.
     pub fn run_plain(&mut self, id: &str, label: &str, load: &[&str]) -> Result<()> {
+        self.run_plain_with(id, label, &[], load)
+    }
+
+    /// The same with further options of `ctr run`.
+    pub fn run_plain_with(
+        &mut self,
+        id: &str,
+        label: &str,
+        options: &[&str],
+        load: &[&str],
+    ) -> Result<()> {
         let args = [
             "run",
             "--detach",
@@ -111,7 +122,16 @@ impl Containerd {
             label,
         ];
         self.tasks.push(id.to_owned());
-        self.client(args.iter().chain(&[self.image.as_str(), id, "/tare-load"]).chain(load))?;
+        let image = [self.image.as_str(), id, "/tare-load"];
+        self.client(args.iter().chain(options).chain(&image).chain(load))?;
+        Ok(())
+    }
+
+    /// Removes a container outside CRI, running or not.
+    pub fn remove_plain(&mut self, id: &str) -> Result<()> {
+        self.tasks.retain(|task| task != id);
+        self.client(["tasks", "delete", "--force", id])?;
+        self.client(["containers", "delete", id])?;
         Ok(())
     }
 
@@ -209,9 +229,8 @@ impl Containerd {
             let remove = RemovePodSandboxRequest { pod_sandbox_id: id };
             self.call("RemovePodSandbox", remove).map(|RemovePodSandboxResponse {}| ())?;
         }
-        for id in std::mem::take(&mut self.tasks) {
-            self.client(["tasks", "delete", "--force", &id])?;
-            self.client(["containers", "delete", &id])?;
+        for id in self.tasks.clone() {
+            self.remove_plain(&id)?;
         }
         Ok(())
     }

@@ -25,6 +25,7 @@ const GATE_FILE: &str = "open";
 #[derive(Clone, Debug)]
 pub struct Docker {
     socket: PathBuf,
+    program: PathBuf,
 }
 
 impl Docker {
@@ -35,7 +36,7 @@ impl Docker {
         let Some(socket) = host.strip_prefix("unix://") else {
             bail!("DOCKER_HOST={host}: the live tests need a daemon on this host, unix://PATH");
         };
-        let docker = Self { socket: socket.into() };
+        let docker = Self::at(socket.into());
         docker
             .client(["version", "--format", "{{.Server.Version}}"])
             .context("the live tests need a running Docker daemon and its client")?;
@@ -45,7 +46,13 @@ impl Docker {
     /// The daemon at a socket.
     #[must_use]
     pub fn at(socket: PathBuf) -> Self {
-        Self { socket }
+        Self { socket, program: "docker".into() }
+    }
+
+    /// The same daemon, asked by another client.
+    #[must_use]
+    pub fn with_client(&self, program: &Path) -> Self {
+        Self { program: program.to_owned(), ..self.clone() }
     }
 
     /// The daemon's socket.
@@ -56,10 +63,15 @@ impl Docker {
 
     /// Runs `docker ARGS…`, which must succeed; its standard output.
     pub fn client<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<String> {
-        let mut command = Command::new("docker");
+        output(self.command(args), PATIENCE)
+    }
+
+    /// `docker ARGS…`, not started.
+    pub fn command<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Command {
+        let mut command = Command::new(&self.program);
         command.env_remove("DOCKER_CONTEXT").env_remove("DOCKER_HOST");
         command.arg("--host").arg(format!("unix://{}", self.socket.display())).args(args);
-        output(command, PATIENCE)
+        command
     }
 
     /// A value of `docker inspect`, by a Go template.
@@ -262,10 +274,7 @@ impl Container {
 
     /// What it printed on standard error.
     fn errors(&self) -> Result<String> {
-        let mut command = Command::new("docker");
-        command.arg("--host").arg(format!("unix://{}", self.docker.socket.display()));
-        command.args(["logs", &self.id]);
-        Ok(crate::process::run(command, PATIENCE)?.stderr)
+        Ok(crate::process::run(self.docker.command(["logs", &self.id]), PATIENCE)?.stderr)
     }
 
     /// Renames it.

@@ -12,6 +12,8 @@
 //! | `DOCKER_HOST` | the daemon that runs the containers, `unix://PATH` |
 //! | `TARE_INFLUXDB_DIR` | the directory of `influxd`, if not in `PATH` |
 //! | `TARE_PROMETHEUS_DIR` | the directory of `prometheus` and `promtool`, if not in `PATH` |
+//! | `TARE_DOCKER_CLIENTS` | Docker's clients of other releases, with colons between the paths |
+//! | `TARE_PYTHON` | a Python with the packages that `xtask` installs |
 //! | `TARE_CADVISOR` | `cadvisor`, if not in `PATH` |
 //! | `TARE_UPDATE_GOLDEN` | `1` rewrites the golden files |
 

@@ -105,12 +105,39 @@ pub(crate) fn kubectl() -> Result<PathBuf> {
     Ok(program)
 }
 
-/// A Python with Helm's engine and the schemas of Kubernetes, below `target`.
+/// Docker's clients of Debian's suites, oldest first: the machine's own where it is that one.
+pub(crate) fn docker_clients() -> Result<Vec<PathBuf>> {
+    const INSTALLED: &str = "/usr/bin/docker";
+    const CLIENTS: [(&str, &str, &str); 2] =
+        [("docker.io", "bookworm", "20.10."), ("docker-cli", "sid", "")];
+    let client = |(package, suite, version): (&str, &'static str, &str)| {
+        let mut ask = Command::new(INSTALLED);
+        let installed = cmd::capture(ask.arg("--version")).unwrap_or_default();
+        if !version.is_empty() && installed.contains(&format!("version {version}")) {
+            return Ok(PathBuf::from(INSTALLED));
+        }
+        let root = project::target().join("packages").join(format!("{package}-{suite}"));
+        let program = root.join("usr/bin/docker");
+        if !program.is_file() {
+            let apt = Apt::open(&BTreeSet::from([(Archive::Main, suite)]))?;
+            apt.unpack(package, version, &root)?;
+        }
+        Ok(program)
+    };
+    CLIENTS.into_iter().map(client).collect()
+}
+
+/// A Python with Helm's engine, the schemas of Kubernetes and the SDK of Docker, below `target`.
 pub(crate) fn python() -> Result<PathBuf> {
-    const PACKAGES: [&str; 2] = ["helm-python-sdk==0.2.2", "kubernetes-validate==1.37.0"];
+    const PACKAGES: [&str; 4] = [
+        "helm-python-sdk==0.2.2",
+        "kubernetes-validate==1.37.0",
+        "docker==7.2.0",
+        "requests==2.34.2",
+    ];
     let root = project::target().join("packages/python");
     let python = root.join("bin/python3");
-    let imports = "import helm_python, kubernetes_validate, yaml";
+    let imports = "import docker, helm_python, kubernetes_validate, requests, yaml";
     if cmd::succeeds(Command::new(&python).args(["-c", imports])) {
         return Ok(python);
     }

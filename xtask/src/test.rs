@@ -148,11 +148,14 @@ fn live() -> Result<Tally> {
     let prometheus = packages::unpacked("prometheus", &["prometheus", "promtool"])?;
     let influxdb = packages::unpacked("influxdb", &["influxd"])?;
     let cadvisor = packages::cadvisor()?;
+    let clients = env::join_paths(packages::docker_clients()?)?;
+    let python = packages::python()?;
     results::with_second_try(|names| {
         let mut tests = live_tests();
         tests.env("TARE_BIN", &tare).env("TARE_LOAD_BIN", &load);
         tests.env("DOCKER_HOST", &docker.host).env("TARE_PROMETHEUS_DIR", &prometheus);
         tests.env("TARE_CADVISOR", &cadvisor).env("TARE_INFLUXDB_DIR", &influxdb);
+        tests.env("TARE_DOCKER_CLIENTS", &clients).env("TARE_PYTHON", &python);
         if !cmd::is_root() {
             tests.env(runner_variable(&host), sudo_runner());
         }
@@ -191,8 +194,17 @@ fn sudo_runner() -> String {
     let kept = env::vars_os()
         .filter_map(|(name, _)| OsString::into_string(name).ok())
         .filter(|name| name.starts_with("CARGO_") || name.starts_with("RUST_"));
-    let own = ["TARE_BIN", "TARE_LOAD_BIN", "DOCKER_HOST", "TARE_PROMETHEUS_DIR", "TARE_CADVISOR"]
-        .map(str::to_owned);
+    let own = [
+        "TARE_BIN",
+        "TARE_LOAD_BIN",
+        "DOCKER_HOST",
+        "TARE_PROMETHEUS_DIR",
+        "TARE_CADVISOR",
+        "TARE_INFLUXDB_DIR",
+        "TARE_DOCKER_CLIENTS",
+        "TARE_PYTHON",
+    ];
+    let own = own.map(str::to_owned);
     format!("sudo --preserve-env={}", own.into_iter().chain(kept).collect::<Vec<_>>().join(","))
 }
 

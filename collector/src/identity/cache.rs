@@ -35,6 +35,8 @@ pub(super) struct MetadataCache {
     /// The ids of `entries`, oldest first.
     order: VecDeque<String>,
     changed_settings: HashSet<String>,
+    /// Grows with each removal that a runtime reports.
+    removals: u64,
 }
 
 #[derive(Debug, Default)]
@@ -46,6 +48,8 @@ struct Entry {
     exit_statuses: VecDeque<ExitStatus>,
     /// Whether an OOM event arrived since the last exit.
     oom: bool,
+    /// Whether the runtime has removed the container.
+    removed: bool,
 }
 
 impl MetadataCache {
@@ -102,7 +106,7 @@ impl MetadataCache {
 
     /// Applies an event of a runtime.
     pub(super) fn apply(&mut self, event: RuntimeEvent) {
-        let RuntimeEvent { id, metadata, health, exited, oom, inspect: _, settings_changed } =
+        let RuntimeEvent { id, metadata, health, exited, oom, removed, settings_changed, .. } =
             event;
         if settings_changed && self.changed_settings.len() < MAX_CHANGED_SETTINGS {
             self.changed_settings.insert(id.clone());
@@ -116,6 +120,10 @@ impl MetadataCache {
         }
         let Some(entry) = self.entries.get_mut(&id) else { return };
         entry.oom |= oom;
+        if removed {
+            entry.removed = true;
+            self.removals += 1;
+        }
         if health.is_some() && entry.metadata.health != health {
             Arc::make_mut(&mut entry.metadata).health = health;
         }
@@ -123,6 +131,16 @@ impl MetadataCache {
             let oom_killed = std::mem::take(&mut entry.oom).then_some(true);
             entry.add_exit_status(ExitStatus { exited_at, exit_code, oom_killed });
         }
+    }
+
+    /// Whether the runtime has reported that it removed a container.
+    pub(super) fn is_removed(&self, id: &str) -> bool {
+        self.entries.get(id).is_some_and(|entry| entry.removed)
+    }
+
+    /// How many removals were reported.
+    pub(super) fn removals(&self) -> u64 {
+        self.removals
     }
 
     /// Takes the ids of the containers whose settings changed since the last call.

@@ -21,7 +21,7 @@ pub(super) trait RuntimeClient: Sized + Send + 'static {
     fn connect(
         socket: &Path,
         filter: &Arc<MetadataFilter>,
-    ) -> impl Future<Output = Result<(Self, Vec<(String, Metadata)>), String>> + Send;
+    ) -> impl Future<Output = Result<(Self, Vec<(String, Metadata)>), NotConnected>> + Send;
 
     /// Everything about a container; `None` if the runtime does not know it.
     ///
@@ -39,6 +39,21 @@ pub(super) trait RuntimeClient: Sized + Send + 'static {
     ///
     /// If the stream of events ends.
     fn next_event(&mut self) -> impl Future<Output = Result<RuntimeEvent, String>> + Send;
+}
+
+/// Why there is no connection to a socket.
+#[derive(Debug)]
+pub(super) enum NotConnected {
+    /// Tare itself serves it: its answers are made of what Tare knows already.
+    ServedByTare,
+    /// The runtime does not answer; the error names the socket.
+    Failed(String),
+}
+
+impl From<String> for NotConnected {
+    fn from(error: String) -> Self {
+        Self::Failed(error)
+    }
 }
 
 /// The result of looking at one container.
@@ -63,6 +78,8 @@ pub(super) struct RuntimeEvent {
     pub(super) oom: bool,
     /// The container should be inspected.
     pub(super) inspect: bool,
+    /// The container was removed.
+    pub(super) removed: bool,
     /// Limits or the freezer state changed, so cgroup settings should be read again.
     pub(super) settings_changed: bool,
 }

@@ -35,7 +35,7 @@ use self::{
     },
 };
 use super::{
-    client::{Inspection, RuntimeClient, RuntimeEvent, describe},
+    client::{Inspection, NotConnected, RuntimeClient, RuntimeEvent, describe},
     filter::MetadataFilter,
     metadata::Metadata,
 };
@@ -56,7 +56,7 @@ impl RuntimeClient for CriClient {
     async fn connect(
         socket: &Path,
         filter: &Arc<MetadataFilter>,
-    ) -> Result<(Self, Vec<(String, Metadata)>), String> {
+    ) -> Result<(Self, Vec<(String, Metadata)>), NotConnected> {
         let grpc = GrpcClient::connect(socket).await.map_err(|error| describe(socket, &error))?;
         let mut client = Self { grpc, socket: socket.to_owned(), filter: Arc::clone(filter) };
         let listed = client.list().await.map_err(|error| describe(socket, &error))?;

@@ -23,7 +23,7 @@ use self::{
     messages::{Event, ListedContainer, without_slash},
 };
 use super::{
-    client::{Exit, Inspection, RuntimeClient, RuntimeEvent, describe},
+    client::{Exit, Inspection, NotConnected, RuntimeClient, RuntimeEvent, describe},
     filter::MetadataFilter,
     metadata::{Health, Metadata},
 };
@@ -51,7 +51,7 @@ impl<const PODMAN: bool> RuntimeClient for EngineClient<PODMAN> {
     async fn connect(
         socket: &Path,
         filter: &Arc<MetadataFilter>,
-    ) -> Result<(Self, Vec<(String, Metadata)>), String> {
+    ) -> Result<(Self, Vec<(String, Metadata)>), NotConnected> {
         // Events from before the list is complete are sent again.
         let since = Timestamp::now();
         // Requests without a version get the newest that the server has.
@@ -62,7 +62,8 @@ impl<const PODMAN: bool> RuntimeClient for EngineClient<PODMAN> {
                 tracing::debug!("{}: cannot read the list: {error}", socket.display());
                 Vec::new()
             }
-            Err(error) => return Err(describe(socket, &error)),
+            Err(HttpError::ServedByTare) => return Err(NotConnected::ServedByTare),
+            Err(error) => return Err(describe(socket, &error).into()),
         };
         let listed = listed.into_iter().filter_map(|entry| Self::from_list(entry, filter));
         let events = Some(EventStream::open(socket.to_owned(), since));
@@ -166,6 +167,8 @@ impl<const PODMAN: bool> EngineClient<PODMAN> {
                 result.exited = at.map(|at| Exit { at, code });
                 result.inspect = true;
             }
+            // Docker says the first, Podman the second.
+            "destroy" | "remove" => result.removed = true,
             _ => return None,
         }
         // The other attributes are the labels.

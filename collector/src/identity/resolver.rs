@@ -87,6 +87,16 @@ impl MetadataResolver {
         status
     }
 
+    /// Whether its runtime has reported that it removed a container. Docker and Podman report it.
+    pub fn is_removed(&self, identity: &Identity) -> bool {
+        self.shared.lock().is_removed(&identity.id)
+    }
+
+    /// How many removals were reported so far.
+    pub fn removals(&self) -> u64 {
+        self.shared.lock().removals()
+    }
+
     /// Takes the ids of the containers whose limits or freezer state a runtime has changed since
     /// the last call. Never waits.
     pub fn take_changed_settings(&mut self) -> impl Iterator<Item = String> + use<> {

@@ -19,7 +19,7 @@ pub enum Socket {
 /// The sockets of the container runtimes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RuntimeSockets {
-    /// Docker's. `Auto` takes `DOCKER_HOST` if it is a `unix://` URL, else the usual paths.
+    /// Docker's. `Auto` takes `DOCKER_HOST` if it is a `unix://` URL, then the usual paths.
     pub docker: Socket,
     /// Podman's.
     pub podman: Socket,
@@ -108,11 +108,11 @@ impl RuntimeGroup {
         let one_each = |paths: &[&str]| paths.iter().map(|path| vec![path.into()]).collect();
         match (self.api, self.user) {
             (RuntimeApi::Docker, None) => {
-                match docker_host.and_then(|host| host.strip_prefix("unix://")) {
-                    Some(path) if !path.is_empty() => vec![vec![path.into()]],
-                    // A remote daemon does not know the containers of this host.
-                    _ => vec![vec!["/var/run/docker.sock".into(), "/run/docker.sock".into()]],
-                }
+                // A remote daemon does not know the containers of this host.
+                let configured = docker_host.and_then(|host| host.strip_prefix("unix://"));
+                let configured = configured.filter(|path| !path.is_empty());
+                let usual = ["/var/run/docker.sock", "/run/docker.sock"];
+                vec![configured.into_iter().chain(usual).map(PathBuf::from).collect()]
             }
             (RuntimeApi::Docker, Some(user)) => {
                 one_each(&[&format!("/run/user/{user}/docker.sock")])
@@ -143,7 +143,8 @@ mod tests {
         let path = |text: &str| PathBuf::from(text);
         let usual = vec![vec![path("/var/run/docker.sock"), path("/run/docker.sock")]];
         let docker = |host| paths(RuntimeApi::Docker, None, host);
-        assert_eq!(docker(Some("unix:///tmp/d.sock")), [[path("/tmp/d.sock")]]);
+        let with_host = [&[path("/tmp/d.sock")], &usual[0][..]].concat();
+        assert_eq!(docker(Some("unix:///tmp/d.sock")), [with_host]);
         assert_eq!(docker(Some("tcp://10.0.0.1:2375")), usual);
         assert_eq!(docker(None), usual);
         let own = paths(RuntimeApi::Podman, Some(1000), None);

@@ -79,6 +79,16 @@ impl State {
         self.cache.exit_status(id, from, to)
     }
 
+    /// See [`MetadataCache::is_removed`].
+    pub(super) fn is_removed(&self, id: &str) -> bool {
+        self.cache.is_removed(id)
+    }
+
+    /// See [`MetadataCache::removals`].
+    pub(super) fn removals(&self) -> u64 {
+        self.cache.removals()
+    }
+
     /// See [`MetadataCache::take_changed_settings`].
     pub(super) fn take_changed_settings(&mut self) -> HashSet<String> {
         self.cache.take_changed_settings()

@@ -10,7 +10,7 @@ use std::{
 use tokio::{sync::Notify, task, time};
 
 use super::{
-    client::{Inspection, RuntimeClient},
+    client::{Inspection, NotConnected, RuntimeClient},
     filter::MetadataFilter,
     state::SharedState,
     state_files::StateFiles,
@@ -23,7 +23,8 @@ const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
 /// What a worker needs to know.
 pub(super) struct RuntimeWorker {
     pub(super) queue: usize,
-    /// Where the runtime may listen; the first path that exists is used.
+    /// Where the runtime may listen; the first path that exists is used, unless Tare itself
+    /// listens there.
     pub(super) sockets: Vec<PathBuf>,
     /// Whether the user named the socket.
     pub(super) is_configured: bool,
@@ -63,16 +64,31 @@ impl RuntimeWorker {
     }
 
     async fn connect<C: RuntimeClient>(&mut self) -> Result<C, Fault> {
-        let Some(socket) = self.sockets.iter().find(|path| path.exists()) else {
-            let paths: Vec<_> = self.sockets.iter().map(|path| path.to_string_lossy()).collect();
-            let reason =
-                Reason::NoDaemonSocket { daemon: C::NAME, paths: paths.join(" or ").into() };
-            return Err(Fault { reason, expected: !self.is_configured });
-        };
-        let (client, listed) = C::connect(socket, &self.filter).await.map_err(Fault::from)?;
-        self.last_fault = None;
-        self.shared.update(|state| state.connected(self.queue, listed));
-        Ok(client)
+        let mut own = None;
+        for socket in self.sockets.iter().filter(|path| path.exists()) {
+            match C::connect(socket, &self.filter).await {
+                Ok((client, listed)) => {
+                    if let Some(own) = own {
+                        tracing::warn!("{own}; {} is asked instead", socket.display());
+                    }
+                    self.last_fault = None;
+                    self.shared.update(|state| state.connected(self.queue, listed));
+                    return Ok(client);
+                }
+                // `DOCKER_HOST` is often set for clients of Tare.
+                Err(NotConnected::ServedByTare) => {
+                    own = Some(format!("{}: Tare itself serves this socket", socket.display()));
+                }
+                Err(NotConnected::Failed(error)) => return Err(error.into()),
+            }
+        }
+        Err(own.map_or_else(|| self.no_socket::<C>(), Fault::from))
+    }
+
+    fn no_socket<C: RuntimeClient>(&self) -> Fault {
+        let paths: Vec<_> = self.sockets.iter().map(|path| path.to_string_lossy()).collect();
+        let reason = Reason::NoDaemonSocket { daemon: C::NAME, paths: paths.join(" or ").into() };
+        Fault { reason, expected: !self.is_configured }
     }
 
     /// Applies events and inspects requested containers until the connection fails.

@@ -32,6 +32,8 @@ pub struct Receipt {
     pub ended: Instant,
     /// Its exit status, from its runtime.
     pub end: Option<ExitStatus>,
+    /// Whether its runtime has reported that it removed the container.
+    pub removed: bool,
     /// How certain each family is.
     pub finality: Families<Finality>,
 }
@@ -67,6 +69,7 @@ impl Receipt {
             interfaces: None,
             ended_at: at,
             end: None,
+            removed: false,
             ended: Instant::now(),
             finality: Families::all(Finality::Unknown),
         }
@@ -84,6 +87,7 @@ impl Receipt {
             usage,
             ended_at: at,
             end: None,
+            removed: false,
             ended: Instant::now(),
             finality: Families::all(Finality::LastSample(age)),
         })
@@ -135,6 +139,8 @@ pub struct Receipts {
     count_max: usize,
     age_max: Duration,
     generation: u64,
+    /// The generation, and the number of removals, when removed containers were last looked for.
+    removals_seen: (u64, u64),
     /// Receipts that were dropped before their time, because there were too many.
     pub dropped: u64,
 }
@@ -142,7 +148,14 @@ pub struct Receipts {
 impl Receipts {
     /// With limits of number and age.
     pub fn new(count_max: usize, age_max: Duration) -> Self {
-        Self { kept: VecDeque::new(), count_max, age_max, generation: 0, dropped: 0 }
+        Self {
+            kept: VecDeque::new(),
+            count_max,
+            age_max,
+            generation: 0,
+            removals_seen: (0, 0),
+            dropped: 0,
+        }
     }
 
     /// Keeps one more; drops the oldest when there are too many.
@@ -200,7 +213,23 @@ impl Receipts {
         self.dropped += excess as u64;
     }
 
-    /// Adds names and exit statuses that became known only after the end.
+    /// Marks those whose runtime has removed the container since.
+    fn mark_removed(&mut self, resolver: &MetadataResolver) {
+        let removals = resolver.removals();
+        if self.removals_seen == (self.generation, removals) {
+            return;
+        }
+        for receipt in self.kept.iter_mut().filter(|receipt| !receipt.removed) {
+            let identity = receipt.usage.instance.identity.as_ref();
+            if identity.is_some_and(|identity| resolver.is_removed(identity)) {
+                Arc::make_mut(receipt).removed = true;
+                self.generation += 1;
+            }
+        }
+        self.removals_seen = (self.generation, removals);
+    }
+
+    /// Adds what became known only after the end: names, exit statuses and removals.
     pub fn add_late_metadata(&mut self, resolver: &mut MetadataResolver) {
         let young = |receipt: &&mut Arc<Receipt>| receipt.ended.elapsed() <= LATE_METADATA;
         for receipt in self.kept.iter_mut().rev().take_while(young) {
@@ -220,5 +249,6 @@ impl Receipts {
                 self.generation += 1;
             }
         }
+        self.mark_removed(resolver);
     }
 }

@@ -12,7 +12,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
-use self::{docker::Docker, podman::Podman};
+pub(super) use self::docker::Docker;
+use self::podman::Podman;
 use super::{
     latency::snapshot,
     measure::{Cpu, MachineCpu, Memory, ProgramCgroup, run_time_of},
@@ -52,7 +53,7 @@ pub(crate) struct ContainerMeasurement {
 }
 
 /// A container engine and its ways to report usage.
-trait Engine {
+pub(super) trait Engine {
     fn name(&self) -> &'static str;
     /// Starts another container that does work.
     fn start(&mut self) -> Result<()>;

@@ -2,6 +2,7 @@
 //! reads.
 
 mod containers;
+mod docker_api;
 mod effects;
 mod http;
 mod latency;
@@ -47,6 +48,7 @@ enum BenchCommand {
     /// Count instructions of parsers, samples, reports and outputs, and compare them with the
     /// committed counts
     Micro(micro::Micro),
+    DockerApi(docker_api::DockerApi),
     /// Write the page again from the measurements of a run
     Page {
         /// File with the measurements
@@ -106,6 +108,7 @@ impl Bench {
                 page::write(&run, &project::root().join(page::FILE))
             }
             Some(BenchCommand::Micro(micro)) => micro.run(),
+            Some(BenchCommand::DockerApi(docker_api)) => docker_api.run(),
             None => self.comparison.run(),
         }
     }

@@ -59,7 +59,8 @@ impl Catalog {
         let usages = published.pair.newer.usages.iter().enumerate();
         let living = usages.filter(|(_, usage)| !ended.contains(&usage.instance.id));
         let living = living.map(|(at, usage)| (usage, Place::Living(at)));
-        let receipts_back = receipts.iter().enumerate().rev();
+        // A container that its runtime has removed is unknown, as it is to dockerd.
+        let receipts_back = receipts.iter().enumerate().filter(|(_, one)| !one.removed).rev();
         let ended = receipts_back.map(|(at, receipt)| (&receipt.usage, Place::Ended(at)));
         let mut ids = HashSet::new();
         let mut entries: Vec<(Option<Timestamp>, Entry)> = Vec::new();

@@ -18,6 +18,7 @@ use super::{
 };
 use crate::{
     faces::changes::{Change, Reported, observed},
+    identity::Runtime,
     published::{Latest, Published},
     registry::InstanceId,
     sample::{Receipt, Receipts, Usage},
@@ -42,7 +43,7 @@ const EXIT_CODE_WAIT: Duration = Duration::from_millis(500);
 pub(super) struct EventLog {
     /// `None` before the first sample.
     reported: Option<Reported>,
-    /// Containers whose end was reported and whose receipt is kept.
+    /// Containers whose end was reported, and whose removal was not.
     ended: HashMap<InstanceId, Actor>,
     remembered: VecDeque<Arc<Event>>,
     sender: broadcast::Sender<Arc<Event>>,
@@ -71,7 +72,8 @@ impl EventLog {
             }
         }
         if is_first {
-            let known = receipts.iter().filter_map(|receipt| {
+            let known = receipts.iter().filter(|receipt| !is_destroyed(receipt));
+            let known = known.filter_map(|receipt| {
                 Some((receipt.usage.instance.id, Actor::of(&receipt.usage)?))
             });
             self.ended = known.collect();
@@ -79,7 +81,7 @@ impl EventLog {
         self.forget(latest, receipts);
     }
 
-    /// Reports ends as soon as their receipts are complete.
+    /// Reports ends as soon as their receipts are complete, and removals after them.
     pub(super) fn receipts_published(&mut self, latest: &Latest) {
         for receipt in latest.receipts.iter().filter(|receipt| is_complete(receipt)) {
             let Some(reported) = &mut self.reported else { return };
@@ -94,6 +96,11 @@ impl EventLog {
                     }
                     other => self.report(&other, &receipt.usage, receipt.ended_at),
                 }
+            }
+            if is_destroyed(receipt)
+                && let Some(actor) = self.ended.remove(&id)
+            {
+                self.send(Event::new("destroy", Timestamp::now(), actor, None));
             }
         }
     }
@@ -119,7 +126,7 @@ impl EventLog {
         }
     }
 
-    /// Reports as destroyed what has no receipt any more.
+    /// Reports as destroyed what has no receipt any more: it is not listed any more either.
     fn forget(&mut self, latest: &Published, receipts: &Receipts) {
         if self.ended.is_empty() {
             return;
@@ -179,6 +186,13 @@ impl EventLog {
 fn is_complete(receipt: &Receipt) -> bool {
     let has_exit_code = receipt.end.is_some_and(|end| end.exit_code.is_some());
     (receipt.usage.metadata.is_some() && has_exit_code) || receipt.ended.elapsed() >= EXIT_CODE_WAIT
+}
+
+/// Whether an ended container is gone for good. Docker and Podman keep it until it is removed, and
+/// say so. Of other runtimes nothing is left when the cgroup is gone.
+fn is_destroyed(receipt: &Receipt) -> bool {
+    let runtime = receipt.usage.instance.identity.as_ref().map(|identity| identity.runtime);
+    receipt.removed || !matches!(runtime, Some(Runtime::Docker | Runtime::Podman))
 }
 
 /// The wanted events from now on.

@@ -23,6 +23,9 @@ use crate::identity::client::CALL_TIMEOUT;
 /// Most bytes of a response; the list of 10,000 containers takes some 20 MB.
 const MAX_RESPONSE_BYTES: usize = 64 << 20;
 
+/// How the name of the server begins in the answers of `faces/docker`.
+const SERVER_OF_TARE: &str = "Tare/";
+
 /// Most bytes of a line in a stream.
 const MAX_LINE_BYTES: usize = 1 << 20;
 
@@ -34,6 +37,9 @@ pub(super) enum HttpError {
     /// An answer other than success, with the server's explanation.
     #[error("{status}: {message}")]
     Status { status: StatusCode, message: String },
+    /// The answer is from the Engine API of Tare, this process or another.
+    #[error("Tare itself serves this socket")]
+    ServedByTare,
     #[error("unexpected JSON")]
     Json(#[from] serde_json::Error),
     #[error("response too large")]
@@ -110,6 +116,10 @@ async fn send(socket: &Path, target: &str) -> Result<(Response<Incoming>, Connec
     let connection = Connection(task::spawn(connection));
     let request = Request::get(target).header(header::HOST, "localhost");
     let response = sender.send_request(request.body(Empty::<Bytes>::new())?).await?;
+    let server = response.headers().get(header::SERVER);
+    if server.is_some_and(|server| server.as_bytes().starts_with(SERVER_OF_TARE.as_bytes())) {
+        return Err(HttpError::ServedByTare);
+    }
     let status = response.status();
     if status.is_success() {
         return Ok((response, connection));

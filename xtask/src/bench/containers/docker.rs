@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// A daemon, with an image and containers that are removed on drop.
-pub(super) struct Docker {
+pub(in crate::bench) struct Docker {
     daemon: docker::Docker,
     image: String,
     containers: Vec<String>,
@@ -24,13 +24,19 @@ pub(super) struct Docker {
 
 impl Docker {
     /// Imports an image that contains `tare-bench` alone.
-    pub(super) fn start(tare_bench: &Path) -> Result<Self> {
+    pub(in crate::bench) fn start(tare_bench: &Path) -> Result<Self> {
         let daemon = docker::ready()?;
         let image = format!("tare-bench-{}", process::id());
         let mut import = client(&daemon.host, &["import", "--change"]);
         import.arg("ENTRYPOINT [\"/tare-bench\"]").arg(archive(tare_bench)?).arg(&image);
         cmd::check(&mut import)?;
         Ok(Self { daemon, image, containers: Vec::new() })
+    }
+
+    /// One URL for each container, with this query.
+    pub(in crate::bench) fn urls(&self, query: &str) -> Vec<String> {
+        let url = |name| format!("http://d/containers/{name}/stats?{query}");
+        self.containers.iter().map(url).collect()
     }
 }
 
@@ -65,8 +71,8 @@ impl Engine for Docker {
 
     fn stats_urls(&self) -> Option<String> {
         // Without `one-shot` Docker samples twice, one to two seconds apart.
-        let url = |name| format!("'http://d/containers/{name}/stats?stream=false&one-shot=true'");
-        Some(self.containers.iter().map(url).collect::<Vec<_>>().join(" "))
+        let urls = self.urls("stream=false&one-shot=true");
+        Some(urls.iter().map(|url| format!("'{url}'")).collect::<Vec<_>>().join(" "))
     }
 
     fn socket(&self) -> (&'static str, String) {
