@@ -39,7 +39,7 @@ const STATS_DIFFERENCES: [&str; 14] = [
     // The kernel has no such line, and dockerd writes 0.
     "missing /memory_stats/stats/slab",
     "missing /memory_stats/stats/anon_thp",
-    // dockerd from 28 on: the same for all containers.
+    // From API 1.52 on: the same for all containers.
     "missing /os_type",
     // dockerd writes the greatest number where there is no limit.
     "missing /pids_stats/limit",
@@ -57,8 +57,10 @@ impl Served {
         let run = RunDir::new()?;
         let socket = run.join("docker.sock");
         let path = socket.to_str().context("the socket's path is not UTF-8")?;
-        let usual = ["--docker-api-socket", path, "--labels", "*", "--interval", "500ms"];
-        let args = [&usual[..], options].concat();
+        let usual = ["--docker-api-socket", path, "--labels", "*"];
+        let interval = ["--interval", "500ms"];
+        let interval = if options.contains(&interval[0]) { &[][..] } else { &interval };
+        let args = [&usual[..], interval, options].concat();
         let tare = TareDaemon::start(&lab.tare, &args)?;
         Ok(Self { tare, docker: Docker::at(socket), _run: run })
     }

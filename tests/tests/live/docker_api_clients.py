@@ -78,6 +78,8 @@ def sdk(address, name):
         "id": container.id,
         "status": container.status,
         "label": container.labels.get("tare.test"),
+        "command": (container.attrs["Config"].get("Entrypoint") or [])
+        + (container.attrs["Config"].get("Cmd") or []),
         "once": container.stats(stream=False),
         "streamed": len(streamed),
         "streamed_grow": used[1] > used[0],

@@ -246,6 +246,7 @@ fn programs_in_python_get_over_tcp_what_docker_stats_shows() -> Result<()> {
         ("/id", busy.id().into()),
         ("/status", "running".into()),
         ("/label", lab.image().into()),
+        ("/command", vec!["/tare-load", "spin", "--for", "10m"].into()),
         ("/once/name", format!("/{}", busy.name()).into()),
         ("/once/memory_stats/limit", (64 << 20).into()),
         ("/streamed", 2.into()),

@@ -39,10 +39,12 @@ impl Table {
             let line = self.0.next_line(PATIENCE)?;
             if line.contains("CONTAINER ID") {
                 // The rows before it are complete.
-                if let Some(rows) = rows.replace(Vec::new()).filter(|rows| fits(rows)) {
-                    return Ok(rows);
+                if let Some(rows) = rows.replace(Vec::new()) {
+                    if fits(&rows) {
+                        return Ok(rows);
+                    }
+                    ensure!(Instant::now() < end, "waited {PATIENCE:?} for {what}: {rows:#?}");
                 }
-                ensure!(Instant::now() < end, "waited {PATIENCE:?} for {what}");
             } else if let Some(rows) = &mut rows {
                 rows.push(line);
             }
@@ -97,9 +99,10 @@ fn podman_and_containerd_are_in_a_running_docker_stats_and_gone_within_a_tick() 
     containerd.run_plain_with(&spinner, "nerdctl/name=ctr-spinner", &["--cpus=0.2"], &spin)?;
     let names = ["pod-writer", "pod-spinner", "ctr-writer", "ctr-spinner"];
     let rows = table.until("all rows with their I/O", |rows| {
+        // 8.39 MB, and what the file system writes about them.
         let is_written = |name| {
-            columns(rows, name)
-                .is_some_and(|columns| columns.iter().any(|one| one.ends_with("/ 8.39MB")))
+            let is_sum = |one: &&str| one.contains(" / 8.") && one.ends_with("MB");
+            columns(rows, name).is_some_and(|columns| columns.iter().any(is_sum))
         };
         names.iter().all(|name| has(rows, name))
             && is_written("pod-writer")

@@ -65,6 +65,9 @@ struct Health {
 struct Config<'a> {
     image: &'a str,
     labels: BTreeMap<String, String>,
+    /// The whole command: which part of it is the image's entry point is unknown.
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    cmd: &'a [String],
     /// The variables that may be published; `null` if there are none.
     env: Option<Vec<String>>,
 }
@@ -100,7 +103,10 @@ impl Docker {
     /// What is known of a container.
     pub(super) fn inspect(&self, item: Item<'_>) -> Answer {
         let metadata = item.metadata();
-        let command = metadata.map_or(&[][..], |metadata| &metadata.command);
+        let pid = if item.receipt().is_none() { self.first_pid(&item) } else { Some(0) };
+        let known = metadata.map(|metadata| &*metadata.command).filter(|known| !known.is_empty());
+        let read = known.is_none().then(|| self.command_of(pid)).unwrap_or_default();
+        let command = known.unwrap_or(&read);
         let (path, args) = match command.split_first() {
             Some((path, args)) => (Some(path.as_str()), args),
             None => (None, &[][..]),
@@ -113,38 +119,52 @@ impl Docker {
             created: item.created_at(),
             path,
             args,
-            state: self.state(&item),
+            state: state(&item, pid),
             image: metadata.and_then(|metadata| metadata.image_id.as_deref()),
             name: format!("/{}", item.name()),
             restart_count: metadata.and_then(|metadata| metadata.restart_count),
             platform: "linux",
             mounts: [],
-            config: Config { image: item.image(), labels: item.labels(), env },
+            config: Config { image: item.image(), labels: item.labels(), cmd: command, env },
             host_config: host_config(&item),
             network_settings: NetworkSettings { networks: BTreeMap::new() },
         })
     }
 
-    fn state(&self, item: &Item<'_>) -> State {
-        let (receipt, metadata) = (item.receipt(), item.metadata());
-        let end = receipt.and_then(|receipt| receipt.end);
-        let processes = &self.context.shared.processes;
-        let pid = || first_pid(&processes.hierarchies, &item.usage().instance.path).ok().flatten();
-        let health = metadata.and_then(|metadata| metadata.health);
-        State {
-            status: item.state(),
-            running: receipt.is_none(),
-            paused: item.state() == "paused",
-            restarting: false,
-            oom_killed: end.and_then(|end| end.oom_killed),
-            dead: false,
-            pid: if receipt.is_none() { pid() } else { Some(0) },
-            exit_code: if receipt.is_none() { Some(0) } else { item.exit_code() },
-            error: "",
-            started_at: item.started_at(),
-            finished_at: receipt.map(|receipt| receipt.ended_at),
-            health: health.map(|health| Health { status: health.as_str() }),
-        }
+    fn first_pid(&self, item: &Item<'_>) -> Option<u32> {
+        let hierarchies = &self.context.shared.processes.hierarchies;
+        first_pid(hierarchies, &item.usage().instance.path).ok().flatten()
+    }
+
+    /// The arguments of a process, for containers whose runtime does not say what they run.
+    fn command_of(&self, pid: Option<u32>) -> Vec<String> {
+        let Some(pid) = pid.filter(|pid| *pid > 0) else { return Vec::new() };
+        let file = self.context.shared.processes.proc_root.join(format!("{pid}/cmdline"));
+        let Ok(mut bytes) = std::fs::read(file) else { return Vec::new() };
+        bytes.truncate(super::top::ARGUMENTS_BYTES_MAX);
+        let text = String::from_utf8_lossy(&bytes);
+        let words = text.trim_end_matches('\0').split('\0').map(str::to_owned);
+        words.filter(|_| !text.is_empty()).collect()
+    }
+}
+
+fn state(item: &Item<'_>, pid: Option<u32>) -> State {
+    let (receipt, metadata) = (item.receipt(), item.metadata());
+    let end = receipt.and_then(|receipt| receipt.end);
+    let health = metadata.and_then(|metadata| metadata.health);
+    State {
+        status: item.state(),
+        running: receipt.is_none(),
+        paused: item.state() == "paused",
+        restarting: false,
+        oom_killed: end.and_then(|end| end.oom_killed),
+        dead: false,
+        pid,
+        exit_code: if receipt.is_none() { Some(0) } else { item.exit_code() },
+        error: "",
+        started_at: item.started_at(),
+        finished_at: receipt.map(|receipt| receipt.ended_at),
+        health: health.map(|health| Health { status: health.as_str() }),
     }
 }
 

@@ -30,7 +30,7 @@ const USUAL: &str = "-ef";
 const PROCESSES_MAX: usize = 16_384;
 
 /// The longest list of arguments that is shown, in bytes.
-const ARGUMENTS_BYTES_MAX: usize = 4096;
+pub(super) const ARGUMENTS_BYTES_MAX: usize = 4096;
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]

@@ -41,6 +41,23 @@ fn a_container_is_requested_once_and_inspected_once() {
 }
 
 #[test]
+fn a_removal_is_remembered_also_of_a_container_that_was_unknown() {
+    let mut state = connected();
+    let removed = |id: &str| RuntimeEvent {
+        id: id.to_owned(),
+        metadata: Some(named("web")),
+        removed: true,
+        ..RuntimeEvent::default()
+    };
+    state.finish(0, "a".to_owned(), inspected("web"), Instant::now());
+    assert!(!state.is_removed("a"));
+    state.apply(0, removed("a"));
+    state.apply(0, removed("b"));
+    assert!(state.is_removed("a") && state.is_removed("b") && !state.is_removed("c"));
+    assert_eq!(state.removals(), 2);
+}
+
+#[test]
 fn an_unknown_container_is_requested_again_with_growing_backoff() {
     let mut now = Instant::now();
     let mut state = connected();

@@ -1,4 +1,4 @@
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use serde_json::{Value, json, to_value};
 use tare_ebpf::{BlockCell, Key, Requests};
@@ -12,6 +12,13 @@ const V1_STAT: &str = "cache 10\nrss 20\nswap 1\ninactive_file 3\n\
     total_inactive_file 4\ntotal_swap 1\n";
 const V2_STAT: &str = "anon 20\nfile 10\ninactive_file 4\nzswap 9\n\
     workingset_refault_anon 2\nworkingset_refault_file 3\n";
+
+/// What dockerd 28.5.2 answered for a container on Linux 6.12 with all controllers on cgroup v2.
+const DOCKERD_V2: &str = include_str!("dockerd-v2.json");
+
+/// A `memory.stat` of that kernel.
+const LINUX_6_12: &str =
+    include_str!("../../../../../tests/corpus/stat_table/linux-6.12.memory.stat");
 
 /// A sample at a second, with one container that used so much CPU time.
 fn sample(second: i64, nanoseconds: u64, is_v1: bool) -> Sample {
@@ -133,6 +140,46 @@ fn the_document_of_a_v2_host() {
     assert_eq!(found["precpu_stats"], cpu_json(1, 100, false));
     let blkio = &found["blkio_stats"];
     assert_eq!(blkio["io_service_bytes_recursive"], entries(&[("read", 1024), ("write", 512)]));
+}
+
+/// What differs in name, type or presence.
+fn differences(pointer: &str, theirs: &Value, ours: &Value, found: &mut BTreeSet<String>) {
+    match (theirs, ours) {
+        (Value::Object(theirs), Value::Object(ours)) => {
+            for key in theirs.keys().chain(ours.keys()) {
+                let pointer = format!("{pointer}/{key}");
+                match (theirs.get(key), ours.get(key)) {
+                    (Some(theirs), Some(ours)) => differences(&pointer, theirs, ours, found),
+                    (Some(_), None) => drop(found.insert(format!("missing {pointer}"))),
+                    (None, _) => drop(found.insert(format!("extra {pointer}"))),
+                }
+            }
+        }
+        (Value::Array(theirs), Value::Array(ours)) => {
+            if let (Some(theirs), Some(ours)) = (theirs.first(), ours.first()) {
+                differences(&format!("{pointer}/0"), theirs, ours, found);
+            }
+        }
+        _ if std::mem::discriminant(theirs) != std::mem::discriminant(ours) => {
+            found.insert(format!("type {pointer}"));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn a_v2_host_has_the_names_and_types_of_dockerd_on_one() {
+    let (older, mut newer) = (sample(1, 100, false), sample(2, 600, false));
+    newer.usages[0].readings.memory.stat.parse_into(LINUX_6_12.as_bytes());
+    let ours = Stats::new("abc", "web", &newer.usages[0], &newer, Some(&older));
+    let theirs = serde_json::from_str(DOCKERD_V2).unwrap();
+    let mut found = BTreeSet::new();
+    differences("", &theirs, &to_value(ours).unwrap(), &mut found);
+    // On v2 dockerd has `null` for all lists but one.
+    let lists = ["serviced", "queue", "service_time", "wait_time", "merged"];
+    let lists = lists.map(|list| format!("type /blkio_stats/io_{list}_recursive"));
+    let sectors = "type /blkio_stats/sectors_recursive".to_owned();
+    assert_eq!(found, lists.into_iter().chain([sectors]).collect());
 }
 
 #[test]
