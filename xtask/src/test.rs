@@ -262,12 +262,9 @@ fn sudo_runner() -> String {
         "TARE_INFLUXDB_DIR",
         "TARE_DOCKER_CLIENTS",
         "TARE_PYTHON",
-<<<<<<< HEAD
         "TARE_VICTORIA_METRICS",
         "TARE_COLLECTD",
         "TARE_STATSD",
-=======
->>>>>>> docker15
     ];
     let own = own.map(str::to_owned);
     format!("sudo --preserve-env={}", own.into_iter().chain(kept).collect::<Vec<_>>().join(","))

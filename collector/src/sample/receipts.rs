@@ -218,7 +218,6 @@ impl Receipts {
         self.dropped += excess as u64;
     }
 
-<<<<<<< HEAD
     /// Completes the latest receipt of a cgroup at this path: on v1 it may go from one hierarchy
     /// some milliseconds after it went from another.
     pub(super) fn complete(&mut self, path: &str, ended: &EndedUsage) {
@@ -231,8 +230,6 @@ impl Receipts {
         }
     }
 
-=======
->>>>>>> docker15
     /// Marks those whose runtime has removed the container since.
     fn mark_removed(&mut self, resolver: &MetadataResolver) {
         let removals = resolver.removals();
