@@ -115,7 +115,9 @@ impl SampleBuffer {
                 protobuf::frame(labels.len() + rest.len(), out);
             } else {
                 out.extend_from_slice(metric.name.as_bytes());
-                out.extend_from_slice(sample.suffix.text().as_bytes());
+                if !matches!(sample.suffix, Suffix::None) {
+                    out.extend_from_slice(sample.suffix.text().as_bytes());
+                }
             }
             out.extend_from_slice(labels);
             out.extend_from_slice(rest);

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use memchr::memchr3;
+
 use crate::exposition::{Exposition, protobuf::LabelPair};
 
 /// Encoded sets of labels. That of a container is written into each of its samples, so it is
@@ -62,7 +64,7 @@ pub(crate) fn write_label(out: &mut Vec<u8>, first: &mut bool, name: &str, value
     }
     out.extend_from_slice(name.as_bytes());
     out.extend_from_slice(b"=\"");
-    if value.bytes().all(|byte| !matches!(byte, b'\\' | b'"' | b'\n')) {
+    if memchr3(b'\\', b'"', b'\n', value.as_bytes()).is_none() {
         out.extend_from_slice(value.as_bytes());
     } else {
         value.bytes().for_each(|byte| write_escaped(out, byte));

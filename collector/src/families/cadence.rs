@@ -38,6 +38,9 @@ pub struct Due {
     pub pressure: bool,
     /// Settings, limits and peaks.
     pub settings: bool,
+    /// Processes, and memory by NUMA node: with the settings, and in the first sample, before
+    /// which settings may have been read.
+    pub details: bool,
 }
 
 /// The pace at which one cgroup is read.
@@ -62,7 +65,7 @@ impl Cadence {
     /// A cgroup of which nothing was read yet: everything is due.
     pub fn new(path: &str) -> Self {
         Self {
-            due: Due { memory: true, tasks: true, pressure: true, settings: true },
+            due: Due { memory: true, tasks: true, pressure: true, settings: true, details: true },
             all_at: None,
             tasks_at: None,
             pressure_at: None,
@@ -97,7 +100,9 @@ impl Cadence {
             self.pressure_at = Some(now + PRESSURE_INTERVAL);
         }
         self.ran_since_settings |= ran;
-        self.due = Due { memory: all, tasks, pressure, settings: self.plan_settings(now) };
+        let settings = self.plan_settings(now);
+        let details = settings || is_first;
+        self.due = Due { memory: all, tasks, pressure, settings, details };
         self.due
     }
 
@@ -206,9 +211,11 @@ mod tests {
         let mut cadence = Cadence::new("/docker/abc");
         cadence.plan(start, false);
         let idle = cadence.plan(start + seconds(1), false);
-        assert_eq!(idle, Due { memory: false, tasks: false, pressure: false, settings: false });
+        let none =
+            Due { memory: false, tasks: false, pressure: false, settings: false, details: false };
+        assert_eq!(idle, none);
         cadence.expire();
-        let all = Due { memory: true, tasks: true, pressure: true, settings: true };
+        let all = Due { memory: true, tasks: true, pressure: true, settings: true, details: true };
         assert_eq!(cadence.plan(start + seconds(2), false), all);
         assert_eq!(cadence.due(), all);
     }
@@ -234,7 +241,9 @@ mod tests {
         let start = Instant::now();
         let mut cadence = Cadence::new("/docker/abc");
         cadence.settings_read(start);
-        assert!(!cadence.plan(start, true).settings);
+        let due = cadence.plan(start, true);
+        assert!(!due.settings && due.details);
+        assert!(!cadence.plan(start + seconds(1), true).details);
     }
 
     #[test]

@@ -28,6 +28,7 @@ use crate::{
     cgroup::Hierarchies,
     collector::SamplePair,
     config::Run,
+    identity::ExitStatus,
     sample::{Receipt, Receipts},
     telemetry::{ProcessStats, SamplingStats, Telemetry},
 };
@@ -38,9 +39,18 @@ pub(crate) const RUNTIME_WAIT: Duration = Duration::from_millis(250);
 
 /// Whether the runtime has said all that it knows of an end, or has had its time to.
 pub(crate) fn is_complete(receipt: &Receipt) -> bool {
-    let has_name = receipt.usage.metadata.is_some();
-    let has_end = receipt.end.is_some_and(|end| end.oom_killed.is_some());
-    (has_name && has_end) || receipt.ended.elapsed() >= RUNTIME_WAIT
+    is_complete_after(receipt, RUNTIME_WAIT, |end| end.oom_killed.is_some())
+}
+
+/// Whether the runtime has said the name of a container and what is wanted of its end, or has had
+/// this long to.
+pub(crate) fn is_complete_after(
+    receipt: &Receipt,
+    wait: Duration,
+    has_wanted: impl FnOnce(ExitStatus) -> bool,
+) -> bool {
+    (receipt.usage.metadata.is_some() && receipt.end.is_some_and(has_wanted))
+        || receipt.ended.elapsed() >= wait
 }
 
 /// The latest sample and how it was taken.

@@ -51,9 +51,11 @@ impl OverflowTracker {
     /// Whether the counters of a usage may be in the overflow of a table.
     pub(super) fn is_missed(&self, counters: Counters, at: usize, id: InstanceId) -> bool {
         let table = index(counters);
-        let before = self.before.get(&id).copied().unwrap_or_default();
-        let has_slot = self.has_slot.get(at).is_some_and(|found| found[table]);
-        !has_slot && self.now[table] != before[table]
+        let now = self.now[table];
+        if now == 0 || self.has_slot.get(at).is_some_and(|found| found[table]) {
+            return false;
+        }
+        self.before.get(&id).is_none_or(|before| before[table] != now)
     }
 
     /// Ends a sample: instances that come later were not in the overflow until now.

@@ -17,8 +17,7 @@ use nix::sys::{
 use serde::Serialize;
 
 use super::{
-    containers::Docker,
-    containers::Engine as _,
+    containers::{Docker, Engine as _},
     http,
     machine::Machine,
     measure::run_time_of,

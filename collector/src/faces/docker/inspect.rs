@@ -105,7 +105,7 @@ impl Docker {
         let metadata = item.metadata();
         let pid = if item.receipt().is_none() { self.first_pid(&item) } else { Some(0) };
         let known = metadata.map(|metadata| &*metadata.command).filter(|known| !known.is_empty());
-        let read = known.is_none().then(|| self.command_of(pid)).unwrap_or_default();
+        let read = if known.is_none() { self.command_of(pid) } else { Default::default() };
         let command = known.unwrap_or(&read);
         let (path, args) = match command.split_first() {
             Some((path, args)) => (Some(path.as_str()), args),

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     faces::changes::{Change, Reported, observed},
     identity::Runtime,
-    published::{Latest, Published},
+    published::{Latest, Published, is_complete_after},
     registry::InstanceId,
     sample::{Receipt, Receipts, Usage},
     server::{
@@ -184,8 +184,7 @@ impl EventLog {
 
 /// Whether the runtime has said what `die` says of an end, or has had its time to.
 fn is_complete(receipt: &Receipt) -> bool {
-    let has_exit_code = receipt.end.is_some_and(|end| end.exit_code.is_some());
-    (receipt.usage.metadata.is_some() && has_exit_code) || receipt.ended.elapsed() >= EXIT_CODE_WAIT
+    is_complete_after(receipt, EXIT_CODE_WAIT, |end| end.exit_code.is_some())
 }
 
 /// Whether an ended container is gone for good. Docker and Podman keep it until it is removed, and

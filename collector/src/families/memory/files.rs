@@ -10,10 +10,7 @@ use std::{
 };
 
 use tare_model::Family;
-use tare_parsers::{
-    memory::{MemoryEvents, parse_memory_events},
-    numa_stat::parse_numa_stat,
-};
+use tare_parsers::{memory::parse_memory_events, numa_stat::parse_numa_stat};
 
 use crate::{
     cgroup::{Hierarchies, KeptFile, ReadError, Version, below, read_once},
@@ -46,7 +43,6 @@ pub struct MemoryFiles {
     failures: Option<KeptFile>,
     stat: Option<KeptFile>,
     numa_stat: PathBuf,
-    is_numa_read: bool,
     /// Whether the last reading is whole.
     is_read: bool,
     /// The record whose words of `memory.stat` were ambiguous when the file was read: as long as
@@ -89,7 +85,6 @@ impl CgroupReader for MemoryFiles {
             failures: open(Some("memory.failcnt"), None)?,
             stat: open(Some("memory.stat"), Some("memory.stat"))?,
             numa_stat: directory.join("memory.numa_stat"),
-            is_numa_read: false,
             is_read: false,
             ambiguous: None,
         };
@@ -143,7 +138,6 @@ impl CgroupReader for MemoryFiles {
             failures: None,
             stat: None,
             numa_stat: below(controller.root, path).join("memory.numa_stat"),
-            is_numa_read: false,
             is_read: false,
             ambiguous: None,
         }))
@@ -175,8 +169,8 @@ impl CgroupReader for MemoryFiles {
         latest.usage_bytes = Some(memory.usage_bytes);
         latest.peak_bytes = Some(memory.peak_bytes);
         latest.swap_bytes = memory.swap_bytes;
-        latest.events = events.into();
-        latest.events_local = record.memory_events_local().map(Into::into).unwrap_or_default();
+        latest.events = events;
+        latest.events_local = record.memory_events_local().unwrap_or_default();
         if is_memory_stat_due(latest.stat_read_at, *memory_stat_interval, *now) {
             latest.stat_read_at = None;
             let ambiguous = beside.as_mut().map(|files| &mut files.ambiguous);
@@ -186,7 +180,7 @@ impl CgroupReader for MemoryFiles {
             (latest.stat_read_at, latest.stat_usage_bytes) = (Some(*now), latest.usage_bytes);
         }
         if let Some(files) = beside
-            && (due.settings || !files.is_numa_read)
+            && due.details
         {
             files.refresh_numa(buffer, latest)?;
         }
@@ -245,14 +239,6 @@ fn fingerprint(record: &walk::Record<'_>) -> Option<u64> {
     Some(hasher.finish())
 }
 
-impl From<walk::MemoryEvents> for MemoryEvents {
-    fn from(events: walk::MemoryEvents) -> Self {
-        let walk::MemoryEvents { low, high, max, oom, oom_kill, oom_group_kill, under_oom } =
-            events;
-        Self { low, high, max, oom, oom_kill, oom_group_kill, under_oom }
-    }
-}
-
 impl MemoryFiles {
     fn refresh(
         &mut self,
@@ -287,7 +273,7 @@ impl MemoryFiles {
             // instants, and shows swap where memory only grew.
             latest.swap_bytes = latest.first_of(["total_swap", "swap"]);
         }
-        if due.settings || !self.is_numa_read {
+        if due.details {
             self.refresh_numa(buffer, latest)?;
         }
         self.is_read = true;
@@ -300,7 +286,6 @@ impl MemoryFiles {
         latest: &mut MemoryUsage,
     ) -> Result<(), ReadError> {
         latest.numa.clear();
-        self.is_numa_read = true;
         if let (Some(text), Some(page_bytes)) = (read_once(&self.numa_stat, buffer)?, page_bytes())
         {
             parse_numa_stat(text, page_bytes, &mut latest.numa);

@@ -12,7 +12,6 @@ use crate::{
 #[derive(Debug)]
 pub struct ProcessesFiles {
     lists: ProcessLists,
-    is_read: bool,
 }
 
 impl CgroupReader for ProcessesFiles {
@@ -27,26 +26,22 @@ impl CgroupReader for ProcessesFiles {
         let controller = hierarchies.controller("pids");
         let directory = controller.map(|controller| below(controller.root, path));
         let there = directory.filter(|directory| directory.is_dir());
-        Ok(there.map(|directory| Self { lists: ProcessLists::new(directory), is_read: false }))
-    }
-
-    fn is_due(_: &ReadContext<'_>) -> bool {
-        true
+        Ok(there.map(|directory| Self { lists: ProcessLists::new(directory) }))
     }
 
     /// As seldom as settings: the kernel sorts the list for each read.
+    fn is_due(context: &ReadContext<'_>) -> bool {
+        context.due.details
+    }
+
     fn read(
         &mut self,
         context: &mut ReadContext<'_>,
         latest: &mut Option<u64>,
     ) -> Result<(), ReadError> {
-        if self.is_read && !context.due.settings {
-            return Ok(());
-        }
         *latest = None;
         let processes = self.lists.count(context.buffer)?;
         *latest = processes.map(|processes| processes as u64);
-        self.is_read = true;
         Ok(())
     }
 
@@ -77,7 +72,7 @@ mod tests {
     use crate::cgroup::find_hierarchies;
 
     #[test]
-    fn processes_are_counted_with_the_settings() {
+    fn processes_are_counted_when_they_are_due() {
         let tree = tempfile::tempdir().unwrap();
         let directory = tree.path().join("pids/abc");
         fs::create_dir_all(&directory).unwrap();
@@ -88,13 +83,13 @@ mod tests {
         let mut files = ProcessesFiles::open(&hierarchies, "/abc").unwrap().unwrap();
         let (mut buffer, mut processes) = (Vec::new(), None);
         let mut context = ReadContext::new(Instant::now(), &mut buffer);
-        context.due.settings = false;
+        assert!(ProcessesFiles::is_due(&context), "of a new cgroup everything is due");
         files.read(&mut context, &mut processes).unwrap();
         assert_eq!(processes, Some(2));
         fs::write(directory.join("cgroup.procs"), "7\n").unwrap();
-        files.read(&mut context, &mut processes).unwrap();
-        assert_eq!(processes, Some(2), "not due");
-        context.due.settings = true;
+        context.due.details = false;
+        assert!(!ProcessesFiles::is_due(&context));
+        context.due.details = true;
         files.read(&mut context, &mut processes).unwrap();
         assert_eq!(processes, Some(1));
     }

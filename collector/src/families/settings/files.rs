@@ -1,7 +1,9 @@
 //! Settings from cgroup files.
 
 use std::{
+    ffi::OsString,
     fs, iter, mem,
+    os::unix::ffi::OsStringExt as _,
     path::{Path, PathBuf},
     str,
     sync::Arc,
@@ -260,6 +262,14 @@ impl Place {
     }
 }
 
+/// Cuts a path off. `PathBuf::pop` parses it, which took a third of the instructions of a sample in
+/// which everything was due.
+fn truncate(path: &mut PathBuf, length: usize) {
+    let mut bytes = mem::take(path).into_os_string().into_vec();
+    bytes.truncate(length);
+    *path = OsString::from_vec(bytes).into();
+}
+
 /// The first fault, so that the others do not cost their numbers.
 struct Faults(Option<ReadError>);
 
@@ -279,9 +289,10 @@ struct Reader<'a> {
 impl Reader<'_> {
     /// The text of a file; `None` if it is not there.
     fn text(&mut self, directory: &mut PathBuf, file: &str) -> Option<&[u8]> {
+        let length = directory.as_os_str().len();
         directory.push(file);
         let read = read_once(directory, self.buffer);
-        directory.pop();
+        truncate(directory, length);
         match read {
             Ok(text) => text,
             Err(fault) => {

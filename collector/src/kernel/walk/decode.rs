@@ -6,6 +6,7 @@ use tare_ebpf::{
     ABSENT, hole_index,
     walk_record::{Holes, bandwidth, base, cpu, freezer, memory, pids, pressure},
 };
+use tare_parsers::memory::MemoryEvents;
 
 use crate::kernel::walk::{
     Family,
@@ -101,21 +102,6 @@ pub struct MemoryLimits {
     pub memory_and_swap_max_bytes: Option<u64>,
     pub memory_and_swap_peak_bytes: Option<u64>,
     pub memory_and_swap_limit_hits: Option<u64>,
-}
-
-/// What happened at the limits of memory. On v1 `max` is `memory.failcnt` and `oom_kill` leaves out
-/// descendants.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(missing_docs)]
-pub struct MemoryEvents {
-    pub low: Option<u64>,
-    pub high: Option<u64>,
-    pub max: Option<u64>,
-    pub oom: Option<u64>,
-    pub oom_kill: Option<u64>,
-    pub oom_group_kill: Option<u64>,
-    /// v1: tasks wait at the limit now.
-    pub under_oom: Option<bool>,
 }
 
 /// Tasks of a cgroup with its descendants.
@@ -351,7 +337,8 @@ impl<'a> Record<'a> {
         Some(limits)
     }
 
-    /// What happened at the limits of memory.
+    /// What happened at the limits of memory. On v1 `max` is `memory.failcnt` and `oom_kill` leaves
+    /// out descendants.
     pub fn memory_events(&self) -> Option<MemoryEvents> {
         self.tree.plan().family(Family::MemoryEvents).as_ref().ok()?;
         let section = self.memory_section()?;

@@ -21,11 +21,13 @@ mod times;
 
 use std::{io, path::PathBuf};
 
+pub use tare_parsers::memory::MemoryEvents;
+
 use self::per_cpu::PerCpu;
 pub use self::{
     decode::{
-        CpuLimits, CpuTime, Freezing, Memory, MemoryEvents, MemoryLimits, Pressure, Pressures,
-        Record, Stall, Tasks, Throttling,
+        CpuLimits, CpuTime, Freezing, Memory, MemoryLimits, Pressure, Pressures, Record, Stall,
+        Tasks, Throttling,
     },
     facts::WalkFacts,
     plan::{Family, Way},

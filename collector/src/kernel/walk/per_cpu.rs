@@ -1,8 +1,8 @@
 //! Where each CPU has its copies of per-CPU values.
 //!
-//! cgroup v1 counts CPU time for each CPU. A per-CPU pointer is the same for all CPUs; what is added
-//! to it for each CPU is the same for all pointers, and stays until the host is shut down. A program
-//! that runs once finds it.
+//! cgroup v1 counts CPU time for each CPU. A per-CPU pointer is the same for all CPUs; what is
+//! added to it for each CPU is the same for all pointers, and stays until the host is shut down. A
+//! program that runs once finds it.
 
 use std::{
     fs,
@@ -64,7 +64,7 @@ impl PerCpu {
 /// How many CPUs there may be, if they are numbered without a gap and not too many.
 fn count(possible: &str) -> Option<u32> {
     let possible = possible.trim();
-    let last = possible.strip_prefix("0-").or((possible == "0").then_some("0"))?;
+    let last = possible.strip_prefix("0-").or_else(|| (possible == "0").then_some("0"))?;
     let count = last.parse::<u32>().ok()?.checked_add(1)?;
     (count <= per_cpu::CPUS_MAX).then_some(count)
 }
