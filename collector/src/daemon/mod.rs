@@ -186,7 +186,8 @@ impl Daemon {
                 }
                 () = self.receipts.due() => self.complete_ends(),
                 () = self.bpf_stats.due() => {
-                    if let Err(reason) = self.bpf_stats.advance(|| self.collector.sampler.program_runs()) {
+                    let sampler = &self.collector.sampler;
+                    if let Err(reason) = self.bpf_stats.advance(|| sampler.program_runs()) {
                         tracing::debug!("runs of BPF programs are not counted: {reason}");
                     }
                 }

@@ -148,7 +148,8 @@ fn a_thousand_streams_share_one_document_and_leave_nothing_behind() -> Result<()
             let answer = served.get(&format!("/containers/{}/json", brief.id()))?;
             Ok((answer.status == 200).then_some(()))
         })?;
-        let of = |number: usize| if number % 10 == 0 { brief.id() } else { container.id() };
+        let of =
+            |number: usize| if number.is_multiple_of(10) { brief.id() } else { container.id() };
         let path = |number| format!("/containers/{}/stats", of(number));
         let streams = (0..STREAMS).map(|number| open_stream(&served, &path(number)));
         let mut streams = streams.collect::<Result<Vec<_>>>()?;

@@ -86,7 +86,7 @@ fn short_lives(count: u64) -> Result<()> {
     const WORKERS: usize = 8;
     let lab = Lab::open()?;
     let kept = (count * 2).to_string();
-    let tare = lab.tare.clone().option("--receipts", &kept);
+    let tare = lab.tare.option("--receipts", &kept);
     let daemon = TareDaemon::start(&tare, &["--interval", "1s"])?;
     let mut busy = Command::new(binaries::load()?);
     busy.args(["spin", "--threads", "8", "--for", "3600s"]);
