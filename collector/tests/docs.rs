@@ -37,6 +37,9 @@ fn the_limits_table_has_the_numbers_of_the_code() {
         ("events that Docker clients can look back on", number("EVENTS_REMEMBERED_MAX")),
         ("events that wait for one Docker client", number("EVENTS_WAITING_MAX")),
         ("processes in `docker top`", number("docker/top.rs PROCESSES_MAX")),
+        ("websockets", format!("1 of {} connections", value("CONNECTIONS_SHARE"))),
+        ("different subscriptions of websockets", number("live/mod.rs SUBSCRIPTIONS_MAX")),
+        ("ended containers in a message of `/api/v1/live`", number("live/picture.rs ENDED_MAX")),
         ("event streams", number("LISTENERS_MAX")),
         ("events that wait for one reader", number("QUEUE_MAX")),
         ("head of a request", size("HEADER_BYTES_MAX")),
@@ -129,12 +132,13 @@ fn links_between_documents_lead_to_a_file_and_a_heading() {
 }
 
 /// Options of other programs: cargo and xtask, Docker, curl, Helm, systemctl and systemd-cgtop.
-const FOREIGN_OPTIONS: [&str; 30] = [
+const FOREIGN_OPTIONS: [&str; 32] = [
     "batch",
     "bless",
     "cap-add",
     "cap-drop",
     "cgroupns",
+    "containers",
     "create-namespace",
     "detach",
     "example",
@@ -154,6 +158,7 @@ const FOREIGN_OPTIONS: [&str; 30] = [
     "read-only",
     "release",
     "rm",
+    "runs",
     "seconds",
     "set",
     "test",
@@ -165,7 +170,9 @@ const FOREIGN_OPTIONS: [&str; 30] = [
 /// The documents, as paths below the root of the project.
 fn documents() -> Vec<String> {
     let entries = fs::read_dir(root().join("docs")).expect("docs");
-    let names = entries.map(|entry| entry.expect("an entry").file_name());
+    let files =
+        entries.map(|entry| entry.expect("an entry")).filter(|entry| entry.path().is_file());
+    let names = files.map(|entry| entry.file_name());
     let mut all: Vec<String> =
         names.map(|name| format!("docs/{}", name.to_string_lossy())).collect();
     all.extend(["README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md"].map(str::to_owned));
