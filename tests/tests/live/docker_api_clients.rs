@@ -338,7 +338,10 @@ fn a_daemon_whose_docker_host_is_its_own_socket_says_so_and_does_not_ask_itself(
         let end = daemon.terminate()?;
         let said = end.stderr.matches("Tare itself serves this socket").count();
         ensure!((1..=3).contains(&said), "{said} times: {}", end.stderr);
-        ensure!(end.stderr.contains("is asked instead") != named, "{}", end.stderr);
+        // Another daemon can be asked only where Docker has its usual socket.
+        let is_another_there = std::path::Path::new("/run/docker.sock").exists();
+        let is_another_asked = end.stderr.contains("is asked instead");
+        ensure!(is_another_asked == (!named && is_another_there), "{}", end.stderr);
     }
     Ok(())
 }
