@@ -184,7 +184,7 @@ impl EndedPlan {
 }
 
 /// The CPUs that may ever be online.
-fn possible_cpus() -> Result<BTreeSet<u32>> {
+pub(super) fn possible_cpus() -> Result<BTreeSet<u32>> {
     const FILE: &str = "/sys/devices/system/cpu/possible";
     let text = std::fs::read_to_string(FILE).context(FILE)?;
     parse_cpus(&text).with_context(|| format!("{FILE} says {text:?}"))
@@ -196,7 +196,7 @@ pub(super) fn cpu_places() -> Result<u32> {
 }
 
 /// A list such as `0-3,8`.
-fn parse_cpus(text: &str) -> Option<BTreeSet<u32>> {
+pub(super) fn parse_cpus(text: &str) -> Option<BTreeSet<u32>> {
     let mut cpus = BTreeSet::new();
     for range in text.trim().split(',') {
         let (first, last) = range.split_once('-').unwrap_or((range, range));

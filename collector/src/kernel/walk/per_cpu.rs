@@ -5,6 +5,7 @@
 //! program that runs once finds it.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::Path,
@@ -18,6 +19,7 @@ use tare_ebpf::{
 
 use crate::{
     kernel::{
+        ended::possible_cpus,
         error::{TRACING, reason},
         mapping::Mapping,
         object::OBJECT,
@@ -32,8 +34,6 @@ use crate::{
     reason::Reason,
 };
 
-const POSSIBLE_CPUS: &str = "/sys/devices/system/cpu/possible";
-
 /// What is added to a per-CPU pointer for each CPU, in a map for programs.
 pub(super) struct PerCpu {
     map: OwnedFd,
@@ -47,7 +47,7 @@ impl PerCpu {
         if facts.holes.words()[hole_index!(array_copies)] == ABSENT {
             return Err(Reason::MissingField { field: "bpf_array.pptrs" });
         }
-        let possible = fs::read_to_string(POSSIBLE_CPUS).unwrap_or_default();
+        let possible = possible_cpus().map_err(|_| Reason::CountedPerCpu)?;
         let cpus = count(&possible).ok_or(Reason::CountedPerCpu)?;
         run(facts, iterator, cpus).map_err(|error| reason(&error, TRACING))
     }
@@ -62,11 +62,10 @@ impl PerCpu {
 }
 
 /// How many CPUs there may be, if they are numbered without a gap and not too many.
-fn count(possible: &str) -> Option<u32> {
-    let possible = possible.trim();
-    let last = possible.strip_prefix("0-").or_else(|| (possible == "0").then_some("0"))?;
-    let count = last.parse::<u32>().ok()?.checked_add(1)?;
-    (count <= per_cpu::CPUS_MAX).then_some(count)
+fn count(possible: &BTreeSet<u32>) -> Option<u32> {
+    let count = u32::try_from(possible.len()).ok()?;
+    let is_without_gap = possible.last()?.checked_add(1)? == count;
+    (is_without_gap && count <= per_cpu::CPUS_MAX).then_some(count)
 }
 
 fn run(facts: &WalkFacts, iterator: u32, cpus: u32) -> anyhow::Result<PerCpu> {
@@ -104,9 +103,11 @@ fn usage(file: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kernel::ended::parse_cpus;
 
     #[test]
     fn cpus_are_counted_if_they_are_numbered_without_a_gap() {
+        let count = |possible| count(&parse_cpus(possible)?);
         assert_eq!([count("0\n"), count("0-1\n"), count("0-255")], [Some(1), Some(2), Some(256)]);
         for other in ["", "0-256", "1-3", "0,2-3", "0-1,4", "0-x"] {
             assert_eq!(count(other), None, "{other}");
