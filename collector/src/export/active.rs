@@ -12,9 +12,10 @@ use tokio::{task, time};
 use crate::{
     export::{
         BATCH_BYTES, Encoder, GRACE, Protocol, Scheme,
+        batch::Batch,
         delivery::{Replacement, deliver_all},
         prepare::PreparedSink,
-        queue::{Batch, Queue},
+        queue::Queue,
         subject::Subject,
     },
     published::{SharedState, SinkCounters},

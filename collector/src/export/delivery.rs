@@ -14,10 +14,7 @@ use futures_util::future::LocalBoxFuture;
 use tokio::{sync::Notify, time};
 
 use crate::{
-    export::{
-        TIMEOUT,
-        queue::{Batch, Queue},
-    },
+    export::{TIMEOUT, batch::Batch, queue::Queue},
     published::SinkCounters,
 };
 

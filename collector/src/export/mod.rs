@@ -11,6 +11,7 @@
 //! 2. List its [`Scheme`] in [`SCHEMES`], and describe it in `docs/sinks.md`.
 
 mod active;
+mod batch;
 mod collect;
 mod connect;
 mod delivery;

@@ -14,19 +14,12 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use crate::{
-    export::spool::{SinkSpool, SpoolFile},
+    export::{
+        batch::Batch,
+        spool::{SinkSpool, SpoolFile},
+    },
     published::SinkCounters,
 };
-
-/// What is sent in one request.
-#[derive(Clone)]
-pub(super) struct Batch {
-    pub(super) payload: Bytes,
-    /// How many points it holds.
-    pub(super) points: u64,
-    /// When its sample was taken.
-    pub(super) made_at: Timestamp,
-}
 
 /// A batch that waits.
 struct Waiting {

@@ -19,7 +19,7 @@ use bytes::Bytes;
 use flate2::Crc;
 use jiff::Timestamp;
 
-use crate::{config::Spool, export::queue::Batch, recurring::is_worth_logging};
+use crate::{config::Spool, export::batch::Batch, recurring::is_worth_logging};
 
 /// The first bytes of a file.
 const MAGIC: &[u8; 8] = b"TARESNK1";

@@ -20,12 +20,7 @@ use tokio::{
 };
 
 use super::{
-    delivery::deliver_all,
-    influx,
-    queue::{Batch, Queue},
-    spool::SinkSpool,
-    url::SinkUrl,
-    *,
+    batch::Batch, delivery::deliver_all, influx, queue::Queue, spool::SinkSpool, url::SinkUrl, *,
 };
 use crate::{config::Spool, export::fixture, published::SinkCounters};
 

@@ -240,7 +240,7 @@ mod tests {
     fn unknown_is_never_a_number() {
         let container = fixture::unknown(Kind::Container, fixture::ID);
         let (now, options) = (Timestamp::UNIX_EPOCH, Options::default());
-        let row = Row { container: &container, ended: None, now, options: &options, marks: true };
+        let row = Row { container: &container, ended: None, now, cells: options.cells(true) };
         for column in COLUMNS {
             let (name, text) = (column.name, column.text(&row));
             let expected = match name {
@@ -277,7 +277,7 @@ mod tests {
         let options = Options { no_trunc: true, ..Options::default() };
         let container = &ended.container;
         let (now, ended) = (at(3_500), Some(&ended));
-        let shown = shown(&Row { container, ended, now, options: &options, marks: true });
+        let shown = shown(&Row { container, ended, now, cells: options.cells(true) });
         for line in [
             "state=ended",
             "ended=1.5 s ago",

@@ -5,7 +5,7 @@ use std::cmp::Reverse;
 use jiff::Timestamp;
 use tare_model::{Container, Ended, Kind, Report};
 
-use crate::output::{Sort, table::Options};
+use crate::output::{Sort, filter::Filters};
 
 /// A row of a table, and what else its cells need.
 #[derive(Clone, Copy, Debug)]
@@ -16,8 +16,17 @@ pub struct Row<'a> {
     pub ended: Option<&'a Ended>,
     /// The time of the report.
     pub now: Timestamp,
-    /// The options of the table.
-    pub options: &'a Options,
+    /// How its cells are written.
+    pub cells: CellOptions<'a>,
+}
+
+/// How cells are written.
+#[derive(Clone, Copy, Debug)]
+pub struct CellOptions<'a> {
+    /// Names and ids as given on the command line.
+    pub names: &'a [String],
+    /// Whether ids are not cut to 12 characters.
+    pub no_trunc: bool,
     /// Whether numbers that a footnote explains are marked.
     pub marks: bool,
 }
@@ -26,20 +35,24 @@ pub struct Row<'a> {
 pub(super) fn alive<'a>(
     report: &'a Report,
     kind: Kind,
-    options: &'a Options,
-    marks: bool,
+    filters: &Filters,
+    cells: CellOptions<'a>,
 ) -> Vec<Row<'a>> {
-    let wanted = |row: &&Container| row.kind == kind && options.filters.fit(row);
-    let row = |container| Row { container, ended: None, now: report.time, options, marks };
+    let wanted = |row: &&Container| row.kind == kind && filters.fit(row);
+    let row = |container| Row { container, ended: None, now: report.time, cells };
     report.containers.iter().filter(wanted).map(row).collect()
 }
 
 /// The ended rows, the latest first.
-pub(super) fn ended<'a>(report: &'a Report, options: &'a Options, marks: bool) -> Vec<Row<'a>> {
-    let wanted = |ended: &&Ended| options.filters.fit(&ended.container);
+pub(super) fn ended<'a>(
+    report: &'a Report,
+    filters: &Filters,
+    cells: CellOptions<'a>,
+) -> Vec<Row<'a>> {
+    let wanted = |ended: &&Ended| filters.fit(&ended.container);
     let row = |ended: &'a Ended| {
         let container = &ended.container;
-        Row { container, ended: Some(ended), now: report.time, options, marks }
+        Row { container, ended: Some(ended), now: report.time, cells }
     };
     report.ended.iter().filter(wanted).map(row).collect()
 }

@@ -11,7 +11,7 @@ use crate::output::{
     Scope, Sort,
     columns::{self, Column, HOST_SOCKETS},
     filter::Filters,
-    row::{self, Row, order, ordered},
+    row::{self, CellOptions, Row, order, ordered},
     text::{align, printable},
 };
 
@@ -65,11 +65,11 @@ impl Options {
     /// The containers to show, in order: running, ended, or both.
     pub(super) fn containers<'a>(&'a self, report: &'a Report, marks: bool) -> Vec<Row<'a>> {
         if self.ended {
-            return row::ended(report, self, marks);
+            return row::ended(report, &self.filters, self.cells(marks));
         }
-        let mut rows = row::alive(report, Kind::Container, self, marks);
+        let mut rows = row::alive(report, Kind::Container, &self.filters, self.cells(marks));
         if self.all {
-            rows.extend(row::ended(report, self, marks));
+            rows.extend(row::ended(report, &self.filters, self.cells(marks)));
         }
         order(&mut rows, self.sort);
         rows
@@ -82,9 +82,13 @@ impl Options {
         kind: Kind,
         marks: bool,
     ) -> Vec<Row<'a>> {
-        let mut rows = row::alive(report, kind, self, marks);
+        let mut rows = row::alive(report, kind, &self.filters, self.cells(marks));
         order(&mut rows, self.sort);
         rows
+    }
+
+    pub(super) fn cells(&self, marks: bool) -> CellOptions<'_> {
+        CellOptions { names: &self.names, no_trunc: self.no_trunc, marks }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     families::{Place, ReadContext, block::ByDevice},
     kernel::Kernel,
     registry::{InstanceId, Registry},
-    sample::{Usage, counters::device_number},
+    sample::{Usage, device_number::device_number},
 };
 
 /// What instances that are older than our programs had done on each device before. On v2

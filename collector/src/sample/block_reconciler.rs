@@ -12,7 +12,7 @@ use crate::{
     kernel_totals::{DiskTotals, Diskstats},
     sample::{
         block_totals::{Comparison, KernelTotals, OwnCounts, OwnTotals},
-        counters::{device_number, device_of},
+        device_number::{device_number, device_of},
         reconcilers::{ReconciledCounts, Reconciliation},
     },
 };

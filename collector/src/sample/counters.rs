@@ -3,7 +3,6 @@
 use std::collections::HashSet;
 
 use tare_ebpf::{BlockCell, Cell, Key, NetCell};
-use tare_parsers::io::Device;
 
 use crate::{
     cgroup::ReadError,
@@ -15,6 +14,7 @@ use crate::{
     sample::{
         Reconcilers, Sample, Usage,
         baseline::Baseline,
+        device_number::{device_number, device_of},
         in_flight::InFlight,
         overflow::{OverflowTracker, overflows},
         receipts::Receipts,
@@ -197,17 +197,6 @@ pub(super) fn release(registry: &mut Registry, kernel: &mut Kernel, reconcilers:
             }
         });
     }
-}
-
-/// A device as the kernel's tables number it.
-pub(super) fn device_number(device: Device) -> u32 {
-    Key::device(0, device.major, device.minor).device
-}
-
-/// The inverse of [`device_number`].
-pub(super) fn device_of(number: u32) -> Device {
-    let (major, minor) = Key { device: number, ..Key::default() }.major_minor();
-    Device { major, minor }
 }
 
 impl Sample {

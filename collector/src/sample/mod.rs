@@ -8,6 +8,7 @@ mod block_reconciler;
 mod block_totals;
 mod counters;
 mod data;
+mod device_number;
 mod ended;
 mod files;
 mod in_flight;
@@ -226,7 +227,7 @@ impl Sampler {
         let Self { devices, kernel, .. } = self;
         devices.refresh();
         if kernel.block.is_ok() {
-            kernel.count_bios(devices.bio_leaves().map(counters::device_number));
+            kernel.count_bios(devices.bio_leaves().map(device_number::device_number));
         }
     }
 }

@@ -14,8 +14,6 @@ use hyper::{
     header::{self, HeaderValue},
 };
 
-use crate::server::face::ListenerGroup;
-
 /// The content type of JSON.
 pub(crate) const JSON: &str = "application/json";
 
@@ -55,7 +53,13 @@ pub(crate) fn text(status: StatusCode, text: impl Into<Bytes>) -> Answer {
 
 /// A failure, as JSON.
 pub(crate) fn failure(status: StatusCode, message: &str) -> Answer {
-    ListenerGroup::Main.failure(status, message)
+    failure_in("error", status, message)
+}
+
+/// A failure, as JSON with the message in this field.
+pub(super) fn failure_in(field: &str, status: StatusCode, message: &str) -> Answer {
+    let body = serde_json::json!({ field: message });
+    bytes(status, JSON, format!("{body}\n"))
 }
 
 /// A body whose parts are sent as they come.

@@ -12,7 +12,7 @@ use hyper::{
 use crate::{
     published::{Latest, Published},
     server::{
-        answer::{Answer, JSON, bytes, text},
+        answer::{Answer, failure, failure_in, text},
         request::Request,
     },
 };
@@ -29,12 +29,10 @@ pub(crate) enum ListenerGroup {
 impl ListenerGroup {
     /// A failure, as the clients of these listeners expect it.
     pub(crate) fn failure(self, status: StatusCode, message: &str) -> Answer {
-        let field = match self {
-            Self::Main => "error",
-            Self::Docker => "message",
-        };
-        let body = serde_json::json!({ field: message });
-        bytes(status, JSON, format!("{body}\n"))
+        match self {
+            Self::Main => failure(status, message),
+            Self::Docker => failure_in("message", status, message),
+        }
     }
 }
 

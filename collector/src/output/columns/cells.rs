@@ -18,12 +18,12 @@ pub(crate) const SHORT_ID: usize = 12;
 
 pub(super) fn id(row: &Row<'_>) -> String {
     let id = &row.container.id;
-    let is_long = id.len() == 64 && !row.options.no_trunc;
+    let is_long = id.len() == 64 && !row.cells.no_trunc;
     cut(id, if is_long { SHORT_ID } else { usize::MAX }).to_owned()
 }
 
 pub(super) fn container(row: &Row<'_>) -> String {
-    let asked = row.options.names.iter().find(|name| is_called(row.container, name));
+    let asked = row.cells.names.iter().find(|name| is_called(row.container, name));
     asked.cloned().unwrap_or_else(|| id(row))
 }
 
@@ -191,7 +191,7 @@ pub(super) fn memory_pressure(row: &Row<'_>) -> String {
 
 /// Bytes of the container's own sockets are marked.
 pub(super) fn net(row: &Row<'_>) -> String {
-    network(row.container, row.marks)
+    network(row.container, row.cells.marks)
 }
 
 /// NET I/O of a container.

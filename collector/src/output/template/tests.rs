@@ -21,7 +21,7 @@ fn web(template: &str) -> String {
 
 fn row<'a>(container: &'a Container, options: &'a Options) -> Row<'a> {
     let now = jiff::Timestamp::UNIX_EPOCH;
-    Row { container, ended: None, now, options, marks: false }
+    Row { container, ended: None, now, cells: options.cells(false) }
 }
 
 fn fault(template: &str) -> (usize, String) {
