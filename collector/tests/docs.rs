@@ -132,12 +132,13 @@ fn links_between_documents_lead_to_a_file_and_a_heading() {
 }
 
 /// Options of other programs: cargo and xtask, Docker, curl, Helm, systemctl and systemd-cgtop.
-const FOREIGN_OPTIONS: [&str; 32] = [
+const FOREIGN_OPTIONS: [&str; 33] = [
     "batch",
     "bless",
     "cap-add",
     "cap-drop",
     "cgroupns",
+    "client",
     "containers",
     "create-namespace",
     "detach",

@@ -23,6 +23,7 @@ pub mod block;
 pub mod browser;
 pub mod containerd;
 pub mod daemon;
+pub mod differences;
 pub mod docker;
 pub mod docker_api;
 pub mod dockerd;

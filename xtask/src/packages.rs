@@ -155,17 +155,21 @@ pub(crate) fn docker_clients() -> Result<Vec<PathBuf>> {
     CLIENTS.into_iter().map(client).collect()
 }
 
-/// A Python with Helm's engine, the schemas of Kubernetes and the SDK of Docker, below `target`.
+/// A Python with Helm's engine, the schemas of Kubernetes, the SDK of Docker and Glances, below
+/// `target`.
 pub(crate) fn python() -> Result<PathBuf> {
-    const PACKAGES: [&str; 4] = [
+    const PACKAGES: [&str; 6] = [
         "helm-python-sdk==0.2.2",
         "kubernetes-validate==1.37.0",
         "docker==7.2.0",
+        "glances==4.5.8",
+        "python-dateutil==4.0.0",
         "requests==2.34.2",
     ];
     let root = project::target().join("packages/python");
     let python = root.join("bin/python3");
-    let imports = "import docker, helm_python, kubernetes_validate, requests, yaml";
+    let imports =
+        "import dateutil, docker, glances, helm_python, kubernetes_validate, requests, yaml";
     if cmd::succeeds(Command::new(&python).args(["-c", imports])) {
         return Ok(python);
     }

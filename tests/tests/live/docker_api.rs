@@ -13,6 +13,7 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tare_tests::{
     daemon::RunDir,
+    differences::differences,
     docker::{Docker, Run},
     http::{self, Answer},
     lab::Lab,
@@ -85,47 +86,14 @@ impl Served {
     }
 }
 
-fn json(docker: &Docker, path: &str) -> Result<Value> {
+pub(crate) fn json(docker: &Docker, path: &str) -> Result<Value> {
     let answer = http::get(docker.socket(), path, &[])?;
     ensure!(answer.status == 200, "{path}: {} {}", answer.status, answer.text()?);
     answer.json()
 }
 
-/// What differs in name, type or presence.
-pub(crate) fn differences(
-    pointer: &str,
-    theirs: &Value,
-    ours: &Value,
-    found: &mut BTreeSet<String>,
-) {
-    match (theirs, ours) {
-        (Value::Object(theirs), Value::Object(ours)) => {
-            let keys: BTreeSet<_> = theirs.keys().chain(ours.keys()).collect();
-            for key in keys {
-                let pointer = format!("{pointer}/{key}");
-                match (theirs.get(key), ours.get(key)) {
-                    (Some(theirs), Some(ours)) => differences(&pointer, theirs, ours, found),
-                    (Some(_), None) => drop(found.insert(format!("missing {pointer}"))),
-                    (None, _) => drop(found.insert(format!("extra {pointer}"))),
-                }
-            }
-        }
-        // Lists have entries of one kind, and need not be of the same length.
-        (Value::Array(theirs), Value::Array(ours)) => {
-            if let (Some(theirs), Some(ours)) = (theirs.first(), ours.first()) {
-                differences(&format!("{pointer}/0"), theirs, ours, found);
-            }
-        }
-        _ if std::mem::discriminant(theirs) != std::mem::discriminant(ours) => {
-            found.insert(format!("type {pointer}"));
-        }
-        _ => {}
-    }
-}
-
 fn unexplained(theirs: &Value, ours: &Value, explained: &[&str]) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    differences("", theirs, ours, &mut found);
+    let mut found = differences(theirs, ours);
     found.retain(|difference| !explained.contains(&difference.as_str()));
     found
 }
@@ -150,8 +118,7 @@ fn statistics_have_the_names_types_and_presence_of_dockerd() -> Result<()> {
     }
     // Types of what both know; Tare leaves out what it does not know.
     let only_less = |path: &str| -> Result<()> {
-        let mut found = BTreeSet::new();
-        differences("", &json(&lab.docker, path)?, &served.json(path)?, &mut found);
+        let mut found = differences(&json(&lab.docker, path)?, &served.json(path)?);
         // dockerd may warn about its own host: a list, or `null`.
         found.retain(|difference| {
             !difference.starts_with("missing ") && difference != "type /Warnings"
@@ -218,6 +185,33 @@ fn events_and_ends_reach_the_client() -> Result<()> {
     })?;
     ensure!(served.docker.client(["ps", "--all", "--quiet"])?.is_empty());
     ensure!(served.get(&format!("/containers/{name}/json"))?.status == 404);
+    Ok(())
+}
+
+#[test]
+fn an_oom_kill_is_an_event_as_in_dockerd() -> Result<()> {
+    let lab = Lab::open()?;
+    let served = Served::start(&lab, &[])?;
+    let gate = lab.gate()?;
+    let run = Run::load("allocate --bytes 64MiB --for 10s").behind(&gate);
+    let run = run.option("--memory", "32m").option("--memory-swap", "32m");
+    let container = lab.start(run)?;
+    served.know(container.id())?;
+    gate.open()?;
+    let filter = format!("container={}", container.name());
+    let actions = |docker: &Docker| -> Result<Vec<String>> {
+        let args = ["events", "--since", "10m", "--until", "0s", "--format", "{{.Action}}"];
+        let text = docker.client([&args[..], &["--filter", &filter]].concat())?;
+        Ok(text.lines().map(str::to_owned).collect())
+    };
+    let ours = wait::until("the end", PATIENCE, || {
+        let actions = actions(&served.docker)?;
+        Ok(actions.contains(&"die".to_owned()).then_some(actions))
+    })?;
+    ensure!(ours == ["create", "start", "oom", "die"], "{ours:?} {:?}", actions(&lab.docker)?);
+    let inspection = served.json(&format!("/containers/{}/json", container.id()))?;
+    ensure!(inspection["State"]["OOMKilled"] == true, "{inspection}");
+    ensure!(inspection["State"]["ExitCode"] == 137, "{inspection}");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //! Docker's own, of several releases, and programs in Python.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     process::Command,
     thread::sleep,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -12,16 +12,14 @@ use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tare_tests::{
     binaries::{docker_clients, python},
+    differences::differences,
     docker::{Container, Docker, Run},
     lab::Lab,
     process::output,
     wait::{self, PATIENCE},
 };
 
-use crate::{
-    daemon::free_address,
-    docker_api::{Served, differences},
-};
+use crate::{daemon::free_address, docker_api::Served};
 
 /// How far percentages may be apart: two intervals of about a second of a load that is held to its
 /// quota.
@@ -158,8 +156,7 @@ fn rows_are_the_same(pair: &Pair, containers: &[&Container; 3]) -> Result<()> {
     let (ours, theirs) = pair.run(&stats)?;
     let (ours, theirs) = (rows(&ours, containers)?, rows(&theirs, containers)?);
     for (ours, theirs) in ours.iter().zip(&theirs) {
-        let mut found = BTreeSet::new();
-        differences("", theirs, ours, &mut found);
+        let found = differences(theirs, ours);
         ensure!(found.is_empty(), "{found:?}: {ours} {theirs}");
         for same in ["ID", "Name", "Container", "PIDs"] {
             ensure!(ours[same] == theirs[same], "{same}: {ours} {theirs}");
@@ -192,8 +189,7 @@ fn events_are_the_same(pair: &Pair, over: &Container) -> Result<()> {
     let (ours, theirs) = (events(&ours)?, events(&theirs)?);
     ensure!(ours.len() == 3 && theirs.len() == 3, "{ours:?}\n{theirs:?}");
     for (ours, theirs) in ours.iter().zip(&theirs) {
-        let mut found = BTreeSet::new();
-        differences("", theirs, ours, &mut found);
+        let mut found = differences(theirs, ours);
         found.retain(|difference| !EVENT_DIFFERENCES.contains(&difference.as_str()));
         ensure!(found.is_empty(), "{found:?}: {ours} {theirs}");
         for same in ["/Action", "/Actor", "/status", "/id", "/from", "/Type", "/scope"] {
@@ -293,6 +289,59 @@ fn formulas_give_the_numbers_of_the_client(
     ensure!(number("memory_usage")? >= 0.9 * used && used > 0.0, "{found} {row}");
     let percent = number("memory_usage")? / number("memory_limit")? * 100.0;
     ensure!(is_near(number("memory_percent")?, percent), "{found}");
+    Ok(())
+}
+
+/// What Glances shows of containers after some updates, by the id of the container.
+pub(crate) fn glances(served: &Served, lab: &Lab) -> Result<BTreeMap<String, Value>> {
+    let mut program = Command::new(python()?.with_file_name("glances"));
+    program.args(["--stdout-json", "containers", "--time", "1", "--stop-after", "4"]);
+    program.args(["--disable-plugin", "all", "--enable-plugin", "containers"]);
+    program.arg("--disable-check-update");
+    program.env("HOME", lab.scratch.subdirectory()?).env_remove("XDG_CONFIG_HOME");
+    program.env("DOCKER_HOST", format!("unix://{}", served.docker.socket().display()));
+    let text = output(program, PATIENCE)?;
+    let last = text.lines().last().with_context(|| text.clone())?;
+    let shown: Value = serde_json::from_str(last).with_context(|| text.clone())?;
+    let rows = shown["containers"].as_array().with_context(|| text.clone())?;
+    let id = |row: &Value| row["id"].as_str().map(str::to_owned).with_context(|| row.to_string());
+    rows.iter().map(|row| Ok((id(row)?, row.clone()))).collect()
+}
+
+#[test]
+fn glances_shows_the_containers_and_their_use() -> Result<()> {
+    let lab = Lab::open()?;
+    let served = Served::start(&lab, &[])?;
+    let disk = lab.scratch.subdirectory()?;
+    let load = "write --bytes 8MiB --path /disk/file --mode direct --linger";
+    let writer = lab.start(labelled(&lab, load).mount(&disk, "/disk"))?;
+    writer.outcome()?;
+    let run = labelled(&lab, "spin --for 10m").option("--cpus", "0.3");
+    let busy = lab.start(run.option("--memory", "64m"))?;
+    served.know(writer.id())?;
+    served.know(busy.id())?;
+    let shown = glances(&served, &lab)?;
+    let row = |container: &Container| shown.get(container.id()).context("no row");
+    let (busy_row, writer_row) = (row(&busy)?, row(&writer)?);
+    for (pointer, expected) in [
+        ("/name", Value::from(busy.name())),
+        ("/status", "running".into()),
+        ("/command", "/tare-load spin --for 10m".into()),
+        ("/cpu_limit", 0.3.into()),
+        ("/memory_limit", (64 << 20).into()),
+    ] {
+        ensure!(busy_row.pointer(pointer) == Some(&expected), "{pointer}: {busy_row}");
+    }
+    let number = |row: &Value, pointer: &str| {
+        row.pointer(pointer).and_then(Value::as_f64).with_context(|| format!("{pointer}: {row}"))
+    };
+    ensure!((number(busy_row, "/cpu_percent")? - 30.0).abs() < CPU_DRIFT, "{busy_row}");
+    let used = lab.docker_stats(&busy)?.memory_bytes()?;
+    let ratio = number(busy_row, "/memory_usage")? / f64::from(u32::try_from(used)?);
+    ensure!((0.7..1.3).contains(&ratio), "{used}: {busy_row}");
+    ensure!(number(busy_row, "/network/cumulative_rx")? > 0.0, "{busy_row}");
+    let written = number(writer_row, "/io/cumulative_iow")?;
+    ensure!((f64::from(8 << 20)..f64::from(9 << 20)).contains(&written), "{writer_row}");
     Ok(())
 }
 

@@ -14,7 +14,7 @@ use tare_tests::{
     wait::{self, PATIENCE},
 };
 
-use crate::docker_api::Served;
+use crate::{docker_api::Served, docker_api_clients::glances};
 
 const WRITTEN: u64 = 8 << 20;
 
@@ -120,6 +120,19 @@ fn podman_and_containerd_are_in_a_running_docker_stats_and_gone_within_a_tick() 
         ensure!(stats["id"] == id.as_str(), "{stats}");
         ensure!(number("/cpu_stats/throttling_data/throttled_periods") > Some(0), "{stats}");
         ensure!(number("/cpu_stats/throttling_data/throttled_time") > Some(0), "{stats}");
+    }
+
+    // Glances asks for more: it inspects each, and cuts the id of its image at the colon.
+    let shown = glances(&served, &lab)?;
+    for (id, name) in [(&pod_spinner, "pod-spinner"), (&spinner, "ctr-spinner")] {
+        let row = shown.get(id).with_context(|| format!("{name}: {shown:?}"))?;
+        ensure!(row["name"] == name && row["status"] == "running", "{row}");
+        let percent = row["cpu_percent"].as_f64().context("cpu_percent")?;
+        ensure!((10.0..30.0).contains(&percent), "{row}");
+        ensure!(
+            row["command"].as_str().is_some_and(|one| one.ends_with("spin --for 10m")),
+            "{row}"
+        );
     }
 
     podman.client(["kill", "pod-writer"])?;

@@ -18,6 +18,7 @@ mod dashboards;
 mod docker_api;
 mod docker_api_bad_clients;
 mod docker_api_clients;
+mod docker_api_receiver;
 mod docker_api_runtimes;
 mod docker_api_tls;
 mod doctor;

@@ -27,7 +27,7 @@ use super::{
 use crate::{
     build::{self, Profile},
     cgroups::CgroupCleanup,
-    cmd, docker, packages, project,
+    cmd, packages, project,
 };
 
 /// Processes of Docker that work for an answer. The kernel cuts names to 15 bytes.
@@ -35,6 +35,9 @@ const DOCKER: [&str; 3] = ["dockerd", "containerd", "containerd-shim"];
 
 /// For how long all of them are watched while nobody asks.
 const IDLE: Duration = Duration::from_secs(5);
+
+/// What prints the client's release.
+const VERSION: [&str; 3] = ["version", "--format", "{{.Client.Version}}"];
 
 /// Pause before a run: dockerd goes on for a moment after its client has left.
 const PAUSE: Duration = Duration::from_millis(1500);
@@ -48,6 +51,9 @@ pub(crate) struct DockerApi {
     /// Runs of each command
     #[arg(long, value_name = "N", default_value_t = 10)]
     runs: usize,
+    /// Docker's client; by default the one in PATH
+    #[arg(long, value_name = "PATH")]
+    client: Option<PathBuf>,
     /// Measure a build that is optimised less, and made in half the time
     #[arg(long)]
     quick: bool,
@@ -58,6 +64,8 @@ pub(crate) struct DockerApi {
 struct Saved {
     machine: Machine,
     containers: usize,
+    /// The release of Docker's client.
+    client: String,
     /// CPU time in a second without requests, by process.
     idle_seconds: Vec<(String, f64)>,
     measurements: Vec<Measurement>,
@@ -77,6 +85,14 @@ struct Once {
     client_seconds: f64,
     /// CPU time, by process.
     cpu_seconds: Vec<f64>,
+}
+
+impl Once {
+    /// What the answer took: without what the processes do when nobody asks.
+    fn above_idle(&self, idle_seconds: &[(String, f64)]) -> f64 {
+        let idle = idle_seconds.iter().map(|(_, idle)| idle * self.seconds);
+        self.cpu_seconds.iter().zip(idle).map(|(used, idle)| (used - idle).max(0.0)).sum()
+    }
 }
 
 /// CPU time of the processes that answer, in the order of [`names`].
@@ -119,6 +135,14 @@ impl DockerApi {
         Ok(())
     }
 
+    /// A command of the client that is measured.
+    fn client(&self, socket: &Path, args: &[&str]) -> Command {
+        let client = self.client.as_deref().unwrap_or_else(|| Path::new("docker"));
+        let mut docker = command(client, ["--host"]);
+        docker.arg(format!("unix://{}", socket.display())).args(args);
+        docker
+    }
+
     fn measure(&self, binary: &Path, docker: &Docker) -> Result<Saved> {
         let (_, dockerd) = docker.socket();
         let dockerd = PathBuf::from(dockerd);
@@ -140,7 +164,11 @@ impl DockerApi {
         for way in ["docker stats --no-stream", "all stats?stream=false at once"] {
             for (server, socket) in [("dockerd", &dockerd), ("Tare", &socket)] {
                 let make = || {
-                    if way.starts_with("docker") { stats(socket) } else { ask_all(socket, &urls) }
+                    if way.starts_with("docker") {
+                        Ok(self.client(socket, &["stats", "--no-stream"]))
+                    } else {
+                        ask_all(socket, &urls)
+                    }
                 };
                 let runs = (0..self.runs).map(|_| once(&mut make()?, &clocks));
                 let runs = runs.collect::<Result<Vec<_>>>()?;
@@ -152,21 +180,20 @@ impl DockerApi {
         Ok(Saved {
             machine: Machine::here(binary)?,
             containers: self.containers,
+            client: cmd::capture(&mut self.client(&dockerd, &VERSION))?.trim().to_owned(),
             idle_seconds: idle.collect(),
             measurements,
         })
     }
 }
 
-fn stats(socket: &Path) -> Result<Command> {
-    let host = format!("unix://{}", socket.display());
-    Ok(docker::client(&host, &["stats", "--no-stream"]))
-}
-
 /// One process that asks for all containers at the same time.
 fn ask_all(socket: &Path, urls: &[String]) -> Result<Command> {
     let program = cmd::find("curl").context("no curl on this machine")?;
-    let mut curl = command(program, ["--fail", "--silent", "--parallel", "--parallel-immediate"]);
+    let mut curl = command(
+        program,
+        ["--fail", "--silent", "--no-progress-meter", "--parallel", "--parallel-immediate"],
+    );
     curl.args(["--parallel-max", "300"]).arg("--unix-socket").arg(socket).args(urls);
     Ok(curl)
 }
@@ -201,7 +228,7 @@ fn median(values: impl Iterator<Item = f64>) -> f64 {
 
 /// The medians, as Markdown.
 fn table(saved: &Saved) -> String {
-    let mut text = format!("{} containers, medians", saved.containers);
+    let mut text = format!("{} containers, client {}, medians", saved.containers, saved.client);
     for pair in saved.measurements.chunks(2) {
         let [dockerd, tare] = pair else { continue };
         text += &format!("\n\n| {} | dockerd | Tare |\n|---|---|---|\n", dockerd.way);
@@ -216,8 +243,8 @@ fn table(saved: &Saved) -> String {
         for (at, name) in names().enumerate() {
             row(&format!("CPU of {name}, ms"), &|run| run.cpu_seconds[at]);
         }
-        let sum = |run: &Once| run.cpu_seconds.iter().sum::<f64>();
-        row("CPU of all but the client, ms", &sum);
+        let sum = |run: &Once| run.above_idle(&saved.idle_seconds);
+        row("CPU of all but the client, above idle, ms", &sum);
         let ratio = |value: &dyn Fn(&Once) -> f64| of(dockerd, value) / of(tare, value);
         text += &format!(
             "\n{:.1} times as fast, with {:.1} times less CPU time in daemons\n",
@@ -246,7 +273,8 @@ mod tests {
         let saved = Saved {
             machine: Machine::default(),
             containers: 2,
-            idle_seconds: vec![("tare".to_owned(), 0.005)],
+            client: "29.7.2".to_owned(),
+            idle_seconds: names().map(|name| (name.to_owned(), 0.005)).collect(),
             measurements: vec![
                 measurement("dockerd", runs([9.0, 2.0, 1.0], 0.1)),
                 measurement("Tare", runs([0.2, 0.1, 0.0], 0.01)),
@@ -254,7 +282,9 @@ mod tests {
         };
         let table = table(&saved);
         assert!(table.contains("| time, ms | 2000.0 | 100.0 |"), "{table}");
-        assert!(table.contains("20.0 times as fast, with 10.0 times less"), "{table}");
+        // 0.1 s less 2 s of 5 ms each, and 0.01 s less 0.1 s of them.
+        assert!(table.contains("above idle, ms | 360.0 | 38.0 |"), "{table}");
+        assert!(table.contains("20.0 times as fast, with 9.5 times less"), "{table}");
         assert!(table.ends_with("tare 5.0"), "{table}");
     }
 }

@@ -8,6 +8,9 @@ use serde::Serialize;
 use super::{Docker, catalog::Item, document};
 use crate::{cgroup::first_pid, server::answer::Answer};
 
+/// The Engine counts CPUs in billionths.
+const NANO_CPUS: u64 = 1_000_000_000;
+
 /// What is known of a container. `None` is unknown, and not sent.
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -19,8 +22,7 @@ struct Inspection<'a> {
     path: Option<&'a str>,
     args: &'a [String],
     state: State,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    image: Option<&'a str>,
+    image: String,
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     restart_count: Option<u64>,
@@ -83,6 +85,10 @@ struct HostConfig<'a> {
     memory_reservation: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_shares: Option<u64>,
+    /// The quota in CPUs. Clients ask for it first, then for the CPU set, then for quota and
+    /// period.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    nano_cpus: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_quota: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -120,7 +126,7 @@ impl Docker {
             path,
             args,
             state: state(&item, pid),
-            image: metadata.and_then(|metadata| metadata.image_id.as_deref()),
+            image: image_id(&item),
             name: format!("/{}", item.name()),
             restart_count: metadata.and_then(|metadata| metadata.restart_count),
             platform: "linux",
@@ -168,17 +174,58 @@ fn state(item: &Item<'_>, pid: Option<u32>) -> State {
     }
 }
 
+/// The id of the image. Clients cut it at the colon without asking, so that is there always; what
+/// is unknown after it is empty, as Podman sends it.
+fn image_id(item: &Item<'_>) -> String {
+    let id = item.metadata().and_then(|metadata| metadata.image_id.as_deref()).unwrap_or_default();
+    if id.contains(':') { id.to_owned() } else { format!("sha256:{id}") }
+}
+
 fn host_config<'a>(item: &Item<'a>) -> HostConfig<'a> {
     let settings = &item.usage().readings.settings;
+    let cpu = &settings.cpu;
+    let nano_cpus = |(quota, period): (u64, u64)| quota.checked_mul(NANO_CPUS)?.checked_div(period);
     HostConfig {
         network_mode: item.metadata().and_then(|metadata| metadata.network_mode.as_deref()),
         memory: settings.memory.max_bytes,
         memory_reservation: settings.memory.soft_bytes.or(settings.memory.low_bytes),
-        cpu_shares: settings.cpu.shares,
-        cpu_quota: settings.cpu.quota_microseconds,
-        cpu_period: settings.cpu.period_microseconds,
-        cpuset_cpus: &settings.cpu.cpus,
-        cpuset_mems: &settings.cpu.mems,
+        cpu_shares: cpu.shares,
+        nano_cpus: cpu.quota_microseconds.zip(cpu.period_microseconds).and_then(nano_cpus),
+        cpu_quota: cpu.quota_microseconds,
+        cpu_period: cpu.period_microseconds,
+        cpuset_cpus: confining(&cpu.cpus, item.published().pair.newer.host.online_cpus),
+        cpuset_mems: &cpu.mems,
         pids_limit: settings.pids_limit,
+    }
+}
+
+/// A list of CPUs, or nothing if it has all that are online: cgroup v1 writes that where no list
+/// was asked for, and clients would take it for a limit.
+fn confining(cpus: &str, online: Option<u32>) -> &str {
+    let is_all = match online {
+        None | Some(0) => false,
+        Some(1) => cpus == "0",
+        Some(count) => cpus.strip_prefix("0-").is_some_and(|last| last.parse() == Ok(count - 1)),
+    };
+    if is_all { "" } else { cpus }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_of_all_cpus_confines_nothing() {
+        for (cpus, online, sent) in [
+            ("0-1", Some(2), ""),
+            ("0", Some(1), ""),
+            ("0", Some(2), "0"),
+            ("0-1", Some(4), "0-1"),
+            ("0,2-3", Some(4), "0,2-3"),
+            ("0-1", None, "0-1"),
+            ("", Some(2), ""),
+        ] {
+            assert_eq!(confining(cpus, online), sent, "{cpus} of {online:?}");
+        }
     }
 }

@@ -34,7 +34,8 @@ struct Summary<'a> {
     #[serde(rename = "ImageID")]
     image_id: &'a str,
     command: String,
-    created: i64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    created: Option<i64>,
     ports: [(); 0],
     labels: BTreeMap<String, String>,
     state: &'static str,
@@ -170,7 +171,7 @@ fn summary<'a>(item: &Item<'a>, now: Timestamp) -> Summary<'a> {
         image: item.image(),
         image_id: metadata.and_then(|metadata| metadata.image_id.as_deref()).unwrap_or_default(),
         command: metadata.map(|metadata| metadata.command.join(" ")).unwrap_or_default(),
-        created: item.created_at().map_or(0, Timestamp::as_second),
+        created: item.created_at().map(Timestamp::as_second),
         ports: [],
         labels: item.labels(),
         state: item.state(),

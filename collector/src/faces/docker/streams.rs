@@ -101,6 +101,20 @@ mod tests {
     }
 
     #[test]
+    fn a_document_is_made_once_for_all_streams_of_a_container() {
+        let mut streams = Streams::default();
+        let first = Bytes::from_static(b"x");
+        let open = |_| streams.open(InstanceId(1), first.clone(), Vec::new);
+        let kept: Vec<_> = (0..1000).map(open).collect();
+        let made = std::cell::Cell::new(0);
+        streams.feed(|_| {
+            made.set(made.get() + 1);
+            Some(first.clone())
+        });
+        assert_eq!((made.get(), kept.len()), (1, 1000));
+    }
+
+    #[test]
     fn feeds_without_clients_are_dropped() {
         let mut streams = Streams::default();
         let first = Bytes::from_static(b"x");
