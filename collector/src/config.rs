@@ -26,7 +26,10 @@ pub use self::{
     run::{DockerApi, Limits, Run, Spool},
     sink::Sink,
 };
-pub use crate::cli::{Bpf, CgroupSource, NetLevel, PlainFormat, run::DEFAULT_SOCKET};
+pub use crate::cli::{
+    Bpf, CgroupSource, NetLevel, PlainFormat,
+    run::{AcadockApi, DEFAULT_SOCKET},
+};
 
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]

@@ -26,6 +26,8 @@ pub struct Host {
     pub cpu_percent: Option<f64>,
     /// Tasks that ran or waited uninterruptibly, averaged over 1, 5 and 15 minutes.
     pub load_average: Option<[f64; 3]>,
+    /// Tasks that run or wait for a CPU at this instant, Tare's own included.
+    pub runnable_tasks: Option<u64>,
     /// `v1`, `v2` or `hybrid`.
     pub cgroup_layout: Word,
     /// `PRETTY_NAME` of `/etc/os-release`.

@@ -15,6 +15,13 @@ pub fn parse_loadavg(text: &[u8]) -> Option<[u64; 3]> {
     Some([next()?, next()?, next()?])
 }
 
+/// Parses how many tasks run or wait for a CPU at this instant, from `/proc/loadavg`: the number
+/// before the slash (`fs/proc/loadavg.c`, `loadavg_proc_show`).
+pub fn parse_runnable_tasks(text: &[u8]) -> Option<u64> {
+    let tasks = words(text).nth(3)?;
+    number(tasks.split(|byte| *byte == b'/').next()?)
+}
+
 /// Parses the uptime in `/proc/uptime`, in hundredths of seconds since boot, suspend included
 /// (`fs/proc/uptime.c`, `uptime_proc_show`).
 pub fn parse_uptime(text: &[u8]) -> Option<u64> {
@@ -38,6 +45,14 @@ mod tests {
     }
 
     #[test]
+    fn runnable_tasks_are_before_the_slash() {
+        assert_eq!(parse_runnable_tasks(b"0.15 12.64 100.91 1/234 5678\n"), Some(1));
+        for text in ["", "0.15 0.64 0.91", "0.15 0.64 0.91 /7 8", "0.15 0.64 0.91 x/7 8"] {
+            assert_eq!(parse_runnable_tasks(text.as_bytes()), None, "{text}");
+        }
+    }
+
+    #[test]
     fn uptime_is_hundredths() {
         assert_eq!(parse_uptime(b"350735.47 234388.90\n"), Some(35_073_547));
         for text in ["", "1", "1.5 2.00", "18446744073709551615.00"] {
@@ -49,6 +64,7 @@ mod tests {
         #[test]
         fn any_bytes_are_accepted(text: Vec<u8>, value: u64) {
             parse_loadavg(&text);
+            parse_runnable_tasks(&text);
             parse_uptime(&text);
             parse_uptime(format!("{value}.00").as_bytes());
         }

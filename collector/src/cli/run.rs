@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, builder::BoolishValueParser};
+use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
 use crate::{
     cli::values::{bytes, duration, interval, socket},
@@ -18,6 +18,18 @@ pub const DEFAULT_SOCKET: &str = "/run/tare/tare.sock";
 
 /// Unix socket for Docker clients with `--docker-api-socket auto`.
 pub const DEFAULT_DOCKER_API_SOCKET: &str = "/run/tare/docker.sock";
+
+/// Whether the API of acadock is served, and from which side its network is seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum AcadockApi {
+    /// It is not served
+    #[default]
+    Off,
+    /// The network is seen from the host, as acadock sees it: received is what a container sent
+    Host,
+    /// The network is seen from the container: received is what it received
+    Container,
+}
 
 /// Options of `tare run`.
 #[derive(Args, Clone, Debug)]
@@ -85,6 +97,10 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_DOCKER_API_TLS_CLIENT_CA", hide_env = true)]
     #[arg(value_name = "FILE", requires = "tls_cert", help_heading = "Docker API")]
     pub docker_api_tls_client_ca: Option<PathBuf>,
+    /// Serve the API of acadock-monitoring to its clients too
+    #[arg(long, env = "TARE_ACADOCK_API", hide_env = true, help_heading = "Acadock API")]
+    #[arg(value_enum, default_value_t, value_name = "VIEW")]
+    pub acadock_api: AcadockApi,
     /// Time between two samples, from 100ms to 1h
     #[arg(long, env = "TARE_INTERVAL", hide_env = true, help_heading = "Samples and receipts")]
     #[arg(value_name = "DURATION", default_value = "1s", value_parser = interval)]

@@ -62,6 +62,7 @@ fn keep_fixed(
     run.docker_api.socket.clone_from(&old_run.docker_api.socket);
     run.docker_api.group.clone_from(&old_run.docker_api.group);
     run.docker_api.listen.clone_from(&old_run.docker_api.listen);
+    run.acadock_api = old_run.acadock_api;
     run.scope = old_run.scope;
     run.max_connections = old_run.max_connections;
     run.history_memory = old_run.history_memory;
@@ -74,6 +75,7 @@ fn keep_fixed(
         ("docker-api-socket", wanted.docker_api.socket != run.docker_api.socket),
         ("docker-api-group", wanted.docker_api.group != run.docker_api.group),
         ("docker-api-listen", wanted.docker_api.listen != run.docker_api.listen),
+        ("acadock-api", wanted.acadock_api != run.acadock_api),
         ("scope", wanted.scope != run.scope),
         ("max-connections", wanted.max_connections != run.max_connections),
         ("history-memory", wanted.history_memory != run.history_memory),

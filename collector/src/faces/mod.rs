@@ -1,6 +1,7 @@
 //! Faces: the ways to present what the daemon knows over HTTP. [`server`](crate::server) says how
 //! to add one.
 
+mod acadock;
 mod body;
 mod cache;
 mod changes;
@@ -17,10 +18,13 @@ use std::rc::Rc;
 use anyhow::Result;
 
 use self::{
-    docker::Docker, events::Events, json::Json, live::Live, page::Page, prometheus::Prometheus,
-    status::Status,
+    acadock::Acadock, docker::Docker, events::Events, json::Json, live::Live, page::Page,
+    prometheus::Prometheus, status::Status,
 };
-use crate::server::{Context, Router};
+use crate::{
+    config::AcadockApi,
+    server::{Context, Router},
+};
 
 /// All faces.
 ///
@@ -38,5 +42,9 @@ pub(crate) fn router(context: &Rc<Context>) -> Result<Router> {
     // Without listeners it would follow containers for nothing.
     let has_docker = context.config().run.docker_api.is_on();
     let router = if has_docker { router.with(Docker::new(context)) } else { router };
+    let router = match context.config().run.acadock_api {
+        AcadockApi::Off => router,
+        view => router.with(Acadock::new(context, view)),
+    };
     router.finish()
 }

@@ -10,7 +10,7 @@ mod root;
 use std::{path::Path, time::Instant};
 
 use tare_parsers::{
-    loadavg::{parse_loadavg, parse_uptime},
+    loadavg::{parse_loadavg, parse_runnable_tasks, parse_uptime},
     meminfo::parse_meminfo,
     pressure::Pressures,
     proc_stat::parse_stat,
@@ -50,6 +50,8 @@ pub struct HostUsage {
     /// Load averages over 1, 5 and 15 minutes, in hundredths of tasks that run, wait to run or
     /// sleep uninterruptibly.
     pub load_average_hundredths: Option<[u64; 3]>,
+    /// Tasks that run or wait for a CPU at this instant, the reading one included.
+    pub runnable_tasks: Option<u64>,
     /// Pressure stall information of the host.
     pub pressures: Pressures,
 }
@@ -111,7 +113,9 @@ impl HostFiles {
             usage.memory = parse_meminfo(file.read(buffer)?);
         }
         if let Some(file) = &self.loadavg {
-            usage.load_average_hundredths = parse_loadavg(file.read(buffer)?);
+            let text = file.read(buffer)?;
+            usage.load_average_hundredths = parse_loadavg(text);
+            usage.runnable_tasks = parse_runnable_tasks(text);
         }
         if let Some(file) = &self.uptime {
             usage.uptime_hundredths = parse_uptime(file.read(buffer)?);

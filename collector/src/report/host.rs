@@ -25,6 +25,7 @@ pub(super) fn host(
         memory_available_bytes: usage.memory.available_bytes,
         cpu_percent,
         load_average: usage.load_average_hundredths.map(|averages| averages.map(hundredths)),
+        runnable_tasks: usage.runnable_tasks,
         cgroup_layout: cgroup_layout.into(),
         os_name: identity.os_name,
         boot_id: identity.boot_id,

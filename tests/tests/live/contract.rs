@@ -12,7 +12,7 @@ const OBJECTS: &[(&str, &str)] = &[
     (
         "/host",
         "hostname kernel online_cpus memory_bytes memory_available_bytes cpu_percent load_average \
-         cgroup_layout os_name boot_id machine_id system_uuid booted_at uptime_seconds cpu memory \
+         runnable_tasks cgroup_layout os_name boot_id machine_id system_uuid booted_at uptime_seconds cpu memory \
          pressure numa_nodes huge_pages block_devices network_devices",
     ),
     (

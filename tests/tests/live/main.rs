@@ -4,6 +4,7 @@
 //! `/var/tmp`), podman, containerd and ctr, strace, bpftool, nsenter, groff,
 //! ip, tc, tmux, Prometheus and `InfluxDB`. Whatever is missing fails the test.
 
+mod acadock;
 mod block;
 mod cadvisor;
 mod contract;

@@ -1,0 +1,136 @@
+//! The API of acadock-monitoring, compared with Docker's own statistics of the same moment.
+
+use std::{fs, process::Command, thread, thread::sleep, time::Duration};
+
+use anyhow::{Context as _, Result, ensure};
+use serde_json::{Value, json};
+use tare_tests::{
+    docker::{Container, Run},
+    http::{self, Answer},
+    lab::Lab,
+    process::output,
+    tare_daemon::TareDaemon,
+    wait::{self, PATIENCE},
+};
+
+fn start(lab: &Lab, view: &str) -> Result<TareDaemon> {
+    let args = ["--acadock-api", view, "--interval", "500ms", "--labels", "*"];
+    TareDaemon::start(&lab.tare, &args)
+}
+
+/// What `/containers/{id}/{part}` says once the container has two samples.
+fn part(daemon: &TareDaemon, container: &Container, part: &str) -> Result<Value> {
+    wait::until("two samples of the container", PATIENCE, || {
+        let answer = daemon.get(&format!("/containers/{}/cpu", container.id()))?;
+        let is_known = answer.status == 200 && answer.json()?.get("usage_in_percents").is_some();
+        Ok(is_known.then_some(()))
+    })?;
+    daemon.json(&format!("/containers/{}/{part}", container.id()))
+}
+
+#[test]
+fn a_container_has_the_numbers_of_docker_stats() -> Result<()> {
+    let lab = Lab::open()?;
+    let daemon = start(&lab, "host")?;
+    let run = Run::load("serve").option("--memory", "64m").option("--label", "tier=web");
+    let container = lab.start(run)?;
+    let usage = part(&daemon, &container, "usage")?;
+    for name in ["mem", "cpu", "net", "io"] {
+        let whole = if name == "mem" { &usage["memory"] } else { &usage[name] };
+        let keys = |value: &Value| -> Result<Vec<String>> {
+            Ok(value.as_object().context("no object")?.keys().cloned().collect())
+        };
+        ensure!(keys(&part(&daemon, &container, name)?)? == keys(whole)?, "{name}: {usage}");
+    }
+    let path = format!("/containers/{}/stats?stream=false&one-shot=true", container.id());
+    let docker = http::get(lab.docker.socket(), &path, &[])?.json()?;
+    let memory = part(&daemon, &container, "mem")?;
+    for (ours, theirs) in [("memory_usage", "usage"), ("memory_limit", "limit")] {
+        ensure!(memory[ours] == docker["memory_stats"][theirs], "{ours}: {memory}\n{docker}");
+    }
+    ensure!(memory["mem_limit"] == 64 << 20, "{memory}");
+    let net = part(&daemon, &container, "net")?;
+    let device = &docker["networks"]["eth0"];
+    for (ours, theirs) in [("received", "tx_bytes"), ("transmit", "rx_bytes")] {
+        ensure!(net[ours]["bytes"] == device[theirs], "{ours}: {net}\n{docker}");
+    }
+
+    let all = daemon.json("/containers/usage")?;
+    let one = &all[container.id()];
+    ensure!(one["labels"]["tier"] == "web" && one["cpu"].is_object(), "{all}");
+    ensure!(one["memory"]["memory_limit"] == 64 << 20, "{all}");
+
+    let host = daemon.json("/host/usage?include_container_if_label=tier")?;
+    ensure!(host["memory"]["memory_committed"] == 64 << 20, "{host}");
+    let cpus = thread::available_parallelism()?.get();
+    ensure!(host["cpu"]["amount"] == json!(cpus), "{host}");
+    ensure!(host["cpu"]["usage"].as_f64().is_some_and(|usage| (0.0..=1.0).contains(&usage)));
+    let none = daemon.json("/host/usage?include_container_if_label=no-such-label")?;
+    ensure!(none["memory"]["memory_committed"] == 0, "{none}");
+    Ok(())
+}
+
+#[test]
+fn cpu_time_is_a_share_of_one_cpu_and_the_view_can_be_turned() -> Result<()> {
+    let lab = Lab::open()?;
+    let daemon = start(&lab, "container")?;
+    let busy = lab.start(Run::load("spin --for 60s").option("--cpus", "0.5"))?;
+    part(&daemon, &busy, "cpu")?;
+    sleep(Duration::from_secs(2));
+    let percent = part(&daemon, &busy, "cpu")?["usage_in_percents"].clone();
+    ensure!(percent.as_u64().is_some_and(|percent| (25..=75).contains(&percent)), "{percent}");
+    let net = part(&daemon, &busy, "net")?;
+    let path = format!("/containers/{}/stats?stream=false&one-shot=true", busy.id());
+    let docker = http::get(lab.docker.socket(), &path, &[])?.json()?;
+    ensure!(net["received"]["bytes"] == docker["networks"]["eth0"]["rx_bytes"], "{net}\n{docker}");
+    Ok(())
+}
+
+#[test]
+fn clients_need_their_password_and_get_json_errors() -> Result<()> {
+    let lab = Lab::open()?;
+    let passwords = lab.scratch.subdirectory()?.join("passwords");
+    fs::write(&passwords, "aca:dock\n")?;
+    let passwords = passwords.to_str().context("the path is not UTF-8")?;
+    let address = "127.0.0.1:9764";
+    let args = ["--acadock-api", "host", "--listen", address, "--basic-auth-file", passwords];
+    let daemon = TareDaemon::start(&lab.tare, &args)?;
+    let container = lab.start(Run::load("serve"))?;
+    part(&daemon, &container, "mem")?;
+    let over_tcp = |path: &str, key: Option<&str>| -> Result<String> {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--write-out", " %{http_code}"]);
+        if let Some(key) = key {
+            curl.args(["--user", key]);
+        }
+        curl.arg(format!("http://{address}{path}"));
+        output(curl, PATIENCE)
+    };
+    for path in ["mem", "cpu", "net", "io", "usage"] {
+        let path = format!("/containers/{}/{path}", container.id());
+        ensure!(over_tcp(&path, None)?.ends_with("401"));
+        ensure!(over_tcp(&path, Some("aca:duck"))?.ends_with("401"));
+        ensure!(over_tcp(&path, Some("aca:dock"))?.ends_with("200"));
+    }
+    let not_found = |answer: Answer| -> Result<()> {
+        ensure!(answer.status == 404 && answer.json()?["error"].is_string(), "{answer:?}");
+        Ok(())
+    };
+    not_found(daemon.get("/containers/no-such-container/mem")?)?;
+    not_found(daemon.get(&format!("/containers/{}/disk", container.id()))?)?;
+    let ended = container.id().to_owned();
+    lab.docker.client(["kill", container.name()])?;
+    wait::until("the end", PATIENCE, || {
+        Ok((daemon.get(&format!("/containers/{ended}/usage"))?.status == 404).then_some(()))
+    })?;
+    Ok(())
+}
+
+#[test]
+fn it_is_off_by_default() -> Result<()> {
+    let lab = Lab::open()?;
+    let daemon = TareDaemon::start(&lab.tare, &[])?;
+    ensure!(daemon.get("/containers/usage")?.status == 404);
+    ensure!(daemon.get("/host/usage")?.status == 404);
+    Ok(())
+}
