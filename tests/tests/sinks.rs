@@ -15,6 +15,7 @@ use tare_tests::{
     receiver::{Behaviour, Receiver},
     tare::Tare,
     tare_daemon::TareDaemon,
+    tcp::free_address,
     wait::{self, PATIENCE},
 };
 use tempfile::TempDir;
@@ -101,16 +102,11 @@ fn wait_for_batches(receiver: &Receiver, count: usize) -> Result<()> {
     wait::until(&what, PATIENCE, || Ok((receiver.times().len() >= count).then_some(())))
 }
 
-/// An address at which nothing listens.
-fn closed_address() -> Result<String> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
-}
-
 #[test]
 fn an_outage_loses_nothing_even_if_tare_is_killed_and_a_file_of_the_spool_is_damaged() -> Result<()>
 {
     let tare = tare()?;
-    let (dead, healthy) = (closed_address()?, Receiver::start("127.0.0.1:0", Behaviour::Accept)?);
+    let (dead, healthy) = (free_address()?, Receiver::start("127.0.0.1:0", Behaviour::Accept)?);
     let small = "queue = \"64KiB\"";
     let sinks = sink("dead", &dead, small) + &sink("healthy", &healthy.address(), small);
     let config = Config::new(&sinks)?;
@@ -285,7 +281,7 @@ fn refused(config: &Config, args: &[&str]) -> Result<Finished> {
 #[test]
 fn a_bad_configuration_names_the_line_and_the_remedy() -> Result<()> {
     let config = Config::new("")?;
-    let closed = closed_address()?;
+    let closed = free_address()?;
     let text = config.file("text", "no certificate")?;
     let unreachable = "; start the receiver, or correct its `url`";
     let always = [

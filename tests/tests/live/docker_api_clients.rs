@@ -15,13 +15,11 @@ use tare_tests::{
     docker::{Container, Docker, Run},
     lab::Lab,
     process::output,
+    tcp::free_address,
     wait::{self, PATIENCE},
 };
 
-use crate::{
-    daemon::free_address,
-    docker_api::{Served, differences},
-};
+use crate::docker_api::{Served, differences};
 
 /// How far percentages may be apart: two intervals of about a second of a load that is held to its
 /// quota.

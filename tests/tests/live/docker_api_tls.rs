@@ -12,10 +12,9 @@ use tare_tests::{
     lab::Lab,
     process::{output, run},
     tare_daemon::TareDaemon,
+    tcp::free_address,
     wait::{self, PATIENCE},
 };
-
-use crate::daemon::free_address;
 
 /// Keys and certificates of an authority, a server and a client, by the names that Docker's client
 /// looks for.
