@@ -147,6 +147,26 @@ fn an_outage_loses_nothing_even_if_tare_is_killed_and_a_file_of_the_spool_is_dam
 }
 
 #[test]
+fn what_cannot_be_delivered_at_the_end_is_said_and_stays_in_a_spool() -> Result<()> {
+    let tare = tare()?;
+    let config = Config::new(&sink("dead", &free_address()?, ""))?;
+    let spool = config.directory.path().join("spool");
+    let spool = spool.to_str().context("not UTF-8")?;
+    for (args, said) in [
+        (&[][..], "points are lost that were not delivered"),
+        (&["--sink-spool", spool], "points stay in the spool"),
+    ] {
+        let daemon = config.start(&tare, args)?;
+        let retries = || metric(&daemon, "tare_sink_retries_total", "sink=\"dead\"");
+        wait::until("a retry", PATIENCE, || Ok((retries()? > 0.0).then_some(())))?;
+        let finished = daemon.terminate()?;
+        ensure!(finished.status.success(), "{finished:?}");
+        ensure!(finished.stderr.contains(said), "{said}: {}", finished.stderr);
+    }
+    Ok(())
+}
+
+#[test]
 fn a_receiver_that_never_answers_or_refuses_delays_no_sample_and_no_other_sink() -> Result<()> {
     let tare = tare()?;
     let bad = Receiver::start("127.0.0.1:0", Behaviour::Silence)?;

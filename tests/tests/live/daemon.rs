@@ -2,7 +2,6 @@
 
 use std::{
     io::{Read as _, Write as _},
-    path::Path,
     process::Command,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},

@@ -16,6 +16,9 @@ use tare_tests::{
     wait::{self, PATIENCE},
 };
 
+/// Whom certificates are for: this machine, and a host that only a proxy can reach.
+const NAMES: &str = "IP:127.0.0.1,DNS:behind.test";
+
 /// Keys and certificates of an authority, a server and a client, by the names that Docker's client
 /// looks for.
 pub(crate) struct Certificates(PathBuf);
@@ -38,7 +41,7 @@ impl Certificates {
 
     fn sign(&self, name: &str, certificate: &str, key: &str, usage: &str) -> Result<()> {
         let (request, extensions) = (self.path("request.pem"), self.path("extensions"));
-        fs::write(&extensions, format!("subjectAltName=IP:127.0.0.1\nextendedKeyUsage={usage}\n"))?;
+        fs::write(&extensions, format!("subjectAltName={NAMES}\nextendedKeyUsage={usage}\n"))?;
         let subject = format!("/CN={name}");
         let asked = ["req", "-newkey", "rsa:2048", "-nodes", "-subj", &subject];
         openssl(&[&asked[..], &["-keyout", &self.path(key), "-out", &request]].concat())?;

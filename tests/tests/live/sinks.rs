@@ -2,8 +2,12 @@
 
 use std::{
     fs,
+    io::{Read as _, Write as _, copy},
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
+    sync::mpsc::{Receiver, channel},
+    thread,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -12,10 +16,11 @@ use tare_tests::{
     docker::Run,
     http::Answer,
     lab::Lab,
-    process::Process,
-    receiver::{Behaviour, Receiver},
+    process::{Finished, Process},
+    receiver::{Behaviour, Receiver as Influx},
     report::nanoseconds,
     stores::{InfluxDb, Prometheus, Stored},
+    tare::Tare,
     tare_daemon::TareDaemon,
     tcp::{self, free_address},
     wait::{self, PATIENCE},
@@ -107,7 +112,7 @@ impl Drop for SmallDisk {
 fn with_a_full_disk_batches_wait_in_memory_and_arrive_once_and_in_order() -> Result<()> {
     let lab = Lab::open()?;
     let disk = SmallDisk::mount(lab.scratch.subdirectory()?, "size=64k")?;
-    let (dead, healthy) = (free_address()?, Receiver::start("127.0.0.1:0", Behaviour::Accept)?);
+    let (dead, healthy) = (free_address()?, Influx::start("127.0.0.1:0", Behaviour::Accept)?);
     let spool = disk.0.to_str().context("not UTF-8")?;
     let sink = |address: &str| format!("influx+http://{address}/?db=a");
     let (dead_sink, healthy_sink) = (sink(&dead), sink(&healthy.address()));
@@ -126,7 +131,7 @@ fn with_a_full_disk_batches_wait_in_memory_and_arrive_once_and_in_order() -> Res
         Ok((healthy.times().len() > 40 && in_memory > 64.0 * 1024.0).then_some(()))
     })?;
     let before = healthy.times();
-    let revived = Receiver::start(&dead, Behaviour::Accept)?;
+    let revived = Influx::start(&dead, Behaviour::Accept)?;
     wait::until("what waited", PATIENCE, || {
         Ok((revived.times().len() > before.len()).then_some(()))
     })?;
@@ -140,38 +145,90 @@ fn with_a_full_disk_batches_wait_in_memory_and_arrive_once_and_in_order() -> Res
     Ok(())
 }
 
+/// An encrypted server that answers nothing.
+fn encrypted(address: &str, certificates: &Certificates) -> Result<Process> {
+    let mut server = Command::new("openssl");
+    server.args(["s_server", "-quiet", "-accept", address]);
+    server.args(["-cert", &certificates.path("server-cert.pem")]);
+    server.args(["-key", &certificates.path("server-key.pem")]);
+    let server = Process::spawn(server)?;
+    tcp::wait_for("the server", address)?;
+    Ok(server)
+}
+
+/// `--check-config` of one sink.
+fn check(lab: &Lab, tare: &Tare, sink: &str) -> Result<Finished> {
+    let file = lab.scratch.path().join("sinks.toml");
+    fs::write(&file, format!("\n[[sink]]\n{sink}\n"))?;
+    tare.run(&["run", "--config", file.to_str().context("not UTF-8")?, "--check-config"])
+}
+
 #[test]
 fn a_receiver_with_another_certificate_is_refused_with_the_remedy() -> Result<()> {
     let lab = Lab::open()?;
     let good = Certificates::make(lab.scratch.subdirectory()?)?;
     let other = Certificates::make(lab.scratch.subdirectory()?)?;
     let address = free_address()?;
-    let mut server = Command::new("openssl");
-    server.args([
-        "s_server",
-        "-quiet",
-        "-accept",
-        &address,
-        "-cert",
-        &good.path("server-cert.pem"),
-    ]);
-    let _server = Process::spawn({
-        server.args(["-key", &good.path("server-key.pem")]);
-        server
-    })?;
-    tcp::wait_for("the server", &address)?;
-    let file = lab.scratch.path().join("sinks.toml");
-    let check = |authority: &str| {
-        let sink = format!("url = \"influx+https://{address}/?db=a\"\nca-file = \"{authority}\"");
-        fs::write(&file, format!("\n[[sink]]\n{sink}\n"))?;
-        let file = file.to_str().context("not UTF-8")?;
-        lab.tare.run(&["run", "--config", file, "--check-config"])
+    let _server = encrypted(&address, &good)?;
+    let sink = |authority: &str| {
+        format!("url = \"influx+https://{address}/?db=a\"\nca-file = \"{authority}\"")
     };
-    let done = check(&other.path("ca.pem"))?;
+    let done = check(&lab, &lab.tare, &sink(&other.path("ca.pem")))?;
     for part in ["line 2: ", "certificate", "`ca-file` names further certificates"] {
         ensure!(!done.status.success() && done.stderr.contains(part), "{part}: {}", done.stderr);
     }
-    let done = check(&good.path("ca.pem"))?;
+    let done = check(&lab, &lab.tare, &sink(&good.path("ca.pem")))?;
     ensure!(done.status.success() && done.stdout.contains("1 sinks can be reached"), "{done:?}");
+    Ok(())
+}
+
+/// A proxy that leads every tunnel to one address; the heads of the requests for tunnels.
+fn proxy_to(target: &str) -> Result<(String, Receiver<String>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let (address, target) = (listener.local_addr()?.to_string(), target.to_owned());
+    let (sender, heads) = channel();
+    thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") && client.read_exact(&mut byte).is_ok() {
+                head.extend(byte);
+            }
+            let Ok(mut server) = TcpStream::connect(&target) else { return };
+            let _ = client.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+            let (Ok(mut from), Ok(mut to)) = (client.try_clone(), server.try_clone()) else {
+                return;
+            };
+            thread::spawn(move || drop(copy(&mut from, &mut to)));
+            thread::spawn(move || drop(copy(&mut server, &mut client)));
+            let _ = sender.send(String::from_utf8_lossy(&head).into_owned());
+        }
+    });
+    Ok((address, heads))
+}
+
+#[test]
+fn an_encrypted_sink_goes_through_a_tunnel_of_the_proxy() -> Result<()> {
+    let lab = Lab::open()?;
+    let certificates = Certificates::make(lab.scratch.subdirectory()?)?;
+    let address = free_address()?;
+    let _server = encrypted(&address, &certificates)?;
+    let (proxy, heads) = proxy_to(&address)?;
+    let tare = lab.tare.clone().environment("https_proxy", &format!("http://me:word@{proxy}"));
+    let authority = certificates.path("ca.pem");
+    let sink = |host: &str| {
+        format!("url = \"influx+https://{host}:4444/?db=a\"\nca-file = \"{authority}\"")
+    };
+    let done = check(&lab, &tare, &sink("behind.test"))?;
+    ensure!(done.status.success(), "{done:?}");
+    let head = heads.recv_timeout(PATIENCE)?;
+    ensure!(head.starts_with("CONNECT behind.test:4444 HTTP/1.1\r\n"), "{head}");
+    ensure!(head.contains("Proxy-Authorization: Basic bWU6d29yZA==\r\n"), "{head}");
+    // The tunnel changes nothing about whom the certificate must name.
+    let done = check(&lab, &tare, &sink("other.test"))?;
+    ensure!(!done.status.success() && done.stderr.contains("certificate"), "{done:?}");
+    // A host that `no_proxy` names is asked directly.
+    let tare = tare.environment("no_proxy", "behind.test");
+    let done = check(&lab, &tare, &sink("behind.test"))?;
+    ensure!(done.stderr.contains("cannot connect to behind.test:4444"), "{done:?}");
     Ok(())
 }

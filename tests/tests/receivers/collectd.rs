@@ -9,7 +9,6 @@ use tare_tests::{
     lab::Lab,
     process::Process,
     tare_daemon::TareDaemon,
-    wait::{self, PATIENCE},
 };
 
 use crate::{Samples, read::METRICS, servers::named};
@@ -48,7 +47,6 @@ impl Collectd {
         let mut collectd = Command::new(root.join("usr/sbin/collectd"));
         collectd.arg("-f").arg("-C").arg(&config);
         let process = Process::spawn(collectd)?;
-        wait::until("files of collectd", PATIENCE, || Ok(csv.is_dir().then_some(())))?;
         Ok(Self { csv, _process: process })
     }
 

@@ -2,8 +2,9 @@
 //! publishes is read back from each receiver, with its value and its time.
 //!
 //! `cargo xtask test --only receivers` fetches the receivers: Prometheus, `VictoriaMetrics`,
-//! `InfluxDB` and collectd from Debian, `StatsD` from npm. Debian builds Prometheus without its
-//! receiver of OTLP, so `VictoriaMetrics` alone gets OTLP.
+//! `InfluxDB` and collectd from Debian, `StatsD` from npm, a server of gRPC with OpenTelemetry's
+//! messages from PyPI. Debian builds Prometheus without its receiver of OTLP, so `VictoriaMetrics`
+//! gets OTLP over HTTP.
 
 mod collectd;
 mod read;

@@ -1,6 +1,8 @@
 //! What receivers give back.
 
-use anyhow::{Context as _, Result};
+use std::fs;
+
+use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
 use tare_tests::{
     stores::{Stored, Values},
@@ -18,7 +20,7 @@ pub(crate) struct Metric {
     /// The name of its family.
     pub(crate) family: &'static str,
     /// The name in OpenTelemetry.
-    otel: &'static str,
+    pub(crate) otel: &'static str,
     /// An attribute that tells two numbers of one name apart.
     attribute: Option<(&'static str, &'static str)>,
 }
@@ -71,7 +73,7 @@ pub(crate) const INFLUXDB: Source = Source {
     read: |servers, metric| servers.influxdb.stored(metric.name, metric.family),
 };
 
-pub(crate) const SOURCES: [Source; 6] = [
+pub(crate) const SOURCES: [Source; 7] = [
     INFLUXDB,
     Source {
         name: "Prometheus, remote write",
@@ -92,6 +94,7 @@ pub(crate) const SOURCES: [Source; 6] = [
             victoria(servers, metric.otel, "container.name", &labels)
         },
     },
+    Source { name: "grpcio, OTLP", unit: 1, read: grpc },
     Source {
         name: "VictoriaMetrics, line protocol of InfluxDB 2",
         unit: MILLISECOND,
@@ -130,6 +133,27 @@ fn victoria(servers: &Servers, name: &str, key: &str, labels: &[(&str, &str)]) -
             .filter_map(|(time, value)| Some((time.as_i64()?, value.as_f64()?)))
             .collect();
         stored.entry(container.to_owned()).or_default().extend(values);
+    }
+    Ok(stored)
+}
+
+/// A line of JSON for each point. A sum has a start, which is before the
+/// time of the point.
+fn grpc(servers: &Servers, metric: &Metric) -> Result<Stored> {
+    let mut stored = Stored::new();
+    for line in fs::read_to_string(&servers.grpc_points)?.lines() {
+        let point: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        let has = |(key, value): (&str, &str)| point["attributes"][key] == value;
+        if point["metric"] != metric.otel || !metric.attribute.is_none_or(has) {
+            continue;
+        }
+        let number = |key: &str| point[key].as_i64().with_context(|| format!("{key} of {line}"));
+        let (start, time) = (number("start")?, number("time")?);
+        let is_sum = point["kind"] == "sum";
+        ensure!(if is_sum { 0 < start && start < time } else { start == 0 }, "{line}");
+        let container = point["container"].as_str().context("no container")?;
+        let value = point["value"].as_f64().context("no value")?;
+        stored.entry(container.to_owned()).or_default().push((time, value));
     }
     Ok(stored)
 }

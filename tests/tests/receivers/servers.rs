@@ -17,7 +17,7 @@ use tare_tests::{
     wait::{self, PATIENCE},
 };
 
-use crate::{Sample, Samples, watch};
+use crate::{Sample, Samples, read::METRICS, watch};
 
 /// All receivers; stopped on drop.
 pub(crate) struct Servers {
@@ -29,7 +29,10 @@ pub(crate) struct Servers {
     statsd: String,
     /// Where `StatsD` tells what it knows.
     statsd_management: String,
-    _processes: [Process; 2],
+    grpc: String,
+    /// Where the server of gRPC writes what it gets.
+    pub(crate) grpc_points: PathBuf,
+    _processes: [Process; 3],
 }
 
 fn free_udp_port() -> Result<u16> {
@@ -72,6 +75,17 @@ fn statsd(directory: &Path, port: u16, management: &str) -> Result<Process> {
     Ok(process)
 }
 
+/// Starts a server of OTLP over gRPC that writes the points of [`METRICS`] into a file.
+fn grpc(address: &str, points: &Path) -> Result<Process> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/receivers/otlp_receiver.py");
+    let mut command = Command::new(named("TARE_OTLP_PYTHON")?);
+    command.arg(script).arg(address).arg(points);
+    command.args(METRICS.iter().map(|metric| metric.otel));
+    let process = Process::spawn(command)?;
+    wait_for("the server of gRPC", address)?;
+    Ok(process)
+}
+
 impl Servers {
     pub(crate) fn start(lab: &Lab) -> Result<Self> {
         let influxdb = InfluxDb::start_in(&lab.scratch.subdirectory()?)?;
@@ -80,6 +94,9 @@ impl Servers {
         let victoria = victoria(&lab.scratch.subdirectory()?, &http, &graphite)?;
         let (port, management) = (free_udp_port()?, free_address()?);
         let statsd = statsd(&lab.scratch.subdirectory()?, port, &management)?;
+        let (grpc_address, grpc_points) =
+            (free_address()?, lab.scratch.subdirectory()?.join("points"));
+        let grpc = grpc(&grpc_address, &grpc_points)?;
         Ok(Self {
             influxdb,
             prometheus,
@@ -87,18 +104,21 @@ impl Servers {
             graphite,
             statsd: format!("127.0.0.1:{port}"),
             statsd_management: management,
-            _processes: [victoria, statsd],
+            grpc: grpc_address,
+            grpc_points,
+            _processes: [victoria, statsd, grpc],
         })
     }
 
     /// A configuration with a sink for each way into each receiver.
     pub(crate) fn sinks(&self) -> String {
-        let Self { influxdb, prometheus, victoria, graphite, statsd, .. } = self;
+        let Self { influxdb, prometheus, victoria, graphite, statsd, grpc, .. } = self;
         let sinks = [
             (influxdb.url(), "influx"),
             (format!("prometheus+http://{}", prometheus.address()), "remote_write"),
             (format!("prometheus+http://{victoria}"), "remote_write"),
             (format!("otlp+http://{victoria}/opentelemetry/v1/metrics"), "otlp"),
+            (format!("otlp+grpc://{grpc}"), "grpc"),
             (format!("influx+http://{victoria}/?org=tare&bucket=tare"), "influx"),
             (format!("graphite://{graphite}"), "graphite"),
             (format!("statsd://{statsd}"), "statsd"),
