@@ -127,6 +127,7 @@ fn name(entry: &Entry) -> OtelName {
 
 /// Metrics in bytes whose names, which are cAdvisor's, do not say so.
 const BYTES: &[&str] = &[
+    "container_blkio_device_usage",
     "container_memory_cache",
     "container_memory_kernel_usage",
     "container_memory_mapped_file",
