@@ -85,7 +85,7 @@ impl Source {
             output: None,
             read: None,
         };
-        match snapshot::try_of_daemon(common, &asked).await {
+        match snapshot::of_daemon(common, &asked).await {
             Ok(Some(mut snapshot)) => {
                 self.said.clear();
                 snapshot.report.containers.retain(|row| select::in_scope(row.kind, options.scope));
