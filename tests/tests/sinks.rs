@@ -148,7 +148,7 @@ fn an_outage_loses_nothing_even_if_tare_is_killed_and_a_file_of_the_spool_is_dam
 
 #[test]
 fn what_cannot_be_delivered_at_the_end_is_said_and_stays_in_a_spool() -> Result<()> {
-    let tare = tare()?;
+    let tare = tare()?.option("--log-level", "info");
     let config = Config::new(&sink("dead", &free_address()?, ""))?;
     let spool = config.directory.path().join("spool");
     let spool = spool.to_str().context("not UTF-8")?;
