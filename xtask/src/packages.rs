@@ -174,7 +174,7 @@ pub(crate) fn otlp_python() -> Result<PathBuf> {
     environment("python-otlp", &PACKAGES, imports)
 }
 
-/// A virtual environment of Python with packages of PyPI.
+/// A virtual environment of Python with packages of `PyPI`.
 fn environment(name: &str, packages: &[&str], imports: &str) -> Result<PathBuf> {
     let root = project::target().join("packages").join(name);
     let python = root.join("bin/python3");

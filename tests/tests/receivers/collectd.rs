@@ -4,11 +4,7 @@ use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use tare_tests::{
-    binaries,
-    docker::Container,
-    lab::Lab,
-    process::Process,
-    tare_daemon::TareDaemon,
+    binaries, docker::Container, lab::Lab, process::Process, tare_daemon::TareDaemon,
 };
 
 use crate::{Samples, read::METRICS, servers::named};

@@ -3,8 +3,8 @@
 //!
 //! `cargo xtask test --only receivers` fetches the receivers: Prometheus, `VictoriaMetrics`,
 //! `InfluxDB` and collectd from Debian, `StatsD` from npm, a server of gRPC with OpenTelemetry's
-//! messages from PyPI. Debian builds Prometheus without its receiver of OTLP, so `VictoriaMetrics`
-//! gets OTLP over HTTP.
+//! messages from `PyPI`. Debian builds Prometheus without its receiver of OTLP, so
+//! `VictoriaMetrics` gets OTLP over HTTP.
 
 mod collectd;
 mod read;
