@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{TcpListener, TcpStream},
+    net::{Shutdown, TcpListener, TcpStream},
 };
 
 use anyhow::{Context as _, Result};
@@ -20,20 +20,31 @@ pub fn wait_for(what: &str, address: &str) -> Result<()> {
     wait::until(what, PATIENCE, || Ok(TcpStream::connect(address).ok().map(drop)))
 }
 
-/// Writes bytes and reads until the other side closes.
-pub fn exchange(address: &str, request: &[u8]) -> Result<String> {
+fn send(address: &str, bytes: &[u8]) -> Result<TcpStream> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(PATIENCE))?;
-    stream.write_all(request)?;
+    stream.write_all(bytes)?;
+    Ok(stream)
+}
+
+fn read(mut stream: TcpStream) -> Result<String> {
     let mut text = String::new();
     stream.read_to_string(&mut text)?;
     Ok(text)
 }
 
+/// Sends a line and nothing more; what the other side says before it closes.
+pub fn ask_line(address: &str, line: &str) -> Result<String> {
+    let stream = send(address, format!("{line}\n").as_bytes())?;
+    stream.shutdown(Shutdown::Write)?;
+    read(stream)
+}
+
 /// A request, such as `GET /path`; the body of the answer.
 pub fn ask(address: &str, request: &str) -> Result<String> {
     let request = format!("{request} HTTP/1.0\r\nHost: {address}\r\n\r\n");
-    let text = exchange(address, request.as_bytes())?;
+    // The connection stays open for more: servers cancel requests of clients that seem to be gone.
+    let text = read(send(address, request.as_bytes())?)?;
     Ok(text.split_once("\r\n\r\n").context("no answer")?.1.to_owned())
 }
 

@@ -13,7 +13,7 @@ use tare_tests::{
     process::Process,
     stores::{InfluxDb, Prometheus},
     tare_daemon::TareDaemon,
-    tcp::{exchange, free_address, wait_for},
+    tcp::{ask_line, free_address, wait_for},
     wait::{self, PATIENCE},
 };
 
@@ -132,9 +132,10 @@ impl Servers {
     /// What `StatsD` has of a metric of a container.
     fn gauge(&self, text: &str, metric: &str, name: &str) -> Option<f64> {
         let of_metric = format!("'{metric};");
-        let label = format!(";name={name}");
+        // The next tag follows, or the end of the name.
+        let labels = [format!(";name={name};"), format!(";name={name}'")];
         let mut lines = text.lines().map(str::trim).filter(|line| line.starts_with(&of_metric));
-        let line = lines.find(|line| line.contains(&label))?;
+        let line = lines.find(|line| labels.iter().any(|label| line.contains(label)))?;
         line.rsplit_once(": ")?.1.trim_end_matches(',').parse().ok()
     }
 
@@ -147,7 +148,7 @@ impl Servers {
         let mut samples = Samples::new();
         wait::until("the gauges of one sample in StatsD", PATIENCE, || {
             watch(daemon, names, &mut samples)?;
-            let text = exchange(&self.statsd_management, b"gauges\nquit\n")?;
+            let text = ask_line(&self.statsd_management, "gauges")?;
             let is_it = |sample: &Sample| {
                 let mut all = sample.iter();
                 all.all(|((name, metric), value)| self.gauge(&text, metric, name) == Some(*value))
