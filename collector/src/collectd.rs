@@ -52,11 +52,11 @@ async fn write_forever(common: &Common, options: &Collectd) -> Result<()> {
     let host = host.or_else(facts).unwrap_or_else(|| "localhost".to_owned());
     let mut ticks = time::interval(interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut own = None;
+    let mut source = Source::default();
     let mut ended = HashSet::new();
     loop {
         ticks.tick().await;
-        let report = report(common, options, &mut own).await?;
+        let report = source.report(common, options).await?;
         let mut out = Vec::new();
         write_report(&mut out, &report, &host, interval, &mut ended);
         let mut stdout = io::stdout().lock();
@@ -65,34 +65,50 @@ async fn write_forever(common: &Common, options: &Collectd) -> Result<()> {
     }
 }
 
-/// That of the daemon, or else one of our own.
-async fn report(
-    common: &Common,
-    options: &Collectd,
-    own: &mut Option<Collector>,
-) -> Result<Report> {
-    let asked = config::Snapshot {
-        names: Vec::new(),
-        window: Duration::ZERO,
-        daemon: options.daemon.clone(),
-        format: config::PlainFormat::Json,
-        output: None,
-        read: None,
-    };
-    if let Some(mut snapshot) = snapshot::of_daemon(common, &asked).await {
-        snapshot.report.containers.retain(|row| select::in_scope(row.kind, options.scope));
-        return Ok(snapshot.report);
-    }
-    let collector = match own {
-        Some(collector) => {
-            collector.sampler.drain_events();
-            collector
+/// Where reports come from.
+#[derive(Default)]
+struct Source {
+    /// What samples while no daemon answers.
+    own: Option<Collector>,
+    /// Why the daemon was not used, as the log has it: collectd's own log gets every line.
+    said: String,
+}
+
+impl Source {
+    /// The report of the daemon, or else one of our own.
+    async fn report(&mut self, common: &Common, options: &Collectd) -> Result<Report> {
+        let asked = config::Snapshot {
+            names: Vec::new(),
+            window: Duration::ZERO,
+            daemon: options.daemon.clone(),
+            format: config::PlainFormat::Json,
+            output: None,
+            read: None,
+        };
+        match snapshot::of_daemon(common, &asked).await {
+            Ok(Some(mut snapshot)) => {
+                self.said.clear();
+                snapshot.report.containers.retain(|row| select::in_scope(row.kind, options.scope));
+                return Ok(snapshot.report);
+            }
+            Ok(None) => {}
+            Err(message) if message == self.said => {}
+            Err(message) => {
+                tracing::warn!("{message}");
+                self.said = message;
+            }
         }
-        None => own.insert(Collector::start(common, options.scope.into())?),
-    };
-    let sample = collector.sample();
-    collector.settle_names().await;
-    Ok(collector.report(None, &sample))
+        let collector = match &mut self.own {
+            Some(collector) => {
+                collector.sampler.drain_events();
+                collector
+            }
+            None => self.own.insert(Collector::start(common, options.scope.into())?),
+        };
+        let sample = collector.sample();
+        collector.settle_names().await;
+        Ok(collector.report(None, &sample))
+    }
 }
 
 /// `COLLECTD_INTERVAL`: seconds, maybe with a fraction.

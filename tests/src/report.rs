@@ -5,6 +5,12 @@ use std::fmt;
 use anyhow::{Context as _, Result, bail};
 use serde_json::Value;
 
+/// The time of a report in nanoseconds since 1970.
+pub fn nanoseconds(time: &Value) -> Result<i64> {
+    let time: jiff::Timestamp = time.as_str().context("no time")?.parse()?;
+    Ok(i64::try_from(time.as_nanosecond())?)
+}
+
 /// One line of `tare stats --format json`.
 #[derive(Clone)]
 pub struct Report(Value);

@@ -15,6 +15,7 @@ use tare_tests::{
     receiver::{Behaviour, Receiver},
     tare::Tare,
     tare_daemon::TareDaemon,
+    tcp::free_address,
     wait::{self, PATIENCE},
 };
 use tempfile::TempDir;
@@ -101,16 +102,11 @@ fn wait_for_batches(receiver: &Receiver, count: usize) -> Result<()> {
     wait::until(&what, PATIENCE, || Ok((receiver.times().len() >= count).then_some(())))
 }
 
-/// An address at which nothing listens.
-fn closed_address() -> Result<String> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string())
-}
-
 #[test]
 fn an_outage_loses_nothing_even_if_tare_is_killed_and_a_file_of_the_spool_is_damaged() -> Result<()>
 {
     let tare = tare()?;
-    let (dead, healthy) = (closed_address()?, Receiver::start("127.0.0.1:0", Behaviour::Accept)?);
+    let (dead, healthy) = (free_address()?, Receiver::start("127.0.0.1:0", Behaviour::Accept)?);
     let small = "queue = \"64KiB\"";
     let sinks = sink("dead", &dead, small) + &sink("healthy", &healthy.address(), small);
     let config = Config::new(&sinks)?;
@@ -148,6 +144,26 @@ fn an_outage_loses_nothing_even_if_tare_is_killed_and_a_file_of_the_spool_is_dam
     let corrupt = metric(&daemon, "tare_sink_corrupt_batches_total", "sink=\"dead\"")?;
     ensure!(corrupt == 1.0, "{corrupt}");
     ensure_nothing_dropped(&daemon)
+}
+
+#[test]
+fn what_cannot_be_delivered_at_the_end_is_said_and_stays_in_a_spool() -> Result<()> {
+    let tare = tare()?.option("--log-level", "info");
+    let config = Config::new(&sink("dead", &free_address()?, ""))?;
+    let spool = config.directory.path().join("spool");
+    let spool = spool.to_str().context("not UTF-8")?;
+    for (args, said) in [
+        (&[][..], "points are lost that were not delivered"),
+        (&["--sink-spool", spool], "points stay in the spool"),
+    ] {
+        let daemon = config.start(&tare, args)?;
+        let retries = || metric(&daemon, "tare_sink_retries_total", "sink=\"dead\"");
+        wait::until("a retry", PATIENCE, || Ok((retries()? > 0.0).then_some(())))?;
+        let finished = daemon.terminate()?;
+        ensure!(finished.status.success(), "{finished:?}");
+        ensure!(finished.stderr.contains(said), "{said}: {}", finished.stderr);
+    }
+    Ok(())
 }
 
 #[test]
@@ -285,7 +301,7 @@ fn refused(config: &Config, args: &[&str]) -> Result<Finished> {
 #[test]
 fn a_bad_configuration_names_the_line_and_the_remedy() -> Result<()> {
     let config = Config::new("")?;
-    let closed = closed_address()?;
+    let closed = free_address()?;
     let text = config.file("text", "no certificate")?;
     let unreachable = "; start the receiver, or correct its `url`";
     let always = [

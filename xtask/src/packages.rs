@@ -166,14 +166,26 @@ pub(crate) fn python() -> Result<PathBuf> {
         "python-dateutil==4.0.0",
         "requests==2.34.2",
     ];
-    let root = project::target().join("packages/python");
-    let python = root.join("bin/python3");
     let imports =
         "import dateutil, docker, glances, helm_python, kubernetes_validate, requests, yaml";
+    environment("python", &PACKAGES, imports)
+}
+
+/// A Python with a server of gRPC and the messages of OpenTelemetry, below `target`.
+pub(crate) fn otlp_python() -> Result<PathBuf> {
+    const PACKAGES: [&str; 2] = ["grpcio==1.85.3", "opentelemetry-proto==1.45.2"];
+    let imports = "import grpc, opentelemetry.proto.collector.metrics.v1.metrics_service_pb2_grpc";
+    environment("python-otlp", &PACKAGES, imports)
+}
+
+/// A virtual environment of Python with packages of `PyPI`.
+fn environment(name: &str, packages: &[&str], imports: &str) -> Result<PathBuf> {
+    let root = project::target().join("packages").join(name);
+    let python = root.join("bin/python3");
     if cmd::succeeds(Command::new(&python).args(["-c", imports])) {
         return Ok(python);
     }
-    println!("Installing {}", PACKAGES.join(", "));
+    println!("Installing {}", packages.join(", "));
     let environment = || {
         let mut venv = Command::new("python3");
         venv.args(["-m", "venv", "--clear"]).arg(&root);
@@ -186,7 +198,7 @@ pub(crate) fn python() -> Result<PathBuf> {
         cmd::run(&mut environment())?;
     }
     let mut pip = Command::new(&python);
-    cmd::run(pip.args(["-m", "pip", "install", "--quiet"]).args(PACKAGES))?;
+    cmd::run(pip.args(["-m", "pip", "install", "--quiet"]).args(packages))?;
     Ok(python)
 }
 

@@ -42,7 +42,7 @@ pub(crate) enum Step {
     Web,
     /// The page in Chromium with real containers; only if it is named, because Chromium is large
     Browser,
-    /// Sinks with six real receivers; only if it is named, because it takes minutes
+    /// Sinks with real receivers; only if it is named, because it takes minutes
     Receivers,
 }
 
@@ -220,6 +220,7 @@ fn receivers() -> Result<Tally> {
     let influxdb = packages::unpacked("influxdb", &["influxd"])?;
     let (collectd, statsd) =
         (packages::of_suite("collectd-core", "bookworm")?, packages::statsd()?);
+    let python = packages::otlp_python()?;
     let _cleanup = CgroupCleanup::begin()?;
     let docker = docker::ready()?;
     results::with_second_try(|names| {
@@ -229,7 +230,7 @@ fn receivers() -> Result<Tally> {
         tests.env("TARE_BIN", &tare).env("TARE_LOAD_BIN", &load);
         tests.env("TARE_PROMETHEUS_DIR", &prometheus).env("TARE_VICTORIA_METRICS", &victoria);
         tests.env("TARE_INFLUXDB_DIR", &influxdb).env("TARE_COLLECTD", &collectd);
-        tests.env("TARE_STATSD", &statsd);
+        tests.env("TARE_STATSD", &statsd).env("TARE_OTLP_PYTHON", &python);
         if !cmd::is_root() {
             tests.env(runner_variable(&host), sudo_runner());
         }
@@ -265,6 +266,7 @@ fn sudo_runner() -> String {
         "TARE_VICTORIA_METRICS",
         "TARE_COLLECTD",
         "TARE_STATSD",
+        "TARE_OTLP_PYTHON",
     ];
     let own = own.map(str::to_owned);
     format!("sudo --preserve-env={}", own.into_iter().chain(kept).collect::<Vec<_>>().join(","))

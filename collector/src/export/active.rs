@@ -108,12 +108,21 @@ impl ActiveSink {
 
     /// Delivers what is left within [`GRACE`].
     async fn end(self) {
-        let is_delivered = time::timeout(GRACE, self.delivered()).await.is_ok();
+        let _ = time::timeout(GRACE, self.delivered()).await;
         self.deliveries.abort();
-        if !is_delivered {
-            let points = self.queue.points();
-            let sink = &self.name;
-            tracing::warn!(sink, "removed with {points} points that are not delivered");
+        self.warn_of_loss();
+    }
+
+    /// Says what is not delivered when the sink ends. What is in the spool is delivered when a sink
+    /// of the same name starts.
+    pub(super) fn warn_of_loss(&self) {
+        let (lost, spooled) = self.queue.points();
+        let sink = &self.name;
+        if lost > 0 {
+            tracing::warn!(sink, "ends, and {lost} points are lost that were not delivered");
+        }
+        if spooled > 0 {
+            tracing::info!(sink, "ends, and {spooled} points stay in the spool");
         }
     }
 

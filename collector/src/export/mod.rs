@@ -62,6 +62,7 @@ use tokio::{
 
 pub(crate) use self::prepare::{check, prepare};
 use self::{
+    active::ActiveSink,
     collect::{Arrivals, Options},
     delivery::Transport,
     prepare::PreparedSink,
@@ -264,4 +265,5 @@ async fn export(
         }
     })
     .await;
+    sinks.iter().for_each(ActiveSink::warn_of_loss);
 }

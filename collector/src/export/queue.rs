@@ -99,9 +99,14 @@ impl Queue {
         self.bytes_max.set(bytes_max);
     }
 
-    /// The points of all batches.
-    pub(super) fn points(&self) -> u64 {
-        self.state.borrow().waiting.iter().map(|waiting| waiting.points).sum()
+    /// The points of all batches: of those in memory only, and of those on disk.
+    pub(super) fn points(&self) -> (u64, u64) {
+        let mut points = (0, 0);
+        for waiting in &self.state.borrow().waiting {
+            let place = if waiting.file.is_some() { &mut points.1 } else { &mut points.0 };
+            *place += waiting.points;
+        }
+        points
     }
 
     /// Whether all batches are delivered.

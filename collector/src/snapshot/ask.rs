@@ -28,17 +28,30 @@ const AGE_MAX: Duration = Duration::from_secs(10);
 
 /// The snapshot of the daemon; `None` if none is to be asked, or if none answers as it should.
 pub(crate) async fn snapshot(common: &Common, options: &config::Snapshot) -> Option<Snapshot> {
-    let path = socket(common, options)?;
+    let asked = try_snapshot(common, options).await;
+    asked.unwrap_or_else(|message| {
+        tracing::warn!("{message}");
+        None
+    })
+}
+
+/// The same for one who asks again and again: why a daemon that answers is not used.
+///
+/// # Errors
+///
+/// The sentence for the log.
+pub(crate) async fn try_snapshot(
+    common: &Common,
+    options: &config::Snapshot,
+) -> Result<Option<Snapshot>, String> {
+    let Some(path) = socket(common, options) else { return Ok(None) };
     let asked = time::timeout(TIMEOUT, ask(&path, options.window)).await;
     let answer = asked.unwrap_or_else(|_| Err(anyhow!("no answer within {} s", TIMEOUT.as_secs())));
     match answer {
-        Ok(snapshot) => Some(snapshot),
+        Ok(snapshot) => Ok(Some(snapshot)),
         // On most hosts there is no daemon.
-        Err(error) if options.daemon == Socket::Auto && is_missing(&error) => None,
-        Err(error) => {
-            tracing::warn!("the daemon at {} is not used: {error:#}", path.display());
-            None
-        }
+        Err(error) if options.daemon == Socket::Auto && is_missing(&error) => Ok(None),
+        Err(error) => Err(format!("the daemon at {} is not used: {error:#}", path.display())),
     }
 }
 

@@ -3,7 +3,7 @@
 mod ask;
 mod file;
 
-pub(crate) use self::ask::snapshot as of_daemon;
+pub(crate) use self::ask::try_snapshot as of_daemon;
 
 use std::{
     io::{self, IsTerminal, Write},

@@ -8,10 +8,9 @@ use tare_tests::{
     lab::Lab,
     process::{self, Process},
     tare_daemon::TareDaemon,
+    tcp::free_address,
     wait::{self, PATIENCE},
 };
-
-use crate::daemon::free_address;
 
 /// Metrics of cAdvisor that Tare does not have, because they need the files of containers or a
 /// cgroup's own load, or are 0 for every container.

@@ -1,9 +1,7 @@
 //! `tare run`: what it serves, and how it treats its clients.
 
 use std::{
-    env,
     io::{Read as _, Write as _},
-    path::{Path, PathBuf},
     process::Command,
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
@@ -16,8 +14,10 @@ use tare_tests::{
     docker::{Container, Run},
     http,
     lab::Lab,
-    process::{self, Process},
+    process,
+    stores::{Prometheus, promtool},
     tare_daemon::TareDaemon,
+    tcp::free_address,
     wait::{self, PATIENCE},
 };
 
@@ -246,64 +246,6 @@ fn misbehaving_clients_do_not_disturb_others() -> Result<()> {
     Ok(())
 }
 
-/// A Prometheus that scrapes one daemon each second.
-pub(crate) fn prometheus(
-    lab: &Lab,
-    target: &str,
-    address: &str,
-    options: &[&str],
-) -> Result<Process> {
-    let directory = lab.scratch.subdirectory()?;
-    let config = directory.join("prometheus.yml");
-    let text = format!(
-        "global: {{scrape_interval: 1s, evaluation_interval: 1s}}\n\
-         scrape_configs:\n- job_name: cadvisor\n  static_configs: [{{targets: ['{target}']}}]\n"
-    );
-    std::fs::write(&config, text)?;
-    prometheus_of(&directory, &config, address, options)
-}
-
-/// A Prometheus that scrapes nothing.
-pub(crate) fn prometheus_with(lab: &Lab, address: &str, options: &[&str]) -> Result<Process> {
-    let directory = lab.scratch.subdirectory()?;
-    let config = directory.join("prometheus.yml");
-    std::fs::write(&config, "")?;
-    prometheus_of(&directory, &config, address, options)
-}
-
-fn prometheus_of(
-    directory: &Path,
-    config: &Path,
-    address: &str,
-    options: &[&str],
-) -> Result<Process> {
-    let mut prometheus = Command::new(of_prometheus("prometheus"));
-    prometheus.arg(format!("--config.file={}", config.display()));
-    prometheus.arg(format!("--storage.tsdb.path={}", directory.join("data").display()));
-    prometheus.arg(format!("--web.listen-address={address}"));
-    prometheus.args(options);
-    Process::spawn(prometheus).context("the live tests need prometheus and promtool")
-}
-
-/// A free address on the loopback device.
-pub(crate) fn free_address() -> Result<String> {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    Ok(listener.local_addr()?.to_string())
-}
-
-/// A program of Prometheus, from `TARE_PROMETHEUS_DIR` or `PATH`.
-fn of_prometheus(program: &str) -> PathBuf {
-    env::var_os("TARE_PROMETHEUS_DIR").map(PathBuf::from).unwrap_or_default().join(program)
-}
-
-pub(crate) fn promtool(args: &[&str], input: Option<&Path>) -> Result<String> {
-    let mut promtool = Command::new("sh");
-    let redirect = input.map_or(String::new(), |path| format!(" < '{}'", path.display()));
-    promtool.args(["-c", &format!("\"$0\" \"$@\"{redirect}")]);
-    promtool.arg(of_prometheus("promtool")).args(args);
-    process::output(promtool, PATIENCE)
-}
-
 #[test]
 fn prometheus_scrapes_it_and_the_rules_of_kubernetes_mixin_find_values() -> Result<()> {
     let lab = Lab::open()?;
@@ -317,13 +259,13 @@ fn prometheus_scrapes_it_and_the_rules_of_kubernetes_mixin_find_values() -> Resu
         .iter()
         .fold(limited, |run, (name, value)| run.option("--label", &format!("{name}={value}")));
     let _container = lab.start(run)?;
-    let (target, address) = (free_address()?, free_address()?);
+    let target = free_address()?;
     let daemon = TareDaemon::start(&lab.tare, &["--listen", &target, "--label-set", "kubelet"])?;
     let file = lab.scratch.path().join("metrics");
     std::fs::write(&file, daemon.metrics()?)?;
     let said = promtool(&["check", "metrics"], Some(&file))?;
     ensure!(said.is_empty(), "promtool: {said}");
-    let _prometheus = prometheus(&lab, &target, &address, &[])?;
+    let prometheus = Prometheus::scraping(&lab.scratch.subdirectory()?, &target, &[])?;
     let selector = "job=\"cadvisor\", image!=\"\", container!=\"\", container!=\"POD\"";
     let pod = "pod=\"shop-1\", namespace=\"prod\"";
     for query in [
@@ -342,7 +284,7 @@ fn prometheus_scrapes_it_and_the_rules_of_kubernetes_mixin_find_values() -> Resu
         "machine_cpu_cores > 0 and machine_memory_bytes > 0".to_owned(),
         "up == 1 and scrape_samples_scraped > 20".to_owned(),
     ] {
-        ensure_answered(&address, &query)?;
+        ensure_answered(prometheus.address(), &query)?;
     }
     Ok(())
 }
@@ -365,7 +307,7 @@ fn prometheus_takes_native_histograms_with_the_counts_of_the_classic_ones() -> R
     let gate = lab.gate()?;
     let load = Run::load("write --bytes 4MiB --block 4KiB --path /data/file --mode direct");
     let writer = lab.start(load.mount(&data, "/data").behind(&gate).linger())?;
-    let (target, address) = (free_address()?, free_address()?);
+    let target = free_address()?;
     let daemon = TareDaemon::start(&lab.tare, &["--listen", &target, "--interval", "200ms"])?;
     gate.open()?;
     writer.outcome()?;
@@ -383,7 +325,8 @@ fn prometheus_takes_native_histograms_with_the_counts_of_the_classic_ones() -> R
         Ok(after.filter(|after| *after >= 900.0 && Some(*after) == before))
     })?;
     let options = ["--enable-feature=native-histograms"];
-    let _prometheus = prometheus(&lab, &target, &address, &options)?;
+    let directory = lab.scratch.subdirectory()?;
+    let prometheus = Prometheus::scraping(&directory, &target, &options)?;
     let histogram = format!("tare_container_block_latency_seconds{{{row}}}");
     for query in [
         format!("histogram_count({histogram}) == {count}"),
@@ -393,7 +336,7 @@ fn prometheus_takes_native_histograms_with_the_counts_of_the_classic_ones() -> R
         format!("histogram_quantile(0.5, {histogram}) < 1"),
         "container_cpu_usage_seconds_total > 0 and on() up == 1".to_owned(),
     ] {
-        ensure_answered(&address, &query)?;
+        ensure_answered(prometheus.address(), &query)?;
     }
     Ok(())
 }

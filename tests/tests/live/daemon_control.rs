@@ -8,10 +8,9 @@ use tare_tests::{
     lab::Lab,
     process::{self, output},
     tare_daemon::TareDaemon,
+    tcp::free_address,
     wait::{self, PATIENCE},
 };
-
-use crate::daemon::free_address;
 
 #[test]
 fn a_new_configuration_is_applied_where_possible_and_a_wrong_one_is_rejected() -> Result<()> {

@@ -4,9 +4,13 @@ use std::{collections::BTreeSet, fs, path::Path, thread::sleep, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::Value;
-use tare_tests::{docker::Run, lab::Lab, tare_daemon::TareDaemon};
-
-use crate::daemon::{free_address, prometheus, promtool};
+use tare_tests::{
+    docker::Run,
+    lab::Lab,
+    stores::{Prometheus, promtool},
+    tare_daemon::TareDaemon,
+    tcp::free_address,
+};
 
 /// Long enough for rates over `WINDOW` after a load has begun.
 const SCRAPED: Duration = Duration::from_secs(14);
@@ -32,9 +36,9 @@ fn queries(path: &Path) -> Result<Vec<String>> {
 fn each_query_of_the_dashboards_finds_values() -> Result<()> {
     let lab = Lab::open()?;
     let data = lab.scratch.subdirectory()?;
-    let (target, address) = (free_address()?, free_address()?);
+    let target = free_address()?;
     let daemon = TareDaemon::start(&lab.tare, &["--listen", &target])?;
-    let _prometheus = prometheus(&lab, &target, &address, &[])?;
+    let prometheus = Prometheus::scraping(&lab.scratch.subdirectory()?, &target, &[])?;
     let slowed = Run::load("spin --threads 2 --for 600s").option("--cpus", "0.2");
     let _slowed = lab.start(slowed.option("--memory", "64m").option("--pids-limit", "32"))?;
     let listener = lab.start(Run::load("listen --proto tcp --addr 0.0.0.0:7000").linger())?;
@@ -52,7 +56,7 @@ fn each_query_of_the_dashboards_finds_values() -> Result<()> {
 
     let mut empty = BTreeSet::new();
     let mut asked = 0;
-    let url = format!("http://{address}");
+    let url = format!("http://{}", prometheus.address());
     for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/grafana"))? {
         for query in queries(&entry?.path())? {
             asked += 1;

@@ -16,6 +16,7 @@ use tare_tests::{
     docker::{Container, Docker, Run},
     lab::Lab,
     process::output,
+    tcp::free_address,
     wait::{self, PATIENCE},
 };
 

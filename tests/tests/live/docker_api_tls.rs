@@ -12,10 +12,12 @@ use tare_tests::{
     lab::Lab,
     process::{output, run},
     tare_daemon::TareDaemon,
+    tcp::free_address,
     wait::{self, PATIENCE},
 };
 
-use crate::daemon::free_address;
+/// Whom certificates are for: this machine, and a host that only a proxy can reach.
+const NAMES: &str = "IP:127.0.0.1,DNS:behind.test";
 
 /// Keys and certificates of an authority, a server and a client, by the names that Docker's client
 /// looks for.
@@ -39,7 +41,7 @@ impl Certificates {
 
     fn sign(&self, name: &str, certificate: &str, key: &str, usage: &str) -> Result<()> {
         let (request, extensions) = (self.path("request.pem"), self.path("extensions"));
-        fs::write(&extensions, format!("subjectAltName=IP:127.0.0.1\nextendedKeyUsage={usage}\n"))?;
+        fs::write(&extensions, format!("subjectAltName={NAMES}\nextendedKeyUsage={usage}\n"))?;
         let subject = format!("/CN={name}");
         let asked = ["req", "-newkey", "rsa:2048", "-nodes", "-subj", &subject];
         openssl(&[&asked[..], &["-keyout", &self.path(key), "-out", &request]].concat())?;

@@ -1,117 +1,46 @@
 //! Sinks with the real receivers: what they give back is what the daemon says.
 
 use std::{
-    env, fs,
-    io::{Read as _, Write as _},
-    net::TcpStream,
+    fs,
+    io::{Read as _, Write as _, copy},
+    net::{TcpListener, TcpStream},
     path::{Path, PathBuf},
     process::Command,
+    sync::mpsc::{Receiver, channel},
+    thread,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
-use serde_json::Value;
 use tare_tests::{
     docker::Run,
     http::Answer,
     lab::Lab,
-    process::Process,
-    receiver::{Behaviour, Receiver},
+    process::{Finished, Process},
+    receiver::{Behaviour, Receiver as Influx},
+    report::nanoseconds,
+    stores::{InfluxDb, Prometheus, Stored},
+    tare::Tare,
     tare_daemon::TareDaemon,
+    tcp::{self, free_address},
     wait::{self, PATIENCE},
 };
 
-use crate::{
-    daemon::{free_address, prometheus_with},
-    docker_api_tls::Certificates,
-};
-
-/// One request over TCP; the answer's body as JSON.
-fn json(address: &str, request: &str) -> Result<Value> {
-    let mut stream = TcpStream::connect(address)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
-    write!(stream, "{request} HTTP/1.0\r\nHost: {address}\r\n\r\n")?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text)?;
-    let (_, body) = text.split_once("\r\n\r\n").context("no answer")?;
-    serde_json::from_str(body).with_context(|| text.clone())
-}
-
-fn encoded(text: &str) -> String {
-    let keep = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes()
-        .map(|byte| if keep(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") })
-        .collect()
-}
-
-/// An `InfluxDB` with a database.
-fn influxdb(lab: &Lab, address: &str) -> Result<Process> {
-    let directory = lab.scratch.subdirectory()?;
-    let config = directory.join("influxdb.conf");
-    let path = directory.display();
-    let text = format!(
-        "reporting-disabled = true\nbind-address = \"{}\"\n[meta]\ndir = \"{path}/meta\"\n\
-         [data]\ndir = \"{path}/data\"\nwal-dir = \"{path}/wal\"\n\
-         [http]\nbind-address = \"{address}\"\nlog-enabled = false\n",
-        free_address()?
-    );
-    fs::write(&config, text)?;
-    let of = env::var_os("TARE_INFLUXDB_DIR").map(PathBuf::from).unwrap_or_default();
-    let mut influxd = Command::new(of.join("influxd"));
-    influxd.arg("-config").arg(&config);
-    let process = Process::spawn(influxd).context("the live tests need influxd")?;
-    wait::until("InfluxDB to answer", PATIENCE, || {
-        let create = format!("POST /query?q={}", encoded("CREATE DATABASE tare"));
-        Ok(json(address, &create).ok().map(|_| ()))
-    })?;
-    Ok(process)
-}
-
-/// Times in nanoseconds and values of a field of a container.
-fn influx_values(address: &str, field: &str, family: &str, name: &str) -> Result<Vec<(i64, f64)>> {
-    let query = format!("SELECT \"{field}\" FROM \"tare_{family}\" WHERE \"name\" = '{name}'");
-    let answer = json(address, &format!("GET /query?db=tare&epoch=ns&q={}", encoded(&query)))?;
-    let values = answer.pointer("/results/0/series/0/values").and_then(Value::as_array);
-    let row = |row: &Value| Some((row[0].as_i64()?, row[1].as_f64()?));
-    Ok(values.into_iter().flatten().filter_map(row).collect())
-}
-
-/// Times in milliseconds and values of the series that a selector finds.
-fn prometheus_values(address: &str, selector: &str) -> Result<Vec<(i64, f64)>> {
-    let query = encoded(&format!("{selector}[1h]"));
-    let answer = json(address, &format!("GET /api/v1/query?query={query}"))?;
-    let values = answer.pointer("/data/result/0/values").and_then(Value::as_array);
-    let row = |row: &Value| {
-        let millis = (row[0].as_f64()? * 1e3).round() as i64;
-        Some((millis, row[1].as_str()?.parse().ok()?))
-    };
-    Ok(values.into_iter().flatten().filter_map(row).collect())
-}
-
-/// The time of a report in nanoseconds since 1970.
-fn nanoseconds(time: &Value) -> Result<i64> {
-    let time: jiff::Timestamp = time.as_str().context("no time")?.parse()?;
-    Ok(i64::try_from(time.as_nanosecond())?)
-}
+use crate::docker_api_tls::Certificates;
 
 #[test]
 fn receivers_give_back_the_samples_and_the_totals_of_a_container_of_20_ms() -> Result<()> {
     const USAGE: &str = "container_cpu_usage_seconds_total";
     let lab = Lab::open()?;
-    let (influx, prometheus) = (free_address()?, free_address()?);
-    let _influxdb = influxdb(&lab, &influx)?;
-    let _prometheus = prometheus_with(&lab, &prometheus, &["--web.enable-remote-write-receiver"])?;
-    wait::until("Prometheus to be ready", PATIENCE, || {
-        let ready = json(&prometheus, "GET /api/v1/query?query=1");
-        Ok(ready.ok().map(|_| ()))
-    })?;
+    let influxdb = InfluxDb::start_in(&lab.scratch.subdirectory()?)?;
+    let prometheus = Prometheus::receiving(&lab.scratch.subdirectory()?)?;
     let daemon = TareDaemon::start(
         &lab.tare,
         &[
             "--sink",
-            &format!("influx+http://{influx}/?db=tare"),
+            &influxdb.url(),
             "--sink",
-            &format!("prometheus+http://{prometheus}"),
+            &format!("prometheus+http://{}", prometheus.address()),
         ],
     )?;
     let busy = lab.start(Run::load("spin --for 600s"))?;
@@ -126,15 +55,16 @@ fn receivers_give_back_the_samples_and_the_totals_of_a_container_of_20_ms() -> R
         let usage = row.and_then(|row| row["cpu"]["usage_seconds"].as_f64());
         usage.map(|usage| Ok((nanoseconds(&snapshot["time"])?, usage))).transpose()
     })?;
+    // A receiver's times, in its unit of time, and values.
+    let has = |stored: &Stored, name: &str, time: i64, value: f64| {
+        stored.get(name).is_some_and(|values| values.contains(&(time, value))).then_some(())
+    };
     let name = busy.name();
     wait::until("the sample in InfluxDB", PATIENCE, || {
-        let all = influx_values(&influx, USAGE, "cpu", name)?;
-        Ok(all.contains(&(time, usage)).then_some(()))
+        Ok(has(&influxdb.stored(USAGE, "cpu")?, name, time, usage))
     })?;
-    let selector = format!("{USAGE}{{name=\"{name}\"}}");
     wait::until("the sample in Prometheus", PATIENCE, || {
-        let all = prometheus_values(&prometheus, &selector)?;
-        Ok(all.contains(&(time.div_euclid(1_000_000), usage)).then_some(()))
+        Ok(has(&prometheus.stored(USAGE)?, name, time.div_euclid(1_000_000), usage))
     })?;
 
     // The container that no sample saw.
@@ -145,13 +75,10 @@ fn receivers_give_back_the_samples_and_the_totals_of_a_container_of_20_ms() -> R
     let ended_at = nanoseconds(&row["ended_at"])?;
     ensure!(total >= 0.02, "{total}");
     wait::until("the totals in InfluxDB", PATIENCE, || {
-        let all = influx_values(&influx, USAGE, "cpu", short.name())?;
-        Ok(all.contains(&(ended_at, total)).then_some(()))
+        Ok(has(&influxdb.stored(USAGE, "cpu")?, short.name(), ended_at, total))
     })?;
-    let selector = format!("{USAGE}{{name=\"{}\"}}", short.name());
     wait::until("the totals in Prometheus", PATIENCE, || {
-        let all = prometheus_values(&prometheus, &selector)?;
-        Ok(all.contains(&(ended_at.div_euclid(1_000_000), total)).then_some(()))
+        Ok(has(&prometheus.stored(USAGE)?, short.name(), ended_at.div_euclid(1_000_000), total))
     })?;
 
     let answer: Answer = daemon.get("/metrics")?;
@@ -185,7 +112,7 @@ impl Drop for SmallDisk {
 fn with_a_full_disk_batches_wait_in_memory_and_arrive_once_and_in_order() -> Result<()> {
     let lab = Lab::open()?;
     let disk = SmallDisk::mount(lab.scratch.subdirectory()?, "size=64k")?;
-    let (dead, healthy) = (free_address()?, Receiver::start("127.0.0.1:0", Behaviour::Accept)?);
+    let (dead, healthy) = (free_address()?, Influx::start("127.0.0.1:0", Behaviour::Accept)?);
     let spool = disk.0.to_str().context("not UTF-8")?;
     let sink = |address: &str| format!("influx+http://{address}/?db=a");
     let (dead_sink, healthy_sink) = (sink(&dead), sink(&healthy.address()));
@@ -204,7 +131,7 @@ fn with_a_full_disk_batches_wait_in_memory_and_arrive_once_and_in_order() -> Res
         Ok((healthy.times().len() > 40 && in_memory > 64.0 * 1024.0).then_some(()))
     })?;
     let before = healthy.times();
-    let revived = Receiver::start(&dead, Behaviour::Accept)?;
+    let revived = Influx::start(&dead, Behaviour::Accept)?;
     wait::until("what waited", PATIENCE, || {
         Ok((revived.times().len() > before.len()).then_some(()))
     })?;
@@ -218,38 +145,90 @@ fn with_a_full_disk_batches_wait_in_memory_and_arrive_once_and_in_order() -> Res
     Ok(())
 }
 
+/// An encrypted server that answers nothing.
+fn encrypted(address: &str, certificates: &Certificates) -> Result<Process> {
+    let mut server = Command::new("openssl");
+    server.args(["s_server", "-quiet", "-accept", address]);
+    server.args(["-cert", &certificates.path("server-cert.pem")]);
+    server.args(["-key", &certificates.path("server-key.pem")]);
+    let server = Process::spawn(server)?;
+    tcp::wait_for("the server", address)?;
+    Ok(server)
+}
+
+/// `--check-config` of one sink.
+fn check(lab: &Lab, tare: &Tare, sink: &str) -> Result<Finished> {
+    let file = lab.scratch.path().join("sinks.toml");
+    fs::write(&file, format!("\n[[sink]]\n{sink}\n"))?;
+    tare.run(&["run", "--config", file.to_str().context("not UTF-8")?, "--check-config"])
+}
+
 #[test]
 fn a_receiver_with_another_certificate_is_refused_with_the_remedy() -> Result<()> {
     let lab = Lab::open()?;
     let good = Certificates::make(lab.scratch.subdirectory()?)?;
     let other = Certificates::make(lab.scratch.subdirectory()?)?;
     let address = free_address()?;
-    let mut server = Command::new("openssl");
-    server.args([
-        "s_server",
-        "-quiet",
-        "-accept",
-        &address,
-        "-cert",
-        &good.path("server-cert.pem"),
-    ]);
-    let _server = Process::spawn({
-        server.args(["-key", &good.path("server-key.pem")]);
-        server
-    })?;
-    wait::until("the server", PATIENCE, || Ok(TcpStream::connect(&address).ok().map(drop)))?;
-    let file = lab.scratch.path().join("sinks.toml");
-    let check = |authority: &str| {
-        let sink = format!("url = \"influx+https://{address}/?db=a\"\nca-file = \"{authority}\"");
-        fs::write(&file, format!("\n[[sink]]\n{sink}\n"))?;
-        let file = file.to_str().context("not UTF-8")?;
-        lab.tare.run(&["run", "--config", file, "--check-config"])
+    let _server = encrypted(&address, &good)?;
+    let sink = |authority: &str| {
+        format!("url = \"influx+https://{address}/?db=a\"\nca-file = \"{authority}\"")
     };
-    let done = check(&other.path("ca.pem"))?;
+    let done = check(&lab, &lab.tare, &sink(&other.path("ca.pem")))?;
     for part in ["line 2: ", "certificate", "`ca-file` names further certificates"] {
         ensure!(!done.status.success() && done.stderr.contains(part), "{part}: {}", done.stderr);
     }
-    let done = check(&good.path("ca.pem"))?;
+    let done = check(&lab, &lab.tare, &sink(&good.path("ca.pem")))?;
     ensure!(done.status.success() && done.stdout.contains("1 sinks can be reached"), "{done:?}");
+    Ok(())
+}
+
+/// A proxy that leads every tunnel to one address; the heads of the requests for tunnels.
+fn proxy_to(target: &str) -> Result<(String, Receiver<String>)> {
+    let listener = TcpListener::bind("127.0.0.1:0")?;
+    let (address, target) = (listener.local_addr()?.to_string(), target.to_owned());
+    let (sender, heads) = channel();
+    thread::spawn(move || {
+        for mut client in listener.incoming().map_while(Result::ok) {
+            let (mut head, mut byte) = (Vec::new(), [0]);
+            while !head.ends_with(b"\r\n\r\n") && client.read_exact(&mut byte).is_ok() {
+                head.extend(byte);
+            }
+            let Ok(mut server) = TcpStream::connect(&target) else { return };
+            let _ = client.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+            let (Ok(mut from), Ok(mut to)) = (client.try_clone(), server.try_clone()) else {
+                return;
+            };
+            thread::spawn(move || drop(copy(&mut from, &mut to)));
+            thread::spawn(move || drop(copy(&mut server, &mut client)));
+            let _ = sender.send(String::from_utf8_lossy(&head).into_owned());
+        }
+    });
+    Ok((address, heads))
+}
+
+#[test]
+fn an_encrypted_sink_goes_through_a_tunnel_of_the_proxy() -> Result<()> {
+    let lab = Lab::open()?;
+    let certificates = Certificates::make(lab.scratch.subdirectory()?)?;
+    let address = free_address()?;
+    let _server = encrypted(&address, &certificates)?;
+    let (proxy, heads) = proxy_to(&address)?;
+    let tare = lab.tare.clone().environment("https_proxy", &format!("http://me:word@{proxy}"));
+    let authority = certificates.path("ca.pem");
+    let sink = |host: &str| {
+        format!("url = \"influx+https://{host}:4444/?db=a\"\nca-file = \"{authority}\"")
+    };
+    let done = check(&lab, &tare, &sink("behind.test"))?;
+    ensure!(done.status.success(), "{done:?}");
+    let head = heads.recv_timeout(PATIENCE)?;
+    ensure!(head.starts_with("CONNECT behind.test:4444 HTTP/1.1\r\n"), "{head}");
+    ensure!(head.contains("Proxy-Authorization: Basic bWU6d29yZA==\r\n"), "{head}");
+    // The tunnel changes nothing about whom the certificate must name.
+    let done = check(&lab, &tare, &sink("other.test"))?;
+    ensure!(!done.status.success() && done.stderr.contains("certificate"), "{done:?}");
+    // A host that `no_proxy` names is asked directly.
+    let tare = tare.environment("no_proxy", "behind.test");
+    let done = check(&lab, &tare, &sink("behind.test"))?;
+    ensure!(done.stderr.contains("cannot connect to behind.test:4444"), "{done:?}");
     Ok(())
 }

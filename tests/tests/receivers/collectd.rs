@@ -4,12 +4,7 @@ use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use tare_tests::{
-    binaries,
-    docker::Container,
-    lab::Lab,
-    process::Process,
-    tare_daemon::TareDaemon,
-    wait::{self, PATIENCE},
+    binaries, docker::Container, lab::Lab, process::Process, tare_daemon::TareDaemon,
 };
 
 use crate::{Samples, read::METRICS, servers::named};
@@ -48,7 +43,6 @@ impl Collectd {
         let mut collectd = Command::new(root.join("usr/sbin/collectd"));
         collectd.arg("-f").arg("-C").arg(&config);
         let process = Process::spawn(collectd)?;
-        wait::until("files of collectd", PATIENCE, || Ok(csv.is_dir().then_some(())))?;
         Ok(Self { csv, _process: process })
     }
 

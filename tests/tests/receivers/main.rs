@@ -2,8 +2,9 @@
 //! publishes is read back from each receiver, with its value and its time.
 //!
 //! `cargo xtask test --only receivers` fetches the receivers: Prometheus, `VictoriaMetrics`,
-//! `InfluxDB` and collectd from Debian, `StatsD` from npm. Debian builds Prometheus without its
-//! receiver of OTLP, so `VictoriaMetrics` alone gets OTLP.
+//! `InfluxDB` and collectd from Debian, `StatsD` from npm, a server of gRPC with OpenTelemetry's
+//! messages from `PyPI`. Debian builds Prometheus without its receiver of OTLP, so
+//! `VictoriaMetrics` gets OTLP over HTTP.
 
 mod collectd;
 mod read;
@@ -17,17 +18,18 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use nix::sys::signal::Signal;
 use serde_json::Value;
 use tare_tests::{
     docker::{Container, Run},
     lab::Lab,
+    report::nanoseconds,
+    stores::{InfluxDb, Stored},
     tare_daemon::TareDaemon,
     wait::{self, PATIENCE},
 };
 
 use self::{
-    read::{METRICS, Metric, SOURCES, Source},
+    read::{INFLUXDB, METRICS, Metric, SOURCES, Source},
     servers::Servers,
 };
 
@@ -37,17 +39,14 @@ const WATCHED: Duration = Duration::from_secs(60);
 /// How many samples of that time the test must have seen at least.
 const SAMPLES_MIN: usize = 50;
 
+/// The pause between two looks at the latest sample. Each sample is there for a second.
+const POLL: Duration = Duration::from_millis(150);
+
 /// The numbers of the containers in one sample, by container and metric.
 type Sample = BTreeMap<(String, &'static str), f64>;
 
 /// The samples of the daemon, by their time in nanoseconds since 1970.
 type Samples = BTreeMap<i64, Sample>;
-
-/// The time of a report in nanoseconds since 1970.
-fn nanoseconds(time: &Value) -> Result<i64> {
-    let time: jiff::Timestamp = time.as_str().context("no time")?.parse()?;
-    Ok(i64::try_from(time.as_nanosecond())?)
-}
 
 /// Adds the latest sample, if it is a new one.
 fn watch(daemon: &TareDaemon, names: &[&str], into: &mut Samples) -> Result<()> {
@@ -69,24 +68,52 @@ fn watch(daemon: &TareDaemon, names: &[&str], into: &mut Samples) -> Result<()> 
     Ok(())
 }
 
-/// Whether a source has all samples of a container; what it lacks.
-fn lacks(
-    servers: &Servers,
-    source: &Source,
+/// The values of these containers that a receiver lacks, with their times in its unit.
+fn lacking<'a>(
+    stored: &Stored,
+    Source { unit, .. }: &Source,
     metric: &Metric,
-    container: &Container,
+    names: &[&'a str],
     samples: &Samples,
-) -> Result<Vec<(i64, f64)>> {
-    let found = (source.read)(servers, metric, container)?;
-    let mut wanted: BTreeMap<i64, f64> = BTreeMap::new();
-    for (time, sample) in samples {
-        if let Some(value) = sample.get(&(container.name().to_owned(), metric.name)) {
-            // Of two samples within the receiver's unit of time, the later one stays.
-            wanted.insert(time.div_euclid(source.unit), *value);
+) -> Vec<(&'a str, i64, f64)> {
+    let mut lacking = Vec::new();
+    for name in names {
+        let mut wanted: BTreeMap<i64, f64> = BTreeMap::new();
+        for (time, sample) in samples {
+            if let Some(value) = sample.get(&((*name).to_owned(), metric.name)) {
+                // Of two samples within the receiver's unit of time, the later one stays.
+                wanted.insert(time.div_euclid(*unit), *value);
+            }
         }
+        let values = stored.get(*name).map(Vec::as_slice).unwrap_or_default();
+        wanted.retain(|time, value| !values.contains(&(*time, *value)));
+        lacking.extend(wanted.into_iter().map(|(time, value)| (*name, time, value)));
     }
-    wanted.retain(|time, value| !found.contains(&(*time, *value)));
-    Ok(wanted.into_iter().collect())
+    lacking
+}
+
+/// Waits until a receiver has all samples of these containers, and the totals of another one.
+fn ensure_stored(
+    source: &Source,
+    servers: &Servers,
+    (names, samples): (&[&str], &Samples),
+    (short, totals): (&str, &Samples),
+) -> Result<()> {
+    let mut left = Vec::new();
+    let done = wait::until(&format!("all samples in {}", source.name), PATIENCE, || {
+        left.clear();
+        for (at, metric) in METRICS.iter().enumerate() {
+            let stored = (source.read)(servers, metric)?;
+            left.extend(lacking(&stored, source, metric, names, samples));
+            if at == 0 {
+                left.extend(lacking(&stored, source, metric, &[short], totals));
+            }
+        }
+        Ok(left.is_empty().then_some(()))
+    });
+    done.with_context(|| format!("{} lacks {left:?}", source.name))?;
+    println!("{}: {} samples of {} containers", source.name, samples.len(), names.len());
+    Ok(())
 }
 
 fn ensure_nothing_dropped(daemon: &TareDaemon) -> Result<()> {
@@ -123,11 +150,17 @@ fn every_receiver_gives_back_every_sample_of_ten_containers_and_the_totals_of_a_
 
     let short = lab.start(Run::load("spin --for 20ms"))?;
     short.outcome()?;
-    let (mut samples, end) = (Samples::new(), Instant::now() + WATCHED);
-    while Instant::now() < end {
+    let (mut samples, begun) = (Samples::new(), Instant::now());
+    let taken = daemon.metric("tare_samples_total")?;
+    let mut slowest = Duration::ZERO;
+    while begun.elapsed() < WATCHED {
+        let asked = Instant::now();
         watch(&daemon, &names, &mut samples)?;
-        sleep(Duration::from_millis(150));
+        slowest = slowest.max(asked.elapsed());
+        sleep(POLL);
     }
+    let taken = daemon.metric("tare_samples_total")? - taken;
+    println!("{} of {taken} samples seen; the slowest answer took {slowest:?}", samples.len());
     ensure!(samples.len() >= SAMPLES_MIN, "{} samples in {WATCHED:?}", samples.len());
     let moved = |container: &Container| {
         let of =
@@ -147,22 +180,7 @@ fn every_receiver_gives_back_every_sample_of_ten_containers_and_the_totals_of_a_
         Samples::from([(nanoseconds(&row["ended_at"])?, Sample::from([(totals, total)]))]);
 
     for source in &SOURCES {
-        let what = format!("all samples in {}", source.name);
-        let mut left = Vec::new();
-        let done = wait::until(&what, Duration::from_secs(20), || {
-            for container in &containers {
-                for metric in &METRICS {
-                    left = lacks(&servers, source, metric, container, &samples)?;
-                    if !left.is_empty() {
-                        return Ok(None);
-                    }
-                }
-            }
-            left = lacks(&servers, source, &METRICS[0], &short, &of_short)?;
-            Ok(left.is_empty().then_some(()))
-        });
-        done.with_context(|| format!("{} lacks {left:?}", source.name))?;
-        println!("{}: {} samples, {} containers", source.name, samples.len(), containers.len());
+        ensure_stored(source, &servers, (&names, &samples), (short.name(), &of_short))?;
     }
     servers.ensure_gauges_of_one_sample(&daemon, &names)?;
     collectd.ensure_values(&containers, &samples)?;
@@ -172,9 +190,9 @@ fn every_receiver_gives_back_every_sample_of_ten_containers_and_the_totals_of_a_
 #[test]
 fn a_minute_without_influxdb_loses_nothing() -> Result<()> {
     let lab = Lab::open()?;
-    let mut servers = Servers::start(&lab)?;
+    let mut influxdb = InfluxDb::start_in(&lab.scratch.subdirectory()?)?;
     let spool = lab.scratch.subdirectory()?;
-    let url = servers.influxdb.url();
+    let url = influxdb.url();
     let spool = spool.to_str().context("not UTF-8")?;
     let daemon = TareDaemon::start(&lab.tare, &["--sink", &url, "--sink-spool", spool])?;
     let busy = lab.start(Run::load("spin --for 600s").option("--cpus", "0.1"))?;
@@ -184,27 +202,28 @@ fn a_minute_without_influxdb_loses_nothing() -> Result<()> {
     // 10 s, a minute without the receiver, and 10 s.
     for (seconds, is_up) in [(10, true), (70, false), (80, true)] {
         if is_up {
-            servers.influxdb.start()?;
+            influxdb.start()?;
         } else {
-            servers.influxdb.stop()?;
+            influxdb.kill()?;
         }
         while begun.elapsed() < Duration::from_secs(seconds) {
             watch(&daemon, &names, &mut samples)?;
-            sleep(Duration::from_millis(150));
+            sleep(POLL);
         }
     }
     samples.retain(|_, sample| !sample.is_empty());
-    let source =
-        SOURCES.iter().find(|source| source.name == read::INFLUXDB).context("no source")?;
-    wait::until("all samples", PATIENCE, || {
-        let left = lacks(&servers, source, &METRICS[0], &busy, &samples)?;
-        Ok(left.is_empty().then_some(()))
+    ensure!(samples.len() >= SAMPLES_MIN, "{} samples", samples.len());
+    let [metric, ..] = &METRICS;
+    let stored = wait::until("all samples", PATIENCE, || {
+        let stored = influxdb.stored(metric.name, metric.family)?;
+        let left = lacking(&stored, &INFLUXDB, metric, &names, &samples);
+        Ok(left.is_empty().then_some(stored))
     })?;
-    let times: Vec<_> =
-        (source.read)(&servers, &METRICS[0], &busy)?.into_iter().map(|(time, _)| time).collect();
-    ensure!(times.windows(2).all(|pair| pair[0] < pair[1]), "a sample came twice");
-    ensure!(daemon.metrics()?.contains("tare_sink_retries_total"), "no retries");
-    daemon.signal(Signal::SIGTERM)?;
-    println!("{} samples, {} of them read back", samples.len(), times.len());
+    let stored = stored.get(busy.name()).context("no values")?;
+    ensure!(stored.windows(2).all(|pair| pair[0].0 < pair[1].0), "a sample came twice");
+    let labels = format!("{{sink=\"{}\"}}", url.trim_end_matches("/?db=tare"));
+    ensure!(daemon.metric(&format!("tare_sink_retries_total{labels}"))? > 0.0, "no retries");
+    ensure_nothing_dropped(&daemon)?;
+    println!("{} samples, {} of them read back", samples.len(), stored.len());
     Ok(())
 }

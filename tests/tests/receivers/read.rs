@@ -1,10 +1,15 @@
 //! What receivers give back.
 
-use anyhow::{Context as _, Result};
-use serde_json::Value;
-use tare_tests::docker::Container;
+use std::fs;
 
-use crate::servers::{Servers, ask, encoded, json};
+use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
+use tare_tests::{
+    stores::{Stored, Values},
+    tcp::{ask, encoded},
+};
+
+use crate::servers::Servers;
 
 /// A number of a container.
 pub(crate) struct Metric {
@@ -12,23 +17,21 @@ pub(crate) struct Metric {
     pub(crate) pointer: &'static str,
     /// The name in `/metrics`.
     pub(crate) name: &'static str,
-    family: &'static str,
+    /// The name of its family.
+    pub(crate) family: &'static str,
     /// The name in OpenTelemetry.
-    otel: &'static str,
+    pub(crate) otel: &'static str,
     /// An attribute that tells two numbers of one name apart.
     attribute: Option<(&'static str, &'static str)>,
 }
-
-/// Times in the receiver's unit, and values.
-type Values = Vec<(i64, f64)>;
 
 /// A way into a receiver, and how to read from there.
 pub(crate) struct Source {
     pub(crate) name: &'static str,
     /// The receiver's unit of time, in nanoseconds.
     pub(crate) unit: i64,
-    /// Times in that unit, and values, of a metric of a container.
-    pub(crate) read: fn(&Servers, &Metric, &Container) -> Result<Values>,
+    /// What it has of a metric.
+    pub(crate) read: fn(&Servers, &Metric) -> Result<Stored>,
 }
 
 pub(crate) const METRICS: [Metric; 4] = [
@@ -64,90 +67,93 @@ pub(crate) const METRICS: [Metric; 4] = [
 
 const MILLISECOND: i64 = 1_000_000;
 
-pub(crate) const INFLUXDB: &str = "InfluxDB 1, line protocol";
+pub(crate) const INFLUXDB: Source = Source {
+    name: "InfluxDB 1, line protocol",
+    unit: 1,
+    read: |servers, metric| servers.influxdb.stored(metric.name, metric.family),
+};
 
-pub(crate) const SOURCES: [Source; 6] = [
-    Source { name: INFLUXDB, unit: 1, read: influxdb },
+pub(crate) const SOURCES: [Source; 7] = [
+    INFLUXDB,
     Source {
         name: "Prometheus, remote write",
         unit: MILLISECOND,
-        read: |servers, metric, container| {
-            let label = format!("name=\"{}\"", container.name());
-            prometheus(servers, metric.name, &label)
-        },
+        read: |servers, metric| servers.prometheus.stored(metric.name),
     },
     Source {
         name: "VictoriaMetrics, remote write",
         unit: MILLISECOND,
-        read: |servers, metric, container| {
-            let labels = [("way", "remote_write"), ("name", container.name())];
-            victoria(servers, metric.name, &labels)
-        },
+        read: |servers, metric| victoria(servers, metric.name, "name", &[("way", "remote_write")]),
     },
     Source {
         name: "VictoriaMetrics, OTLP",
         unit: MILLISECOND,
-        read: |servers, metric, container| {
-            let mut labels = vec![("way", "otlp"), ("container.name", container.name())];
+        read: |servers, metric| {
+            let mut labels = vec![("way", "otlp")];
             labels.extend(metric.attribute);
-            victoria(servers, metric.otel, &labels)
+            victoria(servers, metric.otel, "container.name", &labels)
         },
     },
+    Source { name: "grpcio, OTLP", unit: 1, read: grpc },
     Source {
         name: "VictoriaMetrics, line protocol of InfluxDB 2",
         unit: MILLISECOND,
-        read: |servers, metric, container| {
-            let labels = [("way", "influx"), ("name", container.name())];
-            victoria(servers, &format!("tare_{}_{}", metric.family, metric.name), &labels)
+        read: |servers, metric| {
+            let name = format!("tare_{}_{}", metric.family, metric.name);
+            victoria(servers, &name, "name", &[("way", "influx")])
         },
     },
     Source {
         name: "VictoriaMetrics, Graphite",
         unit: 1_000 * MILLISECOND,
-        read: |servers, metric, container| {
-            let labels = [("way", "graphite"), ("container", container.name())];
-            let found = victoria(servers, metric.name, &labels)?;
-            Ok(found.into_iter().map(|(millis, value)| (millis / 1000, value)).collect())
+        read: |servers, metric| {
+            let mut stored = victoria(servers, metric.name, "container", &[("way", "graphite")])?;
+            for (time, _) in stored.values_mut().flatten() {
+                *time = time.div_euclid(1_000);
+            }
+            Ok(stored)
         },
     },
 ];
 
-fn influxdb(servers: &Servers, metric: &Metric, container: &Container) -> Result<Values> {
-    let Metric { name: field, family, .. } = metric;
-    let name = container.name();
-    let query = format!("SELECT \"{field}\" FROM \"tare_{family}\" WHERE \"name\" = '{name}'");
-    let request = format!("GET /query?db=tare&epoch=ns&q={}", encoded(&query));
-    let answer = json(&servers.influxdb.address, &request)?;
-    let values = answer.pointer("/results/0/series/0/values").and_then(Value::as_array);
-    let row = |row: &Value| Some((row[0].as_i64()?, row[1].as_f64()?));
-    Ok(values.into_iter().flatten().filter_map(row).collect())
-}
-
-fn prometheus(servers: &Servers, name: &str, labels: &str) -> Result<Values> {
-    let query = encoded(&format!("{name}{{{labels}}}[1h]"));
-    let answer = json(&servers.prometheus, &format!("GET /api/v1/query?query={query}"))?;
-    let values = answer.pointer("/data/result/0/values").and_then(Value::as_array);
-    let row = |row: &Value| {
-        let millis = (row[0].as_f64()? * 1e3).round() as i64;
-        Some((millis, row[1].as_str()?.parse().ok()?))
-    };
-    Ok(values.into_iter().flatten().filter_map(row).collect())
-}
-
-/// A line of JSON for each series.
-fn victoria(servers: &Servers, name: &str, labels: &[(&str, &str)]) -> Result<Values> {
+/// A line of JSON for each series. `key` is the label with the container's name.
+fn victoria(servers: &Servers, name: &str, key: &str, labels: &[(&str, &str)]) -> Result<Stored> {
     ask(&servers.victoria, "GET /internal/force_flush")?;
     let selector = encoded(&format!("{{__name__=\"{name}\"}}"));
     let text = ask(&servers.victoria, &format!("GET /api/v1/export?match[]={selector}"))?;
-    let mut found = Vec::new();
+    let mut stored = Stored::new();
     for line in text.lines() {
         let series: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
-        if labels.iter().all(|(label, value)| series["metric"][*label] == *value) {
-            let all = |key: &str| series[key].as_array().cloned().unwrap_or_default();
-            for (time, value) in all("timestamps").iter().zip(all("values")) {
-                found.push((time.as_i64().context("a time")?, value.as_f64().unwrap_or(f64::NAN)));
-            }
-        }
+        let is_it = labels.iter().all(|(label, value)| series["metric"][*label] == *value);
+        let Some(container) = series["metric"][key].as_str().filter(|_| is_it) else { continue };
+        let all = |key: &str| series[key].as_array().cloned().unwrap_or_default();
+        let values: Values = all("timestamps")
+            .iter()
+            .zip(all("values"))
+            .filter_map(|(time, value)| Some((time.as_i64()?, value.as_f64()?)))
+            .collect();
+        stored.entry(container.to_owned()).or_default().extend(values);
     }
-    Ok(found)
+    Ok(stored)
+}
+
+/// A line of JSON for each point. A sum has a start, which is before the
+/// time of the point.
+fn grpc(servers: &Servers, metric: &Metric) -> Result<Stored> {
+    let mut stored = Stored::new();
+    for line in fs::read_to_string(&servers.grpc_points)?.lines() {
+        let point: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        let has = |(key, value): (&str, &str)| point["attributes"][key] == value;
+        if point["metric"] != metric.otel || !metric.attribute.is_none_or(has) {
+            continue;
+        }
+        let number = |key: &str| point[key].as_i64().with_context(|| format!("{key} of {line}"));
+        let (start, time) = (number("start")?, number("time")?);
+        let is_sum = point["kind"] == "sum";
+        ensure!(if is_sum { 0 < start && start < time } else { start == 0 }, "{line}");
+        let container = point["container"].as_str().context("no container")?;
+        let value = point["value"].as_f64().context("no value")?;
+        stored.entry(container.to_owned()).or_default().push((time, value));
+    }
+    Ok(stored)
 }

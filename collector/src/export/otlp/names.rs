@@ -127,6 +127,7 @@ fn name(entry: &Entry) -> OtelName {
 
 /// Metrics in bytes whose names, which are cAdvisor's, do not say so.
 const BYTES: &[&str] = &[
+    "container_blkio_device_usage",
     "container_memory_cache",
     "container_memory_kernel_usage",
     "container_memory_mapped_file",
@@ -178,5 +179,28 @@ mod tests {
         let wait = ("tare.container_block_wait_seconds", "s");
         assert_eq!(of("tare_container_block_wait_seconds_total"), wait);
         assert_eq!(of("container_memory_rss"), ("container.memory.rss", "By"));
+    }
+
+    #[test]
+    fn the_document_lists_every_name_with_unit_kind_and_origin() {
+        let documented = include_str!("../../../../docs/opentelemetry.md");
+        let row = |(at, name): (usize, &OtelName)| {
+            let of_group = NAMES.iter().zip(CATALOG.iter()).filter(|(other, _)| other.group == at);
+            let origin: Vec<_> =
+                of_group.map(|(_, entry)| format!("`{}`", entry.metric.name)).collect();
+            let unit = if name.unit.is_empty() { "–" } else { name.unit };
+            let kind = match name.kind {
+                OtelKind::Counter => "counter",
+                OtelKind::UpDownCounter => "up-down counter",
+                OtelKind::Gauge => "gauge",
+                OtelKind::Histogram => "exponential histogram",
+            };
+            format!("| `{}` | {unit} | {kind} | {} |", name.name, origin.join(", "))
+        };
+        let firsts = NAMES.iter().enumerate().filter(|(at, name)| name.group == *at);
+        let mut expected: Vec<_> = firsts.map(row).collect();
+        expected.sort();
+        let rows: Vec<_> = documented.lines().filter(|line| line.starts_with("| `")).collect();
+        assert!(rows == expected, "docs/opentelemetry.md needs:\n{}", expected.join("\n"));
     }
 }

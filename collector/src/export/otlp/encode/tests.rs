@@ -4,6 +4,7 @@ use std::io::Read as _;
 
 use flate2::read::GzDecoder;
 use prost::Message as _;
+use tare_model::Pod;
 
 use super::*;
 use crate::export::{
@@ -50,6 +51,33 @@ fn a_container_is_a_resource_with_sums_since_its_start() {
     let Some(Data::Sum(memory)) = &metrics[2].data else { panic!("no sum") };
     assert!(!memory.is_monotonic);
     assert_eq!(memory.data_points[0].value, Some(number_data_point::Value::AsInt(4096)));
+}
+
+#[test]
+fn a_container_of_a_pod_has_the_attributes_of_kubernetes_and_its_labels() {
+    let mut container = fixture::container();
+    container.labels.insert("app".to_owned(), "shop".to_owned());
+    let text = |text: &str| Some(text.to_owned());
+    container.pod = Some(Pod {
+        uid: text("0f"),
+        qos: None,
+        name: text("shop-1"),
+        namespace: text("prod"),
+        container: text("web"),
+    });
+    let mut resources = Resources::default();
+    fixture::add(&mut resources, &container, &["cpu"]);
+    let request = decoded(&resources.finish().unwrap());
+    let resource = request.resource_metrics[0].resource.as_ref().unwrap();
+    for (key, value) in [
+        ("k8s.pod.uid", "0f"),
+        ("k8s.pod.name", "shop-1"),
+        ("k8s.namespace.name", "prod"),
+        ("k8s.container.name", "web"),
+        ("container.label.app", "shop"),
+    ] {
+        assert!(resource.attributes.contains(&attribute(key, value)), "{key}");
+    }
 }
 
 #[test]
