@@ -49,11 +49,6 @@ const COMPARED: [&str; 9] = [
     "machine_",
 ];
 
-/// What cAdvisor 0.38.7 has by another meaning, as `docs/cadvisor.md` says.
-const OTHERWISE: [&str; 1] =
-    // It reads every soft limit; later releases have only that of open files.
-    ["container_ulimits_soft"];
-
 /// Values of one container by metric and part; those of several CPUs are added.
 type Rows = BTreeMap<(String, String), f64>;
 
@@ -130,7 +125,7 @@ fn compare(before: &Rows, tare: &Rows, after: &Rows) -> Result<()> {
         // What is unlimited is 0 there and absent here.
         let unlimited = *least == 0.0
             && (name.starts_with("container_spec_") || name == "container_threads_max");
-        if not_told.contains(name) || unlimited || OTHERWISE.contains(&&**name) {
+        if not_told.contains(name) || unlimited {
             continue;
         }
         if !COMPARED.iter().any(|family| name.starts_with(family)) {
