@@ -13,6 +13,7 @@ use self::values::{duration, interval, keys, socket, window};
 use crate::{
     identity::{KeyFilter, Socket},
     logging::LogFormat,
+    network::NamespaceSockets,
     output::{
         Format, Scope, Sort,
         columns::{self, Choice},
@@ -186,6 +187,11 @@ pub struct GlobalArgs {
     #[arg(value_name = "DURATION", default_value = "0", value_parser = window)]
     #[arg(help_heading = "Samples and receipts")]
     pub memory_stat_interval: Duration,
+    /// What to read of the sockets of network namespaces: nothing, TCP and UDP sockets by state,
+    /// or also the kernel's TCP counters
+    #[arg(long, global = true, env = "TARE_NAMESPACE_SOCKETS", hide_env = true)]
+    #[arg(value_enum, default_value_t, value_name = "WHAT", help_heading = "Samples and receipts")]
+    pub namespace_sockets: NamespaceSockets,
     /// Receipts to keep: the last totals of ended containers. The oldest is dropped first
     #[arg(long, global = true, env = "TARE_RECEIPTS", hide_env = true)]
     #[arg(value_name = "N", default_value_t = 1024, help_heading = "Samples and receipts")]

@@ -21,7 +21,7 @@ use crate::{
     identity::{MetadataFilter, MetadataResolver},
     kernel::{self, EndedHierarchies, Events, Kernel, SocketLevel, Table},
     kernel_totals::Diskstats,
-    network::Namespaces,
+    network::{Namespaces, SocketStatesReader},
     output::Scope,
     reason::Reason,
     registry::{Counters, Follow, Registry, socket_ids},
@@ -287,6 +287,7 @@ fn start(common: &Common, follow: Follow, no_bpf: Option<Reason>) -> Result<Samp
     let devices = Devices::new(&common.sys_root);
     let mut sampler = Sampler::new(registry, kernel, host, devices, reconcilers, receipts);
     sampler.memory_stat_interval = common.memory_stat_interval;
+    sampler.socket_states = SocketStatesReader::new(&common.proc_root, common.namespace_sockets);
     let walk = start_walk(common.sources, no_bpf, &sampler);
     if common.sources == CgroupSource::Walk
         && let Err(reason) = walk.status().way

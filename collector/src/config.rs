@@ -13,6 +13,7 @@ use crate::{
     cli::{self, Cli, LogLevel},
     identity::{KeyFilter, RuntimeSockets, Socket},
     logging::LogFormat,
+    network::NamespaceSockets,
     output::{
         Format, Scope, Sort,
         columns::{self, Choice},
@@ -74,6 +75,8 @@ pub struct Common {
     pub environment: KeyFilter,
     /// Time between two readings of `memory.stat`; 0 reads it for each sample.
     pub memory_stat_interval: Duration,
+    /// What is read of the sockets of network namespaces.
+    pub namespace_sockets: NamespaceSockets,
     /// Counter slots in the kernel, for each of network and block I/O.
     pub slots: u32,
     /// How many receipts of ended containers are kept at most.
@@ -222,6 +225,7 @@ impl From<cli::GlobalArgs> for Common {
             labels: args.labels,
             environment: args.environment,
             memory_stat_interval: args.memory_stat_interval,
+            namespace_sockets: args.namespace_sockets,
             slots: args.slots,
             receipts: args.receipts as usize,
             receipt_ttl: args.receipt_ttl,
@@ -291,6 +295,7 @@ mod tests {
             labels: KeyFilter::default(),
             environment: KeyFilter::default(),
             memory_stat_interval: Duration::ZERO,
+            namespace_sockets: NamespaceSockets::Off,
             slots: 4096,
             receipts: 1024,
             receipt_ttl: Duration::from_secs(3600),

@@ -32,6 +32,7 @@ fn the_limits_table_has_the_numbers_of_the_code() {
         ("a saved snapshot, unpacked", size("snapshot/file.rs MAX_BYTES")),
         ("a template", bytes("MAX_TEMPLATE_BYTES")),
         ("a cell that a template makes", bytes("MAX_CELL_BYTES")),
+        ("sockets of a protocol in a network namespace", number("socket_states.rs SOCKETS_MAX")),
         ("connections", number("CONNECTIONS_MAX")),
         ("connections with the Docker API", number("DOCKER_CONNECTIONS_MAX")),
         ("events that Docker clients can look back on", number("EVENTS_REMEMBERED_MAX")),

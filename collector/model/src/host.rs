@@ -52,6 +52,8 @@ pub struct Host {
     pub numa_nodes: Vec<NumaNode>,
     /// Its huge pages by size.
     pub huge_pages: Vec<HugePages>,
+    /// Its memory modules by type, such as `Unbuffered-DDR4`; empty where no driver knows them.
+    pub memory_modules: BTreeMap<String, MemoryModules>,
     /// Its block devices by `major:minor`, without empty ones and partitions.
     pub block_devices: BTreeMap<String, Disk>,
     /// Its network devices by name, without `lo` and those that lead into containers.
@@ -71,6 +73,10 @@ pub struct HostCpu {
     pub physical_cores: Option<u32>,
     /// The highest of any CPU.
     pub max_frequency_hertz: Option<u64>,
+    /// Cores with a CPU that was online when Tare started.
+    pub cores: Vec<Core>,
+    /// Their caches, each once.
+    pub caches: Vec<Cache>,
     /// Programs, guests of virtual machines included.
     pub user_seconds: Option<f64>,
     /// Programs of low priority.
@@ -84,6 +90,45 @@ pub struct HostCpu {
     pub softirq_seconds: Option<f64>,
     /// Taken by the hypervisor for others.
     pub steal_seconds: Option<f64>,
+}
+
+/// A core.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Core {
+    /// Its number, which other packages may have too.
+    pub id: u32,
+    /// Its package.
+    pub socket: u32,
+    /// Its NUMA node; `None` where the kernel knows no nodes.
+    pub node: Option<u32>,
+    /// Its CPUs that are online.
+    pub cpus: Vec<u32>,
+}
+
+/// A CPU cache.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Cache {
+    /// 1 is the nearest to the core.
+    pub level: u32,
+    /// `Data`, `Instruction` or `Unified`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// The CPUs that share it, such as `0-3,8-11`.
+    pub cpus: String,
+}
+
+/// Memory modules of one type.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct MemoryModules {
+    /// How many there are.
+    pub count: u64,
+    /// What they hold together.
+    pub capacity_bytes: u64,
 }
 
 /// Where the host's memory is.
@@ -153,6 +198,12 @@ pub struct NumaNode {
     pub cpus: String,
     /// Its memory.
     pub memory_bytes: Option<u64>,
+    /// How far each node's memory is, by the node's number: 10 is its own, 20 costs twice as much.
+    #[serde(default)]
+    pub distances: BTreeMap<String, u64>,
+    /// Its part of the huge pages, by size.
+    #[serde(default)]
+    pub huge_pages: Vec<HugePages>,
 }
 
 /// Huge pages of one size.

@@ -24,12 +24,15 @@ pub use self::{
     block::{Block, Count, Device, Histogram, Latency},
     change::{Change, Delay, changes},
     host::{
-        Disk, Host, HostCpu, HostMemory, HugePages as HostHugePages, NetworkDevice, NumaNode,
-        Pressures,
+        Cache, Core, Disk, Host, HostCpu, HostMemory, HugePages as HostHugePages, MemoryModules,
+        NetworkDevice, NumaNode, Pressures,
     },
-    network::{Interface, NamespaceId},
+    network::{Interface, NamespaceId, NamespaceSockets, TcpStates, UdpSockets},
     point::{POINT_FIELDS, Point},
-    resources::{CpuSettings, HugePages, MemoryEvents, MemoryLimits, NumaMemory, Pressure, Tree},
+    resources::{
+        CpuSettings, HugePages, MemoryEvents, MemoryLimits, NumaMemory, Pressure, RootFilesystem,
+        Tree,
+    },
     snapshot::{SNAPSHOT_VERSION, Snapshot},
     sources::{Family, Reconciled, Source, Sources, State},
     window::{Ends, Window},
@@ -146,6 +149,9 @@ pub struct Container {
     pub block: Block,
     /// Processes and threads.
     pub pids: Pids,
+    /// The file system that its root is on; `None` if unknown.
+    #[serde(default)]
+    pub root_filesystem: Option<RootFilesystem>,
     /// The cgroup as a part of its tree.
     pub tree: Tree,
 }
@@ -178,6 +184,7 @@ impl Container {
             network: Network::default(),
             block: Block::default(),
             pids: Pids::default(),
+            root_filesystem: None,
             tree: Tree::default(),
         }
     }
@@ -335,6 +342,10 @@ pub struct Network {
     pub sockets: Option<Sockets>,
     /// What became of the TCP connections of the container's own sockets.
     pub tcp_events: Option<TcpEvents>,
+    /// The TCP and UDP sockets of the network namespace; shared by all who share it. `None` on the
+    /// host's network.
+    #[serde(default)]
+    pub namespace_sockets: Option<NamespaceSockets>,
     /// Its network namespace, for who compares rows of one report.
     #[serde(skip)]
     pub namespace: Option<NamespaceId>,
@@ -474,4 +485,6 @@ pub struct Pids {
     pub limit: Option<u64>,
     /// Tasks that could not be made because of the limit.
     pub limit_hits: Option<u64>,
+    /// Files that its first process may have open (the soft limit), some seconds old at most.
+    pub open_files_limit: Option<u64>,
 }

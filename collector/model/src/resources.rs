@@ -47,6 +47,8 @@ pub struct CpuSettings {
     pub mems: Option<String>,
     /// Memory nodes that it gets.
     pub effective_mems: Option<String>,
+    /// Whether memory moves along when `mems` changes (v1).
+    pub memory_migrate: Option<bool>,
 }
 
 /// The cgroup's own limits of memory and swap. `None` is none or unknown.
@@ -115,6 +117,26 @@ pub struct NumaMemory {
     pub file_bytes: Option<u64>,
     /// Memory that cannot be reclaimed, such as locked memory.
     pub unevictable_bytes: Option<u64>,
+}
+
+/// The file system that takes what a container writes to its root: others write there too. Some
+/// seconds old at most.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RootFilesystem {
+    /// What is mounted, such as `/dev/sda1`.
+    pub device: String,
+    /// Its type, such as `ext4`; not `overlay`, but what is below.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Its size.
+    pub size_bytes: u64,
+    /// What is free, also what only root may use.
+    pub free_bytes: u64,
+    /// Inodes; 0 where there is no limit.
+    pub inodes: u64,
+    /// Inodes that are free.
+    pub inodes_free: u64,
 }
 
 /// The cgroup as a part of its tree. `None` is unknown.

@@ -1,6 +1,8 @@
 //! Files that describe the host and seldom change: `/proc/cpuinfo`, `os-release`, and names and
 //! values in `/sys`.
 
+use std::collections::BTreeSet;
+
 use crate::text::{lines, number};
 
 /// Parses the first `model name` of a `/proc/cpuinfo`. Not every architecture has one.
@@ -20,6 +22,37 @@ pub fn parse_index(name: &str, stem: &str) -> Option<u32> {
 pub fn parse_huge_page_size(name: &str) -> Option<u64> {
     let kibibytes = name.strip_prefix("hugepages-")?.strip_suffix("kB")?;
     number(kibibytes.as_bytes())?.checked_mul(1024)
+}
+
+/// A CPU number from here on is a mistake: more than the kernel can be built for (`NR_CPUS`,
+/// 8,192).
+const CPUS_MAX: u32 = 1 << 16;
+
+/// Parses a list of CPUs such as `0-3,8`. `None` if it is empty or anything else.
+pub fn parse_cpu_list(text: &str) -> Option<BTreeSet<u32>> {
+    let mut cpus = BTreeSet::new();
+    for range in text.trim().split(',') {
+        let (first, last) = range.split_once('-').unwrap_or((range, range));
+        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
+        if last >= CPUS_MAX {
+            return None;
+        }
+        cpus.extend(first..=last);
+    }
+    Some(cpus)
+}
+
+/// Parses the size in bytes of a CPU cache, such as `32K` (`drivers/base/cacheinfo.c`,
+/// `size_show`).
+pub fn parse_cache_size(text: &str) -> Option<u64> {
+    number(text.trim().strip_suffix('K')?.as_bytes())?.checked_mul(1024)
+}
+
+/// Parses the distances from one NUMA node to each that is online: `10 21`. Empty if anything else
+/// is there.
+pub fn parse_distances(text: &str) -> Vec<u64> {
+    let distances = text.split_whitespace().map(|word| number(word.as_bytes()));
+    distances.collect::<Option<_>>().unwrap_or_default()
 }
 
 /// Parses the I/O scheduler from `queue/scheduler` of a block device: the word in brackets of
@@ -65,6 +98,30 @@ mod tests {
     }
 
     #[test]
+    fn cpus_are_listed_in_ranges() {
+        let cpus = |text| parse_cpu_list(text).map(Vec::from_iter);
+        assert_eq!(cpus("0\n"), Some(vec![0]));
+        assert_eq!(cpus("0-2,8\n"), Some(vec![0, 1, 2, 8]));
+        for wrong in ["", "a", "0-", "0-99999999"] {
+            assert_eq!(cpus(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn sizes_of_caches_are_in_kibibytes() {
+        assert_eq!(parse_cache_size("32K\n"), Some(32 << 10));
+        for wrong in ["32", "K", "32M", "18446744073709551615K"] {
+            assert_eq!(parse_cache_size(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn distances_are_numbers() {
+        assert_eq!(parse_distances("10 21\n"), [10, 21]);
+        assert!(parse_distances("10 near").is_empty() && parse_distances("").is_empty());
+    }
+
+    #[test]
     fn the_scheduler_is_the_chosen_one() {
         assert_eq!(parse_io_scheduler("none"), Some("none".to_owned()));
         assert_eq!(parse_io_scheduler("[none] mq-deadline"), Some("none".to_owned()));
@@ -85,6 +142,9 @@ mod tests {
             parse_cpu_model(&bytes);
             parse_index(&text, "cpu");
             parse_huge_page_size(&format!("hugepages-{text}kB"));
+            parse_cpu_list(&text);
+            parse_distances(&text);
+            parse_cache_size(&format!("{text}K"));
             parse_io_scheduler(&text);
             parse_os_name(&text);
         }

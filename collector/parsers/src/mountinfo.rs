@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, os::unix::ffi::OsStringExt, path::PathBuf, str};
 
-use crate::text::{lines, words};
+use crate::text::{lines, number, words};
 
 /// Every v1 controller (`include/linux/cgroup_subsys.h`): other mount options are no controllers.
 const CONTROLLERS: [&str; 15] = [
@@ -41,6 +41,41 @@ pub fn cgroup_mounts(text: &[u8]) -> impl Iterator<Item = CgroupMount<'_>> {
     lines(text).filter_map(parse_mount)
 }
 
+/// What a mount shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mount {
+    /// The kernel's number of the mount, which `/proc/PID/fdinfo` has too.
+    pub id: u64,
+    /// Where it is mounted.
+    pub path: PathBuf,
+    /// The type of the file system, such as `ext4`.
+    pub kind: String,
+    /// What is mounted, such as `/dev/sda1`; some file systems have any word there.
+    pub source: PathBuf,
+    /// For an overlay, the directory that takes what is written.
+    pub upper: Option<PathBuf>,
+}
+
+/// All mounts in the text of a `mountinfo`, those below before those above.
+pub fn mounts(text: &[u8]) -> impl Iterator<Item = Mount> {
+    lines(text).filter_map(|line| {
+        let id = number(words(line).next()?)?;
+        let path = words(line).nth(4)?;
+        let mut fields = words(line).skip(6).skip_while(|field| *field != b"-").skip(1);
+        let (kind, source) = (fields.next()?, fields.next()?);
+        let options = fields.next().unwrap_or_default();
+        let upper =
+            options.split(|byte| *byte == b',').find_map(|it| it.strip_prefix(b"upperdir="));
+        Some(Mount {
+            id,
+            path: path_of(path),
+            kind: String::from_utf8_lossy(kind).into_owned(),
+            source: path_of(source),
+            upper: upper.map(path_of),
+        })
+    })
+}
+
 /// The number of a controller's hierarchy in `/proc/cgroups` (`kernel/cgroup/cgroup-v1.c`,
 /// `proc_cgroupstats_show`).
 pub fn parse_hierarchy_id(table: &[u8], controller: &str) -> Option<u32> {
@@ -65,7 +100,7 @@ fn parse_mount(line: &[u8]) -> Option<CgroupMount<'_>> {
         b"cgroup" => Some(parse_controllers(fields.last()?)),
         _ => return None,
     };
-    let path = PathBuf::from(OsString::from_vec(unescape(path)));
+    let path = path_of(path);
     Some(CgroupMount { device, whole: root == b"/", path, controllers })
 }
 
@@ -76,6 +111,10 @@ fn parse_controllers(options: &[u8]) -> Vec<String> {
         .filter(|option| CONTROLLERS.contains(option) || option.starts_with("name="))
         .map(str::to_owned)
         .collect()
+}
+
+fn path_of(field: &[u8]) -> PathBuf {
+    PathBuf::from(OsString::from_vec(unescape(field)))
 }
 
 /// Undoes the kernel's `\040` for white space and backslashes (`fs/seq_file.c`, `mangle_path`).

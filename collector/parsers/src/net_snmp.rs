@@ -14,6 +14,23 @@ pub fn parse_retransmits(snmp: &[u8], netstat: &[u8]) -> Option<u64> {
     Some(all.saturating_sub(opening).saturating_sub(failed))
 }
 
+/// Parses all TCP counters that a network namespace has in its `snmp` and `netstat`, in the order
+/// of the files. `MaxConn` may be -1. Names without a number are left out.
+pub fn parse_tcp_counters(snmp: &[u8], netstat: &[u8]) -> Vec<(String, i64)> {
+    let mut counters = Vec::new();
+    for (text, table) in [(snmp, b"Tcp:".as_slice()), (netstat, b"TcpExt:")] {
+        let mut rows = lines(text).filter(|line| words(line).next() == Some(table));
+        let (Some(names), Some(values)) = (rows.next(), rows.next()) else { continue };
+        let pairs = words(names).zip(words(values)).skip(1);
+        counters.extend(pairs.filter_map(|(name, value)| {
+            let name = std::str::from_utf8(name).ok()?;
+            let value = std::str::from_utf8(value).ok()?.parse().ok()?;
+            Some((name.to_owned(), value))
+        }));
+    }
+    counters
+}
+
 /// The value of a field in a table, which has a line of names followed by a line of numbers.
 fn field(text: &[u8], table: &[u8], name: &[u8]) -> Option<u64> {
     let mut rows = lines(text).filter_map(|line| {
@@ -41,6 +58,22 @@ mod tests {
     }
 
     #[test]
+    fn tcp_counters_of_both_files_have_their_names() {
+        let expected = [
+            ("RtoAlgorithm", 1),
+            ("MaxConn", -1),
+            ("RetransSegs", 230),
+            ("InErrs", 7),
+            ("SyncookiesSent", 4),
+            ("TCPRetransFail", 3),
+            ("TCPSynRetrans", 20),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value));
+        assert_eq!(parse_tcp_counters(SNMP, NETSTAT), expected);
+        assert_eq!(parse_tcp_counters(b"Tcp: A B\nTcp: x 3\n", b"TcpExt: A\n").len(), 1);
+    }
+
+    #[test]
     fn a_missing_number_is_unknown() {
         assert_eq!(parse_retransmits(b"", NETSTAT), None);
         assert_eq!(parse_retransmits(SNMP, b"TcpExt: TCPSynRetrans\nTcpExt: 20\n"), None);
@@ -51,11 +84,13 @@ mod tests {
         #[test]
         fn any_bytes_are_accepted(snmp: Vec<u8>, netstat: Vec<u8>) {
             parse_retransmits(&snmp, &netstat);
+            parse_tcp_counters(&snmp, &netstat);
         }
 
         #[test]
         fn any_tables_are_accepted(text in "(Tcp:|TcpExt:|RetransSegs|[0-9]{1,21}| |\n)*") {
             parse_retransmits(text.as_bytes(), text.as_bytes());
+            parse_tcp_counters(text.as_bytes(), text.as_bytes());
         }
     }
 }

@@ -28,6 +28,8 @@ const LEGACY_DIRECTORIES: [&str; 10] = [
 /// The cgroup hierarchies of a host.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Hierarchies {
+    /// The `/proc` that they were found in.
+    pub proc_root: PathBuf,
     /// Root of the cgroup2 hierarchy. The kernel has only one.
     pub unified: Option<PathBuf>,
     /// The controllers of that hierarchy by their v2 names; `None` if they cannot be read.
@@ -147,6 +149,7 @@ pub fn find_hierarchies(
             if mounted.is_empty() { detect(root) } else { mounted }
         }
     };
+    proc_root.clone_into(&mut hierarchies.proc_root);
     let controllers = hierarchies.unified.as_ref().map(|root| root.join("cgroup.controllers"));
     hierarchies.unified_controllers = controllers
         .and_then(|path| fs::read_to_string(path).ok())

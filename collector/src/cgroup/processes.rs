@@ -87,6 +87,19 @@ impl ProcessLists {
         Self { list: directory.join("cgroup.procs"), directory }
     }
 
+    /// Any of them, the nearest to the top first; `None` if there is none that the reader sees.
+    /// Does not allocate if there are no cgroups below.
+    ///
+    /// # Errors
+    ///
+    /// If a `cgroup.procs` is there but cannot be read.
+    pub fn first(&self, buffer: &mut Vec<u8>) -> Result<Option<u32>, ReadError> {
+        if self.is_leaf() {
+            return ask_in(&self.list, buffer, &parse_first_pid);
+        }
+        Ok(search(self.directory.clone(), buffer, &parse_first_pid)?.found)
+    }
+
     /// How many there are; `None` if the cgroup is gone, or if [`MAX_SEARCHED`] cgroups or more
     /// are to be searched. Does not allocate if there are no cgroups below.
     ///
@@ -94,7 +107,7 @@ impl ProcessLists {
     ///
     /// If a `cgroup.procs` is there but cannot be read.
     pub fn count(&self, buffer: &mut Vec<u8>) -> Result<Option<usize>, ReadError> {
-        if fs::metadata(&self.directory).is_ok_and(|metadata| is_leaf(&metadata)) {
+        if self.is_leaf() {
             return ask_in(&self.list, buffer, &|text| Some(parse_process_count(text)));
         }
         let processes = Cell::new(None);
@@ -104,6 +117,10 @@ impl ProcessLists {
         };
         let searched = search(self.directory.clone(), buffer, &count)?.searched;
         Ok(processes.get().filter(|_| searched < MAX_SEARCHED))
+    }
+
+    fn is_leaf(&self) -> bool {
+        fs::metadata(&self.directory).is_ok_and(|metadata| is_leaf(&metadata))
     }
 }
 

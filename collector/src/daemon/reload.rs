@@ -92,6 +92,7 @@ fn keep_fixed(
         ("cri-socket", common.sockets.cri != old_common.sockets.cri),
         ("labels", common.labels != old_common.labels),
         ("environment", common.environment != old_common.environment),
+        ("namespace-sockets", common.namespace_sockets != old_common.namespace_sockets),
         ("slots", common.slots != old_common.slots),
         ("log-format", common.log_format != old_common.log_format),
     ];

@@ -18,7 +18,22 @@ pub(crate) struct Metric {
 /// Metrics that are selected together in a scrape.
 pub(crate) struct MetricGroup {
     pub(crate) name: &'static str,
+    #[cfg_attr(not(test), expect(dead_code, reason = "the documents are made of it"))]
+    pub(crate) origin: Origin,
     pub(crate) metrics: &'static [Metric],
+}
+
+/// Where the metrics of a group come from, for the documents.
+#[cfg_attr(not(test), expect(dead_code, reason = "the documents are made of it"))]
+pub(crate) struct Origin {
+    /// The files or programs.
+    pub(crate) source: &'static str,
+    /// From which kernel on, and on which cgroup version, if not on all.
+    pub(crate) kernel: &'static str,
+    /// How often they are read, and what that costs.
+    pub(crate) cost: &'static str,
+    /// Metrics that come from elsewhere: name, source, kernel.
+    pub(crate) exceptions: &'static [(&'static str, &'static str, &'static str)],
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -17,8 +17,8 @@ pub(crate) use self::{
     buffer::{Position, SampleBuffer},
     labels::{LabelSetId, LabelSets, write_label},
     metric::{
-        Collect, Metric, MetricGroup, MetricKind, ReportSummary, counter, counter_of, gauge,
-        gauge_of, histogram, untyped,
+        Collect, Metric, MetricGroup, MetricKind, Origin, ReportSummary, counter, counter_of,
+        gauge, gauge_of, histogram, untyped,
     },
     points::{PointBuffer, PointValue},
     samples::{Digits, Encoding, Number, Samples, Value},

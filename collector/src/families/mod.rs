@@ -3,8 +3,10 @@
 pub mod block;
 pub mod cadence;
 pub mod cpu;
+pub mod first_process;
 pub mod lifecycle;
 pub mod memory;
+pub mod namespace_sockets;
 pub mod network_interfaces;
 pub mod network_sockets;
 pub mod network_tcp;
@@ -181,20 +183,40 @@ cgroup_families! {
     settings: settings::SettingsFiles,
     /// Processes, as old as the settings.
     processes: processes::ProcessesFiles,
+    /// What the first process shows, as old as the settings.
+    first_process: first_process::FirstProcessFiles,
     /// CPU time by CPU, where it is wanted and counted.
     per_cpu: cpu::PerCpuFiles,
 }
 
 /// The metrics of all families.
 pub(crate) const METRICS: &[MetricGroup] = &[
-    MetricGroup { name: "block", metrics: block::METRICS },
-    MetricGroup { name: "cpu", metrics: cpu::METRICS },
-    MetricGroup { name: "lifecycle", metrics: lifecycle::METRICS },
-    MetricGroup { name: "memory", metrics: memory::METRICS },
-    MetricGroup { name: "network_interfaces", metrics: network_interfaces::METRICS },
-    MetricGroup { name: "network_sockets", metrics: network_sockets::METRICS },
-    MetricGroup { name: "network_tcp", metrics: network_tcp::METRICS },
-    MetricGroup { name: "pids", metrics: pids::METRICS },
-    MetricGroup { name: "pressure", metrics: pressure::METRICS },
-    MetricGroup { name: "processes", metrics: processes::METRICS },
+    MetricGroup { name: "block", origin: block::ORIGIN, metrics: block::METRICS },
+    MetricGroup { name: "cpu", origin: cpu::ORIGIN, metrics: cpu::METRICS },
+    MetricGroup {
+        name: "first_process",
+        origin: first_process::ORIGIN,
+        metrics: first_process::METRICS,
+    },
+    MetricGroup { name: "lifecycle", origin: lifecycle::ORIGIN, metrics: lifecycle::METRICS },
+    MetricGroup { name: "memory", origin: memory::ORIGIN, metrics: memory::METRICS },
+    MetricGroup {
+        name: "namespace_sockets",
+        origin: namespace_sockets::ORIGIN,
+        metrics: namespace_sockets::METRICS,
+    },
+    MetricGroup {
+        name: "network_interfaces",
+        origin: network_interfaces::ORIGIN,
+        metrics: network_interfaces::METRICS,
+    },
+    MetricGroup {
+        name: "network_sockets",
+        origin: network_sockets::ORIGIN,
+        metrics: network_sockets::METRICS,
+    },
+    MetricGroup { name: "network_tcp", origin: network_tcp::ORIGIN, metrics: network_tcp::METRICS },
+    MetricGroup { name: "pids", origin: pids::ORIGIN, metrics: pids::METRICS },
+    MetricGroup { name: "pressure", origin: pressure::ORIGIN, metrics: pressure::METRICS },
+    MetricGroup { name: "processes", origin: processes::ORIGIN, metrics: processes::METRICS },
 ];

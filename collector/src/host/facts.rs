@@ -6,13 +6,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tare_model::{Disk, HostHugePages, NetworkDevice, NumaNode};
+use tare_model::{Disk, HostHugePages, MemoryModules, NetworkDevice, NumaNode};
 use tare_parsers::host_facts::parse_os_name;
 
 use crate::{
     host::{
         cpus::Processors,
-        disks, network_devices,
+        disks, memory_modules, network_devices,
         numa::{read_huge_pages, read_numa_nodes},
         root::HostRoot,
     },
@@ -33,6 +33,8 @@ pub struct HostFacts {
     pub numa_nodes: Vec<NumaNode>,
     /// Huge pages, sorted by size.
     pub huge_pages: Vec<HostHugePages>,
+    /// Memory modules by type.
+    pub memory_modules: BTreeMap<String, MemoryModules>,
     /// Block devices by `major:minor`, without partitions and empty devices.
     pub disks: BTreeMap<String, Disk>,
     /// Network devices by name, without `lo` and veth devices whose peer is in a container.
@@ -64,6 +66,7 @@ impl HostFacts {
         let mut facts = Self {
             identity: Identity::read(proc_root, sys_root),
             processors: Processors::read(proc_root, sys_root),
+            memory_modules: memory_modules::read(sys_root),
             sys_root: sys_root.to_owned(),
             ..Self::default()
         };

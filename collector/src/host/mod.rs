@@ -3,6 +3,7 @@
 mod cpus;
 mod disks;
 mod facts;
+mod memory_modules;
 mod network_devices;
 mod numa;
 mod root;

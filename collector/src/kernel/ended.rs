@@ -13,6 +13,7 @@ use tare_ebpf::{
     Layout,
     event::{CpuTicks, ENDED_CPU, ENDED_MEMORY, ENDED_PIDS, Ended, Event, NO_CPU, NO_HIERARCHY},
 };
+use tare_parsers::host_facts::parse_cpu_list;
 
 use crate::{
     kernel::{
@@ -187,30 +188,13 @@ impl EndedPlan {
 pub(super) fn possible_cpus() -> Result<BTreeSet<u32>> {
     const FILE: &str = "/sys/devices/system/cpu/possible";
     let text = std::fs::read_to_string(FILE).context(FILE)?;
-    parse_cpus(&text).with_context(|| format!("{FILE} says {text:?}"))
+    parse_cpu_list(&text).with_context(|| format!("{FILE} says {text:?}"))
 }
 
 /// How many entries a table by CPU needs.
 pub(super) fn cpu_places() -> Result<u32> {
     Ok(possible_cpus()?.last().map_or(1, |last| last + 1))
 }
-
-/// A list such as `0-3,8`.
-pub(super) fn parse_cpus(text: &str) -> Option<BTreeSet<u32>> {
-    let mut cpus = BTreeSet::new();
-    for range in text.trim().split(',') {
-        let (first, last) = range.split_once('-').unwrap_or((range, range));
-        let (first, last): (u32, u32) = (first.parse().ok()?, last.parse().ok()?);
-        if last >= CPUS_MAX {
-            return None;
-        }
-        cpus.extend(first..=last);
-    }
-    Some(cpus)
-}
-
-/// More than the kernel can be built for (`NR_CPUS`, 8,192).
-const CPUS_MAX: u32 = 1 << 16;
 
 fn cpu(layout: &Layout, is_unified: bool) -> Result<(), Reason> {
     fields(&[("bpf_array.pptrs", layout.array_pointers)])?;
@@ -342,16 +326,6 @@ mod tests {
             Ok((without_memory, vec![missing("mem_cgroup.memory.watermark")]))
         );
         assert_eq!(plan(UNIFIED, |layout| layout.kn_id = ABSENT), Err(missing("kernfs_node.id")));
-    }
-
-    #[test]
-    fn cpus_are_listed_in_ranges() {
-        let cpus = |text| parse_cpus(text).map(Vec::from_iter);
-        assert_eq!(cpus("0\n"), Some(vec![0]));
-        assert_eq!(cpus("0-2,8\n"), Some(vec![0, 1, 2, 8]));
-        for wrong in ["", "a", "0-", "0-99999999"] {
-            assert_eq!(cpus(wrong), None, "{wrong}");
-        }
     }
 
     fn record(ended: &Ended) -> Vec<u8> {

@@ -15,8 +15,12 @@
 mod host_links;
 mod namespaces;
 mod route_socket;
+mod socket_states;
 
 pub use tare_model::NamespaceId;
 pub use tare_parsers::net_dev::{InterfaceCounters, Interfaces};
 
-pub use self::namespaces::{Namespaces, namespace_of};
+pub use self::{
+    namespaces::{Namespaces, namespace_of},
+    socket_states::{AllSocketStates, NamespaceSockets, SocketStates, SocketStatesReader},
+};

@@ -42,6 +42,7 @@ pub(super) fn host(
         },
         numa_nodes: facts.numa_nodes.clone(),
         huge_pages: facts.huge_pages.clone(),
+        memory_modules: facts.memory_modules.clone(),
         block_devices: facts.disks.clone(),
         network_devices: facts.network_devices.clone(),
     }
@@ -54,6 +55,8 @@ fn cpu(times: &CpuTimes, processors: &Processors) -> HostCpu {
         sockets: processors.sockets,
         physical_cores: processors.physical_cores,
         max_frequency_hertz: processors.max_frequency_hertz,
+        cores: processors.cores.clone(),
+        caches: processors.caches.clone(),
         user_seconds: seconds(times.user_nanoseconds),
         nice_seconds: seconds(times.nice_nanoseconds),
         system_seconds: seconds(times.system_nanoseconds),

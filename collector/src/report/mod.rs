@@ -18,9 +18,9 @@ use self::{host::host, parents::parents};
 use crate::{
     families::{
         block::{self, BlockInputs},
-        cpu,
+        cpu, first_process,
         memory::{self, MemoryInputs},
-        network_interfaces, network_sockets, network_tcp, pids, state,
+        namespace_sockets, network_interfaces, network_sockets, network_tcp, pids, state,
     },
     host::HostFacts,
     identity::{IdentityKind, PodMetadata},
@@ -181,8 +181,10 @@ impl Pair<'_> {
             pids: pids::report(
                 usage.readings.pids,
                 usage.readings.processes,
+                usage.readings.first_process.open_files_limit,
                 &usage.readings.settings,
             ),
+            root_filesystem: first_process::report(&usage.readings.first_process),
             tree: state::report(usage.readings.state, &usage.readings.settings),
         }
     }
@@ -197,6 +199,7 @@ impl Pair<'_> {
             receipt.interfaces.as_deref().map(|devices| network_interfaces::report(devices));
         // The number of a namespace that is gone may belong to another one by now.
         container.network.namespace = None;
+        container.network.namespace_sockets = None;
         (container.network.shared_with, container.network.shared_with_count) = (None, None);
         let Families { cpu, memory, pids, interfaces, sockets, block } = receipt.finality;
         let tcp = match container.network.tcp_events {
@@ -277,6 +280,9 @@ impl Pair<'_> {
                 .zip(self.newer.sockets)
                 .map(|(cell, level)| network_sockets::report(cell, level, self.since(usage))),
             tcp_events: self.tcp_events(usage),
+            namespace_sockets: namespace
+                .and_then(|namespace| self.newer.socket_states.get(&namespace))
+                .map(|states| namespace_sockets::report(states, |at| self.newer.time_of(at))),
             namespace,
             shared_with,
             shared_with_count: members.map(|members| members.len().saturating_sub(1)),

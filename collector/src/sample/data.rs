@@ -15,7 +15,7 @@ use crate::{
     host::HostUsage,
     identity::Metadata,
     kernel::{Kernel, SocketLevel},
-    network::{Interfaces, NamespaceId},
+    network::{AllSocketStates, Interfaces, NamespaceId},
     reason::Reason,
     registry::{Instance, InstanceId, Registry, TrackedCgroup},
 };
@@ -41,6 +41,8 @@ pub struct Sample {
     pub host_namespace: Option<NamespaceId>,
     /// Devices of each network namespace in use.
     pub namespaces: HashMap<NamespaceId, Arc<Interfaces>>,
+    /// Sockets of network namespaces, as they were read last.
+    pub socket_states: AllSocketStates,
     /// What is known of block I/O besides counters.
     pub block: BlockContext,
     /// Every instance that was alive.
@@ -89,6 +91,7 @@ impl Default for Sample {
             counting_since: Timestamp::UNIX_EPOCH,
             host_namespace: None,
             namespaces: HashMap::new(),
+            socket_states: AllSocketStates::default(),
             block: BlockContext::default(),
             usages: Vec::new(),
             pods: Vec::new(),

@@ -3,9 +3,10 @@
 use std::collections::{HashSet, hash_map::Entry};
 
 use crate::{
-    cgroup::ReadError,
+    cgroup::{ReadError, first_pid},
     families::{Place, ReadContext, Readers},
     host::{HostFiles, HostUsage},
+    network::SocketStatesReader,
     registry::{InstanceId, Registry},
     sample::{Sample, Usage, walk::Walked},
 };
@@ -89,6 +90,23 @@ impl FailedReads {
         }
         self.errors
     }
+}
+
+/// Reads the sockets of those network namespaces that are due, through a process of any instance in
+/// them. Those of the host belong to no container.
+pub(super) fn read_socket_states(
+    registry: &Registry,
+    reader: &mut SocketStatesReader,
+    sample: &mut Sample,
+) -> Vec<ReadError> {
+    let Sample { usages, host_namespace, .. } = &*sample;
+    let in_use = usages.iter().filter_map(|usage| usage.namespace);
+    let errors = reader.refresh(in_use.filter(|id| Some(*id) != *host_namespace), |id| {
+        let mut members = usages.iter().filter(|usage| usage.namespace == Some(id));
+        members.find_map(|usage| first_pid(registry.hierarchies(), &usage.instance.path).ok()?)
+    });
+    sample.socket_states.clone_from(reader.latest());
+    errors
 }
 
 /// Reads the devices of each network namespace once.

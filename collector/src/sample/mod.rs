@@ -23,6 +23,7 @@ mod walk;
 
 use std::{
     collections::{BTreeMap, HashMap},
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -49,6 +50,7 @@ use crate::{
     families::ReadContext,
     host::HostFiles,
     kernel::{Kernel, Runs},
+    network::{NamespaceSockets, SocketStatesReader},
     process::release_free_memory,
     reason::Reason,
     registry::{InstanceId, Registry},
@@ -68,6 +70,8 @@ pub struct Sampler {
     pub memory_stat_interval: Duration,
     /// The walk over all cgroups, which spares most files.
     pub walk: CgroupWalk,
+    /// The sockets of network namespaces.
+    pub socket_states: SocketStatesReader,
     /// Whether the cgroups of pods are read as well.
     pub with_pods: bool,
     /// Whether CPU time is read by CPU as well, in every sample.
@@ -106,6 +110,7 @@ impl Sampler {
             receipts,
             reconcilers,
             memory_stat_interval: Duration::ZERO,
+            socket_states: SocketStatesReader::new(Path::new("/proc"), NamespaceSockets::Off),
             with_pods: false,
             with_per_cpu: false,
             pods: Pods::default(),
@@ -189,6 +194,7 @@ impl Sampler {
     fn fill(&mut self, sample: &mut Sample) {
         let Self { registry, kernel, host, pods, devices, counters, reconcilers, .. } = self;
         let Self { receipts, buffer, memory_stat_interval, counting_since, walk, .. } = self;
+        let Self { socket_states, .. } = self;
         let reads_per_cpu = self.with_per_cpu;
         sample.start(registry, kernel, *counting_since);
         let mut context = ReadContext {
@@ -217,6 +223,7 @@ impl Sampler {
         counters.add_baseline(devices, &mut sample.usages);
         sample.name_devices(devices, receipts);
         errors.extend(files::read_namespaces(registry, buffer, sample));
+        errors.extend(files::read_socket_states(registry, socket_states, sample));
         errors.iter().for_each(|error| registry.report(error));
         receipts.expire(sample.taken_at);
         receipts.add_late_metadata(registry.resolver_mut());

@@ -8,12 +8,14 @@ use tare_parsers::{
     loadavg::{parse_loadavg, parse_uptime},
     meminfo::{parse_meminfo, parse_node_meminfo},
     memory::parse_memory_events,
-    mountinfo::{cgroup_mounts, parse_hierarchy_id},
+    mountinfo::{cgroup_mounts, mounts, parse_hierarchy_id},
     net_dev::parse_net_dev,
-    net_snmp::parse_retransmits,
+    net_snmp::{parse_retransmits, parse_tcp_counters},
+    net_sockets::{parse_sockstat, parse_tcp, parse_udp},
     numa_stat::parse_numa_stat,
     pressure::parse_pressure,
     proc_stat::parse_stat,
+    process_limits::parse_open_files_limit,
     procs::{parse_first_pid, parse_process_count},
     rtnetlink::{messages, parse_link_counters, parse_nsid, parse_veth_peer},
     stat_table::StatTable,
@@ -41,7 +43,13 @@ pub(crate) const PARSERS: &[(&str, Parser)] = &[
     ("diskstats", |data| parse_diskstats(data, &mut Vec::new())),
     ("loadavg", |data| ignore((parse_loadavg(data), parse_uptime(data)))),
     ("meminfo", |data| ignore((parse_meminfo(data), parse_node_meminfo(data)))),
-    ("net_snmp", |data| ignore(parse_retransmits(data, data))),
+    ("net_snmp", |data| {
+        ignore((parse_retransmits(data, data), parse_tcp_counters(data, data)));
+    }),
+    ("net_sockets", |data| {
+        ignore((parse_tcp(data), parse_udp(data), parse_sockstat(data, "6")));
+    }),
+    ("process_limits", |data| ignore(parse_open_files_limit(data))),
     ("rtnetlink", |data| {
         for message in messages(data) {
             ignore((message.role(), message.is_interrupted(), message.sequence()));
@@ -51,7 +59,7 @@ pub(crate) const PARSERS: &[(&str, Parser)] = &[
     }),
     ("pressure", |data| ignore(parse_pressure(data))),
     ("memory_events", |data| ignore(parse_memory_events(data))),
-    ("mountinfo", |data| ignore(cgroup_mounts(data).count())),
+    ("mountinfo", |data| ignore((cgroup_mounts(data).count(), mounts(data).count()))),
     ("net_dev", |data| parse_net_dev(data, &mut Vec::new())),
     ("numa_stat", |data| parse_numa_stat(data, 4096, &mut Vec::new())),
     ("proc_cgroups", |data| ignore(parse_hierarchy_id(data, "memory"))),

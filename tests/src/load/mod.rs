@@ -12,6 +12,7 @@ mod frame;
 mod receive;
 mod send;
 mod signals;
+mod sockets;
 mod unheard;
 mod units;
 mod uring;
@@ -79,6 +80,8 @@ enum Load {
     Burst(burst::Burst),
     /// Have many threads that do nothing; prints `ready` once all are running.
     Threads(compute::Threads),
+    /// Hold sockets in known states until SIGTERM; prints `ready` once they are.
+    Sockets(sockets::Sockets),
     /// Do nothing for a while.
     Sleep(compute::Sleep),
     /// Do nothing until SIGTERM; prints `ready` at once.
@@ -118,6 +121,7 @@ impl Load {
             Self::Burst(load) => load.apply(),
             Self::Threads(load) => load.apply(),
             Self::Sleep(load) => load.apply(),
+            Self::Sockets(load) => match load.hold()? {},
             Self::Serve => return say_ready().map(|()| None),
         }
         .map(Some)

@@ -12,14 +12,17 @@ const OBJECTS: &[(&str, &str)] = &[
     (
         "/host",
         "hostname kernel online_cpus memory_bytes memory_available_bytes cpu_percent load_average \
-         runnable_tasks cgroup_layout os_name boot_id machine_id system_uuid booted_at uptime_seconds cpu memory \
-         pressure numa_nodes huge_pages block_devices network_devices",
+         runnable_tasks cgroup_layout os_name boot_id machine_id system_uuid booted_at \
+         uptime_seconds cpu memory pressure numa_nodes huge_pages memory_modules block_devices \
+         network_devices",
     ),
     (
         "/host/cpu",
-        "model sockets physical_cores max_frequency_hertz user_seconds nice_seconds \
+        "model sockets physical_cores max_frequency_hertz cores caches user_seconds nice_seconds \
          system_seconds idle_seconds iowait_seconds irq_seconds softirq_seconds steal_seconds",
     ),
+    ("/host/cpu/cores/*", "id socket node cpus"),
+    ("/host/cpu/caches/*", "level type size_bytes cpus"),
     ("/host/memory", "free_bytes buffers_bytes cached_bytes swap_bytes swap_free_bytes"),
     ("/host/pressure", "cpu memory io"),
     (
@@ -27,7 +30,7 @@ const OBJECTS: &[(&str, &str)] = &[
         "some_seconds some_avg10_percent some_avg60_percent some_avg300_percent full_seconds \
          full_avg10_percent full_avg60_percent full_avg300_percent",
     ),
-    ("/host/numa_nodes/*", "id cpus memory_bytes"),
+    ("/host/numa_nodes/*", "id cpus memory_bytes distances huge_pages"),
     ("/host/huge_pages/*", "size_bytes total free"),
     ("/host/block_devices/*", "name size_bytes model rotational scheduler"),
     ("/host/network_devices/*", "mac mtu_bytes speed_bits_per_second state physical"),
@@ -40,7 +43,8 @@ const OBJECTS: &[(&str, &str)] = &[
     (
         "/containers/*",
         "kind id name image runtime cgroup cgroup_id pod sandbox compose labels environment state started_at \
-         restart_count health exit_code oom_killed startup cpu memory network block pids tree",
+         restart_count health exit_code oom_killed startup cpu memory network block pids \
+         root_filesystem tree",
     ),
     (
         "/containers/*/cpu",
@@ -50,7 +54,7 @@ const OBJECTS: &[(&str, &str)] = &[
     (
         "/containers/*/cpu/settings",
         "quota_seconds period_seconds burst_limit_seconds weight shares cpus effective_cpus mems \
-         effective_mems",
+         effective_mems memory_migrate",
     ),
     ("/containers/*/cpu/pressure", PRESSURE),
     (
@@ -71,7 +75,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ("/containers/*/memory/pressure", PRESSURE),
     (
         "/containers/*/network",
-        "interfaces sockets tcp_events shared_with shared_with_count host_namespace",
+        "interfaces sockets tcp_events namespace_sockets shared_with shared_with_count host_namespace",
     ),
     (
         "/containers/*/network/interfaces/*",
@@ -102,7 +106,18 @@ const OBJECTS: &[(&str, &str)] = &[
     ("/containers/*/block/latency/read", "buckets count sum_seconds"),
     ("/containers/*/block/latency/write", "buckets count sum_seconds"),
     ("/containers/*/block/pressure", PRESSURE),
-    ("/containers/*/pids", "current processes peak limit limit_hits"),
+    ("/containers/*/pids", "current processes peak limit limit_hits open_files_limit"),
+    ("/containers/*/root_filesystem", "device type size_bytes free_bytes inodes inodes_free"),
+    ("/containers/*/network/namespace_sockets", "read_at tcp tcp6 udp udp6 tcp_counters"),
+    (
+        "/containers/*/network/namespace_sockets/tcp",
+        "established syn_sent syn_recv fin_wait1 fin_wait2 time_wait close close_wait last_ack \
+         listen closing",
+    ),
+    (
+        "/containers/*/network/namespace_sockets/udp",
+        "sockets tx_queued_bytes rx_queued_bytes dropped",
+    ),
     ("/containers/*/tree", "populated frozen descendants dying_descendants"),
     ("/containers/*/startup", "made_at exec_at listen_at"),
     ("/ended/*/finality", "cpu memory pids network_interfaces network_sockets network_tcp block"),
@@ -133,7 +148,8 @@ fn report() -> Result<(Report, String)> {
     let gate = lab.gate()?;
     let load = Run::load("write --bytes 1MiB --path /data/file").mount(&data, "/data");
     let writer = lab.start(load.behind(&gate).linger())?;
-    let mut tare = lab.tare.stream("200ms")?;
+    let tare = lab.tare.clone().option("--namespace-sockets", "states");
+    let mut tare = tare.stream("200ms")?;
     tare.fresh_with(&[writer.id()])?;
     gate.open()?;
     writer.outcome()?;

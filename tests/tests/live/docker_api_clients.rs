@@ -20,7 +20,7 @@ use tare_tests::{
     wait::{self, PATIENCE},
 };
 
-use crate::{daemon::free_address, docker_api::Served};
+use crate::docker_api::Served;
 
 /// How far percentages may be apart: two intervals of about a second of a load that is held to its
 /// quota.

@@ -39,6 +39,7 @@ mod privileges;
 mod receipts;
 mod reconcile;
 mod resources;
+mod shared_namespaces;
 mod sinks;
 mod snapshot;
 mod storage;

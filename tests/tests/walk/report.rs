@@ -11,8 +11,8 @@ use super::groups::Groups;
 /// Numbers may rise and fall between two reports: what is wrong is wrong each time.
 const ATTEMPTS: usize = 3;
 
-/// When something was read or began: different in each report.
-const TIMES: [&str; 3] = ["since", "details_since", "stat_at"];
+/// When something was read or began, and the disk, to which others write: different in each report.
+const CHANGING: [&str; 5] = ["since", "details_since", "stat_at", "read_at", "root_filesystem"];
 
 /// All leaves of a report's rows, by cgroup and place.
 type Leaves = BTreeMap<String, Value>;
@@ -90,7 +90,9 @@ fn leaves(report: &Report, top: &str) -> Result<Leaves> {
 fn collect(value: &Value, place: String, all: &mut Leaves) {
     match value {
         Value::Object(fields) => {
-            for (name, field) in fields.iter().filter(|(name, _)| !TIMES.contains(&name.as_str())) {
+            for (name, field) in
+                fields.iter().filter(|(name, _)| !CHANGING.contains(&name.as_str()))
+            {
                 collect(field, format!("{place} {name}"), all);
             }
         }

@@ -3,7 +3,42 @@
 
 use tare_model::{Container, Count};
 
-use crate::exposition::{Metric, Samples, counter, gauge, histogram};
+use crate::exposition::{Metric, Origin, Samples, counter, gauge, histogram};
+
+pub(crate) const ORIGIN: Origin = Origin {
+    source: "a program at each completed request (`block_rq_complete`); without BPF `io.stat` or `blkio.throttle.*`, which have bytes and operations only",
+    kernel: "BTF; files: all",
+    cost: "99 to 311 ns for each request; the counters are read from mapped memory in each sample",
+    exceptions: &[
+        (
+            "container_fs_read_seconds_total",
+            "the time stamps of each request (`block_rq_complete`)",
+            "BTF",
+        ),
+        (
+            "container_fs_write_seconds_total",
+            "the time stamps of each request (`block_rq_complete`)",
+            "BTF",
+        ),
+        (
+            "container_fs_io_time_seconds_total",
+            "the time stamps of each request (`block_rq_complete`)",
+            "BTF",
+        ),
+        (
+            "container_fs_io_time_weighted_seconds_total",
+            "the time stamps of each request (`block_rq_complete`)",
+            "BTF",
+        ),
+        (
+            "container_fs_io_current",
+            "programs at each request issued, completed and returned",
+            "BTF",
+        ),
+        ("container_fs_reads_merged_total", "programs at each merge", "BTF"),
+        ("container_fs_writes_merged_total", "programs at each merge", "BTF"),
+    ],
+};
 
 pub(crate) const METRICS: &[Metric] = &[
     counter(
@@ -61,6 +96,31 @@ pub(crate) const METRICS: &[Metric] = &[
         |container, out| {
             each_device(container, |device, _, count| {
                 out.with(&[("device", device)], count.write_service_seconds);
+            });
+        },
+    ),
+    counter(
+        "container_fs_io_time_seconds_total",
+        "Time that the driver and the device took for reads and writes, in seconds. Requests at the same time count each.",
+        |container, out| {
+            each_device(container, |device, _, count| {
+                let times = [count.read_service_seconds, count.write_service_seconds];
+                out.with(&[("device", device)], times.into_iter().sum::<Option<f64>>());
+            });
+        },
+    ),
+    counter(
+        "container_fs_io_time_weighted_seconds_total",
+        "Time from the creation of reads and writes to their completion, in seconds. Requests at the same time count each.",
+        |container, out| {
+            each_device(container, |device, _, count| {
+                let times = [
+                    count.read_wait_seconds,
+                    count.read_service_seconds,
+                    count.write_wait_seconds,
+                    count.write_service_seconds,
+                ];
+                out.with(&[("device", device)], times.into_iter().sum::<Option<f64>>());
             });
         },
     ),

@@ -6,7 +6,7 @@ mod metrics;
 mod report;
 mod source;
 
-pub(crate) use self::metrics::METRICS;
+pub(crate) use self::metrics::{METRICS, ORIGIN};
 pub use self::{
     by_device::ByDevice,
     files::{IoFiles, charged_to},

@@ -2,7 +2,20 @@
 
 use tare_model::Container;
 
-use crate::exposition::{Metric, counter, gauge};
+use crate::exposition::{Metric, Origin, counter, gauge};
+
+pub(crate) const ORIGIN: Origin = Origin {
+    source: "`cpu.stat` on v2; `cpuacct.usage`, `cpuacct.stat` and `cpu.stat` on v1; or the walk of the cgroups",
+    kernel: "all",
+    cost: "in each sample: one read on v2, one to three on v1; none with the walk",
+    exceptions: &[
+        ("container_cpu_cfs_burst_periods_total", "`cpu.stat`", "5.14"),
+        ("container_cpu_cfs_burst_seconds_total", "`cpu.stat`", "5.14"),
+        ("container_spec_cpu_period", "`cpu.max` on v2, `cpu.cfs_period_us` on v1", "all"),
+        ("container_spec_cpu_quota", "`cpu.max` on v2, `cpu.cfs_quota_us` on v1", "all"),
+        ("container_spec_cpu_shares", "`cpu.weight` on v2, `cpu.shares` on v1", "all"),
+    ],
+};
 
 pub(crate) const METRICS: &[Metric] = &[
     counter(

@@ -46,5 +46,6 @@ fn report_settings(settings: &settings::CpuSettings) -> CpuSettings {
         effective_cpus: optional_text(&settings.effective_cpus),
         mems: optional_text(&settings.mems),
         effective_mems: optional_text(&settings.effective_mems),
+        memory_migrate: settings.memory_migrate,
     }
 }

@@ -1,6 +1,13 @@
 //! Metrics of the start of a container.
 
-use crate::exposition::{Metric, gauge};
+use crate::exposition::{Metric, Origin, gauge};
+
+pub(crate) const ORIGIN: Origin = Origin {
+    source: "programs at `cgroup_mkdir`, `sched_process_exec` and the first `LISTEN`",
+    kernel: "BTF",
+    cost: "a few µs for each container and program that starts",
+    exceptions: &[],
+};
 
 pub(crate) const METRICS: &[Metric] = &[gauge(
     "tare_container_startup_seconds",

@@ -5,7 +5,7 @@ mod source;
 
 use jiff::Timestamp;
 
-pub(crate) use self::metrics::METRICS;
+pub(crate) use self::metrics::{METRICS, ORIGIN};
 pub use self::source::source;
 
 /// The steps of an instance's start; `None` if they were not seen.

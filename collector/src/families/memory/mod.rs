@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use tare_parsers::{memory::MemoryEvents, numa_stat::NumaUsage, stat_table::StatTable};
 
-pub(crate) use self::metrics::METRICS;
+pub(crate) use self::metrics::{METRICS, ORIGIN};
 pub use self::{
     files::MemoryFiles,
     report::{MemoryInputs, limit_bytes, report, working_set},

@@ -4,7 +4,14 @@
 
 use tare_model::{Container, Interface};
 
-use crate::exposition::{Collect, Metric, Samples, counter_of};
+use crate::exposition::{Collect, Metric, Origin, Samples, counter_of};
+
+pub(crate) const ORIGIN: Origin = Origin {
+    source: "`/proc/PID/net/dev` of one process of each network namespace; a dump of the host's links says which changed",
+    kernel: "all",
+    cost: "in each sample: the dump, and one read for each namespace whose counters changed; each at least every 10 s",
+    exceptions: &[],
+};
 
 pub(crate) const METRICS: &[Metric] = &[
     network("container_network_receive_bytes_total", "Bytes received.", |container, out| {

@@ -5,7 +5,7 @@ mod metrics;
 mod report;
 mod source;
 
-pub(crate) use self::metrics::METRICS;
+pub(crate) use self::metrics::{METRICS, ORIGIN};
 pub use self::{
     report::{bytes, report},
     source::source,

@@ -4,5 +4,5 @@ mod metrics;
 mod report;
 mod source;
 
-pub(crate) use self::metrics::METRICS;
+pub(crate) use self::metrics::{METRICS, ORIGIN};
 pub use self::{report::report, source::source};

@@ -5,5 +5,5 @@ mod metrics;
 mod report;
 mod source;
 
-pub(crate) use self::metrics::METRICS;
+pub(crate) use self::metrics::{METRICS, ORIGIN};
 pub use self::{files::PidsFiles, report::report, source::source};

@@ -4,5 +4,5 @@ mod files;
 mod metrics;
 mod report;
 
-pub(crate) use self::metrics::METRICS;
+pub(crate) use self::metrics::{METRICS, ORIGIN};
 pub use self::{files::PressureFiles, report::report};

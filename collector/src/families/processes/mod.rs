@@ -4,4 +4,4 @@ mod files;
 mod metrics;
 
 pub use self::files::ProcessesFiles;
-pub(crate) use self::metrics::METRICS;
+pub(crate) use self::metrics::{METRICS, ORIGIN};

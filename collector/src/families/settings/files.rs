@@ -213,6 +213,10 @@ impl SettingsFiles {
             reader.list(directory, effective_cpus, &mut out.cpu.effective_cpus);
             reader.list(directory, "cpuset.mems", &mut out.cpu.mems);
             reader.list(directory, effective_mems, &mut out.cpu.effective_mems);
+            out.cpu.memory_migrate = match cpuset.version {
+                Version::V1 => reader.limit(directory, "cpuset.memory_migrate").map(|it| it != 0),
+                Version::V2 => None,
+            };
         }
         if let Some(files) = &mut self.huge_pages
             && let Err(fault) = files.read_huge_pages(reader.buffer, &mut out.huge_pages)

@@ -53,6 +53,8 @@ pub struct CpuSettings {
     pub mems: String,
     /// Memory nodes that are in effect.
     pub effective_mems: String,
+    /// Whether memory moves along when `mems` changes (v1; v2 always moves it).
+    pub memory_migrate: Option<bool>,
 }
 
 /// Limits of memory and swap, and what swap has come to.
@@ -124,5 +126,6 @@ impl Clone for CpuSettings {
         self.effective_cpus.clone_from(&source.effective_cpus);
         self.mems.clone_from(&source.mems);
         self.effective_mems.clone_from(&source.effective_mems);
+        self.memory_migrate = source.memory_migrate;
     }
 }

@@ -102,12 +102,13 @@ fn usage(file: &Path) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use tare_parsers::host_facts::parse_cpu_list;
+
     use super::*;
-    use crate::kernel::ended::parse_cpus;
 
     #[test]
     fn cpus_are_counted_if_they_are_numbered_without_a_gap() {
-        let count = |possible| count(&parse_cpus(possible)?);
+        let count = |possible| count(&parse_cpu_list(possible)?);
         assert_eq!([count("0\n"), count("0-1\n"), count("0-255")], [Some(1), Some(2), Some(256)]);
         for other in ["", "0-256", "1-3", "0,2-3", "0-1,4", "0-x"] {
             assert_eq!(count(other), None, "{other}");

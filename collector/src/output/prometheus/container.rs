@@ -2,7 +2,14 @@
 
 use tare_model::Kind;
 
-use crate::exposition::{Metric, gauge};
+use crate::exposition::{Metric, Origin, gauge};
+
+pub(crate) const ORIGIN: Origin = Origin {
+    source: "the runtime; without one the kernel's events",
+    kernel: "all",
+    cost: "a request to the runtime at the start and at each event of a container",
+    exceptions: &[],
+};
 
 pub(crate) const METRICS: &[Metric] = &[
     gauge(

@@ -5,7 +5,14 @@ use std::collections::HashSet;
 
 use tare_model::{Ended, Report, Sockets};
 
-use crate::exposition::{Collect, Metric, gauge_of};
+use crate::exposition::{Collect, Metric, Origin, gauge_of};
+
+pub(super) const ORIGIN: Origin = Origin {
+    source: "what was read last of a container that ended",
+    kernel: "all",
+    cost: "none beyond its last reading",
+    exceptions: &[],
+};
 
 pub(super) const METRICS: &[Metric] = &[
     gauge_of(

@@ -3,42 +3,54 @@
 use serde::Serialize;
 use tare_model::{Host, Report};
 
-use crate::exposition::{Collect, Metric, Samples, gauge_of};
+use crate::exposition::{Collect, Metric, Origin, Samples, gauge_of};
+
+pub(super) const ORIGIN: Origin = Origin {
+    source: "`/proc/stat`, `/proc/meminfo` and `/sys/devices/system/cpu`",
+    kernel: "all",
+    cost: "two reads in each sample; `/sys` at the start",
+    exceptions: &[],
+};
 
 pub(super) const METRICS: &[Metric] = &[
     gauge_of(
         "machine_cpu_cores",
         "Online CPUs.",
         Collect::Host(|summary, out| {
-            machine(summary.report, out, summary.report.host.online_cpus.map(u64::from));
+            machine(summary.report, out, &[], summary.report.host.online_cpus.map(u64::from));
         }),
     ),
     gauge_of(
         "machine_cpu_physical_cores",
         "Physical CPU cores.",
         Collect::Host(|summary, out| {
-            machine(summary.report, out, summary.report.host.cpu.physical_cores.map(u64::from));
+            machine(
+                summary.report,
+                out,
+                &[],
+                summary.report.host.cpu.physical_cores.map(u64::from),
+            );
         }),
     ),
     gauge_of(
         "machine_cpu_sockets",
         "CPU sockets.",
         Collect::Host(|summary, out| {
-            machine(summary.report, out, summary.report.host.cpu.sockets.map(u64::from));
+            machine(summary.report, out, &[], summary.report.host.cpu.sockets.map(u64::from));
         }),
     ),
     gauge_of(
         "machine_memory_bytes",
         "Memory of the host, in bytes.",
         Collect::Host(|summary, out| {
-            machine(summary.report, out, summary.report.host.memory_bytes);
+            machine(summary.report, out, &[], summary.report.host.memory_bytes);
         }),
     ),
     gauge_of(
         "machine_swap_bytes",
         "Swap of the host, in bytes.",
         Collect::Host(|summary, out| {
-            machine(summary.report, out, summary.report.host.memory.swap_bytes);
+            machine(summary.report, out, &[], summary.report.host.memory.swap_bytes);
         }),
     ),
     gauge_of(
@@ -65,14 +77,20 @@ pub(super) const METRICS: &[Metric] = &[
     ),
 ];
 
-/// A value of the host, with the labels that identify the host.
-fn machine(report: &Report, out: &mut Samples, value: Option<u64>) {
+/// A value of the host, with the labels that identify the host and more.
+pub(super) fn machine(
+    report: &Report,
+    out: &mut Samples,
+    more: &[(&str, &str)],
+    value: Option<u64>,
+) {
     let Host { boot_id, machine_id, system_uuid, .. } = &report.host;
-    let labels = [
+    let mut labels = vec![
         ("boot_id", boot_id.as_deref().unwrap_or_default()),
         ("machine_id", machine_id.as_deref().unwrap_or_default()),
         ("system_uuid", system_uuid.as_deref().unwrap_or_default()),
     ];
+    labels.extend(more);
     out.with(&labels, value);
 }
 

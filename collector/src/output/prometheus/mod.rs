@@ -7,12 +7,15 @@ mod container;
 mod ended;
 mod host;
 mod labels;
+#[cfg(test)]
+mod names;
 mod network_owner;
 mod scrape;
 mod selection;
 mod telemetry;
 #[cfg(test)]
 mod tests;
+mod topology;
 
 use std::sync::LazyLock;
 
@@ -69,10 +72,11 @@ pub enum LabelSet {
 /// The groups of metrics that are of no family of numbers: `identity` says what a container is, and
 /// `tare` is about Tare itself.
 const OTHERS: &[MetricGroup] = &[
-    MetricGroup { name: "identity", metrics: container::METRICS },
-    MetricGroup { name: "ended", metrics: ended::METRICS },
-    MetricGroup { name: "host", metrics: host::METRICS },
-    MetricGroup { name: "tare", metrics: telemetry::METRICS },
+    MetricGroup { name: "identity", origin: container::ORIGIN, metrics: container::METRICS },
+    MetricGroup { name: "ended", origin: ended::ORIGIN, metrics: ended::METRICS },
+    MetricGroup { name: "host", origin: host::ORIGIN, metrics: host::METRICS },
+    MetricGroup { name: "topology", origin: topology::ORIGIN, metrics: topology::METRICS },
+    MetricGroup { name: "tare", origin: telemetry::ORIGIN, metrics: telemetry::METRICS },
 ];
 
 /// All groups.

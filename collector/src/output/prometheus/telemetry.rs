@@ -1,9 +1,12 @@
 //! Metrics of Tare itself.
 
 use crate::{
-    exposition::{Collect, Metric, Samples, Value, counter_of, gauge_of},
+    exposition::{Collect, Metric, Origin, Samples, Value, counter_of, gauge_of},
     telemetry::{SinkStats, Telemetry},
 };
+
+pub(super) const ORIGIN: Origin =
+    Origin { source: "Tare's own counts", kernel: "all", cost: "a few additions", exceptions: &[] };
 
 pub(super) const METRICS: &[Metric] = &[
     gauge_of(

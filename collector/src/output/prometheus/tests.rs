@@ -6,8 +6,12 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use jiff::Timestamp;
 use prost::Message;
-use tare_model::{Compose, Container, Histogram, Kind, Latency, NamespaceId, Pod, Report};
+use tare_model::{
+    Compose, Container, Histogram, Kind, Latency, Level, NamespaceId, NamespaceSockets, Pod,
+    Report, Sockets, UdpSockets,
+};
 
 use super::*;
 use crate::{
@@ -23,7 +27,11 @@ use crate::{
     telemetry::Telemetry,
 };
 
-fn scrape(containers: Vec<Container>, options: &Options, exposition: Exposition) -> String {
+pub(super) fn scrape(
+    containers: Vec<Container>,
+    options: &Options,
+    exposition: Exposition,
+) -> String {
     scrape_of(&fixture::report(containers), options, exposition)
 }
 
@@ -54,8 +62,18 @@ fn metrics_are_sorted_and_their_names_unique_and_well_formed() {
         names.iter().map(|name| name.strip_suffix("_total").unwrap_or(name)).collect();
     assert_eq!(open_metrics.len(), names.len(), "a name is there twice");
     assert!(names.is_sorted());
+    // cAdvisor's names.
+    let gauges = [
+        "container_fs_inodes_total",
+        "container_network_advance_tcp_stats_total",
+        "container_network_tcp6_usage_total",
+        "container_network_tcp_usage_total",
+        "container_network_udp6_usage_total",
+        "container_network_udp_usage_total",
+    ];
     for (_, metric) in METRICS.iter() {
-        assert_eq!(metric.kind == MetricKind::Counter, metric.name.ends_with("_total"));
+        let is_counter = metric.name.ends_with("_total") && !gauges.contains(&metric.name);
+        assert_eq!(metric.kind == MetricKind::Counter, is_counter, "{}", metric.name);
         assert!(metric.help.ends_with('.') && !metric.help.contains(['\n', '\\', '"']));
     }
 }
@@ -155,6 +173,25 @@ fn the_devices_of_a_shared_namespace_are_counted_once() {
         let mut row = fixture::web();
         (row.id, row.cgroup) = (id.to_owned(), format!("/{id}"));
         row.network.namespace = Some(NamespaceId(namespace));
+        row.network.namespace_sockets = Some(NamespaceSockets {
+            read_at: Timestamp::UNIX_EPOCH,
+            tcp: None,
+            tcp6: None,
+            udp: Some(UdpSockets::default()),
+            udp6: None,
+            tcp_counters: BTreeMap::new(),
+        });
+        row.network.sockets = Some(Sockets {
+            level: Level::Payload,
+            since: None,
+            rx_bytes: 7,
+            tx_bytes: 0,
+            tcp: None,
+            udp: None,
+            rx_packets: None,
+            tx_packets: None,
+            loopback: None,
+        });
         row
     };
     let mut sandbox = member("c", 1);
@@ -170,6 +207,10 @@ fn the_devices_of_a_shared_namespace_are_counted_once() {
     let found = lines(&text, "container_network_receive_bytes_total");
     let ids: Vec<_> = found.iter().filter(|line| line.contains("eth0")).collect();
     assert_eq!(ids.len(), 3, "{found:?}");
+    let found = lines(&text, "container_network_udp_usage_total");
+    assert_eq!(found.iter().filter(|line| line.contains("\"listen\"")).count(), 3, "{found:?}");
+    let own = lines(&text, "tare_container_socket_receive_bytes_total");
+    assert_eq!(own.len(), 7, "each has its own: {own:?}");
 }
 
 #[test]

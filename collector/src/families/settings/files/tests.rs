@@ -63,6 +63,7 @@ fn v2_is_read_whole() {
             effective_cpus: "0-3,8".to_owned(),
             mems: "0".to_owned(),
             effective_mems: "0-1".to_owned(),
+            memory_migrate: None,
         },
         memory: MemorySettings {
             tightest_max_bytes: Some(1000),
@@ -97,6 +98,7 @@ fn v1_is_read_whole() {
         ("cpuacct/pod/abc/cpuacct.usage_percpu", "22437763 832965 "),
         ("cpuset/pod/abc/cpuset.cpus", "0-1"),
         ("cpuset/pod/abc/cpuset.effective_cpus", "0"),
+        ("cpuset/pod/abc/cpuset.memory_migrate", "1"),
         ("memory/pod/abc/memory.limit_in_bytes", "4096"),
         ("memory/pod/abc/memory.soft_limit_in_bytes", none),
         ("memory/pod/abc/memory.memsw.limit_in_bytes", none),
@@ -114,6 +116,7 @@ fn v1_is_read_whole() {
             shares: Some(512),
             cpus: "0-1".to_owned(),
             effective_cpus: "0".to_owned(),
+            memory_migrate: Some(true),
             ..CpuSettings::default()
         },
         per_cpu_nanoseconds: vec![22_437_763, 832_965],
