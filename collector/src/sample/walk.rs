@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    cgroup::{Hierarchies, Version},
+    cgroup::Hierarchies,
     families::{
         Place, WalkedCgroup,
         memory::StatDecoder,
@@ -62,10 +62,6 @@ impl CgroupWalk {
         let wanted = walked_hierarchies(hierarchies);
         if wanted.is_empty() {
             return Self::off(Reason::NotWalked);
-        }
-        let cpu = hierarchies.controller("cpuacct");
-        if by_default && cpu.is_none_or(|cpu| cpu.version == Version::V2) {
-            return Self::off(Reason::NotCompared { fact: "CPU time in cgroup v2" });
         }
         let (walk, refused) = match Walk::start_each(facts, &wanted, CGROUPS_MAX) {
             Ok(started) => started,

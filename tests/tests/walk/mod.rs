@@ -15,7 +15,7 @@ use tare::internals::{
 };
 use tare_tests::scratch::Scratch;
 
-use self::groups::Groups;
+use self::{compare::Outcome, groups::Groups};
 pub(crate) use self::report::a_report_from_the_walk_is_that_of_files;
 
 /// Starts a walk over these hierarchies, or says why there is none.
@@ -39,6 +39,9 @@ pub(crate) fn every_field_is_what_its_file_says(count: usize) -> Result<()> {
         let outcome = compare::compare(&mut walk, &groups)?;
         println!("active {active}: {outcome:#?}");
         ensure!(outcome.wrong.is_empty(), "{:#?}", outcome.wrong);
+        // Only what has run since the file was read shows what the walk makes of that.
+        let Outcome { frozen: (equal, moved), .. } = outcome;
+        ensure!(!active || moved > 0, "none of {equal} frozen cgroups had run");
         ensure!(outcome.unknown.is_empty(), "only files have {:?}", outcome.unknown);
         // What was always 0 would be right by chance.
         for (field, (compared, nonzero)) in &outcome.compared {
