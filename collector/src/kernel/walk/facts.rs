@@ -72,8 +72,6 @@ const FIELDS: &[(usize, &str, u32)] = &[
     (hole_index!(cpu_shown_system), "cgroup.prev_cputime.stime", 8),
     (hole_index!(cpuacct_usage), "cpuacct.cpuusage", 8),
     (hole_index!(cpuacct_stat), "cpuacct.cpustat", 8),
-    // An array without a length.
-    (hole_index!(array_copies), "bpf_array.pptrs", 0),
     (hole_index!(periods), "task_group.cfs_bandwidth.nr_periods", 4),
     (hole_index!(throttled), "task_group.cfs_bandwidth.nr_throttled", 4),
     (hole_index!(throttled_time), "task_group.cfs_bandwidth.throttled_time", 8),

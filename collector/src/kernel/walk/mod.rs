@@ -9,21 +9,18 @@
 
 mod decode;
 mod facts;
-mod instructions;
+mod legacy_cpu;
 mod load;
-mod per_cpu;
 mod plan;
 mod pressure;
 mod records;
 mod stat;
-mod sys;
 mod times;
 
 use std::{io, path::PathBuf};
 
 pub use tare_parsers::memory::MemoryEvents;
 
-use self::per_cpu::PerCpu;
 pub use self::{
     decode::{
         CpuLimits, CpuTime, Freezing, Memory, MemoryLimits, Pressure, Pressures, Record, Stall,
@@ -36,7 +33,7 @@ pub use self::{
     times::split,
 };
 use crate::{
-    kernel::{Facts, Runs},
+    kernel::{Facts, Runs, per_cpu::PerCpu},
     reason::Reason,
 };
 
@@ -188,7 +185,8 @@ impl Walker {
         if !facts.object {
             return Err(Reason::NoObject);
         }
-        let facts = facts.btf.as_ref().map_err(Reason::clone)?.walk.clone();
+        let btf = facts.btf.as_ref().map_err(Reason::clone)?;
+        let facts = btf.walk.clone();
         let way = plan::way(&facts)?;
         let limit = match way {
             Way::Css => limit.clamp(1, CGROUPS_MAX),
@@ -196,7 +194,7 @@ impl Walker {
         };
         let counts_per_cpu = |one: &Hierarchy| one.controllers.iter().any(|name| name == "cpuacct");
         let per_cpu = match hierarchies.iter().any(counts_per_cpu) {
-            true => PerCpu::find(&facts),
+            true => legacy_cpu::find(&btf.per_cpu),
             false => Err(Reason::CountedPerCpu),
         };
         Ok(Self { facts, way, limit, per_cpu })

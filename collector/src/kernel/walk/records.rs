@@ -14,9 +14,8 @@ use crate::{
         mapping::Mapping,
         statistics::Runs,
         walk::{
-            Family, Hierarchy, Record, RunError, StatWords, Walker,
+            Family, Hierarchy, Record, RunError, StatWords, Walker, legacy_cpu,
             load::{self, Program},
-            per_cpu::{self, PerCpu},
             plan::{self, Plan},
             pressure::{self, Clock},
         },
@@ -68,10 +67,11 @@ pub struct Tree {
 impl Tree {
     /// Loads the program for a hierarchy.
     pub(super) fn start(walker: &Walker, hierarchy: &Hierarchy) -> Result<Self, Reason> {
-        let cpus = walker.per_cpu.as_ref().map(PerCpu::cpus);
-        let mut tree = Self::open(walker, hierarchy, cpus.map_err(Reason::clone))?;
+        let cpus = walker.per_cpu.as_ref().map_err(Reason::clone);
+        let cpus = cpus.and_then(|found| found.cpus().ok_or(Reason::CountedPerCpu));
+        let mut tree = Self::open(walker, hierarchy, cpus)?;
         let is_legacy_cpu = hierarchy.id != 0 && tree.family(Family::Cpu).is_ok();
-        if is_legacy_cpu && !per_cpu::is_right(&mut tree, walker, hierarchy) {
+        if is_legacy_cpu && !legacy_cpu::is_right(&mut tree, walker, hierarchy) {
             return Self::open(walker, hierarchy, Err(Reason::CountedPerCpu));
         }
         Ok(tree)
