@@ -21,7 +21,12 @@ macro_rules! hole {
         // SAFETY: loads an immediate and does nothing else.
         #[allow(unused_unsafe)]
         unsafe {
-            core::arch::asm!("{0} = {1} ll", out(reg) value, const MARK, options(pure, nomem, nostack));
+            core::arch::asm!(
+                "{0} = {1} ll",
+                out(reg) value,
+                const MARK,
+                options(pure, nomem, nostack)
+            );
         }
         value
     }};
@@ -30,12 +35,18 @@ macro_rules! hole {
 /// A map that user space puts into the instructions.
 macro_rules! map {
     ($name:ident) => {{
-        const MARK: u64 = (tare_ebpf::walk_record::HOLE_MARK as u64) << 32 | tare_ebpf::walk_record::$name as u64;
+        const MARK: u64 = (tare_ebpf::walk_record::HOLE_MARK as u64) << 32
+            | tare_ebpf::walk_record::$name as u64;
         let map: *mut core::ffi::c_void;
         // SAFETY: loads an immediate and does nothing else.
         #[allow(unused_unsafe)]
         unsafe {
-            core::arch::asm!("{0} = {1} ll", out(reg) map, const MARK, options(pure, nomem, nostack));
+            core::arch::asm!(
+                "{0} = {1} ll",
+                out(reg) map,
+                const MARK,
+                options(pure, nomem, nostack)
+            );
         }
         map
     }};

@@ -22,7 +22,8 @@ pub(crate) struct Outcome {
     pub(crate) compared: BTreeMap<String, (usize, usize)>,
     /// What was wrong.
     pub(crate) wrong: Vec<String>,
-    /// Frozen cgroups whose CPU time was equal, and those of them that had run since the look before.
+    /// Frozen cgroups whose CPU time was equal, and those of them that had run since the look
+    /// before.
     pub(crate) frozen: (usize, usize),
     /// Numbers of `memory.stat` that were decoded and compared, and those that were not 0.
     pub(crate) stat: (usize, usize),
@@ -135,9 +136,8 @@ fn frozen(
     walk.run()?;
     let after = fs::read_to_string(&file)?;
     let record = walk.records().find(hierarchy.id, id).context("the walk has no record")?;
-    let times = UNIFIED.iter().filter(|(_, word, kind, _)| {
-        *word == USAGE || matches!(kind, Kind::Part(_))
-    });
+    let times =
+        UNIFIED.iter().filter(|(_, word, kind, _)| *word == USAGE || matches!(kind, Kind::Part(_)));
     let mut right = true;
     for (_, word, _, value) in times {
         let (found, said) = (value(&record), number(&after, word));

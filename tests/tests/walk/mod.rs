@@ -15,8 +15,8 @@ use tare::internals::{
 };
 use tare_tests::scratch::Scratch;
 
-use self::{compare::Outcome, groups::Groups};
 pub(crate) use self::report::a_report_from_the_walk_is_that_of_files;
+use self::{compare::Outcome, groups::Groups};
 
 /// Starts a walk over these hierarchies, or says why there is none.
 pub(crate) fn start(hierarchies: &[Hierarchy]) -> Result<Walk, Reason> {
