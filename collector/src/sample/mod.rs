@@ -168,6 +168,7 @@ impl Sampler {
         let (started, living) = self.registry.generation();
         if self.memory_return.is_due(started.saturating_sub(living as u64), living) {
             self.registry.shrink();
+            self.walk.shrink();
             release_free_memory();
         }
         sample

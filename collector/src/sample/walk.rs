@@ -105,6 +105,13 @@ impl CgroupWalk {
         WalkStatus { way, layout: self.layout.as_deref().filter(|_| way.is_ok()) }
     }
 
+    /// Frees memory that those who ended have left.
+    pub(super) fn shrink(&mut self) {
+        if let Ok(running) = &mut self.walk {
+            running.walk.shrink();
+        }
+    }
+
     /// Walks; `None` if there is no walk, or if this one failed: then files are read.
     pub(super) fn run(&mut self, registry: &Registry) -> Option<Walked<'_>> {
         let Self { walk, layout, failures, turn } = self;

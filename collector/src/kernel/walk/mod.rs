@@ -164,6 +164,14 @@ impl Walk {
         Ok(self.records())
     }
 
+    /// Frees the memory of records that cgroups left which are gone. What the last walk found is
+    /// gone then.
+    pub fn shrink(&mut self) {
+        for tree in &mut self.trees {
+            tree.shrink(&self.walker);
+        }
+    }
+
     /// Runs of the programs so far, of all hierarchies together.
     pub fn runs(&self) -> Option<Runs> {
         let mut sum = Runs::default();
