@@ -57,7 +57,7 @@ impl CgroupWalk {
     }
 
     /// Loads the programs. Where that fails there is no walk, and files are read.
-    /// `by_default` uses it only on kernels where it was compared with files.
+    /// `by_default` uses it only where nothing waits for it.
     pub fn start(facts: &Facts, hierarchies: &Hierarchies, by_default: bool) -> Self {
         let wanted = walked_hierarchies(hierarchies);
         if wanted.is_empty() {
@@ -67,7 +67,7 @@ impl CgroupWalk {
             Ok(started) => started,
             Err(reason) => return Self::off(reason),
         };
-        if by_default && let Some(reason) = walk.not_compared() {
+        if by_default && let Some(reason) = walk.not_by_default() {
             return Self::off(reason);
         }
         let layout = WalkLayout::new(hierarchies, &walk, &refused);

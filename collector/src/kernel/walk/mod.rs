@@ -135,14 +135,11 @@ impl Walk {
         }
     }
 
-    /// Why the walk is used only if it is asked for, if so: whole reports were compared with files
-    /// on kernels that find cgroups by css, up to Linux 6.18.
-    pub fn not_compared(&self) -> Option<Reason> {
+    /// Why the walk is used only if it is asked for, if so: one that keeps cgroups from being made
+    /// and removed meanwhile is worse than files.
+    pub fn not_by_default(&self) -> Option<Reason> {
         match self.walker.way {
-            Way::Cgroups => Some(Reason::NotCompared { fact: "iter/cgroup" }),
-            Way::Css if self.walker.facts.sets_by_controller => {
-                Some(Reason::NotCompared { fact: facts::SETS_BY_CONTROLLER })
-            }
+            Way::Cgroups => Some(Reason::WalkHoldsLock),
             Way::Css => None,
         }
     }
