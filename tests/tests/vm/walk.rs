@@ -37,6 +37,13 @@ fn every_field_of_the_walk_is_what_its_file_says() -> Result<()> {
 
 #[test]
 #[ignore = "minutes in an emulated machine; cargo xtask vm 6.12 -- --ignored walk"]
+fn memory_of_records_is_freed_after_their_cgroups() -> Result<()> {
+    let _machine = Machine::take()?;
+    if can_walk()? { checks::memory_of_records_is_freed(1500) } else { Ok(()) }
+}
+
+#[test]
+#[ignore = "minutes in an emulated machine; cargo xtask vm 6.12 -- --ignored walk"]
 fn no_record_is_stale_missing_or_double_while_cgroups_come_and_go() -> Result<()> {
     let _machine = Machine::take()?;
     if can_walk()? { checks::no_record_is_stale_missing_or_double(3, 200) } else { Ok(()) }

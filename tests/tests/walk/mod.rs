@@ -8,10 +8,10 @@ mod report;
 
 use std::path::Path;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use tare::internals::{
     KernelFacts, Reason,
-    walk::{CGROUPS_MAX, Family, Hierarchy, Walk},
+    walk::{CGROUPS_MAX, Family, Hierarchy, Tree, Walk},
 };
 use tare_tests::scratch::Scratch;
 
@@ -65,6 +65,33 @@ pub(crate) fn every_field_is_what_its_file_says(count: usize) -> Result<()> {
 /// Whether cgroup2 has the CPU controller.
 fn is_in_unified(walk: &Walk) -> bool {
     walk.records().tree(0).is_some_and(|tree| tree.family(Family::Throttling).is_ok())
+}
+
+/// The records of so many cgroups are freed after those are gone, and the count of runs goes on.
+pub(crate) fn memory_of_records_is_freed(count: usize) -> Result<()> {
+    let groups = Groups::new(count)?;
+    let mut walk = start(&groups.hierarchies)?;
+    let bytes = |walk: &Walk| walk.records().trees().map(Tree::memory_bytes).sum::<usize>();
+    let before = bytes(&walk);
+    walk.run()?;
+    let full = bytes(&walk);
+    ensure!(full > before * 4, "{before}, then {full} bytes for {count} cgroups");
+    walk.shrink();
+    // Nobody has gone: all of it is needed.
+    ensure!(bytes(&walk) == full, "{} of {full} bytes", bytes(&walk));
+    drop(groups);
+    walk.run()?;
+    let runs = walk.runs().context("runs")?.count;
+    walk.shrink();
+    ensure!(bytes(&walk) < full / 2, "{} of {full} bytes", bytes(&walk));
+    walk.run()?;
+    let after = walk.runs().context("runs")?.count;
+    ensure!(after >= runs, "{after} runs after {runs}");
+    let (found, missed) = walk.records().trees().fold((0, 0), |(found, missed), tree| {
+        (found + tree.found().recorded, missed + tree.found().missed)
+    });
+    ensure!(found > 0 && missed == 0, "{found} cgroups found, {missed} missed");
+    Ok(())
 }
 
 /// Cgroups come and go while the walk goes over them, so many a second.
