@@ -16,6 +16,10 @@ const ENDED_MIN: u64 = 1000;
 const QUIET_SAMPLES: u32 = 10;
 const ENDED_MIN_QUIET: u64 = 100;
 
+/// So many samples after memory was returned it is returned again: by then most of the history and
+/// of the receipts is gone that kept pages of it.
+const SAMPLES_UNTIL_REST: u32 = 600;
+
 /// Decides when the memory of instances that ended is returned to the kernel.
 #[derive(Debug, Default)]
 pub(super) struct MemoryReturn {
@@ -26,6 +30,8 @@ pub(super) struct MemoryReturn {
     quiet: u32,
     /// Samples until it is returned again: by then all have been overwritten.
     due_in: Option<usize>,
+    /// Samples until what was kept at the last return is returned.
+    rest_in: Option<u32>,
 }
 
 impl MemoryReturn {
@@ -36,15 +42,18 @@ impl MemoryReturn {
         self.ended = ended;
         match &mut self.due_in {
             None => {
+                let is_rest_due = self.rest_in == Some(0);
+                self.rest_in = self.rest_in.and_then(|samples| samples.checked_sub(1));
                 let left = ended.saturating_sub(self.returned);
                 let is_over = self.quiet >= QUIET_SAMPLES && left >= ENDED_MIN_QUIET;
                 if left >= ENDED_MIN.max(living as u64) || is_over {
                     self.due_in = Some(SPARES_MAX + 1);
                 }
-                false
+                is_rest_due
             }
             Some(0) => {
                 *self = Self { returned: ended, due_in: None, ..*self };
+                self.rest_in = Some(SAMPLES_UNTIL_REST);
                 true
             }
             Some(samples) => {
@@ -116,7 +125,11 @@ mod tests {
         let mut memory = MemoryReturn::default();
         assert!((0..100).all(|_| !memory.is_due(ENDED_MIN_QUIET - 1, 10)), "too few");
         assert!((0..100).all(|more| !memory.is_due(ENDED_MIN_QUIET + more, 10)), "more end");
-        let returns = (0..100).filter(|_| memory.is_due(ENDED_MIN_QUIET + 100, 10)).count();
-        assert_eq!(returns, 1);
+        let mut returns = |samples: u32| {
+            (0..samples).filter(|_| memory.is_due(ENDED_MIN_QUIET + 100, 10)).count()
+        };
+        assert_eq!(returns(100), 1);
+        assert_eq!(returns(SAMPLES_UNTIL_REST), 1, "what history and receipts kept");
+        assert_eq!(returns(3 * SAMPLES_UNTIL_REST), 0);
     }
 }
