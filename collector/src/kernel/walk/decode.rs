@@ -43,7 +43,7 @@ impl CpuTime {
     ///
     /// The kernel divides the usage anew whenever the file is read, by the ticks so far, and keeps
     /// only what it has shown from falling. The walk cannot make it note what it has found, so the
-    /// file may say less afterwards, by less than a tick for each CPU.
+    /// file may say less of one of them afterwards.
     pub fn split(&self) -> (u64, u64) {
         let shown = (self.shown_user, self.shown_system);
         times::split(self.usage_nanoseconds, (self.user_by_ticks, self.system_by_ticks), shown)

@@ -17,8 +17,8 @@ pub fn split(usage: u64, (user, system): (u64, u64), before: (u64, u64)) -> (u64
 
 /// Moves time between two parts of the usage until neither is less than before.
 ///
-/// With each tick the ratio of the two changes, by less than a tick for each CPU: a part would fall
-/// where it grows more slowly than its share of the sum shrinks.
+/// With each tick the ratio of the two changes: a part would fall where it grows more slowly than
+/// its share of the sum shrinks.
 pub(super) fn no_less(
     usage: u64,
     (user, system): (u64, u64),
