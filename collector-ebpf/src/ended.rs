@@ -4,21 +4,14 @@
 //! `cgroup_rmdir` fires under `cgroup_mutex`, after the last task has left the cgroup and before
 //! its controllers are taken offline (`kernel/cgroup/cgroup.c`, `cgroup_rmdir`,
 //! `css_killed_work_fn`), so all counters are still in reach.
-//!
-//! CPU time is counted for each CPU. Where a CPU has its copy of such memory is in no type
-//! information, but it is as far from the common pointer for all such memory: so the distance is
-//! taken once, from an array of our own ([`cpu_offsets`], [`cpu_offset`]).
 
 use core::mem::MaybeUninit;
 
 use aya_ebpf::{
-    helpers::{
-        bpf_get_smp_processor_id, bpf_probe_read_kernel_str_bytes,
-        generated::{bpf_map_lookup_percpu_elem, bpf_probe_read_kernel},
-    },
-    macros::{btf_tracepoint, map, raw_tracepoint},
-    maps::{Array, PerCpuArray},
-    programs::{BtfTracePointContext, RawTracePointContext},
+    helpers::{bpf_probe_read_kernel_str_bytes, generated::bpf_probe_read_kernel},
+    macros::{btf_tracepoint, map},
+    maps::Array,
+    programs::BtfTracePointContext,
 };
 use tare_ebpf::{
     ABSENT,
@@ -33,76 +26,10 @@ use crate::{
     typed::{Typed, layout},
 };
 
-/// By CPU: how far its copy of per-CPU memory is from the common pointer; [`NO_CPU`] if there is no
-/// such CPU. User space sets the size and has it filled.
+/// By CPU: what is added to a per-CPU pointer to get its copy; [`NO_CPU`] if there is no such CPU.
+/// User space sets the size and fills it (`per_cpu.rs`).
 #[map]
 static CPU_OFFSETS: Array<u64> = Array::with_max_entries(1, 0);
-
-/// Per-CPU memory whose pointer and copies are both known.
-#[map]
-static CPU_PROBE: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
-
-/// Fills [`CPU_OFFSETS`]. Never attached: user space runs it once.
-/// `bpf_map_lookup_percpu_elem` needs Linux 5.19.
-#[raw_tracepoint(tracepoint = "sys_enter")]
-fn cpu_offsets(_: RawTracePointContext) -> i32 {
-    let Some(common) = common_pointer() else { return 0 };
-    let mut cpu = 0;
-    while cpu < layout!(cpus) {
-        // SAFETY: the map and the key are valid.
-        let copy = unsafe {
-            bpf_map_lookup_percpu_elem(
-                (&raw const CPU_PROBE).cast_mut().cast(),
-                (&raw const FIRST).cast(),
-                cpu,
-            )
-        };
-        note_offset(cpu, copy.cast(), common);
-        cpu += 1;
-    }
-    0
-}
-
-/// The same for the CPU that it is run on, for older kernels.
-#[raw_tracepoint(tracepoint = "sys_enter")]
-fn cpu_offset(_: RawTracePointContext) -> i32 {
-    let (Some(common), Some(copy)) = (common_pointer(), CPU_PROBE.get_ptr(0)) else { return 0 };
-    // SAFETY: takes no argument.
-    note_offset(unsafe { bpf_get_smp_processor_id() }, copy, common);
-    0
-}
-
-/// The key of the only entry.
-static FIRST: u32 = 0;
-
-/// The pointer from which all CPUs' copies of [`CPU_PROBE`] are found (`bpf_array.pptrs`).
-///
-/// Addresses go through a map's memory: what is read from there is a number to the verifier, and
-/// may be calculated with.
-#[inline(always)]
-fn common_pointer() -> Option<u64> {
-    let place = CPU_OFFSETS.get_ptr_mut(0)?;
-    // SAFETY: the map gave the pointer.
-    let array = unsafe {
-        place.write_volatile((&raw const CPU_PROBE) as u64);
-        place.read_volatile()
-    };
-    read(array, layout!(array_pointers))
-}
-
-#[inline(always)]
-fn note_offset(cpu: u32, copy: *const u64, common: u64) {
-    let Some(place) = CPU_OFFSETS.get_ptr_mut(cpu) else { return };
-    // SAFETY: the map gave the pointer.
-    unsafe {
-        if copy.is_null() {
-            place.write_volatile(NO_CPU);
-            return;
-        }
-        place.write_volatile(copy as u64);
-        place.write_volatile(place.read_volatile().wrapping_sub(common));
-    }
-}
 
 /// Reports what a removed cgroup of one of the hierarchies with the CPU, memory or pids counters
 /// had used, descendants included.

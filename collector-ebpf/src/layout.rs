@@ -115,8 +115,6 @@ pub struct Layout {
     pub watched_block: u32,
     /// Cells of one slot, a power of two. More CPUs than that share cells.
     pub shards: u32,
-    /// `bpf_array.pptrs`.
-    pub array_pointers: u32,
     /// `cgroup.bstat.cputime`.
     pub cgroup_cpu: u32,
     /// `cgroup.rstat_cpu`; where controllers have their own, `cgroup.rstat_base_cpu`.
@@ -213,7 +211,6 @@ impl Layout {
         watched_net: event::NO_HIERARCHY,
         watched_block: event::NO_HIERARCHY,
         shards: 1,
-        array_pointers: ABSENT,
         cgroup_cpu: ABSENT,
         cgroup_per_cpu: ABSENT,
         per_cpu_counted: ABSENT,

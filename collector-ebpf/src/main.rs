@@ -14,6 +14,10 @@ mod lifecycle;
 #[cfg(target_arch = "bpf")]
 mod packets;
 #[cfg(target_arch = "bpf")]
+mod patched;
+#[cfg(target_arch = "bpf")]
+mod per_cpu;
+#[cfg(target_arch = "bpf")]
 mod slots;
 #[cfg(target_arch = "bpf")]
 mod sockets;

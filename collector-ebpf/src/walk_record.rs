@@ -356,14 +356,13 @@ pub mod cpu {
 
 /// The only entry of the map that says where each CPU has its copies of per-CPU values.
 pub mod per_cpu {
-    /// CPUs at most: the verifier follows the addition of their counts CPU by CPU.
+    /// CPUs that a walk adds up at most: the verifier follows it CPU by CPU.
     pub const CPUS_MAX: u32 = 256;
-    /// [`FOUND`] at the end of the program that finds them; before that memory of the program's.
-    pub const STATE: usize = 0;
-    /// What is added to a per-CPU pointer for the first CPU; the others follow.
+    /// Memory of the program that finds them.
+    pub const SCRATCH: usize = 0;
+    /// What is added to a per-CPU pointer for the first CPU; the others follow. 0 where there is no
+    /// such CPU, or only one.
     pub const BASES: usize = 1;
-    /// [`STATE`]: no address has this value.
-    pub const FOUND: u64 = 1;
 }
 
 /// Limit and share of CPU time; times in nanoseconds.

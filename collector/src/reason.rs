@@ -78,12 +78,9 @@ pub enum Reason {
         /// Its name.
         function: &'static str,
     },
-    /// The walk of cgroups was not compared with files on a kernel like this one.
-    #[error("used only with --sources walk: not compared with files on kernels with {fact}")]
-    NotCompared {
-        /// What such kernels have.
-        fact: &'static str,
-    },
+    /// The only walk that this kernel has keeps a lock that others wait for.
+    #[error("used only with --sources walk: no cgroup can be made or removed during this walk")]
+    WalkHoldsLock,
     /// No hierarchy that programs walk has it.
     #[error("it is in no cgroup hierarchy that programs can walk")]
     NotWalked,
@@ -327,7 +324,7 @@ impl Reason {
     pub fn code(&self) -> &'static str {
         match self {
             Self::NotStarted { .. } => "not_started",
-            Self::SwitchedOff { .. } | Self::NotCompared { .. } | Self::DaemonNotAsked { .. } => {
+            Self::SwitchedOff { .. } | Self::WalkHoldsLock | Self::DaemonNotAsked { .. } => {
                 "switched_off"
             }
             Self::SingleSample => "single_sample",

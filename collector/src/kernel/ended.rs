@@ -1,25 +1,19 @@
 //! What a cgroup had used when it was removed: the kernel's side takes it at that moment, so that
 //! it does not matter how late user space is.
 
-use std::collections::BTreeSet;
-
-use anyhow::{Context as _, Result, ensure};
-use aya::{
-    Btf, Ebpf,
-    maps::Array,
-    programs::{RawTracePoint, RawTracePointRunOptions, TestRun as _},
-};
+use anyhow::{Context as _, Result};
+use aya::{Btf, Ebpf, maps::Array};
 use tare_ebpf::{
     Layout,
     event::{CpuTicks, ENDED_CPU, ENDED_MEMORY, ENDED_PIDS, Ended, Event, NO_CPU, NO_HIERARCHY},
 };
-use tare_parsers::host_facts::parse_cpu_list;
 
 use crate::{
     kernel::{
         error::{TRACING, reason},
         facts::BtfFacts,
         load::Loaded,
+        per_cpu::PerCpuFacts,
         plan::fields,
         tracepoints::{ENDED, TracepointSpec},
     },
@@ -45,8 +39,8 @@ pub(super) struct EndedPlan {
     pub(super) program: TracepointSpec,
     /// Which hierarchies report what.
     hierarchies: EndedHierarchies,
-    /// Whether one run finds the per-CPU memory of all CPUs.
-    finds_all_cpus: bool,
+    /// How the per-CPU memory of all CPUs is found.
+    per_cpu: PerCpuFacts,
     /// Why some of it is not reported.
     pub(super) missing: Vec<Reason>,
 }
@@ -116,7 +110,7 @@ impl EndedPlan {
             }
         };
         let hierarchies = EndedHierarchies {
-            cpu: reported(wanted.cpu, cpu(layout, wanted.cpu == Some(0))),
+            cpu: reported(wanted.cpu, cpu(btf, wanted.cpu == Some(0))),
             memory: reported(wanted.memory, memory(layout)),
             pids: reported(wanted.pids, pids(layout)),
         };
@@ -125,8 +119,7 @@ impl EndedPlan {
         {
             return Err(reason.clone());
         }
-        let finds_all_cpus = btf.looks_up_other_cpus;
-        Ok(Self { program: ENDED, hierarchies, finds_all_cpus, missing })
+        Ok(Self { program: ENDED, hierarchies, per_cpu: btf.per_cpu, missing })
     }
 
     /// Sets the hierarchies in the layout.
@@ -146,58 +139,27 @@ impl EndedPlan {
     /// Why it could not be.
     pub(super) fn start(&self, loaded: &mut Loaded, btf: &Btf) -> Result<(), Reason> {
         if self.hierarchies.cpu.is_some() {
-            self.find_cpus(&mut loaded.ebpf).map_err(|error| reason(&error, TRACING))?;
+            let per_cpu = self.per_cpu.find()?;
+            let set = set_offsets(&mut loaded.ebpf, per_cpu.bases());
+            set.map_err(|error| reason(&error, TRACING))?;
         }
         loaded.attach(&[self.program], btf)
     }
+}
 
-    /// Finds where each CPU's copy of per-CPU memory is.
-    fn find_cpus(&self, ebpf: &mut Ebpf) -> Result<()> {
-        let possible = possible_cpus()?;
-        let name = if self.finds_all_cpus { "cpu_offsets" } else { "cpu_offset" };
-        let program = ebpf.program_mut(name).context(name)?;
-        let program: &mut RawTracePoint = program.try_into()?;
-        program.load()?;
-        let run = |program: &RawTracePoint, cpu: Option<u32>| {
-            program.test_run(RawTracePointRunOptions { cpu, ..RawTracePointRunOptions::new() })
-        };
-        if self.finds_all_cpus {
-            run(program, None).context("find the per-CPU memory")?;
-        } else {
-            for cpu in &possible {
-                run(program, Some(*cpu))
-                    .with_context(|| format!("find the per-CPU memory of CPU {cpu}"))?;
-            }
-        }
-        program.unload()?;
-        let map = ebpf.map_mut("CPU_OFFSETS").context("the object has no map CPU_OFFSETS")?;
-        let mut offsets = Array::<_, u64>::try_from(map)?;
-        for cpu in 0..offsets.len() {
-            if !possible.contains(&cpu) {
-                offsets.set(cpu, NO_CPU, 0)?;
-            } else if possible.len() > 1 {
-                let found = offsets.get(&cpu, 0)?;
-                ensure!(found != 0 && found != NO_CPU, "CPU {cpu} has no per-CPU memory");
-            }
-        }
-        Ok(())
+/// Tells the program where each CPU has its copies.
+fn set_offsets(ebpf: &mut Ebpf, bases: &[Option<u64>]) -> Result<()> {
+    let map = ebpf.map_mut("CPU_OFFSETS").context("the object has no map CPU_OFFSETS")?;
+    let mut offsets = Array::<_, u64>::try_from(map)?;
+    for (cpu, base) in (0..).zip(bases) {
+        offsets.set(cpu, base.unwrap_or(NO_CPU), 0)?;
     }
+    Ok(())
 }
 
-/// The CPUs that may ever be online.
-pub(super) fn possible_cpus() -> Result<BTreeSet<u32>> {
-    const FILE: &str = "/sys/devices/system/cpu/possible";
-    let text = std::fs::read_to_string(FILE).context(FILE)?;
-    parse_cpu_list(&text).with_context(|| format!("{FILE} says {text:?}"))
-}
-
-/// How many entries a table by CPU needs.
-pub(super) fn cpu_places() -> Result<u32> {
-    Ok(possible_cpus()?.last().map_or(1, |last| last + 1))
-}
-
-fn cpu(layout: &Layout, is_unified: bool) -> Result<(), Reason> {
-    fields(&[("bpf_array.pptrs", layout.array_pointers)])?;
+fn cpu(btf: &BtfFacts, is_unified: bool) -> Result<(), Reason> {
+    btf.per_cpu.pointers()?;
+    let layout = &btf.layout;
     if is_unified {
         return fields(&[
             ("cgroup.bstat.cputime", layout.cgroup_cpu),
@@ -276,7 +238,6 @@ mod tests {
         lose: impl Fn(&mut Layout),
     ) -> Result<(EndedHierarchies, Vec<Reason>), Reason> {
         let mut layout = Layout {
-            array_pointers: 280,
             cgroup_root: 8,
             root_hierarchy_id: 8,
             cgroup_kn: 8,
@@ -301,7 +262,7 @@ mod tests {
             layout,
             tracepoints: [("cgroup_rmdir", Some(2))].into(),
             walk: WalkFacts::default(),
-            looks_up_other_cpus: true,
+            per_cpu: PerCpuFacts { pointers: Some(280), looks_up_others: true },
         };
         EndedPlan::new(&btf, wanted).map(|plan| (plan.hierarchies, plan.missing))
     }

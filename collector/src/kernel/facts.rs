@@ -7,7 +7,8 @@ use tare_ebpf::Layout;
 
 use crate::{
     kernel::{
-        btf::Btf, ended::EndedHierarchies, layout::layout, object, tracepoints, walk::WalkFacts,
+        btf::Btf, ended::EndedHierarchies, layout::layout, object, per_cpu::PerCpuFacts,
+        tracepoints, walk::WalkFacts,
     },
     reason::Reason,
 };
@@ -46,9 +47,8 @@ pub struct BtfFacts {
     pub tracepoints: BTreeMap<&'static str, Option<usize>>,
     /// What a walk over cgroups needs.
     pub walk: WalkFacts,
-    /// Whether programs can look up per-CPU memory of other CPUs
-    /// (`bpf_map_lookup_percpu_elem`, Linux 5.19).
-    pub looks_up_other_cpus: bool,
+    /// What it takes to find per-CPU memory.
+    pub(super) per_cpu: PerCpuFacts,
 }
 
 impl Facts {
@@ -80,9 +80,7 @@ fn read_btf(sys_root: &Path) -> Result<BtfFacts, Reason> {
     Ok(BtfFacts {
         layout: layout(&btf),
         walk: WalkFacts::read(&btf),
-        looks_up_other_cpus: btf
-            .enumerator(&["bpf_func_id"], "BPF_FUNC_map_lookup_percpu_elem")
-            .is_some(),
+        per_cpu: PerCpuFacts::read(&btf),
         tracepoints: names.map(|name| (name, btf.tracepoint_arguments(name))).collect(),
     })
 }

@@ -69,7 +69,6 @@ pub(super) fn layout(btf: &Btf) -> Layout {
         css_set_dfl_cgroup: field("css_set", &["dfl_cgrp"], POINTER),
         nsproxy_net: field("nsproxy", &["net_ns"], POINTER),
         net_inum: field("net", &["ns", "inum"], 4),
-        array_pointers: field("bpf_array", &["pptrs"], 0),
         cgroup_cpu: cpu_time(btf, "cgroup", "bstat").unwrap_or(ABSENT),
         cgroup_cpuacct: controller(btf, "cpuacct", "cpuacct_cgrp_id").unwrap_or(ABSENT),
         cpuacct_usage: field("cpuacct", &["cpuusage"], POINTER),

@@ -16,10 +16,10 @@ use tare_ebpf::{
 
 use crate::{
     kernel::{
-        ended,
         error::{TRACING, reason},
         object::OBJECT,
         options::Options,
+        per_cpu,
         plan::{LifecyclePlan, Plan},
         tracepoints::TracepointSpec,
     },
@@ -54,7 +54,7 @@ impl Loaded {
         }
         let slots = options.slots;
         let shards = shards(possible_cpus as u32);
-        let cpus = ended::cpu_places()?;
+        let cpus = per_cpu::cpu_places()?;
         let mut layout = Layout {
             shards,
             cpus,

@@ -17,6 +17,8 @@ mod mapping;
 mod network;
 mod object;
 mod options;
+mod patched;
+mod per_cpu;
 mod plan;
 mod statistics;
 mod status;

@@ -22,7 +22,7 @@ impl Reason {
     pub fn remedy(&self, circumstances: &Circumstances) -> Option<String> {
         let text = match self {
             Self::SwitchedOff { option } => return Some(format!("leave out {option}")),
-            Self::NotCompared { .. } => "give --sources walk",
+            Self::WalkHoldsLock => "give --sources walk",
             Self::SingleSample => "take two samples, with --window",
             Self::NoObject => "build the kernel side into the binary: cargo xtask build",
             Self::NoBtf { .. } | Self::UnreadableBtf { .. } => {

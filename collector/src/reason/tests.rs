@@ -55,8 +55,8 @@ fn table() -> Vec<(Reason, &'static str, &'static str)> {
             "missing_function",
         ),
         (
-            Reason::NotCompared { fact: "iter/cgroup" },
-            "used only with --sources walk: not compared with files on kernels with iter/cgroup",
+            Reason::WalkHoldsLock,
+            "used only with --sources walk: no cgroup can be made or removed during this walk",
             "switched_off",
         ),
         (Reason::NotWalked, "it is in no cgroup hierarchy that programs can walk", "no_controller"),

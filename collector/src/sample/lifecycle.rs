@@ -29,7 +29,8 @@ const REPAIR_INTERVAL: Duration = Duration::from_secs(30);
 /// An instance whose last process has ended, until its cgroup is removed.
 pub(super) struct Draining {
     at: Timestamp,
-    receipt: Option<Receipt>,
+    /// Boxed, because most of the map of those is empty.
+    receipt: Option<Box<Receipt>>,
 }
 
 impl Sampler {
@@ -114,7 +115,7 @@ impl Sampler {
             }
             (Kind::Emptied, Some(id)) if registry.top(key).is_some() => {
                 let receipt = self.read_final(id, at);
-                self.draining.insert(id, Draining { at, receipt });
+                self.draining.insert(id, Draining { at, receipt: receipt.map(Box::new) });
                 return Some(id);
             }
             (Kind::Populated, Some(id)) if registry.top(key).is_some() => {
@@ -143,7 +144,8 @@ impl Sampler {
         let mut receipts: Vec<Receipt> = Vec::with_capacity(ending.len());
         for id in ending {
             let Some(Draining { at, receipt }) = self.draining.remove(id) else { continue };
-            let Some(mut receipt) = receipt.or_else(|| self.read_final(*id, at)) else { continue };
+            let receipt = receipt.map(|receipt| *receipt).or_else(|| self.read_final(*id, at));
+            let Some(mut receipt) = receipt else { continue };
             if let (Some(ended), Some(tracked)) = (self.ended.remove(id), self.registry.get(*id)) {
                 receipt.complete(&ended, &tracked.removed_cpu);
             }
@@ -181,7 +183,8 @@ impl Sampler {
     fn end_reaped(&mut self) {
         for tracked in self.registry.take_ended() {
             let draining = self.draining.remove(&tracked.instance.id);
-            let receipt = draining.and_then(|draining| draining.receipt).or_else(|| {
+            let receipt = draining.and_then(|draining| draining.receipt.map(|receipt| *receipt));
+            let receipt = receipt.or_else(|| {
                 Receipt::of_last_sample(&tracked, self.samples.last()?, Timestamp::now())
             });
             let ended = self.ended.remove(&tracked.instance.id);
@@ -249,7 +252,7 @@ impl Sampler {
         let mut context = ReadContext::new(Instant::now(), buffer);
         let mut errors = Vec::new();
         for id in emptied {
-            let receipt = draining.get_mut(id).and_then(|draining| draining.receipt.as_mut());
+            let receipt = draining.get_mut(id).and_then(|draining| draining.receipt.as_deref_mut());
             let (hierarchies, layout, tracked) = registry.part_mut(*id);
             let (Some(Receipt { usage, .. }), Some(tracked)) = (receipt, tracked) else { continue };
             let (path, is_young) = (&tracked.instance.path, tracked.is_young());

@@ -173,10 +173,18 @@ impl Sampler {
         self.samples.publish(&sample);
         let (started, living) = self.registry.generation();
         if self.memory_return.is_due(started.saturating_sub(living as u64), living) {
-            self.registry.shrink();
-            release_free_memory();
+            self.shrink();
         }
         sample
+    }
+
+    /// Frees memory that those who ended have left.
+    fn shrink(&mut self) {
+        self.registry.shrink();
+        self.walk.shrink();
+        self.draining.shrink_to_fit();
+        self.ended.shrink_to_fit();
+        release_free_memory();
     }
 
     /// The last sample, with the names that became known since it was taken.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::{
-    cgroup::{Hierarchies, Version},
+    cgroup::Hierarchies,
     families::{
         Place, WalkedCgroup,
         memory::StatDecoder,
@@ -57,21 +57,17 @@ impl CgroupWalk {
     }
 
     /// Loads the programs. Where that fails there is no walk, and files are read.
-    /// `by_default` uses it only on kernels where it was compared with files.
+    /// `by_default` uses it only where nothing waits for it.
     pub fn start(facts: &Facts, hierarchies: &Hierarchies, by_default: bool) -> Self {
         let wanted = walked_hierarchies(hierarchies);
         if wanted.is_empty() {
             return Self::off(Reason::NotWalked);
         }
-        let cpu = hierarchies.controller("cpuacct");
-        if by_default && cpu.is_none_or(|cpu| cpu.version == Version::V2) {
-            return Self::off(Reason::NotCompared { fact: "CPU time in cgroup v2" });
-        }
         let (walk, refused) = match Walk::start_each(facts, &wanted, CGROUPS_MAX) {
             Ok(started) => started,
             Err(reason) => return Self::off(reason),
         };
-        if by_default && let Some(reason) = walk.not_compared() {
+        if by_default && let Some(reason) = walk.not_by_default() {
             return Self::off(reason);
         }
         let layout = WalkLayout::new(hierarchies, &walk, &refused);
@@ -107,6 +103,13 @@ impl CgroupWalk {
     pub fn status(&self) -> WalkStatus<'_> {
         let way = self.walk.as_ref().map(|running| running.walk.way());
         WalkStatus { way, layout: self.layout.as_deref().filter(|_| way.is_ok()) }
+    }
+
+    /// Frees memory that those who ended have left.
+    pub(super) fn shrink(&mut self) {
+        if let Ok(running) = &mut self.walk {
+            running.walk.shrink();
+        }
     }
 
     /// Walks; `None` if there is no walk, or if this one failed: then files are read.

@@ -2,6 +2,7 @@
 //! anybody can read their files.
 
 use std::{
+    collections::HashMap,
     process::Command,
     sync::atomic::{AtomicU64, Ordering},
     thread,
@@ -26,10 +27,9 @@ fn receipts(daemon: &TareDaemon, wanted: &[&str]) -> Result<Vec<Row>> {
     wait::until("all receipts", PATIENCE, || {
         let ended = daemon.json("/api/v1/ended")?;
         let rows = ended.as_array().context("no list")?.iter().cloned().map(Row::from);
-        let rows: Vec<_> = rows.collect();
-        let of = |id: &&str| rows.iter().find(|row| row.str("/id").is_ok_and(|found| found == *id));
-        let found: Option<Vec<Row>> = wanted.iter().map(|id| of(id).cloned()).collect();
-        Ok(found)
+        let mut by_id: HashMap<String, Row> =
+            rows.filter_map(|row| Some((row.str("/id").ok()?.to_owned(), row))).collect();
+        Ok(wanted.iter().map(|id| by_id.remove(*id)).collect())
     })
 }
 
@@ -122,8 +122,9 @@ fn short_lives(count: u64) -> Result<()> {
     })?;
     println!("{count} lives in {:.1} s", begun.elapsed().as_secs_f64());
     let ids: Vec<&str> = lives.iter().map(|life| life.id.as_str()).collect();
-    for (life, row) in lives.iter().zip(receipts(&daemon, &ids)?) {
-        ensure_exact(life, &row)?;
-    }
+    let rows = receipts(&daemon, &ids)?;
+    let checked = lives.iter().zip(rows).map(|(life, row)| ensure_exact(life, &row));
+    let wrong: Vec<_> = checked.filter_map(Result::err).collect();
+    ensure!(wrong.is_empty(), "{} of {count} are wrong: {:#?}", wrong.len(), wrong.first());
     Ok(())
 }

@@ -26,6 +26,11 @@ fn no_record_is_stale_missing_or_double_while_cgroups_come_and_go() -> Result<()
 }
 
 #[test]
+fn memory_of_records_is_freed_after_their_cgroups() -> Result<()> {
+    checks::memory_of_records_is_freed(4000)
+}
+
+#[test]
 fn a_report_from_the_walk_is_that_of_files() -> Result<()> {
     ensure!(checks::refusal()?.is_none(), "{:?}", checks::refusal()?);
     let tare = Tare::at(binaries::tare()?).option("--docker-socket", "off");

@@ -25,7 +25,11 @@ pub(crate) struct Kernel {
     pub memory_peak: bool,
     /// Why programs cannot walk the cgroups.
     pub no_walk: Option<&'static str>,
+    /// Why they do not if nobody asks for it.
+    pub not_walked: Option<&'static str>,
 }
+
+const NO_WALK: Option<&str> = Some("this kernel has no function bpf_iter_css_new for programs");
 
 const NO_TRACEPOINT: Option<&str> =
     Some("packets, not payload: this kernel has no tracepoint sock_send_length");
@@ -37,7 +41,8 @@ const KERNELS: [Kernel; 4] = [
         sockets_reason: NO_TRACEPOINT,
         v6_syn_ack: false,
         memory_peak: false,
-        no_walk: Some("this kernel has no function bpf_iter_css_new for programs"),
+        no_walk: NO_WALK,
+        not_walked: NO_WALK,
     },
     Kernel {
         series: "6.1.",
@@ -46,6 +51,9 @@ const KERNELS: [Kernel; 4] = [
         v6_syn_ack: false,
         memory_peak: true,
         no_walk: None,
+        not_walked: Some(
+            "used only with --sources walk: no cgroup can be made or removed during this walk",
+        ),
     },
     Kernel {
         series: "6.12.",
@@ -54,6 +62,7 @@ const KERNELS: [Kernel; 4] = [
         v6_syn_ack: true,
         memory_peak: true,
         no_walk: None,
+        not_walked: None,
     },
     Kernel {
         series: "7.2.",
@@ -62,6 +71,7 @@ const KERNELS: [Kernel; 4] = [
         v6_syn_ack: true,
         memory_peak: true,
         no_walk: None,
+        not_walked: None,
     },
 ];
 

@@ -1,13 +1,15 @@
 //! A file, the walk, the file again: what the walk says lies between the two.
 
-use std::{collections::BTreeMap, fs, os::unix::fs::MetadataExt as _, path::Path};
+use std::{
+    collections::BTreeMap, fs, os::unix::fs::MetadataExt as _, path::Path, thread, time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use tare::internals::walk::{Hierarchy, StatWords, Walk};
 
 use super::{
-    fields::{Field, Kind, LEGACY, UNIFIED, number},
-    groups::Groups,
+    fields::{Field, Kind, LEGACY, UNIFIED, USAGE, number},
+    groups::{Frozen, Groups},
 };
 
 /// A gauge may rise and fall between two looks: so often another look is taken.
@@ -20,6 +22,9 @@ pub(crate) struct Outcome {
     pub(crate) compared: BTreeMap<String, (usize, usize)>,
     /// What was wrong.
     pub(crate) wrong: Vec<String>,
+    /// Frozen cgroups whose CPU time was equal, and those of them that had run since the look
+    /// before.
+    pub(crate) frozen: (usize, usize),
     /// Numbers of `memory.stat` that were decoded and compared, and those that were not 0.
     pub(crate) stat: (usize, usize),
     /// Cgroups whose `memory.stat` had to be read.
@@ -38,6 +43,9 @@ pub(crate) fn compare(walk: &mut Walk, groups: &Groups) -> Result<Outcome> {
             let directory = groups.directory(hierarchy, index);
             let id = fs::metadata(&directory)?.ino();
             fields(walk, hierarchy, &directory, id, &mut out)?;
+            if hierarchy.id == 0 {
+                frozen(walk, hierarchy, &directory, id, &mut out)?;
+            }
             stat(walk, hierarchy, &directory, id, &mut words, &mut out)?;
         }
         out.unknown.extend(words.unknown().map(str::to_owned));
@@ -73,12 +81,19 @@ fn fields(
             let (Some(before), Some(after)) = (before.get(file), after.get(file)) else {
                 return false;
             };
+            // The walk is no look at the file: what it finds of a part does not limit the next one.
+            let most = match kind {
+                Kind::Part(rest) => number(after, USAGE).zip(number(before, rest)),
+                _ => None,
+            };
+            let most = most.map(|(usage, rest)| usage.saturating_sub(rest));
             let (before, found) = (number(before, word), value(&record));
             let after = number(after, word);
             let right = match (before, found, after) {
-                (Some(before), Some(found), Some(after)) => {
-                    (before.min(after)..=before.max(after)).contains(&found)
-                }
+                (Some(before), Some(found), Some(after)) => match most {
+                    Some(most) => (before..=most).contains(&found),
+                    None => (before.min(after)..=before.max(after)).contains(&found),
+                },
                 (before, None, after) => before.is_none() || after.is_none(),
                 (before, Some(_), after) => before.is_some() != after.is_some(),
             };
@@ -100,6 +115,39 @@ fn fields(
             break;
         }
     }
+    Ok(())
+}
+
+/// Compares the CPU time of a cgroup that does not run: here walk and file divide it alike, also
+/// if it has run since the file was read before.
+fn frozen(
+    walk: &mut Walk,
+    hierarchy: &Hierarchy,
+    directory: &Path,
+    id: u64,
+    out: &mut Outcome,
+) -> Result<()> {
+    /// For what runs to run on.
+    const PAUSE: Duration = Duration::from_millis(20);
+    let file = directory.join("cpu.stat");
+    let before = fs::read_to_string(&file)?;
+    thread::sleep(PAUSE);
+    let _frozen = Frozen::new(directory)?;
+    walk.run()?;
+    let after = fs::read_to_string(&file)?;
+    let record = walk.records().find(hierarchy.id, id).context("the walk has no record")?;
+    let times =
+        UNIFIED.iter().filter(|(_, word, kind, _)| *word == USAGE || matches!(kind, Kind::Part(_)));
+    let mut right = true;
+    for (_, word, _, value) in times {
+        let (found, said) = (value(&record), number(&after, word));
+        if found.is_none() || found != said {
+            right = false;
+            out.wrong.push(format!("{} {word}, frozen: {found:?}, not {said:?}", file.display()));
+        }
+    }
+    out.frozen.0 += usize::from(right);
+    out.frozen.1 += usize::from(right && number(&before, USAGE) < number(&after, USAGE));
     Ok(())
 }
 

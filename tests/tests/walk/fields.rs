@@ -2,7 +2,7 @@
 
 use tare::internals::walk::{Freezing, MemoryEvents, Record, Stall};
 
-use self::Kind::{Counter, Gauge};
+use self::Kind::{Counter, Gauge, Part};
 
 /// A field: its file, the word before its number, its kind, and what the record says. None of the
 /// words is that of a file with nothing else in it.
@@ -15,6 +15,9 @@ pub(crate) enum Kind {
     Counter,
     /// It may rise and fall between two looks.
     Gauge,
+    /// A part of `usage_usec`, of which this word is the rest. The kernel divides the usage anew
+    /// for each look at the file, and does not let fall what it has shown before.
+    Part(&'static str),
 }
 
 /// A v1 limit from here on is none.
@@ -25,6 +28,9 @@ const SECOND: &str = "second";
 
 /// Nanoseconds in what `cpuacct.stat` counts in (`USER_HZ`).
 const TICK: u64 = 10_000_000;
+
+/// CPU time in cgroup2.
+pub(crate) const USAGE: &str = "usage_usec";
 
 /// The state of a v1 freezer.
 const FROZEN: &str = "FROZEN";
@@ -63,14 +69,14 @@ fn average(stall: Stall, which: usize) -> Option<u64> {
     stall.averages.map(|all| all[which])
 }
 fn split(r: &Record<'_>) -> Option<(u64, u64)> {
-    r.cpu().map(|c| c.split((c.shown_user, c.shown_system)))
+    r.cpu().map(|c| c.split())
 }
 
 /// Fields of cgroup2.
 pub(crate) const UNIFIED: &[Field] = &[
-    ("cpu.stat", "usage_usec", Counter, |r| r.cpu().map(|c| c.usage_nanoseconds / 1000)),
-    ("cpu.stat", "user_usec", Counter, |r| split(r).map(|s| s.0 / 1000)),
-    ("cpu.stat", "system_usec", Counter, |r| split(r).map(|s| s.1 / 1000)),
+    ("cpu.stat", USAGE, Counter, |r| r.cpu().map(|c| c.usage_nanoseconds / 1000)),
+    ("cpu.stat", "user_usec", Part("system_usec"), |r| split(r).map(|s| s.0 / 1000)),
+    ("cpu.stat", "system_usec", Part("user_usec"), |r| split(r).map(|s| s.1 / 1000)),
     ("cpu.stat", "nr_periods", Counter, |r| r.throttling().map(|t| t.periods)),
     ("cpu.stat", "nr_throttled", Counter, |r| r.throttling().map(|t| t.throttled_periods)),
     ("cpu.stat", "throttled_usec", Counter, |r| {

@@ -14,7 +14,7 @@ use nix::{
     unistd::Pid,
 };
 use tare::internals::walk::Hierarchy;
-use tare_tests::scratch::unique_name;
+use tare_tests::{scratch::unique_name, wait};
 
 /// Controllers that a walk has a use for.
 const CONTROLLERS: [&str; 5] = ["cpu", "memory", "pids", "freezer", "cpuacct"];
@@ -216,6 +216,30 @@ impl Drop for Load {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+    }
+}
+
+/// A cgroup of cgroup2 in which nothing runs until this is dropped.
+pub(crate) struct Frozen(PathBuf);
+
+impl Frozen {
+    /// Waits until nothing runs (`cgroup.freeze`, Linux 5.2).
+    pub(crate) fn new(directory: &Path) -> Result<Self> {
+        let file = directory.join("cgroup.freeze");
+        fs::write(&file, "1").with_context(|| file.display().to_string())?;
+        let frozen = Self(file);
+        let is_frozen = || {
+            let events = fs::read_to_string(directory.join("cgroup.events"))?;
+            Ok(events.contains("frozen 1").then_some(()))
+        };
+        wait::until("a frozen cgroup", wait::PATIENCE, is_frozen)?;
+        Ok(frozen)
+    }
+}
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        let _ = fs::write(&self.0, "0");
     }
 }
 

@@ -132,7 +132,9 @@ impl CgroupReader for CpuFiles {
                 Found::Absent => {}
                 Found::Record(record) => {
                     let Some(time) = record.cpu() else { return Ok(false) };
-                    let (user, system) = time.split((time.shown_user, time.shown_system));
+                    let before = (latest.user_nanoseconds, latest.system_nanoseconds);
+                    let before = (before.0.unwrap_or(0), before.1.unwrap_or(0));
+                    let (user, system) = time.split_after(before);
                     let (whole, parts) = match record.is_unified() {
                         true => (MICROSECOND, MICROSECOND),
                         false => (1, SECOND / clock_ticks()),

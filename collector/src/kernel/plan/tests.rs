@@ -1,5 +1,5 @@
 use super::*;
-use crate::kernel::{ended::EndedHierarchies, tracepoints, walk::WalkFacts};
+use crate::kernel::{ended::EndedHierarchies, per_cpu::PerCpuFacts, tracepoints, walk::WalkFacts};
 
 const PAYLOAD_ONLY: (SocketLevel, Option<SocketLevel>) = (SocketLevel::Payload, None);
 const PACKETS_ONLY: (SocketLevel, Option<SocketLevel>) = (SocketLevel::L3, None);
@@ -31,7 +31,7 @@ fn facts(ids: Option<SocketIds>) -> Facts {
         ]
         .into(),
         walk: WalkFacts::default(),
-        looks_up_other_cpus: true,
+        per_cpu: PerCpuFacts { pointers: Some(280), looks_up_others: true },
     };
     Facts { object: true, btf: Ok(btf), ids, ended: EndedHierarchies::default() }
 }

@@ -38,11 +38,20 @@ pub struct CpuTime {
 }
 
 impl CpuTime {
-    /// The times in user mode and in the kernel, in nanoseconds, which add up to the usage. They
-    /// are no less than these ones before, and what `cpu.stat` would show now if
-    /// it showed these last.
-    pub fn split(&self, before: (u64, u64)) -> (u64, u64) {
-        times::split(self.usage_nanoseconds, (self.user_by_ticks, self.system_by_ticks), before)
+    /// The times in user mode and in the kernel, in nanoseconds, which add up to the usage: what
+    /// `cpu.stat`, on v1 `cpuacct.stat`, would show if it was read now.
+    ///
+    /// The kernel divides the usage anew whenever the file is read, by the ticks so far, and keeps
+    /// only what it has shown from falling. The walk cannot make it note what it has found, so the
+    /// file may say less of one of them afterwards.
+    pub fn split(&self) -> (u64, u64) {
+        let shown = (self.shown_user, self.shown_system);
+        times::split(self.usage_nanoseconds, (self.user_by_ticks, self.system_by_ticks), shown)
+    }
+
+    /// The same, no less than these ones before.
+    pub fn split_after(&self, before: (u64, u64)) -> (u64, u64) {
+        times::no_less(self.usage_nanoseconds, self.split(), before)
     }
 }
 

@@ -24,8 +24,6 @@ pub struct WalkFacts {
     pub(super) local_pids_events: Option<u32>,
     /// Whether the kernel counts swap.
     pub(super) swap: bool,
-    /// Whether it keeps the count of populated sets of cgroups for each controller (Linux 7.2).
-    pub(super) sets_by_controller: bool,
 }
 
 /// How many words the parts of `memcg_vmstats` have, in their order in memory.
@@ -36,8 +34,6 @@ pub(super) struct StatShape {
     /// The same of the cgroup alone; 0 where the kernel does not keep them.
     pub(super) local: u32,
 }
-
-pub(super) const SETS_BY_CONTROLLER: &str = "cgroup.self.nr_populated_csets";
 
 /// Fields: the place in [`Holes`], the name with the struct's, the size. Of several for one place
 /// the first that exists counts.
@@ -58,7 +54,7 @@ const FIELDS: &[(usize, &str, u32)] = &[
     (hole_index!(cgroup_flags), "cgroup.flags", 8),
     (hole_index!(populated_csets), "cgroup.nr_populated_csets", 4),
     // Where the count is kept for each controller (there in Linux 7.2).
-    (hole_index!(populated_csets), SETS_BY_CONTROLLER, 4),
+    (hole_index!(populated_csets), "cgroup.self.nr_populated_csets", 4),
     (hole_index!(populated_domains), "cgroup.nr_populated_domain_children", 4),
     (hole_index!(populated_threaded), "cgroup.nr_populated_threaded_children", 4),
     (hole_index!(descendants), "cgroup.nr_descendants", 4),
@@ -72,8 +68,6 @@ const FIELDS: &[(usize, &str, u32)] = &[
     (hole_index!(cpu_shown_system), "cgroup.prev_cputime.stime", 8),
     (hole_index!(cpuacct_usage), "cpuacct.cpuusage", 8),
     (hole_index!(cpuacct_stat), "cpuacct.cpustat", 8),
-    // An array without a length.
-    (hole_index!(array_copies), "bpf_array.pptrs", 0),
     (hole_index!(periods), "task_group.cfs_bandwidth.nr_periods", 4),
     (hole_index!(throttled), "task_group.cfs_bandwidth.nr_throttled", 4),
     (hole_index!(throttled_time), "task_group.cfs_bandwidth.throttled_time", 8),
@@ -186,7 +180,6 @@ impl Default for WalkFacts {
             stat: StatShape::default(),
             local_pids_events: None,
             swap: false,
-            sets_by_controller: false,
         }
     }
 }
@@ -213,7 +206,6 @@ impl WalkFacts {
         if !structs.has_cpu_times() {
             words[hole_index!(cpuacct_stat)] = ABSENT;
         }
-        let sets_by_controller = structs.offset(SETS_BY_CONTROLLER, 4).is_some();
         let pressures = structs.pressures();
         let stat = structs.stat();
         (holes.psi_totals, holes.psi_averages) = pressures.unwrap_or((ABSENT, ABSENT));
@@ -229,7 +221,6 @@ impl WalkFacts {
             stat: stat.map(|(_, shape)| shape).unwrap_or_default(),
             local_pids_events: btf.any_enumerator("CGRP_ROOT_PIDS_LOCAL_EVENTS"),
             swap: btf.function("swap_current_read").is_some(),
-            sets_by_controller,
         }
     }
 }

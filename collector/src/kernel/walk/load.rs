@@ -13,13 +13,15 @@ use crate::{
         error::{TRACING, reason},
         mapping::Mapping,
         object::OBJECT,
+        patched::{
+            instructions::{self, Maps},
+            sys::{self, Target},
+        },
+        per_cpu::PerCpu,
         statistics::{Runs, runs_of},
         walk::{
             Hierarchy, Walker,
-            instructions::{self, Maps},
-            per_cpu::PerCpu,
             plan::{Plan, Way},
-            sys::{self, Target},
         },
     },
     reason::Reason,

@@ -9,21 +9,18 @@
 
 mod decode;
 mod facts;
-mod instructions;
+mod legacy_cpu;
 mod load;
-mod per_cpu;
 mod plan;
 mod pressure;
 mod records;
 mod stat;
-mod sys;
 mod times;
 
 use std::{io, path::PathBuf};
 
 pub use tare_parsers::memory::MemoryEvents;
 
-use self::per_cpu::PerCpu;
 pub use self::{
     decode::{
         CpuLimits, CpuTime, Freezing, Memory, MemoryLimits, Pressure, Pressures, Record, Stall,
@@ -36,7 +33,7 @@ pub use self::{
     times::split,
 };
 use crate::{
-    kernel::{Facts, Runs},
+    kernel::{Facts, Runs, per_cpu::PerCpu},
     reason::Reason,
 };
 
@@ -138,14 +135,11 @@ impl Walk {
         }
     }
 
-    /// Why the walk is used only if it is asked for, if so: whole reports were compared with files
-    /// on kernels that find cgroups by css, up to Linux 6.18.
-    pub fn not_compared(&self) -> Option<Reason> {
+    /// Why the walk is used only if it is asked for, if so: one that keeps cgroups from being made
+    /// and removed meanwhile is worse than files.
+    pub fn not_by_default(&self) -> Option<Reason> {
         match self.walker.way {
-            Way::Cgroups => Some(Reason::NotCompared { fact: "iter/cgroup" }),
-            Way::Css if self.walker.facts.sets_by_controller => {
-                Some(Reason::NotCompared { fact: facts::SETS_BY_CONTROLLER })
-            }
+            Way::Cgroups => Some(Reason::WalkHoldsLock),
             Way::Css => None,
         }
     }
@@ -165,6 +159,14 @@ impl Walk {
             tree.run(&self.walker)?;
         }
         Ok(self.records())
+    }
+
+    /// Frees the memory of records that cgroups left which are gone. What the last walk found is
+    /// gone then.
+    pub fn shrink(&mut self) {
+        for tree in &mut self.trees {
+            tree.shrink(&self.walker);
+        }
     }
 
     /// Runs of the programs so far, of all hierarchies together.
@@ -188,7 +190,8 @@ impl Walker {
         if !facts.object {
             return Err(Reason::NoObject);
         }
-        let facts = facts.btf.as_ref().map_err(Reason::clone)?.walk.clone();
+        let btf = facts.btf.as_ref().map_err(Reason::clone)?;
+        let facts = btf.walk.clone();
         let way = plan::way(&facts)?;
         let limit = match way {
             Way::Css => limit.clamp(1, CGROUPS_MAX),
@@ -196,7 +199,7 @@ impl Walker {
         };
         let counts_per_cpu = |one: &Hierarchy| one.controllers.iter().any(|name| name == "cpuacct");
         let per_cpu = match hierarchies.iter().any(counts_per_cpu) {
-            true => PerCpu::find(&facts),
+            true => legacy_cpu::find(&btf.per_cpu),
             false => Err(Reason::CountedPerCpu),
         };
         Ok(Self { facts, way, limit, per_cpu })

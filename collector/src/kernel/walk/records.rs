@@ -14,9 +14,8 @@ use crate::{
         mapping::Mapping,
         statistics::Runs,
         walk::{
-            Family, Hierarchy, Record, RunError, StatWords, Walker,
+            Family, Hierarchy, Record, RunError, StatWords, Walker, legacy_cpu,
             load::{self, Program},
-            per_cpu::{self, PerCpu},
             plan::{self, Plan},
             pressure::{self, Clock},
         },
@@ -57,6 +56,8 @@ pub struct Tree {
     index: Index,
     found: Found,
     /// Reading it makes the kernel add up the memory counts of all CPUs.
+    /// Of the programs that were loaded before, for another number of cgroups.
+    runs_before: Runs,
     memory_stat: Option<File>,
     clock: Option<Clock>,
     root_flags: u64,
@@ -68,10 +69,11 @@ pub struct Tree {
 impl Tree {
     /// Loads the program for a hierarchy.
     pub(super) fn start(walker: &Walker, hierarchy: &Hierarchy) -> Result<Self, Reason> {
-        let cpus = walker.per_cpu.as_ref().map(PerCpu::cpus);
-        let mut tree = Self::open(walker, hierarchy, cpus.map_err(Reason::clone))?;
+        let cpus = walker.per_cpu.as_ref().map_err(Reason::clone);
+        let cpus = cpus.and_then(|found| found.cpus().ok_or(Reason::CountedPerCpu));
+        let mut tree = Self::open(walker, hierarchy, cpus)?;
         let is_legacy_cpu = hierarchy.id != 0 && tree.family(Family::Cpu).is_ok();
-        if is_legacy_cpu && !per_cpu::is_right(&mut tree, walker, hierarchy) {
+        if is_legacy_cpu && !legacy_cpu::is_right(&mut tree, walker, hierarchy) {
             return Self::open(walker, hierarchy, Err(Reason::CountedPerCpu));
         }
         Ok(tree)
@@ -98,6 +100,7 @@ impl Tree {
             capacity,
             index: Index::with_capacity(capacity),
             found: Found::default(),
+            runs_before: Runs::default(),
             memory_stat,
             clock: None,
             root_flags: 0,
@@ -113,12 +116,7 @@ impl Tree {
         self.walk()?;
         let wanted = self.found.recorded + self.found.missed;
         if self.found.missed > 0 && self.capacity < walker.limit {
-            let capacity = (wanted + wanted / 4).clamp(CAPACITY_MIN, walker.limit);
-            let loaded = load::load(walker, &self.hierarchy, &self.plan, capacity);
-            (self.program, self.records) = loaded.map_err(RunError::Room)?;
-            self.capacity = capacity;
-            self.index = Index::with_capacity(capacity);
-            self.found = Found::default();
+            self.make_room(walker, wanted).map_err(RunError::Room)?;
             self.walk()?;
         }
         let Self { index, records, plan, .. } = self;
@@ -126,6 +124,32 @@ impl Tree {
         index.update(self.found.recorded, |at| records.load((at + 1) * plan.stride + base::ID));
         let failed = self.iter().filter(Record::has_failed).count();
         if failed > 0 { Err(RunError::Unreadable { records: failed }) } else { Ok(()) }
+    }
+
+    /// Frees the memory of records, if far more cgroups were there once than the last walk found.
+    /// What it found is gone then.
+    pub(super) fn shrink(&mut self, walker: &Walker) {
+        let wanted = self.found.recorded;
+        if self.capacity / 4 > wanted.max(CAPACITY_MIN)
+            && let Err(reason) = self.make_room(walker, wanted)
+        {
+            tracing::debug!(%reason, "the records of cgroups keep their memory");
+        }
+    }
+
+    /// Loads the program anew, with room for so many cgroups and some more.
+    fn make_room(&mut self, walker: &Walker, wanted: usize) -> Result<(), Reason> {
+        let least = CAPACITY_MIN.min(walker.limit);
+        let capacity = (wanted + wanted / 4).clamp(least, walker.limit);
+        let loaded = load::load(walker, &self.hierarchy, &self.plan, capacity);
+        let (program, records) = loaded?;
+        // The kernel counts the runs of each program anew.
+        self.runs_before = self.runs().unwrap_or(self.runs_before);
+        (self.program, self.records) = (program, records);
+        self.capacity = capacity;
+        self.index = Index::with_capacity(capacity);
+        self.found = Found::default();
+        Ok(())
     }
 
     fn flush_memory(&self) {
@@ -195,9 +219,11 @@ impl Tree {
         StatWords::new(self.page_bytes)
     }
 
-    /// Runs of the program.
+    /// Runs of the program, and of those that it has replaced.
     pub(super) fn runs(&self) -> Option<Runs> {
-        self.program.runs()
+        let Runs { count, time } = self.program.runs()?;
+        let before = self.runs_before;
+        Some(Runs { count: before.count + count, time: before.time + time })
     }
 
     /// Bytes of the map of records, in the kernel.

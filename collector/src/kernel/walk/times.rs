@@ -2,14 +2,7 @@
 
 /// Scales the times that ticks saw to the exact sum, no less than before: `cputime_adjust` of
 /// `kernel/sched/cputime.c`, which every file goes through. Nanoseconds.
-pub fn split(
-    usage: u64,
-    (user, system): (u64, u64),
-    (user_before, system_before): (u64, u64),
-) -> (u64, u64) {
-    if user_before.saturating_add(system_before) >= usage {
-        return (user_before, system_before);
-    }
+pub fn split(usage: u64, (user, system): (u64, u64), before: (u64, u64)) -> (u64, u64) {
     let system = match (user, system) {
         (_, 0) => 0,
         (0, _) => usage,
@@ -19,9 +12,27 @@ pub fn split(
             u64::try_from(scaled).unwrap_or(usage)
         }
     };
-    let system = system.max(system_before);
-    let user = usage.saturating_sub(system);
-    if user < user_before { (user_before, usage - user_before) } else { (user, system) }
+    no_less(usage, (usage.saturating_sub(system), system), before)
+}
+
+/// Moves time between two parts of the usage until neither is less than before.
+///
+/// With each tick the ratio of the two changes: a part would fall where it grows more slowly than
+/// its share of the sum shrinks.
+pub(super) fn no_less(
+    usage: u64,
+    (user, system): (u64, u64),
+    (user_before, system_before): (u64, u64),
+) -> (u64, u64) {
+    if user_before.saturating_add(system_before) >= usage {
+        (user_before, system_before)
+    } else if system < system_before {
+        (usage - system_before, system_before)
+    } else if user < user_before {
+        (user_before, usage - user_before)
+    } else {
+        (user, system)
+    }
 }
 
 #[cfg(test)]
@@ -46,6 +57,16 @@ mod tests {
         assert_eq!(split(900, (30, 10), (700, 290)), (700, 290));
     }
 
+    #[test]
+    fn what_was_published_does_not_fall_where_the_file_says_less() {
+        // The file was read when the ticks said something else than at the walk before.
+        let published = (700, 290);
+        let shown = split(1000, (60, 40), (0, 0));
+        assert_eq!(shown, (600, 400));
+        assert_eq!(no_less(1010, split(1010, (60, 40), shown), published), (700, 310));
+        assert_eq!(no_less(980, (600, 380), published), published);
+    }
+
     proptest! {
         #[test]
         fn the_parts_are_the_sum_and_never_fall(
@@ -56,6 +77,8 @@ mod tests {
             let after = split(usage + more, later, before);
             prop_assert_eq!(after.0 + after.1, usage + more);
             prop_assert!(after.0 >= before.0 && after.1 >= before.1);
+            let own = no_less(usage + more, split(usage + more, later, (0, 0)), before);
+            prop_assert_eq!(own, after, "the order does not matter");
         }
     }
 }

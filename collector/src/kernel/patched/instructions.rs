@@ -1,4 +1,4 @@
-//! The programs of a walk, as instructions, with their constants, map and calls put in.
+//! Programs as instructions, with their constants, map and calls put in.
 
 use std::os::fd::{AsRawFd, BorrowedFd};
 
@@ -11,12 +11,12 @@ use tare_ebpf::walk_record::{
 
 /// The maps of a program. One that it does not have is behind a branch that is never taken.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Maps<'a> {
-    pub(super) records: Option<BorrowedFd<'a>>,
+pub(in crate::kernel) struct Maps<'a> {
+    pub(in crate::kernel) records: Option<BorrowedFd<'a>>,
     /// Where each CPU has its copies of per-CPU values.
-    pub(super) per_cpu: Option<BorrowedFd<'a>>,
+    pub(in crate::kernel) per_cpu: Option<BorrowedFd<'a>>,
     /// An array of which each CPU has a copy.
-    pub(super) copies: Option<BorrowedFd<'a>>,
+    pub(in crate::kernel) copies: Option<BorrowedFd<'a>>,
 }
 
 /// Bytes of an instruction (`struct bpf_insn`); a load of 64 bits has two.
@@ -32,7 +32,7 @@ const IS_MAP: u8 = 1;
 const IS_KFUNC: u8 = 2;
 
 /// The instructions of the program in a section of the object.
-pub(super) fn program(object: &[u8], section: &str) -> Result<Vec<u8>> {
+pub(in crate::kernel) fn program(object: &[u8], section: &str) -> Result<Vec<u8>> {
     let file = object::File::parse(object).context("the object is no ELF file")?;
     let found = file
         .section_by_name(section)
@@ -50,7 +50,7 @@ pub(super) fn program(object: &[u8], section: &str) -> Result<Vec<u8>> {
 ///
 /// A call of a function that this kernel lacks becomes `r0 = 0`: the plan has seen to it that it
 /// is behind a branch that is never taken, and the verifier removes it.
-pub(super) fn patch(
+pub(in crate::kernel) fn patch(
     code: &mut [u8],
     holes: &Holes,
     kfuncs: &[Option<u32>; KFUNC_COUNT],

@@ -9,8 +9,8 @@ use std::{
 
 use anyhow::{Context as _, Result};
 use aya_obj::generated::{
-    BPF_F_MMAPABLE, BPF_F_SLEEPABLE, bpf_attach_type, bpf_attr, bpf_cmd, bpf_map_type,
-    bpf_prog_type,
+    BPF_F_MMAPABLE, BPF_F_SLEEPABLE, BPF_F_TEST_RUN_ON_CPU, bpf_attach_type, bpf_attr, bpf_cmd,
+    bpf_map_type, bpf_prog_type,
 };
 use nix::{errno::Errno, libc, unistd::read};
 
@@ -21,7 +21,7 @@ const NAME: &[u8] = b"tare_walk";
 
 /// What an iterator goes over.
 #[derive(Clone, Copy)]
-pub(super) enum Target<'a> {
+pub(in crate::kernel) enum Target<'a> {
     /// One task, by its id.
     Task(u32),
     /// A cgroup and all below it.
@@ -29,12 +29,12 @@ pub(super) enum Target<'a> {
 }
 
 /// Makes an array of values of some bytes that can be mapped.
-pub(super) fn create_array(value_bytes: u32, entries: u32) -> io::Result<OwnedFd> {
+pub(in crate::kernel) fn create_array(value_bytes: u32, entries: u32) -> io::Result<OwnedFd> {
     create_map(bpf_map_type::BPF_MAP_TYPE_ARRAY, value_bytes, entries, BPF_F_MMAPABLE)
 }
 
 /// Makes an array of one value, of which each CPU has a copy.
-pub(super) fn create_per_cpu_value(value_bytes: u32) -> io::Result<OwnedFd> {
+pub(in crate::kernel) fn create_per_cpu_value(value_bytes: u32) -> io::Result<OwnedFd> {
     create_map(bpf_map_type::BPF_MAP_TYPE_PERCPU_ARRAY, value_bytes, 1, 0)
 }
 
@@ -57,34 +57,56 @@ fn create_map(
 }
 
 /// Loads a sleepable iterator program for the iterator with this BTF id.
-pub(super) fn load_iterator(code: &[u8], iterator: u32) -> Result<OwnedFd> {
-    load(code, iterator, None).or_else(|error| {
+pub(in crate::kernel) fn load_iterator(code: &[u8], iterator: u32) -> Result<OwnedFd> {
+    load(code, "the walk", |attributes| {
+        // SAFETY: all fields of the union are integers, and all were zero.
+        let program = unsafe { &mut attributes.__bindgen_anon_3 };
+        program.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
+        program.expected_attach_type = bpf_attach_type::BPF_TRACE_ITER as u32;
+        program.attach_btf_id = iterator;
+        program.prog_flags = BPF_F_SLEEPABLE;
+    })
+}
+
+/// Loads a program for [`run_once`].
+pub(in crate::kernel) fn load_raw_tracepoint(code: &[u8]) -> Result<OwnedFd> {
+    load(code, "a program", |attributes| {
+        // SAFETY: as above.
+        let program = unsafe { &mut attributes.__bindgen_anon_3 };
+        program.prog_type = bpf_prog_type::BPF_PROG_TYPE_RAW_TRACEPOINT as u32;
+    })
+}
+
+/// Loads a program; if the verifier refuses it, a second time with a log, which costs time.
+fn load(code: &[u8], what: &str, set_kind: impl Fn(&mut bpf_attr)) -> Result<OwnedFd> {
+    load_with(code, &set_kind, None).or_else(|error| {
         if error.kind() == io::ErrorKind::PermissionDenied {
             return Err(error.into());
         }
         let mut log = vec![0; LOG_BYTES];
-        // The second time with a log, which costs the verifier time.
-        load(code, iterator, Some(&mut log)).with_context(|| {
-            format!("the verifier refused the walk: {}", last_words(&String::from_utf8_lossy(&log)))
+        load_with(code, &set_kind, Some(&mut log)).with_context(|| {
+            let said = last_words(&String::from_utf8_lossy(&log));
+            format!("the verifier refused {what}: {said}")
         })
     })
 }
 
-fn load(code: &[u8], iterator: u32, log: Option<&mut Vec<u8>>) -> io::Result<OwnedFd> {
+fn load_with(
+    code: &[u8],
+    set_kind: impl Fn(&mut bpf_attr),
+    log: Option<&mut Vec<u8>>,
+) -> io::Result<OwnedFd> {
     /// `bpf_rdonly_cast` and others are for such programs alone.
     const LICENSE: &std::ffi::CStr = c"Dual MIT/GPL";
     /// `BPF_LOG_LEVEL1`.
     const LOG_LEVEL: u32 = 1;
     let mut attributes = zeroed();
+    set_kind(&mut attributes);
     // SAFETY: as above.
     let program = unsafe { &mut attributes.__bindgen_anon_3 };
-    program.prog_type = bpf_prog_type::BPF_PROG_TYPE_TRACING as u32;
-    program.expected_attach_type = bpf_attach_type::BPF_TRACE_ITER as u32;
-    program.attach_btf_id = iterator;
     program.insns = code.as_ptr() as u64;
     program.insn_cnt = (code.len() / 8) as u32;
     program.license = LICENSE.as_ptr() as u64;
-    program.prog_flags = BPF_F_SLEEPABLE;
     set_name(&mut program.prog_name);
     if let Some(log) = log {
         program.log_level = LOG_LEVEL;
@@ -94,8 +116,23 @@ fn load(code: &[u8], iterator: u32, log: Option<&mut Vec<u8>>) -> io::Result<Own
     descriptor(bpf_cmd::BPF_PROG_LOAD, &mut attributes)
 }
 
+/// Runs a program here, or on a CPU (`BPF_PROG_TEST_RUN`, for raw tracepoints Linux 5.10).
+pub(in crate::kernel) fn run_once(program: BorrowedFd<'_>, cpu: Option<u32>) -> io::Result<()> {
+    let mut attributes = zeroed();
+    attributes.test.prog_fd = program.as_raw_fd() as u32;
+    if let Some(cpu) = cpu {
+        // SAFETY: as above.
+        let test = unsafe { &mut attributes.test };
+        (test.flags, test.cpu) = (BPF_F_TEST_RUN_ON_CPU, cpu);
+    }
+    call(bpf_cmd::BPF_PROG_TEST_RUN, &mut attributes).map(drop)
+}
+
 /// Attaches an iterator program to its target.
-pub(super) fn link_iterator(program: BorrowedFd<'_>, target: Target<'_>) -> io::Result<OwnedFd> {
+pub(in crate::kernel) fn link_iterator(
+    program: BorrowedFd<'_>,
+    target: Target<'_>,
+) -> io::Result<OwnedFd> {
     /// `BPF_CGROUP_ITER_DESCENDANTS_PRE`.
     const PARENTS_FIRST: u32 = 2;
     // `union bpf_iter_link_info`: of a cgroup the order and the descriptor, of a task its id.
@@ -117,7 +154,7 @@ pub(super) fn link_iterator(program: BorrowedFd<'_>, target: Target<'_>) -> io::
 }
 
 /// Runs the program of a link over its target.
-pub(super) fn run_iterator(link: BorrowedFd<'_>) -> io::Result<()> {
+pub(in crate::kernel) fn run_iterator(link: BorrowedFd<'_>) -> io::Result<()> {
     let mut attributes = zeroed();
     attributes.iter_create.link_fd = link.as_raw_fd() as u32;
     let iterator = descriptor(bpf_cmd::BPF_ITER_CREATE, &mut attributes)?;
@@ -143,6 +180,12 @@ fn set_name(name: &mut [c_char]) {
 }
 
 fn descriptor(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<OwnedFd> {
+    let descriptor = call(command, attributes)?;
+    // SAFETY: the kernel has just made it for us.
+    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+}
+
+fn call(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<i32> {
     // SAFETY: the kernel reads as many bytes as the union has, and what it points to lives.
     let result = unsafe {
         libc::syscall(
@@ -152,9 +195,7 @@ fn descriptor(command: bpf_cmd, attributes: &mut bpf_attr) -> io::Result<OwnedFd
             size_of::<bpf_attr>(),
         )
     };
-    let descriptor = Errno::result(result)? as i32;
-    // SAFETY: the kernel has just made it for us.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    Ok(Errno::result(result)? as i32)
 }
 
 /// The line of the verifier's log that says what is wrong; the statistics come after it.
