@@ -26,7 +26,7 @@ pub use self::{
     run::{DockerApi, Limits, Run, Spool},
     sink::Sink,
 };
-pub use crate::cli::{Bpf, CgroupSource, NetLevel, PlainFormat, run::DEFAULT_SOCKET};
+pub use crate::cli::{Bpf, CgroupSource, NetLevel, PlainFormat, TaskPasses, run::DEFAULT_SOCKET};
 
 /// What is wrong with the configuration.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +57,8 @@ pub struct Common {
     pub sources: CgroupSource,
     /// What is counted at sockets; `None` takes the best that the kernel offers.
     pub net_level: Option<NetLevel>,
+    /// Whether all tasks of the host are gone over.
+    pub tasks: TaskPasses,
     /// Root of the cgroup file systems; `None` finds them in `proc_root`.
     pub cgroup_root: Option<PathBuf>,
     /// The host's `/proc`.
@@ -208,6 +210,7 @@ impl From<cli::GlobalArgs> for Common {
             bpf: args.bpf,
             sources: args.sources,
             net_level: args.net_level,
+            tasks: args.tasks,
             cgroup_root: args.cgroup_root,
             proc_root: args.proc_root,
             sys_root: args.sys_root,
@@ -281,6 +284,7 @@ mod tests {
             bpf: Bpf::Auto,
             sources: CgroupSource::Auto,
             net_level: None,
+            tasks: TaskPasses::Auto,
             cgroup_root: None,
             proc_root: "/proc".into(),
             sys_root: "/sys".into(),

@@ -13,6 +13,7 @@ mod point;
 mod resources;
 mod snapshot;
 mod sources;
+mod tasks;
 mod window;
 
 use std::{borrow::Cow, collections::BTreeMap};
@@ -32,6 +33,7 @@ pub use self::{
     resources::{CpuSettings, HugePages, MemoryEvents, MemoryLimits, NumaMemory, Pressure, Tree},
     snapshot::{SNAPSHOT_VERSION, Snapshot},
     sources::{Family, Reconciled, Source, Sources, State},
+    tasks::{LoadAverages, Tasks, WaitingTask},
     window::{Ends, Window},
 };
 /// The lines of the kernel's `memory.stat`.
@@ -146,6 +148,9 @@ pub struct Container {
     pub block: Block,
     /// Processes and threads.
     pub pids: Pids,
+    /// Tasks by state, their load, and who waits.
+    #[serde(default)]
+    pub tasks: Tasks,
     /// The cgroup as a part of its tree.
     pub tree: Tree,
 }
@@ -178,6 +183,7 @@ impl Container {
             network: Network::default(),
             block: Block::default(),
             pids: Pids::default(),
+            tasks: Tasks::default(),
             tree: Tree::default(),
         }
     }

@@ -15,6 +15,7 @@ pub mod readers;
 pub mod settings;
 pub mod source;
 pub mod state;
+pub mod tasks;
 pub mod units;
 pub mod walked;
 
@@ -197,4 +198,5 @@ pub(crate) const METRICS: &[MetricGroup] = &[
     MetricGroup { name: "pids", metrics: pids::METRICS },
     MetricGroup { name: "pressure", metrics: pressure::METRICS },
     MetricGroup { name: "processes", metrics: processes::METRICS },
+    MetricGroup { name: "tasks", metrics: tasks::METRICS },
 ];

@@ -20,7 +20,7 @@ use crate::{
         block::{self, BlockInputs},
         cpu,
         memory::{self, MemoryInputs},
-        network_interfaces, network_sockets, network_tcp, pids, state,
+        network_interfaces, network_sockets, network_tcp, pids, state, tasks,
     },
     host::HostFacts,
     identity::{IdentityKind, PodMetadata},
@@ -149,6 +149,8 @@ impl Pair<'_> {
         let instance = &usage.instance;
         let identity = instance.identity.as_ref();
         let metadata = usage.metadata.as_deref();
+        let processes = usage.tasks.as_ref().map(|tasks| tasks.live.processes);
+        let processes = processes.or(usage.readings.processes);
         Container {
             kind: kind(usage),
             id: id(usage).to_owned(),
@@ -178,11 +180,8 @@ impl Pair<'_> {
             memory: self.memory(usage),
             network: self.network(usage),
             block: block::report(block_inputs(usage, self.since(usage)), &self.newer.block),
-            pids: pids::report(
-                usage.readings.pids,
-                usage.readings.processes,
-                &usage.readings.settings,
-            ),
+            pids: pids::report(usage.readings.pids, processes, &usage.readings.settings),
+            tasks: tasks::report(usage.tasks.as_ref(), |at| self.newer.time_of(at)),
             tree: state::report(usage.readings.state, &usage.readings.settings),
         }
     }
@@ -191,6 +190,7 @@ impl Pair<'_> {
         let usage = &receipt.usage;
         let mut container = self.container(usage);
         container.state = "ended".into();
+        container.tasks = tasks::of_ended(container.tasks);
         container.exit_code = receipt.end.and_then(|end| end.exit_code);
         container.oom_killed = receipt.end.and_then(|end| end.oom_killed);
         container.network.interfaces =

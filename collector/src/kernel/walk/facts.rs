@@ -5,7 +5,10 @@ use tare_ebpf::{
     walk_record::{Holes, KFUNC_COUNT, KFUNCS, pressure},
 };
 
-use crate::kernel::btf::{Btf, Field};
+use crate::{
+    kernel::btf::{Btf, Field},
+    reason::Reason,
+};
 
 /// What a walk is planned from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,6 +195,15 @@ impl Default for WalkFacts {
 }
 
 impl WalkFacts {
+    /// Whether programs can go over all tasks.
+    ///
+    /// # Errors
+    ///
+    /// Before Linux 5.8.
+    pub fn iterates_tasks(&self) -> Result<(), Reason> {
+        self.iter_task.map(drop).ok_or(Reason::MissingFunction { function: "bpf_iter_task" })
+    }
+
     /// Looks everything up.
     pub(in crate::kernel) fn read(btf: &Btf) -> Self {
         let mut holes = Holes::UNKNOWN;
