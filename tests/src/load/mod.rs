@@ -12,6 +12,7 @@ mod frame;
 mod receive;
 mod send;
 mod signals;
+mod tasks;
 mod unheard;
 mod units;
 mod uring;
@@ -79,6 +80,10 @@ enum Load {
     Burst(burst::Burst),
     /// Have many threads that do nothing; prints `ready` once all are running.
     Threads(compute::Threads),
+    /// Have tasks in all states; prints `ready` once they are made.
+    Tasks(tasks::Tasks),
+    /// Have short-lived processes, one after the other.
+    Lives(tasks::Lives),
     /// Do nothing for a while.
     Sleep(compute::Sleep),
     /// Do nothing until SIGTERM; prints `ready` at once.
@@ -117,6 +122,8 @@ impl Load {
             Self::Allocate(load) => load.apply(),
             Self::Burst(load) => load.apply(),
             Self::Threads(load) => load.apply(),
+            Self::Tasks(load) => load.apply(),
+            Self::Lives(load) => load.apply(),
             Self::Sleep(load) => load.apply(),
             Self::Serve => return say_ready().map(|()| None),
         }
