@@ -4,7 +4,7 @@
 //! the pass goes over (`kernel/exit.c`, `release_task`, `delayed_put_task_struct`), and after its
 //! last turn on a CPU. In between, for some milliseconds, it is in none.
 
-use core::mem::MaybeUninit;
+use core::{arch::asm, mem::MaybeUninit};
 
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
@@ -58,7 +58,7 @@ const ASLEEP: u32 = TASK_INTERRUPTIBLE
     | TASK_FROZEN;
 
 /// Descriptors that are copied at once: words of the bitmap.
-const WORDS: usize = 4;
+const WORDS: usize = 8;
 const CHUNKS_MAX: u32 = DESCRIPTORS_MAX / 64 / WORDS as u32;
 
 /// Counts one task of a pass over all. `iter/task` is there since Linux 5.8; it shows the tasks of
@@ -238,12 +238,29 @@ fn count_bits(address: u64, count: u32) -> u64 {
     let mut sum = 0;
     let mut at = 0;
     while at < WORDS {
-        // All ones if the word is one of the first.
-        let mask = (at as i64 - i64::from(count)) >> 63;
-        sum += u64::from((words[at] & mask as u64).count_ones());
+        sum += u64::from((words[at] & before(at as u64, u64::from(count))).count_ones());
         at += 1;
     }
     sum
+}
+
+/// All ones if one number is less than the other, else 0. In assembly, or the compiler makes it a
+/// branch.
+#[inline(always)]
+fn before(number: u64, other: u64) -> u64 {
+    let mut mask = number;
+    // SAFETY: calculates with registers.
+    #[allow(unused_unsafe)]
+    unsafe {
+        asm!(
+            "{0} -= {1}",
+            "{0} s>>= 63",
+            inout(reg) mask,
+            in(reg) other,
+            options(pure, nomem, nostack),
+        );
+    }
+    mask
 }
 
 /// Sets all words of a cell to 0, without a call of `memset`.
