@@ -65,9 +65,6 @@ pub(crate) const METRICS: &[Metric] = &[
         "Times that a task was given a CPU.",
         |container, out| out.value(container.tasks.run_periods),
     ),
-    gauge("container_threads", "Threads that exist.", |container, out| {
-        out.value(container.tasks.threads);
-    }),
     gauge(
         "container_file_descriptors",
         "Open file descriptors of all processes.",

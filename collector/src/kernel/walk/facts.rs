@@ -195,6 +195,12 @@ impl Default for WalkFacts {
 }
 
 impl WalkFacts {
+    /// A kernel that has the iterator over tasks.
+    #[cfg(test)]
+    pub(in crate::kernel) fn with_task_iterator() -> Self {
+        Self { iter_task: Some(1), ..Self::default() }
+    }
+
     /// Whether programs can go over all tasks.
     ///
     /// # Errors

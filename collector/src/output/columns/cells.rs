@@ -291,7 +291,11 @@ pub(super) fn blocked(row: &Row<'_>) -> String {
 pub(super) fn run_wait(row: &Row<'_>) -> String {
     let tasks = &row.container.tasks;
     let now = known(tasks.waiting_for_cpu, |tasks| format!("{tasks:.2}"));
-    pair(Some(now).filter(|_| tasks.run_queue_seconds.is_some()), tasks.run_queue_seconds.map(seconds), |text| text)
+    pair(
+        Some(now).filter(|_| tasks.run_queue_seconds.is_some()),
+        tasks.run_queue_seconds.map(seconds),
+        |text| text,
+    )
 }
 
 pub(super) fn zombies(row: &Row<'_>) -> String {
