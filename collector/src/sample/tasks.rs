@@ -102,7 +102,9 @@ impl TaskReader {
                 self.is_known = false;
             }
         }
-        self.cadence.done(now, cpu_time().saturating_sub(begun));
+        let took = cpu_time().saturating_sub(begun);
+        tracing::debug!(microseconds = took.as_micros(), "a pass over the tasks");
+        self.cadence.done(now, took);
     }
 
     fn find_gone(&mut self, registry: &Registry, kernel: &Kernel) {
