@@ -46,7 +46,7 @@ impl Tasks {
         // Before the threads: a child has none of them.
         for _ in 0..self.blocked {
             child(|| {
-                clone(libc::CLONE_VFORK, || sleep_on());
+                clone(libc::CLONE_VFORK, sleep_on);
             })?;
         }
         for _ in 0..self.stopped {
@@ -58,7 +58,6 @@ impl Tasks {
         for _ in 0..self.zombies {
             child(|| ())?;
         }
-        // `memfd_create` would count as memory; a pipe is two descriptors.
         let open = || fs::File::open("/proc/self/stat").context("open a file");
         let held = iter::repeat_with(open).take(self.descriptors).collect::<Result<Vec<_>>>()?;
         for _ in 0..self.spinning {

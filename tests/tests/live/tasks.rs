@@ -195,7 +195,7 @@ fn the_switch_leaves_nothing_of_it() -> Result<()> {
     ensure!(!shows(&off)?, "it is off");
     let programs = programs()?;
     ensure!(!programs.contains("count_task") && !programs.contains("task_freed"), "{programs}");
-    let report = lab.tare.clone().option("--tasks", "off").report()?;
+    let report = lab.tare.option("--tasks", "off").report()?;
     let (state, reason) = report.source("tasks")?;
     ensure!(state == "off" && reason == Some("switched off with --tasks off"), "{report:?}");
     let row = report.row(container.id())?;
