@@ -154,6 +154,41 @@ pub struct Layout {
     pub cpus: u32,
     /// Number of a table's hints, which is a power of two, less one.
     pub hints_mask: u32,
+    /// `bpf_iter_meta.seq_num`.
+    pub iter_number: u32,
+    /// `task_struct.pid`.
+    pub task_pid: u32,
+    /// `task_struct.__state`; before Linux 5.14 `state`, a longer word, of which the lower half is
+    /// used.
+    pub task_state: u32,
+    /// `task_struct.exit_state`.
+    pub task_exit_state: u32,
+    /// `task_struct.on_cpu`.
+    pub task_on_cpu: u32,
+    /// Byte of the bit `task_struct.in_iowait`, and its mask there.
+    pub task_io_wait: u32,
+    /// See `task_io_wait`.
+    pub io_wait_mask: u32,
+    /// `task_struct.signal`.
+    pub task_signal: u32,
+    /// `signal_struct.live`.
+    pub signal_live: u32,
+    /// `task_struct.se.sum_exec_runtime`.
+    pub task_run_time: u32,
+    /// `task_struct.sched_info.run_delay`.
+    pub task_run_delay: u32,
+    /// `task_struct.sched_info.pcount`.
+    pub task_run_count: u32,
+    /// `task_struct.sched_info.last_arrival`.
+    pub task_last_run: u32,
+    /// `task_struct.files`; [`ABSENT`] if descriptors cannot be counted.
+    pub task_files: u32,
+    /// `files_struct.fdt`.
+    pub files_table: u32,
+    /// `fdtable.max_fds`.
+    pub table_max: u32,
+    /// `fdtable.open_fds`.
+    pub table_open: u32,
 }
 
 /// A field that this kernel does not have.
@@ -230,6 +265,23 @@ impl Layout {
         ended_pids: event::NO_HIERARCHY,
         cpus: 1,
         hints_mask: 0,
+        iter_number: ABSENT,
+        task_pid: ABSENT,
+        task_state: ABSENT,
+        task_exit_state: ABSENT,
+        task_on_cpu: ABSENT,
+        task_io_wait: ABSENT,
+        io_wait_mask: 0,
+        task_signal: ABSENT,
+        signal_live: ABSENT,
+        task_run_time: ABSENT,
+        task_run_delay: ABSENT,
+        task_run_count: ABSENT,
+        task_last_run: ABSENT,
+        task_files: ABSENT,
+        files_table: ABSENT,
+        table_max: ABSENT,
+        table_open: ABSENT,
     };
 
     /// The bytes that replace the program's global.

@@ -7,9 +7,13 @@
 
 pub mod event;
 mod layout;
+mod task_cells;
 pub mod walk_record;
 
-pub use self::layout::{ABSENT, Layout};
+pub use self::{
+    layout::{ABSENT, Layout},
+    task_cells::{BLOCKED_MAX, BlockedTask, DESCRIPTORS_MAX, LiveTasks, TaskPass, TaskTimes},
+};
 
 /// The key of a slot: what its cell counts for. A free slot is all zeroes.
 #[repr(C)]

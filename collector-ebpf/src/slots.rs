@@ -10,7 +10,7 @@ use aya_ebpf::{
     maps::{Array, HashMap, Stack},
 };
 use aya_log_ebpf::warn;
-use tare_ebpf::{BlockCell, Key, LATENCY_SHARDS_MAX, Latencies, NetCell, OVERFLOW_SLOT};
+use tare_ebpf::{BlockCell, Key, LATENCY_SHARDS_MAX, Latencies, NetCell, OVERFLOW_SLOT, TaskTimes};
 
 use crate::typed::layout;
 
@@ -44,12 +44,35 @@ static BLOCK_HINTS: Array<u32> = Array::with_max_entries(SLOTS, 0);
 static LATENCY_CELLS: Array<Latencies> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
 
 #[map]
+static TASK_SLOTS: HashMap<Key, u32> = HashMap::with_max_entries(SLOTS, 0);
+#[map]
+static TASK_FREE: Stack<u32> = Stack::with_max_entries(SLOTS, 0);
+#[map]
+static TASK_KEYS: Array<Key> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
+#[map]
+static TASK_CELLS: Array<TaskTimes> = Array::with_max_entries(SLOTS, BPF_F_MMAPABLE);
+#[map]
+static TASK_HINTS: Array<u32> = Array::with_max_entries(SLOTS, 0);
+
+#[map]
 static LAST_LOG: Array<u64> = Array::with_max_entries(1, 0);
 
 /// This CPU's cell of a cgroup's sockets.
 #[inline(always)]
 pub(crate) fn net_cell(key: &Key) -> Option<*mut NetCell> {
     NET_CELLS.get_ptr_mut(index(slot(&NET_SLOTS, &NET_FREE, &NET_KEYS, &NET_HINTS, key)))
+}
+
+/// The slot of a cgroup's tasks.
+#[inline(always)]
+pub(crate) fn task_slot(key: &Key) -> u32 {
+    slot(&TASK_SLOTS, &TASK_FREE, &TASK_KEYS, &TASK_HINTS, key)
+}
+
+/// This CPU's cell of a slot of tasks.
+#[inline(always)]
+pub(crate) fn task_cell(slot: u32) -> Option<*mut TaskTimes> {
+    TASK_CELLS.get_ptr_mut(index(slot))
 }
 
 /// The slot of a cgroup's I/O on a device.

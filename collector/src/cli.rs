@@ -136,6 +136,11 @@ pub struct GlobalArgs {
     #[arg(long, global = true, env = "TARE_NET_LEVEL", hide_env = true)]
     #[arg(value_enum, value_name = "LEVEL", help_heading = "Kernel programs")]
     pub net_level: Option<NetLevel>,
+    /// Whether a program in the kernel goes over all tasks every few seconds: tasks by state, load
+    /// averages, waiting for CPUs, open descriptors
+    #[arg(long, global = true, env = "TARE_TASKS", hide_env = true)]
+    #[arg(value_enum, default_value_t, value_name = "WHEN", help_heading = "Kernel programs")]
+    pub tasks: TaskPasses,
     /// Counter slots in the kernel, for sockets and for block I/O each. A cgroup takes one slot,
     /// and one for each block device that it uses
     #[arg(long, global = true, env = "TARE_SLOTS", hide_env = true)]
@@ -361,6 +366,16 @@ pub enum CgroupSource {
     /// The same, or files if it is not possible: for `tare doctor`, which then says why.
     #[value(skip)]
     WalkOrFiles,
+}
+
+/// Whether all tasks of the host are gone over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum TaskPasses {
+    /// If the kernel and the privileges of the process allow it.
+    #[default]
+    Auto,
+    /// Never.
+    Off,
 }
 
 /// What the bytes of a container's sockets are.

@@ -14,7 +14,7 @@ use tokio::time;
 
 use crate::{
     cgroup::{Hierarchies, Version, find_hierarchies},
-    config::{Bpf, CgroupSource, Common, NetLevel},
+    config::{Bpf, CgroupSource, Common, NetLevel, TaskPasses},
     devices::Devices,
     families::source::SourceStatus,
     host::{HostFacts, HostFiles},
@@ -274,6 +274,8 @@ fn start(common: &Common, follow: Follow, no_bpf: Option<Reason>) -> Result<Samp
         slots: common.slots,
         watched_net: registry.hierarchy(Counters::Net),
         watched_block: registry.hierarchy(Counters::Block),
+        tasks_off: (common.tasks == TaskPasses::Off)
+            .then_some(Reason::SwitchedOff { option: "--tasks off" }),
         ended: ended_hierarchies(registry.hierarchies()),
     });
     if common.bpf == Bpf::Require {

@@ -28,7 +28,7 @@ pub use self::{
     sink::Sink,
 };
 pub use crate::cli::{
-    Bpf, CgroupSource, NetLevel, PlainFormat,
+    Bpf, CgroupSource, NetLevel, PlainFormat, TaskPasses,
     run::{AcadockApi, DEFAULT_SOCKET},
 };
 
@@ -61,6 +61,8 @@ pub struct Common {
     pub sources: CgroupSource,
     /// What is counted at sockets; `None` takes the best that the kernel offers.
     pub net_level: Option<NetLevel>,
+    /// Whether all tasks of the host are gone over.
+    pub tasks: TaskPasses,
     /// Root of the cgroup file systems; `None` finds them in `proc_root`.
     pub cgroup_root: Option<PathBuf>,
     /// The host's `/proc`.
@@ -214,6 +216,7 @@ impl From<cli::GlobalArgs> for Common {
             bpf: args.bpf,
             sources: args.sources,
             net_level: args.net_level,
+            tasks: args.tasks,
             cgroup_root: args.cgroup_root,
             proc_root: args.proc_root,
             sys_root: args.sys_root,
@@ -288,6 +291,7 @@ mod tests {
             bpf: Bpf::Auto,
             sources: CgroupSource::Auto,
             net_level: None,
+            tasks: TaskPasses::Auto,
             cgroup_root: None,
             proc_root: "/proc".into(),
             sys_root: "/sys".into(),

@@ -13,6 +13,7 @@ mod point;
 mod resources;
 mod snapshot;
 mod sources;
+mod tasks;
 mod window;
 
 use std::{borrow::Cow, collections::BTreeMap};
@@ -35,6 +36,7 @@ pub use self::{
     },
     snapshot::{SNAPSHOT_VERSION, Snapshot},
     sources::{Family, Reconciled, Source, Sources, State},
+    tasks::{LoadAverages, Tasks, WaitingTask},
     window::{Ends, Window},
 };
 /// The lines of the kernel's `memory.stat`.
@@ -152,6 +154,9 @@ pub struct Container {
     /// The file system that its root is on; `None` if unknown.
     #[serde(default)]
     pub root_filesystem: Option<RootFilesystem>,
+    /// Tasks by state, their load, and who waits.
+    #[serde(default)]
+    pub tasks: Tasks,
     /// The cgroup as a part of its tree.
     pub tree: Tree,
 }
@@ -185,6 +190,7 @@ impl Container {
             block: Block::default(),
             pids: Pids::default(),
             root_filesystem: None,
+            tasks: Tasks::default(),
             tree: Tree::default(),
         }
     }

@@ -18,6 +18,8 @@ pub enum Family {
     Memory,
     /// Processes and threads.
     Pids,
+    /// Tasks by state, their load, and who waits.
+    Tasks,
     /// Bytes and packets of network devices (what `docker stats` calls NET I/O).
     NetworkInterfaces,
     /// Bytes at the sockets, per cgroup.
@@ -34,10 +36,11 @@ pub enum Family {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Cpu,
         Self::Memory,
         Self::Pids,
+        Self::Tasks,
         Self::NetworkInterfaces,
         Self::NetworkSockets,
         Self::NetworkTcp,
@@ -52,6 +55,7 @@ impl Family {
             Self::Cpu => "cpu",
             Self::Memory => "memory",
             Self::Pids => "pids",
+            Self::Tasks => "tasks",
             Self::NetworkInterfaces => "network_interfaces",
             Self::NetworkSockets => "network_sockets",
             Self::NetworkTcp => "network_tcp",

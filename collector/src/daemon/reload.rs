@@ -83,6 +83,7 @@ fn keep_fixed(
         ("nice", wanted.nice != run.nice),
         ("sink-spool", wanted.spool != run.spool),
         ("bpf", common.bpf != old_common.bpf),
+        ("tasks", common.tasks != old_common.tasks),
         ("net-level", common.net_level != old_common.net_level),
         ("cgroup-root", common.cgroup_root != old_common.cgroup_root),
         ("proc-root", common.proc_root != old_common.proc_root),

@@ -26,6 +26,17 @@ pub const IDLE_SETTINGS_INTERVAL: Duration = Duration::from_secs(120);
 /// repeats itself. A little less, so that a tick that comes early is not lost.
 pub const PRESSURE_INTERVAL: Duration = Duration::from_millis(1900);
 
+/// How often the kernel goes over all tasks: as often as it counts the host's load average
+/// (`LOAD_FREQ`, `include/linux/sched/loadavg.h`). A little less, so that a tick that comes early
+/// is not lost.
+pub const PASS_INTERVAL: Duration = Duration::from_millis(4900);
+
+/// The same while there are so many tasks that a pass takes more than its share.
+pub const PASS_INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// A pass over all tasks may take one part in so many of a CPU.
+pub const PASS_SHARE: u32 = 1000;
+
 /// What is due to be read of one cgroup, besides CPU time and the size of its memory, which are
 /// read in every sample.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -141,6 +152,25 @@ impl Cadence {
     }
 }
 
+/// The pace of passes over all tasks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PassCadence {
+    next_at: Option<Instant>,
+}
+
+impl PassCadence {
+    /// Whether it is time for the next one.
+    pub fn is_due(&self, now: Instant) -> bool {
+        is_due(self.next_at, now)
+    }
+
+    /// A pass that began now took this much CPU time.
+    pub fn done(&mut self, now: Instant, took: Duration) {
+        let wait = took.saturating_mul(PASS_SHARE).clamp(PASS_INTERVAL, PASS_INTERVAL_MAX);
+        self.next_at = Some(now + wait);
+    }
+}
+
 impl Offset {
     fn of(self, interval: Duration) -> Duration {
         interval * self.0 / 16
@@ -244,6 +274,21 @@ mod tests {
         let due = cadence.plan(start, true);
         assert!(!due.settings && due.details);
         assert!(!cadence.plan(start + seconds(1), true).details);
+    }
+
+    #[test]
+    fn passes_over_all_tasks_take_a_thousandth_of_a_cpu_at_most() {
+        let (start, mut cadence) = (Instant::now(), PassCadence::default());
+        let mut next = |took| {
+            cadence.done(start, Duration::from_millis(took));
+            let mut seconds = (0..).map(seconds);
+            seconds.find(|after| cadence.is_due(start + *after)).unwrap().as_secs()
+        };
+        assert_eq!(next(0), 5);
+        assert_eq!(next(4), 5);
+        assert_eq!(next(12), 12);
+        assert_eq!(next(1000), 60, "but they do not stop");
+        assert!(PassCadence::default().is_due(start));
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod readers;
 pub mod settings;
 pub mod source;
 pub mod state;
+pub mod tasks;
 pub mod units;
 pub mod walked;
 
@@ -219,4 +220,5 @@ pub(crate) const METRICS: &[MetricGroup] = &[
     MetricGroup { name: "pids", origin: pids::ORIGIN, metrics: pids::METRICS },
     MetricGroup { name: "pressure", origin: pressure::ORIGIN, metrics: pressure::METRICS },
     MetricGroup { name: "processes", origin: processes::ORIGIN, metrics: processes::METRICS },
+    MetricGroup { name: "tasks", origin: tasks::ORIGIN, metrics: tasks::METRICS },
 ];

@@ -71,6 +71,22 @@ impl Btf {
         Some(field)
     }
 
+    /// The byte of a bit-field of one bit in the struct `name`, and the bit's mask in that byte.
+    pub(super) fn bit(&self, name: &str, member: &str) -> Option<(u32, u32)> {
+        const WIDTH_1: u32 = 1 << 24;
+        let id = self.structure(name)?;
+        let record = self.record(id).filter(|record| record.flag)?;
+        let start = self.position(id)? + RECORD;
+        let raw = (0..record.count).find_map(|i| {
+            let at = start + i * 12;
+            let found = self.string(word(&self.data, at)?)? == member.as_bytes();
+            found.then(|| word(&self.data, at + 8))?
+        })?;
+        let bits = raw & 0x00ff_ffff;
+        (raw & 0xff00_0000 == WIDTH_1 && cfg!(target_endian = "little"))
+            .then_some((bits / 8, 1 << (bits % 8)))
+    }
+
     /// Id of a struct.
     pub(super) fn structure(&self, name: &str) -> Option<u32> {
         self.find(name, |kind| kind == STRUCT)

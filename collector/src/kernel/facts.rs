@@ -24,6 +24,8 @@ pub struct Facts {
     pub ids: Option<SocketIds>,
     /// The hierarchies whose removed cgroups are to report what they had used.
     pub ended: EndedHierarchies,
+    /// Why tasks are not wanted, if so.
+    pub tasks_off: Option<Reason>,
 }
 
 /// The hierarchy whose ids the counters of sockets carry.
@@ -55,7 +57,7 @@ impl Facts {
     /// Looks at the running kernel, through the `/sys` at `sys_root`.
     pub fn read(sys_root: &Path, ids: Option<SocketIds>) -> Self {
         let ended = EndedHierarchies::default();
-        Self { object: object::is_built_in(), btf: read_btf(sys_root), ids, ended }
+        Self { object: object::is_built_in(), btf: read_btf(sys_root), ids, ended, tasks_off: None }
     }
 }
 

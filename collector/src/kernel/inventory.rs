@@ -20,7 +20,7 @@ pub struct LoadedProgram {
     /// Its name in the object.
     #[serde(skip)]
     pub name: String,
-    /// `tp_btf` or `cgroup_skb`.
+    /// `tp_btf`, `cgroup_skb` or `iter`.
     pub kind: &'static str,
     /// Whether it is loaded and attached. A program that is not needed is neither.
     pub attached: bool,
@@ -54,8 +54,10 @@ impl Kernel {
     /// are never attached are unloaded after one run.
     pub fn programs(&self) -> Vec<LoadedProgram> {
         let all = self.ebpf.as_ref().into_iter().flat_map(Ebpf::programs);
-        let all =
-            all.filter(|(_, found)| !matches!(found, Program::Iter(_) | Program::RawTracePoint(_)));
+        let all = all.filter(|(_, found)| match found {
+            Program::Iter(iterator) => iterator.fd().is_ok(),
+            found => !matches!(found, Program::RawTracePoint(_)),
+        });
         let mut programs: Vec<_> = all.map(|(name, found)| program(name, found)).collect();
         programs.sort_by(|a, b| a.name.cmp(&b.name));
         programs
@@ -72,12 +74,14 @@ pub(super) fn maps(ebpf: &Ebpf) -> Vec<LoadedMap> {
 fn program(name: &str, program: &Program) -> LoadedProgram {
     let kind = match program {
         Program::CgroupSkb(_) => "cgroup_skb",
+        Program::Iter(_) => "iter",
         _ => "tp_btf",
     };
     // A program that cannot be attached is unloaded, so all loaded ones are attached.
     let info: Option<ProgramInfo> = match program {
         Program::BtfTracePoint(program) => known(program.info()),
         Program::CgroupSkb(program) => known(program.info()),
+        Program::Iter(program) => known(program.info()),
         _ => None,
     };
     let memory_bytes = known(program.fd()).and_then(|fd| memory(fd.as_fd()));

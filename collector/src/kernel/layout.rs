@@ -16,6 +16,7 @@ pub(super) fn layout(btf: &Btf) -> Layout {
         Some(Field { offset, size: found }) if found == size => offset,
         _ => ABSENT,
     };
+    let io_wait = btf.bit("task_struct", "in_iowait");
     Layout {
         sock_family: field("sock", &["__sk_common", "skc_family"], 2),
         sock_protocol: field("sock", &["sk_protocol"], 2),
@@ -80,6 +81,27 @@ pub(super) fn layout(btf: &Btf) -> Layout {
         cgroup_pids: controller(btf, "pids_cgroup", "pids_cgrp_id").unwrap_or(ABSENT),
         pids_tasks: field("pids_cgroup", &["counter"], 8),
         pids_peak: field("pids_cgroup", &["watermark"], 8),
+        iter_number: field("bpf_iter_meta", &["seq_num"], 8),
+        task_pid: field("task_struct", &["pid"], 4),
+        task_state: [("__state", 4), ("state", 8)]
+            .map(|(name, size)| field("task_struct", &[name], size))
+            .into_iter()
+            .find(|offset| *offset != ABSENT)
+            .unwrap_or(ABSENT),
+        task_exit_state: field("task_struct", &["exit_state"], 4),
+        task_on_cpu: field("task_struct", &["on_cpu"], 4),
+        task_io_wait: io_wait.map_or(ABSENT, |(byte, _)| byte),
+        io_wait_mask: io_wait.map_or(0, |(_, mask)| mask),
+        task_signal: field("task_struct", &["signal"], POINTER),
+        signal_live: field("signal_struct", &["live", "counter"], 4),
+        task_run_time: field("task_struct", &["se", "sum_exec_runtime"], 8),
+        task_run_delay: field("task_struct", &["sched_info", "run_delay"], 8),
+        task_run_count: field("task_struct", &["sched_info", "pcount"], 8),
+        task_last_run: field("task_struct", &["sched_info", "last_arrival"], 8),
+        files_table: field("files_struct", &["fdt"], POINTER),
+        table_max: field("fdtable", &["max_fds"], 4),
+        table_open: field("fdtable", &["open_fds"], POINTER),
+        task_files: field("task_struct", &["files"], POINTER),
         ..per_cpu_time(btf).unwrap_or(Layout::UNKNOWN)
     }
 }

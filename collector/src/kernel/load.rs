@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use aya::{
     Btf, Ebpf, EbpfLoader,
     maps::Map,
-    programs::{BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Program},
+    programs::{BtfTracePoint, CgroupAttachMode, CgroupSkb, CgroupSkbAttachType, Iter, Program},
 };
 use nix::sys::resource::{Resource, setrlimit};
 use tare_ebpf::{
@@ -88,6 +88,12 @@ impl Loaded {
         attach_tracepoints(&mut self.ebpf, programs, btf).map_err(|error| reason(&error, TRACING))
     }
 
+    /// Loads a program that goes over all tasks.
+    pub(super) fn load_task_iterator(&mut self, name: &str, btf: &Btf) -> Result<()> {
+        let program: &mut Iter = program(&mut self.ebpf, name)?.try_into()?;
+        program.load("task", btf).with_context(|| name.to_owned())
+    }
+
     /// Detaches and unloads a program, if it is loaded.
     pub(super) fn detach(&mut self, spec: &TracepointSpec) {
         if let Ok(program) = program(&mut self.ebpf, spec.program) {
@@ -133,13 +139,18 @@ pub(super) fn attach_tracepoints(
 fn set_map_sizes(loader: &mut EbpfLoader<'_>, plan: &Plan, slots: u32, shards: u32) {
     let net = if plan.network.is_nothing() { 1 } else { slots };
     let block = if plan.block.is_err() { 1 } else { slots };
+    let tasks = if plan.tasks.is_err() { 1 } else { slots };
     for name in ["NET_SLOTS", "NET_FREE", "NET_KEYS"] {
         loader.map_max_entries(name, net);
     }
     for name in ["BLOCK_SLOTS", "BLOCK_FREE", "BLOCK_KEYS"] {
         loader.map_max_entries(name, block);
     }
-    for (name, used) in [("NET_HINTS", net), ("BLOCK_HINTS", block)] {
+    for name in ["TASK_SLOTS", "TASK_FREE", "TASK_KEYS", "TASK_LIVE"] {
+        loader.map_max_entries(name, tasks);
+    }
+    loader.map_max_entries("TASK_CELLS", tasks * shards);
+    for (name, used) in [("NET_HINTS", net), ("BLOCK_HINTS", block), ("TASK_HINTS", tasks)] {
         loader.map_max_entries(name, if used == 1 { 1 } else { hints(slots) });
     }
     let (firsts, ring) = match plan.lifecycle {
@@ -188,6 +199,7 @@ fn unload(program: &mut Program) {
     let _ = match program {
         Program::BtfTracePoint(program) => program.unload(),
         Program::CgroupSkb(program) => program.unload(),
+        Program::Iter(program) => program.unload(),
         _ => Ok(()),
     };
 }

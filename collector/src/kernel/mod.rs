@@ -23,6 +23,7 @@ mod plan;
 mod statistics;
 mod status;
 mod table;
+mod tasks;
 mod tracepoints;
 pub mod walk;
 
@@ -47,6 +48,7 @@ pub use self::{
     statistics::{RunStatistics, Runs},
     status::{BlockStatus, KernelStatus},
     table::Table,
+    tasks::TaskPrograms,
 };
 #[cfg(test)]
 pub use self::{
@@ -81,6 +83,8 @@ pub struct Kernel {
     pub block: Result<BlockPrograms, Reason>,
     /// Events of cgroups.
     pub lifecycle: Result<Events, Reason>,
+    /// Tasks.
+    pub tasks: Result<TaskPrograms, Reason>,
     /// What the kernel offers; `None` if it was not looked at.
     pub facts: Option<Facts>,
     /// The maps that were made.
@@ -100,6 +104,7 @@ impl Kernel {
         let btf = thread::spawn(|| timed("indexing BTF to attach by", Btf::from_sys_fs));
         let facts = timed("reading BTF", || Facts {
             ended: options.ended,
+            tasks_off: options.tasks_off.clone(),
             ..Facts::read(&options.sys_root, options.socket_ids)
         });
         let plan = plan::plan(&facts, options.socket_level);
@@ -121,7 +126,7 @@ impl Kernel {
     }
 
     fn not_loaded(refusals: Refusals) -> Self {
-        let Refusals { sockets, retransmits, connections, block, lifecycle } = refusals;
+        let Refusals { sockets, retransmits, connections, block, lifecycle, tasks } = refusals;
         Self {
             net: None,
             sockets: Err(sockets),
@@ -129,6 +134,7 @@ impl Kernel {
             connections: Err(connections),
             block: Err(block),
             lifecycle: Err(lifecycle),
+            tasks: Err(tasks),
             facts: None,
             maps: Vec::new(),
             log: None,
@@ -144,6 +150,7 @@ struct Refusals {
     connections: Reason,
     block: Reason,
     lifecycle: Reason,
+    tasks: Reason,
 }
 
 impl Refusals {
@@ -155,18 +162,20 @@ impl Refusals {
             connections: reason.clone(),
             block: reason.clone(),
             lifecycle: reason.clone(),
+            tasks: reason.clone(),
         }
     }
 
     /// The reasons of a plan by which nothing is loaded; `None` if something is.
     fn of(plan: &Plan) -> Option<Self> {
-        let Plan { network, block, lifecycle, .. } = plan;
+        let Plan { network, block, lifecycle, tasks, .. } = plan;
         Some(Self {
             sockets: network.sockets.as_ref().err()?.clone(),
             retransmits: network.retransmits.as_ref().err()?.clone(),
             connections: network.connections.as_ref().err()?.clone(),
             block: block.as_ref().err()?.clone(),
             lifecycle: lifecycle.as_ref().err()?.clone(),
+            tasks: tasks.as_ref().err()?.clone(),
         })
     }
 }
@@ -186,6 +195,7 @@ fn apply(
     let network = Network::start(&plan.network, &mut loaded, &btf, unified);
     let block = BlockPrograms::start(&plan.block, &mut loaded, &btf);
     let lifecycle = Events::start(&plan.lifecycle, &mut loaded, &btf);
+    let tasks = TaskPrograms::start(&plan.tasks, &mut loaded, &btf);
     timing::log("verifying and attaching", begun);
     let Network { table, sockets, retransmits, connections } = network;
     Ok(Kernel {
@@ -195,6 +205,7 @@ fn apply(
         connections,
         block,
         lifecycle,
+        tasks,
         facts: None,
         maps,
         log: Some(log),

@@ -26,6 +26,8 @@ pub struct Options {
     pub watched_net: Option<u32>,
     /// The same for block requests.
     pub watched_block: Option<u32>,
+    /// Why tasks are not to be counted, if so.
+    pub tasks_off: Option<Reason>,
     /// The hierarchies whose removed cgroups report what they had used.
     pub ended: EndedHierarchies,
 }

@@ -10,7 +10,7 @@ use crate::{
         facts::{BtfFacts, Facts, SocketIds},
         tracepoints::{
             BIOS, CONNECTIONS, IN_FLIGHT, LIFECYCLE_OPTIONAL, LIFECYCLE_REQUIRED, MERGES, PAYLOAD,
-            REQUESTS, RETRANSMITS, TracepointSpec,
+            REQUESTS, RETRANSMITS, TASK_FREED, TracepointSpec,
         },
     },
     reason::Reason,
@@ -27,6 +27,8 @@ pub(super) struct Plan {
     pub block: Result<BlockPlan, Reason>,
     /// Events of cgroups.
     pub lifecycle: Result<LifecyclePlan, Reason>,
+    /// Tasks: the program that keeps the times of those that are gone.
+    pub tasks: Result<TracepointSpec, Reason>,
 }
 
 /// Programs that work together, or why they cannot.
@@ -105,6 +107,10 @@ pub(super) fn plan(facts: &Facts, preferred: Option<SocketLevel>) -> Plan {
         network: network(facts.ids, btf, preferred),
         block: block(btf),
         lifecycle: lifecycle(btf, facts.ended),
+        tasks: match &facts.tasks_off {
+            Some(reason) => Err(reason.clone()),
+            None => tasks(facts.ids, btf),
+        },
     }
 }
 
@@ -120,6 +126,7 @@ impl Plan {
             },
             block: Err(reason.clone()),
             lifecycle: Err(reason.clone()),
+            tasks: Err(reason.clone()),
         }
     }
 }
@@ -310,6 +317,41 @@ fn lifecycle_fields(layout: &Layout, program: &str) -> Vec<(&'static str, u32)> 
         _ => {}
     }
     needed
+}
+
+fn tasks(ids: Option<SocketIds>, btf: &BtfFacts) -> Result<TracepointSpec, Reason> {
+    let layout = &btf.layout;
+    match ids {
+        Some(SocketIds::Unified) => fields(&[
+            ("task_struct.cgroups", layout.task_cgroups),
+            ("css_set.dfl_cgrp", layout.css_set_dfl_cgroup),
+            ("cgroup.kn", layout.cgroup_kn),
+            ("kernfs_node.id", layout.kn_id),
+        ])?,
+        Some(SocketIds::Memory) => memory_ids(btf)?,
+        None => return Err(Reason::NoMemoryHierarchy),
+    }
+    btf.walk.iterates_tasks()?;
+    TASK_FREED.check(btf.arguments(TASK_FREED.tracepoint))?;
+    fields(&[
+        ("bpf_iter_meta.seq_num", layout.iter_number),
+        ("task_struct.pid", layout.task_pid),
+        ("task_struct.tgid", layout.task_tgid),
+        ("task_struct.__state", layout.task_state),
+        ("task_struct.exit_state", layout.task_exit_state),
+        ("task_struct.on_cpu", layout.task_on_cpu),
+        ("task_struct.signal", layout.task_signal),
+        ("signal_struct.live", layout.signal_live),
+        ("task_struct.se.sum_exec_runtime", layout.task_run_time),
+        ("task_struct.sched_info.run_delay", layout.task_run_delay),
+        ("task_struct.sched_info.pcount", layout.task_run_count),
+        ("task_struct.sched_info.last_arrival", layout.task_last_run),
+        ("task_struct.files", layout.task_files),
+        ("files_struct.fdt", layout.files_table),
+        ("fdtable.max_fds", layout.table_max),
+        ("fdtable.open_fds", layout.table_open),
+    ])?;
+    Ok(TASK_FREED)
 }
 
 fn all_of(btf: &BtfFacts, programs: &[TracepointSpec]) -> Programs {

@@ -71,6 +71,7 @@ fn runs(program: &Program) -> Option<Runs> {
     let info = match program {
         Program::BtfTracePoint(program) => program.info(),
         Program::CgroupSkb(program) => program.info(),
+        Program::Iter(program) => program.info(),
         _ => return None,
     };
     let info = info.ok()?;

@@ -22,6 +22,8 @@ pub struct KernelStatus<'a> {
     pub block: Result<BlockStatus<'a>, &'a Reason>,
     /// Events of cgroups.
     pub lifecycle: Result<LifecycleStatus<'a>, &'a Reason>,
+    /// Tasks: whether some of them are not counted by cgroup.
+    pub tasks: Result<Option<Reason>, &'a Reason>,
 }
 
 /// What the programs for block I/O do besides counting completed requests.
@@ -73,6 +75,10 @@ impl Kernel {
                 lost: events.lost(),
                 missing: events.missing(),
                 ended: events.ended(),
+            }),
+            tasks: self.tasks.as_ref().map(|tasks| {
+                let slots = tasks.gone.capacity();
+                tasks.overflows().then_some(Reason::SlotsFull { slots })
             }),
         }
     }

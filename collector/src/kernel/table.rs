@@ -60,6 +60,10 @@ pub(super) const NET: Names =
 pub(super) const BLOCK: Names =
     Names { slots: "BLOCK_SLOTS", free: "BLOCK_FREE", keys: "BLOCK_KEYS", cells: "BLOCK_CELLS" };
 
+/// The maps of the table of tasks that are gone.
+pub(super) const TASKS: Names =
+    Names { slots: "TASK_SLOTS", free: "TASK_FREE", keys: "TASK_KEYS", cells: "TASK_CELLS" };
+
 /// The map of latencies, which has the slots of the block table.
 pub(super) const LATENCIES: &str = "LATENCY_CELLS";
 
@@ -91,6 +95,11 @@ impl<C: Cell> Table<C> {
     /// Calls `each` with every key in use, its slot and its counters. No system call is made.
     pub fn for_each(&self, mut each: impl FnMut(u32, Key, &C)) {
         self.for_each_key(|slot, key| each(slot, key, &self.cells.of(slot)));
+    }
+
+    /// Calls `each` with every slot in use and its key. No system call is made.
+    pub fn for_each_slot(&self, each: impl FnMut(u32, Key)) {
+        self.for_each_key(each);
     }
 
     /// What was counted for keys that found no free slot.

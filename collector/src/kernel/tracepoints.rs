@@ -82,9 +82,12 @@ pub(super) const LIFECYCLE_OPTIONAL: [TracepointSpec; 4] = [
 /// What removed cgroups had used.
 pub(super) const ENDED: TracepointSpec = spec("cgroup_ended", "cgroup_rmdir", 2);
 
+/// Tasks that are gone.
+pub(super) const TASK_FREED: TracepointSpec = spec("task_freed", "sched_process_free", 1);
+
 /// The tracepoints of all programs.
 pub(super) fn names() -> BTreeSet<&'static str> {
-    let single = PAYLOAD.iter().chain([&RETRANSMITS, &CONNECTIONS, &REQUESTS]);
+    let single = PAYLOAD.iter().chain([&RETRANSMITS, &CONNECTIONS, &REQUESTS, &TASK_FREED]);
     let lifecycle = LIFECYCLE_REQUIRED.iter().chain(&LIFECYCLE_OPTIONAL);
     let variants = IN_FLIGHT.iter().chain(&MERGES).chain(&BIOS).copied().flatten();
     single.chain(lifecycle).chain(variants).map(|spec| spec.tracepoint).collect()

@@ -89,6 +89,11 @@ impl Namespaces {
         }
     }
 
+    /// Where the host's `/proc` is mounted.
+    pub fn proc_root(&self) -> &Path {
+        &self.proc_root
+    }
+
     /// Finds the network namespace of a process, and opens its `/proc/PID/net/dev` unless one is
     /// open. `None` if the process ended, or changed its namespace meanwhile.
     ///

@@ -113,6 +113,12 @@ pub const COLUMNS: &[Column] = columns![
     "read-p99" ReadP99 "READ P99" read_p99 "99% of the reads so far took at most this",
     "write-p50" WriteP50 "WRITE P50" write_p50 "50% of the writes so far took at most this",
     "write-p99" WriteP99 "WRITE P99" write_p99 "99% of the writes so far took at most this",
+    "load" Load "LOAD 1 5 15 MIN" load "tasks running, ready to run or in uninterruptible sleep, averaged over 1, 5 and 15 minutes",
+    "runnable" Runnable "RUNNABLE" runnable "tasks running and ready to run",
+    "blocked" Blocked "BLOCKED" blocked "tasks in uninterruptible sleep",
+    "run-wait" RunWait "RUN WAIT" run_wait "tasks that waited for a CPU, on average over the last seconds, and their time so far",
+    "zombies" Zombies "ZOMBIES" zombies "tasks that ended and were not waited for",
+    "descriptors" Descriptors "FDS" descriptors "open file descriptors",
     "pids" PIDs "PIDS" pids "processes and threads",
     "pids-limit" PIDsLimit "PIDS LIMIT" pids_limit "the limit of processes and threads",
 ];

@@ -287,6 +287,7 @@ pub(crate) fn family_name(family: Family) -> &'static str {
         Family::Cpu => "cpu",
         Family::Memory => "memory",
         Family::Pids => "pids",
+        Family::Tasks => "tasks",
         Family::NetworkInterfaces => "network interfaces",
         Family::NetworkSockets => "network sockets",
         Family::NetworkTcp => "TCP events",

@@ -15,7 +15,7 @@ use std::{
     sync::Arc,
 };
 
-use tare_ebpf::{BlockCell, LatencyCell, NetCell, event::CpuTicks};
+use tare_ebpf::{BlockCell, LatencyCell, NetCell, TaskTimes, event::CpuTicks};
 
 pub use self::{events::CgroupKey, faults::chain, tree::socket_ids};
 use self::{faults::Faults, tree::Tree};
@@ -97,6 +97,8 @@ pub struct TrackedCgroup {
     pub has_sockets: bool,
     /// Socket counters of its removed sub-cgroups.
     pub removed_net: NetCell,
+    /// Times of the tasks of its removed sub-cgroups.
+    pub removed_tasks: TaskTimes,
     /// Block counters of its removed sub-cgroups, by device.
     pub removed_block: ByDevice<BlockCell>,
     /// CPU time of its removed sub-cgroups in cgroup2, as far as their removal was reported.
@@ -415,6 +417,7 @@ impl Registry {
             namespace: None,
             has_sockets: self.trees[tree].has(Counters::Net),
             removed_net: NetCell::default(),
+            removed_tasks: TaskTimes::default(),
             removed_block: ByDevice::new(),
             removed_cpu: CpuTicks::default(),
             removed_latency: ByDevice::new(),

@@ -21,6 +21,7 @@ use crate::{
         cpu, first_process,
         memory::{self, MemoryInputs},
         namespace_sockets, network_interfaces, network_sockets, network_tcp, pids, state,
+        tasks,
     },
     host::HostFacts,
     identity::{IdentityKind, PodMetadata},
@@ -149,6 +150,8 @@ impl Pair<'_> {
         let instance = &usage.instance;
         let identity = instance.identity.as_ref();
         let metadata = usage.metadata.as_deref();
+        let processes = usage.tasks.as_ref().map(|tasks| tasks.live.processes);
+        let processes = processes.or(usage.readings.processes);
         Container {
             kind: kind(usage),
             id: id(usage).to_owned(),
@@ -180,11 +183,12 @@ impl Pair<'_> {
             block: block::report(block_inputs(usage, self.since(usage)), &self.newer.block),
             pids: pids::report(
                 usage.readings.pids,
-                usage.readings.processes,
+                processes,
                 usage.readings.first_process.open_files_limit,
                 &usage.readings.settings,
             ),
             root_filesystem: first_process::report(&usage.readings.first_process),
+            tasks: tasks::report(usage.tasks.as_ref(), |at| self.newer.time_of(at)),
             tree: state::report(usage.readings.state, &usage.readings.settings),
         }
     }
@@ -193,6 +197,7 @@ impl Pair<'_> {
         let usage = &receipt.usage;
         let mut container = self.container(usage);
         container.state = "ended".into();
+        container.tasks = tasks::of_ended(container.tasks);
         container.exit_code = receipt.end.and_then(|end| end.exit_code);
         container.oom_killed = receipt.end.and_then(|end| end.oom_killed);
         container.network.interfaces =

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use tare_ebpf::{BlockCell, Cell, Key, NetCell};
+use tare_ebpf::{BlockCell, Cell, Key, NetCell, TaskTimes};
 
 use crate::{
     cgroup::ReadError,
@@ -151,6 +151,11 @@ pub(super) fn counted_cgroups(kernel: &Kernel) -> HashSet<(Counters, u64)> {
             cgroups.insert((Counters::Net, key.cgroup_id));
         });
     }
+    if let Ok(tasks) = &kernel.tasks {
+        tasks.gone.for_each_slot(|_, key| {
+            cgroups.insert((Counters::Net, key.cgroup_id));
+        });
+    }
     if let Ok(block) = &kernel.block {
         block.table.for_each(|_, key, _| {
             cgroups.insert((Counters::Block, key.cgroup_id));
@@ -168,6 +173,9 @@ pub(super) fn retire(
     if let Some(net) = &mut kernel.net {
         net.retire(|key| is_gone(registry, Counters::Net, key.cgroup_id));
     }
+    if let Ok(tasks) = &mut kernel.tasks {
+        tasks.gone.retire(|key| is_gone(registry, Counters::Net, key.cgroup_id));
+    }
     if let Ok(block) = &mut kernel.block {
         block.table.retire(|key| is_gone(registry, Counters::Block, key.cgroup_id));
     }
@@ -175,7 +183,15 @@ pub(super) fn retire(
 
 /// Adds the counters of removed sub-cgroups to their owners, and frees the slots.
 pub(super) fn release(registry: &mut Registry, kernel: &mut Kernel, reconcilers: &mut Reconcilers) {
-    let Kernel { net, block, .. } = kernel;
+    let Kernel { net, block, tasks, .. } = kernel;
+    if let Ok(tasks) = tasks {
+        tasks.gone.release(|_, key, times: &TaskTimes| {
+            let owner = registry.owner(Counters::Net, key.cgroup_id);
+            if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
+                tracked.removed_tasks.add(times);
+            }
+        });
+    }
     if let Some(net) = net {
         net.release(|_, key, cell: &NetCell| {
             reconcilers.retransmits.released(cell);

@@ -11,6 +11,7 @@ use crate::{
         Readings,
         block::{BlockContext, ByDevice},
         lifecycle::{OomKill, Startup},
+        tasks::TasksReading,
     },
     host::HostUsage,
     identity::Metadata,
@@ -62,6 +63,8 @@ pub struct Usage {
     pub namespace: Option<NamespaceId>,
     /// The readings of its files.
     pub readings: Readings,
+    /// Tasks, some seconds old at most.
+    pub tasks: Option<TasksReading>,
     /// Sockets.
     pub net: Option<NetCell>,
     /// Block requests by device ([`Key::device`](tare_ebpf::Key::device)).
@@ -155,6 +158,7 @@ impl Usage {
             metadata: None,
             namespace: None,
             readings: Readings::default(),
+            tasks: None,
             net: None,
             block: None,
             latency: ByDevice::new(),

@@ -96,6 +96,7 @@ impl Sampler {
         self.registry.prune(|counters, cgroup_id| before.contains(&(counters, cgroup_id)));
         let registry = &self.registry;
         self.counters.retain(|id| registry.get(id).is_some());
+        self.tasks.retain(|id| registry.get(id).is_some());
         self.ended.retain(|id, _| registry.get(*id).is_some());
     }
 

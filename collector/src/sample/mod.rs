@@ -19,6 +19,7 @@ mod pool;
 mod receipts;
 mod reconcilers;
 mod retransmit_reconciler;
+mod tasks;
 mod walk;
 
 use std::{
@@ -44,6 +45,7 @@ use self::{
     lifecycle::Draining,
     pods::Pods,
     pool::{MemoryReturn, SamplePool},
+    tasks::TaskReader,
 };
 use crate::{
     devices::Devices,
@@ -80,6 +82,7 @@ pub struct Sampler {
     host: HostFiles,
     devices: Devices,
     counters: CounterReader,
+    tasks: TaskReader,
     /// Instances whose last process has ended, until their cgroup is removed.
     draining: HashMap<InstanceId, Draining>,
     /// What the kernel says that those had used whose cgroups are being removed.
@@ -103,6 +106,7 @@ impl Sampler {
         reconcilers: Reconcilers,
         receipts: Receipts,
     ) -> Self {
+        let tasks = TaskReader::new(registry.namespaces().proc_root());
         Self {
             walk: CgroupWalk::off(Reason::SwitchedOff { option: "--sources files" }),
             registry,
@@ -117,6 +121,7 @@ impl Sampler {
             host,
             devices,
             counters: CounterReader::default(),
+            tasks,
             draining: HashMap::new(),
             ended: EndedUsages::new(),
             samples: SamplePool::default(),
@@ -202,12 +207,13 @@ impl Sampler {
     fn fill(&mut self, sample: &mut Sample) {
         let Self { registry, kernel, host, pods, devices, counters, reconcilers, .. } = self;
         let Self { receipts, buffer, memory_stat_interval, counting_since, walk, .. } = self;
-        let Self { socket_states, .. } = self;
+        let Self { socket_states, tasks, .. } = self;
         let reads_per_cpu = self.with_per_cpu;
         sample.start(registry, kernel, *counting_since);
         let mut context = ReadContext {
             memory_stat_interval: *memory_stat_interval,
             reads_block: kernel.block.is_err(),
+            reads_processes: kernel.tasks.is_err(),
             reads_per_cpu,
             ..ReadContext::new(sample.taken_at, buffer)
         };
@@ -223,6 +229,7 @@ impl Sampler {
         // The baseline is read at the moment of the counters that it is added to.
         errors.extend(counters.read_baseline(registry, kernel, &mut context, &mut sample.usages));
         counters.read(registry, kernel, &mut sample.usages);
+        tasks.read(registry, kernel, sample.taken_at, &mut sample.usages);
         errors.extend(reconcilers.block.compare(kernel, devices, buffer));
         errors.extend(reconcilers.retransmits.compare(registry, kernel, &sample.usages));
         // In flight is what was issued and not completed: the baseline, which has neither, comes

@@ -15,7 +15,7 @@ use tare_model::Snapshot;
 use tokio::{net::UnixStream, task, time};
 
 use crate::{
-    config::{self, Bpf, Common, DEFAULT_SOCKET},
+    config::{self, Bpf, Common, DEFAULT_SOCKET, TaskPasses},
     identity::{KeyFilter, Socket},
     snapshot::file,
 };
@@ -63,6 +63,7 @@ fn socket(common: &Common, options: &config::Snapshot) -> Option<PathBuf> {
         && common.sys_root == Path::new("/sys")
         && common.bpf == Bpf::Auto
         && common.net_level.is_none()
+        && common.tasks == TaskPasses::Auto
         && common.labels == KeyFilter::default()
         && common.environment == KeyFilter::default();
     match &options.daemon {

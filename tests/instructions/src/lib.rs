@@ -37,6 +37,7 @@ pub fn sampler(roots: Roots<'_>, follow: Follow) -> Result<Sampler> {
         watched_net: None,
         watched_block: None,
         ended: Default::default(),
+        tasks_off: None,
     });
     let host = HostFiles::open(proc).context("cannot read the host's usage")?;
     let reconcilers = Reconcilers {

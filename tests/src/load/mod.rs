@@ -13,6 +13,7 @@ mod receive;
 mod send;
 mod signals;
 mod sockets;
+mod tasks;
 mod unheard;
 mod units;
 mod uring;
@@ -82,6 +83,10 @@ enum Load {
     Threads(compute::Threads),
     /// Hold sockets in known states until SIGTERM; prints `ready` once they are.
     Sockets(sockets::Sockets),
+    /// Have tasks in all states; prints `ready` once they are made.
+    Tasks(tasks::Tasks),
+    /// Have short-lived processes, one after the other.
+    Lives(tasks::Lives),
     /// Do nothing for a while.
     Sleep(compute::Sleep),
     /// Do nothing until SIGTERM; prints `ready` at once.
@@ -120,6 +125,8 @@ impl Load {
             Self::Allocate(load) => load.apply(),
             Self::Burst(load) => load.apply(),
             Self::Threads(load) => load.apply(),
+            Self::Tasks(load) => load.apply(),
+            Self::Lives(load) => load.apply(),
             Self::Sleep(load) => load.apply(),
             Self::Sockets(load) => match load.hold()? {},
             Self::Serve => return say_ready().map(|()| None),

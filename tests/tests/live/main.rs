@@ -44,6 +44,7 @@ mod sinks;
 mod snapshot;
 mod storage;
 mod table;
+mod tasks;
 mod tcp_events;
 mod terminal;
 mod top;

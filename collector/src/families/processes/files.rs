@@ -31,7 +31,7 @@ impl CgroupReader for ProcessesFiles {
 
     /// As seldom as settings: the kernel sorts the list for each read.
     fn is_due(context: &ReadContext<'_>) -> bool {
-        context.due.details
+        context.due.details && context.reads_processes
     }
 
     fn read(

@@ -20,6 +20,8 @@ pub struct ReadContext<'a> {
     pub memory_stat_interval: Duration,
     /// Whether block I/O is read from files, because no program counts it.
     pub reads_block: bool,
+    /// Whether processes are counted from files, because no program goes over all tasks.
+    pub reads_processes: bool,
     /// Whether CPU time is read by CPU.
     pub reads_per_cpu: bool,
     /// Memory for the text of a file.
@@ -79,6 +81,7 @@ impl<'a> ReadContext<'a> {
             now,
             memory_stat_interval: Duration::ZERO,
             reads_block: false,
+            reads_processes: true,
             reads_per_cpu: false,
             buffer,
             due,

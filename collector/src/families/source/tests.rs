@@ -6,7 +6,7 @@ use crate::{
     cgroup::Hierarchies,
     families::{
         block, cpu, lifecycle, memory, network_interfaces, network_sockets, network_tcp, pids,
-        walked::WalkStatus,
+        tasks, walked::WalkStatus,
     },
     kernel::{BlockStatus, KernelStatus, LifecycleStatus, SocketIds, SocketLevel, SocketPrograms},
     reason::Circumstances,
@@ -29,6 +29,7 @@ fn inputs<'a>(hierarchies: &'a Hierarchies, sockets: &'a SocketPrograms) -> Inpu
             connections: Ok(()),
             block: Ok(block),
             lifecycle: Ok(LifecycleStatus { lost: 0, missing: &[], ended: Ok(()) }),
+            tasks: Ok(None),
         },
         socket_ids: Some(SocketIds::Unified),
         inseparable: 0,
@@ -45,6 +46,7 @@ fn decided(inputs: &Inputs<'_>, family: Family) -> Source {
         Family::Cpu => cpu::source(inputs),
         Family::Memory => memory::source(inputs),
         Family::Pids => pids::source(inputs),
+        Family::Tasks => tasks::source(inputs),
         Family::NetworkInterfaces => network_interfaces::source(inputs),
         Family::NetworkSockets => network_sockets::source(inputs),
         Family::NetworkTcp => network_tcp::source(inputs),
@@ -64,6 +66,7 @@ fn a_family_that_works_in_full_is_on_and_has_no_reason() {
     let hierarchies = Hierarchies::default();
     let inputs = inputs(&hierarchies, &PAYLOAD);
     for family in [
+        Family::Tasks,
         Family::NetworkInterfaces,
         Family::NetworkSockets,
         Family::NetworkTcp,

@@ -33,7 +33,8 @@ fn facts(ids: Option<SocketIds>) -> Facts {
         walk: WalkFacts::default(),
         per_cpu: PerCpuFacts { pointers: Some(280), looks_up_others: true },
     };
-    Facts { object: true, btf: Ok(btf), ids, ended: EndedHierarchies::default() }
+    let ended = EndedHierarchies::default();
+    Facts { object: true, btf: Ok(btf), ids, ended, tasks_off: None }
 }
 
 const UNIFIED: Option<SocketIds> = Some(SocketIds::Unified);
@@ -281,8 +282,69 @@ fn every_event_that_a_kernel_lacks_has_its_reason() {
 #[test]
 fn every_planned_tracepoint_is_looked_up() {
     let names = tracepoints::names();
-    assert_eq!(names.len(), 18, "{names:?}");
+    assert_eq!(names.len(), 19, "{names:?}");
     for list in IN_FLIGHT.iter().chain(&MERGES).chain(&BIOS) {
         assert!(list.iter().all(|spec| names.contains(spec.tracepoint)), "{list:?}");
     }
+}
+
+/// A kernel with all that a pass over the tasks needs.
+fn with_tasks(ids: Option<SocketIds>) -> Facts {
+    let mut facts = facts(ids);
+    let btf = facts.btf.as_mut().unwrap();
+    btf.tracepoints.insert("sched_process_free", Some(1));
+    btf.walk = WalkFacts::with_task_iterator();
+    btf.layout = Layout {
+        css_set_dfl_cgroup: 8,
+        iter_number: 8,
+        task_pid: 8,
+        task_tgid: 8,
+        task_state: 8,
+        task_exit_state: 8,
+        task_on_cpu: 8,
+        task_signal: 8,
+        signal_live: 8,
+        task_run_time: 8,
+        task_run_delay: 8,
+        task_run_count: 8,
+        task_last_run: 8,
+        task_files: 8,
+        files_table: 8,
+        table_max: 8,
+        table_open: 8,
+        ..btf.layout
+    };
+    facts
+}
+
+#[test]
+fn tasks_are_counted_where_the_kernel_has_all_that_it_takes() {
+    for ids in [UNIFIED, MEMORY] {
+        assert_eq!(plan(&with_tasks(ids), None).tasks, Ok(TASK_FREED));
+    }
+    let refusal = |lose: fn(&mut Facts)| {
+        let mut facts = with_tasks(UNIFIED);
+        lose(&mut facts);
+        plan(&facts, None).tasks.unwrap_err()
+    };
+    let off = Reason::SwitchedOff { option: "--tasks off" };
+    assert_eq!(
+        refusal(|facts| {
+            facts.tasks_off = Some(Reason::SwitchedOff { option: "--tasks off" });
+        }),
+        off
+    );
+    assert_eq!(refusal(|facts| facts.ids = None), Reason::NoMemoryHierarchy);
+    assert_eq!(
+        refusal(|facts| facts.btf.as_mut().unwrap().walk = WalkFacts::default()),
+        Reason::MissingFunction { function: "bpf_iter_task" }
+    );
+    assert_eq!(
+        refusal(|facts| lose(facts.btf.as_mut().unwrap(), "sched_process_free")),
+        Reason::MissingTracepoint { tracepoint: "sched_process_free" }
+    );
+    assert_eq!(
+        refusal(|facts| facts.btf.as_mut().unwrap().layout.task_run_delay = ABSENT),
+        Reason::MissingField { field: "task_struct.sched_info.run_delay" }
+    );
 }

@@ -5,7 +5,10 @@ use tare_ebpf::{
     walk_record::{Holes, KFUNC_COUNT, KFUNCS, pressure},
 };
 
-use crate::kernel::btf::{Btf, Field};
+use crate::{
+    kernel::btf::{Btf, Field},
+    reason::Reason,
+};
 
 /// What a walk is planned from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -185,6 +188,21 @@ impl Default for WalkFacts {
 }
 
 impl WalkFacts {
+    /// A kernel that has the iterator over tasks.
+    #[cfg(test)]
+    pub(in crate::kernel) fn with_task_iterator() -> Self {
+        Self { iter_task: Some(1), ..Self::default() }
+    }
+
+    /// Whether programs can go over all tasks.
+    ///
+    /// # Errors
+    ///
+    /// Before Linux 5.8.
+    pub fn iterates_tasks(&self) -> Result<(), Reason> {
+        self.iter_task.map(drop).ok_or(Reason::MissingFunction { function: "bpf_iter_task" })
+    }
+
     /// Looks everything up.
     pub(in crate::kernel) fn read(btf: &Btf) -> Self {
         let mut holes = Holes::UNKNOWN;

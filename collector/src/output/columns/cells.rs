@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use tare_model::{Container, Ended, Histogram, Pressure};
+use tare_model::{Container, Ended, Histogram, LoadAverages, Pressure, WaitingTask};
 
 use crate::output::{
     row::Row,
     select::is_called,
     text::cut,
-    units::{bytes_size, duration, human_size, percent},
+    units::{bytes_size, duration, human_size, percent, span},
 };
 
 pub(crate) const UNKNOWN: &str = "--";
@@ -256,6 +256,54 @@ pub(super) fn write_p50(row: &Row<'_>) -> String {
 
 pub(super) fn write_p99(row: &Row<'_>) -> String {
     latency(row, |latency| &latency.write, 0.99)
+}
+
+pub(super) fn load(row: &Row<'_>) -> String {
+    known(row.container.tasks.load, load_averages)
+}
+
+/// Load averages over 1, 5 and 15 minutes.
+pub(crate) fn load_averages(load: LoadAverages) -> String {
+    let LoadAverages { one_minute, five_minutes, fifteen_minutes, .. } = load;
+    format!("{one_minute:.2} {five_minutes:.2} {fifteen_minutes:.2}")
+}
+
+/// Who hangs, for how long, and where.
+pub(crate) fn hanging(task: &WaitingTask) -> String {
+    let WaitingTask { pid, tid, command, seconds, io, function } = task;
+    let name = command.as_deref().unwrap_or(UNKNOWN);
+    let thread = if pid == tid { String::new() } else { format!(", thread {tid}") };
+    let what = if *io { " for I/O" } else { "" };
+    let place = known(function.as_ref(), |function| format!(" in {function}"));
+    let place = if function.is_some() { place } else { String::new() };
+    format!("{name} (pid {pid}{thread}) for {}{what}{place}", span(*seconds))
+}
+
+pub(super) fn runnable(row: &Row<'_>) -> String {
+    let tasks = &row.container.tasks;
+    text_or_unknown(tasks.running.zip(tasks.runnable).map(|(running, ready)| running + ready))
+}
+
+pub(super) fn blocked(row: &Row<'_>) -> String {
+    text_or_unknown(row.container.tasks.uninterruptible)
+}
+
+pub(super) fn run_wait(row: &Row<'_>) -> String {
+    let tasks = &row.container.tasks;
+    let now = known(tasks.waiting_for_cpu, |tasks| format!("{tasks:.2}"));
+    pair(
+        Some(now).filter(|_| tasks.run_queue_seconds.is_some()),
+        tasks.run_queue_seconds.map(seconds),
+        |text| text,
+    )
+}
+
+pub(super) fn zombies(row: &Row<'_>) -> String {
+    text_or_unknown(row.container.tasks.zombies)
+}
+
+pub(super) fn descriptors(row: &Row<'_>) -> String {
+    text_or_unknown(row.container.tasks.file_descriptors)
 }
 
 pub(super) fn pids(row: &Row<'_>) -> String {

@@ -24,6 +24,9 @@ const THROTTLED_PERCENT: f64 = 5.0;
 /// Some task waited during more than this share of the last 10 s.
 const WAITING_PERCENT: f64 = 10.0;
 
+/// In uninterruptible sleep for longer than a healthy disk takes.
+const HANGING_SECONDS: f64 = 1.0;
+
 /// A share of one CPU.
 const BUSY_PERCENT: f64 = 50.0;
 
@@ -45,6 +48,7 @@ pub(super) fn sections(snapshot: &Snapshot, chosen: bool) -> Vec<Section> {
         throttled(&facts),
         out_of_memory(&facts),
         unhealthy(&facts),
+        hanging(&facts),
         waiting(&facts),
         slow_block(&facts),
         retransmits(&facts),
@@ -206,6 +210,30 @@ fn waiting(facts: &[Facts<'_>]) -> Section {
     };
     let header = &["NAME", "FOR", "10 S", "60 S", "300 S", "ALL TASKS, 10 S", "UP"];
     Ranked::of(facts, rows).section(Tone::Title, "WAITING (PRESSURE)", header)
+}
+
+/// Tasks in uninterruptible sleep: those for which nothing happens until a device, a server or
+/// another task answers.
+fn hanging(facts: &[Facts<'_>]) -> Section {
+    let rows = |facts: &Facts<'_>| {
+        let tasks = &facts.row.tasks;
+        let long = tasks.waiting.iter().filter(|task| task.seconds >= HANGING_SECONDS);
+        let rows = long.map(|task| {
+            let cells = [
+                task.command.clone().unwrap_or_else(|| UNKNOWN.to_owned()),
+                task.pid.to_string(),
+                span(task.seconds),
+                if task.io { "I/O" } else { UNKNOWN }.to_owned(),
+                known(task.function.clone(), |function| function),
+                count(tasks.uninterruptible),
+            ];
+            (task.seconds, named(facts.row, cells))
+        });
+        rows.collect::<Vec<_>>()
+    };
+    let header = &["NAME", "COMMAND", "PID", "AT LEAST", "FOR", "IN", "ALL"];
+    let title = "WAITING: tasks in uninterruptible sleep";
+    Ranked::of(facts, rows).section(Tone::Alarm, title, header)
 }
 
 fn slow_block(facts: &[Facts<'_>]) -> Section {

@@ -1,12 +1,12 @@
 //! CPU, memory, tasks.
 
 use ratatui::text::{Line, Span};
-use tare_model::Pressure;
+use tare_model::{Pressure, Tasks, WaitingTask};
 
 use super::section::{Section, Subject, entry, styled};
 use crate::{
     output::{
-        columns::cells::known,
+        columns::cells::{hanging, known, load_averages},
         units::{bytes_size, percent},
     },
     top::{
@@ -140,7 +140,44 @@ pub(super) fn tasks(subject: &Subject<'_>) -> Section {
     let limit = pids.limit.map_or_else(|| "no limit".to_owned(), |limit| format!("limit {limit}"));
     let count = known(pids.current, |count| count.to_string());
     let when = if subject.ended.is_some() { "last" } else { "now" };
-    Section { title: "Tasks", lines: vec![entry(when, format!("{count} ({limit})"))] }
+    let mut lines = vec![entry(when, format!("{count} ({limit})"))];
+    lines.extend(states(&subject.row.tasks));
+    lines.extend(subject.row.tasks.waiting.iter().map(|task| waiting(task, subject)));
+    Section { title: "Tasks", lines }
+}
+
+/// Tasks by state, their load, and for how long they waited for CPUs.
+fn states(tasks: &Tasks) -> Vec<Line<'static>> {
+    let mut lines = Vec::new();
+    let states = [
+        ("running", tasks.running),
+        ("ready to run", tasks.runnable),
+        ("blocked", tasks.uninterruptible),
+        ("sleeping", tasks.sleeping),
+        ("stopped", tasks.stopped),
+        ("zombies", tasks.zombies),
+    ];
+    let states = states.iter().filter_map(|(state, count)| Some(format!("{} {state}", (*count)?)));
+    let states: Vec<_> = states.collect();
+    if !states.is_empty() {
+        lines.push(entry("states", states.join(", ")));
+    }
+    if let Some(load) = tasks.load {
+        lines.push(entry("load", format!("{} (1, 5, 15 min)", load_averages(load))));
+    }
+    if let Some(total) = tasks.run_queue_seconds {
+        let now = known(tasks.waiting_for_cpu, |tasks| format!("{tasks:.2} tasks now; "));
+        lines.push(entry("wait for CPU", format!("{now}{total:.3} s so far")));
+    }
+    if let Some(count) = tasks.file_descriptors {
+        lines.push(entry("descriptors", count.to_string()));
+    }
+    lines
+}
+
+/// A task in uninterruptible sleep.
+fn waiting(task: &WaitingTask, subject: &Subject<'_>) -> Line<'static> {
+    styled("hangs", hanging(task), subject.theme.alarm())
 }
 
 /// The share of the last 10 s in which tasks waited. The kernel updates its averages every 2 s, so

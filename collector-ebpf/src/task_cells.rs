@@ -1,0 +1,97 @@
+//! What is counted of tasks: those that are gone, and those that a pass over all of them found.
+
+use crate::Cell;
+
+/// What the scheduler counted of tasks (`struct sched_info`, `include/linux/sched.h`).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskTimes {
+    /// On a CPU, in nanoseconds (`se.sum_exec_runtime`).
+    pub run_nanoseconds: u64,
+    /// Ready to run and waiting for a CPU, in nanoseconds (`sched_info.run_delay`).
+    pub wait_nanoseconds: u64,
+    /// How often a task got a CPU (`sched_info.pcount`).
+    pub periods: u64,
+}
+
+/// The tasks of one cgroup that a pass found. All but `pass` and `times` are numbers of tasks, each
+/// in one of the states of `/proc/PID/stat`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LiveTasks {
+    /// The pass that found them. Of an older pass than the last: there are none.
+    pub pass: u64,
+    /// On a CPU.
+    pub running: u64,
+    /// Ready to run, and on no CPU. Also while the CPU limit keeps them from running.
+    pub runnable: u64,
+    /// In sleep that a signal interrupts, or in no hurry: idle and parked threads of the kernel.
+    pub sleeping: u64,
+    /// In uninterruptible sleep, as `D` in `/proc/PID/stat`.
+    pub uninterruptible: u64,
+    /// Those of them that wait for I/O (`task_struct.in_iowait`).
+    pub io_wait: u64,
+    /// Stopped by a signal or a debugger.
+    pub stopped: u64,
+    /// Ended, and not yet waited for by their parents.
+    pub zombies: u64,
+    /// Those that count in the load average (`kernel/sched/loadavg.c`): running, runnable and
+    /// uninterruptible, without frozen ones and those that sleep without load.
+    pub load: u64,
+    /// Threads that have not ended.
+    pub threads: u64,
+    /// Processes that have not ended.
+    pub processes: u64,
+    /// Open descriptors of the processes.
+    pub descriptors: u64,
+    /// Processes with more descriptors than are counted ([`DESCRIPTORS_MAX`]).
+    pub uncounted: u64,
+    /// What the scheduler counted of all these tasks, ended ones included.
+    pub times: TaskTimes,
+}
+
+/// A pass over all tasks.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct TaskPass {
+    /// Number of the last pass that began. The first is 1.
+    pub begun: u64,
+    /// Number of the last pass that came to its end.
+    pub ended: u64,
+    /// Tasks that it found.
+    pub tasks: u64,
+    /// How many of them were in uninterruptible sleep: the first [`BLOCKED_MAX`] are listed.
+    pub blocked: u64,
+    /// The latest time at which any of them got a CPU: hardly earlier than the pass, because the
+    /// one that asks for it has just got one.
+    pub latest: u64,
+}
+
+/// A task in uninterruptible sleep.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BlockedTask {
+    /// Its cgroup, as in a [`Key`](crate::Key).
+    pub cgroup_id: u64,
+    /// `tgid << 32 | tid`, in the first namespace.
+    pub ids: u64,
+    /// When it last got a CPU (`sched_info.last_arrival`), in the scheduler's nanoseconds.
+    pub last_run: u64,
+    /// 1 if it waits for I/O.
+    pub io_wait: u64,
+}
+
+/// The most tasks in uninterruptible sleep that are listed one by one.
+pub const BLOCKED_MAX: u32 = 256;
+
+/// The most descriptors of a process that are counted.
+pub const DESCRIPTORS_MAX: u32 = 65_536;
+
+// SAFETY: `repr(C)` structs of `u64` fields.
+unsafe impl Cell for TaskTimes {}
+// SAFETY: as above.
+unsafe impl Cell for LiveTasks {}
+// SAFETY: as above.
+unsafe impl Cell for TaskPass {}
+// SAFETY: as above.
+unsafe impl Cell for BlockedTask {}
