@@ -124,6 +124,7 @@ fn known(runtime: &'static str) -> Container {
     (pids.current, pids.processes, pids.limit) = (Some(3), Some(2), Some(100));
     pids.open_files_limit = Some(1024);
     row.root_filesystem = Some(RootFilesystem::default());
+    row.tasks.file_descriptors = Some(5);
     row
 }
 
