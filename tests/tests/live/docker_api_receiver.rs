@@ -268,6 +268,8 @@ fn attributes_are_the_same(served: &Served, docker: &Docker, container: &Contain
         ensure!(ours.pointer(pointer) == theirs.pointer(pointer), "{pointer}: {ours} {theirs}");
         ensure!(ours.pointer(pointer).is_some_and(Value::is_string), "{pointer}: {ours}");
     }
+    let limit = "/HostConfig/NanoCpus";
+    ensure!(ours.pointer(limit) == theirs.pointer(limit), "{ours} {theirs}");
     let variables = |document: &Value| -> Option<BTreeSet<String>> {
         document["Config"]["Env"]
             .as_array()?

@@ -115,11 +115,15 @@ fn podman_and_containerd_are_in_a_running_docker_stats_and_gone_within_a_tick() 
         ensure!(memory.contains("KiB /") || memory.starts_with(['1', '2', '3']), "{row:?}");
     }
     for (name, id) in [("pod-spinner", &pod_spinner), ("ctr-spinner", &spinner)] {
-        let stats = served.json(&format!("/containers/{name}/stats?stream=false"))?;
-        let number = |pointer: &str| stats.pointer(pointer).and_then(serde_json::Value::as_u64);
-        ensure!(stats["id"] == id.as_str(), "{stats}");
-        ensure!(number("/cpu_stats/throttling_data/throttled_periods") > Some(0), "{stats}");
-        ensure!(number("/cpu_stats/throttling_data/throttled_time") > Some(0), "{stats}");
+        // It may have started in the latest sample.
+        wait::until(&format!("{name} to be throttled"), PATIENCE, || {
+            let stats = served.json(&format!("/containers/{name}/stats?stream=false"))?;
+            let number = |pointer: &str| stats.pointer(pointer).and_then(serde_json::Value::as_u64);
+            ensure!(stats["id"] == id.as_str(), "{stats}");
+            let throttled = ["throttled_periods", "throttled_time"]
+                .map(|name| number(&format!("/cpu_stats/throttling_data/{name}")));
+            Ok(throttled.iter().all(|count| *count > Some(0)).then_some(()))
+        })?;
     }
 
     // Glances asks for more: it inspects each, and cuts the id of its image at the colon.
