@@ -170,7 +170,6 @@ fn totals_have_lives_of_five_milliseconds_and_never_fall() -> Result<()> {
             let expected = (ended + alive) as f64 / unit;
             ensure!(found <= expected * (1.0 + 1e-9), "{word}: {found} of {expected}");
             is_all &= found >= expected * (1.0 - 1e-9);
-            eprintln!("{word}: {found} of {expected}");
         }
         Ok(is_all.then_some(()))
     })
