@@ -103,7 +103,8 @@ fn ask(mut stream: impl Read + Write, request: &str) -> (u16, String) {
     let head = head.replace('|', "\r\n");
     let host = if head.contains("\r\nHost:") { "" } else { "\r\nHost: localhost" };
     let head = format!("{head}{host}\r\nConnection: close\r\nContent-Length: {length}");
-    write!(stream, "{head}\r\n\r\n{body}").unwrap();
+    // In one piece: the server may answer and close once it has the head.
+    stream.write_all(format!("{head}\r\n\r\n{body}").as_bytes()).unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
