@@ -1,11 +1,11 @@
 //! The Docker daemon for tests and benchmarks.
 
-use std::{env, process::Command};
+use std::env;
 
 use anyhow::Result;
 
 use crate::{
-    cmd,
+    docker_client::answers,
     dockerd::Daemon,
     packages::{Needed, install},
 };
@@ -73,15 +73,4 @@ fn running() -> Option<String> {
         configured.into_iter().chain([DEFAULT_HOST.to_owned()]).find(|host| answers(host))?;
     println!("Docker daemon of this host: {host}");
     Some(host)
-}
-
-pub(crate) fn answers(host: &str) -> bool {
-    cmd::succeeds(&mut client(host, &["version"]))
-}
-
-/// A command of the Docker client, as root: root may always use the daemon's socket.
-pub(crate) fn client(host: &str, args: &[&str]) -> Command {
-    let mut docker = cmd::as_root("docker", &[]);
-    docker.args(["--host", host]).args(args);
-    docker
 }

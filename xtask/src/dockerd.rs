@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 use nix::sys::statfs::{OVERLAYFS_SUPER_MAGIC, TMPFS_MAGIC, statfs};
 
-use crate::{cgroups::CgroupCleanup, cmd, docker, mounts, project, wait};
+use crate::{cgroups::CgroupCleanup, cmd, docker_client, mounts, project, wait};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
 const STOP_LIMIT: Duration = Duration::from_secs(60);
@@ -111,7 +111,7 @@ impl Daemon {
         let host = self.host();
         let answer = wait::until("the Docker daemon to answer", START_LIMIT, || {
             ensure!(!self.ended(), "the Docker daemon ended");
-            Ok(docker::answers(&host).then_some(()))
+            Ok(docker_client::answers(&host).then_some(()))
         });
         answer.with_context(|| format!("the end of its log:\n{}", self.log_end()))
     }
@@ -140,10 +140,10 @@ impl Daemon {
             return Ok(());
         }
         let host = self.host();
-        let ids = cmd::capture(&mut docker::client(&host, &["ps", "--all", "--quiet"]))?;
+        let ids = cmd::capture(&mut docker_client::client(&host, &["ps", "--all", "--quiet"]))?;
         let ids: Vec<&str> = ids.split_whitespace().collect();
         if !ids.is_empty() {
-            let mut remove = docker::client(&host, &["rm", "--force", "--volumes"]);
+            let mut remove = docker_client::client(&host, &["rm", "--force", "--volumes"]);
             warn(cmd::check(remove.args(ids)));
         }
         self.signal("TERM")?;

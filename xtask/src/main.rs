@@ -8,6 +8,7 @@ mod cgroups;
 mod cmd;
 mod dist;
 mod docker;
+mod docker_client;
 mod dockerd;
 mod ebpf;
 mod fuzz;

@@ -15,9 +15,9 @@ use serde::{Deserialize, Serialize};
 pub(super) use self::docker::Docker;
 use self::podman::Podman;
 use super::{
-    latency::snapshot,
+    latency::{Snapshot, snapshot},
     measure::{Cpu, MachineCpu, Memory, ProgramCgroup, run_time_of},
-    measurements::{NotMeasured, Run},
+    missing::Missing,
     plan::{Plan, shuffle},
     program::{Program, command},
     tools::{self, Binaries, Cadvisor, TareRun},
@@ -65,17 +65,30 @@ pub(super) trait Engine {
     fn socket(&self) -> (&'static str, String);
 }
 
+/// All measurements with real containers.
+#[derive(Default, Deserialize, Serialize)]
+pub(crate) struct Found {
+    pub(crate) watching: Vec<ContainerMeasurement>,
+    #[serde(default)]
+    pub(crate) reports: Vec<Snapshot>,
+}
+
 /// Measures with containers of Docker and of Podman.
-pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()> {
+pub(crate) fn run(
+    binaries: &Binaries,
+    plan: &Plan,
+    into: &mut Found,
+    missing: &mut Missing,
+) -> Result<()> {
     println!("Real containers");
     let most = plan.containers.last().copied().unwrap_or_default();
     match Docker::start(&binaries.bench) {
-        Ok(mut docker) => watch_all(binaries, plan, &mut docker, &plan.containers, into)?,
-        Err(error) => into.missing(NotMeasured::part("containers of Docker", &error))?,
+        Ok(mut docker) => watch_all(binaries, plan, &mut docker, &plan.containers, into, missing)?,
+        Err(error) => missing.add("containers of Docker", &error)?,
     }
     match Podman::start(&binaries.bench) {
-        Ok(mut podman) => watch_all(binaries, plan, &mut podman, &[most.min(10)], into),
-        Err(error) => into.missing(NotMeasured::part("containers of Podman", &error)),
+        Ok(mut podman) => watch_all(binaries, plan, &mut podman, &[most.min(10)], into, missing),
+        Err(error) => missing.add("containers of Podman", &error),
     }
 }
 
@@ -84,7 +97,8 @@ fn watch_all(
     plan: &Plan,
     engine: &mut dyn Engine,
     sizes: &[usize],
-    into: &mut Run,
+    into: &mut Found,
+    missing: &mut Missing,
 ) -> Result<()> {
     let mut there = 0;
     let mut tools = vec![None, Some(Tool::Tare), Some(Tool::Own), Some(Tool::Exporter)];
@@ -94,7 +108,7 @@ fn watch_all(
     for &containers in sizes {
         while there < containers {
             if let Err(error) = engine.start() {
-                return into.missing(NotMeasured::part(engine.name(), &error));
+                return missing.add(engine.name(), &error);
             }
             there += 1;
         }
@@ -112,7 +126,7 @@ fn watch_all(
                         });
                     }
                     Err(error) => {
-                        into.missing(NotMeasured::part(&name.unwrap_or_default(), &error))?;
+                        missing.add(&name.unwrap_or_default(), &error)?;
                     }
                 }
             }
@@ -120,7 +134,7 @@ fn watch_all(
         // It knows no containers, so one size is enough.
         tools.retain(|tool| !matches!(tool, Some(Tool::Exporter)));
     }
-    single_reports(binaries, plan, engine, there, into)
+    single_reports(binaries, plan, engine, there, into, missing)
 }
 
 /// A single report of all containers, by Tare and by the engine.
@@ -129,7 +143,8 @@ fn single_reports(
     plan: &Plan,
     engine: &dyn Engine,
     containers: usize,
-    into: &mut Run,
+    into: &mut Found,
+    missing: &mut Missing,
 ) -> Result<()> {
     let mut tare = command(&binaries.tare, ["snapshot", "--window", "0"]);
     tare_options(&mut tare, engine);
@@ -140,8 +155,8 @@ fn single_reports(
     {
         let what = format!("{what}, {containers} containers of {}", engine.name());
         match snapshot(&what, command, plan) {
-            Ok(found) => into.snapshots.push(found),
-            Err(error) => into.missing(NotMeasured::part(&what, &error))?,
+            Ok(found) => into.reports.push(found),
+            Err(error) => missing.add(&what, &error)?,
         }
     }
     Ok(())

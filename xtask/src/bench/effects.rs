@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    measurements::{NotMeasured, Run},
-    plan::{Plan, shuffle},
+    missing::Missing,
+    plan::{Load, Plan, shuffle},
     program::{Program, ask, command, scratch},
-    sampling::{Load, populate},
+    sampling::populate,
     test_cgroups::{TestCgroups, hierarchies},
     tools::{Binaries, SETTLE, TareRun},
 };
@@ -57,10 +57,15 @@ pub(crate) struct Effect {
 }
 
 /// Does all work with each background.
-pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()> {
+pub(crate) fn run(
+    binaries: &Binaries,
+    plan: &Plan,
+    into: &mut Vec<Effect>,
+    missing: &mut Missing,
+) -> Result<()> {
     println!("Work with and without Tare");
     if let Err(error) = install(&CALLED) {
-        into.missing(NotMeasured::part("iperf3 and fio", &error))?;
+        missing.add("iperf3 and fio", &error)?;
     }
     let others = TestCgroups::make(OTHERS)?;
     let _processes = populate(binaries, &others, Load::Idle)?;
@@ -82,12 +87,12 @@ pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()
             for (what, work) in WORKS {
                 match work(binaries) {
                     Ok(more) => found.extend(more),
-                    Err(error) => into.missing(NotMeasured::part(what, &error))?,
+                    Err(error) => missing.add(what, &error)?,
                 }
             }
             drop(daemon);
             println!("  round {}, {background:?}: {found:.1?}", round + 1);
-            into.effects.push(Effect { background, round, found });
+            into.push(Effect { background, round, found });
         }
     }
     Ok(())

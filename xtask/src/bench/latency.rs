@@ -12,11 +12,12 @@ use serde_json::Value;
 
 use super::{
     http,
-    measurements::{NotMeasured, Run, Times},
-    plan::Plan,
+    missing::Missing,
+    plan::{Load, Plan},
     program::{ask, command},
-    sampling::{Load, populate},
+    sampling::populate,
     test_cgroups::TestCgroups,
+    times::Times,
     tools::{Binaries, SETTLE, TareRun},
 };
 use crate::{cmd, wait::pause};
@@ -73,8 +74,21 @@ pub(crate) struct Snapshot {
     pub(crate) seconds: Vec<f64>,
 }
 
+/// All measurements of latency.
+#[derive(Default, Deserialize, Serialize)]
+pub(crate) struct Found {
+    pub(crate) detections: Vec<Detection>,
+    pub(crate) lives: Vec<ShortLives>,
+    pub(crate) snapshots: Vec<Snapshot>,
+}
+
 /// Measures all of it.
-pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()> {
+pub(crate) fn run(
+    binaries: &Binaries,
+    plan: &Plan,
+    into: &mut Found,
+    missing: &mut Missing,
+) -> Result<()> {
     println!("Latency");
     let groups = TestCgroups::make(OTHERS)?;
     let _processes = populate(binaries, &groups, Load::Idle)?;
@@ -82,7 +96,7 @@ pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()
         match detect(binaries, plan, &groups, interval) {
             Ok(found) => into.detections.push(found),
             Err(error) => {
-                into.missing(NotMeasured::part(&format!("detection at {interval}"), &error))?;
+                missing.add(&format!("detection at {interval}"), &error)?;
             }
         }
     }
@@ -92,7 +106,7 @@ pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()
                 Ok(found) => into.lives.push(found),
                 Err(error) => {
                     let what = format!("short-lived containers, {tool}");
-                    into.missing(NotMeasured::part(&what, &error))?;
+                    missing.add(&what, &error)?;
                 }
             }
         }
@@ -100,7 +114,7 @@ pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()
     for (what, mut command) in snapshots(binaries) {
         match snapshot(&format!("{what}, {OTHERS} cgroups"), &mut command, plan) {
             Ok(found) => into.snapshots.push(found),
-            Err(error) => into.missing(NotMeasured::part(&what, &error))?,
+            Err(error) => missing.add(&what, &error)?,
         }
     }
     Ok(())

@@ -1,6 +1,12 @@
 //! The machine of a run, its kernel, and the versions of the tools.
 
-use std::{collections::BTreeMap, env, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    env, fs,
+    path::Path,
+    process::Command,
+    time::{SystemTime, UNIX_EPOCH},
+};
 
 use anyhow::Result;
 use nix::sys::{
@@ -49,7 +55,7 @@ impl Machine {
             versions: versions(tare),
             commit: cmd::capture(&mut describe).unwrap_or_default().trim().to_owned(),
             command: format!("cargo xtask {}", arguments.join(" ")),
-            began: super::measure::unix_seconds(),
+            began: unix_seconds(),
         })
     }
 }
@@ -91,6 +97,11 @@ pub(crate) fn field<'a>(text: &'a str, name: &str) -> Option<&'a str> {
         let (key, value) = line.split_once(':')?;
         (key.trim() == name).then(|| value.trim())
     })
+}
+
+/// The current time, in seconds since 1970.
+pub(crate) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |time| time.as_secs())
 }
 
 /// A value in kB in a file of `name: value` lines, in bytes.

@@ -10,6 +10,7 @@ mod machine;
 mod measure;
 mod measurements;
 pub(crate) mod micro;
+mod missing;
 mod page;
 mod plan;
 mod program;
@@ -19,6 +20,7 @@ mod sampling;
 mod scrape;
 mod sinks;
 mod test_cgroups;
+mod times;
 mod tools;
 
 use std::{fs, path::PathBuf};
@@ -95,12 +97,24 @@ enum Part {
 type Measure = fn(&Binaries, &Plan, &mut Run) -> Result<()>;
 
 const PARTS: [(Part, Measure); 6] = [
-    (Part::Latency, latency::run),
-    (Part::Effects, effects::run),
-    (Part::Programs, programs::run),
-    (Part::Containers, containers::run),
-    (Part::Sampling, sampling::run),
-    (Part::Sinks, sinks::run),
+    (Part::Latency, |binaries, plan, run| {
+        latency::run(binaries, plan, &mut run.latency, &mut run.missing)
+    }),
+    (Part::Effects, |binaries, plan, run| {
+        effects::run(binaries, plan, &mut run.effects, &mut run.missing)
+    }),
+    (Part::Programs, |binaries, plan, run| {
+        programs::run(binaries, plan, &mut run.programs, &mut run.missing)
+    }),
+    (Part::Containers, |binaries, plan, run| {
+        containers::run(binaries, plan, &mut run.containers, &mut run.missing)
+    }),
+    (Part::Sampling, |binaries, plan, run| {
+        sampling::run(binaries, plan, &mut run.sampling, &mut run.missing)
+    }),
+    (Part::Sinks, |binaries, plan, run| {
+        sinks::run(binaries, plan, &mut run.sinks, &mut run.missing)
+    }),
 ];
 
 impl Bench {
@@ -132,7 +146,7 @@ impl Comparison {
         let _cleanup = CgroupCleanup::begin()?;
         let plan = self.plan();
         let mut run = Run { machine: Machine::here(&binaries.tare)?, ..Run::default() };
-        run.missing.extend(tools::not_compared());
+        run.missing.list.extend(tools::not_compared());
         let wanted = |part: &Part| self.only.is_empty() || self.only.contains(part);
         let mut parts = PARTS.iter().filter(|(part, _)| wanted(part));
         let done = parts.try_for_each(|(_, measure)| measure(&binaries, &plan, &mut run));

@@ -5,7 +5,36 @@ use std::{
     time::Duration,
 };
 
-use super::sampling::Load;
+use serde::{Deserialize, Serialize};
+
+/// How many of the processes do work each second.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
+pub(crate) enum Load {
+    Idle,
+    Tenth,
+    All,
+}
+
+impl Load {
+    pub(crate) const EVERY: [Self; 3] = [Self::Idle, Self::Tenth, Self::All];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Tenth => "10 % busy",
+            Self::All => "all busy",
+        }
+    }
+
+    /// For `--busy-every`: every nth process is busy.
+    pub(crate) fn every(self) -> &'static str {
+        match self {
+            Self::Idle => "0",
+            Self::Tenth => "10",
+            Self::All => "1",
+        }
+    }
+}
 
 /// Sizes and counts of a run.
 pub(crate) struct Plan {

@@ -12,7 +12,7 @@ use serde_json::Value;
 use super::{
     effects::work,
     measure::program_ids,
-    measurements::{NotMeasured, Run},
+    missing::Missing,
     plan::Plan,
     program::{Program, command},
     test_cgroups::hierarchies,
@@ -56,13 +56,18 @@ pub(crate) struct PerEvent {
 }
 
 /// Measures with socket programs and with packet programs.
-pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()> {
+pub(crate) fn run(
+    binaries: &Binaries,
+    plan: &Plan,
+    into: &mut Vec<PerEvent>,
+    missing: &mut Missing,
+) -> Result<()> {
     println!("Programs in the kernel");
     for round in 0..plan.repeat {
         for (options, packets) in [(&[][..], false), (&["--net-level", "l3"], true)] {
             match measure(binaries, options, packets, round) {
-                Ok(found) => into.programs.extend(found),
-                Err(error) => into.missing(NotMeasured::part("programs in the kernel", &error))?,
+                Ok(found) => into.extend(found),
+                Err(error) => missing.add("programs in the kernel", &error)?,
             }
         }
     }

@@ -77,7 +77,7 @@ impl SampleSignal {
             (Self::Output(file, begin), LastSample::Line(before)) => {
                 Ok(lines(file, begin)? - before)
             }
-            (_, LastSample::Second(before)) => Ok(super::measure::unix_seconds() - before),
+            (_, LastSample::Second(before)) => Ok(super::machine::unix_seconds() - before),
             _ => anyhow::bail!("a sample of another tool"),
         }
     }

@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     measure::{Cpu, MachineCpu, Memory},
-    measurements::{NotMeasured, Run},
-    plan::{Plan, shuffle},
+    missing::Missing,
+    plan::{Load, Plan, shuffle},
     program::{Program, command, scratch},
-    scrape,
+    scrape::{self, Scrape},
     test_cgroups::TestCgroups,
     tools::{
         Binaries, CADVISOR_MOST, Cadvisor, Cgtop, Floor, Running, Setup, TareRun, TareStats, Tool,
@@ -22,35 +22,6 @@ use super::{
     },
 };
 use crate::wait::pause;
-
-/// How many of the processes do work each second.
-#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
-pub(crate) enum Load {
-    Idle,
-    Tenth,
-    All,
-}
-
-impl Load {
-    pub(crate) const EVERY: [Self; 3] = [Self::Idle, Self::Tenth, Self::All];
-
-    pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Tenth => "10 % busy",
-            Self::All => "all busy",
-        }
-    }
-
-    /// For `--busy-every`: every nth process is busy.
-    fn every(self) -> &'static str {
-        match self {
-            Self::Idle => "0",
-            Self::Tenth => "10",
-            Self::All => "1",
-        }
-    }
-}
 
 /// One measurement of one tool.
 #[derive(Deserialize, Serialize)]
@@ -70,8 +41,20 @@ pub(crate) struct Sampling {
     pub(crate) memory: Memory,
 }
 
+/// All measurements of tools and of scrapes.
+#[derive(Default, Deserialize, Serialize)]
+pub(crate) struct Found {
+    pub(crate) sampling: Vec<Sampling>,
+    pub(crate) scrapes: Vec<Scrape>,
+}
+
 /// Measures all tools with all sizes and loads.
-pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()> {
+pub(crate) fn run(
+    binaries: &Binaries,
+    plan: &Plan,
+    into: &mut Found,
+    missing: &mut Missing,
+) -> Result<()> {
     for &size in &plan.sizes {
         println!("{size} cgroups");
         let groups = TestCgroups::make(size)?;
@@ -83,7 +66,7 @@ pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()
         for load in plan.loads(size) {
             let _processes = populate(binaries, &groups, load)?;
             if Plan::others(size, load) {
-                scrape::run(&setup, plan, size, into)?;
+                scrape::run(&setup, plan, size, &mut into.scrapes, missing)?;
             }
             for round in 0..plan.rounds(size) {
                 for tool in shuffle(tools(size, load)) {
@@ -94,13 +77,18 @@ pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()
                             print(&found);
                             into.sampling.push(found);
                         }
-                        Err(error) => into.missing(NotMeasured::tool(tool, size, &error))?,
+                        Err(error) => missing.add(&what(tool, size), &error)?,
                     }
                 }
             }
         }
     }
     Ok(())
+}
+
+fn what(tool: Option<&dyn Tool>, size: usize) -> String {
+    let tool = tool.map_or_else(|| "nothing".to_owned(), Tool::name);
+    format!("{tool}, {size} cgroups")
 }
 
 /// Starts a process in each cgroup.

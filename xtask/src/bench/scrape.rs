@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     measure::run_time_of_thread,
-    measurements::{NotMeasured, Run, Times},
+    missing::Missing,
     plan::Plan,
     program::{ask, command},
+    times::Times,
     tools::{CADVISOR_MOST, Cadvisor, SETTLE, Setup, TareRun},
 };
 use crate::wait::pause;
@@ -33,15 +34,21 @@ pub(crate) struct Scrape {
 }
 
 /// Scrapes Tare (plain and compressed) and cAdvisor while they sample.
-pub(crate) fn run(setup: &Setup<'_>, plan: &Plan, size: usize, into: &mut Run) -> Result<()> {
+pub(crate) fn run(
+    setup: &Setup<'_>,
+    plan: &Plan,
+    size: usize,
+    into: &mut Vec<Scrape>,
+    missing: &mut Missing,
+) -> Result<()> {
     match tare(setup, plan, size) {
-        Ok(found) => into.scrapes.extend(found),
-        Err(error) => into.missing(NotMeasured::part("scrapes", &error))?,
+        Ok(found) => into.extend(found),
+        Err(error) => missing.add("scrapes", &error)?,
     }
     if size <= CADVISOR_MOST {
         match Cadvisor::scrape(size, plan.scrapes) {
-            Ok(found) => into.scrapes.push(found),
-            Err(error) => into.missing(NotMeasured::part("scrapes of cAdvisor", &error))?,
+            Ok(found) => into.push(found),
+            Err(error) => missing.add("scrapes of cAdvisor", &error)?,
         }
     }
     Ok(())

@@ -12,9 +12,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     http,
-    measurements::{NotMeasured, Run},
-    plan::Plan,
-    sampling::{Load, populate},
+    missing::Missing,
+    plan::{Load, Plan},
+    sampling::populate,
     test_cgroups::TestCgroups,
     tools::{Binaries, SETTLE, TareRun},
 };
@@ -46,7 +46,12 @@ pub(crate) struct SinkCost {
 }
 
 /// Measures each sink with a receiver that reads everything and keeps nothing.
-pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()> {
+pub(crate) fn run(
+    binaries: &Binaries,
+    plan: &Plan,
+    into: &mut Vec<SinkCost>,
+    missing: &mut Missing,
+) -> Result<()> {
     println!("Sinks");
     let groups = TestCgroups::make(SIZE)?;
     let _processes = populate(binaries, &groups, Load::Idle)?;
@@ -70,9 +75,9 @@ pub(crate) fn run(binaries: &Binaries, plan: &Plan, into: &mut Run) -> Result<()
                 Ok(found) => {
                     let found = SinkCost { name: (*name).to_owned(), round, ..found };
                     println!("  {name}: {:.2} % of a CPU", found.cpu_percent);
-                    into.sinks.push(found);
+                    into.push(found);
                 }
-                Err(error) => into.missing(NotMeasured::part(&format!("sink {name}"), &error))?,
+                Err(error) => missing.add(&format!("sink {name}"), &error)?,
             }
         }
     }

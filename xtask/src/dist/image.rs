@@ -8,7 +8,7 @@ use crate::{
     cmd,
     dist::{Arch, VERSION, copy, directory, empty},
     docker::{self, Docker},
-    project,
+    docker_client, project,
 };
 
 /// The most that the binary in the image may take. The image holds nothing else.
@@ -23,7 +23,7 @@ pub(crate) fn build(docker: &Docker, arch: Arch) -> Result<String> {
     copy(&binary, &context.join("tare"))?;
     copy(&project::root().join("deploy/Dockerfile"), &context.join("Dockerfile"))?;
     let reference = format!("tare:{VERSION}");
-    let mut build = docker::client(&docker.host, &["build", "--quiet", "--network", "none"]);
+    let mut build = docker_client::client(&docker.host, &["build", "--quiet", "--network", "none"]);
     if Arch::host() != Some(arch) {
         build.args(["--platform", &format!("linux/{}", arch.debian())]);
     }
@@ -39,7 +39,7 @@ pub(crate) fn run(arch: Arch, output: Option<&str>) -> Result<String> {
     let reference = build(&docker, arch)?;
     if let Some(output) = output {
         let output = env::current_dir()?.join(output);
-        let mut save = docker::client(&docker.host, &["image", "save", "--output"]);
+        let mut save = docker_client::client(&docker.host, &["image", "save", "--output"]);
         cmd::run(save.arg(output).arg(&reference))?;
     }
     Ok(reference)

@@ -11,8 +11,8 @@ use anyhow::{Context as _, Result};
 use super::Engine;
 use crate::{
     bench::program::{command, scratch},
-    cmd,
-    docker::{self, client},
+    cmd, docker,
+    docker_client::client,
 };
 
 /// A daemon, with an image and containers that are removed on drop.

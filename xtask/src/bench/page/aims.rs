@@ -11,7 +11,7 @@ use super::{
 use crate::bench::{
     effects::Background,
     measurements::Run,
-    sampling::Load,
+    plan::Load,
     tools::{Floor, TareRun},
 };
 
@@ -95,7 +95,7 @@ fn aims(run: &Run) -> Vec<Aim> {
 fn with_scrapes(run: &Run) -> Option<Summary> {
     const BETWEEN_SCRAPES: f64 = 15.0;
     let sampling = percent_of_core(run, TareRun::PLAIN.name, MANY, Load::Idle)?;
-    let scrape = run.scrapes.iter().find(|one| one.size == MANY && !one.gzip)?;
+    let scrape = run.sampling.scrapes.iter().find(|one| one.size == MANY && !one.gzip)?;
     let scraping = scrape.cpu_ns as f64 / 1e7 / BETWEEN_SCRAPES;
     Summary::of([sampling.median + scraping])
 }
@@ -107,6 +107,6 @@ fn requests(run: &Run) -> Option<Summary> {
 }
 
 fn scrape(run: &Run) -> Option<Summary> {
-    let scrape = run.scrapes.iter().find(|one| one.size == MANY && !one.gzip)?;
+    let scrape = run.sampling.scrapes.iter().find(|one| one.size == MANY && !one.gzip)?;
     Summary::of([scrape.times.p50_ns as f64 / 1e6])
 }

@@ -63,10 +63,7 @@ fn text(run: &Run, before: &str) -> Result<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::bench::{
-        measurements::{Run, Times},
-        scrape::Scrape,
-    };
+    use crate::bench::{measurements::Run, sampling::Found, scrape::Scrape, times::Times};
 
     fn scraped_in(nanoseconds: u64) -> Run {
         let times =
@@ -80,7 +77,8 @@ mod tests {
             cpu_ns: 1,
             rss_bytes: None,
         };
-        Run { scrapes: vec![scrape], ..Run::default() }
+        let sampling = Found { scrapes: vec![scrape], ..Found::default() };
+        Run { sampling, ..Run::default() }
     }
 
     #[test]

@@ -4,7 +4,8 @@ use super::summary::Summary;
 use crate::bench::{
     effects::Background,
     measurements::Run,
-    sampling::{Load, Sampling},
+    plan::Load,
+    sampling::Sampling,
     tools::{Floor, TareRun, Tool as _},
 };
 
@@ -15,7 +16,7 @@ pub(crate) fn rounds<'a>(
     size: usize,
     load: Load,
 ) -> impl Iterator<Item = &'a Sampling> {
-    run.sampling.iter().filter(move |one| {
+    run.sampling.sampling.iter().filter(move |one| {
         (one.size, one.load) == (size, load) && one.tool.as_deref() == Some(tool)
     })
 }
@@ -86,7 +87,7 @@ pub(crate) fn resident(run: &Run, size: usize, load: Load) -> Option<Summary> {
 /// Sizes and loads that were measured, in that order.
 pub(crate) fn sizes_and_loads(run: &Run) -> Vec<(usize, Load)> {
     let mut sizes_and_loads = Vec::new();
-    for one in &run.sampling {
+    for one in &run.sampling.sampling {
         if !sizes_and_loads.contains(&(one.size, one.load)) {
             sizes_and_loads.push((one.size, one.load));
         }

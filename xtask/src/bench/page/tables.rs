@@ -12,10 +12,11 @@ use crate::bench::{
     containers::ContainerMeasurement,
     effects::Background,
     latency::ReceiptAccuracy,
-    measurements::{Run, Times},
-    plan::Plan,
-    sampling::{Load, Sampling},
+    measurements::Run,
+    plan::{Load, Plan},
+    sampling::Sampling,
     sinks::SinkCost,
+    times::Times,
     tools::{Cadvisor, Cgtop, Floor, TareRun, TareStats, Tool},
 };
 
@@ -53,17 +54,19 @@ pub(crate) fn machine(run: &Run) -> Result<String> {
     }
     writeln!(table, "| commit | {} |", machine.commit)?;
     writeln!(table, "| command | `{}` |", machine.command)?;
-    let nothing = run.sampling.iter().filter(|one| one.tool.is_none() && one.load == Load::Idle);
+    let nothing =
+        run.sampling.sampling.iter().filter(|one| one.tool.is_none() && one.load == Load::Idle);
     let percent = |ns: u64, seconds: f64| ns as f64 / seconds / 1e7;
     let busy = Summary::of(nothing.map(|one| percent(one.machine.busy_ns, one.seconds)));
-    let stolen = run.sampling.iter().map(|one| percent(one.machine.stolen_ns, one.seconds));
+    let stolen =
+        run.sampling.sampling.iter().map(|one| percent(one.machine.stolen_ns, one.seconds));
     writeln!(table, "| busy while nothing ran, % of a CPU | {} |", or_dash(busy))?;
     writeln!(table, "| taken by the hypervisor, % of a CPU | {} |", or_dash(Summary::of(stolen)))?;
     Ok(table)
 }
 
 fn samples(run: &Run) -> Result<String> {
-    if run.sampling.is_empty() {
+    if run.sampling.sampling.is_empty() {
         return Ok(String::new());
     }
     let mut table = String::from(
@@ -103,7 +106,7 @@ fn user_share<'a>(all: impl Iterator<Item = &'a Sampling>) -> String {
 }
 
 fn others(run: &Run) -> Result<String> {
-    if run.sampling.is_empty() {
+    if run.sampling.sampling.is_empty() {
         return Ok(String::new());
     }
     let tools: [&dyn Tool; 7] = [
@@ -141,7 +144,7 @@ fn others(run: &Run) -> Result<String> {
 }
 
 fn memory(run: &Run) -> Result<String> {
-    if run.sampling.is_empty() {
+    if run.sampling.sampling.is_empty() {
         return Ok(String::new());
     }
     let mut table = String::from(
@@ -169,7 +172,7 @@ fn memory(run: &Run) -> Result<String> {
 }
 
 fn scrapes(run: &Run) -> Result<String> {
-    if run.scrapes.is_empty() {
+    if run.sampling.scrapes.is_empty() {
         return Ok(String::new());
     }
     let mut table = String::from(
@@ -178,7 +181,7 @@ fn scrapes(run: &Run) -> Result<String> {
          | cgroups | tool | | ms, median | ms, slowest | CPU, ms | body, MiB | RSS after, MiB |\n\
          |---|---|---|---|---|---|---|---|\n",
     );
-    for one in &run.scrapes {
+    for one in &run.sampling.scrapes {
         writeln!(
             table,
             "| {} | {} | {} | {} | {} | {} | {} | {} |",
@@ -220,7 +223,7 @@ fn sinks(run: &Run) -> Result<String> {
 }
 
 fn detections(run: &Run) -> Result<String> {
-    if run.detections.is_empty() {
+    if run.latency.detections.is_empty() {
         return Ok(String::new());
     }
     let mut table = String::from(
@@ -228,7 +231,7 @@ fn detections(run: &Run) -> Result<String> {
          ms. Events do not wait for a sample.\n\n\
          | interval | containers | missed | median | p99 | slowest |\n|---|---|---|---|---|---|\n",
     );
-    for one in &run.detections {
+    for one in &run.latency.detections {
         let ms = |quantile: fn(&Times) -> u64| {
             let times = one.times.as_ref();
             times.map_or_else(|| "–".to_owned(), |times| short(quantile(times) as f64 / 1e6))
@@ -249,7 +252,7 @@ fn detections(run: &Run) -> Result<String> {
 }
 
 fn lives(run: &Run) -> Result<String> {
-    let Some(first) = run.lives.first() else { return Ok(String::new()) };
+    let Some(first) = run.latency.lives.first() else { return Ok(String::new()) };
     let mut table = format!(
         "The receipts of {} containers, one after the other. Each lives {} ms, including the \
          making of its cgroups.\n\n\
@@ -258,7 +261,7 @@ fn lives(run: &Run) -> Result<String> {
         first.lived,
         short(first.life.p50_ns as f64 / 1e6)
     );
-    for one in &run.lives {
+    for one in &run.latency.lives {
         let percent = |count: u64| format!("{:.1} %", count as f64 / one.lived as f64 * 100.0);
         let error = |part: &ReceiptAccuracy| match part.receipts {
             0 => "–".to_owned(),
@@ -281,13 +284,14 @@ fn lives(run: &Run) -> Result<String> {
 }
 
 fn snapshots(run: &Run) -> Result<String> {
-    if run.snapshots.is_empty() {
+    let mut all = run.latency.snapshots.iter().chain(&run.containers.reports).peekable();
+    if all.peek().is_none() {
         return Ok(String::new());
     }
     let mut table = String::from(
         "Run time of a program that prints one report.\n\n| command | ms |\n|---|---|\n",
     );
-    for one in &run.snapshots {
+    for one in all {
         let ms = Summary::of(one.seconds.iter().map(|seconds| seconds * 1e3));
         writeln!(table, "| {} | {} |", one.command, or_dash(ms))?;
     }
@@ -359,7 +363,7 @@ fn watching(run: &Run) -> Result<String> {
     );
     let key = |one: &ContainerMeasurement| (one.engine.clone(), one.containers, one.tool.clone());
     let mut keys = Vec::new();
-    for one in &run.watching {
+    for one in &run.containers.watching {
         if !keys.contains(&key(one)) {
             keys.push(key(one));
         }
@@ -368,7 +372,8 @@ fn watching(run: &Run) -> Result<String> {
     for (engine, containers, tool) in &keys {
         let Some(name) = tool else { continue };
         let of = |tool: Option<&String>| {
-            run.watching
+            run.containers
+                .watching
                 .iter()
                 .filter(|one| key(one) == (engine.clone(), *containers, tool.cloned()))
                 .collect::<Vec<_>>()
@@ -397,8 +402,8 @@ fn watching(run: &Run) -> Result<String> {
 
 fn missing(run: &Run) -> Result<String> {
     let mut table = String::from("| what | why |\n|---|---|\n");
-    for one in &run.missing {
+    for one in &run.missing.list {
         writeln!(table, "| {} | {} |", one.what, one.why.replace(['\n', '|'], " "))?;
     }
-    Ok(if run.missing.is_empty() { String::new() } else { table })
+    Ok(if run.missing.list.is_empty() { String::new() } else { table })
 }

@@ -8,10 +8,10 @@ use super::{Running, Setup, Tool};
 use crate::{
     bench::{
         http::{self, Server},
-        measurements::Times,
         program::{Program, command, scratch},
         sample_signal::SampleSignal,
         scrape::Scrape,
+        times::Times,
     },
     cmd, packages,
     wait::{pause, until},

@@ -10,8 +10,7 @@ use std::{path::PathBuf, time::Duration};
 use anyhow::Result;
 
 use super::{
-    measurements::NotMeasured, program::Program, sample_signal::SampleSignal,
-    test_cgroups::TestCgroups,
+    missing::NotMeasured, program::Program, sample_signal::SampleSignal, test_cgroups::TestCgroups,
 };
 
 pub(crate) use self::{
