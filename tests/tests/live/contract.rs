@@ -36,15 +36,16 @@ const OBJECTS: &[(&str, &str)] = &[
     ("/host/network_devices/*", "mac mtu_bytes speed_bits_per_second state physical"),
     (
         "/sources",
-        "cpu memory pids network_interfaces network_sockets network_tcp block lifecycle identity",
+        "cpu memory pids tasks network_interfaces network_sockets network_tcp block lifecycle \
+         identity",
     ),
     ("/sources/*", "source state reason reason_codes reconciled not_walked"),
     ("/sources/block/reconciled", "with since expected counted lost lost_bytes covered uncovered"),
     (
         "/containers/*",
-        "kind id name image runtime cgroup cgroup_id pod sandbox compose labels environment state started_at \
-         restart_count health exit_code oom_killed startup cpu memory network block pids \
-         root_filesystem tree",
+        "kind id name image runtime cgroup cgroup_id pod sandbox compose labels environment state \
+         started_at restart_count health exit_code oom_killed startup cpu memory network block \
+         pids root_filesystem tasks tree",
     ),
     (
         "/containers/*/cpu",
@@ -107,6 +108,12 @@ const OBJECTS: &[(&str, &str)] = &[
     ("/containers/*/block/latency/write", "buckets count sum_seconds"),
     ("/containers/*/block/pressure", PRESSURE),
     ("/containers/*/pids", "current processes peak limit limit_hits open_files_limit"),
+    (
+        "/containers/*/tasks",
+        "read_at running runnable sleeping uninterruptible io_wait stopped zombies processes \
+         threads file_descriptors load run_seconds run_queue_seconds run_periods waiting_for_cpu \
+         waiting",
+    ),
     ("/containers/*/root_filesystem", "device type size_bytes free_bytes inodes inodes_free"),
     ("/containers/*/network/namespace_sockets", "read_at tcp tcp6 udp udp6 tcp_counters"),
     (
