@@ -68,6 +68,7 @@ impl Daemon {
         fs::create_dir_all(&daemon.data)
             .with_context(|| format!("cannot make {:?}", daemon.data))?;
         warn_unless_on_disk(&daemon.data)?;
+        warn_if_bridges_are_closed();
         daemon.add_bridge(&format!("tare{id}"))?;
         daemon.spawn()?;
         daemon.wait_for_answer()?;
@@ -211,6 +212,19 @@ impl Drop for Daemon {
 fn warn(result: Result<()>) {
     if let Err(error) = result {
         eprintln!("warning: while the Docker daemon was removed: {error:#}");
+    }
+}
+
+/// A Docker daemon that has ended may leave a firewall that drops what containers send each other.
+fn warn_if_bridges_are_closed() {
+    let filtered = fs::read_to_string("/proc/sys/net/bridge/bridge-nf-call-iptables");
+    let rules = cmd::capture(cmd::as_root("iptables", &[]).args(["--list-rules", "FORWARD"]));
+    let is_filtered = filtered.is_ok_and(|value| value.trim() == "1");
+    if is_filtered && rules.is_ok_and(|rules| rules.starts_with("-P FORWARD DROP")) {
+        eprintln!(
+            "warning: the firewall drops packets on bridges, so containers cannot reach each other \
+             and tests of the network will fail: `iptables -P FORWARD ACCEPT` if nothing needs that"
+        );
     }
 }
 
