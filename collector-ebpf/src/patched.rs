@@ -11,13 +11,10 @@ pub(crate) type Pointer = *const u8;
 
 pub(crate) const ABSENT: u64 = tare_ebpf::ABSENT as u64;
 
-/// A constant that user space puts into the instructions.
-macro_rules! hole {
-    ($name:ident) => {{
-        const MARK: u64 = (tare_ebpf::walk_record::HOLE_MARK as u64) << 32
-            | (tare_ebpf::walk_record::HOLE_FIRST as u64
-                + core::mem::offset_of!(tare_ebpf::walk_record::Holes, $name) as u64 / 4);
-        let value: u64;
+/// The one instruction that loads a mark, which user space finds and replaces.
+macro_rules! immediate {
+    ($type:ty, $mark:ident) => {{
+        let value: $type;
         // SAFETY: loads an immediate and does nothing else.
         #[allow(unused_unsafe)]
         unsafe {
@@ -32,27 +29,27 @@ macro_rules! hole {
     }};
 }
 
+/// A constant that user space puts into the instructions.
+macro_rules! hole {
+    ($name:ident) => {{
+        const MARK: u64 = (tare_ebpf::walk_record::HOLE_MARK as u64) << 32
+            | (tare_ebpf::walk_record::HOLE_FIRST as u64
+                + core::mem::offset_of!(tare_ebpf::walk_record::Holes, $name) as u64 / 4);
+        $crate::patched::immediate!(u64, MARK)
+    }};
+}
+
 /// A map that user space puts into the instructions.
 macro_rules! map {
     ($name:ident) => {{
-        const MARK: u64 = (tare_ebpf::walk_record::HOLE_MARK as u64) << 32
-            | tare_ebpf::walk_record::$name as u64;
-        let map: *mut core::ffi::c_void;
-        // SAFETY: loads an immediate and does nothing else.
-        #[allow(unused_unsafe)]
-        unsafe {
-            core::arch::asm!(
-                "{0} = {1} ll",
-                out(reg) map,
-                const MARK,
-                options(pure, nomem, nostack)
-            );
-        }
-        map
+        const MARK: u64 =
+            (tare_ebpf::walk_record::HOLE_MARK as u64) << 32 | tare_ebpf::walk_record::$name as u64;
+        $crate::patched::immediate!(*mut core::ffi::c_void, MARK)
     }};
 }
 
 pub(crate) use hole;
+pub(crate) use immediate;
 pub(crate) use map;
 
 /// The first entry of a map; null only for the verifier.

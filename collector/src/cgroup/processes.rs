@@ -82,6 +82,12 @@ pub struct ProcessLists {
 }
 
 impl ProcessLists {
+    /// Those of the cgroup at a path in the hierarchy that limits tasks; `None` if it is not there.
+    pub fn find(hierarchies: &Hierarchies, path: &str) -> Option<Self> {
+        let directory = below(hierarchies.controller("pids")?.root, path);
+        directory.is_dir().then(|| Self::new(directory))
+    }
+
     /// Those of a cgroup's directory.
     pub fn new(directory: PathBuf) -> Self {
         Self { list: directory.join("cgroup.procs"), directory }

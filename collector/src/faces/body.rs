@@ -4,17 +4,25 @@ use std::io::{self, Write as _};
 
 use flate2::{Compression, write::GzEncoder};
 use hyper::{
+    StatusCode,
     header::{self, HeaderValue},
     http::HeaderMap,
 };
 use serde::Serialize;
+
+use crate::server::answer::{Answer, JSON, bytes};
 
 /// A compact JSON document. Numbers that JSON cannot represent become `null`.
 pub(super) fn json(value: &impl Serialize) -> Vec<u8> {
     document(value, false)
 }
 
-/// The same, compressed if `gzip`.
+/// The answer with such a document.
+pub(super) fn json_answer(value: &impl Serialize) -> Answer {
+    bytes(StatusCode::OK, JSON, json(value))
+}
+
+/// The same document, compressed if `gzip`.
 pub(super) fn document(value: &impl Serialize, gzip: bool) -> Vec<u8> {
     if gzip {
         return compressed(|out| write_json(value, out));

@@ -7,7 +7,7 @@ use tare_model::{Container, Ended, Snapshot};
 
 use crate::{
     faces::{
-        body::{describe, document, json},
+        body::{describe, document, json_answer},
         cache::SampleCache,
     },
     output::{
@@ -159,7 +159,7 @@ impl Json {
         if let Some(window) = window {
             snapshot.look_back(&window);
         }
-        bytes(StatusCode::OK, JSON, json(&snapshot))
+        json_answer(&snapshot)
     }
 
     /// All receipts, those newer than the sample included.
@@ -187,13 +187,13 @@ impl Json {
             && let (Some(row), Some(id)) = (living.rows.get(index), living.instances.get(index))
             && !has_ended(*id)
         {
-            return bytes(StatusCode::OK, JSON, json(row));
+            return json_answer(row);
         }
         let mut cache = self.cache.borrow_mut();
         let ended = current_ended(cache.of(&published), &published, receipts);
         let mut rows = ended.rows.iter();
         if let Some(row) = rows.find(|row| select::is_called(&row.container, &name)) {
-            return bytes(StatusCode::OK, JSON, json(row));
+            return json_answer(row);
         }
         let names = found.err().into_iter().collect();
         failure(StatusCode::NOT_FOUND, &UnknownNames { names }.to_string())
@@ -209,7 +209,7 @@ impl Json {
         };
         let excerpt = self.context.shared.history().excerpt(&container, span);
         match excerpt {
-            Ok(excerpt) => bytes(StatusCode::OK, JSON, json(&excerpt)),
+            Ok(excerpt) => json_answer(&excerpt),
             Err(Missing::Unknown) => {
                 failure(StatusCode::NOT_FOUND, &format!("no history of `{container}`"))
             }

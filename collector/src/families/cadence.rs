@@ -6,6 +6,8 @@
 
 use std::time::{Duration, Instant};
 
+use crate::recurring::rest_after;
+
 /// How soon an idle cgroup's tasks, state and pressure are read again, and everything the first
 /// time after it ran.
 pub const IDLE_INTERVAL: Duration = Duration::from_secs(10);
@@ -33,9 +35,6 @@ pub const PASS_INTERVAL: Duration = Duration::from_millis(4900);
 
 /// The same while there are so many tasks that a pass takes more than its share.
 pub const PASS_INTERVAL_MAX: Duration = Duration::from_secs(60);
-
-/// A pass over all tasks may take one part in so many of a CPU.
-pub const PASS_SHARE: u32 = 1000;
 
 /// What is due to be read of one cgroup, besides CPU time and the size of its memory, which are
 /// read in every sample.
@@ -166,7 +165,7 @@ impl PassCadence {
 
     /// A pass that began now took this much CPU time.
     pub fn done(&mut self, now: Instant, took: Duration) {
-        let wait = took.saturating_mul(PASS_SHARE).clamp(PASS_INTERVAL, PASS_INTERVAL_MAX);
+        let wait = rest_after(took).clamp(PASS_INTERVAL, PASS_INTERVAL_MAX);
         self.next_at = Some(now + wait);
     }
 }

@@ -23,14 +23,11 @@ use tare_parsers::{
 use crate::{
     cgroup::{ReadError, error::is_gone},
     network::{NamespaceId, namespace_of},
+    recurring::rest_after,
 };
 
 /// How soon a namespace is read again at the earliest.
 const INTERVAL: Duration = Duration::from_secs(10);
-
-/// Readings may take this part of one CPU: with so many namespaces that they would take more, each
-/// is read less often.
-const CPU_SHARE: u32 = 1000;
 
 /// After this time in one sample no further namespace is read.
 const SLICE: Duration = Duration::from_millis(2);
@@ -132,7 +129,7 @@ impl SocketStatesReader {
             }
         }
         let now = Instant::now();
-        self.rested_at = Some(now + now.duration_since(started) * CPU_SHARE);
+        self.rested_at = Some(now + rest_after(now.duration_since(started)));
         errors
     }
 

@@ -8,18 +8,17 @@ mod usage;
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use hyper::StatusCode;
-use serde::Serialize;
-use tare_model::{Container, Kind, Snapshot};
+use tare_model::{Container, Snapshot};
 
 use self::{host::HostUsage, queue_length::QueueLength, usage::Usage};
 use crate::{
     config::AcadockApi,
-    faces::{body::json, cache::SampleCache},
+    faces::{body::json_answer, cache::SampleCache},
     output::{Scope, filter::Filters, select},
     published::Published,
     server::{
         Context, Face, Request, Route,
-        answer::{Answer, JSON, bytes, failure},
+        answer::{Answer, failure},
     },
 };
 
@@ -67,34 +66,37 @@ impl Acadock {
 
     fn all(&self, _: Request) -> Answer {
         self.answer(|snapshot| {
-            let all: BTreeMap<&str, Usage<'_>> = containers(snapshot)
+            let all: BTreeMap<&str, Usage<'_>> = snapshot
+                .report
+                .containers
+                .iter()
                 .map(|row| {
                     let usage = Usage::new(row, snapshot, self.seen_from_host);
                     (row.id.as_str(), usage.with_labels(row))
                 })
                 .collect();
-            document(&all)
+            json_answer(&all)
         })
     }
 
     fn memory(&self, request: Request) -> Answer {
-        self.of_one(&request, |usage| document(&usage.memory))
+        self.of_one(&request, |usage| json_answer(&usage.memory))
     }
 
     fn cpu(&self, request: Request) -> Answer {
-        self.of_one(&request, |usage| document(&usage.cpu))
+        self.of_one(&request, |usage| json_answer(&usage.cpu))
     }
 
     fn net(&self, request: Request) -> Answer {
-        self.of_one(&request, |usage| document(&usage.net))
+        self.of_one(&request, |usage| json_answer(&usage.net))
     }
 
     fn io(&self, request: Request) -> Answer {
-        self.of_one(&request, |usage| document(&usage.io))
+        self.of_one(&request, |usage| json_answer(&usage.io))
     }
 
     fn one(&self, request: Request) -> Answer {
-        self.of_one(&request, |usage| document(&usage))
+        self.of_one(&request, |usage| json_answer(&usage))
     }
 
     fn host(&self, request: Request) -> Answer {
@@ -104,8 +106,8 @@ impl Acadock {
         };
         let queue_length = self.queue_length.borrow().smoothed();
         self.answer(|snapshot| {
-            let included = containers(snapshot).filter(is_included);
-            document(&HostUsage::new(&snapshot.report.host, included, queue_length))
+            let included = snapshot.report.containers.iter().filter(is_included);
+            json_answer(&HostUsage::new(&snapshot.report.host, included, queue_length))
         })
     }
 
@@ -145,12 +147,4 @@ fn snapshot(published: &Published) -> Snapshot {
     let mut snapshot = published.pair.snapshot();
     select::retain_rows(&mut snapshot.report, Scope::Containers, &Filters::default());
     snapshot
-}
-
-fn containers(snapshot: &Snapshot) -> impl Iterator<Item = &Container> {
-    snapshot.report.containers.iter().filter(|row| row.kind == Kind::Container)
-}
-
-fn document(value: &impl Serialize) -> Answer {
-    bytes(StatusCode::OK, JSON, json(value))
 }

@@ -6,8 +6,11 @@ use hyper::{
 };
 use serde::Serialize;
 
-use super::{catalog::Catalog, document, version};
-use crate::server::answer::{Answer, text};
+use super::{catalog::Catalog, version};
+use crate::{
+    faces::body::json_answer,
+    server::answer::{Answer, text},
+};
 
 /// The name of this engine, where clients show one.
 const NAME: &str = "Tare";
@@ -79,7 +82,7 @@ pub(super) fn version(catalog: &Catalog) -> Answer {
         kernel_version: kernel.unwrap_or_default(),
         experimental: "false",
     };
-    document(&Version {
+    json_answer(&Version {
         platform: Platform { name: NAME },
         components: [Component { name: NAME, version, details }],
         version,
@@ -128,7 +131,7 @@ pub(super) fn info(catalog: &Catalog) -> Answer {
     let (pair, facts) = (&published.pair, published.pair.host_facts());
     let count = |state| catalog.items().filter(|item| item.state() == state).count();
     let identity = &facts.identity;
-    document(&Info {
+    json_answer(&Info {
         id: identity.machine_id.as_deref(),
         containers: catalog.items().count(),
         containers_running: count("running"),

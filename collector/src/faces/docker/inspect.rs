@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 
-use super::{Docker, catalog::Item, document};
-use crate::{cgroup::first_pid, server::answer::Answer};
+use super::{Docker, catalog::Item};
+use crate::{cgroup::first_pid, faces::body::json_answer, server::answer::Answer};
 
 /// The Engine counts CPUs in billionths.
 const NANO_CPUS: u64 = 1_000_000_000;
@@ -120,7 +120,7 @@ impl Docker {
         let environment = metadata.map(|metadata| metadata.environment.iter());
         let env = environment.into_iter().flatten().map(|(name, value)| format!("{name}={value}"));
         let env = Some(env.collect()).filter(|env: &Vec<_>| !env.is_empty());
-        document(&Inspection {
+        json_answer(&Inspection {
             id: item.id(),
             created: item.created_at(),
             path,

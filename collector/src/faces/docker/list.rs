@@ -8,11 +8,10 @@ use serde::Serialize;
 use super::{
     Answered, Failure,
     catalog::{Catalog, Item},
-    document,
     filters::Filters,
     flag,
 };
-use crate::server::Request;
+use crate::{faces::body::json_answer, server::Request};
 
 const FILTERS: [&str; 9] =
     ["ancestor", "before", "exited", "health", "id", "label", "name", "since", "status"];
@@ -66,7 +65,7 @@ pub(super) fn list(catalog: &Catalog, request: &Request) -> Answered {
     let now = Timestamp::now();
     let found = catalog.items().filter(|item| wanted.fits(item));
     let found = found.take(limit.unwrap_or(usize::MAX)).map(|item| summary(&item, now));
-    Ok(document(&found.collect::<Vec<_>>()))
+    Ok(json_answer(&found.collect::<Vec<_>>()))
 }
 
 fn limit(request: &Request) -> Result<Option<usize>, Failure> {

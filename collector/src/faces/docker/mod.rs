@@ -32,7 +32,7 @@ use self::{
     streams::Streams,
 };
 use crate::{
-    faces::{body::json, cache::SampleCache},
+    faces::cache::SampleCache,
     published::{Latest, Published},
     registry::InstanceId,
     server::{
@@ -245,11 +245,6 @@ impl Failure {
     fn no_sample() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "no sample yet")
     }
-}
-
-/// A document of JSON.
-fn document(value: &impl serde::Serialize) -> Answer {
-    bytes(StatusCode::OK, JSON, json(value))
 }
 
 /// The segments of a path, decoded.

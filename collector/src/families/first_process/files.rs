@@ -18,7 +18,7 @@ use tare_parsers::{
 };
 
 use crate::{
-    cgroup::{Hierarchies, KeptFile, ProcessLists, ReadError, below, read_once},
+    cgroup::{Hierarchies, KeptFile, ProcessLists, ReadError, read_once},
     families::{
         first_process::{FirstProcess, Root, RootPlace},
         readers::{CgroupReader, ReadContext},
@@ -60,12 +60,9 @@ impl CgroupReader for FirstProcessFiles {
 
     /// `cgroup.procs` of the cgroup and of those below it, in the hierarchy that limits tasks.
     fn open(hierarchies: &Hierarchies, path: &str) -> Result<Option<Self>, ReadError> {
-        let controller = hierarchies.controller("pids");
-        let directory = controller.map(|controller| below(controller.root, path));
-        let there = directory.filter(|directory| directory.is_dir());
-        Ok(there.map(|directory| Self {
+        Ok(ProcessLists::find(hierarchies, path).map(|lists| Self {
             proc_root: hierarchies.proc_root.clone(),
-            lists: ProcessLists::new(directory),
+            lists,
             path: PathBuf::new(),
             place: None,
         }))

@@ -1,7 +1,7 @@
 //! Processes from cgroup files.
 
 use crate::{
-    cgroup::{Hierarchies, KeptFile, ProcessLists, ReadError, below},
+    cgroup::{Hierarchies, KeptFile, ProcessLists, ReadError},
     families::{
         readers::{CgroupReader, ReadContext},
         walked::WalkLayout,
@@ -23,10 +23,7 @@ impl CgroupReader for ProcessesFiles {
 
     /// `cgroup.procs` of the cgroup and of those below it, in the hierarchy that limits tasks.
     fn open(hierarchies: &Hierarchies, path: &str) -> Result<Option<Self>, ReadError> {
-        let controller = hierarchies.controller("pids");
-        let directory = controller.map(|controller| below(controller.root, path));
-        let there = directory.filter(|directory| directory.is_dir());
-        Ok(there.map(|directory| Self { lists: ProcessLists::new(directory) }))
+        Ok(ProcessLists::find(hierarchies, path).map(|lists| Self { lists }))
     }
 
     /// As seldom as settings: the kernel sorts the list for each read.

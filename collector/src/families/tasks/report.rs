@@ -5,7 +5,10 @@ use std::time::Instant;
 use jiff::Timestamp;
 use tare_model::{LoadAverages, Tasks, WaitingTask};
 
-use crate::families::tasks::{self, TasksReading, Windows};
+use crate::families::{
+    tasks::{self, TasksReading, Windows},
+    units::seconds,
+};
 
 /// The tasks of an instance; `time_of` gives the time of day of an instant.
 pub fn report(reading: Option<&TasksReading>, time_of: impl Fn(Instant) -> Timestamp) -> Tasks {
@@ -50,8 +53,4 @@ fn waiting_task(task: &tasks::WaitingTask) -> WaitingTask {
         io: task.io,
         function: task.function.clone(),
     }
-}
-
-fn seconds(nanoseconds: u64) -> f64 {
-    nanoseconds as f64 / 1e9
 }
