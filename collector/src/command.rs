@@ -8,13 +8,13 @@ use std::{
 };
 
 use crate::{
-    collectd,
+    budget, collectd,
     config::{self, Command, Config, Fault},
     daemon::{self, Control},
-    doctor, health,
+    diff, doctor, health,
     logging::Logging,
     manuals,
-    output::{self, columns},
+    output::{self, columns, measure},
     process::prepare_descriptors,
     snapshot, stats, top,
 };
@@ -54,6 +54,9 @@ fn run(config: &Config, control: Control) -> Result<ExitCode> {
         Command::Snapshot(snapshot) => {
             block_on_beside(snapshot::run(&config.common, snapshot))?;
         }
+        Command::Diff(options) => diff::run(options)?,
+        Command::Budget(budget) => return block_on_beside(budget::run(&config.common, budget)),
+        Command::Measures => out.write_all(measure::list().as_bytes())?,
         Command::Top(top) => block_on(top::run(&config.common, top))?,
         Command::Run(run) if run.check_config => block_on(daemon::check(run))?,
         Command::Run(run) => block_on(daemon::run(&config.common, run, &control))?,

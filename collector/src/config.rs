@@ -4,7 +4,10 @@ mod file;
 mod run;
 mod sink;
 
-use std::{path::PathBuf, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use clap_complete::Shell;
 use tracing::level_filters::LevelFilter;
@@ -28,7 +31,7 @@ pub use self::{
     sink::Sink,
 };
 pub use crate::cli::{
-    Bpf, CgroupSource, NetLevel, PlainFormat, TaskPasses,
+    Bpf, BudgetFormat, CgroupSource, NetLevel, PlainFormat, TaskPasses,
     run::{AcadockApi, DEFAULT_SOCKET},
 };
 
@@ -104,6 +107,12 @@ pub enum Command {
     Doctor(Doctor),
     /// `tare run`
     Run(Box<Run>),
+    /// `tare diff`
+    Diff(Diff),
+    /// `tare budget`
+    Budget(Budget),
+    /// `tare budget help`
+    Measures,
     /// `tare collectd`
     Collectd(Collectd),
     /// `tare stats --columns help`
@@ -132,6 +141,36 @@ pub struct Snapshot {
     pub output: Option<PathBuf>,
     /// The file of a saved one to show instead of this host.
     pub read: Option<PathBuf>,
+}
+
+/// Options of `tare diff`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Diff {
+    /// The file of the earlier snapshot.
+    pub before: PathBuf,
+    /// The file of the later one.
+    pub after: PathBuf,
+    /// Names and ids of the wanted containers; empty for all.
+    pub names: Vec<String>,
+    /// Changes by less than this are left out.
+    pub percent: f64,
+    /// How to print the result.
+    pub format: PlainFormat,
+}
+
+/// Options of `tare budget`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// The file with the limits.
+    pub file: PathBuf,
+    /// Time between the two samples, unless a command runs.
+    pub window: Duration,
+    /// A saved snapshot to check instead of this host.
+    pub read: Option<PathBuf>,
+    /// How to print the result.
+    pub format: BudgetFormat,
+    /// A command and its arguments; the samples are taken before and after it.
+    pub command: Vec<String>,
 }
 
 /// Options of `tare collectd`.
@@ -189,6 +228,15 @@ impl From<Cli> for Config {
             cli::Command::Snapshot(args) => {
                 let cli::SnapshotArgs { names, window, daemon, format, output, read } = args;
                 Command::Snapshot(Snapshot { names, window, daemon, format, output, read })
+            }
+            cli::Command::Diff(args) => {
+                let cli::DiffArgs { before, after, names, percent, format } = args;
+                Command::Diff(Diff { before, after, names, percent, format })
+            }
+            cli::Command::Budget(args) if args.file == Path::new("help") => Command::Measures,
+            cli::Command::Budget(args) => {
+                let cli::BudgetArgs { file, window, read, format, command } = args;
+                Command::Budget(Budget { file, window, read, format, command })
             }
             cli::Command::Doctor(cli::DoctorArgs { format, strict }) => {
                 Command::Doctor(Doctor { format, strict })

@@ -59,6 +59,10 @@ mod health;
 
 mod snapshot;
 
+mod diff;
+
+mod budget;
+
 mod collectd;
 
 mod stats;

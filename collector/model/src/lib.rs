@@ -8,6 +8,7 @@ mod change;
 #[cfg(test)]
 mod fixture;
 mod host;
+mod measure;
 mod network;
 mod point;
 mod resources;
@@ -28,6 +29,7 @@ pub use self::{
         Cache, Core, Disk, Host, HostCpu, HostMemory, HugePages as HostHugePages, MemoryModules,
         NetworkDevice, NumaNode, Pressures,
     },
+    measure::{MEASURES, Measure, Reading, Time, Unit},
     network::{Interface, NamespaceId, NamespaceSockets, TcpStates, UdpSockets},
     point::{POINT_FIELDS, Point},
     resources::{

@@ -19,6 +19,7 @@ pub(super) const TARE: &str = with_rules!(
   tare stats --no-stream --sort cpu   one table, busiest container first
   tare top                            full-screen view with keys and mouse
   tare snapshot                       one page for an incident
+  tare budget limits.toml             exit with 1 if a container is over its limits
   tare doctor                         what works on this host and what does not
   tare run                            daemon; http://127.0.0.1:9753/metrics"
 );
@@ -55,6 +56,37 @@ pub(super) const SNAPSHOT: &str = with_rules!(
 
 The page has a section only for what stands out: containers close to a limit, throttled, out of \
      memory, waiting, with slow block I/O or retransmits. Nothing stays in the kernel afterwards."
+);
+
+pub(super) const DIFF: &str = with_rules!(
+    "Examples:
+  tare snapshot --window 10s --output before.json.zst
+  tare snapshot --window 10s --output after.json.zst
+  tare diff before.json.zst after.json.zst            what changed by 10 % or more
+  tare diff before.json.zst after.json.zst web db     two containers
+
+Containers are the same if their ids are, or else if their names are: a container that was made \
+     anew is compared with its predecessor."
+);
+
+pub(super) const BUDGET: &str = with_rules!(
+    "Examples:
+  tare budget limits.toml                             watch for 10 s
+  tare budget limits.toml --format junit -- make load-test
+                                                      watch while a command runs
+  tare budget limits.toml --read now.json.zst         check a saved snapshot
+  tare budget help                                    what can be limited
+
+A file:
+  [[budget]]
+  containers = \"web-*\"                # names, with * and ?
+  cpu_percent = 80
+  memory_peak_bytes = \"256MiB\"
+  block_write_p99_seconds = \"20ms\"
+  optional = true                     # no failure if there is no such container
+
+A value that is unknown is a failure, too. Containers that end while `tare` watches are checked with \
+     their last totals."
 );
 
 pub(super) const TOP: &str = with_rules!(

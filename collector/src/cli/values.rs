@@ -53,6 +53,13 @@ pub(crate) fn bytes(text: &str) -> Result<u64, String> {
     PARSER.parse_size(text).map_err(|_| message(()))
 }
 
+/// A share in per cent, not negative.
+pub(super) fn percent(text: &str) -> Result<f64, String> {
+    let number = text.trim().trim_end_matches('%').parse::<f64>().ok();
+    let number = number.filter(|number| number.is_finite() && *number >= 0.0);
+    number.ok_or_else(|| "must be a number that is not negative, such as `10`".to_owned())
+}
+
 /// An interval, or 0.
 pub(super) fn window(text: &str) -> Result<Duration, String> {
     if matches!(text.trim(), "0" | "0s") { Ok(Duration::ZERO) } else { interval(text) }

@@ -6,6 +6,8 @@ pub mod filter;
 
 pub mod json;
 
+pub mod measure;
+
 pub mod nearest;
 
 pub mod prometheus;

@@ -58,7 +58,7 @@ pub(super) fn ended<'a>(
 }
 
 /// The name of a row, which also orders rows.
-pub(super) fn name(container: &Container) -> &str {
+pub(crate) fn name(container: &Container) -> &str {
     match container.kind {
         Kind::Container => container.name.as_deref().unwrap_or(&container.id),
         Kind::Service => &container.id,

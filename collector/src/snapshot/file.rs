@@ -60,7 +60,7 @@ pub(super) fn write(path: &Path, snapshot: &Snapshot) -> Result<()> {
 /// # Errors
 ///
 /// If it cannot be read or is no snapshot that this version can read; the message names the file.
-pub(super) fn read(path: &Path) -> Result<Snapshot> {
+pub(crate) fn read(path: &Path) -> Result<Snapshot> {
     let named =
         if path == STDIN { "standard input".to_owned() } else { path.display().to_string() };
     load(path).and_then(parse).with_context(|| named)

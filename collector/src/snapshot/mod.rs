@@ -3,7 +3,7 @@
 mod ask;
 mod file;
 
-pub(crate) use self::ask::try_snapshot as of_daemon;
+pub(crate) use self::{ask::try_snapshot as of_daemon, file::read};
 
 use std::{
     io::{self, IsTerminal, Write},
@@ -40,7 +40,7 @@ pub async fn run(common: &Common, options: &config::Snapshot) -> Result<()> {
         file::check_target(path)?;
     }
     let mut snapshot = match &options.read {
-        Some(path) => file::read(path)?,
+        Some(path) => read(path)?,
         None => look(common, options).await?,
     };
     narrow(&mut snapshot, &options.names)?;
@@ -84,16 +84,24 @@ async fn take(common: &Common, options: &config::Snapshot) -> Result<Snapshot> {
     Ok(Snapshot::new(Some(&before), collector.report(Some(&older), &newer)))
 }
 
-/// Keeps the rows that are asked for by name; without names containers, or services on a host
-/// without containers.
-fn narrow(snapshot: &mut Snapshot, names: &[String]) -> Result<()> {
+/// Keeps the rows that are asked for by name; all without names.
+///
+/// # Errors
+///
+/// If a name fits no row or several.
+pub(crate) fn keep(snapshot: &mut Snapshot, names: &[String]) -> Result<()> {
     let report = &mut snapshot.report;
     select::select(report, names).map_err(|unknown| explained(unknown, &report.sources))?;
-    if names.is_empty() {
-        keep_main_kind(report);
-    }
     snapshot.prune();
     Ok(())
+}
+
+/// The same; without names containers, or services on a host without containers.
+fn narrow(snapshot: &mut Snapshot, names: &[String]) -> Result<()> {
+    if names.is_empty() {
+        keep_main_kind(&mut snapshot.report);
+    }
+    keep(snapshot, names)
 }
 
 fn keep_main_kind(report: &mut Report) {

@@ -6,6 +6,7 @@
 
 mod acadock;
 mod block;
+mod budget;
 mod cadvisor;
 mod contract;
 mod daemon;
