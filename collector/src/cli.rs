@@ -1,5 +1,6 @@
 //! The command line: every option, its values and its help.
 
+mod compare;
 mod examples;
 pub mod run;
 pub(crate) mod values;
@@ -9,7 +10,8 @@ use std::{path::PathBuf, time::Duration};
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint, builder::BoolishValueParser};
 use clap_complete::Shell;
 
-use self::values::{duration, interval, keys, percent, socket, window};
+pub use self::compare::{BudgetArgs, BudgetFormat, DiffArgs};
+use self::values::{duration, interval, keys, socket, window};
 use crate::{
     identity::{KeyFilter, Socket},
     logging::LogFormat,
@@ -301,63 +303,6 @@ pub struct SnapshotArgs {
     #[arg(long, env = "TARE_READ", hide_env = true)]
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub read: Option<PathBuf>,
-}
-
-/// Options of `tare diff`.
-#[derive(Args, Clone, Debug)]
-pub struct DiffArgs {
-    /// The earlier snapshot, saved by `tare snapshot --output`; `-` is standard input
-    #[arg(value_name = "BEFORE", value_hint = ValueHint::FilePath)]
-    pub before: PathBuf,
-    /// The later one
-    #[arg(value_name = "AFTER", value_hint = ValueHint::FilePath)]
-    pub after: PathBuf,
-    /// Containers to compare, by exact name, id or beginning of an id [default: all]
-    #[arg(value_name = "NAME|ID")]
-    pub names: Vec<String>,
-    /// Leave out changes by less than this share
-    #[arg(long, env = "TARE_PERCENT", hide_env = true)]
-    #[arg(value_name = "PERCENT", default_value_t = 10.0, value_parser = percent)]
-    pub percent: f64,
-    /// Format of the output
-    #[arg(long, env = "TARE_FORMAT", hide_env = true)]
-    #[arg(value_enum, default_value_t)]
-    pub format: PlainFormat,
-}
-
-/// Options of `tare budget`.
-#[derive(Args, Clone, Debug)]
-pub struct BudgetArgs {
-    /// File with limits, in TOML; `help` lists the measures that can be limited
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub file: PathBuf,
-    /// Time to watch, from 100ms to 1h
-    #[arg(long, env = "TARE_WINDOW", hide_env = true)]
-    #[arg(value_name = "DURATION", default_value = "10s", value_parser = interval)]
-    pub window: Duration,
-    /// Check a saved snapshot instead of this host; `-` is standard input
-    #[arg(long, env = "TARE_READ", hide_env = true, conflicts_with = "command")]
-    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub read: Option<PathBuf>,
-    /// Format of the result
-    #[arg(long, env = "TARE_FORMAT", hide_env = true)]
-    #[arg(value_enum, default_value_t)]
-    pub format: BudgetFormat,
-    /// Watch while this command runs, instead of for a window; if it fails, so does `tare`
-    #[arg(last = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
-}
-
-/// Format of the result of `tare budget`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
-pub enum BudgetFormat {
-    /// Columns, for people.
-    #[default]
-    Table,
-    /// One JSON object.
-    Json,
-    /// `JUnit` XML, for CI systems.
-    Junit,
 }
 
 /// Options of `tare doctor`.
