@@ -5,6 +5,9 @@
 
 #![cfg_attr(target_arch = "bpf", no_std)]
 
+#[cfg(not(target_arch = "bpf"))]
+use serde::{Deserialize, Serialize};
+
 pub mod event;
 mod layout;
 mod task_cells;
@@ -88,6 +91,7 @@ pub const OVERFLOW_SLOT: u32 = 0;
 /// (`sock_recv_length`, `sock_send_length` of `net/socket.c`, Linux 6.3).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(Deserialize, Serialize), serde(default))]
 #[allow(missing_docs)]
 pub struct Traffic {
     pub rx_bytes: u64,
@@ -99,6 +103,7 @@ pub struct Traffic {
 /// IP packets and their bytes, IP header included (`cgroup_skb`, Linux 4.10).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(Deserialize, Serialize), serde(default))]
 #[allow(missing_docs)]
 pub struct Packets {
     pub rx_bytes: u64,
@@ -110,6 +115,7 @@ pub struct Packets {
 /// Counters of one cgroup's sockets.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(Deserialize, Serialize), serde(default))]
 pub struct NetCell {
     /// TCP and MPTCP.
     pub tcp: Traffic,
@@ -128,6 +134,7 @@ pub struct NetCell {
 /// Events of the TCP connections of one cgroup's sockets.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(Deserialize, Serialize), serde(default))]
 pub struct TcpEvents {
     /// Segments sent again, SYNs included (`tcp_retransmit_skb`, `net/ipv4/tcp_output.c`).
     pub retransmits: u64,
@@ -145,6 +152,7 @@ pub struct TcpEvents {
 /// no requests of its bios, submitted bios (`block_bio_queue`, `block/blk-core.c`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(Deserialize, Serialize), serde(default))]
 pub struct Requests {
     /// Bytes that completed.
     pub bytes: u64,
@@ -162,6 +170,7 @@ pub struct Requests {
 /// that seldom change come last.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(Deserialize, Serialize), serde(default))]
 pub struct BlockCell {
     /// Reads.
     pub read: Requests,
@@ -195,6 +204,7 @@ pub struct BlockCell {
 /// A histogram of the time that operations took.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(Deserialize, Serialize), serde(default))]
 pub struct Latencies {
     /// Number of operations by [`latency_bucket`].
     pub buckets: [u64; LATENCY_BUCKETS],
@@ -211,6 +221,7 @@ pub const LATENCY_WORDS: usize = 32;
 /// Latencies of one cgroup on one block device, under the slot of its [`BlockCell`].
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(Deserialize, Serialize), serde(default))]
 pub struct LatencyCell {
     /// Reads.
     pub read: Latencies,

@@ -1,10 +1,13 @@
 //! What is counted of tasks: those that are gone, and those that a pass over all of them found.
 
 use crate::Cell;
+#[cfg(not(target_arch = "bpf"))]
+use serde::{Deserialize, Serialize};
 
 /// What the scheduler counted of tasks (`struct sched_info`, `include/linux/sched.h`).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(Deserialize, Serialize), serde(default))]
 pub struct TaskTimes {
     /// On a CPU, in nanoseconds (`se.sum_exec_runtime`).
     pub run_nanoseconds: u64,
@@ -18,6 +21,7 @@ pub struct TaskTimes {
 /// in one of the states of `/proc/PID/stat`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(not(target_arch = "bpf"), derive(Deserialize, Serialize), serde(default))]
 pub struct LiveTasks {
     /// The pass that found them. Of an older pass than the last: there are none.
     pub pass: u64,

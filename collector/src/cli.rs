@@ -2,6 +2,7 @@
 
 mod compare;
 mod examples;
+pub mod record;
 pub mod run;
 pub(crate) mod values;
 
@@ -67,6 +68,9 @@ pub enum Command {
     /// Daemon: Prometheus metrics, JSON, events and recent history
     #[command(after_help = examples::RUN)]
     Run(Box<run::RunArgs>),
+    /// Record this host into a file, for `--replay` of the other commands
+    #[command(after_help = examples::RECORD)]
+    Record(record::RecordArgs),
     /// Exit with 0 if the daemon of this host has a fresh sample, else with 1
     #[command(after_help = examples::HEALTH)]
     Health(HealthArgs),
@@ -273,6 +277,9 @@ pub struct StatsArgs {
     #[arg(long, env = "TARE_NO_TRUNC", hide_env = true, help_heading = "Output")]
     #[arg(value_parser = BoolishValueParser::new())]
     pub no_trunc: bool,
+    /// The recording to show.
+    #[command(flatten)]
+    pub replay: record::ReplayArgs,
 }
 
 /// Options of `tare snapshot`.
@@ -303,6 +310,12 @@ pub struct SnapshotArgs {
     #[arg(long, env = "TARE_READ", hide_env = true)]
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub read: Option<PathBuf>,
+    /// The recording to show.
+    #[command(flatten)]
+    pub replay: record::ReplayArgs,
+    /// The stretch of it.
+    #[command(flatten)]
+    pub stretch: record::StretchArgs,
 }
 
 /// Options of `tare doctor`.
@@ -347,6 +360,9 @@ pub struct TopArgs {
     #[arg(long, env = "TARE_FILTER", hide_env = true)]
     #[arg(value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub filter: String,
+    /// The recording to show.
+    #[command(flatten)]
+    pub replay: record::ReplayArgs,
 }
 
 /// Whether to load eBPF programs.

@@ -1,4 +1,7 @@
-//! The unit of time in which the kernel counts CPU time for user space.
+//! The unit of time in which the kernel counts CPU time for user space, and instants in recordings.
+
+pub mod instant;
+pub mod optional_instant;
 
 use nix::unistd::{SysconfVar, sysconf};
 

@@ -84,6 +84,7 @@ impl Source {
             format: config::PlainFormat::Json,
             output: None,
             read: None,
+            replay: None,
         };
         match snapshot::of_daemon(common, &asked).await {
             Ok(Some(mut snapshot)) => {

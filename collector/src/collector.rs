@@ -59,6 +59,17 @@ pub struct SamplePair {
     sources: Sources,
 }
 
+/// What a [`SamplePair`] is made of.
+#[allow(missing_docs)]
+pub struct PairParts {
+    pub older: Option<Arc<Sample>>,
+    pub newer: Arc<Sample>,
+    pub receipts: Receipts,
+    pub host: Arc<HostFacts>,
+    pub layout: &'static str,
+    pub sources: Sources,
+}
+
 /// Why a loop wakes up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wakeup {
@@ -69,6 +80,17 @@ pub enum Wakeup {
 }
 
 impl SamplePair {
+    /// Puts one together that was recorded.
+    pub fn of(parts: PairParts) -> Self {
+        let PairParts { older, newer, receipts, host, layout, sources } = parts;
+        Self { older, newer, receipts, host, layout, sources }
+    }
+
+    /// Where each family of numbers comes from.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
     /// Facts about the host.
     pub fn host_facts(&self) -> &HostFacts {
         &self.host

@@ -16,7 +16,7 @@ use crate::{
     manuals,
     output::{self, columns, measure},
     process::prepare_descriptors,
-    snapshot, stats, top,
+    record, snapshot, stats, top,
 };
 use anyhow::Result;
 
@@ -61,6 +61,7 @@ fn run(config: &Config, control: Control) -> Result<ExitCode> {
         Command::Run(run) if run.check_config => block_on(daemon::check(run))?,
         Command::Run(run) => block_on(daemon::run(&config.common, run, &control))?,
         Command::Doctor(doctor) => return block_on(doctor::run(&config.common, doctor)),
+        Command::Record(options) => return block_on(record::run(&config.common, options)),
         Command::Health(socket) => health::check(socket)?,
         Command::Collectd(options) => block_on_beside(collectd::run(&config.common, options))?,
         Command::Columns => out.write_all(columns::help().as_bytes())?,

@@ -5,6 +5,7 @@ mod run;
 mod sink;
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -23,6 +24,7 @@ use crate::{
         filter::Filters,
         table,
     },
+    record::When,
 };
 
 pub use self::{
@@ -117,6 +119,8 @@ pub enum Command {
     Collectd(Collectd),
     /// `tare stats --columns help`
     Columns,
+    /// `tare record`
+    Record(RecordCommand),
     /// `tare health`, with the socket of the daemon
     Health(PathBuf),
     /// `tare completions`
@@ -126,7 +130,7 @@ pub enum Command {
 }
 
 /// Options of `tare snapshot`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Snapshot {
     /// Names and ids of the wanted rows; empty for all.
     pub names: Vec<String>,
@@ -141,6 +145,52 @@ pub struct Snapshot {
     pub output: Option<PathBuf>,
     /// The file of a saved one to show instead of this host.
     pub read: Option<PathBuf>,
+    /// The recording to show instead.
+    pub replay: Option<Replay>,
+}
+
+/// What to show of a recording.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Replay {
+    /// The directory or the file.
+    pub path: PathBuf,
+    /// The instant; `None` is the last one.
+    pub at: Option<When>,
+    /// The beginning of a stretch that ends at the instant.
+    pub from: Option<When>,
+}
+
+/// Options of `tare record`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordCommand {
+    /// The file.
+    pub output: PathBuf,
+    /// How long, unless a command or a signal ends it.
+    pub duration: Option<Duration>,
+    /// Time between two samples.
+    pub interval: Duration,
+    /// What is recorded.
+    pub scope: Scope,
+    /// The command to run meanwhile; empty for none.
+    pub command: Vec<OsString>,
+}
+
+/// Where a daemon records, as the packages install it.
+const DEFAULT_RECORDING: &str = "/var/lib/tare/record";
+
+impl Replay {
+    /// What the options ask for; `None` for this host.
+    fn of(
+        args: cli::record::ReplayArgs,
+        stretch: Option<cli::record::StretchArgs>,
+    ) -> Option<Self> {
+        let cli::record::ReplayArgs { replay, at } = args;
+        let (from, to) = stretch.map_or((None, None), |stretch| (stretch.from, stretch.to));
+        let at = at.or(to);
+        let is_asked = replay.is_some() || at.is_some() || from.is_some();
+        let path = || replay.unwrap_or_else(|| DEFAULT_RECORDING.into());
+        is_asked.then(|| Self { path: path(), at, from })
+    }
 }
 
 /// Options of `tare diff`.
@@ -204,10 +254,12 @@ pub struct Stats {
     pub format: Format,
     /// Rows, their order and their columns.
     pub table: table::Options,
+    /// The recording to show instead of this host.
+    pub replay: Option<Replay>,
 }
 
 /// Options of `tare top`. Keys change all of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Top {
     /// Time between two samples.
     pub interval: Duration,
@@ -217,6 +269,8 @@ pub struct Top {
     pub scope: Scope,
     /// Text that a name of the row must contain; empty for all rows.
     pub filter: String,
+    /// The recording to show instead of this host.
+    pub replay: Option<Replay>,
 }
 
 impl From<Cli> for Config {
@@ -226,8 +280,9 @@ impl From<Cli> for Config {
             cli::Command::Stats(args) => Command::Stats(args.into()),
             cli::Command::Run(args) => Command::Run(Box::new((*args).into())),
             cli::Command::Snapshot(args) => {
-                let cli::SnapshotArgs { names, window, daemon, format, output, read } = args;
-                Command::Snapshot(Snapshot { names, window, daemon, format, output, read })
+                let cli::SnapshotArgs { names, window, daemon, format, output, read, .. } = args;
+                let replay = Replay::of(args.replay, Some(args.stretch));
+                Command::Snapshot(Snapshot { names, window, daemon, format, output, read, replay })
             }
             cli::Command::Diff(args) => {
                 let cli::DiffArgs { before, after, names, percent, format } = args;
@@ -240,6 +295,10 @@ impl From<Cli> for Config {
             }
             cli::Command::Doctor(cli::DoctorArgs { format, strict }) => {
                 Command::Doctor(Doctor { format, strict })
+            }
+            cli::Command::Record(args) => {
+                let cli::record::RecordArgs { output, duration, interval, scope, command } = args;
+                Command::Record(RecordCommand { output, duration, interval, scope, command })
             }
             cli::Command::Health(args) => Command::Health(args.daemon),
             cli::Command::Collectd(cli::CollectdArgs { interval, scope, daemon }) => {
@@ -308,14 +367,20 @@ impl From<cli::StatsArgs> for Stats {
             ended: args.ended,
             columns: columns::chosen(&args.columns, columns::usual(args.ended, all)),
         };
-        Self { stream: !args.no_stream, interval: args.interval, format: args.format, table }
+        Self {
+            stream: !args.no_stream,
+            interval: args.interval,
+            format: args.format,
+            table,
+            replay: Replay::of(args.replay, None),
+        }
     }
 }
 
 impl From<cli::TopArgs> for Top {
     fn from(args: cli::TopArgs) -> Self {
-        let cli::TopArgs { interval, sort, scope, filter } = args;
-        Self { interval, sort, scope, filter }
+        let cli::TopArgs { interval, sort, scope, filter, replay } = args;
+        Self { interval, sort, scope, filter, replay: Replay::of(replay, None) }
     }
 }
 
@@ -356,8 +421,8 @@ mod tests {
         };
         assert_eq!(common, expected);
         let table = table::Options::default();
-        let expected =
-            Stats { stream: true, interval: Duration::from_secs(1), format: Format::Table, table };
+        let (interval, format, replay) = (Duration::from_secs(1), Format::Table, None);
+        let expected = Stats { stream: true, interval, format, table, replay };
         assert_eq!(stats, expected);
     }
 

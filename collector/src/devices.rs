@@ -3,6 +3,7 @@
 //! I/O on a stacked device is done on the devices below it too. Totals leave stacked devices out,
 //! so that no byte is counted twice.
 
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     fs,
@@ -16,7 +17,8 @@ use tare_parsers::io::Device;
 use crate::small_files::{read_number, read_text};
 
 /// A block device.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct BlockDevice {
     /// Its name, such as `nvme0n1`.
     pub name: Option<String>,

@@ -53,6 +53,8 @@ mod manuals;
 
 mod collector;
 
+mod record;
+
 mod doctor;
 
 mod health;

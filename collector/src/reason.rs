@@ -4,6 +4,7 @@
 //! [`Display`](std::fmt::Display), in one line; [`Reason::remedy`] is what a person can do about
 //! it; [`Reason::code`] is its kind in one of a few fixed words, for metrics, logs and programs.
 
+pub mod recorded;
 mod remedy;
 
 use std::sync::Arc;

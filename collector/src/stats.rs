@@ -11,13 +11,14 @@ use tokio::{
 
 use crate::{
     collector::Collector,
-    config::{Common, Stats},
+    config::{self, Common, Stats},
     output::{
         Format, Scope, json,
         screen::Screen,
         select::{self, explained},
         table, template,
     },
+    record::Replay,
     registry::Follow,
 };
 
@@ -25,12 +26,24 @@ use crate::{
 pub async fn run(common: &Common, stats: &Stats) -> Result<()> {
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    if let Some(replay) = &stats.replay {
+        return Writer::new(stats).write(replay_one(replay)?);
+    }
     let work = report_forever(common, stats);
     tokio::select! {
         done = work => done,
         _ = interrupt.recv() => Ok(()),
         _ = terminate.recv() => Ok(()),
     }
+}
+
+/// The report of a recorded instant.
+fn replay_one(options: &config::Replay) -> Result<Report> {
+    let mut replay = Replay::open(&options.path)?;
+    let moment = replay.find(options.at.as_ref())?;
+    let report = replay.pair(&moment)?.report();
+    replay.problems().iter().for_each(|problem| eprintln!("tare: {problem}"));
+    Ok(report)
 }
 
 async fn report_forever(common: &Common, stats: &Stats) -> Result<()> {
@@ -70,7 +83,7 @@ struct Writer<'a> {
 
 impl<'a> Writer<'a> {
     fn new(stats: &'a Stats) -> Self {
-        Self { stats, screen: Screen::stdout(stats.stream), reports: 0 }
+        Self { stats, screen: Screen::stdout(stats.stream && stats.replay.is_none()), reports: 0 }
     }
 
     fn write(&mut self, mut report: Report) -> Result<()> {

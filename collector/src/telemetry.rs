@@ -15,6 +15,31 @@ pub struct Telemetry {
     pub process: ProcessStats,
     /// The sinks.
     pub sinks: Vec<SinkStats>,
+    /// The recording, if there is one.
+    pub recording: Option<RecordingStats>,
+}
+
+/// What is recorded to disk.
+#[derive(Clone, Debug, Default)]
+pub struct RecordingStats {
+    /// Instants that were recorded.
+    pub instants: u64,
+    /// Instants that were not, because the disk was too slow.
+    pub dropped: u64,
+    /// Instants that were not, because writing failed.
+    pub failed: u64,
+    /// Bytes that were written to logs.
+    pub written_bytes: u64,
+    /// Bytes of all files.
+    pub disk_bytes: u64,
+    /// Numbers in all recorded instants.
+    pub numbers: u64,
+    /// CPU time of the thread that records.
+    pub cpu_seconds: f64,
+    /// Whether the last instant was recorded.
+    pub is_recording: bool,
+    /// What keeps it from recording.
+    pub fault: Option<String>,
 }
 
 /// The sampling loop.

@@ -57,6 +57,8 @@ fn the_limits_table_has_the_numbers_of_the_code() {
             "spool of a sink",
             format!("{}, {}", default("sink-spool-size"), default("sink-spool-age")),
         ),
+        ("recording", format!("{}, {}", default("record-size"), default("record-age"))),
+        ("samples that wait to be recorded", number("RECORD_QUEUE_MAX")),
     ]);
     let documented: BTreeMap<String, String> = table("docs/limits.md", "| what | limit |")
         .into_iter()

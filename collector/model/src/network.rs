@@ -32,5 +32,5 @@ pub struct NamespaceSockets {
 ///
 /// The kernel reuses the number only after the namespace is gone. A namespace stays while its
 /// `/proc/PID/net/dev` is open.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 pub struct NamespaceId(pub u64);

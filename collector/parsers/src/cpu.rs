@@ -1,9 +1,11 @@
 //! CPU time and CPU quota of a cgroup: `cpu.stat`, `cpuacct.stat`, `cpu.max`.
 
 use crate::text::{named_numbers, number, words};
+use serde::{Deserialize, Serialize};
 
 /// CPU time of a cgroup with all its descendants since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct CpuUsage {
     /// CPU time in all modes. v2 counts in microseconds.
     pub usage_nanoseconds: Option<u64>,

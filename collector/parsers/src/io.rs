@@ -1,11 +1,12 @@
 //! Block I/O of a cgroup: `io.stat` (v2), `blkio.throttle.*` (v1).
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 use crate::text::{lines, number, words};
 
 /// A block device by its numbers; partitions are counted with their disk.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 pub struct Device {
     /// The driver's number.
     pub major: u32,
@@ -20,7 +21,8 @@ impl fmt::Display for Device {
 }
 
 /// What a cgroup did on one device since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct IoCounters {
     /// Bytes read.
     pub read_bytes: u64,
@@ -37,7 +39,8 @@ pub struct IoCounters {
 }
 
 /// Block I/O of a cgroup with all its descendants, by device.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct IoUsage {
     /// Each device once, in the kernel's order.
     pub devices: Vec<(Device, IoCounters)>,

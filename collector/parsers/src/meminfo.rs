@@ -1,9 +1,11 @@
 //! `/proc/meminfo` and `meminfo` of a NUMA node.
 
 use crate::text::{lines, number, words};
+use serde::{Deserialize, Serialize};
 
 /// Memory of the host, in bytes. `None` is unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct HostMemory {
     /// `MemTotal`: physical memory without what the kernel reserved at boot.
     pub total_bytes: Option<u64>,

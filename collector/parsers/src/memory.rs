@@ -1,9 +1,11 @@
 //! Events at the memory limits of a cgroup: `memory.events`, `memory.oom_control`.
 
 use crate::text::named_numbers;
+use serde::{Deserialize, Serialize};
 
 /// What happened at the limits of a cgroup, and on v2 of its descendants. `None` is unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct MemoryEvents {
     /// Memory was taken back although it was below `memory.low` (v2).
     pub low: Option<u64>,

@@ -38,7 +38,8 @@ pub struct UdpSockets {
 }
 
 /// How many sockets a network namespace has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct SocketCounts {
     /// TCP sockets with a port, without those of `time_wait`.
     pub tcp: Option<u64>,

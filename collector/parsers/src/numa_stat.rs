@@ -1,9 +1,11 @@
 //! `memory.numa_stat`: the memory of a cgroup by NUMA node.
 
 use crate::text::{lines, number, words};
+use serde::{Deserialize, Serialize};
 
 /// Memory of a cgroup, with all its descendants, on one NUMA node. `None` is unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct NumaUsage {
     /// The number of the node.
     pub node: u32,

@@ -1,10 +1,12 @@
 //! Pressure stall information (PSI): `cpu.pressure`, `memory.pressure`, `io.pressure`.
 
 use crate::text::{lines, number, words};
+use serde::{Deserialize, Serialize};
 
 /// The pressures of a cgroup with all its descendants; `None` where the kernel does not account for
 /// it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 #[allow(missing_docs)]
 pub struct Pressures {
     pub cpu: Option<Pressure>,
@@ -13,7 +15,8 @@ pub struct Pressures {
 }
 
 /// How long tasks waited for one resource.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Pressure {
     /// Some task waited.
     pub some: Stall,
@@ -22,7 +25,8 @@ pub struct Pressure {
 }
 
 /// One line of a pressure file. `None` is unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Stall {
     /// Since the cgroup was made.
     pub total_microseconds: Option<u64>,

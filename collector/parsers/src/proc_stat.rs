@@ -4,6 +4,7 @@ use crate::{
     cpu::ticks_to_nanoseconds,
     text::{lines, number, words},
 };
+use serde::{Deserialize, Serialize};
 
 /// CPU times, CPU count and boot time of the host. `None` is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -22,7 +23,8 @@ pub struct ProcStat {
 }
 
 /// CPU time of all CPUs since boot by mode. `None` is unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 #[allow(missing_docs)]
 pub struct CpuTimes {
     /// Programs, guests of virtual machines included.

@@ -1,9 +1,11 @@
 //! State of a cgroup: `cgroup.events` (v2), `freezer.state` (v1).
 
 use crate::text::named_numbers;
+use serde::{Deserialize, Serialize};
 
 /// What a cgroup is about. `None` is unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct CgroupState {
     /// Whether a process is in it or below it. Known in the unified hierarchy only.
     pub populated: Option<bool>,

@@ -121,6 +121,19 @@ pub(super) const RUN: &str = with_rules!(
 SIGHUP reads the configuration again; SIGTERM ends the daemon."
 );
 
+pub(super) const RECORD: &str = with_rules!(
+    "Examples:
+  tare record --output load.tare --duration 10m
+  tare record --output test.tare -- make test
+                                          as long as a command runs
+  tare top --replay load.tare             look at it
+  tare snapshot --replay load.tare --from -5m
+                                          what happened in its last five minutes
+
+While it records, there is a directory FILE.recording, which can be replayed too. It stays if the \
+     process is killed."
+);
+
 pub(super) const HEALTH: &str = with_rules!(
     "Examples:
   tare health                                    for a health check of an image

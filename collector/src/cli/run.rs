@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use clap::{Args, ValueEnum, builder::BoolishValueParser};
 
 use crate::{
-    cli::values::{bytes, duration, interval, socket},
+    cli::values::{age, bytes, duration, interval, socket, window},
     identity::Socket,
     output::{
         Scope,
@@ -154,6 +154,27 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_SINK_SPOOL_AGE", hide_env = true, help_heading = "Sinks")]
     #[arg(value_name = "DURATION", default_value = "24h", value_parser = duration)]
     pub sink_spool_age: Duration,
+    /// Directory to record every sample into, for `--replay` of the other commands [default: none]
+    #[arg(long, env = "TARE_RECORD", hide_env = true, help_heading = "Recording")]
+    #[arg(value_name = "DIR")]
+    pub record: Option<PathBuf>,
+    /// The most that the recording may take; the oldest blocks go first
+    #[arg(long, env = "TARE_RECORD_SIZE", hide_env = true, help_heading = "Recording")]
+    #[arg(value_name = "BYTES", default_value = "256MiB", value_parser = bytes)]
+    pub record_size: u64,
+    /// For how long to keep what was recorded
+    #[arg(long, env = "TARE_RECORD_AGE", hide_env = true, help_heading = "Recording")]
+    #[arg(value_name = "DURATION", default_value = "7d", value_parser = age)]
+    pub record_age: Duration,
+    /// Time between two recorded samples: a multiple of --interval [default: every sample]
+    #[arg(long, env = "TARE_RECORD_INTERVAL", hide_env = true, help_heading = "Recording")]
+    #[arg(value_name = "DURATION", value_parser = interval)]
+    pub record_interval: Option<Duration>,
+    /// What a power failure may cost: the time after which recorded samples are on the disk; 0
+    /// waits for the disk at every sample
+    #[arg(long, env = "TARE_RECORD_SYNC", hide_env = true, help_heading = "Recording")]
+    #[arg(value_name = "DURATION", default_value = "10s", value_parser = window)]
+    pub record_sync: Duration,
     /// Check the configuration and connect to every sink once, then exit
     #[arg(long, env = "TARE_CHECK_CONFIG", hide_env = true, help_heading = "Configuration")]
     #[arg(value_parser = BoolishValueParser::new())]

@@ -79,6 +79,14 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(duration).map_err(|_| "must not be negative".to_owned())
 }
 
+/// The same, or days such as `7d`.
+pub(crate) fn age(text: &str) -> Result<Duration, String> {
+    const DAY_SECONDS: u64 = 24 * 3600;
+    let Some(days) = text.trim().strip_suffix('d') else { return duration(text) };
+    let seconds = days.parse().ok().and_then(|days: u64| days.checked_mul(DAY_SECONDS));
+    seconds.map(Duration::from_secs).ok_or_else(|| "must be a number with s, m, h or d".to_owned())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -94,6 +102,14 @@ mod tests {
             assert!(duration(text).is_err(), "{text}");
         }
         assert!(interval("1h").is_ok() && interval("1.001h").is_err());
+    }
+
+    #[test]
+    fn an_age_may_be_in_days() {
+        assert_eq!(age("7d"), age("168h"));
+        for text in ["d", "1.5d", "-1d", "7", "999999999999999999d"] {
+            assert!(age(text).is_err(), "{text}");
+        }
     }
 
     #[test]

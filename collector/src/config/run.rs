@@ -86,8 +86,21 @@ pub struct Run {
     pub sinks: Vec<Sink>,
     /// Where batches that are not delivered yet are kept on disk.
     pub spool: Option<Spool>,
+    /// What is recorded to disk.
+    pub record: Option<Record>,
     /// Whether to check the configuration only.
     pub check_config: bool,
+}
+
+/// What is recorded to disk, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// The directory.
+    pub directory: PathBuf,
+    /// What it may take.
+    pub limits: tare_record::Limits,
+    /// Time between two recorded samples.
+    pub interval: Duration,
 }
 
 /// Where batches that are not delivered yet are kept on disk, and for how long.
@@ -146,6 +159,16 @@ impl From<RunArgs> for Run {
                 directory,
                 bytes_max: args.sink_spool_size,
                 age_max: args.sink_spool_age,
+            }),
+            record: args.record.map(|directory| Record {
+                directory,
+                limits: tare_record::Limits {
+                    bytes_max: args.record_size,
+                    age_max: args.record_age,
+                    sync_every: args.record_sync,
+                    ..tare_record::Limits::default()
+                },
+                interval: args.record_interval.unwrap_or(args.interval),
             }),
             check_config: args.check_config,
             history_memory: usize::try_from(args.history_memory).unwrap_or(usize::MAX),

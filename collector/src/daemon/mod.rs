@@ -34,6 +34,7 @@ use crate::{
     logging::Logging,
     process::{keep_capabilities, release_free_memory, set_nice},
     published::{ProcessSource, RUNTIME_WAIT, SharedState, own_usage},
+    record::Recorder,
     sample::Sample,
     server::{Listeners, LiveConfig, Server},
     telemetry::SamplingStats,
@@ -73,8 +74,15 @@ pub async fn run(common: &Common, run: &Run, control: &Control) -> Result<()> {
     let processes = ProcessSource { hierarchies, proc_root: common.proc_root.clone() };
     let shared = Arc::new(SharedState::new(run, processes));
     let exporter = Exporter::start(run, &shared)?;
+    let recorder = run
+        .record
+        .as_ref()
+        .map(|record| Recorder::start(&record.directory, record.limits, record.interval));
+    let mut recorder = recorder.transpose()?;
+    shared.set_recording(recorder.as_ref().map(|recorder| Arc::clone(recorder.counts())));
     let server = Server::spawn(listeners, Arc::clone(&shared), config.subscribe(), faces::router)?;
-    let work = Daemon::start(common, config, shared)?.work(control, &exporter, hangup);
+    let daemon = Daemon::start(common, config, shared)?;
+    let work = daemon.work(control, &exporter, recorder.as_mut(), hangup);
     let done = tokio::select! {
         done = work => done,
         _ = interrupt.recv() => Ok(()),
@@ -83,6 +91,9 @@ pub async fn run(common: &Common, run: &Run, control: &Control) -> Result<()> {
     notify::notify(notify::STOPPING);
     exporter.stop();
     server.stop();
+    if let Some(recorder) = recorder {
+        recorder.stop();
+    }
     done
 }
 
@@ -161,9 +172,10 @@ impl Daemon {
         mut self,
         control: &Control,
         exporter: &Exporter,
+        mut recorder: Option<&mut Recorder>,
         mut hangup: Signal,
     ) -> Result<()> {
-        self.sample();
+        self.sample(recorder.as_deref_mut());
         notify::notify(notify::READY);
         let _watchdog = notify::watchdog().map(|every| task::spawn(feed_watchdog(every)));
         let mut ticks = self.ticks();
@@ -179,7 +191,7 @@ impl Daemon {
                     let intervals = last.elapsed().as_secs_f64() / self.interval.as_secs_f64();
                     self.sampling.missed += (intervals.round() as u64).saturating_sub(1);
                     last = Instant::now();
-                    self.sample();
+                    self.sample(recorder.as_deref_mut());
                     if self.keep_to_budget() {
                         ticks = self.ticks();
                     }
@@ -265,12 +277,15 @@ impl Daemon {
         self.shared.publish_receipts(sampler.receipts.clone());
     }
 
-    fn sample(&mut self) {
+    fn sample(&mut self, recorder: Option<&mut Recorder>) {
         let started = Instant::now();
         let newer = self.collector.sample();
         let pair = self.collector.pair(self.older.as_ref(), &newer);
         self.older = Some(Arc::clone(&newer));
         self.announce_created();
+        if let Some(recorder) = recorder {
+            recorder.offer(pair.clone());
+        }
         let history_bytes = self.shared.history().record(&newer);
         let seconds = started.elapsed().as_secs_f64();
         let sampling = &mut self.sampling;

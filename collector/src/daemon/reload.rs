@@ -69,6 +69,7 @@ fn keep_fixed(
     run.bpf_stats_interval = old_run.bpf_stats_interval;
     run.nice = old_run.nice;
     run.spool.clone_from(&old_run.spool);
+    run.record.clone_from(&old_run.record);
     let changed = [
         ("listen", wanted.listen != run.listen),
         ("socket", wanted.socket != run.socket),
@@ -82,6 +83,7 @@ fn keep_fixed(
         ("bpf-stats-interval", wanted.bpf_stats_interval != run.bpf_stats_interval),
         ("nice", wanted.nice != run.nice),
         ("sink-spool", wanted.spool != run.spool),
+        ("record", wanted.record != run.record),
         ("bpf", common.bpf != old_common.bpf),
         ("tasks", common.tasks != old_common.tasks),
         ("net-level", common.net_level != old_common.net_level),

@@ -21,6 +21,7 @@ pub mod tasks;
 pub mod units;
 pub mod walked;
 
+use serde::{Deserialize, Serialize};
 use tare_model::Family;
 use tare_parsers::cpu::CpuUsage;
 
@@ -53,7 +54,8 @@ macro_rules! cgroup_families {
         }
 
         /// What was last read of one cgroup, family by family.
-        #[derive(Debug, Default)]
+        #[derive(Debug, Default, Deserialize, Serialize)]
+        #[serde(default)]
         pub struct Readings {
             /// CPU time, which never falls.
             pub cpu: CpuUsage,

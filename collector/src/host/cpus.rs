@@ -1,5 +1,6 @@
 //! CPUs of the host.
 
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs::File,
@@ -13,7 +14,8 @@ use tare_parsers::host_facts::{parse_cache_size, parse_cpu_model, parse_index};
 use crate::small_files::{entry_names, read_number, read_text};
 
 /// CPUs of the host. `None` is unknown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Processors {
     /// Cores with at least one CPU that is online. A core with several threads is several CPUs.
     pub physical_cores: Option<u32>,

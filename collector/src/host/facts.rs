@@ -1,5 +1,6 @@
 //! Facts about the host that seldom change.
 
+use serde::{Deserialize, Serialize};
 use std::{
     collections::BTreeMap,
     path::{Path, PathBuf},
@@ -23,7 +24,8 @@ use crate::{
 const DEVICES_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Facts about the host that seldom change. `None` is unknown.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub struct HostFacts {
     /// Names and identifiers of the host.
     pub identity: Identity,
@@ -39,12 +41,15 @@ pub struct HostFacts {
     pub disks: BTreeMap<String, Disk>,
     /// Network devices by name, without `lo` and veth devices whose peer is in a container.
     pub network_devices: BTreeMap<String, NetworkDevice>,
+    #[serde(skip)]
     sys_root: PathBuf,
+    #[serde(skip)]
     refreshed: Option<Instant>,
 }
 
 /// Names and identifiers of the host. `None` is unknown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Identity {
     /// `/proc/sys/kernel/hostname`: the host name in the UTS namespace of Tare.
     pub hostname: Option<String>,

@@ -8,6 +8,7 @@ mod network_devices;
 mod numa;
 mod root;
 
+use serde::{Deserialize, Serialize};
 use std::{path::Path, time::Instant};
 
 use tare_parsers::{
@@ -30,7 +31,8 @@ use crate::{
 };
 
 /// Usage of the host at one instant. `None` is unknown.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct HostUsage {
     /// CPU time of all CPUs since boot, idle included: the first seven numbers of the `cpu` line
     /// in `/proc/stat`. Guest time is part of user time there. It equals Docker's

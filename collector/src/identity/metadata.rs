@@ -1,5 +1,6 @@
 //! What a runtime knows about a container, the same for every runtime.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -7,7 +8,8 @@ use jiff::Timestamp;
 use super::filter::MetadataFilter;
 
 /// What a runtime knows about a container. `None` is unknown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Metadata {
     /// The container's name; in a pod, its name within the pod; for a sandbox, the pod's name.
     pub name: String,
@@ -23,6 +25,7 @@ pub struct Metadata {
     /// The pod, from CRI or from labels of the kubelet.
     pub pod: Option<PodMetadata>,
     /// When the container was created.
+    #[serde(default, with = "jiff::fmt::serde::timestamp::nanosecond::optional")]
     pub created_at: Option<Timestamp>,
     /// The id of the image (Docker, Podman).
     pub image_id: Option<String>,
@@ -31,6 +34,7 @@ pub struct Metadata {
     /// The network mode that the container was created with (Docker, Podman).
     pub network_mode: Option<String>,
     /// When the first process last started.
+    #[serde(default, with = "jiff::fmt::serde::timestamp::nanosecond::optional")]
     pub started_at: Option<Timestamp>,
     /// How often a restart policy has started the container again (Docker, Podman), or the attempt
     /// number of the container within its pod (CRI).
@@ -42,7 +46,7 @@ pub struct Metadata {
 }
 
 /// The Docker Compose project and service of a container.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Compose {
     /// The project.
     pub project: String,
@@ -51,7 +55,8 @@ pub struct Compose {
 }
 
 /// What Kubernetes calls a container and its pod.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct PodMetadata {
     /// The pod's uid.
     pub uid: Option<String>,
@@ -64,7 +69,8 @@ pub struct PodMetadata {
 }
 
 /// The result of a health check.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Health {
     /// No result yet.
     Starting,
@@ -75,9 +81,10 @@ pub enum Health {
 }
 
 /// How one run of a container ended, according to its runtime.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ExitStatus {
     /// When the first process exited.
+    #[serde(with = "jiff::fmt::serde::timestamp::nanosecond::required")]
     pub exited_at: Timestamp,
     /// The exit code of the first process; 128 plus the signal number after a fatal signal.
     pub exit_code: Option<i64>,

@@ -1,7 +1,9 @@
 //! Cgroup path → container or service. Pure and total.
 
+use serde::{Deserialize, Serialize};
+
 /// What a cgroup is, as its path shows.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Identity {
     /// Container or service.
     pub kind: IdentityKind,
@@ -18,7 +20,8 @@ pub struct Identity {
 }
 
 /// What a recognised cgroup is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum IdentityKind {
     /// The cgroup of one container.
     Container,
@@ -27,7 +30,8 @@ pub enum IdentityKind {
 }
 
 /// What created a cgroup.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Runtime {
     /// Docker Engine.
     Docker,
@@ -61,7 +65,7 @@ impl Runtime {
 }
 
 /// A Kubernetes pod, as a cgroup path shows it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct PodRef {
     /// The pod's uid, with dashes; for a static pod its 32-digit hash.
     pub uid: String,
@@ -70,7 +74,8 @@ pub struct PodRef {
 }
 
 /// The quality-of-service classes of Kubernetes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Qos {
     /// Limits equal requests: directly below `kubepods`.
     Guaranteed,

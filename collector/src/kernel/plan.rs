@@ -2,6 +2,7 @@
 //!
 //! Pure, so that every kernel is a line in a test.
 
+use serde::{Deserialize, Serialize};
 use tare_ebpf::{ABSENT, Layout};
 
 use crate::{
@@ -83,7 +84,8 @@ pub(super) struct LifecyclePlan {
 }
 
 /// What is counted of a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum SocketLevel {
     /// Bytes at the socket calls, by tracepoint (Linux 6.3).
     Payload,

@@ -6,6 +6,7 @@
 //! are the namespace's. So these files are left alone where `sockstat` says that there is no
 //! socket, and all readings together are held to a share of one CPU.
 
+use serde::{Deserialize, Serialize};
 use std::{
     collections::HashMap,
     fs,
@@ -49,9 +50,10 @@ pub enum NamespaceSockets {
 }
 
 /// The sockets of one network namespace. `None` is unknown.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SocketStates {
     /// When they were read.
+    #[serde(with = "crate::clock::instant")]
     pub read_at: Instant,
     /// TCP over IPv4.
     pub tcp: Option<TcpStates>,

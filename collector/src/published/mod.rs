@@ -12,7 +12,7 @@ mod ring;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -29,6 +29,7 @@ use crate::{
     collector::SamplePair,
     config::Run,
     identity::ExitStatus,
+    record::RecordingCounts,
     sample::{Receipt, Receipts},
     telemetry::{ProcessStats, SamplingStats, Telemetry},
 };
@@ -104,6 +105,8 @@ pub(crate) struct SharedState {
     pub(crate) server: Arc<ServerCounts>,
     /// What each sink counts.
     sinks: Mutex<Vec<Arc<SinkCounters>>>,
+    /// What the recorder counts, if there is one.
+    recording: OnceLock<Arc<RecordingCounts>>,
 }
 
 impl SharedState {
@@ -118,12 +121,20 @@ impl SharedState {
             started_at: Timestamp::now(),
             server: Arc::new(ServerCounts::new(run.max_connections.into())),
             sinks: Mutex::default(),
+            recording: OnceLock::new(),
         }
     }
 
     /// Sets what [`SharedState::telemetry`] has of sinks.
     pub(crate) fn set_sinks(&self, sinks: Vec<Arc<SinkCounters>>) {
         *self.sinks.lock().unwrap_or_else(PoisonError::into_inner) = sinks;
+    }
+
+    /// Sets what [`SharedState::telemetry`] has of the recording.
+    pub(crate) fn set_recording(&self, counts: Option<Arc<RecordingCounts>>) {
+        if let Some(counts) = counts {
+            let _ = self.recording.set(counts);
+        }
     }
 
     /// What the daemon does and costs itself.
@@ -134,6 +145,7 @@ impl SharedState {
             server: self.server.now(),
             process: ProcessStats { started_at: Some(self.started_at), ..own_usage::read() },
             sinks: sinks.iter().map(|sink| sink.now()).collect(),
+            recording: self.recording.get().map(|counts| counts.now()),
         }
     }
 

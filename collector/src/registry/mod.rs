@@ -10,6 +10,7 @@ mod faults;
 mod settle;
 mod tree;
 
+use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
@@ -34,7 +35,7 @@ use crate::{
 };
 
 /// The number of one life of a container, service or plain cgroup. Never used twice.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, Serialize)]
 pub struct InstanceId(pub u64);
 
 /// Which cgroups are followed.
@@ -61,7 +62,7 @@ pub enum Counters {
 }
 
 /// One life of a container, service or plain cgroup. Fixed from its start.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Instance {
     /// Its number.
     pub id: InstanceId,

@@ -1,5 +1,6 @@
 //! What a sample holds.
 
+use serde::{Deserialize, Serialize};
 use std::{collections::HashMap, sync::Arc, time::Instant};
 
 use jiff::Timestamp;
@@ -53,7 +54,7 @@ pub struct Sample {
 }
 
 /// What one instance had used at that instant. `None` is unknown.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Usage {
     /// The instance.
     pub instance: Arc<Instance>,
@@ -78,6 +79,7 @@ pub struct Usage {
     /// Whether bytes and operations in `block` include what was done before our programs counted.
     pub block_has_baseline: bool,
     /// Why block I/O is unknown, if it is.
+    #[serde(with = "crate::reason::recorded")]
     pub block_reason: Option<Reason>,
 }
 

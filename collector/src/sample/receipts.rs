@@ -1,5 +1,6 @@
 //! The last totals of ended containers: bounded in number and in age.
 
+use serde::{Deserialize, Serialize};
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -25,15 +26,17 @@ const LATE_METADATA: Duration = Duration::from_secs(10);
 const LATE_USAGE: Duration = Duration::from_secs(10);
 
 /// The last known totals of an ended container.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 pub struct Receipt {
     /// Its last totals.
     pub usage: Usage,
     /// Devices of its network namespace.
     pub interfaces: Option<Arc<Interfaces>>,
     /// When its last process ended, or when that was noticed.
+    #[serde(with = "jiff::fmt::serde::timestamp::nanosecond::required")]
     pub ended_at: Timestamp,
     /// The same, for its age.
+    #[serde(with = "crate::clock::instant")]
     pub ended: Instant,
     /// Its exit status, from its runtime.
     pub end: Option<ExitStatus>,
@@ -44,7 +47,7 @@ pub struct Receipt {
 }
 
 /// One value for each family of a receipt.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[allow(missing_docs)]
 pub struct Families<T> {
     pub cpu: T,
@@ -56,7 +59,8 @@ pub struct Families<T> {
 }
 
 /// How certain a receipt's numbers are.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Finality {
     /// Read after the last process had ended.
     Final,

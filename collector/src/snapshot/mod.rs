@@ -2,6 +2,7 @@
 
 mod ask;
 mod file;
+mod recorded;
 
 pub(crate) use self::{ask::try_snapshot as of_daemon, file::read};
 
@@ -39,9 +40,10 @@ pub async fn run(common: &Common, options: &config::Snapshot) -> Result<()> {
     if let Some(path) = &options.output {
         file::check_target(path)?;
     }
-    let mut snapshot = match &options.read {
-        Some(path) => read(path)?,
-        None => look(common, options).await?,
+    let mut snapshot = match (&options.read, &options.replay) {
+        (Some(path), _) => read(path)?,
+        (None, Some(replay)) => timed("reading the recording", || recorded::take(replay))?,
+        (None, None) => look(common, options).await?,
     };
     narrow(&mut snapshot, &options.names)?;
     if let Some(path) = &options.output {

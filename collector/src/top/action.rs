@@ -43,6 +43,30 @@ pub(super) enum Action {
     Dismiss,
     /// Goes to the next match of the search.
     Next,
+    /// Steps through the instants of a recording.
+    Step(i64),
+    /// Goes this many seconds on in a recording.
+    Seconds(i64),
+    /// Goes to the next or the previous event in a recording.
+    Event {
+        forward: bool,
+    },
+}
+
+/// Which instant of a recording is wanted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Jump {
+    /// This many instants on.
+    Instants(i64),
+    /// This many seconds on.
+    Seconds(i64),
+    /// The next event, or the previous one.
+    Event {
+        /// Whether it is the next.
+        forward: bool,
+    },
+    /// A time that the user typed.
+    To(String),
 }
 
 /// What a prompt is for.
@@ -52,4 +76,6 @@ pub(super) enum Purpose {
     Filter,
     /// Goes to a row that matches.
     Search,
+    /// Goes to a time in a recording.
+    Time,
 }

@@ -20,6 +20,7 @@ pub(crate) fn top() -> Top {
         sort: Sort::Cpu,
         scope: Scope::Containers,
         filter: String::new(),
+        replay: None,
     }
 }
 

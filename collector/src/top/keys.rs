@@ -43,6 +43,11 @@ fn key_action(key: &KeyEvent, state: &State) -> Option<Action> {
             _ => Some(Action::Help),
         };
     }
+    if state.shown_at.is_some()
+        && let Some(action) = replay_action(key.code)
+    {
+        return Some(action);
+    }
     common_action(key.code).or_else(|| {
         if state.detail.is_some() { detail_action(key.code) } else { list_action(key.code) }
     })
@@ -76,6 +81,22 @@ fn common_action(code: KeyCode) -> Option<Action> {
         KeyCode::PageDown => Action::Pages(1),
         KeyCode::Home | KeyCode::Char('g') => Action::First,
         KeyCode::End | KeyCode::Char('G') => Action::Last,
+        _ => return None,
+    })
+}
+
+/// The keys that move through a recording.
+fn replay_action(code: KeyCode) -> Option<Action> {
+    Some(match code {
+        KeyCode::Left => Action::Step(-1),
+        KeyCode::Right => Action::Step(1),
+        KeyCode::Char('[') => Action::Seconds(-60),
+        KeyCode::Char(']') => Action::Seconds(60),
+        KeyCode::Char('{') => Action::Seconds(-3600),
+        KeyCode::Char('}') => Action::Seconds(3600),
+        KeyCode::Char('n') => Action::Event { forward: true },
+        KeyCode::Char('p') => Action::Event { forward: false },
+        KeyCode::Char('@') => Action::Prompt(Purpose::Time),
         _ => return None,
     })
 }
@@ -124,7 +145,11 @@ fn mouse_action(mouse: &MouseEvent, state: &State, areas: &Areas) -> Option<Acti
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::top::{fixture::top, state::Prompt};
+    use crate::top::{
+        action::Jump,
+        fixture::top,
+        state::{Prompt, Shown},
+    };
 
     fn key(code: KeyCode) -> Event {
         Event::Key(KeyEvent::new(code, KeyModifiers::NONE))
@@ -155,6 +180,28 @@ mod tests {
         }
         let interrupt = Event::Key(KeyEvent::new(KeyCode::Char('c'), KeyModifiers::CONTROL));
         assert_eq!(action(&interrupt, &state, &Areas::default()), Some(Action::Quit));
+    }
+
+    #[test]
+    fn keys_of_a_recording_move_through_time() {
+        let mut state = State::new(&top());
+        assert_eq!(asked(&state, KeyCode::Left), Some(Action::Collapse));
+        let at = crate::top::fixture::at(5);
+        state.shown_at = Some(Shown { first: at, at, last: at, problems: 0 });
+        for (code, expected) in [
+            (KeyCode::Left, Action::Step(-1)),
+            (KeyCode::Right, Action::Step(1)),
+            (KeyCode::Char(']'), Action::Seconds(60)),
+            (KeyCode::Char('n'), Action::Event { forward: true }),
+            (KeyCode::Char('@'), Action::Prompt(Purpose::Time)),
+            (KeyCode::Char('q'), Action::Quit),
+        ] {
+            assert_eq!(asked(&state, code), Some(expected), "{code:?}");
+        }
+        assert_eq!(state.act(Action::Prompt(Purpose::Time)), None);
+        "03:12".chars().for_each(|character| _ = state.act(Action::Type(character)));
+        assert_eq!(state.act(Action::Accept), Some(Jump::To("03:12".to_owned())));
+        assert_eq!(state.prompt, None);
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod events;
 mod figures;
 mod history;
 mod keys;
+mod recorded;
 mod rows;
 mod state;
 mod terminal;
@@ -39,7 +40,10 @@ use tokio::{
     time::{self, Interval, MissedTickBehavior},
 };
 
-use self::{action::Action, areas::Areas, state::State, terminal::Terminal, view::theme::Theme};
+use self::{
+    action::Action, areas::Areas, recorded::Recorded, state::State, terminal::Terminal,
+    view::theme::Theme,
+};
 use crate::{
     collector::Collector,
     config::{Common, Top},
@@ -82,9 +86,7 @@ const ENDING: [libc::c_int; 7] = [
 
 /// Everything that the loop needs.
 struct Screen {
-    collector: Collector,
-    /// The sample of the last report.
-    older: Arc<Sample>,
+    source: Source,
     ticks: Interval,
     state: State,
     areas: Areas,
@@ -96,18 +98,44 @@ struct Screen {
     terminal: Terminal,
 }
 
-impl Screen {
+/// Where reports come from.
+enum Source {
+    /// This host, with the sample of the last report.
+    Live(Box<Collector>, Arc<Sample>),
+    Recorded(Box<Recorded>),
+}
+
+impl Source {
     fn start(common: &Common, top: &Top) -> Result<Self> {
+        if let Some(replay) = &top.replay {
+            return Ok(Self::Recorded(Box::new(Recorded::open(replay)?)));
+        }
         // Every cgroup is followed, so that another scope shows counts from the beginning.
         let mut collector = Collector::start(common, Follow::All)?;
         let older = collector.sample();
+        Ok(Self::Live(Box::new(collector), older))
+    }
+
+    async fn wait(&mut self, ticks: &mut Interval) -> Result<()> {
+        match self {
+            Self::Live(collector, _) => collector.wait(ticks).await,
+            Self::Recorded(_) => {
+                ticks.tick().await;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Screen {
+    fn start(common: &Common, top: &Top) -> Result<Self> {
+        let source = Source::start(common, top)?;
         let file = OpenOptions::new().read(true).write(true).open(TERMINAL);
         let file = file.with_context(|| format!("cannot open {TERMINAL}"))?;
         let terminal = Terminal::take(file).context("cannot take over the terminal")?;
         let drawer = ratatui::Terminal::new(CrosstermBackend::new(io::stdout()))?;
         Ok(Self {
-            collector,
-            older,
+            source,
             ticks: ticks(top.interval),
             state: State::new(top),
             areas: Areas::default(),
@@ -121,16 +149,18 @@ impl Screen {
     async fn show_forever(&mut self) -> Result<()> {
         let mut events = EventStream::new();
         let mut continued = signal(SignalKind::from_raw(libc::SIGCONT))?;
-        self.collector.settle_names().await;
-        self.report();
+        if let Source::Live(collector, _) = &self.source {
+            collector.settle_names().await;
+        }
+        self.report()?;
         loop {
             if std::mem::take(&mut self.is_stale) {
                 self.draw()?;
             }
             tokio::select! {
-                ticked = self.collector.wait(&mut self.ticks) => {
+                ticked = self.source.wait(&mut self.ticks) => {
                     ticked?;
-                    self.sample();
+                    self.sample()?;
                 }
                 event = events.next() => {
                     // Handles all waiting events before the next frame: a wheel is faster than a
@@ -152,21 +182,36 @@ impl Screen {
     }
 
     /// The first report has no rates, but it has everything else.
-    fn report(&mut self) {
-        let report = self.collector.report(None, &self.older);
-        self.state.update(report);
+    fn report(&mut self) -> Result<()> {
+        match &mut self.source {
+            Source::Live(collector, older) => {
+                self.state.update(collector.report(None, older));
+                Ok(())
+            }
+            Source::Recorded(recorded) => {
+                self.state.is_paused = true;
+                recorded.show(&mut self.state)
+            }
+        }
     }
 
     /// While paused, samples are still taken, because receipts need them, but not shown. The first
     /// report after a pause covers all of it.
-    fn sample(&mut self) {
-        let newer = self.collector.sample();
-        if !self.state.is_paused {
-            let report = self.collector.report(Some(&self.older), &newer);
-            self.state.update(report);
-            self.older = newer;
-            self.is_stale = true;
+    fn sample(&mut self) -> Result<()> {
+        let is_paused = self.state.is_paused;
+        match &mut self.source {
+            Source::Live(collector, older) => {
+                let newer = collector.sample();
+                if !is_paused {
+                    self.state.update(collector.report(Some(older), &newer));
+                    *older = newer;
+                }
+            }
+            Source::Recorded(recorded) if !is_paused => recorded.play(&mut self.state)?,
+            Source::Recorded(_) => {}
         }
+        self.is_stale |= !is_paused;
+        Ok(())
     }
 
     fn handle(&mut self, event: &Event) -> Result<ControlFlow<()>> {
@@ -179,7 +224,10 @@ impl Screen {
             Action::Suspend => self.suspend()?,
             Action::Redraw => self.drawer.clear()?,
             action => {
-                self.state.act(action);
+                let jump = self.state.act(action);
+                if let (Source::Recorded(recorded), Some(jump)) = (&mut self.source, jump) {
+                    recorded.jump(&jump, &mut self.state)?;
+                }
                 if self.ticks.period() != self.state.interval {
                     self.ticks = ticks(self.state.interval);
                 }

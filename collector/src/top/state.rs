@@ -10,7 +10,7 @@ use crate::{
     config::Top,
     output::{Scope, Sort},
     top::{
-        action::{Action, Purpose},
+        action::{Action, Jump, Purpose},
         areas::Areas,
         events::Events,
         history::Histories,
@@ -62,12 +62,27 @@ pub(super) struct State {
     pub is_help: bool,
     /// Whether new reports are not shown.
     pub is_paused: bool,
+    /// The instant of a recording that is shown.
+    pub shown_at: Option<Shown>,
     /// Time between two samples.
     pub interval: Duration,
     /// How many lines fit on the screen.
     pub page_lines: usize,
     /// The row of the marked line, once the user has marked one.
     marked: Option<RowKey>,
+}
+
+/// The instant of a recording that is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Shown {
+    /// The first recorded instant.
+    pub first: Timestamp,
+    /// This one.
+    pub at: Timestamp,
+    /// The last one.
+    pub last: Timestamp,
+    /// How many parts were found damaged.
+    pub problems: usize,
 }
 
 /// The detail view of one container.
@@ -122,9 +137,20 @@ impl State {
             prompt: None,
             is_help: false,
             is_paused: false,
+            shown_at: None,
             interval: top.interval,
             page_lines: 1,
             marked: None,
+        }
+    }
+
+    /// Forgets the reports so far, because the next one is not later.
+    pub(super) fn forget(&mut self) {
+        self.histories = Histories::default();
+        self.events = Events::default();
+        self.report = None;
+        if let Some(detail) = &mut self.detail {
+            detail.before = None;
         }
     }
 
@@ -164,9 +190,14 @@ impl State {
         }
     }
 
-    /// Does an action. `Quit`, `Suspend` and `Redraw` are done by the loop.
-    pub(super) fn act(&mut self, action: Action) {
+    /// Does an action. `Quit`, `Suspend` and `Redraw` are done by the loop, and so is a jump in a
+    /// recording.
+    pub(super) fn act(&mut self, action: Action) -> Option<Jump> {
         match action {
+            Action::Step(by) => return Some(Jump::Instants(by)),
+            Action::Seconds(by) => return Some(Jump::Seconds(by)),
+            Action::Event { forward } => return Some(Jump::Event { forward }),
+            Action::Accept => return self.accept(),
             Action::Move(by) => self.move_by(by),
             Action::Pages(by) => self.move_by(by.saturating_mul(self.page_lines.max(1) as isize)),
             Action::Wheel(by) => self.move_by(by * WHEEL_LINES),
@@ -207,11 +238,17 @@ impl State {
             Action::Erase => self.edit_prompt(|text| {
                 text.pop();
             }),
-            Action::Accept => self.prompt = None,
             Action::Dismiss => self.cancel_prompt(),
             Action::Next => self.search(true),
             Action::Quit | Action::Suspend | Action::Redraw => {}
         }
+        None
+    }
+
+    /// Closes the prompt; the time that was typed.
+    fn accept(&mut self) -> Option<Jump> {
+        let Prompt { purpose, text } = self.prompt.take()?;
+        (purpose == Purpose::Time).then_some(Jump::To(text))
     }
 
     /// Takes the positions of the frame that was drawn.
@@ -352,7 +389,7 @@ impl State {
     fn open_prompt(&mut self, purpose: Purpose) {
         let text = match purpose {
             Purpose::Filter => self.options.filter.clone(),
-            Purpose::Search => String::new(),
+            Purpose::Search | Purpose::Time => String::new(),
         };
         self.prompt = Some(Prompt { purpose, text });
     }
@@ -366,6 +403,7 @@ impl State {
                 self.change_list(|options| options.filter = text);
             }
             Purpose::Search => self.search(false),
+            Purpose::Time => {}
         }
     }
 

@@ -1,10 +1,12 @@
 //! Counters by block device.
 
+use serde::{Deserialize, Serialize};
+
 /// Counters of one cgroup, by [`Key::device`](tare_ebpf::Key::device).
 ///
 /// Most cgroups use one device, and a histogram of latencies takes half a KiB: memory is taken for
 /// those that are there, where a node of a tree would have room for eleven.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ByDevice<C>(Vec<(u32, C)>);
 
 impl<C: Default> ByDevice<C> {

@@ -1,5 +1,6 @@
 //! From counters of block I/O to the contract.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 use jiff::Timestamp;
@@ -19,7 +20,8 @@ use crate::{
 };
 
 /// What a sample knows of block I/O besides the counters of each cgroup.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub struct BlockContext {
     /// The block devices that any counter names, by [`Key::device`].
     pub devices: BTreeMap<u32, BlockDevice>,

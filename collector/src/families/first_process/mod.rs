@@ -4,13 +4,15 @@ mod files;
 mod metrics;
 mod report;
 
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 pub(crate) use self::metrics::{METRICS, ORIGIN};
 pub use self::{files::FirstProcessFiles, report::report};
 
 /// What the first process shows. `None` is unknown.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct FirstProcess {
     /// The soft limit of open files.
     pub open_files_limit: Option<u64>,
@@ -19,7 +21,7 @@ pub struct FirstProcess {
 }
 
 /// The file system that a root is on, and how full it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Root {
     /// Where it is.
     pub place: Arc<RootPlace>,
@@ -34,7 +36,7 @@ pub struct Root {
 }
 
 /// The device and type of the file system that takes what is written to a root.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct RootPlace {
     /// What is mounted, such as `/dev/sda1`.
     pub device: String,

@@ -6,6 +6,7 @@ mod report;
 mod source;
 mod stat_decoder;
 
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
 use tare_parsers::{memory::MemoryEvents, numa_stat::NumaUsage, stat_table::StatTable};
@@ -24,7 +25,8 @@ pub use self::{
 pub(crate) const V1_UNLIMITED: u64 = i64::MAX as u64 & !0xffff;
 
 /// Memory of a cgroup with all its descendants.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct MemoryUsage {
     /// Everything charged to the cgroup now, page cache and kernel memory included.
     pub usage_bytes: Option<u64>,
@@ -37,6 +39,7 @@ pub struct MemoryUsage {
     /// The part of it that was not in cgroups below it. v2, since Linux 5.2.
     pub events_local: MemoryEvents,
     /// When [`MemoryUsage::stat`] was read.
+    #[serde(with = "crate::clock::optional_instant")]
     pub stat_read_at: Option<Instant>,
     /// The usage at that time.
     pub stat_usage_bytes: Option<u64>,

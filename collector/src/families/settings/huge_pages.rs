@@ -1,5 +1,6 @@
 //! Huge pages of a cgroup (the controller `hugetlb`).
 
+use serde::{Deserialize, Serialize};
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -13,7 +14,8 @@ use crate::cgroup::{Hierarchies, ReadError, Version, below, read_once};
 const MAX_SIZES: usize = 16;
 
 /// Huge pages of one size. `None` is unknown, and for a limit also none.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct HugePages {
     /// The size of a page as the kernel writes it, such as `2MB`.
     pub size: String,

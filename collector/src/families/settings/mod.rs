@@ -1,6 +1,8 @@
 //! Settings, limits and peaks: numbers that change seldom, or cost too much to be read in every
 //! sample.
 
+use serde::{Deserialize, Serialize};
+
 mod files;
 mod huge_pages;
 mod plain;
@@ -8,7 +10,8 @@ mod plain;
 pub use self::{files::SettingsFiles, huge_pages::HugePages};
 
 /// Settings of a cgroup, some seconds old at most. `None` is unknown, and for a limit also none.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Settings {
     /// Settings of the CPU controllers.
     pub cpu: CpuSettings,
@@ -31,7 +34,8 @@ pub struct Settings {
 }
 
 /// Settings of the controllers `cpu` and `cpuset`.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct CpuSettings {
     /// CPU time that may be used in a period.
     pub quota_microseconds: Option<u64>,
@@ -58,7 +62,8 @@ pub struct CpuSettings {
 }
 
 /// Limits of memory and swap, and what swap has come to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct MemorySettings {
     /// Above it the kernel kills.
     pub max_bytes: Option<u64>,

@@ -6,10 +6,12 @@
 //! weight of the time before is left out: a constant number of tasks is its own average from the
 //! first count on.
 
+use serde::{Deserialize, Serialize};
 use std::time::{Duration, Instant};
 
 /// Average numbers of tasks that run, are ready to run or sleep uninterruptibly.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Windows {
     /// Over about 10 seconds, the window of cAdvisor.
     pub ten_seconds: f64,

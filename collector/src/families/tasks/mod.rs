@@ -6,6 +6,7 @@ mod metrics;
 mod report;
 mod source;
 
+use serde::{Deserialize, Serialize};
 use std::time::Instant;
 
 use tare_ebpf::{LiveTasks, TaskTimes};
@@ -18,9 +19,10 @@ pub use self::{
 };
 
 /// The tasks of one instance, its sub-cgroups included.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct TasksReading {
     /// When the pass was.
+    #[serde(with = "crate::clock::instant")]
     pub read_at: Instant,
     /// Numbers of tasks by state, and their descriptors.
     pub live: LiveTasks,
@@ -36,7 +38,7 @@ pub struct TasksReading {
 }
 
 /// A task in uninterruptible sleep.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct WaitingTask {
     /// Its process, in the PID namespace of the host.
     pub pid: u32,

@@ -227,6 +227,48 @@ pub(super) const METRICS: &[Metric] = &[
         "Bytes of batches on disk.",
         Collect::Tare(|tare, out| each_sink(tare, out, |sink| sink.spool_bytes)),
     ),
+    gauge_of(
+        "tare_record_active",
+        "1 while samples are recorded to disk, 0 if that fails.",
+        Collect::Tare(|tare, out| {
+            out.value(tare.recording.as_ref().map(|it| u64::from(it.is_recording)));
+        }),
+    ),
+    counter_of(
+        "tare_record_samples_total",
+        "Samples that were recorded to disk.",
+        Collect::Tare(|tare, out| out.value(tare.recording.as_ref().map(|it| it.instants))),
+    ),
+    counter_of(
+        "tare_record_lost_samples_total",
+        "Samples that were not recorded: the disk was too slow, or writing failed.",
+        Collect::Tare(|tare, out| {
+            if let Some(recording) = &tare.recording {
+                out.with(&[("reason", "slow")], recording.dropped);
+                out.with(&[("reason", "failed")], recording.failed);
+            }
+        }),
+    ),
+    counter_of(
+        "tare_record_values_total",
+        "Numbers in all recorded samples.",
+        Collect::Tare(|tare, out| out.value(tare.recording.as_ref().map(|it| it.numbers))),
+    ),
+    counter_of(
+        "tare_record_written_bytes_total",
+        "Bytes that were written to logs, before they are sealed into blocks.",
+        Collect::Tare(|tare, out| out.value(tare.recording.as_ref().map(|it| it.written_bytes))),
+    ),
+    gauge_of(
+        "tare_record_disk_bytes",
+        "Bytes of all files of the recording.",
+        Collect::Tare(|tare, out| out.value(tare.recording.as_ref().map(|it| it.disk_bytes))),
+    ),
+    counter_of(
+        "tare_record_cpu_seconds_total",
+        "CPU time of the thread that records, in seconds.",
+        Collect::Tare(|tare, out| out.value(tare.recording.as_ref().map(|it| it.cpu_seconds))),
+    ),
     counter_of(
         "process_cpu_seconds_total",
         "CPU time of Tare, in seconds.",

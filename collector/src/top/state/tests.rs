@@ -38,7 +38,7 @@ fn marked(state: &State) -> String {
 }
 
 fn type_text(state: &mut State, text: &str) {
-    text.chars().for_each(|character| state.act(Action::Type(character)));
+    text.chars().for_each(|character| _ = state.act(Action::Type(character)));
 }
 
 #[test]

@@ -23,6 +23,8 @@ const KEYS: &[(&str, &str)] = &[
     ("s", "scope: containers, services, every cgroup"),
     ("Space", "pause"),
     ("+  -", "longer or shorter interval"),
+    ("← → [ ] { }", "in a recording: an instant, a minute, an hour back and on"),
+    ("n  p  @", "in a recording: next and previous event; go to a time"),
     ("Ctrl-L  Ctrl-Z", "redraw; suspend"),
     ("?  F1", "this help"),
     ("q  F10  Ctrl-C", "quit"),

@@ -8,6 +8,7 @@ mod help;
 mod list;
 mod screen;
 pub(super) mod theme;
+mod timebar;
 mod tree;
 
 use std::time::Duration;
@@ -47,6 +48,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme) -> Areas 
     let height = area.height;
     if height >= LINES_FOR_STATUS {
         put(frame, take_top(&mut area), status(state, theme));
+        if let Some(shown) = &state.shown_at {
+            let bar = take_top(&mut area);
+            put(frame, bar, timebar::line(shown, state.is_paused, bar.width.into(), theme));
+        }
         if let Some(line) = degraded_sources(state, theme).filter(|_| height >= LINES_FOR_KEYS) {
             put(frame, take_top(&mut area), line);
         }
@@ -81,7 +86,7 @@ fn status(state: &State, theme: Theme) -> Line<'static> {
         line.push_span(Span::raw("  "));
         line.push_span(Span::styled(text, style));
     };
-    if state.is_paused {
+    if state.is_paused && state.shown_at.is_none() {
         add("PAUSED".to_owned(), theme.alarm());
     }
     add(format!("CPU {}", host_cpu(host)), Style::new());
@@ -126,6 +131,7 @@ fn prompt(state: &State, theme: Theme) -> Option<Line<'static>> {
     let purpose = match prompt.purpose {
         Purpose::Filter => "Filter: ",
         Purpose::Search => "Search: ",
+        Purpose::Time => "Time (03:12, -10m, 2026-11-30T03:12:00Z): ",
     };
     Some(Line::from(vec![
         Span::styled(purpose, theme.title()),
@@ -138,6 +144,17 @@ fn prompt(state: &State, theme: Theme) -> Option<Line<'static>> {
 fn keys(state: &State, theme: Theme) -> Line<'static> {
     let keys: &[(&str, &str)] = if state.is_help {
         &[("q", "quit"), ("any key", "back")]
+    } else if state.shown_at.is_some() {
+        &[
+            ("q", "quit"),
+            ("?", "help"),
+            ("← →", "step"),
+            ("[ ]", "minute"),
+            ("{ }", "hour"),
+            ("n p", "next, previous event"),
+            ("@", "time"),
+            ("Space", "play"),
+        ]
     } else if state.detail.is_some() {
         &[("q", "quit"), ("?", "help"), ("Esc", "back"), ("↑↓", "scroll"), ("Space", "pause")]
     } else {

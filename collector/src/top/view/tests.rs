@@ -81,7 +81,7 @@ fn list() {
 fn filtered_list() {
     let mut state = state();
     state.act(Action::Prompt(Purpose::Filter));
-    "shop".chars().for_each(|character| state.act(Action::Type(character)));
+    "shop".chars().for_each(|character| _ = state.act(Action::Type(character)));
     check("filter-typed", &mut state, 80, 12);
     state.act(Action::Accept);
     check("filter", &mut state, 80, 12);
