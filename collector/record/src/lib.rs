@@ -64,6 +64,28 @@ pub mod internals {
         block::decode(bytes, Path::new("block")).map(|table| table.times.len())
     }
 
+    /// The same block at another time, so many nanoseconds later: a long recording for
+    /// measurements, made of a short one.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged.
+    pub fn later(bytes: &[u8], nanoseconds: i64) -> Result<Vec<u8>, Error> {
+        let mut table = block::decode(bytes, Path::new("block"))?;
+        table.times.iter_mut().for_each(|time| *time = time.saturating_add(nanoseconds));
+        Ok(block::encode(&table))
+    }
+
+    /// The name of a block in a directory.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged.
+    pub fn name(bytes: &[u8], number: u64) -> Result<String, Error> {
+        let block::Header { first, last, .. } = block::Header::parse(bytes, Path::new("block"))?;
+        Ok(crate::files::block_name(number, first, last))
+    }
+
     /// Reads a log and says how many instants it has.
     ///
     /// # Errors

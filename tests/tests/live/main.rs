@@ -39,6 +39,7 @@ mod peers;
 mod privileges;
 mod receipts;
 mod reconcile;
+mod record;
 mod resources;
 mod shared_namespaces;
 mod sinks;

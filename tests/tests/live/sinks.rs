@@ -91,10 +91,10 @@ fn receivers_give_back_the_samples_and_the_totals_of_a_container_of_20_ms() -> R
 }
 
 /// A small disk; unmounted on drop.
-struct SmallDisk(PathBuf);
+pub(crate) struct SmallDisk(pub(crate) PathBuf);
 
 impl SmallDisk {
-    fn mount(directory: PathBuf, options: &str) -> Result<Self> {
+    pub(crate) fn mount(directory: PathBuf, options: &str) -> Result<Self> {
         let none = None::<&Path>;
         mount(none, &directory, Some("tmpfs"), MsFlags::empty(), Some(options))
             .with_context(|| format!("mount a disk at {}", directory.display()))?;
