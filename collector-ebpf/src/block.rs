@@ -8,7 +8,10 @@ mod requests;
 
 use tare_ebpf::{ABSENT, BlockCell, Key, Requests};
 
-use crate::typed::{Typed, layout};
+use crate::{
+    slots::{Css, block_cell},
+    typed::{Typed, layout},
+};
 
 // `enum req_op` of `include/linux/blk_types.h`; these have not moved since Linux 4.10.
 const OP_MASK: u32 = 0xff;
@@ -60,16 +63,42 @@ impl Kind {
     }
 }
 
-/// The cgroup and the disk of a request. A request has only bios of one blkcg
-/// (`block/blk-merge.c`), so the first one is enough.
-#[inline(always)]
-fn request_key(request: Typed) -> Key {
-    let disk = if layout!(request_disk) != ABSENT {
-        request.follow(layout!(request_disk))
-    } else {
-        request.follow(layout!(request_queue)).follow(layout!(queue_disk))
-    };
-    key(request.follow(layout!(request_bio)), disk)
+/// Who is charged for an I/O, and the device in the form of [`Key::device`].
+#[derive(Clone, Copy)]
+struct Charged {
+    css: Css,
+    device: u32,
+}
+
+impl Charged {
+    /// Of a request. It has only bios of one blkcg (`block/blk-merge.c`), so the first one is
+    /// enough.
+    #[inline(always)]
+    fn request(request: Typed) -> Self {
+        let disk = if layout!(request_disk) != ABSENT {
+            request.follow(layout!(request_disk))
+        } else {
+            request.follow(layout!(request_queue)).follow(layout!(queue_disk))
+        };
+        Self::bio(request.follow(layout!(request_bio)), disk)
+    }
+
+    /// Of a bio on a disk.
+    #[inline(always)]
+    fn bio(bio: Typed, disk: Typed) -> Self {
+        let blkcg = bio.follow(layout!(bio_blkg)).follow(layout!(blkg_blkcg));
+        let (major, minor) = (disk.load(layout!(disk_major)), disk.load(layout!(disk_first_minor)));
+        Self {
+            css: Css::new(blkcg, layout!(blkcg_css)),
+            device: Key::device(0, major, minor).device,
+        }
+    }
+
+    /// The slot in the block table, and this CPU's cell.
+    #[inline(always)]
+    fn cell(self) -> Option<(u32, *mut BlockCell)> {
+        block_cell(self.css, self.device)
+    }
 }
 
 #[inline(always)]
@@ -79,15 +108,4 @@ fn bio_disk(bio: Typed) -> Typed {
     } else {
         bio.follow(layout!(bio_device)).follow(layout!(device_disk))
     }
-}
-
-#[inline(always)]
-fn key(bio: Typed, disk: Typed) -> Key {
-    let cgroup_id = bio
-        .follow(layout!(bio_blkg))
-        .follow(layout!(blkg_blkcg))
-        .follow(layout!(blkcg_cgroup))
-        .follow(layout!(cgroup_kn))
-        .load(layout!(kn_id));
-    Key::device(cgroup_id, disk.load(layout!(disk_major)), disk.load(layout!(disk_first_minor)))
 }

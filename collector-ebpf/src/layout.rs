@@ -2,11 +2,15 @@
 
 use crate::event;
 
+/// High half of every 64-bit immediate that stands for a field of [`Layout`]; the low half is its
+/// index.
+pub const LAYOUT_MARK: u32 = 0x5441_524c;
+
 /// Offsets and numbers that user space takes from the running kernel's BTF before it loads the
 /// programs.
 ///
-/// The verifier sees them as constants of a frozen map (Linux 5.5). It prunes the branches that
-/// they exclude and checks each offset against the type that it belongs to: a wrong offset is
+/// It puts them into the instructions. So the verifier sees constants: it removes the branches that
+/// they exclude and checks each offset against the type that it belongs to. A wrong offset is
 /// refused and never read.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,6 +34,10 @@ pub struct Layout {
     pub task_cgroups: u32,
     /// `css_set.subsys[memory_cgrp_id]`; [`ABSENT`] if sockets are counted by cgroup2.
     pub css_set_memory: u32,
+    /// `cgroup_subsys_state.serial_nr`.
+    pub css_serial: u32,
+    /// `cgroup.self`: the css of the cgroup itself.
+    pub cgroup_self: u32,
     /// `cgroup_subsys_state.cgroup`.
     pub css_cgroup: u32,
     /// `request.bio`.
@@ -82,8 +90,8 @@ pub struct Layout {
     pub bio_blkg: u32,
     /// `blkcg_gq.blkcg`.
     pub blkg_blkcg: u32,
-    /// `blkcg.css.cgroup`.
-    pub blkcg_cgroup: u32,
+    /// `blkcg.css`.
+    pub blkcg_css: u32,
     /// `cgroup.kn`.
     pub cgroup_kn: u32,
     /// `kernfs_node.id`.
@@ -115,6 +123,11 @@ pub struct Layout {
     pub watched_block: u32,
     /// Cells of one slot, a power of two. More CPUs than that share cells.
     pub shards: u32,
+    /// 1 if no two runs of a program add to a cell at the same time: each CPU has its own, and the
+    /// kernel does not run a program that is running on the CPU already.
+    pub unshared_cells: u32,
+    /// The same for the cells of latencies.
+    pub unshared_latencies: u32,
     /// `cgroup.bstat.cputime`.
     pub cgroup_cpu: u32,
     /// `cgroup.rstat_cpu`; where controllers have their own, `cgroup.rstat_base_cpu`.
@@ -205,6 +218,8 @@ impl Layout {
         retransmit_arguments: 0,
         task_cgroups: ABSENT,
         css_set_memory: ABSENT,
+        css_serial: ABSENT,
+        cgroup_self: ABSENT,
         css_cgroup: ABSENT,
         request_bio: ABSENT,
         request_data_len: ABSENT,
@@ -230,7 +245,7 @@ impl Layout {
         flag_preflush: 0,
         bio_blkg: ABSENT,
         blkg_blkcg: ABSENT,
-        blkcg_cgroup: ABSENT,
+        blkcg_css: ABSENT,
         cgroup_kn: ABSENT,
         kn_id: ABSENT,
         op_zone_append: ABSENT,
@@ -246,6 +261,8 @@ impl Layout {
         watched_net: event::NO_HIERARCHY,
         watched_block: event::NO_HIERARCHY,
         shards: 1,
+        unshared_cells: 0,
+        unshared_latencies: 0,
         cgroup_cpu: ABSENT,
         cgroup_per_cpu: ABSENT,
         per_cpu_counted: ABSENT,
@@ -284,11 +301,14 @@ impl Layout {
         table_open: ABSENT,
     };
 
-    /// The bytes that replace the program's global.
-    pub const fn as_bytes(&self) -> &[u8] {
+    /// The fields in their order, each at the index that marks in the programs have.
+    pub const fn words(&self) -> &[u32] {
         // SAFETY: `repr(C)`, only `u32` fields, hence no padding; the slice borrows `self`.
         unsafe {
-            core::slice::from_raw_parts(core::ptr::from_ref(self).cast::<u8>(), size_of::<Self>())
+            core::slice::from_raw_parts(
+                core::ptr::from_ref(self).cast::<u32>(),
+                size_of::<Self>() / size_of::<u32>(),
+            )
         }
     }
 }

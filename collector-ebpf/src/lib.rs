@@ -14,7 +14,7 @@ mod task_cells;
 pub mod walk_record;
 
 pub use self::{
-    layout::{ABSENT, Layout},
+    layout::{ABSENT, LAYOUT_MARK, Layout},
     task_cells::{BLOCKED_MAX, BlockedTask, DESCRIPTORS_MAX, LiveTasks, TaskPass, TaskTimes},
 };
 
@@ -39,11 +39,10 @@ impl Key {
     /// How many `u64` a key takes.
     pub const WORDS: usize = size_of::<Self>() / size_of::<u64>();
 
-    /// Index of this key's hint, to be masked to a power of two. Ids of cgroups that exist at the
-    /// same time differ in their low bits first, because the kernel numbers them upwards.
+    /// Index of this key's hint, to be masked to a power of two.
     #[inline(always)]
     pub const fn hint(&self) -> u32 {
-        self.cgroup_id as u32 ^ self.device.wrapping_mul(0x9e37_79b1) >> MINOR_BITS
+        hint(self.cgroup_id, self.device)
     }
 
     /// The key as it lies in memory.
@@ -83,6 +82,48 @@ impl Key {
 }
 
 const MINOR_BITS: u32 = 20;
+
+/// Whose counters a cell has, as the programs that run most often know it: they compare it with
+/// the cell that a hint names, and need no key.
+///
+/// All zeroes where no program has counted yet on this CPU.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owner {
+    /// `css->serial_nr` (`include/linux/cgroup-defs.h`, Linux 3.17), which the kernel never gives
+    /// twice. The css of one controller in a table, or of cgroup2 itself.
+    pub css: u64,
+    /// As [`Key::device`].
+    pub device: u64,
+}
+
+impl Owner {
+    /// How many `u64` an owner takes.
+    pub const WORDS: usize = size_of::<Self>() / size_of::<u64>();
+
+    /// Index of this owner's hint, to be masked to a power of two.
+    #[inline(always)]
+    pub const fn hint(&self) -> u32 {
+        hint(self.css, self.device as u32)
+    }
+}
+
+/// A cell and its owner.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Owned<C> {
+    /// Whose counters these are.
+    pub owner: Owner,
+    /// The counters.
+    pub cell: C,
+}
+
+/// Ids of cgroups that exist at the same time differ in their low bits first, because the kernel
+/// numbers them upwards.
+#[inline(always)]
+const fn hint(id: u64, device: u32) -> u32 {
+    id as u32 ^ device.wrapping_mul(0x9e37_79b1) >> MINOR_BITS
+}
 
 /// The slot that counts for all keys that find no free slot.
 pub const OVERFLOW_SLOT: u32 = 0;
@@ -166,8 +207,8 @@ pub struct Requests {
 
 /// Counters of one cgroup on one block device.
 ///
-/// The cells of two CPUs may share a cache line, of the first cell at most 56 bytes. So the fields
-/// that seldom change come last.
+/// With its [`Owner`] it takes three cache lines of 64 bytes. All that a read changes is in the
+/// first.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(not(target_arch = "bpf"), derive(Deserialize, Serialize), serde(default))]
@@ -176,7 +217,7 @@ pub struct BlockCell {
     pub read: Requests,
     /// Requests handed to the driver.
     pub issued: u64,
-    /// Requests that the driver gave back, completed or to be tried again.
+    /// Those of them that completed.
     pub returned: u64,
     /// Writes, with zone appends and write zeroes, as `io.stat` counts them
     /// (`block/blk-cgroup.c`).
@@ -199,6 +240,20 @@ pub struct BlockCell {
     /// Completed requests that no other counter has, such as those for zones or the driver's own.
     /// The kernel's statistics may have them.
     pub others: u64,
+    /// Requests that the driver gave back to be tried again.
+    pub requeued: u64,
+}
+
+impl BlockCell {
+    /// Requests that the driver has.
+    pub const fn in_flight(&self) -> u64 {
+        self.issued.saturating_sub(self.given_back())
+    }
+
+    /// Requests that the driver gave back.
+    pub const fn given_back(&self) -> u64 {
+        self.returned.wrapping_add(self.requeued)
+    }
 }
 
 /// A histogram of the time that operations took.
@@ -269,6 +324,9 @@ pub unsafe trait Cell: Copy + Default {
     /// How many `u64` the cell holds.
     const WORDS: usize = size_of::<Self>() / size_of::<u64>();
 
+    /// How many `u64` of its [`Owner`] are before it in the kernel's array.
+    const OWNER_WORDS: usize = 0;
+
     /// The counters in memory order.
     fn words(&self) -> &[u64] {
         // SAFETY: the trait's contract.
@@ -292,9 +350,13 @@ pub unsafe trait Cell: Copy + Default {
 }
 
 // SAFETY: `repr(C)` structs of `u64` fields.
-unsafe impl Cell for NetCell {}
+unsafe impl Cell for NetCell {
+    const OWNER_WORDS: usize = Owner::WORDS;
+}
 // SAFETY: as above.
-unsafe impl Cell for BlockCell {}
+unsafe impl Cell for BlockCell {
+    const OWNER_WORDS: usize = Owner::WORDS;
+}
 // SAFETY: as above.
 unsafe impl Cell for LatencyCell {}
 

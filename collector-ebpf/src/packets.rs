@@ -6,9 +6,9 @@
 use aya_ebpf::{
     helpers::generated::bpf_skb_cgroup_id, macros::cgroup_skb, programs::SkBuffContext,
 };
-use tare_ebpf::{Key, Packets};
+use tare_ebpf::Packets;
 
-use crate::slots::{add, net_cell};
+use crate::slots::{add, net_cell_of_id};
 
 const PASS: i32 = 1;
 
@@ -44,7 +44,7 @@ fn packets(context: &SkBuffContext) -> Option<*mut Packets> {
     let skb = context.skb.skb;
     // SAFETY: the verifier knows the context's type.
     let (id, ifindex) = unsafe { (bpf_skb_cgroup_id(skb), (*skb).ifindex) };
-    let cell = net_cell(&Key::cgroup(id))?;
+    let cell = net_cell_of_id(id)?;
     // SAFETY: only the address is taken.
     Some(unsafe {
         if ifindex == LOOPBACK_IFINDEX { &raw mut (*cell).loopback } else { &raw mut (*cell).wire }

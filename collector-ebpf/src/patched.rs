@@ -11,7 +11,8 @@ pub(crate) type Pointer = *const u8;
 
 pub(crate) const ABSENT: u64 = tare_ebpf::ABSENT as u64;
 
-/// The one instruction that loads a mark, which user space finds and replaces.
+/// The one instruction that loads an immediate, whose value the compiler does not know: user space
+/// may replace it.
 macro_rules! immediate {
     ($type:ty, $mark:ident) => {{
         let value: $type;
@@ -21,7 +22,7 @@ macro_rules! immediate {
             core::arch::asm!(
                 "{0} = {1} ll",
                 out(reg) value,
-                const MARK,
+                const $mark,
                 options(pure, nomem, nostack)
             );
         }

@@ -15,10 +15,10 @@ use aya_ebpf::{
     macros::btf_tracepoint,
     programs::BtfTracePointContext,
 };
-use tare_ebpf::{ABSENT, Key, NetCell, Traffic};
+use tare_ebpf::{ABSENT, NetCell, Traffic};
 
 use crate::{
-    slots::{add, net_cell},
+    slots::{Css, add_own, net_cell},
     typed::{Typed, layout},
 };
 
@@ -37,8 +37,8 @@ fn sock_send_length(context: BtfTracePointContext) -> i32 {
     if let Some(traffic) = traffic(socket, result) {
         // SAFETY: `traffic` points into a cell that the map gave.
         unsafe {
-            add(&raw mut (*traffic).tx_bytes, result as u64);
-            add(&raw mut (*traffic).tx_calls, 1);
+            add_own(&raw mut (*traffic).tx_bytes, result as u64);
+            add_own(&raw mut (*traffic).tx_calls, 1);
         }
     }
     0
@@ -55,8 +55,8 @@ fn sock_recv_length(context: BtfTracePointContext) -> i32 {
     if let Some(traffic) = traffic(socket, result) {
         // SAFETY: as above.
         unsafe {
-            add(&raw mut (*traffic).rx_bytes, result as u64);
-            add(&raw mut (*traffic).rx_calls, 1);
+            add_own(&raw mut (*traffic).rx_bytes, result as u64);
+            add_own(&raw mut (*traffic).rx_calls, 1);
         }
     }
     0
@@ -72,7 +72,7 @@ fn traffic(socket: Typed, result: i32) -> Option<*mut Traffic> {
     if family != AF_INET && family != AF_INET6 {
         return None;
     }
-    let cell: *mut NetCell = net_cell(&Key::cgroup(caller()))?;
+    let cell: *mut NetCell = net_cell(calling_css())?;
     let protocol: u16 = socket.load(layout!(sock_protocol));
     // SAFETY: only the address is taken.
     Some(unsafe {
@@ -85,18 +85,25 @@ fn traffic(socket: Typed, result: i32) -> Option<*mut Traffic> {
 }
 
 /// Id of the caller's cgroup: in cgroup2, or in the memory controller's v1 hierarchy if containers
-/// are not in cgroup2. `bpf_get_current_task_btf` needs Linux 5.11.
+/// are not in cgroup2.
 #[inline(always)]
 pub(crate) fn caller() -> u64 {
     if layout!(css_set_memory) == ABSENT {
         // SAFETY: takes no argument.
         return unsafe { bpf_get_current_cgroup_id() };
     }
+    calling_css().cgroup_id()
+}
+
+/// The css of that cgroup: its own in cgroup2, the memory controller's in the v1 hierarchy.
+/// `bpf_get_current_task_btf` needs Linux 5.11.
+#[inline(always)]
+fn calling_css() -> Css {
     // SAFETY: takes no argument.
     let task = Typed::new(unsafe { bpf_get_current_task_btf() }.cast());
-    task.follow(layout!(task_cgroups))
-        .follow(layout!(css_set_memory))
-        .follow(layout!(css_cgroup))
-        .follow(layout!(cgroup_kn))
-        .load(layout!(kn_id))
+    let css_set = task.follow(layout!(task_cgroups));
+    if layout!(css_set_memory) == ABSENT {
+        return Css::new(css_set.follow(layout!(css_set_dfl_cgroup)), layout!(cgroup_self));
+    }
+    Css::new(css_set.follow(layout!(css_set_memory)), 0)
 }

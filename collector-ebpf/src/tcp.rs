@@ -7,10 +7,10 @@
 use core::mem::offset_of;
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use tare_ebpf::{Key, TcpEvents};
+use tare_ebpf::TcpEvents;
 
 use crate::{
-    slots::{add, net_cell},
+    slots::{Css, add, net_cell},
     typed::{Typed, layout},
 };
 
@@ -80,8 +80,8 @@ fn tcp_retransmit_skb(context: BtfTracePointContext) -> i32 {
 /// Adds to the counter at this offset for the cgroup that the socket belongs to.
 #[inline(always)]
 fn count(socket: Typed, counter: usize, value: u64) {
-    let id = socket.follow(layout!(sock_cgroup)).follow(layout!(cgroup_kn)).load(layout!(kn_id));
-    if let Some(cell) = net_cell(&Key::cgroup(id)) {
+    let css = Css::new(socket.follow(layout!(sock_cgroup)), layout!(cgroup_self));
+    if let Some(cell) = net_cell(css) {
         // SAFETY: the map gave the cell, and the offset is that of one of its counters.
         add(unsafe { (&raw mut (*cell).tcp_events).byte_add(counter).cast() }, value);
     }

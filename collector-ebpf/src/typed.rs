@@ -1,24 +1,17 @@
 //! Loads through kernel pointers, at offsets that user space resolved from BTF.
 
-use tare_ebpf::Layout;
-
-#[unsafe(no_mangle)]
-pub(crate) static LAYOUT: Layout = Layout::UNKNOWN;
-
-/// Reads one field of the layout. The read is volatile, because user space replaces the value
-/// before the load.
+/// A field of the layout, as a constant that user space puts into the instruction.
+///
+/// A load from a frozen map would tell the verifier the same, but be made at each event, from
+/// memory that is seldom in the caches.
 macro_rules! layout {
-    ($field:ident) => {
-        $crate::typed::constant(&$crate::typed::LAYOUT.$field)
-    };
+    ($field:ident) => {{
+        const MARK: u64 = (tare_ebpf::LAYOUT_MARK as u64) << 32
+            | core::mem::offset_of!(tare_ebpf::Layout, $field) as u64 / 4;
+        $crate::patched::immediate!(u64, MARK) as u32
+    }};
 }
 pub(crate) use layout;
-
-#[inline(always)]
-pub(crate) fn constant(value: &'static u32) -> u32 {
-    // SAFETY: a reference is valid for reads.
-    unsafe { core::ptr::read_volatile(value) }
-}
 
 /// A pointer to a kernel object whose type the verifier knows.
 ///

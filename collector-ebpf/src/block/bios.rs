@@ -8,10 +8,11 @@ use aya_ebpf::{
     maps::HashMap,
     programs::BtfTracePointContext,
 };
+use tare_ebpf::BlockCell;
 
-use super::{Kind, bio_disk, key};
+use super::{Charged, Kind, bio_disk};
 use crate::{
-    slots::{add, block_cell, block_slot},
+    slots::add,
     typed::{Typed, layout},
 };
 
@@ -19,26 +20,26 @@ use crate::{
 #[map]
 static BIO_DEVICES: HashMap<u32, u32> = HashMap::with_max_entries(256, 0);
 
-/// A bio's slot in the block table, if it is for one of the devices.
+/// The cell of a bio in the block table, if it is for one of the devices.
 #[inline(always)]
-fn slot(bio: Typed) -> Option<u32> {
+fn cell(bio: Typed) -> Option<*mut BlockCell> {
     let disk = bio_disk(bio);
     let operations: u64 = disk.follow(layout!(disk_queue)).load(layout!(queue_operations));
     // Most devices make requests: they are excluded before anything is looked up.
     if operations != 0 {
         return None;
     }
-    let key = key(bio, disk);
+    let charged = Charged::bio(bio, disk);
     // SAFETY: the value is not used.
-    unsafe { BIO_DEVICES.get(key.device) }?;
-    Some(block_slot(&key))
+    unsafe { BIO_DEVICES.get(charged.device) }?;
+    charged.cell().map(|(_, cell)| cell)
 }
 
 #[inline(always)]
 fn queued(bio: Typed) -> i32 {
     let flags: u32 = bio.load(layout!(bio_opf));
     if let Some(kind) = Kind::of(flags)
-        && let Some(cell) = slot(bio).and_then(block_cell)
+        && let Some(cell) = cell(bio)
     {
         let requests = kind.requests(cell);
         // SAFETY: the map gave the cell.
@@ -73,7 +74,7 @@ fn block_bio_queue_2(context: BtfTracePointContext) -> i32 {
 fn block_bio_complete(context: BtfTracePointContext) -> i32 {
     let bio = Typed::new(context.arg(1));
     if bio.load::<u8>(layout!(bio_status)) != 0
-        && let Some(cell) = slot(bio).and_then(block_cell)
+        && let Some(cell) = cell(bio)
     {
         // SAFETY: the map gave the cell.
         add(unsafe { &raw mut (*cell).errors }, 1);

@@ -1,18 +1,17 @@
 //! I/O that the block layer merged before the driver got it.
 
 use aya_ebpf::{macros::btf_tracepoint, programs::BtfTracePointContext};
-use tare_ebpf::Key;
 
-use super::{Kind, bio_disk, key, request_key};
+use super::{Charged, Kind, bio_disk};
 use crate::{
-    slots::{add, block_cell, block_slot},
+    slots::add,
     typed::{Typed, layout},
 };
 
 #[inline(always)]
-fn merged(flags: u32, key: &Key) -> i32 {
+fn merged(flags: u32, charged: Charged) -> i32 {
     let Some(kind) = Kind::of(flags) else { return 0 };
-    if let Some(cell) = block_cell(block_slot(key)) {
+    if let Some((_, cell)) = charged.cell() {
         // SAFETY: the map gave the cell.
         unsafe {
             match kind {
@@ -27,12 +26,12 @@ fn merged(flags: u32, key: &Key) -> i32 {
 
 #[inline(always)]
 fn bio_merged(bio: Typed) -> i32 {
-    merged(bio.load(layout!(bio_opf)), &key(bio, bio_disk(bio)))
+    merged(bio.load(layout!(bio_opf)), Charged::bio(bio, bio_disk(bio)))
 }
 
 #[inline(always)]
 fn request_merged(request: Typed) -> i32 {
-    merged(request.load(layout!(request_cmd_flags)), &request_key(request))
+    merged(request.load(layout!(request_cmd_flags)), Charged::request(request))
 }
 
 // The arguments are `(bio)`, and `(q, rq, bio)` on Linux 5.10; `(rq)`, and `(q, rq)` before

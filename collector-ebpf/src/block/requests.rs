@@ -10,18 +10,15 @@ use aya_ebpf::{
 };
 use tare_ebpf::{BlockCell, LATENCY_WORDS, latency_bucket};
 
-use super::{Kind, OP_FLUSH, OP_MASK, request_key};
+use super::{Charged, Kind, OP_FLUSH, OP_MASK};
 use crate::{
-    slots::{add, block_cell, block_slot, latencies},
-    typed::{Typed, constant, layout},
+    patched::immediate,
+    slots::{add, add_own, add_own_latency, latencies},
+    typed::{Typed, layout},
 };
 
 /// `MQ_RQ_IDLE` of `enum mq_rq_state`, `include/linux/blk-mq.h`: not handed to the driver.
 const STATE_IDLE: u32 = 0;
-
-/// Shows the verifier that a bucket is within its histogram. The compiler knows that it is, and
-/// would remove a mask whose value it sees.
-static BUCKET_MASK: u32 = LATENCY_WORDS as u32 - 1;
 
 /// Requests that were allocated before this instant (`CLOCK_MONOTONIC`) do not count as in flight,
 /// because their issue may have been missed. 0 until all programs are attached.
@@ -38,8 +35,7 @@ fn block_rq_complete(context: BtfTracePointContext) -> i32 {
     if command & OP_MASK == OP_FLUSH {
         return 0;
     }
-    let slot = block_slot(&request_key(request));
-    let Some(cell) = block_cell(slot) else { return 0 };
+    let Some((slot, cell)) = Charged::request(request).cell() else { return 0 };
     let Some(kind) = Kind::of(command) else {
         // SAFETY: the map gave the cell.
         add(unsafe { &raw mut (*cell).others }, 1);
@@ -53,7 +49,7 @@ fn block_rq_complete(context: BtfTracePointContext) -> i32 {
         request.load::<u32>(layout!(request_flags)) & layout!(flag_flush_sequence) != 0;
     if whole && bytes != 0 && is_followed(request) {
         // SAFETY: the map gave the cell.
-        add(unsafe { &raw mut (*cell).returned }, 1);
+        add_own(unsafe { &raw mut (*cell).returned }, 1);
     }
     if failed {
         if !in_sequence {
@@ -64,10 +60,10 @@ fn block_rq_complete(context: BtfTracePointContext) -> i32 {
     }
     let requests = kind.requests(cell);
     // SAFETY: as above.
-    add(unsafe { &raw mut (*requests).bytes }, u64::from(bytes));
+    add_own(unsafe { &raw mut (*requests).bytes }, u64::from(bytes));
     if whole && !in_sequence {
         // SAFETY: as above.
-        add(unsafe { &raw mut (*requests).ops }, 1);
+        add_own(unsafe { &raw mut (*requests).ops }, 1);
         let flags: u32 = request.follow(layout!(request_bio)).load(layout!(bio_opf));
         if kind == Kind::Write && flags & layout!(flag_preflush) != 0 {
             // SAFETY: as above.
@@ -91,8 +87,8 @@ fn add_times(request: Typed, kind: Kind, cell: *mut BlockCell, slot: u32) {
     // SAFETY: the caller's cell.
     unsafe {
         if is_timed {
-            add(&raw mut (*requests).service_nanoseconds, now.saturating_sub(started));
-            add(&raw mut (*requests).wait_nanoseconds, started.saturating_sub(made));
+            add_own(&raw mut (*requests).service_nanoseconds, now.saturating_sub(started));
+            add_own(&raw mut (*requests).wait_nanoseconds, started.saturating_sub(made));
         } else {
             add(&raw mut (*cell).untimed, 1);
         }
@@ -106,13 +102,16 @@ fn add_times(request: Typed, kind: Kind, cell: *mut BlockCell, slot: u32) {
     }
     let Some(latencies) = latencies(slot, kind == Kind::Write) else { return };
     let nanoseconds = now.saturating_sub(made);
-    let bucket = latency_bucket(nanoseconds) & constant(&BUCKET_MASK) as usize;
+    // Shows the verifier that the bucket is within its histogram. The compiler knows that it is,
+    // and would remove a mask whose value it sees.
+    const MASK: u64 = LATENCY_WORDS as u64 - 1;
+    let bucket = latency_bucket(nanoseconds) & immediate!(usize, MASK);
     // SAFETY: the map gave the cell; a bucket is always below their number.
     unsafe {
         let buckets = (&raw mut (*latencies).buckets).cast::<u64>();
-        add(buckets.add(bucket), 1);
+        add_own_latency(buckets.add(bucket), 1);
         if !is_timed {
-            add(&raw mut (*latencies).untimed_nanoseconds, nanoseconds);
+            add_own_latency(&raw mut (*latencies).untimed_nanoseconds, nanoseconds);
         }
     }
 }
@@ -138,10 +137,10 @@ fn issued(request: Typed) -> i32 {
     // (`block/blk-mq.c`, `blk_mq_start_request`).
     if Kind::of(request.load(layout!(request_cmd_flags))).is_some()
         && is_recent(request)
-        && let Some(cell) = block_cell(block_slot(&request_key(request)))
+        && let Some((_, cell)) = Charged::request(request).cell()
     {
         // SAFETY: the map gave the cell.
-        add(unsafe { &raw mut (*cell).issued }, 1);
+        add_own(unsafe { &raw mut (*cell).issued }, 1);
     }
     0
 }
@@ -150,10 +149,10 @@ fn issued(request: Typed) -> i32 {
 fn requeued(request: Typed) -> i32 {
     if Kind::of(request.load(layout!(request_cmd_flags))).is_some()
         && is_followed(request)
-        && let Some(cell) = block_cell(block_slot(&request_key(request)))
+        && let Some((_, cell)) = Charged::request(request).cell()
     {
         // SAFETY: the map gave the cell.
-        add(unsafe { &raw mut (*cell).returned }, 1);
+        add(unsafe { &raw mut (*cell).requeued }, 1);
     }
     0
 }

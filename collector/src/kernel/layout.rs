@@ -26,6 +26,8 @@ pub(super) fn layout(btf: &Btf) -> Layout {
         retransmit_arguments: btf.tracepoint_arguments("tcp_retransmit_skb").unwrap_or(0) as u32,
         task_cgroups: field("task_struct", &["cgroups"], POINTER),
         css_set_memory: subsystem(btf, "css_set", "memory_cgrp_id").unwrap_or(ABSENT),
+        css_serial: field("cgroup_subsys_state", &["serial_nr"], 8),
+        cgroup_self: btf.field("cgroup", &["self"]).map_or(ABSENT, |css| css.offset),
         css_cgroup: field("cgroup_subsys_state", &["cgroup"], POINTER),
         request_bio: field("request", &["bio"], POINTER),
         request_data_len: field("request", &["__data_len"], 4),
@@ -55,7 +57,7 @@ pub(super) fn layout(btf: &Btf) -> Layout {
             .map_or(0, |bit| 1 << (bit & 31)),
         bio_blkg: field("bio", &["bi_blkg"], POINTER),
         blkg_blkcg: field("blkcg_gq", &["blkcg"], POINTER),
-        blkcg_cgroup: field("blkcg", &["css", "cgroup"], POINTER),
+        blkcg_css: btf.field("blkcg", &["css"]).map_or(ABSENT, |css| css.offset),
         cgroup_kn: field("cgroup", &["kn"], POINTER),
         kn_id: field("kernfs_node", &["id"], 8),
         op_zone_append: btf
@@ -102,8 +104,16 @@ pub(super) fn layout(btf: &Btf) -> Layout {
         table_max: field("fdtable", &["max_fds"], 4),
         table_open: field("fdtable", &["open_fds"], POINTER),
         task_files: field("task_struct", &["files"], POINTER),
+        unshared_cells: u32::from(runs_alone(btf)),
         ..per_cpu_time(btf).unwrap_or(Layout::UNKNOWN)
     }
+}
+
+/// Whether the kernel skips a program of a tracepoint while the same one runs on the same CPU
+/// (`__bpf_trace_run`, `kernel/trace/bpf_trace.c`, Linux 6.1). The change that made it so made this
+/// function one of the whole kernel's, under this name.
+fn runs_alone(btf: &Btf) -> bool {
+    btf.function("bpf_prog_inc_misses_counter").is_some()
 }
 
 /// Where a `task_cputime` with the fields that are known is in a count of CPU time.

@@ -19,6 +19,7 @@ use crate::{
         error::{TRACING, reason},
         object::OBJECT,
         options::Options,
+        patched::instructions,
         per_cpu,
         plan::{LifecyclePlan, Plan},
         tracepoints::TracepointSpec,
@@ -26,7 +27,7 @@ use crate::{
     reason::Reason,
 };
 
-/// More CPUs than this share cells. Sixteen cells of 200 bytes are about 3 KiB a cgroup.
+/// More CPUs than this share cells. Sixteen cells of 216 bytes are about 3 KiB a cgroup.
 const SHARDS_MAX: u32 = 16;
 
 /// The smallest ring on any page size up to 64 KiB.
@@ -55,8 +56,11 @@ impl Loaded {
         let slots = options.slots;
         let shards = shards(possible_cpus as u32);
         let cpus = per_cpu::cpu_places()?;
+        let unshared = |shards| u32::from(plan.layout.unshared_cells != 0 && cpus <= shards);
         let mut layout = Layout {
             shards,
+            unshared_cells: unshared(shards),
+            unshared_latencies: unshared(latency_shards(shards)),
             cpus,
             hints_mask: hints(slots) - 1,
             watched_net: options.watched_net.unwrap_or(NO_HIERARCHY),
@@ -67,10 +71,10 @@ impl Loaded {
             ended.complete(&mut layout);
         }
         let mut loader = EbpfLoader::new();
-        loader.btf(None).override_global("LAYOUT", layout.as_bytes(), true);
+        loader.btf(None);
         set_map_sizes(&mut loader, plan, slots, shards);
         loader.map_max_entries("CPU_OFFSETS", cpus);
-        Ok(Self { ebpf: loader.load(OBJECT)?, shards, slots })
+        Ok(Self { ebpf: loader.load(&instructions::with_layout(OBJECT, &layout)?)?, shards, slots })
     }
 
     /// Latency cells of a slot.
@@ -150,7 +154,13 @@ fn set_map_sizes(loader: &mut EbpfLoader<'_>, plan: &Plan, slots: u32, shards: u
         loader.map_max_entries(name, tasks);
     }
     loader.map_max_entries("TASK_CELLS", tasks * shards);
-    for (name, used) in [("NET_HINTS", net), ("BLOCK_HINTS", block), ("TASK_HINTS", tasks)] {
+    for (name, used) in [
+        ("NET_HINTS", net),
+        ("NET_OWNER_HINTS", net),
+        ("BLOCK_HINTS", block),
+        ("BLOCK_OWNER_HINTS", block),
+        ("TASK_HINTS", tasks),
+    ] {
         loader.map_max_entries(name, if used == 1 { 1 } else { hints(slots) });
     }
     let (firsts, ring) = match plan.lifecycle {

@@ -1,4 +1,4 @@
-//! The memory of a kernel map, mapped to be read without system calls.
+//! The memory of a kernel map, mapped to be used without system calls.
 
 use std::{
     io,
@@ -17,17 +17,23 @@ pub(super) struct Mapping {
     count: usize,
 }
 
-// SAFETY: the memory is only read, atomically, and lives as long as the value.
+/// The same, and this process writes too.
+pub(super) struct WritableMapping(Mapping);
+
+// SAFETY: the memory is only used atomically, and lives as long as the value.
 unsafe impl Send for Mapping {}
 
 impl Mapping {
     /// Maps the first `count` words of a map.
     pub(super) fn of(map: impl AsFd, count: usize) -> io::Result<Self> {
+        Self::with(map, count, ProtFlags::PROT_READ)
+    }
+
+    fn with(map: impl AsFd, count: usize, access: ProtFlags) -> io::Result<Self> {
         let bytes =
             NonZeroUsize::new(count * size_of::<u64>()).ok_or(io::ErrorKind::InvalidInput)?;
         // SAFETY: a new mapping at an address that the kernel chooses.
-        let address =
-            unsafe { mmap(None, bytes, ProtFlags::PROT_READ, MapFlags::MAP_SHARED, map, 0) }?;
+        let address = unsafe { mmap(None, bytes, access, MapFlags::MAP_SHARED, map, 0) }?;
         Ok(Self { words: address.cast(), count })
     }
 
@@ -40,6 +46,18 @@ impl Mapping {
     pub(super) fn words(&self) -> &[AtomicU64] {
         // SAFETY: `count` words were mapped, are aligned to a page, and stay until the drop.
         unsafe { slice::from_raw_parts(self.words.as_ptr(), self.count) }
+    }
+}
+
+impl WritableMapping {
+    /// Maps the first `count` words of a map.
+    pub(super) fn of(map: impl AsFd, count: usize) -> io::Result<Self> {
+        Mapping::with(map, count, ProtFlags::PROT_READ | ProtFlags::PROT_WRITE).map(Self)
+    }
+
+    /// All words, which may be written.
+    pub(super) fn words(&self) -> &[AtomicU64] {
+        self.0.words()
     }
 }
 

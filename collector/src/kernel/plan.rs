@@ -163,7 +163,7 @@ fn sockets(
 ) -> Result<SocketPlan, Reason> {
     use SocketLevel::{L3, Payload};
     let payload = match ids {
-        Some(SocketIds::Unified) => payload(btf),
+        Some(SocketIds::Unified) => payload(btf).and_then(|()| unified_ids(btf)),
         Some(SocketIds::Memory) => payload(btf).and_then(|()| memory_ids(btf)),
         None => Err(Reason::NoMemoryHierarchy),
     };
@@ -186,6 +186,19 @@ fn payload(btf: &BtfFacts) -> Result<(), Reason> {
     all_of(btf, &PAYLOAD)?;
     let Layout { sock_family, sock_protocol, .. } = btf.layout;
     fields(&[("sock.skc_family", sock_family), ("sock.sk_protocol", sock_protocol)])
+}
+
+/// What the id of a task's cgroup in cgroup2 takes.
+fn unified_ids(btf: &BtfFacts) -> Result<(), Reason> {
+    let layout = &btf.layout;
+    fields(&[
+        ("task_struct.cgroups", layout.task_cgroups),
+        ("css_set.dfl_cgrp", layout.css_set_dfl_cgroup),
+        ("cgroup.self", layout.cgroup_self),
+        ("cgroup_subsys_state.cgroup", layout.css_cgroup),
+        ("cgroup.kn", layout.cgroup_kn),
+        ("kernfs_node.id", layout.kn_id),
+    ])
 }
 
 /// What the id of a task's cgroup in the memory controller's v1 hierarchy takes.
@@ -218,6 +231,8 @@ fn retransmits(btf: &BtfFacts) -> Programs {
 fn socket_cgroup(layout: &Layout) -> Result<(), Reason> {
     fields(&[
         ("sock.sk_cgrp_data.cgroup", layout.sock_cgroup),
+        ("cgroup.self", layout.cgroup_self),
+        ("cgroup_subsys_state.cgroup", layout.css_cgroup),
         ("cgroup.kn", layout.cgroup_kn),
         ("kernfs_node.id", layout.kn_id),
     ])
@@ -242,7 +257,8 @@ fn block(btf: &BtfFacts) -> Result<BlockPlan, Reason> {
         ("gendisk.first_minor", layout.disk_first_minor),
         ("bio.bi_blkg", layout.bio_blkg),
         ("blkcg_gq.blkcg", layout.blkg_blkcg),
-        ("blkcg.css.cgroup", layout.blkcg_cgroup),
+        ("blkcg.css", layout.blkcg_css),
+        ("cgroup_subsys_state.cgroup", layout.css_cgroup),
         ("cgroup.kn", layout.cgroup_kn),
         ("kernfs_node.id", layout.kn_id),
     ])?;

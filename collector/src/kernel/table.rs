@@ -1,11 +1,12 @@
 //! Counter tables: keys and cells that the kernel writes and this process reads in mapped memory,
 //! without system calls.
 //!
-//! A slot is freed in two steps some time apart: a program that found the slot just before the
-//! first step may still finish its addition.
+//! A slot is freed in three steps some time apart: the key is removed, then the owner that programs
+//! find in the cells, then the slot is given away. A program that found the slot just before a step
+//! is done before the next one.
 
 use std::{
-    sync::atomic::Ordering,
+    sync::atomic::{AtomicU64, Ordering},
     time::{Duration, Instant},
 };
 
@@ -13,26 +14,39 @@ use anyhow::{Context, Result, bail};
 use aya::maps::{Array, HashMap, Map, MapData, MapError, Stack};
 use tare_ebpf::{Cell, Key, OVERFLOW_SLOT};
 
-use crate::kernel::{load::Loaded, mapping::Mapping};
+use crate::kernel::{
+    load::Loaded,
+    mapping::{Mapping, WritableMapping},
+};
 
-/// After this time a program that found a slot just before it was retired has finished its
-/// addition.
+/// After this time a program that found a slot just before a step of its release has finished.
 const GRACE: Duration = Duration::from_millis(10);
 
 /// Counters of one family.
 pub struct Table<C: Cell> {
     keys: Mapping,
     cells: Cells<C>,
-    /// Retired slots with their former keys, oldest first.
-    retired: Vec<(Instant, u32, Key)>,
+    /// Retired slots, oldest first.
+    retired: Vec<Retired>,
     slot_of: HashMap<MapData, [u64; Key::WORDS], u32>,
     key_of: Array<MapData, [u64; Key::WORDS]>,
     free: Stack<MapData, u32>,
 }
 
+/// A slot whose key is gone.
+struct Retired {
+    slot: u32,
+    /// The former key.
+    key: Key,
+    /// When the last step of its release was made.
+    since: Instant,
+    /// Whether its cells have no owner any more.
+    is_disowned: bool,
+}
+
 /// Cells by slot. A cell has a shard for each CPU, or for several CPUs.
 pub struct Cells<C: Cell> {
-    cells: Mapping,
+    cells: WritableMapping,
     shards: usize,
     /// What each slot's cell had counted for former keys, because cells are never reset.
     base: Vec<C>,
@@ -130,7 +144,12 @@ impl<C: Cell> Table<C> {
         });
         for (slot, key) in gone {
             match self.forget(slot, key) {
-                Ok(()) => self.retired.push((Instant::now(), slot, key)),
+                Ok(()) => self.retired.push(Retired {
+                    slot,
+                    key,
+                    since: Instant::now(),
+                    is_disowned: false,
+                }),
                 Err(error) => tracing::warn!(%error, slot, "cannot retire a counter slot"),
             }
         }
@@ -138,12 +157,19 @@ impl<C: Cell> Table<C> {
 
     /// Frees the slots that were retired some time ago. `last` gets the final counts of each.
     pub fn release(&mut self, mut last: impl FnMut(u32, Key, &C)) {
-        let is_over = |(since, ..): &(Instant, u32, Key)| since.elapsed() >= GRACE;
-        let over = self.retired.iter().take_while(|retired| is_over(retired)).count();
-        for (_, slot, key) in self.retired.drain(..over) {
+        let is_over = |retired: &Retired| retired.since.elapsed() >= GRACE;
+        let done = |retired: &&Retired| retired.is_disowned && is_over(retired);
+        let over = self.retired.iter().take_while(done).count();
+        for Retired { slot, key, .. } in self.retired.drain(..over) {
             last(slot, key, &self.cells.finish(slot));
             if let Err(error) = self.free.push(slot, 0) {
                 tracing::warn!(%error, slot, "cannot free a counter slot");
+            }
+        }
+        for retired in &mut self.retired {
+            if !retired.is_disowned && is_over(retired) {
+                self.cells.disown(retired.slot);
+                (retired.is_disowned, retired.since) = (true, Instant::now());
             }
         }
     }
@@ -159,7 +185,7 @@ impl<C: Cell> Table<C> {
 
     fn for_each_key(&self, mut each: impl FnMut(u32, Key)) {
         self.for_each_counted(&mut each);
-        for (_, slot, key) in &self.retired {
+        for Retired { slot, key, .. } in &self.retired {
             each(*slot, *key);
         }
     }
@@ -175,12 +201,15 @@ impl<C: Cell> Table<C> {
 }
 
 impl<C: Cell> Cells<C> {
+    /// Words from one cell to the next.
+    const STRIDE: usize = C::OWNER_WORDS + C::WORDS;
+
     /// Takes the map of this name out of a loaded object.
     pub(super) fn open(loaded: &mut Loaded, name: &str, shards: u32) -> Result<Self> {
         let Map::Array(map) = loaded.take_map(name)? else { bail!("{name} is not an array") };
-        let words = loaded.slots as usize * shards as usize * C::WORDS;
+        let words = loaded.slots as usize * shards as usize * Self::STRIDE;
         Ok(Self {
-            cells: Mapping::of(map.fd(), words).context("cannot map counters")?,
+            cells: WritableMapping::of(map.fd(), words).context("cannot map counters")?,
             shards: shards as usize,
             base: Vec::new(),
             _map: map,
@@ -190,20 +219,33 @@ impl<C: Cell> Cells<C> {
     /// Sum over the slot's shards, less what former keys had counted. No system call is made.
     pub fn of(&self, slot: u32) -> C {
         let mut sum = C::default();
-        let slot = slot as usize;
-        let start = slot * self.shards * C::WORDS;
-        let words = self.cells.words().get(start..start + self.shards * C::WORDS);
-        for shard in words.unwrap_or_default().chunks_exact(C::WORDS) {
-            for (sum, word) in sum.words_mut().iter_mut().zip(shard) {
+        for shard in self.shards(slot) {
+            for (sum, word) in sum.words_mut().iter_mut().zip(&shard[C::OWNER_WORDS..]) {
                 *sum = sum.wrapping_add(word.load(Ordering::Relaxed));
             }
         }
-        if let Some(base) = self.base.get(slot) {
+        if let Some(base) = self.base.get(slot as usize) {
             for (sum, base) in sum.words_mut().iter_mut().zip(base.words()) {
                 *sum = sum.wrapping_sub(*base);
             }
         }
         sum
+    }
+
+    /// Removes the owners: programs have to look up the key.
+    fn disown(&self, slot: u32) {
+        for shard in self.shards(slot) {
+            for word in &shard[..C::OWNER_WORDS] {
+                word.store(0, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The cells of a slot, each with its owner before it.
+    fn shards(&self, slot: u32) -> impl Iterator<Item = &[AtomicU64]> {
+        let start = slot as usize * self.shards * Self::STRIDE;
+        let words = self.cells.words().get(start..start + self.shards * Self::STRIDE);
+        words.unwrap_or_default().chunks_exact(Self::STRIDE)
     }
 
     /// The final counts of a slot's key. Later counts belong to the next key.

@@ -56,11 +56,12 @@ impl Requests {
     fn correct(&mut self, cell: &mut BlockCell, in_progress: u64) {
         // One sample late: the device may count a request as completed some time before our program
         // runs. Completions of later requests only make this smaller.
-        self.unseen = self.unseen.max(self.done.saturating_sub(cell.returned));
+        self.unseen = self.unseen.max(self.done.saturating_sub(cell.given_back()));
         if in_progress == 0 {
             self.done = cell.issued;
         }
-        let in_flight = cell.issued.saturating_sub(cell.returned).saturating_sub(self.unseen);
+        let in_flight = cell.in_flight().saturating_sub(self.unseen);
+        cell.requeued = 0;
         cell.returned = cell.issued.saturating_sub(in_flight.min(in_progress));
     }
 }

@@ -77,9 +77,8 @@ fn counted(devices: &Cells<'_>, names: Names, context: &BlockContext) -> BlkioSt
         Some(entries.collect::<Vec<_>>())
     };
     let in_flight = || {
-        let entries = with_requests.iter().map(|(device, cell)| {
-            entry(*device, "Total", cell.issued.saturating_sub(cell.returned))
-        });
+        let entries =
+            with_requests.iter().map(|(device, cell)| entry(*device, "Total", cell.in_flight()));
         entries.collect()
     };
     let merges = || {

@@ -135,7 +135,7 @@ fn count(cell: &BlockCell, context: &BlockContext, requests: bool) -> Count {
         flush_ops: Some(cell.flush_ops),
         sectors: Some(sectors(read.bytes, write.bytes)),
         errors: Some(cell.errors),
-        in_flight: in_flight.then(|| cell.issued.saturating_sub(cell.returned)),
+        in_flight: in_flight.then(|| cell.in_flight()),
         read_merges: context.counts_merges.then_some(cell.read_merges),
         write_merges: context.counts_merges.then_some(cell.write_merges),
         untimed_ops: Some(cell.untimed),

@@ -3,10 +3,13 @@
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use anyhow::{Context, Result, bail, ensure};
-use object::{Object, ObjectSection};
-use tare_ebpf::walk_record::{
-    HOLE_COPIES, HOLE_FIRST, HOLE_MARK, HOLE_PER_CPU, HOLE_RECORDS, Holes, KFUNC_BASE, KFUNC_COUNT,
-    KFUNCS,
+use object::{Object, ObjectSection, SectionKind};
+use tare_ebpf::{
+    LAYOUT_MARK, Layout,
+    walk_record::{
+        HOLE_COPIES, HOLE_FIRST, HOLE_MARK, HOLE_PER_CPU, HOLE_RECORDS, Holes, KFUNC_BASE,
+        KFUNC_COUNT, KFUNCS,
+    },
 };
 
 /// The maps of a program. One that it does not have is behind a branch that is never taken.
@@ -44,6 +47,41 @@ pub(in crate::kernel) fn program(object: &[u8], section: &str) -> Result<Vec<u8>
     let code = found.data().with_context(|| format!("section {section}"))?;
     ensure!(code.len() % INSTRUCTION == 0, "section {section} is cut off");
     Ok(code.to_vec())
+}
+
+/// The object with the layout in the instructions of all its programs.
+pub(in crate::kernel) fn with_layout(object: &[u8], layout: &Layout) -> Result<Vec<u8>> {
+    let file = object::File::parse(object).context("the object is no ELF file")?;
+    let mut completed = object.to_vec();
+    for section in file.sections().filter(|section| section.kind() == SectionKind::Text) {
+        let Some((start, length)) = section.file_range() else { continue };
+        let code = usize::try_from(start)
+            .ok()
+            .zip(usize::try_from(length).ok())
+            .and_then(|(start, length)| completed.get_mut(start..start.checked_add(length)?))
+            .context("the object is cut off")?;
+        put_layout(code, layout)?;
+    }
+    Ok(completed)
+}
+
+fn put_layout(mut code: &mut [u8], layout: &Layout) -> Result<()> {
+    while let Some((first, tail)) = code.split_first_chunk_mut::<INSTRUCTION>() {
+        code = tail;
+        if first[0] != LOAD_LONG {
+            continue;
+        }
+        let second = code.first_chunk_mut::<INSTRUCTION>();
+        let second = second.context("a program ends within an instruction")?;
+        if immediate(second) == LAYOUT_MARK {
+            let index = immediate(first);
+            let value = layout.words().get(index as usize);
+            let value = value.with_context(|| format!("a program has an unknown field {index}"))?;
+            set_immediate(first, *value);
+            set_immediate(second, 0);
+        }
+    }
+    Ok(())
 }
 
 /// Puts into a program what it was built without.
@@ -148,4 +186,34 @@ fn set_source(instruction: &mut [u8; INSTRUCTION], source: u8) {
     } else {
         registers & 0x0f | source << 4
     };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `r1 = MARK ll`, then `r0 = 0`.
+    fn loading(field: u32) -> Vec<u8> {
+        let [a, b, c, d] = field.to_ne_bytes();
+        let [e, f, g, h] = LAYOUT_MARK.to_ne_bytes();
+        let long = [LOAD_LONG, 1, 0, 0, a, b, c, d, 0, 0, 0, 0, e, f, g, h];
+        [&long[..], &[0xb7, 0, 0, 0, 0, 0, 0, 0]].concat()
+    }
+
+    #[test]
+    fn a_mark_becomes_the_field_of_the_layout() {
+        let layout = Layout { sock_protocol: 0x1234_5678, ..Layout::UNKNOWN };
+        let field = std::mem::offset_of!(Layout, sock_protocol) / size_of::<u32>();
+        let mut code = loading(field as u32);
+        put_layout(&mut code, &layout).unwrap();
+        assert_eq!(code[4..8], 0x1234_5678_u32.to_ne_bytes());
+        assert_eq!(code[8..16], [0; 8]);
+    }
+
+    #[test]
+    fn an_unknown_field_and_a_cut_instruction_are_refused() {
+        let fields = Layout::UNKNOWN.words().len() as u32;
+        assert!(put_layout(&mut loading(fields), &Layout::UNKNOWN).is_err());
+        assert!(put_layout(&mut loading(0)[..8], &Layout::UNKNOWN).is_err());
+    }
 }

@@ -16,6 +16,9 @@ fn facts(ids: Option<SocketIds>) -> Facts {
         retransmit_arguments: 3,
         task_cgroups: 1000,
         css_set_memory: 32,
+        css_set_dfl_cgroup: 136,
+        css_serial: 88,
+        cgroup_self: 0,
         css_cgroup: 0,
         cgroup_kn: 96,
         kn_id: 96,
@@ -201,7 +204,7 @@ fn planned(block: &[(&'static str, usize)]) -> BlockPlan {
             disk_first_minor: 8,
             bio_blkg: 8,
             blkg_blkcg: 8,
-            blkcg_cgroup: 8,
+            blkcg_css: 0,
             cgroup_kn: 8,
             kn_id: 8,
             ..btf.layout
