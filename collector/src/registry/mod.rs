@@ -124,6 +124,10 @@ const YOUNG_VISITS: u32 = 5;
 /// more: it may never have one of its own, and each attempt opens a file in every hierarchy.
 const VISITS_BETWEEN_ATTEMPTS: u64 = 16;
 
+/// The same for an instance that is in the host's network namespace, as an ordinary service is: it
+/// would have to move. With a thousand of them the attempts were an eighth of all that Tare costs.
+const VISITS_BETWEEN_CHECKS: u64 = 8 * VISITS_BETWEEN_ATTEMPTS;
+
 /// Everything that is followed.
 pub struct Registry {
     hierarchies: Hierarchies,

@@ -13,7 +13,10 @@ use crate::{
     identity::MetadataResolver,
     network::{NamespaceId, Namespaces},
     reason::Reason,
-    registry::{InstanceId, Registry, TrackedCgroup, VISITS_BETWEEN_ATTEMPTS, YOUNG_VISITS, chain},
+    registry::{
+        InstanceId, Registry, TrackedCgroup, VISITS_BETWEEN_ATTEMPTS, VISITS_BETWEEN_CHECKS,
+        YOUNG_VISITS, chain,
+    },
 };
 
 /// The most threads that open files. They contend for the kernel's locks of one file system.
@@ -78,10 +81,14 @@ impl Registry {
             {
                 self.faults.report(&error);
             }
-            let at_home = tracked.namespace.is_some() && tracked.namespace != host;
+            let between = match tracked.namespace {
+                None => Some(VISITS_BETWEEN_ATTEMPTS),
+                namespace if namespace == host => Some(VISITS_BETWEEN_CHECKS),
+                Some(_) => None,
+            };
             // Spread over the visits.
-            let turn = (now + tracked.instance.id.0).is_multiple_of(VISITS_BETWEEN_ATTEMPTS);
-            if young || (turn && !at_home) {
+            let turn = |visits| (now + tracked.instance.id.0).is_multiple_of(visits);
+            if young || between.is_some_and(turn) {
                 match join(&self.hierarchies, &mut self.namespaces, &tracked.instance.path) {
                     Ok(Some(namespace)) => tracked.namespace = Some(namespace),
                     Ok(None) | Err(ReadError::Vanished) => {}

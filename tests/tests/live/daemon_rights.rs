@@ -85,6 +85,34 @@ fn the_listed_capabilities_are_enough_for_every_family() -> Result<()> {
     Ok(())
 }
 
+/// Where each family that a walk has comes from, and why not from a walk.
+fn walked(daemon: &TareDaemon) -> Result<Vec<(String, String)>> {
+    let sources = daemon.json("/api/v1/sources")?;
+    let text = |family: &str, field: &str| sources[family][field].as_str().unwrap_or("").to_owned();
+    let of = |family| (text(family, "source"), text(family, "not_walked"));
+    Ok(["cpu", "memory", "pids"].map(of).into())
+}
+
+#[test]
+fn two_capabilities_are_enough_for_the_walk_and_one_is_named_if_it_is_missing() -> Result<()> {
+    let lab = Lab::open()?;
+    let _container = lab.start(Run::load("sleep --for 600s"))?;
+    let as_root = walked(&TareDaemon::start(&lab.tare, &[])?)?;
+    let of_walk =
+        |(source, reason): &(String, String)| source.contains("iter") && reason.is_empty();
+    ensure!(as_root.iter().all(of_walk), "root does not walk: {as_root:?}");
+    let with = |capabilities| -> Result<_> {
+        let tare = lab.tare.clone().with_capabilities(capabilities, &lab.scratch)?;
+        walked(&TareDaemon::start(&tare, &[])?)
+    };
+    let found = with(&["bpf", "perfmon"])?;
+    ensure!(found == as_root, "{found:?} instead of {as_root:?}");
+    for (source, reason) in with(&["bpf"])? {
+        ensure!(!source.contains("iter") && reason.contains("CAP_PERFMON"), "{source}: {reason}");
+    }
+    Ok(())
+}
+
 #[test]
 fn level_l3_needs_one_more_capability_and_drops_it() -> Result<()> {
     let lab = Lab::open()?;

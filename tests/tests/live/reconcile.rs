@@ -1,5 +1,5 @@
 //! The sum of all counters compared with the kernel's own. On some machines the kernel does not run
-//! BPF programs for every request; Tare must report that.
+//! BPF programs for every request (`docs/limits.md`); Tare must report that.
 
 use std::fs;
 
@@ -37,7 +37,8 @@ fn missing_requests_are_reported_as_lost() -> Result<()> {
     ensure!(lost < READS / 20, "{old:?}, {new:?}");
     let (state, reason) = after.source("block")?;
     let reported = reason.is_some_and(|reason| reason.contains("were not seen"));
-    ensure!(reported == (new.lost > 0) && reported == (state == "degraded"), "{state}: {reason:?}");
+    let is_much = new.lost > (new.expected / 1000).max(10);
+    ensure!(reported == is_much && reported == (state == "degraded"), "{state}: {reason:?}");
     Ok(())
 }
 

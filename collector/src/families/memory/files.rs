@@ -45,9 +45,9 @@ pub struct MemoryFiles {
     numa_stat: PathBuf,
     /// Whether the last reading is whole.
     is_read: bool,
-    /// The record whose words of `memory.stat` were ambiguous when the file was read: as long as
-    /// they stay the same, so does the file.
-    ambiguous: Option<u64>,
+    /// What the last numbers of `memory.stat` were made from, where a walk has its words: as long
+    /// as that stays the same, so do they.
+    made_from: Option<u64>,
 }
 
 impl CgroupReader for MemoryFiles {
@@ -86,7 +86,7 @@ impl CgroupReader for MemoryFiles {
             stat: open(Some("memory.stat"), Some("memory.stat"))?,
             numa_stat: directory.join("memory.numa_stat"),
             is_read: false,
-            ambiguous: None,
+            made_from: None,
         };
         Ok((files.usage.is_some() || files.stat.is_some()).then_some(files))
     }
@@ -139,7 +139,7 @@ impl CgroupReader for MemoryFiles {
             stat: None,
             numa_stat: below(controller.root, path).join("memory.numa_stat"),
             is_read: false,
-            ambiguous: None,
+            made_from: None,
         }))
     }
 
@@ -173,8 +173,8 @@ impl CgroupReader for MemoryFiles {
         latest.events_local = record.memory_events_local().unwrap_or_default();
         if is_memory_stat_due(latest.stat_read_at, *memory_stat_interval, *now) {
             latest.stat_read_at = None;
-            let ambiguous = beside.as_mut().map(|files| &mut files.ambiguous);
-            if !read_stat(walked, &record, place, buffer, ambiguous, latest)? {
+            let made_from = beside.as_mut().map(|files| &mut files.made_from);
+            if !read_stat(walked, &record, place, buffer, made_from, latest)? {
                 return Ok(false);
             }
             (latest.stat_read_at, latest.stat_usage_bytes) = (Some(*now), latest.usage_bytes);
@@ -199,22 +199,20 @@ fn read_stat(
     record: &walk::Record<'_>,
     place: &Place<'_>,
     buffer: &mut Vec<u8>,
-    ambiguous: Option<&mut Option<u64>>,
+    made_from: Option<&mut Option<u64>>,
     latest: &mut MemoryUsage,
 ) -> Result<bool, ReadError> {
     let Some(stat) = &mut walked.stat else { return Ok(false) };
-    if stat.decode(record, &mut latest.stat).is_ok() {
-        if let Some(ambiguous) = ambiguous {
-            *ambiguous = None;
-        }
+    let now = fingerprint(record, stat.revision());
+    let mut nowhere = None;
+    let made_from = made_from.unwrap_or(&mut nowhere);
+    if now.is_some() && made_from.take() == now {
+        *made_from = now;
         return Ok(true);
     }
-    let now = fingerprint(record);
-    if let Some(ambiguous) = ambiguous {
-        let before = mem::replace(ambiguous, now);
-        if now.is_some() && before == now && latest.rss_bytes().is_some() {
-            return Ok(true);
-        }
+    if stat.decode(record, &mut latest.stat).is_ok() {
+        *made_from = now;
+        return Ok(true);
     }
     let Some(controller) = place.hierarchies.controller("memory") else { return Ok(false) };
     let directory = below(controller.root, place.path);
@@ -227,13 +225,17 @@ fn read_stat(
         return Err(ReadError::Vanished);
     }
     stat.learn_from(record.id(), || file);
-    Ok(latest.rss_bytes().is_some())
+    let is_whole = latest.rss_bytes().is_some();
+    *made_from = now.filter(|_| is_whole);
+    Ok(is_whole)
 }
 
-/// All that `memory.stat` of this record is made from, as one number. Some of the words only grow,
+/// All that `memory.stat` of this record is made from, and the revision of what is known of it, as
+/// one number. Some of the words only grow,
 /// with each page that is charged, so the same words do not come back.
-fn fingerprint(record: &walk::Record<'_>) -> Option<u64> {
+fn fingerprint(record: &walk::Record<'_>, revision: u64) -> Option<u64> {
     let mut hasher = DefaultHasher::new();
+    revision.hash(&mut hasher);
     record.stat()?.iter().for_each(|word| word.load(Ordering::Relaxed).hash(&mut hasher));
     record.hierarchical_limits()?.hash(&mut hasher);
     Some(hasher.finish())

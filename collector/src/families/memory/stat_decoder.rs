@@ -82,6 +82,11 @@ impl StatDecoder {
         }
     }
 
+    /// Changes when a file contradicts what was known: what was decoded before may be wrong.
+    pub fn revision(&self) -> u64 {
+        self.words.revision()
+    }
+
     /// Has the next sample learn from this cgroup.
     pub fn learn_from(&mut self, id: u64, file: impl FnOnce() -> PathBuf) {
         if self.wanted.len() < LESSONS_MAX {

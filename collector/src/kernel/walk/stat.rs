@@ -27,6 +27,7 @@ pub struct StatWords {
     sources: Vec<Source>,
     values: Vec<u64>,
     lessons: u64,
+    revision: u64,
 }
 
 /// Where a number comes from.
@@ -89,6 +90,7 @@ impl StatWords {
             sources: Vec::new(),
             values: Vec::new(),
             lessons: 0,
+            revision: 0,
         }
     }
 
@@ -100,6 +102,11 @@ impl StatWords {
     /// How many files were learnt from.
     pub fn lessons(&self) -> u64 {
         self.lessons
+    }
+
+    /// Changes when a file contradicts what was known.
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 
     /// The numbers that no word has, only the file.
@@ -120,7 +127,7 @@ impl StatWords {
             self.start(words.len(), numbers.clone().map(|(name, _)| name));
         }
         self.lessons += 1;
-        let Self { units, sources, .. } = self;
+        let Self { units, sources, revision, .. } = self;
         let said: Vec<u64> = numbers.map(|(_, value)| value).collect();
         for index in 0..sources.len() {
             let value = said[index];
@@ -141,6 +148,7 @@ impl StatWords {
                 }
                 _ => continue,
             };
+            *revision += u64::from(next == Source::File);
             sources[index] = next;
         }
     }
@@ -191,6 +199,7 @@ impl StatWords {
         self.names = names.map(Box::from).collect();
         self.values = vec![0; self.names.len()];
         self.lessons = 0;
+        self.revision += 1;
         let any = if words <= BITS { Set::of(words, |_| true) } else { Set::default() };
         self.sources = self
             .names
@@ -305,7 +314,9 @@ mod tests {
     fn a_word_that_lies_is_never_believed_again() {
         let mut known = StatWords::new(4096);
         learn(&mut known, &[1, 2], &[("a", 2)]);
+        let before = known.revision();
         learn(&mut known, &[1, 5], &[("a", 3)]);
+        assert_ne!(known.revision(), before);
         assert_eq!(decode(&mut known, &[1, 2]), Ok(vec![None]));
     }
 
