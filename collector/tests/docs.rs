@@ -58,6 +58,8 @@ fn the_limits_table_has_the_numbers_of_the_code() {
             format!("{}, {}", default("sink-spool-size"), default("sink-spool-age")),
         ),
         ("recording", format!("{}, {}", default("record-size"), default("record-age"))),
+        ("samples from disk in `/api/v1/history`", number("RECORDED_SAMPLES_MAX")),
+        ("clients that read the recording at a time", number("RECORDING_READERS_MAX")),
         ("samples that wait to be recorded", number("RECORD_QUEUE_MAX")),
     ]);
     let documented: BTreeMap<String, String> = table("docs/limits.md", "| what | limit |")

@@ -95,6 +95,25 @@ fn plan<'a>(slots: &[&Slot], known: &'a [Columns]) -> BTreeMap<&'a str, ColumnPl
     plans
 }
 
+/// The numbers of each column that change, and the bytes that they take.
+pub(crate) fn changing(table: &Table) -> Vec<(String, Vec<u64>, usize)> {
+    let slots: Vec<&Slot> = table.slots.iter().collect();
+    let known: Vec<Columns> =
+        table.shapes.iter().map(|shape| columns(shape).unwrap_or_default()).collect();
+    let mut all = Vec::new();
+    for (name, plan) in plan(&slots, &known) {
+        let mut values = Vec::new();
+        for (slot, place) in plan.series {
+            let changed = slots.get(slot as usize).map_or(&[][..], |slot| &slot.changed);
+            let series = changed.iter().find(|(changed, _)| *changed == place);
+            values.extend(series.into_iter().flat_map(|(_, series)| series.iter().copied()));
+        }
+        let packed = pack(&values).len();
+        all.push((name.to_owned(), values, packed));
+    }
+    all
+}
+
 /// Everything of the directory but columns.
 fn put_head(table: &Table, slots: &[&Slot], out: &mut Vec<u8>) {
     out.extend_from_slice(&table.run);

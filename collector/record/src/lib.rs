@@ -76,6 +76,15 @@ pub mod internals {
         Ok(block::encode(&table))
     }
 
+    /// The numbers that change of each column, and how many bytes they take in the block.
+    ///
+    /// # Errors
+    ///
+    /// If it is damaged.
+    pub fn columns(bytes: &[u8]) -> Result<Vec<(String, Vec<u64>, usize)>, Error> {
+        Ok(block::changing(&block::decode(bytes, Path::new("block"))?))
+    }
+
     /// The name of a block in a directory.
     ///
     /// # Errors

@@ -18,8 +18,9 @@ use crate::{
     table::{Run, Slot, Table},
 };
 
-/// How many stretches are kept in memory: the one that is looked at, and the one beside it.
-const CACHED_MAX: usize = 2;
+/// How many stretches are kept in memory: the one that is looked at, the one beside it, the first
+/// and the last.
+const CACHED_MAX: usize = 4;
 
 /// Enough of a log to find its first time.
 const LOG_HEAD_BYTES: usize = 128;
@@ -250,8 +251,12 @@ impl Recording {
 
     /// Reads a part, unless it was read before. What is wrong with it becomes a problem.
     fn load(&mut self, part: &Part) -> Option<Arc<Table>> {
-        if let Some((_, table)) = self.cached.iter().find(|(known, _)| known == part) {
-            return Some(Arc::clone(table));
+        if let Some(at) = self.cached.iter().position(|(known, _)| known == part) {
+            // Those that were not used for the longest time go first.
+            let known = self.cached.remove(at);
+            let table = Arc::clone(&known.1);
+            self.cached.push(known);
+            return Some(table);
         }
         let table = match self.read(part) {
             Ok(table) => Arc::new(table),

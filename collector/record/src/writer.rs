@@ -256,7 +256,11 @@ impl Writer {
 
     /// Gives the open log up after an error. What is whole in it can be read.
     pub fn abandon(&mut self) {
-        if let Some(OpenLog { number, path, bytes, .. }) = self.open.take() {
+        let Some(OpenLog { number, path, bytes, ticks, .. }) = self.open.take() else { return };
+        if ticks == 0 {
+            // While a disk is full there is one at each attempt.
+            let _ = fs::remove_file(&path);
+        } else {
             self.kept.push(Found { number, kind: Kind::Log, path, bytes });
         }
     }

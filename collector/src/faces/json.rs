@@ -1,26 +1,32 @@
 //! The JSON API, `/api/v1/`, without its events.
 
-use std::{cell::RefCell, collections::HashMap, rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, collections::HashMap, path::PathBuf, rc::Rc, sync::Arc, time::Duration};
 
+use futures_util::stream;
 use hyper::{StatusCode, body::Bytes};
 use tare_model::{Container, Ended, Snapshot};
+use tokio::{sync::Semaphore, task};
 
 use crate::{
     faces::{
         body::{describe, document, json_answer},
         cache::SampleCache,
+        recorded,
     },
     output::{
         filter::Filters,
         select::{self, UnknownNames},
     },
-    published::{Published, history::Missing},
+    published::{
+        Published,
+        history::{Excerpt, Missing, Span},
+    },
     registry::InstanceId,
     report::ReportOptions,
     sample::Receipts,
     server::{
         Context, Face, Request, Route,
-        answer::{Answer, JSON, bytes, failure},
+        answer::{Answer, JSON, bytes, failure, streamed},
         query,
     },
 };
@@ -29,7 +35,12 @@ use crate::{
 pub(super) struct Json {
     context: Rc<Context>,
     cache: RefCell<SampleCache<Made>>,
+    /// Those who may read the recording.
+    readers: Arc<Semaphore>,
 }
+
+/// Clients that may read the recording at a time.
+const RECORDING_READERS_MAX: usize = 2;
 
 /// What was made of a sample.
 #[derive(Default)]
@@ -80,7 +91,7 @@ impl Face for Json {
         Route::get(
             "/api/v1/history",
             Self::history,
-            "the last minutes of one container: container=NAME-OR-ID, from=, to=, step=SECONDS",
+            "the totals of one container over time: container=NAME-OR-ID, from=, to=, step=SECONDS",
         ),
     ];
 
@@ -91,7 +102,8 @@ impl Face for Json {
 
 impl Json {
     pub(super) fn new(context: &Rc<Context>) -> Self {
-        Self { context: Rc::clone(context), cache: RefCell::default() }
+        let readers = Arc::new(Semaphore::new(RECORDING_READERS_MAX));
+        Self { context: Rc::clone(context), cache: RefCell::default(), readers }
     }
 
     fn snapshot(&self, request: Request) -> Answer {
@@ -208,6 +220,12 @@ impl Json {
             Err(message) => return failure(StatusCode::BAD_REQUEST, &message),
         };
         let excerpt = self.context.shared.history().excerpt(&container, span);
+        let directory = self.context.config().run.record.as_ref().map(|it| it.directory.clone());
+        if let Some(directory) = directory
+            && recorded::is_wanted(&excerpt, span)
+        {
+            return self.recorded_history(directory, container, span, excerpt.ok());
+        }
         match excerpt {
             Ok(excerpt) => json_answer(&excerpt),
             Err(Missing::Unknown) => {
@@ -218,6 +236,26 @@ impl Json {
                 failure(StatusCode::BAD_REQUEST, &message)
             }
         }
+    }
+
+    /// The same with what is on disk. It is read beside the server, by few clients at a time.
+    fn recorded_history(
+        &self,
+        directory: PathBuf,
+        container: String,
+        span: Span,
+        excerpt: Option<Excerpt>,
+    ) -> Answer {
+        let Ok(permit) = Arc::clone(&self.readers).try_acquire_owned() else {
+            let message = "others read the recording; try again";
+            return failure(StatusCode::SERVICE_UNAVAILABLE, message);
+        };
+        let read = task::spawn_blocking(move || {
+            let body = recorded::history(&directory, &container, span, excerpt);
+            drop(permit);
+            body
+        });
+        streamed(JSON, stream::once(async { read.await.unwrap_or_default() }))
     }
 
     fn living(&self, published: &Arc<Published>) -> Rc<Living> {

@@ -11,6 +11,7 @@ mod json;
 mod live;
 mod page;
 mod prometheus;
+mod recorded;
 mod status;
 
 use std::rc::Rc;

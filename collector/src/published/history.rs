@@ -76,6 +76,32 @@ pub(crate) enum Missing {
     Ambiguous,
 }
 
+impl Excerpt {
+    /// The history of a container that is in a recording only.
+    pub(crate) fn empty(id: String, name: Option<String>, step: Duration) -> Self {
+        let series = POINT_FIELDS.iter().map(|name| (*name, Vec::new())).collect();
+        Self { id, name, step_seconds: step.as_secs_f64(), times: Vec::new(), series }
+    }
+
+    /// The first time.
+    pub(crate) fn first(&self) -> Option<Timestamp> {
+        self.times.first().copied()
+    }
+
+    /// Adds samples of the same container before the others.
+    pub(crate) fn prepend(&mut self, samples: &[Sample]) {
+        let first = self.first();
+        let earlier = || samples.iter().filter(|sample| first.is_none_or(|at| sample.time < at));
+        let rows = earlier().filter_map(|sample| Some(point(sample.usages.first()?, sample)));
+        let rows: Vec<Point> = rows.collect();
+        self.times.splice(..0, earlier().map(|sample| sample.time));
+        for (at, name) in POINT_FIELDS.iter().enumerate() {
+            let column = self.series.entry(name).or_default();
+            column.splice(..0, rows.iter().map(|row| row.get(at).copied().flatten()));
+        }
+    }
+}
+
 impl History {
     /// Keeps samples for `age_max` in at most `bytes_max` bytes.
     pub(crate) fn new(age_max: Duration, bytes_max: usize, interval: Duration) -> Self {

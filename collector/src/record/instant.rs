@@ -154,6 +154,40 @@ pub(super) fn sample(moment: &Moment) -> Result<Sample> {
     })
 }
 
+/// A sample with nothing but one container, by its exact name, its id, or the beginning of its id;
+/// `None` if it was not alive.
+pub(super) fn lone(moment: &Moment, wanted: &str) -> Result<Option<Sample>> {
+    for thing in moment.things(USAGE) {
+        // Most are others: their texts say so.
+        if !thing.texts().any(|text| text.starts_with(wanted)) {
+            continue;
+        }
+        let usage = thing.read::<Usage>().context(USAGE)?;
+        if !is_called(&usage, wanted) {
+            continue;
+        }
+        let Frame { time, sockets, retransmits, connections, block, .. } = frame(moment)?;
+        let mut sample =
+            Sample { time, sockets, retransmits, connections, block, ..Sample::default() };
+        if let Some(namespace) = usage.namespace
+            && let Some(thing) = moment.thing(INTERFACES, namespace.0)
+        {
+            let interfaces = thing.read::<Interfaces>().context(INTERFACES)?;
+            sample.namespaces.insert(namespace, Arc::new(interfaces));
+        }
+        sample.usages.push(usage);
+        return Ok(Some(sample));
+    }
+    Ok(None)
+}
+
+fn is_called(usage: &Usage, wanted: &str) -> bool {
+    let instance = &usage.instance;
+    let id = instance.identity.as_ref().map_or(&instance.path, |identity| &identity.id);
+    let name = usage.metadata.as_ref().map(|metadata| metadata.name.as_str());
+    name == Some(wanted) || id.starts_with(wanted)
+}
+
 /// Everything that the report of a recorded instant is made of. `older` is the sample to take
 /// rates from.
 pub(super) fn pair(

@@ -1,6 +1,6 @@
 //! A recording as samples: what `--replay` reads.
 
-use std::{path::Path, sync::Arc};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use jiff::{Timestamp, tz::TimeZone};
@@ -14,6 +14,9 @@ use crate::{
 
 /// How many samples are kept: those of the instant that is shown and the one before it.
 const KEPT_MAX: usize = 3;
+
+/// From this time between two samples on, each is looked up.
+const LONG_STEP: Duration = Duration::from_secs(60);
 
 /// A recording that is looked at, one instant at a time.
 pub struct Replay {
@@ -142,6 +145,39 @@ impl Replay {
         let sample = self.sample(newer)?;
         let described = || format!("the instant of {}", time_of(newer));
         instant::pair(newer, older, sample).with_context(described)
+    }
+
+    /// The samples of one container between two times, with at least `step` between them, the first
+    /// `count_max` of them.
+    ///
+    /// # Errors
+    ///
+    /// If what was recorded is not what this version expects.
+    pub fn lone(
+        &mut self,
+        wanted: &str,
+        (from, to): (Timestamp, Timestamp),
+        step: Duration,
+        count_max: usize,
+    ) -> Result<Vec<Sample>> {
+        let mut found = Vec::new();
+        let mut next = self.at(from);
+        let mut due = from;
+        while let Some(moment) = next {
+            let time = time_of(&moment);
+            if time > to || found.len() >= count_max {
+                break;
+            }
+            if time >= due {
+                found.extend(instant::lone(&moment, wanted)?);
+                due = time.checked_add(step).unwrap_or(Timestamp::MAX);
+            }
+            // Over a long step it is cheaper to look than to go.
+            let later = if step >= LONG_STEP { self.at(due) } else { None };
+            let is_later = |later: &Moment| later.position() > moment.position();
+            next = later.filter(is_later).or_else(|| self.recording.next(moment.position()));
+        }
+        Ok(found)
     }
 
     fn sample(&mut self, moment: &Moment) -> Result<Arc<Sample>> {
