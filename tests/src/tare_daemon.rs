@@ -67,6 +67,11 @@ impl TareDaemon {
         &self.socket
     }
 
+    /// The next line of its standard output.
+    pub fn next_line(&mut self) -> Result<String> {
+        self.process.next_line(PATIENCE)
+    }
+
     /// Gets a path.
     pub fn get(&self, path: &str) -> Result<Answer> {
         http::get(&self.socket, path, &[])

@@ -1,7 +1,9 @@
 //! Ring 2: `tare run` with sinks, on a captured host, with receivers that do as they are told.
 
 use std::{
+    collections::BTreeMap,
     fs,
+    os::unix::net::UnixDatagram,
     path::{Path, PathBuf},
     thread::sleep,
     time::Duration,
@@ -9,6 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::signal::Signal;
+use serde_json::Value;
 use tare_tests::{
     binaries,
     process::Finished,
@@ -288,6 +291,61 @@ fn a_sink_goes_through_a_proxy_with_its_headers_at_its_interval() -> Result<()> 
         Ok(batch.filter(|batch| batch.head.contains("token other")).map(|_| ()))
     };
     wait::until("the new token", PATIENCE, renewed)?;
+    ensure_nothing_dropped(&daemon)
+}
+
+#[test]
+fn standard_output_and_a_unix_socket_have_the_values_of_the_snapshot() -> Result<()> {
+    let config = Config::new("")?;
+    let socket = config.directory.path().join("statsd.sock");
+    let address = socket.to_str().context("not UTF-8")?;
+    config.write(&format!(
+        "[[sink]]\nurl = \"stdout:\"\nfamilies = [\"cpu\"]\n\
+         [[sink]]\nname = \"local\"\nurl = \"statsd://{address}\"\nfamilies = [\"cpu\"]\n"
+    ))?;
+    let mut daemon = config.start(&tare()?, &[])?;
+    let snapshot = daemon.json("/api/v1/snapshot")?;
+    let rows = snapshot["containers"].as_array().context("no containers")?;
+    let expected: BTreeMap<String, f64> = rows
+        .iter()
+        .filter_map(|row| {
+            let id = row["cgroup"].as_str()?.to_owned();
+            Some((id, row["cpu"]["usage_seconds"].as_f64()?))
+        })
+        .collect();
+    ensure!(expected.len() > 1, "{snapshot}");
+
+    let mut samples: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
+    while samples.len() < 6 {
+        let line: Value = serde_json::from_str(&daemon.next_line()?)?;
+        if line["name"] == "container_cpu_usage_seconds_total" {
+            let text = |value: &Value| value.as_str().map(str::to_owned).context("no text");
+            let sample = samples.entry(text(&line["time"])?).or_default();
+            sample.insert(text(&line["labels"]["id"])?, line["value"].as_f64().context("value")?);
+        }
+    }
+    // The last one may not be complete.
+    samples.pop_last();
+    ensure!(samples.values().all(|sample| *sample == expected), "{samples:?}, not {expected:?}");
+
+    // Nobody has listened so far; what waited arrives now.
+    let receiver = UnixDatagram::bind(&socket)?;
+    receiver.set_read_timeout(Some(PATIENCE))?;
+    let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+    let mut datagram = vec![0; 1 << 16];
+    while counts.values().any(|count| *count < 6) || counts.len() < expected.len() {
+        let length = receiver.recv(&mut datagram)?;
+        for line in std::str::from_utf8(&datagram[..length])?.lines() {
+            let Some(rest) = line.strip_prefix("container_cpu_usage_seconds_total:") else {
+                continue;
+            };
+            let (value, tags) = rest.split_once("|g|#").with_context(|| line.to_owned())?;
+            let id = tags.split(',').find_map(|tag| tag.strip_prefix("id:")).context("no id")?;
+            ensure!(expected.get(id) == Some(&value.parse()?), "{line}: {expected:?}");
+            *counts.entry(id.to_owned()).or_default() += 1;
+        }
+    }
+    ensure!(metric(&daemon, "tare_sink_retries_total", "sink=\"local\"")? > 0.0, "no retry");
     ensure_nothing_dropped(&daemon)
 }
 
