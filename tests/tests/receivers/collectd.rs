@@ -9,9 +9,6 @@ use tare_tests::{
 
 use crate::{Samples, read::METRICS, servers::named};
 
-/// A sample of every second one is enough.
-const ROWS_MIN: usize = 20;
-
 /// A running collectd; stopped on drop.
 pub(crate) struct Collectd {
     csv: PathBuf,
@@ -46,8 +43,13 @@ impl Collectd {
         Ok(Self { csv, _process: process })
     }
 
-    /// The CPU time in its files is that of the samples, in milliseconds.
-    pub(crate) fn ensure_values(&self, containers: &[Container], samples: &Samples) -> Result<()> {
+    /// The CPU time in its files, in milliseconds, is that of `rows_min` samples at least.
+    pub(crate) fn ensure_values(
+        &self,
+        containers: &[Container],
+        samples: &Samples,
+        rows_min: usize,
+    ) -> Result<()> {
         for container in containers {
             let wanted = samples.iter().filter_map(|(time, sample)| {
                 let value = sample.get(&(container.name().to_owned(), METRICS[0].name))?;
@@ -63,7 +65,7 @@ impl Collectd {
                 }
             }
             let found = wanted.iter().filter(|row| rows.lines().any(|line| line == *row)).count();
-            ensure!(found >= ROWS_MIN, "collectd has {found} of {wanted:?} in {rows}");
+            ensure!(found >= rows_min, "collectd has {found} of {wanted:?} in {rows}");
         }
         println!("collectd, CSV: {} containers", containers.len());
         Ok(())

@@ -39,6 +39,9 @@ const WATCHED: Duration = Duration::from_secs(60);
 /// How many samples of that time the test must have seen at least.
 const SAMPLES_MIN: usize = 50;
 
+/// collectd asks every two seconds, so it has a part of the samples.
+const ROWS_MIN: usize = 20;
+
 /// The pause between two looks at the latest sample. Each sample is there for a second.
 const POLL: Duration = Duration::from_millis(150);
 
@@ -183,7 +186,9 @@ fn every_receiver_gives_back_every_sample_of_ten_containers_and_the_totals_of_a_
         ensure_stored(source, &servers, (&names, &samples), (short.name(), &of_short))?;
     }
     servers.ensure_gauges_of_one_sample(&daemon, &names)?;
-    collectd.ensure_values(&containers, &samples)?;
+    servers.ensure_gauges(&of_short)?;
+    collectd.ensure_values(&containers, &samples, ROWS_MIN)?;
+    collectd.ensure_values(&[short], &of_short, 1)?;
     ensure_nothing_dropped(&daemon)
 }
 

@@ -7,7 +7,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tare_tests::{
     lab::Lab,
     process::Process,
@@ -148,12 +148,23 @@ impl Servers {
         let mut samples = Samples::new();
         wait::until("the gauges of one sample in StatsD", PATIENCE, || {
             watch(daemon, names, &mut samples)?;
-            let text = ask_line(&self.statsd_management, "gauges")?;
-            let is_it = |sample: &Sample| {
-                let mut all = sample.iter();
-                all.all(|((name, metric), value)| self.gauge(&text, metric, name) == Some(*value))
-            };
-            Ok(samples.values().next_back().filter(|sample| is_it(sample)).map(|_| ()))
+            let last = samples.values().next_back();
+            let Some(last) = last else { return Ok(None) };
+            Ok(self.has_gauges(last)?.then_some(()))
         })
+    }
+
+    /// `StatsD` has the values of these samples.
+    pub(crate) fn ensure_gauges(&self, samples: &Samples) -> Result<()> {
+        for sample in samples.values() {
+            ensure!(self.has_gauges(sample)?, "StatsD lacks {sample:?}");
+        }
+        Ok(())
+    }
+
+    fn has_gauges(&self, sample: &Sample) -> Result<bool> {
+        let text = ask_line(&self.statsd_management, "gauges")?;
+        let mut all = sample.iter();
+        Ok(all.all(|((name, metric), value)| self.gauge(&text, metric, name) == Some(*value)))
     }
 }
