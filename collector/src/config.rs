@@ -28,7 +28,7 @@ use crate::{
 
 pub use self::{
     file::read,
-    record::{RecordCommand, Replay},
+    record::{ExportFormat, RecordCommand, RecordExport, Replay},
     run::{DockerApi, Limits, Run, Spool},
     sink::Sink,
 };
@@ -121,6 +121,8 @@ pub enum Command {
     Columns,
     /// `tare record`
     Record(RecordCommand),
+    /// `tare record export`
+    RecordExport(RecordExport),
     /// `tare health`, with the socket of the daemon
     Health(PathBuf),
     /// `tare completions`
@@ -152,12 +154,14 @@ pub struct Snapshot {
 /// Options of `tare diff`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Diff {
-    /// The file of the earlier snapshot.
+    /// The file of the earlier snapshot, or a recording and a time.
     pub before: PathBuf,
-    /// The file of the later one.
+    /// The later one.
     pub after: PathBuf,
     /// Names and ids of the wanted containers; empty for all.
     pub names: Vec<String>,
+    /// The time before an instant of a recording that rates are of.
+    pub window: Duration,
     /// Changes by less than this are left out.
     pub percent: f64,
     /// How to print the result.
@@ -165,7 +169,7 @@ pub struct Diff {
 }
 
 /// Options of `tare budget`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Budget {
     /// The file with the limits.
     pub file: PathBuf,
@@ -173,6 +177,8 @@ pub struct Budget {
     pub window: Duration,
     /// A saved snapshot to check instead of this host.
     pub read: Option<PathBuf>,
+    /// A stretch of a recording to check.
+    pub replay: Option<Replay>,
     /// How to print the result.
     pub format: BudgetFormat,
     /// A command and its arguments; the samples are taken before and after it.
@@ -241,21 +247,19 @@ impl From<Cli> for Config {
                 Command::Snapshot(Snapshot { names, window, daemon, format, output, read, replay })
             }
             cli::Command::Diff(args) => {
-                let cli::DiffArgs { before, after, names, percent, format } = args;
-                Command::Diff(Diff { before, after, names, percent, format })
+                let cli::DiffArgs { before, after, names, window, percent, format } = args;
+                Command::Diff(Diff { before, after, names, window, percent, format })
             }
             cli::Command::Budget(args) if args.file == Path::new("help") => Command::Measures,
             cli::Command::Budget(args) => {
-                let cli::BudgetArgs { file, window, read, format, command } = args;
-                Command::Budget(Budget { file, window, read, format, command })
+                let cli::BudgetArgs { file, window, read, format, command, .. } = args;
+                let replay = Replay::of(args.replay, Some(args.stretch)).map(Replay::whole);
+                Command::Budget(Budget { file, window, read, replay, format, command })
             }
             cli::Command::Doctor(cli::DoctorArgs { format, strict }) => {
                 Command::Doctor(Doctor { format, strict })
             }
-            cli::Command::Record(args) => {
-                let cli::record::RecordArgs { output, duration, interval, scope, command } = args;
-                Command::Record(RecordCommand { output, duration, interval, scope, command })
-            }
+            cli::Command::Record(args) => args.into(),
             cli::Command::Health(args) => Command::Health(args.daemon),
             cli::Command::Collectd(cli::CollectdArgs { interval, scope, daemon }) => {
                 Command::Collectd(Collectd { interval, scope, daemon })

@@ -32,7 +32,7 @@ pub use self::{
     deserialize::Unreadable,
     error::Error,
     join::join,
-    recording::{Moment, Position, Recording, Thing},
+    recording::{Moment, Position, Recording, Thing, is_recording},
     serialize::Unrecordable,
     table::Run,
     writer::{Limits, Recovered, Tick, Writer},

@@ -307,6 +307,13 @@ fn moment(table: Arc<Table>, part: u64, tick: usize) -> Moment {
     Moment { table, position: Position { part, tick: tick as u32 } }
 }
 
+/// Whether a file begins like a block or a log.
+pub fn is_recording(path: &Path) -> bool {
+    let mut bytes = [0; block::MAGIC.len()];
+    let read = File::open(path).and_then(|mut file| file.read_exact(&mut bytes));
+    read.is_ok() && [block::MAGIC, log::MAGIC].contains(&&bytes)
+}
+
 /// The time of the first instant of a log, which is not checked.
 fn first_of_log(path: &Path) -> Option<i64> {
     let mut bytes = Vec::new();

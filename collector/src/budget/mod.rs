@@ -36,9 +36,10 @@ use self::check::Outcome;
 /// result cannot be written.
 pub async fn run(common: &Common, options: &config::Budget) -> Result<ExitCode> {
     let budgets = file::read(&options.file)?;
-    let (snapshot, command) = match &options.read {
-        Some(path) => (snapshot::read(path)?, ExitCode::SUCCESS),
-        None => take(common, options).await?,
+    let (snapshot, command) = match (&options.read, &options.replay) {
+        (Some(path), _) => (snapshot::read(path)?, ExitCode::SUCCESS),
+        (None, Some(replay)) => (snapshot::replayed(replay)?, ExitCode::SUCCESS),
+        (None, None) => take(common, options).await?,
     };
     let outcome = check::check(&budgets, &snapshot);
     print(&outcome, options.format)?;

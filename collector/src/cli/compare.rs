@@ -6,13 +6,15 @@ use clap::{Args, ValueEnum, ValueHint};
 
 use super::{
     PlainFormat,
+    record::{ReplayArgs, StretchArgs},
     values::{interval, percent},
 };
 
 /// Options of `tare diff`.
 #[derive(Args, Clone, Debug)]
 pub struct DiffArgs {
-    /// The earlier snapshot, saved by `tare snapshot --output`; `-` is standard input
+    /// The earlier snapshot, saved by `tare snapshot --output` (`-` is standard input), or a
+    /// recording: DIR|FILE for its end, DIR|FILE@TIME for an instant, such as `load.tare@-10m`
     #[arg(value_name = "BEFORE", value_hint = ValueHint::FilePath)]
     pub before: PathBuf,
     /// The later one
@@ -21,6 +23,10 @@ pub struct DiffArgs {
     /// Containers to compare, by exact name, id or beginning of an id [default: all]
     #[arg(value_name = "NAME|ID")]
     pub names: Vec<String>,
+    /// The time before an instant of a recording that rates are of, from 100ms to 1h
+    #[arg(long, env = "TARE_WINDOW", hide_env = true)]
+    #[arg(value_name = "DURATION", default_value = "10s", value_parser = interval)]
+    pub window: Duration,
     /// Leave out changes by less than this share
     #[arg(long, env = "TARE_PERCENT", hide_env = true)]
     #[arg(value_name = "PERCENT", default_value_t = 10.0, value_parser = percent)]
@@ -42,9 +48,15 @@ pub struct BudgetArgs {
     #[arg(value_name = "DURATION", default_value = "10s", value_parser = interval)]
     pub window: Duration,
     /// Check a saved snapshot instead of this host; `-` is standard input
-    #[arg(long, env = "TARE_READ", hide_env = true, conflicts_with = "command")]
+    #[arg(long, env = "TARE_READ", hide_env = true, conflicts_with_all = ["command", "replay"])]
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
     pub read: Option<PathBuf>,
+    /// The recording to check instead of this host, from its beginning to its end.
+    #[command(flatten)]
+    pub replay: ReplayArgs,
+    /// Another beginning or end.
+    #[command(flatten)]
+    pub stretch: StretchArgs,
     /// Format of the result
     #[arg(long, env = "TARE_FORMAT", hide_env = true)]
     #[arg(value_enum, default_value_t)]

@@ -64,6 +64,7 @@ pub(super) const DIFF: &str = with_rules!(
   tare snapshot --window 10s --output after.json.zst
   tare diff before.json.zst after.json.zst            what changed by 10 % or more
   tare diff before.json.zst after.json.zst web db     two containers
+  tare diff load.tare@03:00 load.tare@03:12           two instants of a recording
 
 Containers are the same if their ids are, or else if their names are: a container that was made \
      anew is compared with its predecessor."
@@ -75,6 +76,7 @@ pub(super) const BUDGET: &str = with_rules!(
   tare budget limits.toml --format junit -- make load-test
                                                       watch while a command runs
   tare budget limits.toml --read now.json.zst         check a saved snapshot
+  tare budget limits.toml --replay load.tare          check a recording
   tare budget help                                    what can be limited
 
 A file:
@@ -129,6 +131,8 @@ pub(super) const RECORD: &str = with_rules!(
   tare top --replay load.tare             look at it
   tare snapshot --replay load.tare --from -5m
                                           what happened in its last five minutes
+  tare record export load.tare --format csv --output load.csv
+                                          for DuckDB, pandas and spreadsheets
 
 While it records, there is a directory FILE.recording, which can be replayed too. It stays if the \
      process is killed."

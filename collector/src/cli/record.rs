@@ -2,7 +2,7 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Args, ValueHint};
+use clap::{Args, Subcommand, ValueEnum, ValueHint};
 
 use crate::{
     cli::values::{duration, interval},
@@ -12,11 +12,15 @@ use crate::{
 
 /// Options of `tare record`.
 #[derive(Args, Clone, Debug)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub struct RecordArgs {
+    /// What else to do with a recording.
+    #[command(subcommand)]
+    pub action: Option<RecordAction>,
     /// File for the recording; it must not exist
-    #[arg(long, short, env = "TARE_OUTPUT", hide_env = true)]
+    #[arg(long, short, env = "TARE_OUTPUT", hide_env = true, required = true)]
     #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
-    pub output: PathBuf,
+    pub output: Option<PathBuf>,
     /// How long to record [default: until the command or Ctrl-C ends it]
     #[arg(long, env = "TARE_DURATION", hide_env = true)]
     #[arg(value_name = "DURATION", value_parser = duration)]
@@ -32,6 +36,49 @@ pub struct RecordArgs {
     /// Command to run meanwhile; its exit code becomes that of `tare record`
     #[arg(last = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
+}
+
+/// What else to do with a recording.
+#[derive(Clone, Debug, Subcommand)]
+pub enum RecordAction {
+    /// Write a recording in the format of another program
+    Export(ExportArgs),
+}
+
+/// Options of `tare record export`.
+#[derive(Args, Clone, Debug)]
+pub struct ExportArgs {
+    /// A directory of `tare run --record`, or a file of `tare record`
+    #[arg(value_name = "DIR|FILE", value_hint = ValueHint::AnyPath)]
+    pub recording: PathBuf,
+    /// The format
+    #[arg(long, env = "TARE_FORMAT", hide_env = true)]
+    #[arg(value_enum)]
+    pub format: ExportFormat,
+    /// Only what was recorded at this time or later: a time of day such as `03:12`, a date and
+    /// time such as `2026-11-30T03:12:00Z`, or `-10m` before the end
+    #[arg(long, env = "TARE_FROM", hide_env = true, allow_hyphen_values = true)]
+    #[arg(value_name = "TIME")]
+    pub from: Option<When>,
+    /// Only what was recorded until this time
+    #[arg(long, env = "TARE_TO", hide_env = true, allow_hyphen_values = true)]
+    #[arg(value_name = "TIME")]
+    pub to: Option<When>,
+    /// File to write, which must not exist [default: standard output]
+    #[arg(long, short, env = "TARE_OUTPUT", hide_env = true)]
+    #[arg(value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub output: Option<PathBuf>,
+}
+
+/// A format of `tare record export`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ExportFormat {
+    /// A line for each point, for DuckDB, pandas and spreadsheets.
+    Csv,
+    /// Text with times, for `promtool tsdb create-blocks-from openmetrics`.
+    Openmetrics,
+    /// Counter tracks for Perfetto, beside other traces.
+    Perfetto,
 }
 
 /// Which instant of a recording to show.

@@ -2,7 +2,11 @@
 
 use std::{ffi::OsString, path::PathBuf, time::Duration};
 
+use jiff::Timestamp;
+
 use crate::{cli, output::Scope, record::When};
+
+pub use crate::cli::record::ExportFormat;
 
 /// What to show of a recording.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,10 +34,31 @@ pub struct RecordCommand {
     pub command: Vec<OsString>,
 }
 
+/// Options of `tare record export`.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RecordExport {
+    /// The directory or the file.
+    pub recording: PathBuf,
+    /// The format.
+    pub format: ExportFormat,
+    /// The first time that is wanted; `None` is the beginning.
+    pub from: Option<When>,
+    /// The last one; `None` is the end.
+    pub to: Option<When>,
+    /// The file to write; `None` is standard output.
+    pub output: Option<PathBuf>,
+}
+
 /// Where a daemon records, as the packages install it.
 const DEFAULT_RECORDING: &str = "/var/lib/tare/record";
 
 impl Replay {
+    /// From the beginning, unless another time is asked for.
+    pub(super) fn whole(self) -> Self {
+        let beginning = || When::At(Timestamp::UNIX_EPOCH);
+        Self { from: Some(self.from.unwrap_or_else(beginning)), ..self }
+    }
+
     /// What the options ask for; `None` for this host.
     pub(super) fn of(
         args: cli::record::ReplayArgs,
@@ -45,5 +70,22 @@ impl Replay {
         let is_asked = replay.is_some() || at.is_some() || from.is_some();
         let path = || replay.unwrap_or_else(|| DEFAULT_RECORDING.into());
         is_asked.then(|| Self { path: path(), at, from })
+    }
+}
+
+impl From<cli::record::RecordArgs> for super::Command {
+    fn from(args: cli::record::RecordArgs) -> Self {
+        let cli::record::RecordArgs { action, output, duration, interval, scope, command } = args;
+        match action {
+            Some(cli::record::RecordAction::Export(args)) => {
+                let cli::record::ExportArgs { recording, format, from, to, output } = args;
+                Self::RecordExport(RecordExport { recording, format, from, to, output })
+            }
+            // clap has seen to it that there is a name.
+            None => {
+                let output = output.unwrap_or_default();
+                Self::Record(RecordCommand { output, duration, interval, scope, command })
+            }
+        }
     }
 }

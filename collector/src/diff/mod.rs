@@ -5,10 +5,12 @@ mod compare;
 use std::{
     fmt::Write as _,
     io::{self, Write as _},
+    path::{Path, PathBuf},
+    time::Duration,
 };
 
-use anyhow::Result;
-use tare_model::Measure;
+use anyhow::{Result, anyhow};
+use tare_model::{Measure, Snapshot};
 
 use self::compare::{Changed, Difference, compare};
 use crate::{
@@ -18,6 +20,7 @@ use crate::{
         text::{align, printable},
         units::span,
     },
+    record::{Replay, When},
     snapshot,
 };
 
@@ -27,7 +30,7 @@ use crate::{
 ///
 /// If one of them cannot be read, or if the result cannot be written.
 pub fn run(options: &config::Diff) -> Result<()> {
-    let mut snapshots = [snapshot::read(&options.before)?, snapshot::read(&options.after)?];
+    let mut snapshots = [load(&options.before, options)?, load(&options.after, options)?];
     for snapshot in &mut snapshots {
         snapshot::keep(snapshot, &options.names)?;
     }
@@ -40,6 +43,26 @@ pub fn run(options: &config::Diff) -> Result<()> {
     }
     out.flush()?;
     Ok(())
+}
+
+/// A saved snapshot, or an instant of a recording.
+fn load(source: &Path, options: &config::Diff) -> Result<Snapshot> {
+    let (path, at) = match split(source) {
+        Some((path, time)) if !source.exists() => {
+            let at = time.parse().map_err(|error| anyhow!("{}: {error}", source.display()))?;
+            (path, at)
+        }
+        _ if !Replay::is_recording(source) => return snapshot::read(source),
+        _ => (source.to_owned(), When::Before(Duration::ZERO)),
+    };
+    let from = Some(When::Earlier(Box::new(at.clone()), options.window));
+    snapshot::replayed(&config::Replay { path, at: Some(at), from })
+}
+
+/// `PATH@TIME`.
+fn split(source: &Path) -> Option<(PathBuf, &str)> {
+    let (path, time) = source.to_str()?.rsplit_once('@')?;
+    Some((path.into(), time))
 }
 
 fn render(difference: &Difference) -> String {

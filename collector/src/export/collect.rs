@@ -9,6 +9,7 @@ use jiff::Timestamp;
 use tare_model::Container;
 
 use crate::{
+    collector::SamplePair,
     export::{
         RECEIPTS_MAX,
         active::ActiveSink,
@@ -101,38 +102,12 @@ pub(super) fn sample(
         send_receipts(published, options, sink, owners);
     }
     let parents = due.iter().any(|sink| sink.has_parents());
-    let extent = ReportOptions { rates: false, neighbours: false, ended_max: 0, parents };
-    let builder = published.pair.builder(extent);
-    let time = builder.frame.time;
     *owners = owners_of(&published.pair.newer, options.scope);
-    let mut points = Points::new(published, &due);
-    let mut container_count = 0;
-    for (id, container) in builder.rows(|kind| select::in_scope(kind, options.scope)) {
-        container_count += 1;
-        let is_owner = owners.get(&id) == Some(&true);
-        points.fill(time, |metric, out| match metric.collect {
-            Collect::Container(write) => write(&container, out),
-            Collect::NetworkNamespace(write) if is_owner => write(&container, out),
-            _ => {}
+    let mut points = Points::of_sinks(published, &due);
+    let time =
+        for_each_row(&published.pair, options, parents, owners, &mut points, |points, row, own| {
+            points.send(row, own, &mut due);
         });
-        points.send(Row::Container(&container), &labels(&container, options), &mut due);
-    }
-    for parent in &builder.frame.parents {
-        points.fill(time, |metric, out| match metric.collect {
-            Collect::Container(write) if metric.name.starts_with(CADVISOR_PREFIX) => {
-                write(parent, out);
-            }
-            _ => {}
-        });
-        points.send(Row::Parent, &labels(parent, options), &mut due);
-    }
-    let summary = ReportSummary { report: &builder.frame, container_count };
-    points.fill(time, |metric, out| {
-        if let Collect::Host(write) = metric.collect {
-            write(&summary, out);
-        }
-    });
-    points.send(Row::Host, &[], &mut due);
     if points.want(|metric| matches!(metric.collect, Collect::Tare(_))) {
         let telemetry = shared.telemetry(published);
         points.fill(time, |metric, out| {
@@ -145,6 +120,49 @@ pub(super) fn sample(
     for sink in due {
         sink.seal(time);
     }
+}
+
+/// Calls `each` with every container, the cgroups above containers if they are wanted, and the
+/// host, with their points and labels. Returns the time of the sample.
+pub(super) fn for_each_row(
+    pair: &SamplePair,
+    options: &Options,
+    parents: bool,
+    owners: &HashMap<InstanceId, bool>,
+    points: &mut Points,
+    mut each: impl FnMut(&Points, Row<'_>, &[(String, String)]),
+) -> Timestamp {
+    let extent = ReportOptions { rates: false, neighbours: false, ended_max: 0, parents };
+    let builder = pair.builder(extent);
+    let time = builder.frame.time;
+    let mut container_count = 0;
+    for (id, container) in builder.rows(|kind| select::in_scope(kind, options.scope)) {
+        container_count += 1;
+        let is_owner = owners.get(&id) == Some(&true);
+        points.fill(time, |metric, out| match metric.collect {
+            Collect::Container(write) => write(&container, out),
+            Collect::NetworkNamespace(write) if is_owner => write(&container, out),
+            _ => {}
+        });
+        each(points, Row::Container(&container), &labels(&container, options));
+    }
+    for parent in &builder.frame.parents {
+        points.fill(time, |metric, out| match metric.collect {
+            Collect::Container(write) if metric.name.starts_with(CADVISOR_PREFIX) => {
+                write(parent, out);
+            }
+            _ => {}
+        });
+        each(points, Row::Parent, &labels(parent, options));
+    }
+    let summary = ReportSummary { report: &builder.frame, container_count };
+    points.fill(time, |metric, out| {
+        if let Collect::Host(write) = metric.collect {
+            write(&summary, out);
+        }
+    });
+    each(points, Row::Host, &[]);
+    time
 }
 
 /// Sends the receipts that sinks have not got.
@@ -171,15 +189,29 @@ fn send_receipts(
     if ended.is_empty() {
         return;
     }
-    let builder = published.pair.builder(ReportOptions { parents: false, ..ReportOptions::FRAME });
-    for receipt in ended {
+    let mut due = vec![&mut *sink];
+    let mut points = Points::of_sinks(published, &due);
+    for_each_ended(&published.pair, &ended, options, owners, &mut points, |points, row, own| {
+        points.send(row, own, &mut due);
+    });
+}
+
+/// Calls `each` with containers that ended, with their points and labels.
+pub(super) fn for_each_ended(
+    pair: &SamplePair,
+    receipts: &[Arc<Receipt>],
+    options: &Options,
+    owners: &HashMap<InstanceId, bool>,
+    points: &mut Points,
+    mut each: impl FnMut(&Points, Row<'_>, &[(String, String)]),
+) {
+    let builder = pair.builder(ReportOptions { parents: false, ..ReportOptions::FRAME });
+    for receipt in receipts {
         if !select::in_scope(kind(&receipt.usage), options.scope) {
             continue;
         }
-        let ended = builder.ended(&receipt);
-        let is_owner = owned_namespace(&receipt, &published.pair.newer, owners);
-        let mut due = vec![&mut *sink];
-        let mut points = Points::new(published, &due);
+        let ended = builder.ended(receipt);
+        let is_owner = owned_namespace(receipt, &pair.newer, owners);
         points.fill(ended.ended_at, |metric, out| match metric.collect {
             // It is not alive any more.
             Collect::Container(_) if metric.name == "container_last_seen" => {}
@@ -188,29 +220,42 @@ fn send_receipts(
             Collect::Ended(write) => write(&ended, out),
             _ => {}
         });
-        let labels = labels(&ended.container, options);
-        points.send(Row::Ended(&ended), &labels, &mut due);
+        each(points, Row::Ended(&ended), &labels(&ended.container, options));
     }
 }
 
 /// Points of one subject after the other.
-struct Points {
+pub(super) struct Points {
     buffer: PointBuffer,
-    /// Which entries of the catalogue some sink wants.
+    /// Which entries of the catalogue are wanted.
     wanted: Vec<bool>,
     /// When the sample was taken, or when the container ended.
     time: Timestamp,
 }
 
 impl Points {
-    fn new(published: &Published, due: &[&mut ActiveSink]) -> Self {
+    /// Points of these entries of the catalogue.
+    pub(super) fn new(wanted: Vec<bool>) -> Self {
+        Self { buffer: PointBuffer::default(), wanted, time: Timestamp::UNIX_EPOCH }
+    }
+
+    /// The present points and what they are about. The labels are sorted by name.
+    pub(super) fn subject<'a>(
+        &'a self,
+        row: Row<'a>,
+        labels: &'a [(&'a str, &'a str)],
+    ) -> Subject<'a> {
+        let Self { buffer, wanted, time } = self;
+        Subject { row, time: *time, labels, sink_labels: &[], points: buffer, wanted }
+    }
+
+    fn of_sinks(published: &Published, due: &[&mut ActiveSink]) -> Self {
         let histograms = published.sampling.histograms;
         let wanted = CATALOG.iter().enumerate().map(|(at, entry)| {
             (histograms || entry.metric.kind != MetricKind::Histogram)
                 && due.iter().any(|sink| sink.wanted.get(at) == Some(&true))
         });
-        let time = published.pair.newer.time;
-        Self { buffer: PointBuffer::default(), wanted: wanted.collect(), time }
+        Self::new(wanted.collect())
     }
 
     /// Whether some sink wants a metric like this.
@@ -256,7 +301,7 @@ impl Points {
 }
 
 /// For each instance in scope, whether the metrics of its network namespace are its.
-fn owners_of(sample: &Sample, scope: Scope) -> HashMap<InstanceId, bool> {
+pub(super) fn owners_of(sample: &Sample, scope: Scope) -> HashMap<InstanceId, bool> {
     let usages = || sample.usages.iter().filter(|usage| select::in_scope(kind(usage), scope));
     let candidate = |usage| Candidate::of_usage(usage, sample.host_namespace);
     let candidates: Vec<_> = usages().map(candidate).collect();

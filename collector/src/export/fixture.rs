@@ -28,8 +28,17 @@ pub(super) fn add_container(encoder: &mut dyn Encoder) -> u64 {
     add(encoder, &container(), &["cpu", "memory"])
 }
 
+/// Calls `each` with CPU time and memory of a container.
+pub(super) fn with_container(each: impl FnOnce(&Subject<'_>)) {
+    with(&container(), &["cpu", "memory"], each);
+}
+
 /// Adds the points of some families of a container.
 pub(super) fn add(encoder: &mut dyn Encoder, container: &Container, families: &[&str]) -> u64 {
+    with(container, families, |subject| encoder.add(subject))
+}
+
+fn with<T>(container: &Container, families: &[&str], each: impl FnOnce(&Subject<'_>) -> T) -> T {
     let time = Timestamp::from_nanosecond(1_700_000_000_123_456_789).unwrap();
     let mut points = PointBuffer::default();
     for (at, entry) in CATALOG.iter().enumerate() {
@@ -38,7 +47,7 @@ pub(super) fn add(encoder: &mut dyn Encoder, container: &Container, families: &[
         }
     }
     let wanted: Vec<_> = CATALOG.iter().map(|entry| families.contains(&entry.family)).collect();
-    encoder.add(&Subject {
+    each(&Subject {
         row: Row::Container(container),
         time,
         labels: &[("host", "a host"), ("id", "/docker/1"), ("name", "web,1=x")],

@@ -11,6 +11,7 @@
 //! 2. List its [`Scheme`] in [`SCHEMES`], and describe it in `docs/sinks.md`.
 
 mod active;
+pub(crate) mod archive;
 mod batch;
 mod collect;
 mod connect;

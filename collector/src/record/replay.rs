@@ -39,6 +39,11 @@ impl Replay {
         Ok(Self { recording, kept: Vec::new() })
     }
 
+    /// Whether this is a recording, rather than another file.
+    pub fn is_recording(path: &Path) -> bool {
+        path.is_dir() || tare_record::is_recording(path)
+    }
+
     /// Looks for what was recorded since.
     ///
     /// # Errors

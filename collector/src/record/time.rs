@@ -21,6 +21,8 @@ pub enum When {
     OfDay(Time),
     /// This long before the end.
     Before(Duration),
+    /// This long before another time.
+    Earlier(Box<Self>, Duration),
 }
 
 impl FromStr for When {
@@ -71,12 +73,15 @@ impl When {
                     }
                 }
             }
-            Self::Before(ago) => {
-                let ago = SignedDuration::try_from(*ago).unwrap_or(SignedDuration::MAX);
-                end.checked_sub(ago).unwrap_or(Timestamp::MIN)
-            }
+            Self::Before(ago) => earlier(end, *ago),
+            Self::Earlier(time, by) => earlier(time.resolve(end, zone), *by),
         }
     }
+}
+
+fn earlier(time: Timestamp, by: Duration) -> Timestamp {
+    let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
+    time.checked_sub(by).unwrap_or(Timestamp::MIN)
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ mod ask;
 mod file;
 mod recorded;
 
-pub(crate) use self::{ask::try_snapshot as of_daemon, file::read};
+pub(crate) use self::{ask::try_snapshot as of_daemon, file::read, recorded::take as replayed};
 
 use std::{
     io::{self, IsTerminal, Write},

@@ -15,7 +15,7 @@ use crate::{
 /// # Errors
 ///
 /// If there is no such recording, or if what was recorded cannot be read.
-pub(super) fn take(options: &config::Replay) -> Result<Snapshot> {
+pub(crate) fn take(options: &config::Replay) -> Result<Snapshot> {
     let mut replay = Replay::open(&options.path)?;
     let (_, end) = replay.span().context("nothing is recorded")?;
     let zone = TimeZone::system();

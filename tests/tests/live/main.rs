@@ -40,6 +40,7 @@ mod privileges;
 mod receipts;
 mod reconcile;
 mod record;
+mod record_export;
 mod resources;
 mod shared_namespaces;
 mod sinks;
