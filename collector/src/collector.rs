@@ -161,6 +161,13 @@ impl Collector {
         Ok(Self { sampler, host: Arc::new(host) })
     }
 
+    /// Gives the host another name than the kernel's.
+    pub fn name_host(&mut self, name: Option<&String>) {
+        if let Some(name) = name {
+            Arc::make_mut(&mut self.host).identity.hostname = Some(name.clone());
+        }
+    }
+
     /// Waits up to [`NAMES_TIMEOUT`] for the names of the containers in the first sample.
     pub async fn settle_names(&self) {
         self.settle_names_within(NAMES_TIMEOUT).await;

@@ -193,6 +193,10 @@ const TESTS: (&str, &[Package]) = (
             ("StartContainerResponse", &[]),
             ("StopContainerRequest", &["container_id", "timeout"]),
             ("StopContainerResponse", &[]),
+            ("ContainerStatusRequest", &["container_id"]),
+            ("ContainerStatusResponse", &["status"]),
+            ("ContainerStatus", &["state"]),
+            ("ContainerState", &[]),
         ],
     )],
 );

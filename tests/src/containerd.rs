@@ -4,7 +4,13 @@
 #[allow(missing_docs, dead_code, unreachable_pub, clippy::doc_markdown)]
 mod messages;
 
-use std::{ffi::OsStr, fs, path::PathBuf, process::Command};
+use std::{
+    env,
+    ffi::OsStr,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result};
 use http::uri::PathAndQuery;
@@ -18,7 +24,7 @@ use tonic::{
 use tonic_prost::ProstCodec;
 
 use self::messages::runtime::v1::{
-    ContainerConfig, CreateContainerRequest, CreateContainerResponse, ImageSpec, KeyValue,
+    ContainerConfig, ContainerState, ContainerStatusRequest, ContainerStatusResponse, CreateContainerRequest, CreateContainerResponse, ImageSpec, KeyValue,
     LinuxContainerConfig, LinuxContainerResources, LinuxPodSandboxConfig,
     LinuxSandboxSecurityContext, NamespaceMode, NamespaceOption, PodSandboxConfig,
     RemovePodSandboxRequest, RemovePodSandboxResponse, RunPodSandboxRequest, RunPodSandboxResponse,
@@ -31,12 +37,34 @@ use crate::{
     docker::Image,
     process::output,
     scratch::Scratch,
-    wait::PATIENCE,
+    wait::{self, PATIENCE},
 };
+
+/// Which containerd is started, and what it starts containers with.
+#[derive(Clone, Debug, Default)]
+pub struct Programs {
+    /// The directory of `containerd` and its shim; `None` finds them in `PATH`.
+    pub directory: Option<PathBuf>,
+    /// The OCI runtime; `None` is runc.
+    pub runtime: Option<PathBuf>,
+    /// The plugins that make the networks of pods; without them all pods are on the host's.
+    pub cni: Option<PathBuf>,
+}
+
+/// The network of a pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PodNetwork {
+    /// One of its own, on a bridge that all pods of the daemon share.
+    Own,
+    /// The host's.
+    Host,
+}
 
 /// A daemon; pods and containers are removed on drop.
 #[derive(Debug)]
 pub struct Containerd {
+    programs: Programs,
+    bridge: String,
     daemon: Option<Daemon>,
     run: RunDir,
     root: PathBuf,
@@ -49,26 +77,34 @@ pub struct Containerd {
 impl Containerd {
     /// Starts it and imports Docker's image, which is also the pods' pause image.
     pub fn start(scratch: &Scratch, image: &Image) -> Result<Self> {
+        Self::start_with(scratch, image, Programs::default())
+    }
+
+    /// The same with other programs than those in `PATH`.
+    pub fn start_with(scratch: &Scratch, image: &Image, programs: Programs) -> Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let (run, root) = (RunDir::new()?, scratch.subdirectory()?);
         let archive = image.save(scratch)?;
         let image = format!("docker.io/library/{}:latest", image.name());
-        let config = format!(
-            "version = 2\nroot = {root:?}\nstate = {state:?}\n[grpc]\naddress = {socket:?}\n\
-             [plugins.\"io.containerd.grpc.v1.cri\"]\nsandbox_image = {image:?}\n\
-             restrict_oom_score_adj = true\n\
-             [plugins.\"io.containerd.grpc.v1.cri\".containerd]\nsnapshotter = \"native\"\n",
-            state = run.join("state"),
-            socket = run.join("sock"),
-        );
+        let bridge = bridge_name();
+        if programs.cni.is_some() {
+            let network = run.join("cni");
+            fs::create_dir(&network).with_context(|| format!("make {}", network.display()))?;
+            fs::write(network.join("pods.conflist"), pod_network(&bridge, &run))?;
+        }
         let path = run.join("config.toml");
+        let config = configuration(&programs, &run, &root, &image);
         fs::write(&path, config).with_context(|| format!("write {}", path.display()))?;
         let (daemon, pods, tasks) = (None, Vec::new(), Vec::new());
-        let mut containerd = Self { daemon, run, root, runtime, image, pods, tasks };
+        let mut containerd =
+            Self { programs, bridge, daemon, run, root, runtime, image, pods, tasks };
         containerd.start_daemon()?;
         for namespace in ["k8s.io", "default"] {
             let import = ["--namespace", namespace, "images", "import", "--snapshotter=native"];
-            containerd.client(import.map(OsStr::new).iter().chain(&[archive.as_os_str()]))?;
+            // Otherwise the daemon of containerd 2 imports, for the snapshotter that it likes best.
+            let own = containerd.programs.directory.as_ref().map(|_| OsStr::new("--local"));
+            let import = import.map(OsStr::new).into_iter().chain(own);
+            containerd.client(import.chain([archive.as_os_str()]))?;
         }
         Ok(containerd)
     }
@@ -81,7 +117,7 @@ impl Containerd {
 
     /// Starts the daemon, again.
     pub fn start_daemon(&mut self) -> Result<()> {
-        let mut command = Command::new("containerd");
+        let mut command = self.program("containerd");
         command.arg("--config").arg(self.run.join("config.toml"));
         self.daemon = Some(Daemon::start(command, &self.socket(), &self.run.join("log"))?);
         Ok(())
@@ -94,7 +130,7 @@ impl Containerd {
 
     /// Runs `ctr ARGS…`, which must succeed; its standard output.
     pub fn client<S: AsRef<OsStr>>(&self, args: impl IntoIterator<Item = S>) -> Result<String> {
-        let mut command = Command::new("ctr");
+        let mut command = self.program("ctr");
         command.arg("--address").arg(self.socket()).args(args);
         output(command, PATIENCE)
     }
@@ -135,10 +171,22 @@ impl Containerd {
         Ok(())
     }
 
-    /// Makes a pod on the host's network; its id. The pod's cgroup is below `parent`.
+    /// Makes a pod on the host's network; its id. Its containers' cgroups are below `parent`.
     pub fn run_pod(&mut self, metadata: PodSandboxMetadata, parent: &str) -> Result<String> {
-        // The host's network needs no CNI plugin.
-        let network = NamespaceMode::Node.into();
+        self.run_pod_on(PodNetwork::Host, metadata, parent)
+    }
+
+    /// The same on a network of its own or on the host's.
+    pub fn run_pod_on(
+        &mut self,
+        network: PodNetwork,
+        metadata: PodSandboxMetadata,
+        parent: &str,
+    ) -> Result<String> {
+        let network = match network {
+            PodNetwork::Own => NamespaceMode::Pod.into(),
+            PodNetwork::Host => NamespaceMode::Node.into(),
+        };
         let namespace_options = Some(NamespaceOption { network });
         let config = PodSandboxConfig {
             metadata: Some(metadata),
@@ -195,10 +243,29 @@ impl Containerd {
         self.call("StopContainer", request).map(|StopContainerResponse {}| ())
     }
 
+    /// Waits until a container has ended by itself.
+    pub fn wait_for_end(&self, id: &str) -> Result<()> {
+        wait::until(&format!("the end of {id}"), PATIENCE, || {
+            let request = ContainerStatusRequest { container_id: id.to_owned() };
+            let answer: ContainerStatusResponse = self.call("ContainerStatus", request)?;
+            let status = answer.status.context("no status")?;
+            Ok((status.state() == ContainerState::ContainerExited).then_some(()))
+        })
+    }
+
     /// The image that all its containers run.
     #[must_use]
     pub fn image(&self) -> &str {
         &self.image
+    }
+
+    /// A program of this containerd, which finds the others.
+    fn program(&self, name: &str) -> Command {
+        let Some(directory) = &self.programs.directory else { return Command::new(name) };
+        let mut command = Command::new(directory.join(name));
+        let usual = env::var("PATH").unwrap_or_default();
+        command.env("PATH", format!("{}:{usual}", directory.display()));
+        command
     }
 
     fn call<Q, A>(&self, method: &str, request: Q) -> Result<A>
@@ -243,5 +310,57 @@ impl Drop for Containerd {
         }
         self.daemon = None;
         unmount_below(&self.root);
+        if Path::new("/sys/class/net").join(&self.bridge).exists() {
+            let mut remove = Command::new("ip");
+            remove.args(["link", "delete", &self.bridge]);
+            if let Err(error) = output(remove, PATIENCE) {
+                eprintln!("containerd's bridge: {error:#}");
+            }
+        }
     }
+}
+
+/// Names of devices have at most 15 bytes.
+fn bridge_name() -> String {
+    format!("tare{}", std::process::id() % 10_000_000)
+}
+
+/// A file of containerd 1 and 2.
+fn configuration(programs: &Programs, run: &RunDir, root: &Path, image: &str) -> String {
+    const CRI: &str = "plugins.\"io.containerd.grpc.v1.cri\"";
+    let (state, socket) = (run.join("state"), run.join("sock"));
+    let mut text = format!(
+        "version = 2\nroot = {root:?}\nstate = {state:?}\n[grpc]\naddress = {socket:?}\n\
+         [{CRI}]\nsandbox_image = {image:?}\nrestrict_oom_score_adj = true\n\
+         [{CRI}.containerd]\nsnapshotter = \"native\"\n\
+         [{CRI}.containerd.runtimes.runc]\nruntime_type = \"io.containerd.runc.v2\"\n",
+    );
+    if let Some(runtime) = &programs.runtime {
+        text += &format!("[{CRI}.containerd.runtimes.runc.options]\nBinaryName = {runtime:?}\n");
+    }
+    if let Some(plugins) = &programs.cni {
+        let network = run.join("cni");
+        text += &format!("[{CRI}.cni]\nbin_dir = {plugins:?}\nconf_dir = {network:?}\n");
+    }
+    text
+}
+
+/// A bridge without a gateway: pods reach each other and nothing else, and no setting of the host
+/// changes.
+fn pod_network(bridge: &str, run: &RunDir) -> String {
+    let addresses = run.join("addresses");
+    serde_json::json!({
+        "cniVersion": "1.0.0",
+        "name": "pods",
+        "plugins": [{
+            "type": "bridge",
+            "bridge": bridge,
+            "ipam": {
+                "type": "host-local",
+                "dataDir": addresses,
+                "ranges": [[{ "subnet": "10.211.47.0/24" }]],
+            },
+        }],
+    })
+    .to_string()
 }

@@ -15,6 +15,7 @@
 //! | `TARE_DOCKER_CLIENTS` | Docker's clients of other releases, with colons between the paths |
 //! | `TARE_PYTHON` | a Python with the packages that `xtask` installs |
 //! | `TARE_CADVISOR` | `cadvisor`, if not in `PATH` |
+//! | `TARE_CONTAINERD_DIR`, `TARE_CNI_DIR` | the directories of containerd 2 and of CNI's plugins |
 //! | `TARE_UPDATE_GOLDEN` | `1` rewrites the golden files |
 
 pub mod bench;

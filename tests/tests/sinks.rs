@@ -349,6 +349,34 @@ fn standard_output_and_a_unix_socket_have_the_values_of_the_snapshot() -> Result
     ensure_nothing_dropped(&daemon)
 }
 
+#[test]
+fn the_host_has_the_name_that_it_is_given() -> Result<()> {
+    let receiver = Receiver::start("127.0.0.1:0", Behaviour::Accept)?;
+    let config = Config::new(&sink("named", &receiver.address(), ""))?;
+    let daemon = config.start(&tare()?, &["--hostname", "node-7"])?;
+    wait_for_batches(&receiver, 1)?;
+    let batch = receiver.accepted().remove(0);
+    for line in batch.text.lines() {
+        ensure!(line.starts_with("tare_cpu,host=node-7,"), "{line}");
+    }
+    let host = daemon.json("/api/v1/host")?;
+    ensure!(host["hostname"] == "node-7", "{host:#}");
+    Ok(())
+}
+
+#[test]
+fn the_configuration_of_the_overlay_otlp_names_a_sink() -> Result<()> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../deploy/kubernetes/overlays/otlp/tare.toml")
+        .display()
+        .to_string();
+    let done = tare()?.run(&["run", "--config", &file, "--check-config"])?;
+    // Nobody has that name here.
+    let expected = format!("{file}, line 2: otlp: cannot connect to otel-collector.monitoring:4317");
+    ensure!(done.stderr.contains(&expected), "{}", done.stderr);
+    Ok(())
+}
+
 /// `tare run` with a configuration, which ends by itself.
 fn refused(config: &Config, args: &[&str]) -> Result<Finished> {
     let path = config.path();

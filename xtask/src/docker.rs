@@ -13,7 +13,7 @@ use crate::{
 const DEFAULT_HOST: &str = "unix:///var/run/docker.sock";
 
 /// Programs that the live tests call.
-const CLIENT: [Needed; 12] = [
+const CLIENT: [Needed; 13] = [
     ("docker", &["docker-cli", "docker.io"]),
     ("ip", &["iproute2"]),
     ("strace", &["strace"]),
@@ -21,6 +21,7 @@ const CLIENT: [Needed; 12] = [
     ("podman", &["podman"]),
     ("containerd", &["containerd"]),
     ("runc", &["runc"]),
+    ("crun", &["crun"]),
     ("groff", &["groff-base"]),
     ("tmux", &["tmux"]),
     ("curl", &["curl"]),

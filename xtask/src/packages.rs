@@ -133,6 +133,16 @@ pub(crate) fn kubectl() -> Result<PathBuf> {
     Ok(program)
 }
 
+/// The directory of containerd 2 and its shim.
+pub(crate) fn containerd() -> Result<PathBuf> {
+    Ok(of_suite("containerd", "sid")?.join("usr/bin"))
+}
+
+/// The directory of the plugins that make the networks of pods.
+pub(crate) fn cni() -> Result<PathBuf> {
+    Ok(of_suite("containernetworking-plugins", "bookworm")?.join("usr/lib/cni"))
+}
+
 /// Docker's clients of Debian's suites, oldest first: the machine's own where it is that one.
 pub(crate) fn docker_clients() -> Result<Vec<PathBuf>> {
     const INSTALLED: &str = "/usr/bin/docker";

@@ -160,6 +160,7 @@ fn live() -> Result<Tally> {
     let prometheus = packages::unpacked("prometheus", &["prometheus", "promtool"])?;
     let influxdb = packages::unpacked("influxdb", &["influxd"])?;
     let cadvisor = packages::cadvisor()?;
+    let (containerd, cni) = (packages::containerd()?, packages::cni()?);
     let clients = env::join_paths(packages::docker_clients()?)?;
     let python = packages::python()?;
     results::with_second_try(|names| {
@@ -167,6 +168,7 @@ fn live() -> Result<Tally> {
         tests.env("TARE_BIN", &tare).env("TARE_LOAD_BIN", &load);
         tests.env("DOCKER_HOST", &docker.host).env("TARE_PROMETHEUS_DIR", &prometheus);
         tests.env("TARE_CADVISOR", &cadvisor).env("TARE_INFLUXDB_DIR", &influxdb);
+        tests.env("TARE_CONTAINERD_DIR", &containerd).env("TARE_CNI_DIR", &cni);
         tests.env("TARE_DOCKER_CLIENTS", &clients).env("TARE_PYTHON", &python);
         if !cmd::is_root() {
             tests.env(runner_variable(&host), sudo_runner());
@@ -261,6 +263,8 @@ fn sudo_runner() -> String {
         "TARE_PROMETHEUS_DIR",
         "TARE_CADVISOR",
         "TARE_INFLUXDB_DIR",
+        "TARE_CONTAINERD_DIR",
+        "TARE_CNI_DIR",
         "TARE_DOCKER_CLIENTS",
         "TARE_PYTHON",
         "TARE_VICTORIA_METRICS",

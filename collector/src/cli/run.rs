@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use clap::{Args, ValueEnum, builder::BoolishValueParser};
+use clap::{
+    Args, ValueEnum,
+    builder::{BoolishValueParser, NonEmptyStringValueParser},
+};
 
 use crate::{
     cli::values::{age, bytes, duration, interval, socket, window},
@@ -40,6 +43,11 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_CONFIG", hide_env = true, help_heading = "Configuration")]
     #[arg(value_name = "FILE")]
     pub config: Option<PathBuf>,
+    /// Name of this host in reports and at sinks [default: the kernel's, which in a container is
+    /// the container's]
+    #[arg(long, env = "TARE_HOSTNAME", hide_env = true, value_name = "NAME")]
+    #[arg(value_parser = NonEmptyStringValueParser::new())]
+    pub hostname: Option<String>,
     /// TCP address to listen on; may be repeated or separated by commas; `off` for none
     #[arg(long, env = "TARE_LISTEN", hide_env = true, value_delimiter = ',')]
     #[arg(value_name = "ADDRESS", default_value = "127.0.0.1:9753", value_parser = listen)]

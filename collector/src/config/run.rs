@@ -47,6 +47,8 @@ impl DockerApi {
 /// Options of `tare run`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Run {
+    /// The host's name; `None` is the kernel's.
+    pub hostname: Option<String>,
     /// TCP addresses to serve on.
     pub listen: Vec<SocketAddr>,
     /// Unix socket to serve on.
@@ -132,6 +134,7 @@ impl From<RunArgs> for Run {
         };
         let connections = if docker_api.is_on() { DOCKER_CONNECTIONS_MAX } else { CONNECTIONS_MAX };
         Self {
+            hostname: args.hostname,
             listen: args.listen.into_iter().filter_map(on).collect(),
             socket: args.socket,
             docker_api,

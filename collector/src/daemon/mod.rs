@@ -143,6 +143,7 @@ impl Daemon {
         let run = &config.borrow().run.clone();
         raise_priority(run.nice);
         let mut collector = Collector::start(common, run.scope.into())?;
+        collector.name_host(run.hostname.as_ref());
         collector.sampler.with_pods = true;
         collector.sampler.with_per_cpu = run.docker_api.is_on();
         let runs = || collector.sampler.program_runs();

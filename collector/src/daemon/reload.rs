@@ -77,6 +77,7 @@ fn keep_fixed(
         ("docker-api-group", wanted.docker_api.group != run.docker_api.group),
         ("docker-api-listen", wanted.docker_api.listen != run.docker_api.listen),
         ("acadock-api", wanted.acadock_api != run.acadock_api),
+        ("hostname", wanted.hostname != run.hostname),
         ("scope", wanted.scope != run.scope),
         ("max-connections", wanted.max_connections != run.max_connections),
         ("history-memory", wanted.history_memory != run.history_memory),

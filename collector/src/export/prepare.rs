@@ -95,7 +95,7 @@ fn prepare_one(
         name,
         scheme,
         every,
-        labels: labels(sink, scheme)?,
+        labels: labels(sink, scheme, run.hostname.as_deref())?,
         wanted,
         protocol,
         spool,
@@ -148,9 +148,10 @@ fn wanted(names: &[String]) -> Result<Vec<bool>> {
 }
 
 /// Those of the sink and, where it has none of the name, those of the protocol.
-fn labels(sink: &Sink, scheme: &Scheme) -> Result<Vec<(String, String)>> {
+fn labels(sink: &Sink, scheme: &Scheme, hostname: Option<&str>) -> Result<Vec<(String, String)>> {
     let mut labels = sink.labels.clone();
-    let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let kernels = || fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = hostname.map_or_else(kernels, str::to_owned);
     let host = [(scheme.host_label, host.trim())];
     for (name, value) in host.iter().chain(scheme.labels) {
         labels.entry((*name).to_owned()).or_insert_with(|| (*value).to_owned());

@@ -1,6 +1,6 @@
 //! Manifests and chart.
 
-use std::io::Write as _;
+use std::{fs, io::Write as _};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -52,16 +52,72 @@ fn pod(objects: &[Value]) -> Result<Value> {
 
 #[test]
 fn each_overlay_fits_the_strict_schemas_of_two_versions() -> Result<()> {
-    for name in ["privileged", "least-privilege", "prometheus-operator"] {
+    const OBJECTS: [&str; 4] = ["Namespace", "ServiceAccount", "DaemonSet", "NetworkPolicy"];
+    const WITH_FILE: [&str; 5] =
+        ["Namespace", "ServiceAccount", "ConfigMap", "DaemonSet", "NetworkPolicy"];
+    for (name, kinds) in [
+        ("privileged", &OBJECTS[..]),
+        ("least-privilege", &OBJECTS),
+        ("prometheus-operator", &OBJECTS),
+        ("otlp", &WITH_FILE),
+    ] {
         let text = overlay(name)?;
         let file = file(&text)?;
         for version in VERSIONS {
             let checked = tools(&["validate".as_ref(), version.as_ref(), file.path().as_os_str()])
                 .with_context(|| format!("{name} on {version}"))?;
-            let expected = json!(["Namespace", "ServiceAccount", "DaemonSet", "NetworkPolicy"]);
-            ensure!(checked == expected, "{name}: {checked}");
+            ensure!(checked == json!(kinds), "{name}: {checked}");
         }
     }
+    Ok(())
+}
+
+#[test]
+fn each_overlay_is_checked() -> Result<()> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(deploy("kubernetes/overlays"))? {
+        names.push(entry?.file_name().display().to_string());
+    }
+    names.sort();
+    ensure!(names == ["least-privilege", "otlp", "privileged", "prometheus-operator"], "{names:?}");
+    Ok(())
+}
+
+/// Lists sorted by name, and the name of the configuration without its checksum.
+fn regardless_of_order(mut pod: Value) -> Value {
+    let name = |value: &Value| value["name"].as_str().unwrap_or_default().to_owned();
+    for list in ["/volumes", "/containers/0/volumeMounts"] {
+        if let Some(list) = pod.pointer_mut(list).and_then(Value::as_array_mut) {
+            list.sort_by_key(name);
+        }
+    }
+    for volume in pod["volumes"].as_array_mut().into_iter().flatten() {
+        if let Some(map) = volume.pointer_mut("/configMap/name") {
+            *map = map.as_str().and_then(|name| name.split('-').next()).into();
+        }
+    }
+    pod
+}
+
+#[test]
+fn the_chart_sends_what_the_overlay_otlp_sends() -> Result<()> {
+    let objects = documents(&overlay("otlp")?)?;
+    let data = &of_kind(&objects, "ConfigMap")?["data"];
+    let egress = &of_kind(&objects, "NetworkPolicy")?["spec"]["egress"];
+    let config = &data["tare.toml"];
+    ensure!(config.as_str().is_some_and(|text| text.contains("otlp+grpc://")), "{data}");
+    let values = json!({ "config": config, "networkPolicy": { "egress": egress } });
+    let rendered = chart(&values)?;
+    ensure!(of_kind(&rendered, "ConfigMap")?["data"] == *data, "{rendered:#?}");
+    ensure!(of_kind(&rendered, "NetworkPolicy")?["spec"]["egress"] == *egress, "{rendered:#?}");
+    let (kustomize, helm) =
+        (regardless_of_order(pod(&objects)?), regardless_of_order(pod(&rendered)?));
+    ensure!(kustomize == helm, "{kustomize:#}\n{helm:#}");
+    // Another text has another name, so that the pods start anew.
+    let of = |objects: &[Value]| Ok(of_kind(objects, "ConfigMap")?["metadata"]["name"].clone());
+    let name: Result<Value> = of(&rendered);
+    let other: Result<Value> = of(&chart(&json!({ "config": "interval = \"2s\"" }))?);
+    ensure!(name? != other?, "{rendered:#?}");
     Ok(())
 }
 
@@ -127,20 +183,20 @@ fn the_chart_gives_the_same_pods_as_the_overlays() -> Result<()> {
 
 #[test]
 fn the_objects_of_the_chart_fit_the_strict_schemas() -> Result<()> {
-    for values in [
-        json!({}),
-        json!({
+    for (values, count) in [
+        (json!({}), 3),
+        (json!({
             "privileged": false, "runtimeDirectory": "/run/crio", "extraArgs": ["--interval=5s"],
             "imagePullSecrets": [{ "name": "registry" }], "podMonitor": { "enabled": true },
-            "maxUnavailable": 1, "image": { "repository": "registry.test/tare", "tag": "x" },
-        }),
+            "maxUnavailable": 1, "config": "interval = \"5s\"", "image": { "repository": "registry.test/tare", "tag": "x" },
+        }), 4),
     ] {
         let objects = chart(&values)?;
         let texts: Vec<_> = objects.iter().map(|object| format!("---\n{object}\n")).collect();
         let file = file(&texts.concat())?;
         for version in VERSIONS {
             let checked = tools(&["validate".as_ref(), version.as_ref(), file.path().as_os_str()])?;
-            ensure!(checked.as_array().is_some_and(|kinds| kinds.len() == 3), "{checked}");
+            ensure!(checked.as_array().is_some_and(|kinds| kinds.len() == count), "{checked}");
         }
         let directory = deploy("helm/tare");
         let values = values.to_string();

@@ -21,13 +21,14 @@ fn row(metrics: &str, name: &str, id: &str) -> Option<(String, f64)> {
     Some((labels.to_owned(), value.parse().ok()?))
 }
 
-fn value(metrics: &str, name: &str, id: &str) -> Result<f64> {
+/// The value of that row.
+pub(crate) fn value(metrics: &str, name: &str, id: &str) -> Result<f64> {
     let found = row(metrics, name, id).with_context(|| format!("no {name} of {id}: {metrics}"))?;
     Ok(found.1)
 }
 
 /// CPU seconds of a cgroup from its own file, on v1 or v2.
-fn cpu_seconds(path: &str) -> Result<f64> {
+pub(crate) fn cpu_seconds(path: &str) -> Result<f64> {
     let files = [
         ("cpuacct/", "cpuacct.usage", 1e9),
         ("cpu,cpuacct/", "cpuacct.usage", 1e9),

@@ -36,6 +36,7 @@ mod manuals;
 mod network;
 mod overhead;
 mod peers;
+mod pods;
 mod privileges;
 mod receipts;
 mod reconcile;

@@ -9,3 +9,7 @@ app.kubernetes.io/version: {{ .Chart.AppVersion | quote }}
 app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
+{{/* Another name for another text, so that a changed text starts new pods. */}}
+{{- define "tare.config" -}}
+{{ .Release.Name }}-{{ .Values.config | sha256sum | trunc 10 }}
+{{- end }}

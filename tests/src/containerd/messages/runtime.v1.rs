@@ -135,6 +135,21 @@ pub struct StopContainerRequest {
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct StopContainerResponse {}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ContainerStatusRequest {
+    #[prost(string, tag = "1")]
+    pub container_id: ::prost::alloc::string::String,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ContainerStatus {
+    #[prost(enumeration = "ContainerState", tag = "3")]
+    pub state: i32,
+}
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ContainerStatusResponse {
+    #[prost(message, optional, tag = "1")]
+    pub status: ::core::option::Option<ContainerStatus>,
+}
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
 #[repr(i32)]
 pub enum NamespaceMode {
@@ -163,6 +178,38 @@ impl NamespaceMode {
             "CONTAINER" => Some(Self::Container),
             "NODE" => Some(Self::Node),
             "TARGET" => Some(Self::Target),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum ContainerState {
+    ContainerCreated = 0,
+    ContainerRunning = 1,
+    ContainerExited = 2,
+    ContainerUnknown = 3,
+}
+impl ContainerState {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::ContainerCreated => "CONTAINER_CREATED",
+            Self::ContainerRunning => "CONTAINER_RUNNING",
+            Self::ContainerExited => "CONTAINER_EXITED",
+            Self::ContainerUnknown => "CONTAINER_UNKNOWN",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "CONTAINER_CREATED" => Some(Self::ContainerCreated),
+            "CONTAINER_RUNNING" => Some(Self::ContainerRunning),
+            "CONTAINER_EXITED" => Some(Self::ContainerExited),
+            "CONTAINER_UNKNOWN" => Some(Self::ContainerUnknown),
             _ => None,
         }
     }
