@@ -372,7 +372,8 @@ fn the_configuration_of_the_overlay_otlp_names_a_sink() -> Result<()> {
         .to_string();
     let done = tare()?.run(&["run", "--config", &file, "--check-config"])?;
     // Nobody has that name here.
-    let expected = format!("{file}, line 2: otlp: cannot connect to otel-collector.monitoring:4317");
+    let expected =
+        format!("{file}, line 2: otlp: cannot connect to otel-collector.monitoring:4317");
     ensure!(done.stderr.contains(&expected), "{}", done.stderr);
     Ok(())
 }

@@ -31,11 +31,18 @@ pub(crate) type Suite = (Archive, &'static str);
 /// Apt, limited to some suites.
 pub(crate) struct Apt {
     directory: PathBuf,
+    /// Debian's name of the architecture of the packages.
+    arch: &'static str,
 }
 
 impl Apt {
-    /// Fetches the indices of these suites.
+    /// Fetches the indices of these suites, for `x86_64`.
     pub(crate) fn open(suites: &BTreeSet<Suite>) -> Result<Self> {
+        Self::open_for("amd64", suites)
+    }
+
+    /// The same for an architecture.
+    pub(crate) fn open_for(arch: &'static str, suites: &BTreeSet<Suite>) -> Result<Self> {
         for program in ["apt-get", "apt-cache", "dpkg-deb"] {
             if cmd::find(program).is_none() {
                 bail!("there is no {program} to get Debian packages with");
@@ -45,12 +52,12 @@ impl Apt {
             Path::new(KEYRING).is_file(),
             "no {KEYRING}: install the package debian-archive-keyring"
         );
-        let apt = Self { directory: project::target().join("apt") };
+        let apt = Self { directory: project::target().join("apt"), arch };
         for directory in ["lists/partial", "cache/archives/partial"] {
             let directory = apt.directory.join(directory);
             fs::create_dir_all(&directory).with_context(|| format!("cannot make {directory:?}"))?;
         }
-        let sources = sources(&mirrors()?, suites)?;
+        let sources = sources(&mirrors()?, arch, suites)?;
         let file = apt.directory.join("sources.list");
         fs::write(&file, sources).with_context(|| format!("cannot write {file:?}"))?;
         println!("Fetching the indices of {} Debian suites", suites.len());
@@ -103,6 +110,10 @@ impl Apt {
             "Dir::Etc::SourceParts=-".to_owned(),
             format!("Dir::State::Lists={directory}/lists"),
             format!("Dir::Cache={directory}/cache"),
+            // What is installed here says nothing about another architecture.
+            "Dir::State::Status=/dev/null".to_owned(),
+            format!("APT::Architecture={}", self.arch),
+            format!("APT::Architectures::={}", self.arch),
             "Acquire::Languages=none".to_owned(),
             "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false".to_owned(),
             // Apt's default, the user `_apt`, cannot write here.
@@ -140,7 +151,7 @@ fn parse_mirrors(targets: &str) -> Option<Mirrors> {
     Some(Mirrors { main, security: find("Debian-Security", "/debian-security") })
 }
 
-fn sources(mirrors: &Mirrors, suites: &BTreeSet<Suite>) -> Result<String> {
+fn sources(mirrors: &Mirrors, arch: &str, suites: &BTreeSet<Suite>) -> Result<String> {
     let mut text = String::new();
     for (archive, suite) in suites {
         let uri = match archive {
@@ -149,7 +160,7 @@ fn sources(mirrors: &Mirrors, suites: &BTreeSet<Suite>) -> Result<String> {
                 format!("the machine's apt uses no mirror of Debian's security archive for {suite}")
             })?,
         };
-        text += &format!("deb [arch=amd64 signed-by={KEYRING}] {uri} {suite} main\n");
+        text += &format!("deb [arch={arch} signed-by={KEYRING}] {uri} {suite} main\n");
     }
     Ok(text)
 }

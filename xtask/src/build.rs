@@ -4,7 +4,11 @@ use std::{path::PathBuf, process::Command, thread};
 
 use anyhow::Result;
 
-use crate::{cmd, ebpf, project, tools};
+use crate::{
+    cmd,
+    dist::{self, Arch},
+    ebpf, project, tools,
+};
 
 /// How `tare` is compiled: a profile of `Cargo.toml`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -85,37 +89,63 @@ pub(crate) fn static_load() -> Result<PathBuf> {
 
 /// Builds a program of the tests, statically linked.
 pub(crate) fn static_program(name: &str) -> Result<PathBuf> {
-    let mut cargo = static_cargo("build")?;
-    cmd::run(cargo.args(["--package", "tare-tests", "--bin", name]))?;
-    Ok(static_directory()?.join(name))
+    Statics::host()?.build("tare-tests", name)
 }
 
-/// Builds `tare`, statically linked, for a virtual machine without libraries.
-pub(crate) fn static_tare() -> Result<PathBuf> {
-    ebpf::build(&tools::ready()?)?;
-    let mut cargo = static_cargo("build")?;
-    cmd::run(cargo.args(["--package", "tare", "--bin", "tare"]))?;
-    Ok(static_directory()?.join("tare"))
+/// How static programs are built: for this machine with glibc, for another architecture with musl.
+pub(crate) struct Statics {
+    target: String,
+    /// If it is not this machine's.
+    other: Option<Arch>,
 }
 
-/// A cargo command for statically linked programs.
-pub(crate) fn static_cargo(subcommand: &str) -> Result<Command> {
-    let mut cargo = project::cargo();
-    cargo
-        .args([subcommand, "--release"])
-        // With an explicit target, the flags do not apply to build scripts and macros.
-        .args(["--target", &project::rustc_says("host")?, "--target-dir"])
-        .arg(static_target())
-        .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
-    Ok(cargo)
-}
+impl Statics {
+    /// For this machine.
+    pub(crate) fn host() -> Result<Self> {
+        Ok(Self { target: project::rustc_says("host")?, other: None })
+    }
 
-fn static_directory() -> Result<PathBuf> {
-    Ok(static_target().join(project::rustc_says("host")?).join("release"))
-}
+    /// For an architecture.
+    pub(crate) fn of(arch: Arch) -> Result<Self> {
+        if Arch::host() == Some(arch) {
+            return Self::host();
+        }
+        Ok(Self { target: arch.target(), other: Some(arch) })
+    }
 
-fn static_target() -> PathBuf {
-    project::target().join("static")
+    /// Builds a program and returns its path.
+    pub(crate) fn build(&self, package: &str, name: &str) -> Result<PathBuf> {
+        let mut cargo = self.cargo("build")?;
+        cmd::run(cargo.args(["--package", package, "--bin", name]))?;
+        Ok(self.directory().join(&self.target).join("release").join(name))
+    }
+
+    /// Builds `tare`, for a virtual machine without libraries.
+    pub(crate) fn build_tare(&self) -> Result<PathBuf> {
+        ebpf::build(&tools::ready()?)?;
+        self.build("tare", "tare")
+    }
+
+    /// A cargo command for statically linked programs.
+    pub(crate) fn cargo(&self, subcommand: &str) -> Result<Command> {
+        let mut cargo = project::cargo();
+        cargo
+            .args([subcommand, "--release", "--target-dir"])
+            .arg(self.directory())
+            .env("CARGO_ENCODED_RUSTFLAGS", "-Ctarget-feature=+crt-static");
+        match self.other {
+            Some(arch) => dist::cross(&mut cargo, arch)?,
+            // With an explicit target, the flags do not apply to build scripts and macros.
+            None => {
+                cargo.args(["--target", &self.target]);
+            }
+        }
+        Ok(cargo)
+    }
+
+    fn directory(&self) -> PathBuf {
+        project::target().join("static")
+    }
 }
 
 #[cfg(test)]

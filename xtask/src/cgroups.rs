@@ -11,8 +11,7 @@ use crate::{cmd, mounts};
 
 /// The parents that Docker, Podman, containerd and Kubernetes make for their containers' cgroups
 /// and never remove.
-const PARENTS: [&str; 5] =
-    ["docker", "libpod_parent", "default", "kubepods", "kubepods.slice"];
+const PARENTS: [&str; 5] = ["docker", "libpod_parent", "default", "kubepods", "kubepods.slice"];
 
 /// Removes the parents that containers made since [`CgroupCleanup::begin`], on drop.
 #[must_use]

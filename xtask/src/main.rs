@@ -29,7 +29,12 @@ use std::{ffi::OsString, process::ExitCode};
 use anyhow::{Context as _, Result};
 use clap::{Parser, Subcommand, ValueEnum as _};
 
-use crate::{build::Profile, dist::Arch, test::Step, vm::Series};
+use crate::{
+    build::Profile,
+    dist::Arch,
+    test::Step,
+    vm::{Cgroups, Series},
+};
 
 /// Builds, runs and tests Tare. Tools that the build needs are installed once, under `target`.
 #[derive(Parser)]
@@ -97,9 +102,19 @@ enum Task {
     Bench(bench::Bench),
     /// Boot real kernels in a virtual machine and run tests there
     Vm {
-        /// Kernel series [default: all]
+        /// Kernel series [default: those of Debian's releases]
         #[arg(value_name = "SERIES", value_enum)]
         series: Vec<Series>,
+        /// Architecture of the machine; emulation of another one than this machine's takes a
+        /// quarter of an hour for each kernel
+        #[arg(long, value_enum, default_value = "x86_64")]
+        arch: Arch,
+        /// Version of cgroups that is mounted; with `v1` only the loading of programs is tested
+        #[arg(long, value_enum, default_value = "v2")]
+        cgroups: Cgroups,
+        /// Only load every program: on every kernel, on both architectures, once with cgroup v1
+        #[arg(long, conflicts_with_all = ["series", "arch", "cgroups", "args"])]
+        load_everywhere: bool,
         /// Arguments for the test program, such as a part of a test's name
         #[arg(last = true)]
         args: Vec<String>,
@@ -148,8 +163,13 @@ fn work(task: Task) -> Result<ExitCode> {
         }
         Task::Fuzz { targets, seconds } => fuzz::run(&targets, seconds)?,
         Task::Bench(bench) => bench.run()?,
-        Task::Vm { series, args } => {
-            if !vm::run_alone(&series, &args)? {
+        Task::Vm { series, arch, cgroups, load_everywhere, args } => {
+            let passed = if load_everywhere {
+                vm::load_everywhere()?
+            } else {
+                vm::run_alone(&series, arch, cgroups, &args)?
+            };
+            if !passed {
                 return Ok(ExitCode::FAILURE);
             }
         }

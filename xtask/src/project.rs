@@ -48,12 +48,17 @@ pub(crate) fn path_prefixes() -> Result<[(PathBuf, &'static str); 4]> {
     let home = env::var_os("HOME").map(PathBuf::from);
     let cargo = env::var_os("CARGO_HOME").map(PathBuf::from);
     let cargo = cargo.or_else(|| Some(home?.join(".cargo"))).context("there is no CARGO_HOME")?;
-    let mut sysroot = Command::new("rustc");
-    let sysroot = cmd::capture(sysroot.args(["--print", "sysroot"]).current_dir(root()))?;
-    let sysroot = PathBuf::from(sysroot.trim_end());
+    let sysroot = sysroot()?;
     // rustup's name of the toolchain may be a link to another one.
     let real = sysroot.canonicalize().with_context(|| format!("cannot read {sysroot:?}"))?;
     Ok([(root(), "tare"), (cargo, "cargo"), (sysroot, "rust"), (real, "rust")])
+}
+
+/// The directory of the toolchain.
+pub(crate) fn sysroot() -> Result<PathBuf> {
+    let mut rustc = Command::new("rustc");
+    let sysroot = cmd::capture(rustc.args(["--print", "sysroot"]).current_dir(root()))?;
+    Ok(PathBuf::from(sysroot.trim_end()))
 }
 
 /// Flags for rustc that keep paths of this machine out of binaries.

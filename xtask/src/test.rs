@@ -75,7 +75,7 @@ impl Step {
             Self::Deploy => deploy(),
             Self::Live => live(),
             Self::Micro => micro::run(),
-            Self::Vm => vm::run(&[], &[]),
+            Self::Vm => vm::run(&[], dist::Arch::X86_64, vm::Cgroups::V2, &[]),
             Self::Image => image(),
             Self::Web => web::run(),
             Self::Browser => browser(),

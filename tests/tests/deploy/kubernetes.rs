@@ -185,11 +185,14 @@ fn the_chart_gives_the_same_pods_as_the_overlays() -> Result<()> {
 fn the_objects_of_the_chart_fit_the_strict_schemas() -> Result<()> {
     for (values, count) in [
         (json!({}), 3),
-        (json!({
-            "privileged": false, "runtimeDirectory": "/run/crio", "extraArgs": ["--interval=5s"],
-            "imagePullSecrets": [{ "name": "registry" }], "podMonitor": { "enabled": true },
-            "maxUnavailable": 1, "config": "interval = \"5s\"", "image": { "repository": "registry.test/tare", "tag": "x" },
-        }), 4),
+        (
+            json!({
+                "privileged": false, "runtimeDirectory": "/run/crio", "extraArgs": ["--interval=5s"],
+                "imagePullSecrets": [{ "name": "registry" }], "podMonitor": { "enabled": true },
+                "maxUnavailable": 1, "config": "interval = \"5s\"", "image": { "repository": "registry.test/tare", "tag": "x" },
+            }),
+            4,
+        ),
     ] {
         let objects = chart(&values)?;
         let texts: Vec<_> = objects.iter().map(|object| format!("---\n{object}\n")).collect();

@@ -84,11 +84,13 @@ impl Pod {
             containerd.start_container(&id)?;
             anyhow::Ok(id)
         };
-        let init = member("init", &format!("pair --tcp 127.0.0.1:{} --bytes {BYTES}", 7100 + number))?;
+        let init =
+            member("init", &format!("pair --tcp 127.0.0.1:{} --bytes {BYTES}", 7100 + number))?;
         // The kubelet starts the others when it has ended.
         containerd.wait_for_end(&init)?;
         let (address, sent) = (format!("127.0.0.1:{}", 7200 + number), BYTES + number);
-        let listener = member("listener", &format!("listen --proto tcp --addr {address} --linger"))?;
+        let listener =
+            member("listener", &format!("listen --proto tcp --addr {address} --linger"))?;
         let send = format!("send --proto tcp --addr {address} --bytes {sent} --linger");
         let sender = member("sender", &send)?;
         Ok(Self { wanted, uid, cgroup, sandbox, init, listener, sender, sent })

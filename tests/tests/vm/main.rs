@@ -11,5 +11,6 @@ mod lifecycle;
 mod machine;
 mod namespace;
 mod network;
+mod programs;
 mod reconcile;
 mod walk;

@@ -4,6 +4,7 @@ use std::{
     env,
     ffi::OsString,
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::Result;
@@ -54,6 +55,14 @@ impl Arch {
         format!("{}-unknown-linux-musl", self.name())
     }
 
+    /// A name, with the architecture unless it is `x86_64`.
+    pub(crate) fn suffixed(self, name: &str) -> String {
+        match self {
+            Self::X86_64 => name.to_owned(),
+            Self::Aarch64 => format!("{name}-{}", self.name()),
+        }
+    }
+
     /// The C compiler, which compiles the cryptography of TLS and links.
     fn compiler(self) -> Result<&'static str> {
         if Self::host() == Some(self) {
@@ -71,23 +80,31 @@ impl Arch {
 /// Builds `tare` below `directory` and returns its path.
 pub(crate) fn build(arch: Arch, directory: &Path) -> Result<PathBuf> {
     let object = ebpf::build(&tools::ready()?)?;
-    let target = arch.target();
-    tools::rust_std(&target)?;
-    let compiler = arch.compiler()?;
     let mut cargo = project::cargo();
     cargo
-        .args(["build", "--package", "tare", "--bin", "tare", "--profile", "dist", "--locked"])
-        .args(["--target", &target, "--target-dir"])
+        .args(["rustc", "--package", "tare", "--bin", "tare", "--profile", "dist", "--locked"])
+        .arg("--target-dir")
         .arg(directory)
         .env("TARE_EBPF_OBJECT_PATH", object)
         .env("CARGO_ENCODED_RUSTFLAGS", flags()?)
-        .env(format!("CC_{}", target.replace('-', "_")), compiler)
-        .env(linker_variable(&target), compiler)
         // C code: no path and no date of this machine.
         .env("SOURCE_DATE_EPOCH", "0")
         .env("CFLAGS", c_flags()?);
+    cross(&mut cargo, arch)?;
+    cargo.arg("--").args(linker_flags()?);
     cmd::run(&mut cargo)?;
-    Ok(directory.join(target).join("dist/tare"))
+    Ok(directory.join(arch.target()).join("dist/tare"))
+}
+
+/// Lets a cargo command build static programs for an architecture.
+pub(crate) fn cross(cargo: &mut Command, arch: Arch) -> Result<()> {
+    let target = arch.target();
+    tools::rust_std(&target)?;
+    let compiler = arch.compiler()?;
+    cargo.args(["--target", &target]);
+    cargo.env(format!("CC_{}", target.replace('-', "_")), compiler);
+    cargo.env(linker_variable(&target), compiler);
+    Ok(())
 }
 
 fn flags() -> Result<OsString> {
@@ -99,6 +116,17 @@ fn flags() -> Result<OsString> {
         flags.push(flag);
     }
     Ok(flags)
+}
+
+/// Rust's own linker, which keeps one of several functions with the same instructions.
+fn linker_flags() -> Result<[String; 3]> {
+    let host = project::rustc_says("host")?;
+    let directory = project::sysroot()?.join("lib/rustlib").join(host).join("bin/gcc-ld");
+    Ok([
+        "-Clink-arg=-fuse-ld=lld".to_owned(),
+        format!("-Clink-arg=-B{}", directory.display()),
+        "-Clink-arg=-Wl,--icf=all".to_owned(),
+    ])
 }
 
 fn c_flags() -> Result<OsString> {

@@ -15,7 +15,7 @@ use std::{
 use anyhow::{Context as _, Result};
 
 pub(crate) use self::{
-    binary::Arch,
+    binary::{Arch, cross},
     image::{build as image, run as build_and_save_image},
 };
 use crate::{

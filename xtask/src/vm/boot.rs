@@ -11,11 +11,17 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use super::kernel::Kernel;
-use crate::{cmd, project, results::Results};
+use super::{Cgroups, kernel::Kernel};
+use crate::{cmd, dist::Arch, packages::Needed, project, results::Results};
 
-/// For one kernel with all tests. Emulation is slow, the more so on a busy machine.
-const LIMIT: Duration = Duration::from_secs(480);
+/// For one kernel with all tests. Emulation is slow, the more so on a busy machine and of another
+/// architecture.
+const fn limit(arch: Arch) -> Duration {
+    match arch {
+        Arch::X86_64 => Duration::from_secs(480),
+        Arch::Aarch64 => Duration::from_secs(1800),
+    }
+}
 
 const DISK_BYTES: u64 = 512 << 20;
 
@@ -29,14 +35,15 @@ const FATAL_MESSAGES: [&str; 4] = ["Kernel panic", "BUG: soft lockup", "BUG: ker
 const LINES_AFTER_FATAL: usize = 120;
 
 /// Boots the kernel with this archive as its user space and returns the results of its tests.
-pub(super) fn boot(kernel: &Kernel, initramfs: &Path) -> Result<Results> {
+pub(super) fn boot(kernel: &Kernel, cgroups: Cgroups, initramfs: &Path) -> Result<Results> {
     let directory = project::target().join("vm");
     let disk = directory.join("disk.img");
     make_disk(&disk)?;
     let log = log_file(kernel)?;
     let mut output = File::create(&log).with_context(|| format!("cannot make {log:?}"))?;
     let mut console = Console::default();
-    cmd::run_until(&mut qemu(kernel, initramfs, &disk), LIMIT, |line| {
+    let mut machine = qemu(kernel, cgroups, initramfs, &disk);
+    cmd::run_until(&mut machine, limit(kernel.arch), |line| {
         let line = plain(line);
         // The log is a convenience: its errors are ignored.
         let _ = writeln!(output, "{line}");
@@ -50,7 +57,7 @@ pub(super) fn boot(kernel: &Kernel, initramfs: &Path) -> Result<Results> {
 fn log_file(kernel: &Kernel) -> Result<PathBuf> {
     let logs = project::target().join("vm/logs");
     fs::create_dir_all(&logs).with_context(|| format!("cannot make {logs:?}"))?;
-    Ok(logs.join(format!("{}.log", kernel.series.name())))
+    Ok(logs.join(format!("{}.log", kernel.arch.suffixed(kernel.series.name()))))
 }
 
 /// A sparse disk image with an empty filesystem.
@@ -64,14 +71,31 @@ fn make_disk(disk: &Path) -> Result<()> {
     cmd::check(format.arg(disk))
 }
 
-fn qemu(kernel: &Kernel, initramfs: &Path, disk: &Path) -> Command {
-    let mut qemu = Command::new("qemu-system-x86_64");
+/// QEMU for an architecture.
+pub(super) const fn needed(arch: Arch) -> &'static [Needed] {
+    match arch {
+        Arch::X86_64 => &[("qemu-system-x86_64", &["qemu-system-x86"])],
+        Arch::Aarch64 => &[("qemu-system-aarch64", &["qemu-system-arm"])],
+    }
+}
+
+fn qemu(kernel: &Kernel, cgroups: Cgroups, initramfs: &Path, disk: &Path) -> Command {
+    let (machine, console) = match kernel.arch {
+        Arch::X86_64 => (["pc", "max"], "ttyS0"),
+        // It has atomic instructions, and none of the extensions that emulate slowly.
+        Arch::Aarch64 => (["virt", "neoverse-n1"], "ttyAMA0"),
+    };
+    let mut qemu = Command::new(format!("qemu-system-{}", kernel.arch.name()));
     // With two emulated CPUs, kernels sometimes hang while they patch their own text.
-    qemu.args(["-accel", "tcg", "-cpu", "max", "-m", "1024", "-smp", "1"]);
-    qemu.args(["-nographic", "-no-reboot", "-net", "none"]);
+    qemu.args(["-accel", "tcg", "-machine", machine[0], "-cpu", machine[1]]);
+    qemu.args(["-m", "1024", "-smp", "1", "-nographic", "-no-reboot", "-net", "none"]);
     qemu.arg("-drive").arg(format!("file={},format=raw,if=virtio", disk.display()));
     qemu.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(initramfs);
-    qemu.args(["-append", "console=ttyS0 quiet panic=-1 oops=panic softlockup_panic=1"]);
+    let mut line = format!("console={console} quiet panic=-1 oops=panic softlockup_panic=1");
+    if cgroups == Cgroups::V1 {
+        line += " tare.cgroups=v1";
+    }
+    qemu.args(["-append", &line]);
     qemu
 }
 

@@ -7,8 +7,16 @@ mount -t proc none /proc
 mount -t sysfs none /sys
 mount -t devtmpfs none /dev
 mount -t tmpfs none /tmp
-mount -t cgroup2 none /sys/fs/cgroup
-echo "+cpu +memory +io +pids" >/sys/fs/cgroup/cgroup.subtree_control
+if grep -q tare.cgroups=v1 /proc/cmdline; then
+    mount -t tmpfs none /sys/fs/cgroup
+    for controller in cpu cpuacct cpuset memory blkio pids devices freezer; do
+        mkdir "/sys/fs/cgroup/$controller"
+        mount -t cgroup -o "$controller" none "/sys/fs/cgroup/$controller"
+    done
+else
+    mount -t cgroup2 none /sys/fs/cgroup
+    echo "+cpu +memory +io +pids" >/sys/fs/cgroup/cgroup.subtree_control
+fi
 
 for module in $(cat /modules/order); do
     insmod "/modules/$module.ko" || echo "cannot load $module"
