@@ -1,7 +1,7 @@
 //! containerd with private state, used through CRI, as the kubelet does, and through `ctr`.
 
 // Generated: see `tests/protobuf`.
-#[allow(missing_docs, dead_code, unreachable_pub, clippy::doc_markdown)]
+#[allow(missing_docs, dead_code, unreachable_pub, clippy::doc_markdown, clippy::enum_variant_names)]
 mod messages;
 
 use std::{
