@@ -34,7 +34,7 @@ pub use self::{
 };
 pub use crate::cli::{
     Bpf, BudgetFormat, CgroupSource, NetLevel, PlainFormat, TaskPasses,
-    run::{AcadockApi, DEFAULT_SOCKET},
+    run::{AcadockApi, CadvisorApi, DEFAULT_SOCKET},
 };
 
 /// What is wrong with the configuration.

@@ -1,7 +1,7 @@
 //! A headless Chromium, driven over its `DevTools` protocol.
 
 use std::{
-    fs,
+    env, fs,
     os::unix::process::CommandExt as _,
     path::PathBuf,
     process::{Child, Command, Stdio},
@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use nix::{
     sys::signal::{Signal, killpg},
-    unistd::Pid,
+    unistd::{Pid, SysconfVar, sysconf},
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -27,7 +27,7 @@ pub struct Browser {
     calls: u64,
     /// What the page wrote to its console, and errors that nothing caught.
     console: Vec<String>,
-    _group: Group,
+    group: Group,
     _profile: TempDir,
 }
 
@@ -53,7 +53,7 @@ impl Browser {
         let (session, console) = (String::new(), Vec::new());
         let socket = WebSocket::open_tcp(&address, &path, &[])?;
         let mut browser =
-            Self { socket, session, calls: 0, console, _group: group, _profile: profile };
+            Self { socket, session, calls: 0, console, group, _profile: profile };
         let page = browser.call("Target.createTarget", json!({"url": "about:blank"}))?;
         let target = json!({"targetId": page["targetId"], "flatten": true});
         let attached = browser.call("Target.attachToTarget", target)?;
@@ -99,6 +99,34 @@ impl Browser {
     /// Types a text where the focus is.
     pub fn type_text(&mut self, text: &str) -> Result<()> {
         self.call("Input.insertText", json!({"text": text})).map(drop)
+    }
+
+    /// CPU seconds of all its processes so far.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let group = self.group.0.id().to_string();
+        let mut ticks = 0;
+        for entry in fs::read_dir("/proc")?.flatten() {
+            let stat = fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            let fields = stat.rsplit_once(") ").map(|(_, rest)| rest.split(' '));
+            let fields: Vec<&str> = fields.into_iter().flatten().collect();
+            if fields.get(2) == Some(&group.as_str()) {
+                let numbers = fields.iter().skip(11).take(2);
+                ticks += numbers.filter_map(|number| number.parse::<u64>().ok()).sum::<u64>();
+            }
+        }
+        let per_second = sysconf(SysconfVar::CLK_TCK)?.context("no clock ticks")?;
+        Ok(ticks as f64 / per_second as f64)
+    }
+
+    /// What axe-core (`TARE_AXE`) finds wrong for people who do not use eyes or a mouse.
+    pub fn accessibility(&mut self) -> Result<Vec<String>> {
+        let path = env::var_os("TARE_AXE").context("TARE_AXE is not set: the file axe.min.js")?;
+        self.value(&format!("{};1", fs::read_to_string(path)?))?;
+        let run = "axe.run(document, {resultTypes: ['violations']}).then(({violations}) => \
+                   violations.flatMap(({id, nodes}) => nodes.map((node) => \
+                   id + ' ' + node.target.join(' ') + ': ' + node.failureSummary)))";
+        let found: Vec<String> = serde_json::from_value(self.value(run)?)?;
+        Ok(found)
     }
 
     /// What went wrong in the page, besides requests that failed.

@@ -14,6 +14,7 @@
 //! | `TARE_PROMETHEUS_DIR` | the directory of `prometheus` and `promtool`, if not in `PATH` |
 //! | `TARE_DOCKER_CLIENTS` | Docker's clients of other releases, with colons between the paths |
 //! | `TARE_PYTHON` | a Python with the packages that `xtask` installs |
+//! | `TARE_AXE` | `axe.min.js` of axe-core |
 //! | `TARE_CADVISOR` | `cadvisor`, if not in `PATH` |
 //! | `TARE_CONTAINERD_DIR`, `TARE_CNI_DIR` | the directories of containerd 2 and of CNI's plugins |
 //! | `TARE_UPDATE_GOLDEN` | `1` rewrites the golden files |
@@ -22,6 +23,7 @@ pub mod bench;
 pub mod binaries;
 pub mod block;
 pub mod browser;
+pub mod cadvisor;
 pub mod containerd;
 pub mod daemon;
 pub mod differences;

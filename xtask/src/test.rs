@@ -195,6 +195,7 @@ fn image() -> Result<Tally> {
 fn browser() -> Result<Tally> {
     packages::install(&[("chromium-headless-shell", &["chromium-headless-shell"])])?;
     let (tare, load) = (build::build(Profile::Debug)?, build::static_load()?);
+    let axe = web::axe()?;
     let _cleanup = CgroupCleanup::begin()?;
     let docker = docker::ready()?;
     results::with_second_try(|names| {
@@ -208,7 +209,7 @@ fn browser() -> Result<Tally> {
             "--test",
             "browser",
         ]);
-        tests.env("TARE_BIN", &tare).env("TARE_LOAD_BIN", &load);
+        tests.env("TARE_BIN", &tare).env("TARE_LOAD_BIN", &load).env("TARE_AXE", &axe);
         tests.env("DOCKER_HOST", &docker.host);
         libtest(tests.args(["--", "--test-threads=1"]), names)
     })

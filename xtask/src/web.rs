@@ -1,6 +1,6 @@
 //! Types, lints and unit tests of the page. Building Tare needs none of this.
 
-use std::{fs, process::Command};
+use std::{fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, bail};
 
@@ -8,20 +8,8 @@ use crate::{cmd, project, results::Tally};
 
 /// Runs every check, with tools that npm installs below `target`.
 pub(crate) fn run() -> Result<Tally> {
-    for program in ["node", "npm"] {
-        if cmd::find(program).is_none() {
-            bail!("{program} is missing: please install Node 20 or later");
-        }
-    }
-    let page = project::root().join("collector/src/faces/page");
-    let tools = project::target().join("web");
-    fs::create_dir_all(&tools).with_context(|| format!("make {}", tools.display()))?;
-    let list = tools.join("package.json");
-    fs::copy(page.join("package.json"), &list)
-        .with_context(|| format!("write {}", list.display()))?;
-    let quiet = ["install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"];
-    cmd::run(Command::new("npm").args(quiet).current_dir(&tools))?;
-
+    let tools = install()?;
+    let page = page();
     let tool = |name: &str| Command::new(tools.join("node_modules/.bin").join(name));
     let mut types = tool("tsc");
     types.arg("--project").arg(&page);
@@ -42,4 +30,30 @@ pub(crate) fn run() -> Result<Tally> {
         }
     }
     Ok(tally)
+}
+
+/// The checker of accessibility that the tests in a browser load.
+pub(crate) fn axe() -> Result<PathBuf> {
+    Ok(install()?.join("node_modules/axe-core/axe.min.js"))
+}
+
+fn page() -> PathBuf {
+    project::root().join("collector/src/faces/page")
+}
+
+/// Installs what `package.json` lists, and returns where.
+fn install() -> Result<PathBuf> {
+    for program in ["node", "npm"] {
+        if cmd::find(program).is_none() {
+            bail!("{program} is missing: please install Node 20 or later");
+        }
+    }
+    let tools = project::target().join("web");
+    fs::create_dir_all(&tools).with_context(|| format!("make {}", tools.display()))?;
+    let list = tools.join("package.json");
+    fs::copy(page().join("package.json"), &list)
+        .with_context(|| format!("write {}", list.display()))?;
+    let quiet = ["install", "--no-audit", "--no-fund", "--no-package-lock", "--silent"];
+    cmd::run(Command::new("npm").args(quiet).current_dir(&tools))?;
+    Ok(tools)
 }

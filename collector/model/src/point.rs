@@ -4,7 +4,7 @@
 pub type Point = [Option<u64>; POINT_FIELDS.len()];
 
 /// What the numbers of a [`Point`] are.
-pub const POINT_FIELDS: [&str; 14] = [
+pub const POINT_FIELDS: [&str; 21] = [
     "cpu_usage_nanoseconds",
     "memory_working_set_bytes",
     "network_receive_bytes",
@@ -19,4 +19,11 @@ pub const POINT_FIELDS: [&str; 14] = [
     "cpu_throttled_nanoseconds",
     "memory_oom_kills",
     "tcp_retransmits",
+    "memory_usage_bytes",
+    "memory_anonymous_bytes",
+    "memory_cache_bytes",
+    "memory_swap_bytes",
+    "cpu_pressure_microseconds",
+    "memory_pressure_microseconds",
+    "io_pressure_microseconds",
 ];

@@ -86,6 +86,7 @@ fn change(grown: &Point, row: &Container, seconds: f64) -> Change {
         throttled_nanoseconds,
         oom_kills,
         retransmits,
+        ..,
     ] = *grown;
     let (rx, tx) = match row.network.io().own_sockets {
         true => (socket_rx, socket_tx),

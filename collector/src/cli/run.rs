@@ -34,6 +34,16 @@ pub enum AcadockApi {
     Container,
 }
 
+/// Whether the REST API of cAdvisor is served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum CadvisorApi {
+    /// It is not served
+    #[default]
+    Off,
+    /// It is served below /api/v1.0 to /api/v2.1
+    On,
+}
+
 /// Options of `tare run`.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Server")]
@@ -109,6 +119,10 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_ACADOCK_API", hide_env = true, help_heading = "Acadock API")]
     #[arg(value_enum, default_value_t, value_name = "VIEW")]
     pub acadock_api: AcadockApi,
+    /// Serve the REST API of cAdvisor to its clients too
+    #[arg(long, env = "TARE_CADVISOR_API", hide_env = true, help_heading = "cAdvisor API")]
+    #[arg(value_enum, default_value_t, value_name = "STATE")]
+    pub cadvisor_api: CadvisorApi,
     /// Time between two samples, from 100ms to 1h
     #[arg(long, env = "TARE_INTERVAL", hide_env = true, help_heading = "Samples and receipts")]
     #[arg(value_name = "DURATION", default_value = "1s", value_parser = interval)]

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use crate::{
-    cli::run::{AcadockApi, DEFAULT_DOCKER_API_SOCKET, Listen, RunArgs},
+    cli::run::{AcadockApi, CadvisorApi, DEFAULT_DOCKER_API_SOCKET, Listen, RunArgs},
     config::Sink,
     identity::Socket,
     output::{Scope, prometheus},
@@ -57,6 +57,8 @@ pub struct Run {
     pub docker_api: DockerApi,
     /// Whether the API of acadock is served, and whose view of the network it has.
     pub acadock_api: AcadockApi,
+    /// Whether the REST API of cAdvisor is served.
+    pub cadvisor_api: CadvisorApi,
     /// Files of the certificates and their key, for TLS over TCP.
     pub tls: Option<(PathBuf, PathBuf)>,
     /// File of tokens, of which clients over TCP need one.
@@ -139,6 +141,7 @@ impl From<RunArgs> for Run {
             socket: args.socket,
             docker_api,
             acadock_api: args.acadock_api,
+            cadvisor_api: args.cadvisor_api,
             tls: args.tls_cert.zip(args.tls_key),
             token_file: args.token_file,
             basic_auth_file: args.basic_auth_file,

@@ -63,6 +63,7 @@ fn keep_fixed(
     run.docker_api.group.clone_from(&old_run.docker_api.group);
     run.docker_api.listen.clone_from(&old_run.docker_api.listen);
     run.acadock_api = old_run.acadock_api;
+    run.cadvisor_api = old_run.cadvisor_api;
     run.scope = old_run.scope;
     run.max_connections = old_run.max_connections;
     run.history_memory = old_run.history_memory;
@@ -78,6 +79,7 @@ fn keep_fixed(
         ("docker-api-listen", wanted.docker_api.listen != run.docker_api.listen),
         ("acadock-api", wanted.acadock_api != run.acadock_api),
         ("hostname", wanted.hostname != run.hostname),
+        ("cadvisor-api", wanted.cadvisor_api != run.cadvisor_api),
         ("scope", wanted.scope != run.scope),
         ("max-connections", wanted.max_connections != run.max_connections),
         ("history-memory", wanted.history_memory != run.history_memory),

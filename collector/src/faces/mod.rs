@@ -4,12 +4,14 @@
 mod acadock;
 mod body;
 mod cache;
+mod cadvisor;
 mod changes;
 mod docker;
 mod events;
 mod json;
 mod live;
 mod page;
+mod processes;
 mod prometheus;
 mod recorded;
 mod status;
@@ -19,11 +21,11 @@ use std::rc::Rc;
 use anyhow::Result;
 
 use self::{
-    acadock::Acadock, docker::Docker, events::Events, json::Json, live::Live, page::Page,
+    acadock::Acadock, cadvisor::Cadvisor, docker::Docker, events::Events, json::Json, live::Live, page::Page,
     prometheus::Prometheus, status::Status,
 };
 use crate::{
-    config::AcadockApi,
+    config::{AcadockApi, CadvisorApi},
     server::{Context, Router},
 };
 
@@ -46,6 +48,10 @@ pub(crate) fn router(context: &Rc<Context>) -> Result<Router> {
     let router = match context.config().run.acadock_api {
         AcadockApi::Off => router,
         view => router.with(Acadock::new(context, view)),
+    };
+    let router = match context.config().run.cadvisor_api {
+        CadvisorApi::Off => router,
+        CadvisorApi::On => router.with(Cadvisor::new(context)),
     };
     router.finish()
 }

@@ -14,7 +14,7 @@ use crate::{
     identity::Metadata,
     published::ring::Ring,
     registry::{Instance, InstanceId},
-    report::point,
+    report::{host_working_set, point},
     sample::Sample,
 };
 
@@ -37,6 +37,8 @@ struct Moment {
     system_nanoseconds: Option<u64>,
     /// The used part of it.
     busy_nanoseconds: Option<u64>,
+    /// The working set of everything.
+    memory_bytes: Option<u64>,
 }
 
 /// The rows of one instance.
@@ -137,6 +139,7 @@ impl History {
             time: sample.time,
             system_nanoseconds: sample.host.system_nanoseconds,
             busy_nanoseconds: sample.host.busy_nanoseconds,
+            memory_bytes: host_working_set(sample),
         });
         for usage in &sample.usages {
             let series = self.series.entry(usage.instance.id).or_insert_with(|| Series {
@@ -202,6 +205,25 @@ impl History {
             times,
             series: columns,
         })
+    }
+
+    /// The points of an instance from a time on, the oldest first.
+    pub(crate) fn points(
+        &self,
+        instance: InstanceId,
+        from: Option<Timestamp>,
+    ) -> Vec<(Timestamp, Point)> {
+        let Some(series) = self.series.get(&instance) else { return Vec::new() };
+        let skipped = (series.first - self.dropped) as usize;
+        let times = self.moments.iter().map(|moment| moment.time).skip(skipped);
+        let points = times.zip(series.ring.rows());
+        points.filter(|(time, _)| from.is_none_or(|from| *time >= from)).collect()
+    }
+
+    /// CPU time of the host in nanoseconds and its working set, from a time on, the oldest first.
+    pub(crate) fn host(&self, from: Timestamp) -> Vec<(Timestamp, Option<u64>, Option<u64>)> {
+        let moments = self.moments.iter().filter(|moment| moment.time >= from);
+        moments.map(|moment| (moment.time, moment.busy_nanoseconds, moment.memory_bytes)).collect()
     }
 
     /// The time between the sample at `end` and the earlier sample for which it comes closest to
@@ -388,7 +410,7 @@ mod tests {
     #[test]
     fn memory_is_bounded() {
         let lives: Vec<u64> = (0..50).collect();
-        let bytes_max = 20_000;
+        let bytes_max = 40_000;
         let mut history = history(100_000, bytes_max);
         for second in 0..2_000 {
             assert!(history.record(&sample(second, &lives)) <= bytes_max);

@@ -14,6 +14,7 @@ use tare_model::{
 };
 
 pub use self::point::point;
+pub(crate) use self::parents::host_working_set;
 use self::{host::host, parents::parents};
 use crate::{
     families::{

@@ -65,6 +65,19 @@ fn root(sample: &Sample, host: &Host) -> Container {
     }
 }
 
+/// The working set of the root.
+pub(crate) fn host_working_set(sample: &Sample) -> Option<u64> {
+    let memory = &sample.host.memory;
+    let charged = [
+        memory.anonymous_bytes,
+        memory.cached_bytes,
+        memory.buffers_bytes,
+        memory.swap_cached_bytes,
+    ];
+    let charged = charged.into_iter().sum::<Option<u64>>()?;
+    Some(charged.saturating_sub(memory.inactive_file_bytes?))
+}
+
 /// Memory that a limit of the root would be about: anonymous memory and the page cache.
 fn memory(sample: &Sample) -> Memory {
     let memory = &sample.host.memory;
@@ -77,7 +90,7 @@ fn memory(sample: &Sample) -> Memory {
     let stat = stat.into_iter().filter_map(|(name, bytes)| Some((name, bytes?))).collect();
     Memory {
         usage_bytes,
-        working_set_bytes: usage_bytes.zip(inactive).map(|(all, part)| all.saturating_sub(part)),
+        working_set_bytes: host_working_set(sample),
         rss_bytes,
         cache_bytes,
         swap_bytes: memory.swap_bytes.zip(memory.swap_free_bytes).map(|(all, free)| {

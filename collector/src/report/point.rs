@@ -1,6 +1,7 @@
 //! The few numbers of a container that a history keeps at every sample.
 
 use tare_model::{Interface, Point};
+use tare_parsers::pressure::Pressure;
 
 use crate::{
     families::{block, memory::working_set, network_sockets},
@@ -20,9 +21,13 @@ pub fn point(usage: &Usage, sample: &Sample) -> Point {
         .zip(sample.sockets)
         .map(|(cell, level)| network_sockets::bytes(cell, level));
     let (read, written) = block::bytes(block_inputs(usage, None), &sample.block).unzip();
+    let memory = &usage.readings.memory;
+    let pressures = &usage.readings.pressure;
+    // Some task waited.
+    let waited = |pressure: Option<Pressure>| pressure?.some.total_microseconds;
     [
         usage.readings.cpu.usage_nanoseconds,
-        working_set(&usage.readings.memory),
+        working_set(memory),
         network(|counters| counters.rx_bytes),
         network(|counters| counters.tx_bytes),
         sockets.map(|(received, _)| received),
@@ -33,7 +38,14 @@ pub fn point(usage: &Usage, sample: &Sample) -> Point {
         usage.readings.cpu.periods,
         usage.readings.cpu.throttled_periods,
         usage.readings.cpu.throttled_nanoseconds,
-        usage.readings.memory.events.oom_kill,
+        memory.events.oom_kill,
         usage.net.filter(|_| sample.retransmits).map(|net| net.tcp_events.retransmits),
+        memory.usage_bytes,
+        memory.rss_bytes(),
+        memory.cache_bytes(),
+        memory.swap_bytes,
+        waited(pressures.cpu),
+        waited(pressures.memory),
+        waited(pressures.io),
     ]
 }

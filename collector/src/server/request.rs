@@ -15,7 +15,6 @@ pub(crate) struct Request {
     /// The head. Its extensions hold what an upgrade of the connection needs.
     pub(crate) parts: Parts,
     /// The body; empty unless the route accepts one.
-    #[cfg_attr(not(test), expect(dead_code, reason = "the faces so far accept no bodies"))]
     pub(crate) body: Bytes,
     params: Vec<(String, String)>,
 }

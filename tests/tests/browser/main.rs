@@ -1,5 +1,7 @@
 //! The page in a real Chromium, of a real daemon, with real containers.
 
+mod many;
+
 use std::{fs, net::TcpListener};
 
 use anyhow::{Context as _, Result, ensure};
@@ -61,6 +63,9 @@ fn a_person_looks_at_containers() -> Result<()> {
     page.until(&format!("{NAMES}.join() === '{busy_name}'"))?;
     filter(&mut page, ours)?;
 
+    let wrong = page.accessibility()?;
+    ensure!(wrong.is_empty(), "the list: {wrong:#?}");
+
     // The tree, with a project whose name looks like HTML.
     page.press("t")?;
     page.until(&format!("{NAMES}.some((name) => name.startsWith('compose <img src=x'))"))?;
@@ -80,6 +85,12 @@ fn a_person_looks_at_containers() -> Result<()> {
     page.until(&format!("{} >= 0", place(short_name)))?;
     page.press("e")?;
 
+    // One that needs more memory than it may have.
+    let hungry = Run::load("allocate --bytes 200MiB --for 60s").option("--memory", "32m");
+    let hungry = lab.start(hungry.option("--memory-swap", "32m"))?;
+    let killed = format!("{} ran out of memory, killed tare-load", hungry.name());
+    page.until(&format!("{events}.some((text) => text.includes('{killed}'))"))?;
+
     // A container's page, its charts, and a link to it that works by itself.
     filter(&mut page, busy_name)?;
     page.until(&format!("{NAMES}.join() === '{busy_name}'"))?;
@@ -94,6 +105,8 @@ fn a_person_looks_at_containers() -> Result<()> {
     let used = "[...document.querySelectorAll('.u-value')].map((v) => v.textContent)";
     page.until(&format!("{used}.some((text) => /^[1-9][0-9.]* %$/.test(text))"))?;
     page.until("document.querySelector('.chart .note').textContent === 'quota 20.0 %'")?;
+    let wrong = page.accessibility()?;
+    ensure!(wrong.is_empty(), "a container: {wrong:#?}");
     page.press("Escape")?;
     page.until("document.querySelector('.list') !== null")?;
 

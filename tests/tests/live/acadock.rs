@@ -1,6 +1,6 @@
 //! The API of acadock-monitoring, compared with Docker's own statistics of the same moment.
 
-use std::{fs, process::Command, thread, thread::sleep, time::Duration};
+use std::{collections::BTreeSet, fs, process::Command, thread, thread::sleep, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
 use serde_json::{Value, json};
@@ -11,6 +11,7 @@ use tare_tests::{
     process::output,
     tare_daemon::TareDaemon,
     wait::{self, PATIENCE},
+    websocket::WebSocket,
 };
 
 fn start(lab: &Lab, view: &str) -> Result<TareDaemon> {
@@ -83,6 +84,45 @@ fn cpu_time_is_a_share_of_one_cpu_and_the_view_can_be_turned() -> Result<()> {
     let path = format!("/containers/{}/stats?stream=false&one-shot=true", busy.id());
     let docker = http::get(lab.docker.socket(), &path, &[])?.json()?;
     ensure!(net["received"]["bytes"] == docker["networks"]["eth0"]["rx_bytes"], "{net}\n{docker}");
+    Ok(())
+}
+
+#[test]
+fn the_websocket_has_the_events_of_the_gui() -> Result<()> {
+    let lab = Lab::open()?;
+    let daemon = start(&lab, "host")?;
+    let busy = lab.start(Run::load("spin --for 60s").option("--memory", "64m"))?;
+    let other = lab.start(Run::load("serve"))?;
+    let known = part(&daemon, &busy, "mem")?;
+    part(&daemon, &other, "mem")?;
+    let open = |daemon: &TareDaemon, query: &str| {
+        let headers = [("sec-websocket-protocol", "acadock.gui.v1")];
+        WebSocket::open(daemon.socket(), &format!("/api/v1/live{query}"), &headers)
+    };
+    let mut gui = open(&daemon, &format!("?container={}", busy.name()))?;
+    let mut percents = Vec::new();
+    for _ in 0..4 {
+        for name in ["mem_usage", "cpu_usage", "net_usage"] {
+            let event = gui.message()?;
+            ensure!(event[0] == name && event[1]["name"] == busy.id(), "{event}");
+            let value: Value = serde_json::from_str(event[1]["value"].as_str().context("text")?)?;
+            match name {
+                "mem_usage" => ensure!(value["mem_limit"] == known["mem_limit"], "{value}"),
+                "cpu_usage" => percents.push(value["usage_in_percents"].as_u64().unwrap_or(0)),
+                _ => ensure!(value["received"]["bytes"].is_u64(), "{value}"),
+            }
+        }
+    }
+    ensure!(percents.iter().any(|percent| *percent > 25), "it uses CPU time: {percents:?}");
+    // All containers, and each of their events.
+    let mut all = open(&daemon, "")?;
+    let mut names = BTreeSet::new();
+    wait::until("events of both containers", PATIENCE, || {
+        names.insert(all.message()?[1]["name"].as_str().context("no name")?.to_owned());
+        Ok((names.contains(busy.id()) && names.contains(other.id())).then_some(()))
+    })?;
+    let without = TareDaemon::start(&lab.tare, &[])?;
+    ensure!(open(&without, "").is_err(), "the events are off");
     Ok(())
 }
 

@@ -2,22 +2,18 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    env,
-    ffi::OsString,
     fs,
     path::Path,
-    process::Command,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use nix::sys::statvfs::statvfs;
 use tare_tests::{
+    cadvisor::Cadvisor,
     docker::{Container, Run},
     lab::Lab,
-    process::{self, Process},
     tare_daemon::TareDaemon,
-    tcp::free_address,
     wait::{self, PATIENCE},
 };
 
@@ -73,7 +69,7 @@ fn cadvisor_has_the_same_numbers_under_every_name() -> Result<()> {
         container.ready()?;
     }
     let daemon = TareDaemon::start(&lab.tare, &["--namespace-sockets", "counters"])?;
-    ensure_machine(&cadvisor.ask()?, &daemon.metrics()?)?;
+    ensure_machine(&cadvisor.metrics()?, &daemon.metrics()?)?;
     // First the one whose sockets leave TIME_WAIT after a minute.
     for container in [&sockets, &listener, &sender, &spinner, &holder] {
         // Tare reads the sockets of one namespace after the other, with pauses.
@@ -82,9 +78,9 @@ fn cadvisor_has_the_same_numbers_under_every_name() -> Result<()> {
             let has = rows.keys().any(|(name, _)| name == "container_network_tcp_usage_total");
             Ok(has.then_some(()))
         })?;
-        let before = cadvisor.rows_of_now(container)?;
+        let before = rows_of_now(&cadvisor, container)?;
         let tare = rows(&daemon.metrics()?, container)?;
-        let after = cadvisor.rows_of_now(container)?;
+        let after = rows_of_now(&cadvisor, container)?;
         compare(&before, &tare, &after).with_context(|| container.name().to_owned())?;
         if container.id() == sockets.id() {
             ensure_sockets(&tare)?;
@@ -234,44 +230,14 @@ fn machine(metrics: &str) -> Result<Rows> {
     Ok(rows)
 }
 
-/// A running cAdvisor, which reads each container once a second.
-struct Cadvisor {
-    address: String,
-    _process: Process,
-}
-
-impl Cadvisor {
-    fn start(lab: &Lab) -> Result<Self> {
-        let program = env::var_os("TARE_CADVISOR").unwrap_or_else(|| OsString::from("cadvisor"));
-        let address = free_address()?;
-        let (host, port) = address.split_once(':').context("an address without a port")?;
-        let mut cadvisor = Command::new(program);
-        cadvisor.args(["-listen_ip", host, "-port", port, "-docker_only=true"]);
-        cadvisor.arg("-docker").arg(format!("unix://{}", lab.docker.socket().display()));
-        cadvisor.args(["-housekeeping_interval=1s", "-allow_dynamic_housekeeping=false"]);
-        cadvisor.args(["-disable_metrics=", "-enable_load_reader"]);
-        let mut process = Process::spawn(cadvisor).context("the live tests need cAdvisor")?;
-        wait::until("cAdvisor to answer", PATIENCE, || {
-            process.ensure_running()?;
-            Ok(ask(&address).ok())
-        })?;
-        Ok(Self { address, _process: process })
-    }
-
-    /// All its metrics.
-    fn ask(&self) -> Result<String> {
-        ask(&self.address)
-    }
-
-    /// Its rows of a container, read after this call.
-    fn rows_of_now(&self, container: &Container) -> Result<Rows> {
-        // Each is read once a second; one more for delays.
-        std::thread::sleep(Duration::from_secs(2));
-        wait::until("cAdvisor to see the container", PATIENCE, || {
-            let rows = swapped(rows(&self.ask()?, container)?);
-            Ok((!rows.is_empty()).then_some(rows))
-        })
-    }
+/// cAdvisor's rows of a container, read after this call.
+fn rows_of_now(cadvisor: &Cadvisor, container: &Container) -> Result<Rows> {
+    // Each is read once a second; one more for delays.
+    std::thread::sleep(Duration::from_secs(2));
+    wait::until("cAdvisor to see the container", PATIENCE, || {
+        let rows = swapped(rows(&cadvisor.metrics()?, container)?);
+        Ok((!rows.is_empty()).then_some(rows))
+    })
 }
 
 /// cAdvisor has the queues of UDP sockets the wrong way round.
@@ -285,12 +251,6 @@ fn swapped(rows: Rows) -> Rows {
         ((name, part), value)
     };
     rows.into_iter().map(swap).collect()
-}
-
-fn ask(address: &str) -> Result<String> {
-    let mut curl = Command::new("curl");
-    curl.args(["--fail", "--silent", "--show-error", &format!("http://{address}/metrics")]);
-    process::output(curl, PATIENCE)
 }
 
 /// The rows of one container in a text exposition.

@@ -7,13 +7,14 @@ mod usage;
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc, sync::Arc};
 
-use hyper::StatusCode;
+use hyper::{StatusCode, body::Bytes};
+use serde::Serialize;
 use tare_model::{Container, Snapshot};
 
 use self::{host::HostUsage, queue_length::QueueLength, usage::Usage};
 use crate::{
     config::AcadockApi,
-    faces::{body::json_answer, cache::SampleCache},
+    faces::{body::{json, json_answer}, cache::SampleCache},
     output::{Scope, filter::Filters, select},
     published::Published,
     server::{
@@ -28,6 +29,13 @@ pub(super) struct Acadock {
     seen_from_host: bool,
     queue_length: RefCell<QueueLength>,
     cache: RefCell<SampleCache<Option<Rc<Snapshot>>>>,
+}
+
+/// What an event says.
+#[derive(Serialize)]
+struct GuiEvent<'a> {
+    value: &'a str,
+    name: &'a str,
 }
 
 impl Face for Acadock {
@@ -140,6 +148,21 @@ impl Acadock {
         };
         write(&snapshot)
     }
+}
+
+/// The events of acadock's GUI about one container. Each is a name, and the body of the answer of
+/// that name with the container's id.
+pub(super) fn gui_events(row: &Container, snapshot: &Snapshot, view: AcadockApi) -> [Bytes; 3] {
+    let usage = Usage::new(row, snapshot, view == AcadockApi::Host);
+    let event = |name: &str, body: Vec<u8>| {
+        let value = String::from_utf8_lossy(body.trim_ascii());
+        Bytes::from(json(&(name, GuiEvent { value: &value, name: &row.id })))
+    };
+    [
+        event("mem_usage", json(&usage.memory)),
+        event("cpu_usage", json(&usage.cpu)),
+        event("net_usage", json(&usage.net)),
+    ]
 }
 
 /// The containers of a sample, and what changed since the one before.

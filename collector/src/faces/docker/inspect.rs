@@ -6,7 +6,11 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Docker, catalog::Item};
-use crate::{cgroup::first_pid, faces::body::json_answer, server::answer::Answer};
+use crate::{
+    cgroup::first_pid,
+    faces::{body::json_answer, processes::ARGUMENTS_BYTES_MAX},
+    server::answer::Answer,
+};
 
 /// The Engine counts CPUs in billionths.
 const NANO_CPUS: u64 = 1_000_000_000;
@@ -147,7 +151,7 @@ impl Docker {
         let Some(pid) = pid.filter(|pid| *pid > 0) else { return Vec::new() };
         let file = self.context.shared.processes.proc_root.join(format!("{pid}/cmdline"));
         let Ok(mut bytes) = std::fs::read(file) else { return Vec::new() };
-        bytes.truncate(super::top::ARGUMENTS_BYTES_MAX);
+        bytes.truncate(ARGUMENTS_BYTES_MAX);
         let text = String::from_utf8_lossy(&bytes);
         let words = text.trim_end_matches('\0').split('\0').map(str::to_owned);
         words.filter(|_| !text.is_empty()).collect()

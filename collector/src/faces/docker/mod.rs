@@ -11,7 +11,6 @@ mod host;
 mod inspect;
 mod list;
 mod log;
-mod ps;
 mod stats;
 mod streams;
 mod top;

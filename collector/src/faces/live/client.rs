@@ -12,7 +12,7 @@ use tokio::time;
 use tokio_websockets::{CloseCode, Error, Limits, Message, ServerBuilder, WebSocketStream};
 
 use crate::{
-    faces::live::group::Group,
+    faces::live::group::Feed,
     server::{Admission, Context, Takeover},
 };
 
@@ -38,11 +38,11 @@ pub(super) struct Client {
     heard_at: Instant,
 }
 
-/// Sends a client the messages of a group until one of the two sides ends it. `_place` is held for
+/// Sends a client the messages of a feed until one of the two sides ends it. `_place` is held for
 /// as long.
 pub(super) async fn serve(
     takeover: Takeover,
-    group: Rc<Group>,
+    feed: Rc<dyn Feed>,
     context: Rc<Context>,
     _place: Rc<()>,
 ) {
@@ -57,7 +57,7 @@ pub(super) async fn serve(
     let limits = Limits::default().max_payload_len(Some(INCOMING_BYTES_MAX));
     let socket = ServerBuilder::new().limits(limits).serve(TokioIo::new(upgraded));
     let mut client = Client { socket, context, admission, last: None, heard_at: Instant::now() };
-    if let Err(error) = client.run(&group).await {
+    if let Err(error) = client.run(&*feed).await {
         tracing::debug!(%error, "a websocket has ended");
     }
     // The other side may be gone already.
@@ -65,8 +65,8 @@ pub(super) async fn serve(
 }
 
 impl Client {
-    async fn run(&mut self, group: &Group) -> Result<(), Error> {
-        let mut ticks = group.ticks();
+    async fn run(&mut self, feed: &dyn Feed) -> Result<(), Error> {
+        let mut ticks = feed.ticks();
         ticks.mark_changed();
         let mut config = self.context.watch_config();
         let mut ending = self.context.ending();
@@ -82,7 +82,7 @@ impl Client {
                     }
                 }
                 Ok(()) = ticks.changed() => {
-                    for message in group.messages(&mut self.last) {
+                    for message in feed.messages(&mut self.last) {
                         self.socket.send(Message::text(message)).await?;
                     }
                 }

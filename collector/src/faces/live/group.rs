@@ -7,6 +7,15 @@ use tokio::sync::watch;
 
 use crate::faces::live::{picture::Picture, subscription::Subscription};
 
+/// What a client gets its messages from.
+pub(super) trait Feed {
+    /// Changes with each message.
+    fn ticks(&self) -> watch::Receiver<u64>;
+
+    /// The messages for a client whose last one had this number, which becomes that of the latest.
+    fn messages(&self, last: &mut Option<u64>) -> Vec<Bytes>;
+}
+
 /// The clients of one subscription. They share its messages.
 pub(super) struct Group {
     pub(super) subscription: Subscription,
@@ -21,11 +30,6 @@ impl Group {
         Self { subscription, picture, tick: watch::Sender::new(0) }
     }
 
-    /// Changes with each message.
-    pub(super) fn ticks(&self) -> watch::Receiver<u64> {
-        self.tick.subscribe()
-    }
-
     /// The picture, for the next sample.
     pub(super) fn picture(&self) -> RefMut<'_, Picture> {
         self.picture.borrow_mut()
@@ -35,9 +39,14 @@ impl Group {
     pub(super) fn wake(&self) {
         self.tick.send_replace(self.picture.borrow().tick());
     }
+}
 
-    /// The messages for a client whose last one had this number, which becomes that of the latest.
-    pub(super) fn messages(&self, last: &mut Option<u64>) -> Vec<Bytes> {
+impl Feed for Group {
+    fn ticks(&self) -> watch::Receiver<u64> {
+        self.tick.subscribe()
+    }
+
+    fn messages(&self, last: &mut Option<u64>) -> Vec<Bytes> {
         let mut picture = self.picture.borrow_mut();
         let messages = picture.messages(*last);
         if !messages.is_empty() {

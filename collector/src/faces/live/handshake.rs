@@ -9,8 +9,33 @@ use ring::digest;
 
 use crate::server::answer::{Answer, failure, text};
 
-/// The subprotocol of `/api/v1/live`.
-const PROTOCOL: &str = "tare.live.v1";
+/// What is sent over a websocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Protocol {
+    /// Pictures and changes.
+    Live,
+    /// The events of acadock's GUI.
+    Gui,
+}
+
+impl Protocol {
+    const ALL: [Self; 2] = [Self::Live, Self::Gui];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Live => "tare.live.v1",
+            Self::Gui => "acadock.gui.v1",
+        }
+    }
+
+    /// The one of those that a client offers; without an offer that of Tare's own clients.
+    pub(super) fn offered(headers: &HeaderMap) -> Self {
+        let is_offered = |protocol: &Self| {
+            has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, protocol.name())
+        };
+        Self::ALL.into_iter().find(is_offered).unwrap_or(Self::Live)
+    }
+}
 
 /// What a server appends to a client's key (RFC 6455, 1.3).
 const KEY_SUFFIX: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -43,8 +68,9 @@ pub(super) fn accept(headers: &HeaderMap) -> Result<Answer, Answer> {
     if let Ok(value) = HeaderValue::from_str(&accept_value(key)) {
         accepted.insert(header::SEC_WEBSOCKET_ACCEPT, value);
     }
-    if has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, PROTOCOL) {
-        let protocol = HeaderValue::from_static(PROTOCOL);
+    let protocol = Protocol::offered(headers).name();
+    if has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, protocol) {
+        let protocol = HeaderValue::from_static(protocol);
         accepted.insert(header::SEC_WEBSOCKET_PROTOCOL, protocol);
     }
     Ok(answer)
@@ -102,7 +128,9 @@ mod tests {
         let answer = request(&[]).unwrap();
         assert_eq!(answer.status(), StatusCode::SWITCHING_PROTOCOLS);
         assert_eq!(answer.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert_eq!(answer.headers()["sec-websocket-protocol"], PROTOCOL);
+        assert_eq!(answer.headers()["sec-websocket-protocol"], "tare.live.v1");
+        let gui = request(&[("sec-websocket-protocol", "acadock.gui.v1")]).unwrap();
+        assert_eq!(gui.headers()["sec-websocket-protocol"], "acadock.gui.v1");
         let without = request(&[("sec-websocket-protocol", "other")]).unwrap();
         assert!(!without.headers().contains_key("sec-websocket-protocol"));
     }

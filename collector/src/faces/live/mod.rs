@@ -7,6 +7,7 @@
 
 mod client;
 mod group;
+mod gui;
 mod handshake;
 mod merge;
 mod picture;
@@ -22,8 +23,15 @@ use std::{
 use hyper::StatusCode;
 use tokio::task;
 
-use self::{group::Group, picture::advance, subscription::Subscription};
+use self::{
+    group::{Feed, Group},
+    gui::GuiGroup,
+    handshake::Protocol,
+    picture::advance,
+    subscription::Subscription,
+};
 use crate::{
+    config::AcadockApi,
     published::Published,
     server::{
         Context, Face, Request, Route,
@@ -42,6 +50,7 @@ const CONNECTIONS_SHARE: u64 = 2;
 pub(super) struct Live {
     context: Rc<Context>,
     groups: RefCell<Vec<Rc<Group>>>,
+    guis: RefCell<Vec<Rc<GuiGroup>>>,
     /// Samples so far.
     samples: Cell<u64>,
     /// Each client holds a copy.
@@ -68,6 +77,11 @@ impl Face for Live {
             |group: &&Rc<Group>| self.samples.get().is_multiple_of(group.subscription.every.into());
         let due: Vec<_> = groups.iter().filter(is_due).collect();
         self.advance(&due, latest);
+        let mut guis = self.guis.borrow_mut();
+        guis.retain(|gui| Rc::strong_count(gui) > 1);
+        for gui in guis.iter().filter(|gui| gui.is_due(self.samples.get())) {
+            gui.advance(latest, self.context.config().run.scope);
+        }
         before != groups.len()
     }
 }
@@ -77,6 +91,7 @@ impl Live {
         Self {
             context: Rc::clone(context),
             groups: RefCell::default(),
+            guis: RefCell::default(),
             samples: Cell::new(0),
             places: Rc::new(()),
         }
@@ -100,6 +115,11 @@ impl Live {
             return Err(failure(StatusCode::FORBIDDEN, message));
         }
         let answer = handshake::accept(headers)?;
+        let is_gui = Protocol::offered(headers) == Protocol::Gui;
+        if is_gui && self.context.config().run.acadock_api == AcadockApi::Off {
+            let message = "the events of acadock are off; see --acadock-api";
+            return Err(failure(StatusCode::BAD_REQUEST, message));
+        }
         let unavailable = |message| failure(StatusCode::SERVICE_UNAVAILABLE, message);
         let clients = Rc::strong_count(&self.places) as u64 - 1;
         if clients >= self.context.connections_max() / CONNECTIONS_SHARE {
@@ -108,10 +128,13 @@ impl Live {
         let takeover = request.take_over();
         let takeover =
             takeover.ok_or_else(|| unavailable("this connection cannot be taken over"))?;
-        let group = self.join(subscription);
-        let group = group.ok_or_else(|| unavailable("too many different subscriptions"))?;
+        let feed = match Protocol::offered(&request.parts.headers) {
+            Protocol::Live => self.join(subscription).map(|group| group as Rc<dyn Feed>),
+            Protocol::Gui => self.join_gui(subscription).map(|gui| gui as Rc<dyn Feed>),
+        };
+        let feed = feed.ok_or_else(|| unavailable("too many different subscriptions"))?;
         let context = Rc::clone(&self.context);
-        task::spawn_local(client::serve(takeover, group, context, Rc::clone(&self.places)));
+        task::spawn_local(client::serve(takeover, feed, context, Rc::clone(&self.places)));
         Ok(answer)
     }
 
@@ -122,7 +145,7 @@ impl Live {
             return Some(Rc::clone(group));
         }
         groups.retain(|group| Rc::strong_count(group) > 1);
-        if groups.len() >= SUBSCRIPTIONS_MAX {
+        if groups.len() + self.guis.borrow().len() >= SUBSCRIPTIONS_MAX {
             return None;
         }
         let group = Rc::new(Group::new(subscription));
@@ -131,6 +154,25 @@ impl Live {
         }
         groups.push(Rc::clone(&group));
         Some(group)
+    }
+
+    /// The same for the events of acadock.
+    fn join_gui(&self, subscription: Subscription) -> Option<Rc<GuiGroup>> {
+        let mut guis = self.guis.borrow_mut();
+        if let Some(gui) = guis.iter().find(|gui| gui.subscription == subscription) {
+            return Some(Rc::clone(gui));
+        }
+        guis.retain(|gui| Rc::strong_count(gui) > 1);
+        if guis.len() + self.groups.borrow().len() >= SUBSCRIPTIONS_MAX {
+            return None;
+        }
+        let config = self.context.config();
+        let gui = Rc::new(GuiGroup::new(subscription, config.run.acadock_api));
+        if let Some(published) = self.context.shared.published() {
+            gui.advance(&published, config.run.scope);
+        }
+        guis.push(Rc::clone(&gui));
+        Some(gui)
     }
 
     fn advance(&self, due: &[&Rc<Group>], published: &Published) {

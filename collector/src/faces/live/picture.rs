@@ -334,7 +334,7 @@ fn one(
 }
 
 /// Whether a name or id is that of a container; if it is, whether it is the whole.
-fn fit(usage: &Usage, wanted: &str) -> Option<bool> {
+pub(super) fn fit(usage: &Usage, wanted: &str) -> Option<bool> {
     let instance = &usage.instance;
     let id = instance.identity.as_ref().map_or(instance.path.as_str(), |identity| &identity.id);
     let name = usage.metadata.as_ref().map(|metadata| metadata.name.as_str());

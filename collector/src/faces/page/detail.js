@@ -212,7 +212,7 @@ function makeCharts() {
     {
       chart: new Chart({ title: "Pressure", format: percent, top: 1, lines: [{ label: "CPU", color: "series-1" }, { label: "Memory", color: "series-3" }, { label: "I/O", color: "series-5" }] }),
       columns: (series) => ["cpuPressure", "memoryPressure", "ioPressure"].map((field) => series.rate(field, 100, PRESSURE_SECONDS)),
-      note: () => "share of time in which some task waited, since this page was opened",
+      note: () => "share of time in which some task waited",
     },
     {
       chart: new Chart({ title: "Tasks", format: count, top: 4, lines: [{ label: "Tasks", color: "series-1", fill: true }, { label: "Limit", color: "limit", dash: true }] }),

@@ -147,6 +147,7 @@ export class List {
     this.empty = el("p", { class: "empty", hidden: true });
     this.viewport = el("div", { class: "viewport", onscroll: () => this.draw() }, this.table, this.empty);
     this.element = el("main", { class: "listing" },
+      el("h1", { class: "unseen", text: "Containers" }),
       el("div", { class: "tools" }, this.filter, this.treeButton, this.endedButton, this.shown),
       this.viewport, this.timeline.element);
     this.resize = new ResizeObserver(() => this.draw());
@@ -387,7 +388,7 @@ class Timeline {
     });
     this.marks.replaceChildren(line, ...axis, ...marks);
     const latest = [...picture.events].sort((a, b) => b.time - a.time).slice(0, 40);
-    const key = latest.map((event) => `${event.time}${event.kind}${event.name}`).join();
+    const key = latest.map((event) => `${event.time}${event.kind}${event.name}${event.note}`).join();
     if (key === this.drawn) return;
     this.drawn = key;
     this.list.replaceChildren(...latest.map((event) => el("li", { class: event.kind, title: dateTime(event.time) },

@@ -24,6 +24,12 @@ export function merge(target, patch) {
   return merged;
 }
 
+/** @param {Row} row */
+function howEnded(row) {
+  const code = row.exit_code === undefined ? "" : `exit code ${row.exit_code}`;
+  return row.oom_killed ? [code, "out of memory"].filter(Boolean).join(", ") : code;
+}
+
 /** The name that people know a row by. @param {Row} row */
 export function label(row) {
   if (row.kind === "other") return row.cgroup;
@@ -113,6 +119,7 @@ export class Picture {
       if (row) {
         if (change.oom_kills > row.oom_kills) this.oom({ ...row, ...change });
         if (!row.name && change.name) this.rename(row.id, change.name);
+        if (!row.started_at && change.started_at) this.start({ ...row, ...change });
         merge(row, change);
       } else {
         this.rows.set(key, change);
@@ -125,6 +132,7 @@ export class Picture {
       if (row) {
         if (!row.name && change.name) this.rename(row.id, change.name);
         merge(row, change);
+        this.explain(row);
         continue;
       }
       const living = this.rows.get(key);
@@ -165,8 +173,14 @@ export class Picture {
 
   /** @param {Row} row */
   end(row) {
-    const code = row.exit_code === undefined ? "" : `exit code ${row.exit_code}`;
-    this.event("end", row, row.ended_at, row.oom_killed ? `${code}, out of memory` : code);
+    this.event("end", row, row.ended_at, howEnded(row));
+  }
+
+  /** How a container ended may be told later than that it did. @param {Row} row */
+  explain(row) {
+    const time = new Date(row.ended_at).getTime();
+    const event = this.events.findLast(({ kind, id }) => kind === "end" && id === row.id);
+    if (event) Object.assign(event, { time, note: howEnded(row) });
   }
 
   /** @param {Event["kind"]} kind @param {Row} row @param {any} time @param {string} note */

@@ -22,6 +22,13 @@ const HISTORY = [
   ["block_read_bytes", "read", 1],
   ["block_write_bytes", "write", 1],
   ["pids", "pids", 1],
+  ["memory_usage_bytes", "usage", 1],
+  ["memory_anonymous_bytes", "anonymous", 1],
+  ["memory_cache_bytes", "cache", 1],
+  ["memory_swap_bytes", "swap", 1],
+  ["cpu_pressure_microseconds", "cpuPressure", 1e6],
+  ["memory_pressure_microseconds", "memoryPressure", 1e6],
+  ["io_pressure_microseconds", "ioPressure", 1e6],
 ];
 
 /** @param {any} history an answer of `api/v1/history` @returns {{time: number, point: Point}[]} */

@@ -86,7 +86,7 @@ fn under_quota<T>(container: &Container, number: Option<T>) -> Option<T> {
 
 /// As cAdvisor has it: the weights from 1 to 10,000 stand for 2 to 262,144 shares, in even steps.
 /// `None` for what is no weight.
-fn shares(weight: u64) -> Option<u64> {
+pub(crate) fn shares(weight: u64) -> Option<u64> {
     (1..=10_000).contains(&weight).then(|| 2 + (weight - 1) * 262_142 / 9_999)
 }
 

@@ -28,7 +28,7 @@ use crate::{
 
 /// File systems that answer at once. Others, such as those of a network or of a program, may leave
 /// their reader waiting.
-const LOCAL: [&str; 7] = ["ext4", "xfs", "btrfs", "tmpfs", "f2fs", "ext3", "ext2"];
+pub(crate) const LOCAL: [&str; 7] = ["ext4", "xfs", "btrfs", "tmpfs", "f2fs", "ext3", "ext2"];
 
 /// Where the first process of one cgroup is found.
 #[derive(Debug)]

@@ -7,7 +7,7 @@ mod report;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-pub(crate) use self::metrics::{METRICS, ORIGIN};
+pub(crate) use self::{files::LOCAL, metrics::{METRICS, ORIGIN}};
 pub use self::{files::FirstProcessFiles, report::report};
 
 /// What the first process shows. `None` is unknown.

@@ -15,7 +15,7 @@ mod selection;
 mod telemetry;
 #[cfg(test)]
 mod tests;
-mod topology;
+pub(crate) mod topology;
 
 use std::sync::LazyLock;
 

@@ -32,7 +32,7 @@ pub(super) const METRICS: &[Metric] = &[
         "Online CPUs of the core that this CPU belongs to.",
         Collect::Host(|summary, out| {
             for core in &summary.report.host.cpu.cores {
-                let (node, id) = (node(core).to_string(), core.id.to_string());
+                let (node, id) = (node_of(core).to_string(), core.id.to_string());
                 for cpu in &core.cpus {
                     let thread = cpu.to_string();
                     let labels = [("node_id", &*node), ("core_id", &*id), ("thread_id", &*thread)];
@@ -108,21 +108,21 @@ fn caches(report: &Report, out: &mut Samples) {
 }
 
 /// Node, core, type and level of a cache; no core if the whole node shares it.
-type CacheRow<'a> = (u32, Option<u32>, &'a str, u32);
+pub(crate) type CacheRow<'a> = (u32, Option<u32>, &'a str, u32);
 
 /// The sizes of caches, arranged as cAdvisor does: a cache beyond level 2 that all CPUs of a node
 /// share is the node's, any other is that of each core which has it.
-fn cache_rows(cpu: &HostCpu) -> BTreeMap<CacheRow<'_>, u64> {
+pub(crate) fn cache_rows(cpu: &HostCpu) -> BTreeMap<CacheRow<'_>, u64> {
     const OUTER_LEVEL_MIN: u32 = 3;
     let mut nodes: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
     for core in &cpu.cores {
-        nodes.entry(node(core)).or_default().extend(&core.cpus);
+        nodes.entry(node_of(core)).or_default().extend(&core.cpus);
     }
     let mut rows = BTreeMap::new();
     for Cache { level, kind, size_bytes, cpus } in &cpu.caches {
         let shared = parse_cpu_list(cpus).unwrap_or_default();
         for core in cpu.cores.iter().filter(|core| core.cpus.iter().any(|it| shared.contains(it))) {
-            let node = node(core);
+            let node = node_of(core);
             let whole = nodes.get(&node).is_some_and(|cpus| cpus.is_subset(&shared));
             let of_core = (!whole || *level < OUTER_LEVEL_MIN).then_some(core.id);
             rows.insert((node, of_core, kind.as_str(), *level), *size_bytes);
@@ -132,7 +132,7 @@ fn cache_rows(cpu: &HostCpu) -> BTreeMap<CacheRow<'_>, u64> {
 }
 
 /// Where the kernel knows no nodes, each package is one.
-fn node(core: &Core) -> u32 {
+pub(crate) fn node_of(core: &Core) -> u32 {
     core.node.unwrap_or(core.socket)
 }
 

@@ -70,6 +70,19 @@ test("messages add up to what the daemon knows", () => {
   assert.deepEqual([picture.rows.size, picture.frame.host, picture.events], [0, {}, []]);
 });
 
+test("what is told late of a start and an end is on the timeline", () => {
+  const picture = new Picture();
+  const at = (second) => new Date(1e12 + second * 1000).toISOString();
+  const events = () => picture.events.map(({ time, kind, name, note }) => [(time - 1e12) / 1000, kind, name, note]);
+  picture.apply({ type: "full", tick: 1, time: at(0), every: 1, rows: { 1: { id: "x", kind: "container" } }, ended: {} });
+  assert.deepEqual(events(), []);
+  picture.apply({ type: "changes", tick: 2, time: at(1), every: 1, rows: { 1: { name: "web", started_at: at(0) } }, ended: {} });
+  picture.apply({ type: "changes", tick: 3, time: at(2), every: 1, rows: {}, ended: { 1: { id: "x", kind: "container", name: "web", started_at: at(0), ended_at: at(2) } }, gone: [1] });
+  assert.deepEqual(events(), [[0, "start", "web", ""], [2, "end", "web", ""]]);
+  picture.apply({ type: "changes", tick: 4, time: at(3), every: 1, rows: {}, ended: { 1: { exit_code: 137, oom_killed: 1 } } });
+  assert.deepEqual(events()[1], [2, "end", "web", "exit code 137, out of memory"]);
+});
+
 test("one container changes by merge patches", () => {
   const picture = new Picture();
   picture.apply({ type: "full", tick: 1, time: "2026-01-01T00:00:00Z", instance: 7, container: { id: "x", cpu: { a: 1, b: null }, list: [1] } });

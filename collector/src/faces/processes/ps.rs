@@ -6,43 +6,45 @@ use jiff::{Timestamp, tz::TimeZone};
 
 /// A process, as `/proc` describes it.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(super) struct Process {
-    pub(super) pid: u32,
-    pub(super) parent: u32,
-    pub(super) group: i64,
-    pub(super) session: i64,
-    pub(super) terminal: u32,
-    pub(super) foreground_group: i64,
-    pub(super) uid: u32,
-    pub(super) state: char,
-    pub(super) cpu_ticks: u64,
+pub(in crate::faces) struct Process {
+    pub(in crate::faces) pid: u32,
+    pub(in crate::faces) parent: u32,
+    pub(in crate::faces) group: i64,
+    pub(in crate::faces) session: i64,
+    pub(in crate::faces) terminal: u32,
+    pub(in crate::faces) foreground_group: i64,
+    pub(in crate::faces) uid: u32,
+    pub(in crate::faces) state: char,
+    pub(in crate::faces) cpu_ticks: u64,
     /// Since boot.
-    pub(super) start_ticks: u64,
-    pub(super) nice: i64,
-    pub(super) threads: u64,
-    pub(super) virtual_bytes: u64,
-    pub(super) resident_bytes: u64,
+    pub(in crate::faces) start_ticks: u64,
+    pub(in crate::faces) nice: i64,
+    pub(in crate::faces) threads: u64,
+    pub(in crate::faces) virtual_bytes: u64,
+    pub(in crate::faces) resident_bytes: u64,
+    /// The CPU that it ran on last.
+    pub(in crate::faces) processor: Option<u32>,
     /// Its name, 15 bytes at most.
-    pub(super) command: String,
+    pub(in crate::faces) command: String,
     /// Its arguments; empty for a thread of the kernel or one that has ended.
-    pub(super) arguments: String,
+    pub(in crate::faces) arguments: String,
 }
 
 /// What else a column needs.
-pub(super) struct Facts {
-    pub(super) now: Timestamp,
-    pub(super) boot_seconds: u64,
-    pub(super) clock_ticks: u64,
-    pub(super) memory_bytes: u64,
+pub(in crate::faces) struct Facts {
+    pub(in crate::faces) now: Timestamp,
+    pub(in crate::faces) boot_seconds: u64,
+    pub(in crate::faces) clock_ticks: u64,
+    pub(in crate::faces) memory_bytes: u64,
     /// Names of users.
-    pub(super) users: HashMap<u32, String>,
-    pub(super) time_zone: TimeZone,
+    pub(in crate::faces) users: HashMap<u32, String>,
+    pub(in crate::faces) time_zone: TimeZone,
 }
 
 /// A column with its title.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Column {
-    pub(super) title: String,
+pub(in crate::faces) struct Column {
+    pub(in crate::faces) title: String,
     field: Field,
 }
 
@@ -163,7 +165,7 @@ const SHORT: [(&str, Field); 4] =
 /// # Errors
 ///
 /// What is not understood.
-pub(super) fn columns(arguments: &str) -> Result<Vec<Column>, String> {
+pub(in crate::faces) fn columns(arguments: &str) -> Result<Vec<Column>, String> {
     let mut chosen = Vec::new();
     let (mut is_full, mut is_by_user, mut is_bsd) = (false, false, false);
     let mut words = arguments.split_whitespace();
@@ -231,7 +233,7 @@ fn add(list: &str, columns: &mut Vec<Column>) -> Result<(), String> {
 
 impl Column {
     /// The text of a process in this column.
-    pub(super) fn text(&self, process: &Process, facts: &Facts) -> String {
+    pub(in crate::faces) fn text(&self, process: &Process, facts: &Facts) -> String {
         let hundredths = |part: u64, whole: u64| {
             let share = part.saturating_mul(1000).checked_div(whole).unwrap_or(0);
             format!("{}.{}", share / 10, share % 10)
@@ -336,7 +338,7 @@ fn states(process: &Process) -> String {
 }
 
 /// Parses `/proc/PID/stat` (`fs/proc/array.c`, `do_task_stat`). User and arguments are elsewhere.
-pub(super) fn parse_stat(stat: &str, page_bytes: u64) -> Option<Process> {
+pub(in crate::faces) fn parse_stat(stat: &str, page_bytes: u64) -> Option<Process> {
     let (pid, rest) = stat.split_once(" (")?;
     let (command, rest) = rest.rsplit_once(") ")?;
     let fields: Vec<&str> = rest.split_ascii_whitespace().collect();
@@ -357,19 +359,20 @@ pub(super) fn parse_stat(stat: &str, page_bytes: u64) -> Option<Process> {
         start_ticks: number(19)?,
         virtual_bytes: number(20)?,
         resident_bytes: number(21)?.saturating_mul(page_bytes),
+        processor: number(36).and_then(|number| number.try_into().ok()),
         uid: 0,
         arguments: String::new(),
     })
 }
 
 /// The effective user in a `/proc/PID/status`.
-pub(super) fn parse_uid(status: &str) -> Option<u32> {
+pub(in crate::faces) fn parse_uid(status: &str) -> Option<u32> {
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
 /// Names of users in a `passwd`.
-pub(super) fn parse_users(passwd: &str) -> HashMap<u32, String> {
+pub(in crate::faces) fn parse_users(passwd: &str) -> HashMap<u32, String> {
     let user = |line: &str| {
         let mut fields = line.split(':');
         let name = fields.next().filter(|name| !name.is_empty())?;
