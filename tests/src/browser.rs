@@ -52,8 +52,7 @@ impl Browser {
         let (address, path) = address?;
         let (session, console) = (String::new(), Vec::new());
         let socket = WebSocket::open_tcp(&address, &path, &[])?;
-        let mut browser =
-            Self { socket, session, calls: 0, console, group, _profile: profile };
+        let mut browser = Self { socket, session, calls: 0, console, group, _profile: profile };
         let page = browser.call("Target.createTarget", json!({"url": "about:blank"}))?;
         let target = json!({"targetId": page["targetId"], "flatten": true});
         let attached = browser.call("Target.attachToTarget", target)?;

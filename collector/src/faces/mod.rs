@@ -21,8 +21,8 @@ use std::rc::Rc;
 use anyhow::Result;
 
 use self::{
-    acadock::Acadock, cadvisor::Cadvisor, docker::Docker, events::Events, json::Json, live::Live, page::Page,
-    prometheus::Prometheus, status::Status,
+    acadock::Acadock, cadvisor::Cadvisor, docker::Docker, events::Events, json::Json, live::Live,
+    page::Page, prometheus::Prometheus, status::Status,
 };
 use crate::{
     config::{AcadockApi, CadvisorApi},

@@ -13,8 +13,8 @@ use tare_model::{
     Compose, Container, Ended, Family, Finality, Kind, Network, Pod, Report, Sources, TcpEvents,
 };
 
-pub use self::point::point;
 pub(crate) use self::parents::host_working_set;
+pub use self::point::point;
 use self::{host::host, parents::parents};
 use crate::{
     families::{

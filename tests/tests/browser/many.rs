@@ -88,7 +88,8 @@ impl Host {
 fn a_hundred_containers_cost_the_browser_little_and_are_painted_at_once() -> Result<()> {
     let host = Host::with(100)?;
     let mut page = host.open()?;
-    let paint = page.value("performance.getEntriesByName('first-contentful-paint')[0].startTime")?;
+    let paint =
+        page.value("performance.getEntriesByName('first-contentful-paint')[0].startTime")?;
     let bytes = page.value(
         "performance.getEntriesByType('navigation').concat(performance.getEntriesByType('resource'))\
          .filter(({name}) => !name.includes('/api/')).reduce((sum, one) => sum + one.transferSize, 0)",

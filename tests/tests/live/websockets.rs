@@ -71,9 +71,11 @@ fn a_thousand_clients_hold_no_sample_up_and_leave_nothing() -> Result<()> {
     let busy = lab.start(Run::load("spin --for 300s").option("--cpus", "0.1"))?;
     busy.ready()?;
     let path = format!("/api/v1/containers/{}", busy.name());
-    wait::until("the container", PATIENCE, || {
-        Ok((daemon.get(&path)?.status == 200).then_some(()))
-    })?;
+    wait::until(
+        "the container",
+        PATIENCE,
+        || Ok((daemon.get(&path)?.status == 200).then_some(())),
+    )?;
     let alone = State::of(&daemon)?;
     let clients = Clients::default();
     let measured = thread::scope(|scope| {

@@ -14,7 +14,10 @@ use tare_model::{Container, Snapshot};
 use self::{host::HostUsage, queue_length::QueueLength, usage::Usage};
 use crate::{
     config::AcadockApi,
-    faces::{body::{json, json_answer}, cache::SampleCache},
+    faces::{
+        body::{json, json_answer},
+        cache::SampleCache,
+    },
     output::{Scope, filter::Filters, select},
     published::Published,
     server::{

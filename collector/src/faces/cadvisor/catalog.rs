@@ -48,8 +48,7 @@ impl Catalog {
         let builder = published.pair.builder(options);
         let before = published.pair.before();
         let before_builder = before.as_ref().map(|before| before.builder(options));
-        let (newer, older) =
-            (&published.pair.newer, before.as_ref().map(|before| &before.newer));
+        let (newer, older) = (&published.pair.newer, before.as_ref().map(|before| &before.newer));
         let mut items = Vec::new();
         for (id, row) in builder.rows(|kind| select::in_scope(kind, scope)) {
             let Some(usage) = newer.usage(id) else { continue };
@@ -124,9 +123,7 @@ impl Catalog {
         let title = if runtime == "podman" { "Podman" } else { "Docker" };
         match (found.next(), found.next()) {
             (Some(item), None) => Ok(item),
-            (None, _) => {
-                Err(Refusal(format!("unable to find {title} container {wanted:?}")))
-            }
+            (None, _) => Err(Refusal(format!("unable to find {title} container {wanted:?}"))),
             _ => Err(Refusal(format!(
                 "unable to find container. Container {wanted:?} is not unique"
             ))),

@@ -127,10 +127,8 @@ impl EventLog {
                 let kill = usage.oom_kill.as_ref();
                 let at = kill.map_or(now, |kill| kill.at);
                 self.send("oom", usage, at, Data::default());
-                let oom = kill.map(|kill| OomKill {
-                    pid: kill.pid,
-                    process_name: kill.command.clone(),
-                });
+                let oom =
+                    kill.map(|kill| OomKill { pid: kill.pid, process_name: kill.command.clone() });
                 self.send("oomKill", usage, at, Data { oom, ..Data::default() });
             }
             Change::Ended(_) => {}

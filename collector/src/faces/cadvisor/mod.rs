@@ -111,11 +111,7 @@ const fn route(path: &'static str, summary: &'static str) -> Route<Cadvisor> {
 
 impl Cadvisor {
     pub(super) fn new(context: &Rc<Context>) -> Self {
-        Self {
-            context: Rc::clone(context),
-            cache: RefCell::default(),
-            log: RefCell::default(),
-        }
+        Self { context: Rc::clone(context), cache: RefCell::default(), log: RefCell::default() }
     }
 
     fn answer(&self, request: Request) -> Answer {
@@ -296,7 +292,6 @@ fn without_nulls(value: Value) -> Value {
         other => other,
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -232,7 +232,10 @@ mod tests {
         assert_eq!(parse("").types, Vec::<&str>::new());
         assert_eq!(parse("all_events=true&stream=1").types.len(), 4);
         let some = parse("oom_events=t&creation_events=nonsense&max_events=-1&subcontainers=T");
-        assert_eq!((some.types, some.count, some.has_subcontainers), (vec!["oom"], usize::MAX, true));
+        assert_eq!(
+            (some.types, some.count, some.has_subcontainers),
+            (vec!["oom"], usize::MAX, true)
+        );
         assert_eq!((parse("").count, parse("max_events=3").count), (10, 3));
     }
 

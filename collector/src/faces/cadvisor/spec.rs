@@ -88,9 +88,7 @@ impl Spec {
         let limits = &row.memory.limits;
         let microseconds = |seconds: f64| (seconds * 1e6).round() as u64;
         let mask = settings.effective_cpus.as_ref().or(settings.cpus.as_ref());
-        let some = |map: &BTreeMap<String, String>| {
-            Some(map.clone()).filter(|map| !map.is_empty())
-        };
+        let some = |map: &BTreeMap<String, String>| Some(map.clone()).filter(|map| !map.is_empty());
         Self {
             creation_time: item.created_at,
             start_time: row.started_at,

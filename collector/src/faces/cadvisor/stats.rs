@@ -249,7 +249,8 @@ impl Stats {
             }),
             memory: Memory::remembered([*working_set, usage, anonymous, cache, swap]),
             network: device.and_then(|name| Network::remembered(name, *rx, *tx)),
-            processes: pids.map(|pids| Processes { threads_current: Some(pids), ..Processes::EMPTY }),
+            processes: pids
+                .map(|pids| Processes { threads_current: Some(pids), ..Processes::EMPTY }),
             oom_events: oom,
             ..Self::empty(at)
         }
@@ -418,8 +419,7 @@ impl Processes {
             fd_count: row.tasks.file_descriptors,
             threads_current: Some(threads),
             threads_max: row.pids.limit,
-            ulimits: open_files
-                .map(|soft_limit| [Ulimit { name: "max_open_files", soft_limit }]),
+            ulimits: open_files.map(|soft_limit| [Ulimit { name: "max_open_files", soft_limit }]),
         })
     }
 }

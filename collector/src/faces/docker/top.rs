@@ -44,8 +44,7 @@ impl Docker {
         let pids = all_pids(&source.hierarchies, &item.usage().instance.path, PROCESSES_MAX);
         let pids = pids
             .map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, &error.to_string()))?;
-        let (boot_seconds, memory_bytes) =
-            processes::boot_and_memory(&item.published().pair.newer);
+        let (boot_seconds, memory_bytes) = processes::boot_and_memory(&item.published().pair.newer);
         let proc_root = source.proc_root.clone();
         // Reading thousands of processes takes longer than other answers may wait.
         let read = task::spawn_blocking(move || {
@@ -58,11 +57,7 @@ impl Docker {
     }
 }
 
-fn table(
-    processes: impl Iterator<Item = Process>,
-    columns: &[Column],
-    facts: &Facts,
-) -> Vec<u8> {
+fn table(processes: impl Iterator<Item = Process>, columns: &[Column], facts: &Facts) -> Vec<u8> {
     let row = |process| columns.iter().map(|column| column.text(&process, facts)).collect();
     json(&Table {
         titles: columns.iter().map(|column| column.title.as_str()).collect(),

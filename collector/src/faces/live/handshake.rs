@@ -30,9 +30,8 @@ impl Protocol {
 
     /// The one of those that a client offers; without an offer that of Tare's own clients.
     pub(super) fn offered(headers: &HeaderMap) -> Self {
-        let is_offered = |protocol: &Self| {
-            has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, protocol.name())
-        };
+        let is_offered =
+            |protocol: &Self| has_token(headers, header::SEC_WEBSOCKET_PROTOCOL, protocol.name());
         Self::ALL.into_iter().find(is_offered).unwrap_or(Self::Live)
     }
 }

@@ -7,8 +7,11 @@ mod report;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-pub(crate) use self::{files::LOCAL, metrics::{METRICS, ORIGIN}};
 pub use self::{files::FirstProcessFiles, report::report};
+pub(crate) use self::{
+    files::LOCAL,
+    metrics::{METRICS, ORIGIN},
+};
 
 /// What the first process shows. `None` is unknown.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
