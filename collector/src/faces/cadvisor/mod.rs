@@ -249,7 +249,7 @@ impl Cadvisor {
                     let spec = Spec::new(item, &catalog).version_2(item);
                     (item.name().to_owned(), InfoV2 { spec, stats })
                 };
-                compact(&found.map(|item| info(&item)).collect::<BTreeMap<_, _>>())
+                compact(&found.map(info).collect::<BTreeMap<_, _>>())
             }
         })
     }
