@@ -169,6 +169,8 @@ pub struct Layout {
     pub hints_mask: u32,
     /// `bpf_iter_meta.seq_num`.
     pub iter_number: u32,
+    /// `bpf_iter_meta.seq`.
+    pub iter_output: u32,
     /// `task_struct.pid`.
     pub task_pid: u32,
     /// `task_struct.__state`; before Linux 5.14 `state`, a longer word, of which the lower half is
@@ -194,14 +196,10 @@ pub struct Layout {
     pub task_run_count: u32,
     /// `task_struct.sched_info.last_arrival`.
     pub task_last_run: u32,
-    /// `task_struct.files`; [`ABSENT`] if descriptors cannot be counted.
-    pub task_files: u32,
-    /// `files_struct.fdt`.
-    pub files_table: u32,
-    /// `fdtable.max_fds`.
-    pub table_max: u32,
-    /// `fdtable.open_fds`.
-    pub table_open: u32,
+    /// `file.f_inode`.
+    pub file_inode: u32,
+    /// `inode.i_mode`.
+    pub inode_mode: u32,
 }
 
 /// A field that this kernel does not have.
@@ -283,6 +281,7 @@ impl Layout {
         cpus: 1,
         hints_mask: 0,
         iter_number: ABSENT,
+        iter_output: ABSENT,
         task_pid: ABSENT,
         task_state: ABSENT,
         task_exit_state: ABSENT,
@@ -295,10 +294,8 @@ impl Layout {
         task_run_delay: ABSENT,
         task_run_count: ABSENT,
         task_last_run: ABSENT,
-        task_files: ABSENT,
-        files_table: ABSENT,
-        table_max: ABSENT,
-        table_open: ABSENT,
+        file_inode: ABSENT,
+        inode_mode: ABSENT,
     };
 
     /// The fields in their order, each at the index that marks in the programs have.

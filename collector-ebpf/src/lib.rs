@@ -15,7 +15,10 @@ pub mod walk_record;
 
 pub use self::{
     layout::{ABSENT, LAYOUT_MARK, Layout},
-    task_cells::{BLOCKED_MAX, BlockedTask, DESCRIPTORS_MAX, LiveTasks, TaskPass, TaskTimes},
+    task_cells::{
+        BLOCKED_MAX, BlockedTask, FILES_PER_PART, FilePass, LiveTasks, OpenFiles,
+        TaskPass, TaskTimes,
+    },
 };
 
 /// The key of a slot: what its cell counts for. A free slot is all zeroes.

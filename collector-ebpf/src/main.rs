@@ -12,6 +12,8 @@ mod ended;
 #[cfg(target_arch = "bpf")]
 mod lifecycle;
 #[cfg(target_arch = "bpf")]
+mod open_files;
+#[cfg(target_arch = "bpf")]
 mod packets;
 #[cfg(target_arch = "bpf")]
 mod patched;

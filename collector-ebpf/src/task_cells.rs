@@ -46,10 +46,6 @@ pub struct LiveTasks {
     pub threads: u64,
     /// Processes that have not ended.
     pub processes: u64,
-    /// Open descriptors of the processes.
-    pub descriptors: u64,
-    /// Processes with more descriptors than are counted ([`DESCRIPTORS_MAX`]).
-    pub uncounted: u64,
     /// What the scheduler counted of all these tasks, ended ones included.
     pub times: TaskTimes,
 }
@@ -88,10 +84,44 @@ pub struct BlockedTask {
 /// The most tasks in uninterruptible sleep that are listed one by one.
 pub const BLOCKED_MAX: u32 = 256;
 
-/// The most descriptors of a process that are counted.
-pub const DESCRIPTORS_MAX: u32 = 65_536;
+/// The open files of the processes of one cgroup that a pass found.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OpenFiles {
+    /// The pass that found them. Of an older pass than the last: there are none.
+    pub pass: u64,
+    /// Descriptors.
+    pub files: u64,
+    /// Those of them that are sockets.
+    pub sockets: u64,
+}
+
+/// A pass over the open files of all processes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FilePass {
+    /// Number of the last pass that began. The first is 1.
+    pub begun: u64,
+    /// Number of the last pass that came to its end.
+    pub ended: u64,
+    /// Descriptors that it found.
+    pub files: u64,
+    /// Address of the task that it found last.
+    pub task: u64,
+    /// Whether that is a process.
+    pub is_process: u64,
+    /// Slot of the cgroup of that task.
+    pub slot: u64,
+}
+
+/// Descriptors that a pass finds until it may pause.
+pub const FILES_PER_PART: u64 = 4096;
 
 // SAFETY: `repr(C)` structs of `u64` fields.
+unsafe impl Cell for OpenFiles {}
+// SAFETY: as above.
+unsafe impl Cell for FilePass {}
+// SAFETY: as above.
 unsafe impl Cell for TaskTimes {}
 // SAFETY: as above.
 unsafe impl Cell for LiveTasks {}

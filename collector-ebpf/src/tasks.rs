@@ -4,17 +4,14 @@
 //! the pass goes over (`kernel/exit.c`, `release_task`, `delayed_put_task_struct`), and after its
 //! last turn on a CPU. In between, for some milliseconds, it is in none.
 
-use core::{arch::asm, mem::MaybeUninit};
-
 use aya_ebpf::{
     bindings::BPF_F_MMAPABLE,
-    helpers::generated::bpf_probe_read_kernel,
     macros::{btf_tracepoint, map},
     maps::Array,
     programs::BtfTracePointContext,
 };
 use tare_ebpf::{
-    ABSENT, BLOCKED_MAX, BlockedTask, Cell, DESCRIPTORS_MAX, Key, LiveTasks, TaskPass, TaskTimes,
+    ABSENT, BLOCKED_MAX, BlockedTask, Cell, Key, LiveTasks, TaskPass, TaskTimes,
 };
 
 use crate::{
@@ -56,10 +53,6 @@ const ASLEEP: u32 = TASK_INTERRUPTIBLE
     | TASK_PARKED
     | TASK_RTLOCK_WAIT
     | TASK_FROZEN;
-
-/// Descriptors that are copied at once: words of the bitmap.
-const WORDS: usize = 8;
-const CHUNKS_MAX: u32 = DESCRIPTORS_MAX / 64 / WORDS as u32;
 
 /// Counts one task of a pass over all. `iter/task` is there since Linux 5.8; it shows the tasks of
 /// the reader's PID namespace.
@@ -153,7 +146,6 @@ fn count(task: Typed, pass: *mut TaskPass) {
     }
     if is_leader {
         live.processes += 1;
-        count_descriptors(task, live);
     }
 }
 
@@ -190,82 +182,9 @@ fn is_in_io_wait(task: Typed) -> bool {
         && task.load::<u8>(layout!(task_io_wait)) & layout!(io_wait_mask) as u8 != 0
 }
 
-/// Counts the bits of the open descriptors of a process.
-///
-/// The bitmap may be replaced meanwhile; the kernel frees it only after this (RCU).
-#[inline(always)]
-fn count_descriptors(task: Typed, live: &mut LiveTasks) {
-    if layout!(task_files) == ABSENT {
-        return;
-    }
-    let table = task.follow(layout!(task_files)).follow(layout!(files_table));
-    let limit: u32 = table.load(layout!(table_max));
-    let bits: u64 = table.load(layout!(table_open));
-    if limit > DESCRIPTORS_MAX {
-        live.uncounted += 1;
-        return;
-    }
-    let mut sum = 0;
-    let mut chunk = 0;
-    while chunk < CHUNKS_MAX {
-        // The kernel rounds the limit up to a word.
-        let from = chunk * WORDS as u32;
-        if from >= limit / 64 {
-            break;
-        }
-        sum += count_bits(bits + u64::from(from) * 8, limit / 64 - from);
-        chunk += 1;
-    }
-    live.descriptors += sum;
-}
-
-/// Bits that are set in the first of some words of the kernel's memory.
-///
-/// The verifier wants a constant length. A bitmap that is no multiple of it is small, so what
-/// follows it is mapped. There is no branch, because the verifier would follow each.
-#[inline(always)]
-fn count_bits(address: u64, count: u32) -> u64 {
-    let mut words = MaybeUninit::<[u64; WORDS]>::uninit();
-    // SAFETY: the helper writes all words, zeroes if it fails.
-    let words = unsafe {
-        bpf_probe_read_kernel(
-            words.as_mut_ptr().cast(),
-            size_of::<[u64; WORDS]>() as u32,
-            address as *const _,
-        );
-        words.assume_init()
-    };
-    let mut sum = 0;
-    let mut at = 0;
-    while at < WORDS {
-        sum += u64::from((words[at] & before(at as u64, u64::from(count))).count_ones());
-        at += 1;
-    }
-    sum
-}
-
-/// All ones if one number is less than the other, else 0. In assembly, or the compiler makes it a
-/// branch.
-#[inline(always)]
-fn before(number: u64, other: u64) -> u64 {
-    let mut mask = number;
-    // SAFETY: calculates with registers.
-    #[allow(unused_unsafe)]
-    unsafe {
-        asm!(
-            "{0} -= {1}",
-            "{0} s>>= 63",
-            inout(reg) mask,
-            in(reg) other,
-            options(pure, nomem, nostack),
-        );
-    }
-    mask
-}
-
 /// Sets all words of a cell to 0, without a call of `memset`.
 #[inline(always)]
-fn clear<C: Cell>(cell: *mut C) {
+pub(crate) fn clear<C: Cell>(cell: *mut C) {
     for word in 0..C::WORDS {
         // SAFETY: the map gave the pointer to so many words.
         unsafe { cell.cast::<u64>().add(word).write_volatile(0) };
@@ -283,7 +202,7 @@ fn times(task: Typed) -> TaskTimes {
 
 /// Id of a task's cgroup, in the hierarchy that counts sockets.
 #[inline(always)]
-fn cgroup_of(task: Typed) -> u64 {
+pub(crate) fn cgroup_of(task: Typed) -> u64 {
     let set = task.follow(layout!(task_cgroups));
     let cgroup = if layout!(css_set_memory) == ABSENT {
         set.follow(layout!(css_set_dfl_cgroup))

@@ -4,6 +4,7 @@
 use std::{
     io,
     os::fd::{FromRawFd, OwnedFd},
+    time::Duration,
 };
 
 use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
@@ -11,6 +12,7 @@ use nix::{
     fcntl::{FcntlArg, fcntl},
     libc,
     sys::resource::{Resource, getrlimit, setrlimit},
+    time::{ClockId, clock_gettime},
     unistd::{SysconfVar, sysconf},
 };
 
@@ -21,6 +23,11 @@ const DESCRIPTORS_AT_START: i32 = 4096;
 /// The size of a page of memory.
 pub fn page_bytes() -> Option<u64> {
     sysconf(SysconfVar::PAGE_SIZE).ok().flatten()?.try_into().ok()
+}
+
+/// CPU time of this thread.
+pub fn cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Returns the allocator's free memory to the kernel. For use after a phase that needed much more

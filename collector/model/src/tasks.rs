@@ -28,8 +28,12 @@ pub struct Tasks {
     pub processes: Option<u64>,
     /// Threads, zombies not counted.
     pub threads: Option<u64>,
+    /// When open files were counted, which is a pass of its own.
+    pub open_files_read_at: Option<Timestamp>,
     /// Open descriptors of all processes.
     pub file_descriptors: Option<u64>,
+    /// Those of them that are sockets.
+    pub sockets: Option<u64>,
     /// Load averages.
     pub load: Option<LoadAverages>,
     /// CPU seconds of all tasks, ended ones included, since they were made.

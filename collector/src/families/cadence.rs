@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::recurring::rest_after;
+use crate::{clock::Moment, recurring::rest_after};
 
 /// How soon an idle cgroup's tasks, state and pressure are read again, and everything the first
 /// time after it ran.
@@ -35,6 +35,12 @@ pub const PASS_INTERVAL: Duration = Duration::from_millis(4900);
 
 /// The same while there are so many tasks that a pass takes more than its share.
 pub const PASS_INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// How often the kernel goes over all open files, of which there are many more than tasks.
+pub const FILES_INTERVAL: Duration = Duration::from_millis(9900);
+
+/// The same while there are so many that a pass takes more than its share.
+pub const FILES_INTERVAL_MAX: Duration = Duration::from_secs(600);
 
 /// What is due to be read of one cgroup, besides CPU time and the size of its memory, which are
 /// read in every sample.
@@ -151,21 +157,34 @@ impl Cadence {
     }
 }
 
-/// The pace of passes over all tasks.
-#[derive(Clone, Copy, Debug, Default)]
+/// The pace of passes over all tasks, or over all their open files.
+#[derive(Clone, Copy, Debug)]
 pub struct PassCadence {
     next_at: Option<Instant>,
+    least: Duration,
+    most: Duration,
 }
 
 impl PassCadence {
+    /// Of passes over all tasks.
+    pub fn of_tasks() -> Self {
+        Self { next_at: None, least: PASS_INTERVAL, most: PASS_INTERVAL_MAX }
+    }
+
+    /// Of passes over all open files.
+    pub fn of_open_files() -> Self {
+        Self { next_at: None, least: FILES_INTERVAL, most: FILES_INTERVAL_MAX }
+    }
+
     /// Whether it is time for the next one.
     pub fn is_due(&self, now: Instant) -> bool {
         is_due(self.next_at, now)
     }
 
-    /// A pass that began now took this much CPU time.
+    /// A pass that began now took this much CPU time. Two kinds of passes share the thousandth of
+    /// a CPU.
     pub fn done(&mut self, now: Instant, took: Duration) {
-        let wait = rest_after(took).clamp(PASS_INTERVAL, PASS_INTERVAL_MAX);
+        let wait = rest_after(took.saturating_mul(2)).clamp(self.least, self.most);
         self.next_at = Some(now + wait);
     }
 }
@@ -183,8 +202,8 @@ fn is_due(at: Option<Instant>, now: Instant) -> bool {
 
 /// Whether `memory.stat`, the longest file, is to be read: not sooner than an interval after the
 /// last time.
-pub fn is_memory_stat_due(read_at: Option<Instant>, interval: Duration, now: Instant) -> bool {
-    read_at.is_none_or(|at| now.saturating_duration_since(at) >= interval)
+pub fn is_memory_stat_due(read_at: Option<Moment>, interval: Duration, now: Instant) -> bool {
+    read_at.is_none_or(|at| now.saturating_duration_since(at.instant) >= interval)
 }
 
 #[cfg(test)]
@@ -277,17 +296,17 @@ mod tests {
 
     #[test]
     fn passes_over_all_tasks_take_a_thousandth_of_a_cpu_at_most() {
-        let (start, mut cadence) = (Instant::now(), PassCadence::default());
+        let (start, mut cadence) = (Instant::now(), PassCadence::of_tasks());
         let mut next = |took| {
             cadence.done(start, Duration::from_millis(took));
             let mut seconds = (0..).map(seconds);
             seconds.find(|after| cadence.is_due(start + *after)).unwrap().as_secs()
         };
         assert_eq!(next(0), 5);
-        assert_eq!(next(4), 5);
-        assert_eq!(next(12), 12);
+        assert_eq!(next(2), 5);
+        assert_eq!(next(6), 12);
         assert_eq!(next(1000), 60, "but they do not stop");
-        assert!(PassCadence::default().is_due(start));
+        assert!(PassCadence::of_open_files().is_due(start));
     }
 
     #[test]
@@ -302,7 +321,10 @@ mod tests {
     fn a_memory_stat_is_read_again_after_its_interval() {
         let now = Instant::now();
         let is_due = |age, interval| {
-            is_memory_stat_due(now.checked_sub(seconds(age)), seconds(interval), now)
+            let read_at = now.checked_sub(seconds(age));
+            let time = jiff::Timestamp::UNIX_EPOCH;
+            let read_at = read_at.map(|instant| Moment { instant, time });
+            is_memory_stat_due(read_at, seconds(interval), now)
         };
         assert!(is_due(0, 0), "in every sample");
         assert!(!is_due(9, 10) && is_due(10, 10));

@@ -84,6 +84,7 @@ pub(super) fn layout(btf: &Btf) -> Layout {
         pids_tasks: field("pids_cgroup", &["counter"], 8),
         pids_peak: field("pids_cgroup", &["watermark"], 8),
         iter_number: field("bpf_iter_meta", &["seq_num"], 8),
+        iter_output: field("bpf_iter_meta", &["seq"], POINTER),
         task_pid: field("task_struct", &["pid"], 4),
         task_state: [("__state", 4), ("state", 8)]
             .map(|(name, size)| field("task_struct", &[name], size))
@@ -100,10 +101,8 @@ pub(super) fn layout(btf: &Btf) -> Layout {
         task_run_delay: field("task_struct", &["sched_info", "run_delay"], 8),
         task_run_count: field("task_struct", &["sched_info", "pcount"], 8),
         task_last_run: field("task_struct", &["sched_info", "last_arrival"], 8),
-        files_table: field("files_struct", &["fdt"], POINTER),
-        table_max: field("fdtable", &["max_fds"], 4),
-        table_open: field("fdtable", &["open_fds"], POINTER),
-        task_files: field("task_struct", &["files"], POINTER),
+        file_inode: field("file", &["f_inode"], POINTER),
+        inode_mode: field("inode", &["i_mode"], 2),
         unshared_cells: u32::from(runs_alone(btf)),
         ..per_cpu_time(btf).unwrap_or(Layout::UNKNOWN)
     }

@@ -92,10 +92,10 @@ impl Loaded {
         attach_tracepoints(&mut self.ebpf, programs, btf).map_err(|error| reason(&error, TRACING))
     }
 
-    /// Loads a program that goes over all tasks.
-    pub(super) fn load_task_iterator(&mut self, name: &str, btf: &Btf) -> Result<()> {
+    /// Loads a program that goes over all objects of a kind, such as `task`.
+    pub(super) fn load_iterator(&mut self, name: &str, kind: &str, btf: &Btf) -> Result<()> {
         let program: &mut Iter = program(&mut self.ebpf, name)?.try_into()?;
-        program.load("task", btf).with_context(|| name.to_owned())
+        program.load(kind, btf).with_context(|| name.to_owned())
     }
 
     /// Detaches and unloads a program, if it is loaded.
@@ -150,7 +150,7 @@ fn set_map_sizes(loader: &mut EbpfLoader<'_>, plan: &Plan, slots: u32, shards: u
     for name in ["BLOCK_SLOTS", "BLOCK_FREE", "BLOCK_KEYS"] {
         loader.map_max_entries(name, block);
     }
-    for name in ["TASK_SLOTS", "TASK_FREE", "TASK_KEYS", "TASK_LIVE"] {
+    for name in ["TASK_SLOTS", "TASK_FREE", "TASK_KEYS", "TASK_LIVE", "OPEN_FILES"] {
         loader.map_max_entries(name, tasks);
     }
     loader.map_max_entries("TASK_CELLS", tasks * shards);

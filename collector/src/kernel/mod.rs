@@ -16,6 +16,7 @@ mod log;
 mod mapping;
 mod network;
 mod object;
+mod open_files;
 mod options;
 mod patched;
 mod per_cpu;

@@ -29,7 +29,7 @@ pub(super) struct Plan {
     /// Events of cgroups.
     pub lifecycle: Result<LifecyclePlan, Reason>,
     /// Tasks: the program that keeps the times of those that are gone.
-    pub tasks: Result<TracepointSpec, Reason>,
+    pub tasks: Result<TaskPlan, Reason>,
 }
 
 /// Programs that work together, or why they cannot.
@@ -81,6 +81,15 @@ pub(super) struct LifecyclePlan {
     pub missing: Vec<Reason>,
     /// What removed cgroups had used.
     pub ended: Result<EndedPlan, Reason>,
+}
+
+/// What to load for tasks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct TaskPlan {
+    /// Tasks that are gone.
+    pub freed: TracepointSpec,
+    /// Whether their open files can be counted.
+    pub open_files: Result<(), Reason>,
 }
 
 /// What is counted of a socket.
@@ -337,7 +346,7 @@ fn lifecycle_fields(layout: &Layout, program: &str) -> Vec<(&'static str, u32)> 
     needed
 }
 
-fn tasks(ids: Option<SocketIds>, btf: &BtfFacts) -> Result<TracepointSpec, Reason> {
+fn tasks(ids: Option<SocketIds>, btf: &BtfFacts) -> Result<TaskPlan, Reason> {
     let layout = &btf.layout;
     match ids {
         Some(SocketIds::Unified) => fields(&[
@@ -364,12 +373,17 @@ fn tasks(ids: Option<SocketIds>, btf: &BtfFacts) -> Result<TracepointSpec, Reaso
         ("task_struct.sched_info.run_delay", layout.task_run_delay),
         ("task_struct.sched_info.pcount", layout.task_run_count),
         ("task_struct.sched_info.last_arrival", layout.task_last_run),
-        ("task_struct.files", layout.task_files),
-        ("files_struct.fdt", layout.files_table),
-        ("fdtable.max_fds", layout.table_max),
-        ("fdtable.open_fds", layout.table_open),
     ])?;
-    Ok(TASK_FREED)
+    Ok(TaskPlan { freed: TASK_FREED, open_files: open_files(btf) })
+}
+
+fn open_files(btf: &BtfFacts) -> Result<(), Reason> {
+    btf.walk.iterates_files()?;
+    fields(&[
+        ("bpf_iter_meta.seq", btf.layout.iter_output),
+        ("file.f_inode", btf.layout.file_inode),
+        ("inode.i_mode", btf.layout.inode_mode),
+    ])
 }
 
 fn all_of(btf: &BtfFacts, programs: &[TracepointSpec]) -> Programs {

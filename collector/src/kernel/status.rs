@@ -22,8 +22,8 @@ pub struct KernelStatus<'a> {
     pub block: Result<BlockStatus<'a>, &'a Reason>,
     /// Events of cgroups.
     pub lifecycle: Result<LifecycleStatus<'a>, &'a Reason>,
-    /// Tasks: whether some of them are not counted by cgroup.
-    pub tasks: Result<Option<Reason>, &'a Reason>,
+    /// Tasks: what is missing of them, such as those that are not counted by cgroup.
+    pub tasks: Result<Vec<Reason>, &'a Reason>,
 }
 
 /// What the programs for block I/O do besides counting completed requests.
@@ -78,7 +78,8 @@ impl Kernel {
             }),
             tasks: self.tasks.as_ref().map(|tasks| {
                 let slots = tasks.gone.capacity();
-                tasks.overflows().then_some(Reason::SlotsFull { slots })
+                let overflow = tasks.overflows().then_some(Reason::SlotsFull { slots });
+                overflow.into_iter().chain(tasks.open_files.as_ref().err().cloned()).collect()
             }),
         }
     }

@@ -19,8 +19,9 @@ use crate::{
         error::{TRACING, reason},
         load::Loaded,
         mapping::Mapping,
+        open_files::OpenFileProgram,
+        plan::TaskPlan,
         table::{self, Cells, Table},
-        tracepoints::TracepointSpec,
     },
     reason::Reason,
 };
@@ -36,6 +37,8 @@ pub struct TaskPrograms {
     live: Cells<LiveTasks>,
     pass: Record<TaskPass>,
     blocked: Record<BlockedTask>,
+    /// The program that counts their open files.
+    pub open_files: Result<OpenFileProgram, Reason>,
 }
 
 /// Why a pass over all tasks failed. The next one may succeed.
@@ -50,7 +53,7 @@ pub enum TasksError {
 }
 
 /// An array in mapped memory.
-struct Record<C> {
+pub(super) struct Record<C> {
     words: Mapping,
     _map: MapData,
     _cell: std::marker::PhantomData<C>,
@@ -59,22 +62,23 @@ struct Record<C> {
 impl TaskPrograms {
     /// Opens the tables, loads the program of the pass and attaches the other one.
     pub(super) fn start(
-        plan: &Result<TracepointSpec, Reason>,
+        plan: &Result<TaskPlan, Reason>,
         loaded: &mut Loaded,
         btf: &Btf,
     ) -> Result<Self, Reason> {
-        let freed = *plan.as_ref().map_err(Reason::clone)?;
+        let plan = plan.as_ref().map_err(Reason::clone)?;
         let mut open = || -> anyhow::Result<Self> {
-            loaded.load_task_iterator(PASS, btf)?;
+            loaded.load_iterator(PASS, "task", btf)?;
             Ok(Self {
                 gone: Table::open(loaded, &table::TASKS)?,
                 live: Cells::open(loaded, "TASK_LIVE", 1)?,
                 pass: Record::open(loaded, "TASK_PASS", 1)?,
                 blocked: Record::open(loaded, "TASK_BLOCKED", BLOCKED_MAX)?,
+                open_files: OpenFileProgram::start(&plan.open_files, loaded, btf),
             })
         };
         let programs = open().map_err(|error| reason(&error, TRACING))?;
-        loaded.attach(&[freed], btf)?;
+        loaded.attach(&[plan.freed], btf)?;
         Ok(programs)
     }
 
@@ -137,7 +141,7 @@ fn run(ebpf: &mut Ebpf) -> anyhow::Result<()> {
 }
 
 impl<C: Cell> Record<C> {
-    fn open(loaded: &mut Loaded, name: &str, entries: u32) -> anyhow::Result<Self> {
+    pub(super) fn open(loaded: &mut Loaded, name: &str, entries: u32) -> anyhow::Result<Self> {
         let Map::Array(map) = loaded.take_map(name)? else {
             anyhow::bail!("{name} is not an array")
         };
@@ -145,7 +149,7 @@ impl<C: Cell> Record<C> {
         Ok(Self { words, _map: map, _cell: std::marker::PhantomData })
     }
 
-    fn get(&self, at: usize) -> C {
+    pub(super) fn get(&self, at: usize) -> C {
         let mut cell = C::default();
         for (index, word) in cell.words_mut().iter_mut().enumerate() {
             *word = self.words.load(at * C::WORDS + index);

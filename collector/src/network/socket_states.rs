@@ -23,6 +23,7 @@ use tare_parsers::{
 
 use crate::{
     cgroup::{ReadError, error::is_gone},
+    clock::Moment,
     network::{NamespaceId, namespace_of},
     recurring::rest_after,
 };
@@ -53,8 +54,7 @@ pub enum NamespaceSockets {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct SocketStates {
     /// When they were read.
-    #[serde(with = "crate::clock::instant")]
-    pub read_at: Instant,
+    pub read_at: Moment,
     /// TCP over IPv4.
     pub tcp: Option<TcpStates>,
     /// TCP over IPv6.
@@ -104,13 +104,14 @@ impl SocketStatesReader {
         namespaces: impl Iterator<Item = NamespaceId>,
         mut pid: impl FnMut(NamespaceId) -> Option<u32>,
     ) -> Vec<ReadError> {
-        let started = Instant::now();
+        let begun = Moment::now();
+        let started = begun.instant;
         if self.wanted == NamespaceSockets::Off || self.rested_at.is_some_and(|at| started < at) {
             return Vec::new();
         }
         let mut last_readings: HashMap<NamespaceId, Option<Instant>> = HashMap::new();
         for id in namespaces {
-            let read_at = || self.latest.get(&id).map(|states| states.read_at);
+            let read_at = || self.latest.get(&id).map(|states| states.read_at.instant);
             last_readings.entry(id).or_insert_with(read_at);
         }
         if self.latest.keys().any(|id| !last_readings.contains_key(id)) {
@@ -119,7 +120,7 @@ impl SocketStatesReader {
         let mut errors = Vec::new();
         for id in due(&last_readings, started) {
             let Some(pid) = pid(id) else { continue };
-            match self.read(id, pid, started) {
+            match self.read(id, pid, begun) {
                 Ok(Some(states)) => {
                     Arc::make_mut(&mut self.latest).insert(id, Arc::new(states));
                 }
@@ -140,7 +141,7 @@ impl SocketStatesReader {
         &self,
         id: NamespaceId,
         pid: u32,
-        now: Instant,
+        now: Moment,
     ) -> Result<Option<SocketStates>, ReadError> {
         let directory = self.proc_root.join(pid.to_string()).join("net");
         let file = |name: &str| read_file(&directory.join(name));

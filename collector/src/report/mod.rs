@@ -188,7 +188,7 @@ impl Pair<'_> {
                 &usage.readings.settings,
             ),
             root_filesystem: first_process::report(&usage.readings.first_process),
-            tasks: tasks::report(usage.tasks.as_ref(), |at| self.newer.time_of(at)),
+            tasks: tasks::report(usage.tasks.as_ref(), usage.open_files.as_ref()),
             tree: state::report(usage.readings.state, &usage.readings.settings),
         }
     }
@@ -247,7 +247,7 @@ impl Pair<'_> {
             oom_kill: usage.oom_kill.as_ref(),
             host_bytes: self.newer.host.memory.total_bytes,
         };
-        memory::report(inputs, |at| self.newer.time_of(at))
+        memory::report(inputs)
     }
 
     fn host_percent(&self, older: &Sample) -> Option<f64> {
@@ -287,7 +287,7 @@ impl Pair<'_> {
             tcp_events: self.tcp_events(usage),
             namespace_sockets: namespace
                 .and_then(|namespace| self.newer.socket_states.get(&namespace))
-                .map(|states| namespace_sockets::report(states, |at| self.newer.time_of(at))),
+                .map(|states| namespace_sockets::report(states)),
             namespace,
             shared_with,
             shared_with_count: members.map(|members| members.len().saturating_sub(1)),

@@ -8,11 +8,12 @@ use tare_ebpf::{BlockCell, LatencyCell, NetCell};
 
 use crate::{
     cgroup::Version,
+    clock::Moment,
     families::{
         Readings,
         block::{BlockContext, ByDevice},
         lifecycle::{OomKill, Startup},
-        tasks::TasksReading,
+        tasks::{OpenFilesReading, TasksReading},
     },
     host::HostUsage,
     identity::Metadata,
@@ -66,6 +67,8 @@ pub struct Usage {
     pub readings: Readings,
     /// Tasks, some seconds old at most.
     pub tasks: Option<TasksReading>,
+    /// Their open files, some seconds old.
+    pub open_files: Option<OpenFilesReading>,
     /// Sockets.
     pub net: Option<NetCell>,
     /// Block requests by device ([`Key::device`](tare_ebpf::Key::device)).
@@ -128,10 +131,9 @@ impl Sample {
         renew(&mut self.usages, registry.tracked());
     }
 
-    /// The time of day of an earlier instant.
-    pub fn time_of(&self, instant: Instant) -> Timestamp {
-        let age = self.taken_at.saturating_duration_since(instant);
-        self.time.checked_sub(age).unwrap_or(self.time)
+    /// When it was taken.
+    pub fn moment(&self) -> Moment {
+        Moment { instant: self.taken_at, time: self.time }
     }
 
     /// The usage of an instance.
@@ -161,6 +163,7 @@ impl Usage {
             namespace: None,
             readings: Readings::default(),
             tasks: None,
+            open_files: None,
             net: None,
             block: None,
             latency: ByDevice::new(),

@@ -97,6 +97,7 @@ impl Sampler {
         let registry = &self.registry;
         self.counters.retain(|id| registry.get(id).is_some());
         self.tasks.retain(|id| registry.get(id).is_some());
+        self.open_files.retain(|id| registry.get(id).is_some());
         self.ended.retain(|id, _| registry.get(*id).is_some());
     }
 

@@ -13,6 +13,7 @@ mod ended;
 mod files;
 mod in_flight;
 mod lifecycle;
+mod open_files;
 mod overflow;
 mod pods;
 mod pool;
@@ -43,6 +44,7 @@ use self::{
     counters::CounterReader,
     ended::EndedUsages,
     lifecycle::Draining,
+    open_files::OpenFileReader,
     pods::Pods,
     pool::{MemoryReturn, SamplePool},
     tasks::TaskReader,
@@ -83,6 +85,7 @@ pub struct Sampler {
     devices: Devices,
     counters: CounterReader,
     tasks: TaskReader,
+    open_files: OpenFileReader,
     /// Instances whose last process has ended, until their cgroup is removed.
     draining: HashMap<InstanceId, Draining>,
     /// What the kernel says that those had used whose cgroups are being removed.
@@ -122,6 +125,7 @@ impl Sampler {
             devices,
             counters: CounterReader::default(),
             tasks,
+            open_files: OpenFileReader::new(),
             draining: HashMap::new(),
             ended: EndedUsages::new(),
             samples: SamplePool::default(),
@@ -207,7 +211,7 @@ impl Sampler {
     fn fill(&mut self, sample: &mut Sample) {
         let Self { registry, kernel, host, pods, devices, counters, reconcilers, .. } = self;
         let Self { receipts, buffer, memory_stat_interval, counting_since, walk, .. } = self;
-        let Self { socket_states, tasks, .. } = self;
+        let Self { socket_states, tasks, open_files, .. } = self;
         let reads_per_cpu = self.with_per_cpu;
         sample.start(registry, kernel, *counting_since);
         let mut context = ReadContext {
@@ -215,6 +219,7 @@ impl Sampler {
             reads_block: kernel.block.is_err(),
             reads_processes: kernel.tasks.is_err(),
             reads_per_cpu,
+            time: sample.time,
             ..ReadContext::new(sample.taken_at, buffer)
         };
         let mut errors = files::read_host(host, context.buffer, &mut sample.host);
@@ -229,7 +234,8 @@ impl Sampler {
         // The baseline is read at the moment of the counters that it is added to.
         errors.extend(counters.read_baseline(registry, kernel, &mut context, &mut sample.usages));
         counters.read(registry, kernel, &mut sample.usages);
-        tasks.read(registry, kernel, sample.taken_at, &mut sample.usages);
+        tasks.read(registry, kernel, sample.moment(), &mut sample.usages);
+        open_files.read(registry, kernel, sample.moment(), &mut sample.usages);
         errors.extend(reconcilers.block.compare(kernel, devices, buffer));
         errors.extend(reconcilers.retransmits.compare(registry, kernel, &sample.usages));
         // In flight is what was issued and not completed: the baseline, which has neither, comes

@@ -3,18 +3,18 @@
 use std::{
     collections::HashMap,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
 };
 
-use nix::time::{ClockId, clock_gettime};
 use tare_ebpf::{BlockedTask, Cell, Key, LiveTasks, TaskTimes};
 
 use crate::{
+    clock::Moment,
     families::{
         cadence::PassCadence,
         tasks::{Loads, TasksReading, WAITING_MAX, WaitingTask},
     },
     kernel::Kernel,
+    process,
     registry::{Counters, InstanceId, Registry},
     sample::Usage,
     small_files,
@@ -50,7 +50,7 @@ impl TaskReader {
     pub(super) fn new(proc_root: &Path) -> Self {
         Self {
             proc_root: proc_root.to_owned(),
-            cadence: PassCadence::default(),
+            cadence: PassCadence::of_tasks(),
             instances: HashMap::new(),
             found: HashMap::new(),
             is_known: false,
@@ -62,10 +62,10 @@ impl TaskReader {
         &mut self,
         registry: &Registry,
         kernel: &mut Kernel,
-        now: Instant,
+        now: Moment,
         usages: &mut [Usage],
     ) {
-        if kernel.tasks.is_ok() && self.cadence.is_due(now) {
+        if kernel.tasks.is_ok() && self.cadence.is_due(now.instant) {
             self.pass(registry, kernel, now);
         }
         for usage in usages {
@@ -84,8 +84,8 @@ impl TaskReader {
         self.instances.retain(|id, _| is_alive(*id));
     }
 
-    fn pass(&mut self, registry: &Registry, kernel: &mut Kernel, now: Instant) {
-        let begun = cpu_time();
+    fn pass(&mut self, registry: &Registry, kernel: &mut Kernel, now: Moment) {
+        let begun = process::cpu_time();
         // One that has no tasks any more is not found.
         self.found.extend(self.instances.keys().map(|id| (*id, Found::default())));
         // Before the pass: a task that goes meanwhile is rather in none of the two than in both.
@@ -102,9 +102,9 @@ impl TaskReader {
                 self.is_known = false;
             }
         }
-        let took = cpu_time().saturating_sub(begun);
+        let took = process::cpu_time().saturating_sub(begun);
         tracing::debug!(microseconds = took.as_micros(), "a pass over the tasks");
-        self.cadence.done(now, took);
+        self.cadence.done(now.instant, took);
     }
 
     fn find_gone(&mut self, registry: &Registry, kernel: &Kernel) {
@@ -142,7 +142,7 @@ impl TaskReader {
     }
 
     /// Gives each instance what was found of it.
-    fn take(&mut self, kernel: &Kernel, now: Instant) {
+    fn take(&mut self, kernel: &Kernel, now: Moment) {
         let latest = kernel.tasks.as_ref().map_or(0, |tasks| tasks.pass().latest);
         let Self { found, instances, proc_root, .. } = self;
         for (id, Found { live, times, mut waiting }) in found.drain() {
@@ -156,11 +156,12 @@ impl TaskReader {
             let times = before.map_or(times, |before| max(&before.times, &times));
             let waiting_for_cpu = before.and_then(|before| {
                 let waited = times.wait_nanoseconds - before.times.wait_nanoseconds;
-                let elapsed = now.saturating_duration_since(before.read_at).as_nanos();
+                let elapsed = now.instant.saturating_duration_since(before.read_at.instant);
+                let elapsed = elapsed.as_nanos();
                 (elapsed > 0).then(|| waited as f64 / elapsed as f64)
             });
             let mut loads = known.map(|known| known.loads).unwrap_or_default();
-            let load = loads.add(live.load, now);
+            let load = loads.add(live.load, now.instant);
             let reading =
                 TasksReading { read_at: now, live, times, load, waiting_for_cpu, waiting };
             instances.insert(id, Instance { loads, reading });
@@ -208,9 +209,4 @@ fn name(
         // `0` is what the kernel says to who may not know.
         function: text("wchan").filter(|name| name != "0"),
     }
-}
-
-/// CPU time of this thread.
-fn cpu_time() -> Duration {
-    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }

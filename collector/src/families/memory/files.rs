@@ -14,6 +14,7 @@ use tare_parsers::{memory::parse_memory_events, numa_stat::parse_numa_stat};
 
 use crate::{
     cgroup::{Hierarchies, KeptFile, ReadError, Version, below, read_once},
+    clock::Moment,
     families::{
         cadence::is_memory_stat_due,
         memory::MemoryUsage,
@@ -148,7 +149,9 @@ impl CgroupReader for MemoryFiles {
         context: &mut ReadContext<'_>,
         latest: &mut MemoryUsage,
     ) -> Result<bool, ReadError> {
-        let ReadContext { now, memory_stat_interval, due, buffer, walked, place, .. } = context;
+        let ReadContext { now, time, memory_stat_interval, due, buffer, walked, place, .. } =
+            context;
+        let read_at = Moment { instant: *now, time: *time };
         let (Some(walked), Some(place)) = (walked, place) else { return Ok(false) };
         if !walked.records.layout().memory.is_walked() {
             return Ok(false);
@@ -177,7 +180,7 @@ impl CgroupReader for MemoryFiles {
             if !read_stat(walked, &record, place, buffer, made_from, latest)? {
                 return Ok(false);
             }
-            (latest.stat_read_at, latest.stat_usage_bytes) = (Some(*now), latest.usage_bytes);
+            (latest.stat_read_at, latest.stat_usage_bytes) = (Some(read_at), latest.usage_bytes);
         }
         if let Some(files) = beside
             && due.details
@@ -247,7 +250,8 @@ impl MemoryFiles {
         context: &mut ReadContext<'_>,
         latest: &mut MemoryUsage,
     ) -> Result<(), ReadError> {
-        let ReadContext { now, memory_stat_interval, due, buffer, .. } = context;
+        let ReadContext { now, time, memory_stat_interval, due, buffer, .. } = context;
+        let read_at = Moment { instant: *now, time: *time };
         let before = latest.usage_bytes.take();
         latest.usage_bytes = number(self.usage.as_ref(), buffer)?;
         let unchanged = before.is_some() && before == latest.usage_bytes;
@@ -268,7 +272,7 @@ impl MemoryFiles {
             if latest.rss_bytes().is_none() {
                 return Err(file.malformed("it has no line of a memory.stat"));
             }
-            (latest.stat_read_at, latest.stat_usage_bytes) = (Some(*now), latest.usage_bytes);
+            (latest.stat_read_at, latest.stat_usage_bytes) = (Some(read_at), latest.usage_bytes);
         }
         if self.version == Version::V1 {
             // The difference between `memory.memsw.usage_in_bytes` and the usage is that of two

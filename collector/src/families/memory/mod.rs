@@ -7,8 +7,6 @@ mod source;
 mod stat_decoder;
 
 use serde::{Deserialize, Serialize};
-use std::time::Instant;
-
 use tare_parsers::{memory::MemoryEvents, numa_stat::NumaUsage, stat_table::StatTable};
 
 pub(crate) use self::metrics::{METRICS, ORIGIN};
@@ -18,6 +16,7 @@ pub use self::{
     source::source,
     stat_decoder::StatDecoder,
 };
+use crate::clock::Moment;
 
 /// A v1 limit from here on means that there is none. The kernel's greatest is `i64::MAX` rounded
 /// down to whole pages (`include/linux/page_counter.h`, `PAGE_COUNTER_MAX`), and a page has 64 KiB
@@ -39,8 +38,7 @@ pub struct MemoryUsage {
     /// The part of it that was not in cgroups below it. v2, since Linux 5.2.
     pub events_local: MemoryEvents,
     /// When [`MemoryUsage::stat`] was read.
-    #[serde(with = "crate::clock::optional_instant")]
-    pub stat_read_at: Option<Instant>,
+    pub stat_read_at: Option<Moment>,
     /// The usage at that time.
     pub stat_usage_bytes: Option<u64>,
     /// The whole `memory.stat`. Bytes and events; up to about 2 s old, because the kernel puts off

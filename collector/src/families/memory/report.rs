@@ -1,8 +1,7 @@
 //! From readings of memory to the contract.
 
-use std::{collections::BTreeMap, time::Instant};
+use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use tare_model::{HugePages, Memory, MemoryEvents, MemoryLimits, NumaMemory, OomKill};
 use tare_parsers::{memory, numa_stat::NumaUsage, pressure::Pressure};
 
@@ -28,8 +27,8 @@ pub struct MemoryInputs<'a> {
     pub host_bytes: Option<u64>,
 }
 
-/// Memory and swap of a cgroup; `time_of` gives the time of day of an instant.
-pub fn report(inputs: MemoryInputs<'_>, time_of: impl Fn(Instant) -> Timestamp) -> Memory {
+/// Memory and swap of a cgroup.
+pub fn report(inputs: MemoryInputs<'_>) -> Memory {
     let MemoryInputs { usage, settings, host_bytes, .. } = inputs;
     let limits = &settings.memory;
     let (working_set, limit) = (working_set(usage), limit_bytes(usage, limits, host_bytes));
@@ -57,7 +56,7 @@ pub fn report(inputs: MemoryInputs<'_>, time_of: impl Fn(Instant) -> Timestamp) 
         under_oom: usage.events.under_oom,
         events: events(usage, settings),
         events_local: local_events(&usage.events_local),
-        stat_at: usage.stat_read_at.map(time_of),
+        stat_at: usage.stat_read_at.map(|at| at.time),
         limits: self::limits(limits),
         huge_pages: huge_pages(settings),
         numa_nodes: usage.numa.iter().map(numa_node).collect(),

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
+
 use crate::{
     cgroup::Hierarchies,
     families::{
@@ -16,6 +18,8 @@ use crate::{
 pub struct ReadContext<'a> {
     /// The time of the sample.
     pub now: Instant,
+    /// The same as a time of day.
+    pub time: Timestamp,
     /// The least time between two readings of `memory.stat`.
     pub memory_stat_interval: Duration,
     /// Whether block I/O is read from files, because no program counts it.
@@ -79,6 +83,7 @@ impl<'a> ReadContext<'a> {
         let due = Cadence::new("").due();
         Self {
             now,
+            time: Timestamp::now(),
             memory_stat_interval: Duration::ZERO,
             reads_block: false,
             reads_processes: true,

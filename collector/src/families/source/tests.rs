@@ -29,7 +29,7 @@ fn inputs<'a>(hierarchies: &'a Hierarchies, sockets: &'a SocketPrograms) -> Inpu
             connections: Ok(()),
             block: Ok(block),
             lifecycle: Ok(LifecycleStatus { lost: 0, missing: &[], ended: Ok(()) }),
-            tasks: Ok(None),
+            tasks: Ok(Vec::new()),
         },
         socket_ids: Some(SocketIds::Unified),
         inseparable: 0,

@@ -79,4 +79,9 @@ pub(crate) const METRICS: &[Metric] = &[
             out.value(container.tasks.file_descriptors);
         },
     ),
+    gauge(
+        "container_sockets",
+        "Open file descriptors of all processes that are sockets.",
+        |container, out| out.value(container.tasks.sockets),
+    ),
 ];

@@ -7,9 +7,9 @@ mod report;
 mod source;
 
 use serde::{Deserialize, Serialize};
-use std::time::Instant;
-
 use tare_ebpf::{LiveTasks, TaskTimes};
+
+use crate::clock::Moment;
 
 pub(crate) use self::metrics::{METRICS, ORIGIN};
 pub use self::{
@@ -22,9 +22,8 @@ pub use self::{
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct TasksReading {
     /// When the pass was.
-    #[serde(with = "crate::clock::instant")]
-    pub read_at: Instant,
-    /// Numbers of tasks by state, and their descriptors.
+    pub read_at: Moment,
+    /// Numbers of tasks by state.
     pub live: LiveTasks,
     /// What the scheduler counted of all tasks, those that are gone included. Never falls.
     pub times: TaskTimes,
@@ -35,6 +34,17 @@ pub struct TasksReading {
     pub waiting_for_cpu: Option<f64>,
     /// Tasks in uninterruptible sleep, those that sleep longest first, [`WAITING_MAX`] at most.
     pub waiting: Vec<WaitingTask>,
+}
+
+/// The open files of one instance, its sub-cgroups included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct OpenFilesReading {
+    /// When the pass came to its end.
+    pub read_at: Moment,
+    /// Descriptors of all processes.
+    pub descriptors: u64,
+    /// Those of them that are sockets.
+    pub sockets: u64,
 }
 
 /// A task in uninterruptible sleep.

@@ -1,24 +1,21 @@
 //! From a pass over all tasks to the contract.
 
-use std::time::Instant;
-
-use jiff::Timestamp;
 use tare_model::{LoadAverages, Tasks, WaitingTask};
 
 use crate::families::{
-    tasks::{self, TasksReading, Windows},
+    tasks::{self, OpenFilesReading, TasksReading, Windows},
     units::seconds,
 };
 
-/// The tasks of an instance; `time_of` gives the time of day of an instant.
-pub fn report(reading: Option<&TasksReading>, time_of: impl Fn(Instant) -> Timestamp) -> Tasks {
+/// The tasks of an instance.
+pub fn report(reading: Option<&TasksReading>, files: Option<&OpenFilesReading>) -> Tasks {
     let Some(TasksReading { read_at, live, times, load, waiting_for_cpu, waiting }) = reading
     else {
-        return Tasks::default();
+        return open_files(files);
     };
     let Windows { ten_seconds, one_minute, five_minutes, fifteen_minutes } = *load;
     Tasks {
-        read_at: Some(time_of(*read_at)),
+        read_at: Some(read_at.time),
         running: Some(live.running),
         runnable: Some(live.runnable),
         sleeping: Some(live.sleeping),
@@ -28,13 +25,25 @@ pub fn report(reading: Option<&TasksReading>, time_of: impl Fn(Instant) -> Times
         zombies: Some(live.zombies),
         processes: Some(live.processes),
         threads: Some(live.threads),
-        file_descriptors: (live.uncounted == 0).then_some(live.descriptors),
         load: Some(LoadAverages { ten_seconds, one_minute, five_minutes, fifteen_minutes }),
         run_seconds: Some(seconds(times.run_nanoseconds)),
         run_queue_seconds: Some(seconds(times.wait_nanoseconds)),
         run_periods: Some(times.periods),
         waiting_for_cpu: *waiting_for_cpu,
         waiting: waiting.iter().map(waiting_task).collect(),
+        ..open_files(files)
+    }
+}
+
+fn open_files(reading: Option<&OpenFilesReading>) -> Tasks {
+    let Some(OpenFilesReading { read_at, descriptors, sockets }) = reading else {
+        return Tasks::default();
+    };
+    Tasks {
+        open_files_read_at: Some(read_at.time),
+        file_descriptors: Some(*descriptors),
+        sockets: Some(*sockets),
+        ..Tasks::default()
     }
 }
 

@@ -6,9 +6,9 @@ use crate::families::source::{Gap, Inputs, SourceStatus};
 /// for each task.
 pub fn source(inputs: &Inputs<'_>) -> SourceStatus {
     match &inputs.kernel.tasks {
-        Ok(overflow) => SourceStatus::new(
-            "iter/task, tp_btf/sched_process_free",
-            overflow.clone().map(Gap::from).into_iter().collect(),
+        Ok(missing) => SourceStatus::new(
+            "iter/task, iter/task_file, tp_btf/sched_process_free",
+            missing.iter().cloned().map(Gap::from).collect(),
         ),
         Err(reason) => SourceStatus::off(*reason),
     }

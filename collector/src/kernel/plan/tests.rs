@@ -300,6 +300,7 @@ fn with_tasks(ids: Option<SocketIds>) -> Facts {
     btf.layout = Layout {
         css_set_dfl_cgroup: 8,
         iter_number: 8,
+        iter_output: 8,
         task_pid: 8,
         task_tgid: 8,
         task_state: 8,
@@ -311,10 +312,8 @@ fn with_tasks(ids: Option<SocketIds>) -> Facts {
         task_run_delay: 8,
         task_run_count: 8,
         task_last_run: 8,
-        task_files: 8,
-        files_table: 8,
-        table_max: 8,
-        table_open: 8,
+        file_inode: 8,
+        inode_mode: 8,
         ..btf.layout
     };
     facts
@@ -323,7 +322,8 @@ fn with_tasks(ids: Option<SocketIds>) -> Facts {
 #[test]
 fn tasks_are_counted_where_the_kernel_has_all_that_it_takes() {
     for ids in [UNIFIED, MEMORY] {
-        assert_eq!(plan(&with_tasks(ids), None).tasks, Ok(TASK_FREED));
+        let all = TaskPlan { freed: TASK_FREED, open_files: Ok(()) };
+        assert_eq!(plan(&with_tasks(ids), None).tasks, Ok(all));
     }
     let refusal = |lose: fn(&mut Facts)| {
         let mut facts = with_tasks(UNIFIED);
@@ -350,4 +350,8 @@ fn tasks_are_counted_where_the_kernel_has_all_that_it_takes() {
         refusal(|facts| facts.btf.as_mut().unwrap().layout.task_run_delay = ABSENT),
         Reason::MissingField { field: "task_struct.sched_info.run_delay" }
     );
+    let mut facts = with_tasks(UNIFIED);
+    facts.btf.as_mut().unwrap().layout.inode_mode = ABSENT;
+    let open_files = plan(&facts, None).tasks.unwrap().open_files;
+    assert_eq!(open_files, Err(Reason::MissingField { field: "inode.i_mode" }));
 }

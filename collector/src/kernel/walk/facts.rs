@@ -19,6 +19,8 @@ pub struct WalkFacts {
     pub(super) kfuncs: [Option<u32>; KFUNC_COUNT],
     /// BTF id of `bpf_iter_task`, which iterator programs for one task attach to.
     pub(super) iter_task: Option<u32>,
+    /// Whether the kernel has `bpf_iter_task_file`.
+    iter_file: bool,
     /// BTF id of `bpf_iter_cgroup`, which those for all cgroups attach to.
     pub(super) iter_cgroup: Option<u32>,
     /// Words of `memcg_vmstats`.
@@ -179,6 +181,7 @@ impl Default for WalkFacts {
             holes: Holes::UNKNOWN,
             kfuncs: [None; KFUNC_COUNT],
             iter_task: None,
+            iter_file: false,
             iter_cgroup: None,
             stat: StatShape::default(),
             local_pids_events: None,
@@ -191,7 +194,7 @@ impl WalkFacts {
     /// A kernel that has the iterator over tasks.
     #[cfg(test)]
     pub(in crate::kernel) fn with_task_iterator() -> Self {
-        Self { iter_task: Some(1), ..Self::default() }
+        Self { iter_task: Some(1), iter_file: true, ..Self::default() }
     }
 
     /// Whether programs can go over all tasks.
@@ -201,6 +204,16 @@ impl WalkFacts {
     /// Before Linux 5.8.
     pub fn iterates_tasks(&self) -> Result<(), Reason> {
         self.iter_task.map(drop).ok_or(Reason::MissingFunction { function: "bpf_iter_task" })
+    }
+
+    /// Whether programs can go over the open files of all tasks.
+    ///
+    /// # Errors
+    ///
+    /// Before Linux 5.8.
+    pub fn iterates_files(&self) -> Result<(), Reason> {
+        let missing = Reason::MissingFunction { function: "bpf_iter_task_file" };
+        if self.iter_file { Ok(()) } else { Err(missing) }
     }
 
     /// Looks everything up.
@@ -235,6 +248,7 @@ impl WalkFacts {
             holes,
             kfuncs: KFUNCS.map(|name| btf.function(name)),
             iter_task: btf.function("bpf_iter_task"),
+            iter_file: btf.function("bpf_iter_task_file").is_some(),
             iter_cgroup: btf.function("bpf_iter_cgroup"),
             stat: stat.map(|(_, shape)| shape).unwrap_or_default(),
             local_pids_events: btf.any_enumerator("CGRP_ROOT_PIDS_LOCAL_EVENTS"),

@@ -182,7 +182,7 @@ fn a_long_stat_has_its_own_pace_and_keeps_the_usage_of_its_time() {
         refresh(files, true, interval, at, usage).unwrap();
         assert_eq!(usage.usage_bytes, Some(written));
         assert_eq!(usage.stat.get("pgfault"), usage.stat_usage_bytes);
-        (usage.stat_usage_bytes.unwrap(), usage.stat_read_at.unwrap() - start)
+        (usage.stat_usage_bytes.unwrap(), usage.stat_read_at.unwrap().instant - start)
     };
     assert_eq!(read(&mut files, &mut usage, 0, 1), (1, Duration::ZERO));
     assert_eq!(read(&mut files, &mut usage, 4, 2), (1, Duration::ZERO));
