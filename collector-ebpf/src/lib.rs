@@ -16,8 +16,8 @@ pub mod walk_record;
 pub use self::{
     layout::{ABSENT, LAYOUT_MARK, Layout},
     task_cells::{
-        BLOCKED_MAX, BlockedTask, FILES_PER_PART, FilePass, LiveTasks, OpenFiles,
-        TaskPass, TaskTimes,
+        BLOCKED_MAX, BlockedTask, FILES_PER_PART, FilePass, LiveTasks, OpenFiles, TaskPass,
+        TaskTimes,
     },
 };
 

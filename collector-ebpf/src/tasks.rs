@@ -10,9 +10,7 @@ use aya_ebpf::{
     maps::Array,
     programs::BtfTracePointContext,
 };
-use tare_ebpf::{
-    ABSENT, BLOCKED_MAX, BlockedTask, Cell, Key, LiveTasks, TaskPass, TaskTimes,
-};
+use tare_ebpf::{ABSENT, BLOCKED_MAX, BlockedTask, Cell, Key, LiveTasks, TaskPass, TaskTimes};
 
 use crate::{
     slots::{add, task_cell, task_slot},

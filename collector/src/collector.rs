@@ -284,8 +284,8 @@ fn start(common: &Common, follow: Follow, no_bpf: Option<Reason>) -> Result<Samp
     }
     let host = HostFiles::open(&common.proc_root).context("cannot read the host's usage")?;
     let diskstats = Diskstats::open(&common.proc_root).context("cannot read the disks' usage")?;
-    let Common { labels, environment, .. } = common.clone();
-    let allowed = MetadataFilter { labels, environment };
+    let Common { labels, environment, writable_layers, .. } = common.clone();
+    let allowed = MetadataFilter { labels, environment, writable_layers };
     let names = MetadataResolver::new(common.sockets.clone(), allowed);
     let unified = hierarchies.unified.clone();
     let socket_ids = socket_ids(&hierarchies);

@@ -34,7 +34,7 @@ pub use self::{
 };
 pub use crate::cli::{
     Bpf, BudgetFormat, CgroupSource, NetLevel, PlainFormat, TaskPasses,
-    run::{AcadockApi, CadvisorApi, DEFAULT_SOCKET},
+    run::{AcadockApi, CadvisorApi, DEFAULT_SOCKET, WritableLayers},
 };
 
 /// What is wrong with the configuration.
@@ -80,6 +80,8 @@ pub struct Common {
     pub labels: KeyFilter,
     /// The environment variables of containers to publish.
     pub environment: KeyFilter,
+    /// Whether runtimes are asked what containers have written.
+    pub writable_layers: bool,
     /// Time between two readings of `memory.stat`; 0 reads it for each sample.
     pub memory_stat_interval: Duration,
     /// What is read of the sockets of network namespaces.
@@ -237,6 +239,7 @@ pub struct Top {
 
 impl From<Cli> for Config {
     fn from(cli: Cli) -> Self {
+        let writable_layers = matches!(&cli.command, cli::Command::Run(args) if args.writable_layers == WritableLayers::Auto);
         let command = match cli.command {
             cli::Command::Stats(args) if args.columns.contains(&Choice::Help) => Command::Columns,
             cli::Command::Stats(args) => Command::Stats(args.into()),
@@ -273,6 +276,7 @@ impl From<Cli> for Config {
             table.filters.labels().for_each(|label| common.labels.allow(label));
             table.filters.variables().for_each(|name| common.environment.allow(name));
         }
+        common.writable_layers = writable_layers;
         Self { common, command }
     }
 }
@@ -294,6 +298,7 @@ impl From<cli::GlobalArgs> for Common {
             },
             labels: args.labels,
             environment: args.environment,
+            writable_layers: false,
             memory_stat_interval: args.memory_stat_interval,
             namespace_sockets: args.namespace_sockets,
             slots: args.slots,
@@ -371,6 +376,7 @@ mod tests {
             sockets: RuntimeSockets::default(),
             labels: KeyFilter::default(),
             environment: KeyFilter::default(),
+            writable_layers: false,
             memory_stat_interval: Duration::ZERO,
             namespace_sockets: NamespaceSockets::Off,
             slots: 4096,

@@ -34,7 +34,7 @@ pub use self::{
     point::{POINT_FIELDS, Point},
     resources::{
         CpuSettings, HugePages, MemoryEvents, MemoryLimits, NumaMemory, Pressure, RootFilesystem,
-        Tree,
+        Tree, WritableLayer,
     },
     snapshot::{SNAPSHOT_VERSION, Snapshot},
     sources::{Family, Reconciled, Source, Sources, State},
@@ -156,6 +156,9 @@ pub struct Container {
     /// The file system that its root is on; `None` if unknown.
     #[serde(default)]
     pub root_filesystem: Option<RootFilesystem>,
+    /// What it has written to its root; `None` if its runtime does not tell.
+    #[serde(default)]
+    pub writable_layer: Option<WritableLayer>,
     /// Tasks by state, their load, and who waits.
     #[serde(default)]
     pub tasks: Tasks,
@@ -192,6 +195,7 @@ impl Container {
             block: Block::default(),
             pids: Pids::default(),
             root_filesystem: None,
+            writable_layer: None,
             tasks: Tasks::default(),
             tree: Tree::default(),
         }

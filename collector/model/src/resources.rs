@@ -1,5 +1,6 @@
 //! Resources of a cgroup besides their usage: settings, limits, events, pressure.
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 /// Time lost to waiting for a resource (`Documentation/accounting/psi.rst`, Linux 4.20). The kernel
@@ -137,6 +138,19 @@ pub struct RootFilesystem {
     pub inodes: u64,
     /// Inodes that are free.
     pub inodes_free: u64,
+}
+
+/// What a container has written to its root, apart from its image and volumes, as its runtime has
+/// counted it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+pub struct WritableLayer {
+    /// When the runtime counted it.
+    pub read_at: Timestamp,
+    /// The space that it takes.
+    pub used_bytes: u64,
+    /// The inodes that it takes.
+    #[serde(default)]
+    pub inodes_used: Option<u64>,
 }
 
 /// The cgroup as a part of its tree. `None` is unknown.

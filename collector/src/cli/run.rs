@@ -44,6 +44,16 @@ pub enum CadvisorApi {
     On,
 }
 
+/// Whether runtimes are asked what containers have written to their roots.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum WritableLayers {
+    /// Those that have counted it already
+    #[default]
+    Auto,
+    /// Never
+    Off,
+}
+
 /// Options of `tare run`.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Server")]
@@ -140,6 +150,10 @@ pub struct RunArgs {
     #[arg(value_name = "BYTES", default_value = "8MiB", value_parser = bytes)]
     #[arg(help_heading = "Samples and receipts")]
     pub history_memory: u64,
+    /// Whether to ask containerd once a minute what each container has written to its root
+    #[arg(long, env = "TARE_WRITABLE_LAYERS", hide_env = true)]
+    #[arg(value_enum, default_value_t, value_name = "WHEN", help_heading = "Samples and receipts")]
+    pub writable_layers: WritableLayers,
     /// Labels of the metrics: those of standalone cAdvisor, or of the kubelet's cAdvisor
     #[arg(long, env = "TARE_LABEL_SET", hide_env = true, help_heading = "Metrics")]
     #[arg(value_enum, default_value_t, value_name = "SET")]
@@ -148,6 +162,11 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_TIMESTAMPS", hide_env = true, help_heading = "Metrics")]
     #[arg(value_parser = BoolishValueParser::new())]
     pub timestamps: bool,
+    /// Metrics to add that are left out by default: the group `sched` (tasks by state, run time,
+    /// load averages of 1, 5 and 15 minutes), or names of it
+    #[arg(long, env = "TARE_ENABLE_METRICS", hide_env = true, value_delimiter = ',')]
+    #[arg(value_name = "METRICS", help_heading = "Metrics")]
+    pub enable_metrics: Vec<MetricPattern>,
     /// Metrics to leave out: groups (`block`, `cpu`, `memory` and others), or names in which `*`
     /// stands for any text; may be repeated or separated by commas
     #[arg(long, env = "TARE_DISABLE_METRICS", hide_env = true, value_delimiter = ',')]

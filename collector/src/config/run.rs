@@ -154,7 +154,8 @@ impl From<RunArgs> for Run {
                 timestamps: args.timestamps,
                 ended: args.ended_metrics as usize,
                 histograms: true,
-                selection: prometheus::Selection::default().without(&args.disable_metrics),
+                selection: prometheus::Selection::usual_and(&args.enable_metrics)
+                    .without(&args.disable_metrics),
             },
             history: args.history,
             limits: Limits { cpu_millionths: args.max_cpu, memory_bytes: args.max_memory },

@@ -97,6 +97,7 @@ fn keep_fixed(
         ("podman-socket", common.sockets.podman != old_common.sockets.podman),
         ("cri-socket", common.sockets.cri != old_common.sockets.cri),
         ("labels", common.labels != old_common.labels),
+        ("writable-layers", common.writable_layers != old_common.writable_layers),
         ("environment", common.environment != old_common.environment),
         ("namespace-sockets", common.namespace_sockets != old_common.namespace_sockets),
         ("slots", common.slots != old_common.slots),

@@ -20,6 +20,7 @@ pub mod state;
 pub mod tasks;
 pub mod units;
 pub mod walked;
+pub mod writable_layer;
 
 use serde::{Deserialize, Serialize};
 use tare_model::Family;
@@ -222,5 +223,11 @@ pub(crate) const METRICS: &[MetricGroup] = &[
     MetricGroup { name: "pids", origin: pids::ORIGIN, metrics: pids::METRICS },
     MetricGroup { name: "pressure", origin: pressure::ORIGIN, metrics: pressure::METRICS },
     MetricGroup { name: "processes", origin: processes::ORIGIN, metrics: processes::METRICS },
+    MetricGroup { name: "sched", origin: tasks::ORIGIN, metrics: tasks::DETAILS },
     MetricGroup { name: "tasks", origin: tasks::ORIGIN, metrics: tasks::METRICS },
+    MetricGroup {
+        name: "writable_layer",
+        origin: writable_layer::ORIGIN,
+        metrics: writable_layer::METRICS,
+    },
 ];

@@ -6,7 +6,7 @@ use jiff::Timestamp;
 
 use super::{
     filter::MetadataFilter,
-    metadata::{ExitStatus, Health, Metadata},
+    metadata::{ExitStatus, Health, Metadata, WritableLayer},
 };
 
 /// Time limit of one call.
@@ -32,6 +32,18 @@ pub(super) trait RuntimeClient: Sized + Send + 'static {
         &mut self,
         id: &str,
     ) -> impl Future<Output = Result<Option<Inspection>, String>> + Send;
+
+    /// What each container has written to its root, as the runtime has counted it already; `None`
+    /// if this one does not tell, or would count only when asked.
+    ///
+    /// # Errors
+    ///
+    /// If the runtime does not answer.
+    fn writable_layers(
+        _socket: &Path,
+    ) -> impl Future<Output = Result<Option<Vec<(String, WritableLayer)>>, String>> + Send {
+        std::future::ready(Ok(None))
+    }
 
     /// Waits for the next event; for ever if the API has no events. Cancel-safe.
     ///

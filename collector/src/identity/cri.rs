@@ -28,16 +28,17 @@ use self::{
         },
         runtime::v1::{
             ContainerFilter, ContainerStatusRequest, ContainerStatusResponse,
-            ListContainersRequest, ListContainersResponse, ListPodSandboxRequest,
-            ListPodSandboxResponse, PodSandboxMetadata, PodSandboxStatusRequest,
-            PodSandboxStatusResponse,
+            ListContainerStatsRequest, ListContainerStatsResponse, ListContainersRequest,
+            ListContainersResponse, ListPodSandboxRequest, ListPodSandboxResponse,
+            PodSandboxMetadata, PodSandboxStatusRequest, PodSandboxStatusResponse, VersionRequest,
+            VersionResponse,
         },
     },
 };
 use super::{
     client::{Inspection, NotConnected, RuntimeClient, RuntimeEvent, describe},
     filter::MetadataFilter,
-    metadata::Metadata,
+    metadata::{Metadata, WritableLayer},
 };
 
 /// Namespaces of containerd that are searched.
@@ -74,6 +75,18 @@ impl RuntimeClient for CriClient {
         inspection.map_err(|error| describe(&self.socket, &error))
     }
 
+    async fn writable_layers(
+        socket: &Path,
+    ) -> Result<Option<Vec<(String, WritableLayer)>>, String> {
+        async {
+            let grpc = GrpcClient::connect(socket).await?;
+            let filter = Arc::default();
+            Self { grpc, socket: socket.to_owned(), filter }.layers().await
+        }
+        .await
+        .map_err(|error| describe(socket, &error))
+    }
+
     async fn next_event(&mut self) -> Result<RuntimeEvent, String> {
         // containerd has had events in CRI only since 1.7, and the kernel reports new containers.
         std::future::pending().await
@@ -105,6 +118,20 @@ impl CriClient {
             listed.push((container.id, metadata));
         }
         Ok(listed)
+    }
+
+    /// containerd counts what snapshots take every 10 s, asked or not (`internal/cri/server`,
+    /// `snapshotsSyncer`). CRI-O walks through the files of each container when it is asked.
+    async fn layers(&mut self) -> Result<Option<Vec<(String, WritableLayer)>>, GrpcError> {
+        let version: Option<VersionResponse> = self.call_cri("Version", &VersionRequest {}).await?;
+        if version.is_none_or(|version| version.runtime_name != "containerd") {
+            return Ok(None);
+        }
+        let response: Option<ListContainerStatsResponse> =
+            self.call_cri("ListContainerStats", &ListContainerStatsRequest {}).await?;
+        Ok(response.map(|response| {
+            response.stats.into_iter().filter_map(convert::writable_layer).collect()
+        }))
     }
 
     async fn container(&mut self, id: &str) -> Result<Option<Inspection>, GrpcError> {

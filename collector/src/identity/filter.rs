@@ -1,12 +1,14 @@
-//! Which labels and environment variables may be published.
+//! What runtimes are asked for, and which labels and environment variables may be published.
 
-/// The labels and environment variables that may be published.
+/// What runtimes are asked for, and the labels and environment variables that may be published.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MetadataFilter {
     /// Labels.
     pub labels: KeyFilter,
     /// Environment variables.
     pub environment: KeyFilter,
+    /// Whether runtimes are asked what containers have written.
+    pub writable_layers: bool,
 }
 
 /// An allowlist of keys and of prefixes of keys. Empty, it matches nothing.

@@ -80,6 +80,17 @@ pub enum Health {
     Unhealthy,
 }
 
+/// What a container has written to its root, apart from volumes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct WritableLayer {
+    /// When the runtime counted it.
+    pub read_at: Timestamp,
+    /// The space that it takes.
+    pub used_bytes: u64,
+    /// The inodes that it takes; `None` if the runtime does not tell.
+    pub inodes_used: Option<u64>,
+}
+
 /// How one run of a container ended, according to its runtime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct ExitStatus {

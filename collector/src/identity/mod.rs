@@ -38,7 +38,7 @@ mod source;
 
 pub use self::{
     filter::{KeyFilter, MetadataFilter},
-    metadata::{ExitStatus, Health, Metadata, PodMetadata},
+    metadata::{ExitStatus, Health, Metadata, PodMetadata, WritableLayer},
     path::{Identity, IdentityKind, Runtime, classify, pod_cgroup},
     queue::ConnectionStatus,
     resolver::MetadataResolver,

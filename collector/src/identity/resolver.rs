@@ -24,7 +24,7 @@ use super::{
     path::Identity,
     queue::ConnectionStatus,
     sockets::{RuntimeApi, RuntimeGroup, RuntimeSockets},
-    state::{SharedState, State},
+    state::{SharedState, State, WritableLayers},
     state_files::StateFiles,
     worker::RuntimeWorker,
 };
@@ -101,6 +101,12 @@ impl MetadataResolver {
     /// the last call. Never waits.
     pub fn take_changed_settings(&mut self) -> impl Iterator<Item = String> + use<> {
         self.shared.lock().take_changed_settings().into_iter()
+    }
+
+    /// What containers have written to their roots, as far as runtimes have told it: a table for
+    /// each runtime.
+    pub fn writable_layers(&self) -> Vec<WritableLayers> {
+        self.shared.lock().layers().map(Arc::clone).collect()
     }
 
     /// The connection status of each group that was contacted: one connected socket is enough.

@@ -1,7 +1,7 @@
 //! What the resolver and its workers share: the cache and the queues.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
@@ -10,9 +10,9 @@ use jiff::Timestamp;
 use tokio::sync::Notify;
 
 use super::{
-    cache::MetadataCache,
+    cache::{MAX_CONTAINERS, MetadataCache},
     client::{Inspection, RuntimeEvent},
-    metadata::{ExitStatus, Metadata},
+    metadata::{ExitStatus, Metadata, WritableLayer},
     queue::{ConnectionStatus, RuntimeQueue},
 };
 use crate::reason::Reason;
@@ -25,11 +25,16 @@ pub(super) struct SharedState {
     changed: Notify,
 }
 
+/// What containers have written, by id.
+pub type WritableLayers = Arc<HashMap<String, WritableLayer>>;
+
 /// The cache, and a queue for each runtime. A queue is named by its index.
 #[derive(Debug, Default)]
 pub(super) struct State {
     cache: MetadataCache,
     queues: Vec<RuntimeQueue>,
+    /// Of each queue what its runtime has last told of writable layers.
+    layers: Vec<WritableLayers>,
 }
 
 impl SharedState {
@@ -62,6 +67,7 @@ impl State {
     /// Adds a queue for one more runtime.
     pub(super) fn add_queue(&mut self) -> usize {
         self.queues.push(RuntimeQueue::new());
+        self.layers.push(Arc::default());
         self.queues.len() - 1
     }
 
@@ -152,6 +158,16 @@ impl State {
             self.queues[queue].push_changed(&event.id, Instant::now());
         }
         self.cache.apply(event);
+    }
+
+    /// Stores what a runtime told of writable layers.
+    pub(super) fn set_layers(&mut self, queue: usize, layers: Vec<(String, WritableLayer)>) {
+        self.layers[queue] = Arc::new(layers.into_iter().take(MAX_CONTAINERS).collect());
+    }
+
+    /// What all runtimes have last told of writable layers.
+    pub(super) fn layers(&self) -> impl Iterator<Item = &WritableLayers> {
+        self.layers.iter().filter(|layers| !layers.is_empty())
     }
 
     pub(super) fn failed(&mut self, queue: usize, reason: Reason) {

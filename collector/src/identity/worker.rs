@@ -2,7 +2,8 @@
 //! the connection fails; then read state files until the next attempt.
 
 use std::{
-    path::PathBuf,
+    convert::Infallible,
+    path::{Path, PathBuf},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,6 +19,9 @@ use super::{
 use crate::{reason::Reason, recurring::is_worth_logging};
 
 const FIRST_RETRY_DELAY: Duration = Duration::from_secs(1);
+/// How often a runtime is asked what containers have written. containerd asks each container's shim
+/// for its usage to answer, and the kubelet asks every 10 s.
+const LAYERS_INTERVAL: Duration = Duration::from_secs(60);
 const MAX_RETRY_DELAY: Duration = Duration::from_secs(60);
 
 /// What a worker needs to know.
@@ -50,9 +54,12 @@ impl RuntimeWorker {
         let mut delay = FIRST_RETRY_DELAY;
         loop {
             let fault = match self.connect::<C>().await {
-                Ok(client) => {
+                Ok((client, socket)) => {
                     delay = FIRST_RETRY_DELAY;
-                    self.serve(client).await
+                    tokio::select! {
+                        fault = self.serve(client) => fault,
+                        never = self.follow_layers::<C>(&socket) => match never {},
+                    }
                 }
                 Err(fault) => fault,
             };
@@ -63,7 +70,7 @@ impl RuntimeWorker {
         }
     }
 
-    async fn connect<C: RuntimeClient>(&mut self) -> Result<C, Fault> {
+    async fn connect<C: RuntimeClient>(&mut self) -> Result<(C, PathBuf), Fault> {
         let mut own = None;
         for socket in self.sockets.iter().filter(|path| path.exists()) {
             match C::connect(socket, &self.filter).await {
@@ -73,7 +80,7 @@ impl RuntimeWorker {
                     }
                     self.last_fault = None;
                     self.shared.update(|state| state.connected(self.queue, listed));
-                    return Ok(client);
+                    return Ok((client, socket.clone()));
                 }
                 // `DOCKER_HOST` is often set for clients of Tare.
                 Err(NotConnected::ServedByTare) => {
@@ -111,6 +118,22 @@ impl RuntimeWorker {
                     return reason.into();
                 }
             }
+        }
+    }
+
+    /// Asks what containers have written, for ever: on a connection of its own, because the answer
+    /// may take longer than that to the request for a name may.
+    async fn follow_layers<C: RuntimeClient>(&self, socket: &Path) -> Infallible {
+        if !self.filter.writable_layers {
+            return std::future::pending().await;
+        }
+        loop {
+            match C::writable_layers(socket).await {
+                Ok(Some(layers)) => self.shared.lock().set_layers(self.queue, layers),
+                Ok(None) => return std::future::pending().await,
+                Err(error) => tracing::debug!("no sizes of writable layers: {error}"),
+            }
+            time::sleep(LAYERS_INTERVAL).await;
         }
     }
 

@@ -22,6 +22,7 @@ use crate::{
         cpu, first_process,
         memory::{self, MemoryInputs},
         namespace_sockets, network_interfaces, network_sockets, network_tcp, pids, state, tasks,
+        writable_layer,
     },
     host::HostFacts,
     identity::{IdentityKind, PodMetadata},
@@ -188,6 +189,7 @@ impl Pair<'_> {
                 &usage.readings.settings,
             ),
             root_filesystem: first_process::report(&usage.readings.first_process),
+            writable_layer: usage.writable_layer.as_ref().map(writable_layer::report),
             tasks: tasks::report(usage.tasks.as_ref(), usage.open_files.as_ref()),
             tree: state::report(usage.readings.state, &usage.readings.settings),
         }

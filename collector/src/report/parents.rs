@@ -1,10 +1,11 @@
 //! The cgroups above containers: the root, which is the whole host, and those of pods.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
-use tare_model::{Container, Cpu, Host, Kind, Memory, Pod};
+use tare_model::{Container, Cpu, Host, Interface, Kind, Memory, Network, Pod};
 
 use crate::{
+    families::network_interfaces,
     identity::pod_cgroup,
     report::{Pair, pod},
     sample::{Sample, Usage},
@@ -61,6 +62,7 @@ fn root(sample: &Sample, host: &Host) -> Container {
         started_at: host.booted_at,
         cpu,
         memory: Memory { pressure: host.pressure.memory, ..memory(sample) },
+        network: Network { interfaces: interfaces(sample), ..Network::default() },
         ..Container::unknown(Kind::Other, ROOT.to_owned())
     }
 }
@@ -76,6 +78,13 @@ pub(crate) fn host_working_set(sample: &Sample) -> Option<u64> {
     ];
     let charged = charged.into_iter().sum::<Option<u64>>()?;
     Some(charged.saturating_sub(memory.inactive_file_bytes?))
+}
+
+/// The host's devices, if a container is on its network. They are in the row of the host only, so
+/// that they count once.
+fn interfaces(sample: &Sample) -> Option<BTreeMap<String, Interface>> {
+    let devices = sample.namespaces.get(&sample.host_namespace?)?;
+    Some(network_interfaces::report(devices))
 }
 
 /// Memory that a limit of the root would be about: anonymous memory and the page cache.

@@ -16,7 +16,7 @@ use crate::{
         tasks::{OpenFilesReading, TasksReading},
     },
     host::HostUsage,
-    identity::Metadata,
+    identity::{Metadata, WritableLayer},
     kernel::{Kernel, SocketLevel},
     network::{AllSocketStates, Interfaces, NamespaceId},
     reason::Reason,
@@ -69,6 +69,8 @@ pub struct Usage {
     pub tasks: Option<TasksReading>,
     /// Their open files, some seconds old.
     pub open_files: Option<OpenFilesReading>,
+    /// What it has written, as its runtime told.
+    pub writable_layer: Option<WritableLayer>,
     /// Sockets.
     pub net: Option<NetCell>,
     /// Block requests by device ([`Key::device`](tare_ebpf::Key::device)).
@@ -164,6 +166,7 @@ impl Usage {
             readings: Readings::default(),
             tasks: None,
             open_files: None,
+            writable_layer: None,
             net: None,
             block: None,
             latency: ByDevice::new(),

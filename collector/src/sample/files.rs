@@ -109,6 +109,16 @@ pub(super) fn read_socket_states(
     errors
 }
 
+/// Gives each usage what its runtime has told of its writable layer.
+pub(super) fn take_writable_layers(registry: &Registry, usages: &mut [Usage]) {
+    let tables = registry.resolver().writable_layers();
+    for usage in usages {
+        let id = usage.instance.identity.as_ref().map(|identity| &*identity.id);
+        usage.writable_layer =
+            id.and_then(|id| tables.iter().find_map(|table| table.get(id)).copied());
+    }
+}
+
 /// Reads the devices of each network namespace once.
 pub(super) fn read_namespaces(
     registry: &mut Registry,

@@ -236,6 +236,7 @@ impl Sampler {
         counters.read(registry, kernel, &mut sample.usages);
         tasks.read(registry, kernel, sample.moment(), &mut sample.usages);
         open_files.read(registry, kernel, sample.moment(), &mut sample.usages);
+        files::take_writable_layers(registry, &mut sample.usages);
         errors.extend(reconcilers.block.compare(kernel, devices, buffer));
         errors.extend(reconcilers.retransmits.compare(registry, kernel, &sample.usages));
         // In flight is what was issued and not completed: the baseline, which has neither, comes

@@ -2,6 +2,7 @@
 
 use std::{
     fs, iter,
+    os::unix::net::UnixDatagram,
     process::id,
     thread,
     time::{Duration, Instant},
@@ -35,6 +36,9 @@ pub(super) struct Tasks {
     /// Open descriptors of the first process, besides those that it has.
     #[arg(long, default_value_t = 0)]
     descriptors: usize,
+    /// Open sockets of the first process.
+    #[arg(long, default_value_t = 0)]
+    sockets: usize,
     /// How long they stay.
     #[arg(long = "for", value_name = "DURATION", value_parser = units::duration)]
     time: Duration,
@@ -60,12 +64,14 @@ impl Tasks {
         }
         let open = || fs::File::open("/proc/self/stat").context("open a file");
         let held = iter::repeat_with(open).take(self.descriptors).collect::<Result<Vec<_>>>()?;
+        let socket = || UnixDatagram::unbound().context("open a socket");
+        let sockets = iter::repeat_with(socket).take(self.sockets).collect::<Result<Vec<_>>>()?;
         for _ in 0..self.spinning {
             thread::spawn(move || burn(end));
         }
         super::say_ready()?;
         thread::sleep(self.time);
-        Ok(json!({ "load": "tasks", "descriptors": held.len() }))
+        Ok(json!({ "load": "tasks", "descriptors": held.len(), "sockets": sockets.len() }))
     }
 }
 

@@ -68,7 +68,10 @@ fn cadvisor_has_the_same_numbers_under_every_name() -> Result<()> {
     for container in [&spinner, &sockets, &holder] {
         container.ready()?;
     }
-    let daemon = TareDaemon::start(&lab.tare, &["--namespace-sockets", "counters"])?;
+    let daemon = TareDaemon::start(
+        &lab.tare,
+        &["--namespace-sockets", "counters", "--enable-metrics", "sched"],
+    )?;
     ensure_machine(&cadvisor.metrics()?, &daemon.metrics()?)?;
     // First the one whose sockets leave TIME_WAIT after a minute.
     for container in [&sockets, &listener, &sender, &spinner, &holder] {

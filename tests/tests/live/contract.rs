@@ -45,7 +45,7 @@ const OBJECTS: &[(&str, &str)] = &[
         "/containers/*",
         "kind id name image runtime cgroup cgroup_id pod sandbox compose labels environment state \
          started_at restart_count health exit_code oom_killed startup cpu memory network block \
-         pids root_filesystem tasks tree",
+         pids root_filesystem writable_layer tasks tree",
     ),
     (
         "/containers/*/cpu",
@@ -111,7 +111,7 @@ const OBJECTS: &[(&str, &str)] = &[
     (
         "/containers/*/tasks",
         "read_at running runnable sleeping uninterruptible io_wait stopped zombies processes \
-         threads file_descriptors load run_seconds run_queue_seconds run_periods waiting_for_cpu \
+         threads open_files_read_at file_descriptors sockets load run_seconds run_queue_seconds run_periods waiting_for_cpu \
          waiting",
     ),
     ("/containers/*/root_filesystem", "device type size_bytes free_bytes inodes inodes_free"),

@@ -44,6 +44,7 @@ mod reconcile;
 mod record;
 mod record_export;
 mod resources;
+mod runtime_names;
 mod shared_namespaces;
 mod sinks;
 mod snapshot;

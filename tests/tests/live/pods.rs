@@ -182,6 +182,15 @@ fn cgroup(driver: Driver, qos: &str, uid: &str) -> String {
     }
 }
 
+/// containerd 2 with networks for pods, and this OCI runtime.
+pub(crate) fn programs(runtime: Option<PathBuf>) -> Result<Programs> {
+    Ok(Programs {
+        directory: Some(directory("TARE_CONTAINERD_DIR")?),
+        runtime,
+        cni: Some(directory("TARE_CNI_DIR")?),
+    })
+}
+
 /// A directory that `cargo xtask test --only live` has filled.
 fn directory(variable: &str) -> Result<PathBuf> {
     let found = env::var_os(variable);
@@ -191,11 +200,7 @@ fn directory(variable: &str) -> Result<PathBuf> {
 
 fn weighs_pods_right(driver: Driver, runtime: &Path) -> Result<()> {
     let lab = Lab::open()?;
-    let programs = Programs {
-        directory: Some(directory("TARE_CONTAINERD_DIR")?),
-        runtime: Some(runtime.to_owned()),
-        cni: Some(directory("TARE_CNI_DIR")?),
-    };
+    let programs = programs(Some(runtime.to_owned()))?;
     let mut containerd = Containerd::start_with(&lab.scratch, &lab.image, programs)?;
     let version = containerd.client(["version"])?;
     ensure!(version.contains("Version:  2."), "not containerd 2: {version}");

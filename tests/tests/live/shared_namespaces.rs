@@ -1,5 +1,7 @@
 //! What containers in one network namespace share is exported once, and what each did beside it.
 
+use std::fs;
+
 use anyhow::{Result, ensure};
 use tare_tests::{
     docker::{Container, Run},
@@ -16,6 +18,9 @@ const SHARED: [&str; 4] = [
     "container_network_udp_usage_total",
 ];
 
+/// Containers on the host's network.
+const ON_HOST: usize = 30;
+
 /// A metric of a container's own sockets.
 const OWN: &str = "tare_container_socket_receive_bytes_total";
 
@@ -27,10 +32,10 @@ fn a_namespace_has_one_row_and_each_container_its_own_bytes() -> Result<()> {
     let second = Run::load("pair --tcp 127.0.0.1:7002 --bytes 2000000").linger();
     let second = lab.start(second.option("--network", &inside))?;
     let on_host = |load: &str| lab.start(Run::load(load).option("--network", "host").linger());
-    let hosts = [
-        on_host("pair --udp 127.0.0.1:0 --bytes 30000")?,
-        on_host("sockets --listen 1 --established 1 --udp 1")?,
-    ];
+    let mut hosts = vec![on_host("sockets --listen 1 --established 1 --udp 1")?];
+    for _ in 1..ON_HOST {
+        hosts.push(on_host("pair --udp 127.0.0.1:0 --bytes 30000")?);
+    }
     let daemon = TareDaemon::start(&lab.tare, &["--namespace-sockets", "states"])?;
     let all: Vec<_> = [&first, &second].into_iter().chain(&hosts).collect();
     let metrics = wait::until("the names of all containers", PATIENCE, || {
@@ -46,6 +51,14 @@ fn a_namespace_has_one_row_and_each_container_its_own_bytes() -> Result<()> {
             ensure!(rows(&metrics, name, host) == 0, "{name} of the host's network is there");
         }
     }
+    let devices: Vec<_> = metrics
+        .lines()
+        .filter(|line| line.starts_with("container_network_receive_bytes_total{"))
+        .filter(|line| line.contains("id=\"/\""))
+        .collect();
+    let of_host = fs::read_to_string("/proc/net/dev")?;
+    // Two lines are the head, and one is `lo`.
+    ensure!(devices.len() == of_host.lines().count() - 3, "{devices:?}: {of_host}");
     for container in all {
         ensure!(rows(&metrics, OWN, container) == 1, "{OWN} of {} is missing", container.name());
     }

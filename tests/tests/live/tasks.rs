@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, ensure};
 use jiff::{SignedDuration, Timestamp};
 use tare_tests::{
+    block::{LoopDevice, host},
     docker::{Container, Run},
     lab::Lab,
     process,
@@ -27,13 +28,14 @@ const SPINNING: u64 = 5;
 const BLOCKED: u64 = 3;
 const STOPPED: u64 = 4;
 const ZOMBIES: u64 = 6;
+const SOCKETS: u64 = 30;
 
 #[test]
 fn every_task_is_in_one_state_and_the_load_is_that_of_the_tasks() -> Result<()> {
     let lab = Lab::open()?;
     let load = format!(
         "tasks --spinning {SPINNING} --blocked {BLOCKED} --stopped {STOPPED} --zombies {ZOMBIES} \
-         --descriptors 100 --for 600s"
+         --descriptors 100 --sockets {SOCKETS} --for 600s"
     );
     let container = lab.start(Run::load(&load).option("--cpus", "1"))?;
     container.ready()?;
@@ -50,7 +52,10 @@ fn every_task_is_in_one_state_and_the_load_is_that_of_the_tasks() -> Result<()> 
     ensure!(tasks("processes")? == processes, "{row:?}");
     ensure!(row.u64("/pids/processes")? == processes, "{row:?}");
     ensure!(tasks("threads")? == processes + SPINNING, "{row:?}");
-    ensure!(tasks("file_descriptors")? == descriptors(&container)?, "{row:?}");
+    ensure!(tasks("file_descriptors")? == descriptors(&container, "")?, "{row:?}");
+    // Children made before have none of them.
+    ensure!(descriptors(&container, "socket:")? == SOCKETS, "the load has no such sockets");
+    ensure!(tasks("sockets")? == SOCKETS, "{row:?}");
     #[allow(clippy::cast_precision_loss)]
     let expected = (SPINNING + BLOCKED) as f64;
     for window in ["ten_seconds", "one_minute", "five_minutes", "fifteen_minutes"] {
@@ -58,6 +63,48 @@ fn every_task_is_in_one_state_and_the_load_is_that_of_the_tasks() -> Result<()> 
         ensure!((load - expected).abs() <= expected * 0.02, "{window}: {row:?}");
     }
     Ok(())
+}
+
+#[test]
+fn writers_to_a_frozen_file_system_hang_until_it_thaws() -> Result<()> {
+    const WRITERS: u64 = 3;
+    let lab = Lab::open()?;
+    let disk = LoopDevice::new(&lab.scratch, 64 << 20, false)?;
+    let directory = lab.scratch.subdirectory()?;
+    let (node, place) = (disk.node().display().to_string(), directory.display().to_string());
+    host("mkfs.ext4", &["-q", &node])?;
+    host("mount", &[&node, &place])?;
+    let _mounted = Undo(vec!["umount", &place]);
+    let container = lab.start(Run::load("serve").mount(&directory, "/data"))?;
+    container.ready()?;
+    let mut tare = lab.tare.stream("1s")?;
+    let hanging = |tare: &mut Stream| pass_after(tare, &container)?.u64("/tasks/uninterruptible");
+    ensure!(hanging(&mut tare)? == 0, "it hangs before");
+    host("fsfreeze", &["--freeze", &place])?;
+    let frozen = Undo(vec!["fsfreeze", "--unfreeze", &place]);
+    for writer in 0..WRITERS {
+        let load = format!("/tare-load write --bytes 4KiB --path /data/{writer} --mode buffered");
+        let exec = ["exec", "--detach", container.id()];
+        lab.docker.client(exec.into_iter().chain(load.split(' ')))?;
+    }
+    thread::sleep(Duration::from_secs(1));
+    let row = pass_after(&mut tare, &container)?;
+    ensure!(row.u64("/tasks/uninterruptible")? == WRITERS, "{row:?}");
+    ensure!(row.u64("/tasks/threads")? == 1 + WRITERS, "{row:?}");
+    ensure!(row.get("/tasks/waiting")?.as_array().map(Vec::len) == Some(3), "{row:?}");
+    drop(frozen);
+    wait::until("the writers to end", PATIENCE, || Ok((hanging(&mut tare)? == 0).then_some(())))
+}
+
+/// A command that undoes what was done.
+struct Undo<'a>(Vec<&'a str>);
+
+impl Drop for Undo<'_> {
+    fn drop(&mut self) {
+        if let Err(error) = host(self.0[0], &self.0[1..]) {
+            eprintln!("{:?}: {error:#}", self.0);
+        }
+    }
 }
 
 #[test]
@@ -183,7 +230,10 @@ fn the_switch_leaves_nothing_of_it() -> Result<()> {
     let shows = |daemon: &TareDaemon| -> Result<bool> {
         let metrics = daemon.metrics()?;
         let mine = |line: &&str| line.contains(container.id());
-        Ok(metrics.lines().filter(mine).any(|line| line.starts_with("container_tasks_state{")))
+        Ok(metrics
+            .lines()
+            .filter(mine)
+            .any(|line| line.starts_with("container_cpu_load_average_10s{")))
     };
     let on = TareDaemon::start(&lab.tare, &[])?;
     wait::until("tasks in the metrics", PATIENCE, || Ok(shows(&on)?.then_some(())))?;
@@ -250,11 +300,15 @@ fn scheduler(container: &Container) -> Result<[u64; 3]> {
     Ok(sums)
 }
 
-fn descriptors(container: &Container) -> Result<u64> {
+/// Open descriptors of all processes of a container, of files whose names begin like this.
+fn descriptors(container: &Container, kind: &str) -> Result<u64> {
     let mut count = 0;
     for pid in pids(container)? {
         // A zombie has none.
-        count += fs::read_dir(format!("/proc/{pid}/fd")).map_or(0, Iterator::count) as u64;
+        for entry in fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten() {
+            let file = fs::read_link(entry?.path())?;
+            count += u64::from(file.to_string_lossy().starts_with(kind));
+        }
     }
     Ok(count)
 }

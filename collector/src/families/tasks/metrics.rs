@@ -12,6 +12,7 @@ pub(crate) const ORIGIN: Origin = Origin {
 /// cAdvisor publishes its load average in thousandths, as a whole number.
 const THOUSANDTHS: f64 = 1000.0;
 
+/// The usual ones.
 pub(crate) const METRICS: &[Metric] = &[
     gauge(
         "container_cpu_load_average_10s",
@@ -20,6 +21,27 @@ pub(crate) const METRICS: &[Metric] = &[
             out.value(container.tasks.load.map(|load| (load.ten_seconds * THOUSANDTHS).round()));
         },
     ),
+    counter(
+        "container_cpu_schedstat_runqueue_seconds_total",
+        "Time that tasks were ready to run and waited for a CPU, in seconds.",
+        |container, out| out.value(container.tasks.run_queue_seconds),
+    ),
+    gauge(
+        "container_file_descriptors",
+        "Open file descriptors of all processes.",
+        |container, out| {
+            out.value(container.tasks.file_descriptors);
+        },
+    ),
+    gauge(
+        "container_sockets",
+        "Open file descriptors of all processes that are sockets.",
+        |container, out| out.value(container.tasks.sockets),
+    ),
+];
+
+/// Those that a scrape has by option only, as cAdvisor's.
+pub(crate) const DETAILS: &[Metric] = &[
     gauge(
         "container_load1",
         "Tasks running, ready to run or in uninterruptible sleep, averaged over one minute.",
@@ -63,25 +85,8 @@ pub(crate) const METRICS: &[Metric] = &[
         |container, out| out.value(container.tasks.run_seconds),
     ),
     counter(
-        "container_cpu_schedstat_runqueue_seconds_total",
-        "Time that tasks were ready to run and waited for a CPU, in seconds.",
-        |container, out| out.value(container.tasks.run_queue_seconds),
-    ),
-    counter(
         "container_cpu_schedstat_run_periods_total",
         "Times that a task was given a CPU.",
         |container, out| out.value(container.tasks.run_periods),
-    ),
-    gauge(
-        "container_file_descriptors",
-        "Open file descriptors of all processes.",
-        |container, out| {
-            out.value(container.tasks.file_descriptors);
-        },
-    ),
-    gauge(
-        "container_sockets",
-        "Open file descriptors of all processes that are sockets.",
-        |container, out| out.value(container.tasks.sockets),
     ),
 ];

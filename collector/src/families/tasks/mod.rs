@@ -11,7 +11,7 @@ use tare_ebpf::{LiveTasks, TaskTimes};
 
 use crate::clock::Moment;
 
-pub(crate) use self::metrics::{METRICS, ORIGIN};
+pub(crate) use self::metrics::{DETAILS, METRICS, ORIGIN};
 pub use self::{
     load::{Loads, Windows},
     report::{of_ended, report},

@@ -7,12 +7,12 @@ use serde::Deserialize;
 
 use super::messages::{
     containerd::services::containers::v1::Container,
-    runtime::v1::{ContainerState, ContainerStatus, PodSandboxMetadata},
+    runtime::v1::{ContainerState, ContainerStats, ContainerStatus, PodSandboxMetadata},
 };
 use crate::identity::{
     client::Inspection,
     filter::MetadataFilter,
-    metadata::{ExitStatus, Metadata, PodMetadata},
+    metadata::{ExitStatus, Metadata, PodMetadata, WritableLayer},
 };
 
 /// A container of CRI.
@@ -99,6 +99,17 @@ pub(super) fn container_outside_cri(
     Some(Inspection { metadata, complete: true, exit_status: None })
 }
 
+/// What a container has written, with its id; `None` before containerd has counted it.
+pub(super) fn writable_layer(stats: ContainerStats) -> Option<(String, WritableLayer)> {
+    let layer = stats.writable_layer?;
+    let layer = WritableLayer {
+        read_at: time(layer.timestamp)?,
+        used_bytes: layer.used_bytes?.value,
+        inodes_used: layer.inodes_used.map(|inodes| inodes.value),
+    };
+    Some((stats.attributes?.id, layer))
+}
+
 /// The environment in the verbose part of a status, whose form is up to containerd and CRI-O.
 pub(super) fn environment_of_info(json: &[u8]) -> Vec<String> {
     #[derive(Default, Deserialize)]
@@ -135,7 +146,30 @@ fn environment_of_spec(json: &[u8]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::messages::runtime::v1::ContainerMetadata, *};
+    use super::{
+        super::messages::runtime::v1::{
+            ContainerAttributes, ContainerMetadata, FilesystemUsage, UInt64Value,
+        },
+        *,
+    };
+
+    #[test]
+    fn a_writable_layer_is_unknown_before_it_was_counted() {
+        let stats = |usage: FilesystemUsage| ContainerStats {
+            attributes: Some(ContainerAttributes { id: "abc".to_owned() }),
+            writable_layer: Some(usage),
+        };
+        let usage = FilesystemUsage {
+            timestamp: 1_700_000_000_000_000_000,
+            used_bytes: Some(UInt64Value { value: 4096 }),
+            inodes_used: Some(UInt64Value { value: 7 }),
+        };
+        let (id, layer) = writable_layer(stats(usage)).unwrap();
+        assert_eq!((id.as_str(), layer.used_bytes, layer.inodes_used), ("abc", 4096, Some(7)));
+        assert_eq!(writable_layer(stats(FilesystemUsage { timestamp: 0, ..usage })), None);
+        assert_eq!(writable_layer(stats(FilesystemUsage { used_bytes: None, ..usage })), None);
+        assert_eq!(writable_layer(ContainerStats::default()), None);
+    }
 
     #[test]
     fn a_status_becomes_metadata_and_an_exit_status() {

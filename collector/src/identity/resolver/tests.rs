@@ -86,8 +86,11 @@ async fn respond(stream: &mut UnixStream, status: &str, length: Option<usize>, b
 fn resolver(socket: Socket) -> MetadataResolver {
     let off = || Socket::Off;
     let sockets = RuntimeSockets { docker: socket, podman: off(), cri: off() };
-    let filter =
-        MetadataFilter { labels: KeyFilter::new(["k"]), environment: KeyFilter::new(["ZONE"]) };
+    let filter = MetadataFilter {
+        labels: KeyFilter::new(["k"]),
+        environment: KeyFilter::new(["ZONE"]),
+        writable_layers: false,
+    };
     MetadataResolver::new(sockets, filter)
 }
 

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, env, fs, path::PathBuf};
 
 use tare_model::{
     Container, Count, Device, HugePages, Interface, Kind, NamespaceId, Pressure, RootFilesystem,
+    WritableLayer,
 };
 
 use crate::{
@@ -124,7 +125,12 @@ fn known(runtime: &'static str) -> Container {
     (pids.current, pids.processes, pids.limit) = (Some(3), Some(2), Some(100));
     pids.open_files_limit = Some(1024);
     row.root_filesystem = Some(RootFilesystem::default());
-    row.tasks.file_descriptors = Some(5);
+    row.writable_layer = Some(WritableLayer {
+        read_at: jiff::Timestamp::UNIX_EPOCH,
+        used_bytes: 1,
+        inodes_used: None,
+    });
+    (row.tasks.file_descriptors, row.tasks.sockets) = (Some(5), Some(1));
     row
 }
 

@@ -70,6 +70,7 @@ impl Scrape {
                 Collect::Container(write) if metric.name.starts_with(CADVISOR_PREFIX) => {
                     write(parent, out);
                 }
+                Collect::NetworkNamespace(write) => write(parent, out),
                 _ => {}
             });
         }
@@ -88,7 +89,10 @@ impl Scrape {
             Collect::Tare(write) => write(telemetry, out),
             _ => {}
         });
-        collector.finish(&network_owners(&candidates))
+        let mut owners = network_owners(&candidates);
+        // Only the root has devices: the host's.
+        owners.extend(report.parents.iter().map(|parent| parent.network.interfaces.is_some()));
+        collector.finish(&owners)
     }
 }
 
@@ -125,7 +129,8 @@ impl Collector {
         }
     }
 
-    /// `network_owners` are those of the containers, whose labels were added first.
+    /// `network_owners` are those of the containers and their parents, whose labels were added
+    /// first.
     fn finish(self, network_owners: &[bool]) -> Scrape {
         let Self { exposition, labels, metrics, .. } = self;
         let mut length = exposition.end().len();

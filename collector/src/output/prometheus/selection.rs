@@ -41,6 +41,9 @@ impl FromStr for MetricPattern {
     }
 }
 
+/// Groups that a scrape has only if they are asked for: cAdvisor has them by option only, or not.
+const BY_OPTION: [&str; 1] = ["sched"];
+
 /// The metrics of a scrape. The default is all of them.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Selection {
@@ -55,6 +58,13 @@ impl Default for Selection {
 }
 
 impl Selection {
+    /// All but the groups that are there by option only; of those, the metrics of the patterns.
+    pub fn usual_and(patterns: &[MetricPattern]) -> Self {
+        Self::default().keep(|group, name| {
+            !BY_OPTION.contains(&group) || patterns.iter().any(|all| all.matches(group, name))
+        })
+    }
+
     /// These metrics without those of the patterns.
     #[must_use]
     pub fn without(self, patterns: &[MetricPattern]) -> Self {

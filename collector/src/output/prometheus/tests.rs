@@ -413,7 +413,7 @@ fn metrics_are_selected_by_group_or_by_name() {
 fn a_pattern_that_names_no_metric_is_refused_with_the_nearest_group() {
     let error = |text: &str| text.parse::<MetricPattern>().unwrap_err();
     assert!(error("memroy").ends_with("did you mean `memory`?"), "{}", error("memroy"));
-    assert!(error("container_fs_usage_bytes").contains("block, cpu,"));
+    assert!(error("container_referenced_bytes").contains("block, cpu,"));
     assert!(error("").contains("no metric ``") && error("containers_*").contains("no metric"));
 }
 
