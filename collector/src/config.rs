@@ -239,7 +239,10 @@ pub struct Top {
 
 impl From<Cli> for Config {
     fn from(cli: Cli) -> Self {
-        let writable_layers = matches!(&cli.command, cli::Command::Run(args) if args.writable_layers == WritableLayers::Auto);
+        let writable_layers = match &cli.command {
+            cli::Command::Run(args) => args.writable_layers == WritableLayers::Auto,
+            _ => false,
+        };
         let command = match cli.command {
             cli::Command::Stats(args) if args.columns.contains(&Choice::Help) => Command::Columns,
             cli::Command::Stats(args) => Command::Stats(args.into()),

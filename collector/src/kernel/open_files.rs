@@ -30,7 +30,13 @@ pub struct OpenFileProgram {
     open: Cells<OpenFiles>,
     pass: Record<FilePass>,
     /// A pass that has not come to its end.
-    unfinished: Option<File>,
+    unfinished: Option<Unfinished>,
+}
+
+struct Unfinished {
+    file: File,
+    /// Number of the pass before.
+    before: u64,
 }
 
 impl OpenFileProgram {
@@ -51,11 +57,6 @@ impl OpenFileProgram {
         };
         open().map_err(|error| reason(&error, TRACING))
     }
-
-    /// Whether a pass has begun and not come to its end.
-    pub fn is_under_way(&self) -> bool {
-        self.unfinished.is_some()
-    }
 }
 
 impl Kernel {
@@ -71,19 +72,23 @@ impl Kernel {
         let Ok(files) = &mut tasks.open_files else { return Ok(false) };
         let mut pass = match files.unfinished.take() {
             Some(pass) => pass,
-            None => begin(ebpf).map_err(TasksError::System)?,
+            None => Unfinished {
+                before: files.pass.get(0).begun,
+                file: begin(ebpf).map_err(TasksError::System)?,
+            },
         };
-        let begun = files.pass.get(0).begun;
         let mut parts = [0; PARTS];
-        if pass.read(&mut parts).map_err(|error| TasksError::System(error.into()))? != 0 {
-            files.unfinished = Some(pass);
-            return Ok(false);
+        let read = pass.file.read(&mut parts);
+        let read = read.map_err(|error| TasksError::System(error.into()))?;
+        let FilePass { begun, ended, .. } = files.pass.get(0);
+        match read {
+            _ if ended == begun && begun > pass.before => Ok(true),
+            0 => Err(TasksError::Unfinished),
+            _ => {
+                files.unfinished = Some(pass);
+                Ok(false)
+            }
         }
-        let last = files.pass.get(0);
-        if last.ended != last.begun || last.begun == 0 || last.begun < begun {
-            return Err(TasksError::Unfinished);
-        }
-        Ok(true)
     }
 
     /// Calls `each` with every cgroup that had open files in the last pass.
