@@ -1,8 +1,7 @@
-//! Instants with their time of day and in recordings, and the unit of time in which the kernel counts
-//! CPU time for user space.
+//! Instants with their time of day and in recordings, and the unit of time in which the kernel
+//! counts CPU time for user space.
 
 pub mod instant;
-pub mod optional_instant;
 
 use std::time::Instant;
 

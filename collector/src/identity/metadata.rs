@@ -81,7 +81,7 @@ pub enum Health {
 }
 
 /// What a container has written to its root, apart from volumes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct WritableLayer {
     /// When the runtime counted it.
     pub read_at: Timestamp,
