@@ -96,7 +96,7 @@ fn a_pod_of_containerd_and_a_container_of_docker_have_every_name() -> Result<()>
 fn limit(id: &str) -> Result<()> {
     let cgroup = |controller: &str| -> Result<PathBuf> {
         let root = Path::new("/sys/fs/cgroup");
-        let root = Some(root.join(controller)).filter(|path| path.exists()).unwrap_or(root.into());
+        let root = Some(root.join(controller)).filter(|path| path.exists()).unwrap_or_else(|| root.into());
         find(&root, id).with_context(|| format!("no cgroup of {id} below {}", root.display()))
     };
     let set = |controller: &str, files: [&str; 2], value: &str| {
