@@ -17,6 +17,7 @@ pub struct Moment {
     #[serde(with = "instant")]
     pub instant: Instant,
     /// For people.
+    #[serde(with = "jiff::fmt::serde::timestamp::nanosecond::required")]
     pub time: Timestamp,
 }
 

@@ -73,7 +73,7 @@ pub struct ExportArgs {
 /// A format of `tare record export`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum ExportFormat {
-    /// A line for each point, for DuckDB, pandas and spreadsheets.
+    /// A line for each point, for `DuckDB`, pandas and spreadsheets.
     Csv,
     /// Text with times, for `promtool tsdb create-blocks-from openmetrics`.
     Openmetrics,

@@ -84,6 +84,7 @@ pub enum Health {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 pub struct WritableLayer {
     /// When the runtime counted it.
+    #[serde(with = "jiff::fmt::serde::timestamp::nanosecond::required")]
     pub read_at: Timestamp,
     /// The space that it takes.
     pub used_bytes: u64,

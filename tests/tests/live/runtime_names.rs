@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
 use crate::pods;
+use anyhow::{Context as _, Result, ensure};
 use tare_tests::{
     containerd::{ContainerMetadata, Containerd, PodNetwork, PodSandboxMetadata},
     docker::Run,
@@ -96,7 +96,8 @@ fn a_pod_of_containerd_and_a_container_of_docker_have_every_name() -> Result<()>
 fn limit(id: &str) -> Result<()> {
     let cgroup = |controller: &str| -> Result<PathBuf> {
         let root = Path::new("/sys/fs/cgroup");
-        let root = Some(root.join(controller)).filter(|path| path.exists()).unwrap_or_else(|| root.into());
+        let root =
+            Some(root.join(controller)).filter(|path| path.exists()).unwrap_or_else(|| root.into());
         find(&root, id).with_context(|| format!("no cgroup of {id} below {}", root.display()))
     };
     let set = |controller: &str, files: [&str; 2], value: &str| {

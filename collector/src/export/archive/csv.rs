@@ -1,4 +1,4 @@
-//! CSV (RFC 4180) with a line for each point, for DuckDB, pandas and spreadsheets.
+//! CSV (RFC 4180) with a line for each point, for `DuckDB`, pandas and spreadsheets.
 
 use crate::{
     export::{archive::points::Lines, subject::Subject},

@@ -1,4 +1,4 @@
-//! OpenMetrics text with times, for `promtool tsdb create-blocks-from openmetrics`.
+//! `OpenMetrics` text with times, for `promtool tsdb create-blocks-from openmetrics`.
 //!
 //! One instant comes after the other, so the points of a metric do not stand together, as the
 //! standard wants it. A recording is too large to be sorted by metric; promtool does not need it.
