@@ -35,7 +35,14 @@ fn the_limits_table_has_the_numbers_of_the_code() {
         ("sockets of a protocol in a network namespace", number("socket_states.rs SOCKETS_MAX")),
         ("connections", number("CONNECTIONS_MAX")),
         ("connections with the Docker API", number("DOCKER_CONNECTIONS_MAX")),
-        ("events that Docker clients can look back on", number("EVENTS_REMEMBERED_MAX")),
+        (
+            "events that Docker clients can look back on",
+            number("docker/log.rs EVENTS_REMEMBERED_MAX"),
+        ),
+        (
+            "events that clients of cAdvisor's API can look back on",
+            number("cadvisor/events.rs EVENTS_REMEMBERED_MAX"),
+        ),
         ("events that wait for one Docker client", number("EVENTS_WAITING_MAX")),
         ("processes in `docker top`", number("docker/top.rs PROCESSES_MAX")),
         ("websockets", format!("1 of {} connections", value("CONNECTIONS_SHARE"))),
@@ -137,7 +144,8 @@ fn links_between_documents_lead_to_a_file_and_a_heading() {
 }
 
 /// Options of other programs: cargo and xtask, Docker, curl, Helm, systemctl and systemd-cgtop.
-const FOREIGN_OPTIONS: [&str; 33] = [
+const FOREIGN_OPTIONS: [&str; 34] = [
+    "arch",
     "batch",
     "bless",
     "cap-add",
