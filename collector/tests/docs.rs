@@ -43,8 +43,15 @@ fn the_limits_table_has_the_numbers_of_the_code() {
             "events that clients of cAdvisor's API can look back on",
             number("cadvisor/events.rs EVENTS_REMEMBERED_MAX"),
         ),
-        ("events that wait for one Docker client", number("EVENTS_WAITING_MAX")),
-        ("processes in `docker top`", number("docker/top.rs PROCESSES_MAX")),
+        ("events that wait for one Docker client", number("docker/log.rs EVENTS_WAITING_MAX")),
+        (
+            "events that wait for one client of cAdvisor's API",
+            number("cadvisor/events.rs EVENTS_WAITING_MAX"),
+        ),
+        (
+            "processes in `docker top` and in the list of cAdvisor's API",
+            number("processes/mod.rs PROCESSES_MAX"),
+        ),
         ("websockets", format!("1 of {} connections", value("CONNECTIONS_SHARE"))),
         ("different subscriptions of websockets", number("live/mod.rs SUBSCRIPTIONS_MAX")),
         ("ended containers in a message of `/api/v1/live`", number("live/picture.rs ENDED_MAX")),
@@ -144,7 +151,7 @@ fn links_between_documents_lead_to_a_file_and_a_heading() {
 }
 
 /// Options of other programs: cargo and xtask, Docker, curl, Helm, systemctl and systemd-cgtop.
-const FOREIGN_OPTIONS: [&str; 34] = [
+const FOREIGN_OPTIONS: [&str; 35] = [
     "arch",
     "batch",
     "bless",
@@ -158,6 +165,7 @@ const FOREIGN_OPTIONS: [&str; 34] = [
     "example",
     "input",
     "iterations",
+    "load-everywhere",
     "name",
     "namespace",
     "network",
