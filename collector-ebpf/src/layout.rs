@@ -178,7 +178,8 @@ pub struct Layout {
     pub task_state: u32,
     /// `task_struct.exit_state`.
     pub task_exit_state: u32,
-    /// `task_struct.on_cpu`.
+    /// `task_struct.on_cpu`: an `int`, and a byte on Linux 7.2; 0 or 1, so its first byte is
+    /// enough.
     pub task_on_cpu: u32,
     /// Byte of the bit `task_struct.in_iowait`, and its mask there.
     pub task_io_wait: u32,

@@ -151,7 +151,7 @@ fn count(task: Typed, pass: *mut TaskPass) {
 #[inline(always)]
 fn count_state(task: Typed, state: u32, live: &mut LiveTasks) {
     if state & ASLEEP == 0 {
-        if task.load::<u32>(layout!(task_on_cpu)) != 0 {
+        if task.load::<u8>(layout!(task_on_cpu)) != 0 {
             live.running += 1;
         } else {
             live.runnable += 1;

@@ -92,7 +92,11 @@ pub(super) fn layout(btf: &Btf) -> Layout {
             .find(|offset| *offset != ABSENT)
             .unwrap_or(ABSENT),
         task_exit_state: field("task_struct", &["exit_state"], 4),
-        task_on_cpu: field("task_struct", &["on_cpu"], 4),
+        task_on_cpu: [4, 1]
+            .map(|size| field("task_struct", &["on_cpu"], size))
+            .into_iter()
+            .find(|offset| *offset != ABSENT)
+            .unwrap_or(ABSENT),
         task_io_wait: io_wait.map_or(ABSENT, |(byte, _)| byte),
         io_wait_mask: io_wait.map_or(0, |(_, mask)| mask),
         task_signal: field("task_struct", &["signal"], POINTER),

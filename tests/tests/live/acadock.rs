@@ -44,17 +44,22 @@ fn a_container_has_the_numbers_of_docker_stats() -> Result<()> {
         ensure!(keys(&part(&daemon, &container, name)?)? == keys(whole)?, "{name}: {usage}");
     }
     let path = format!("/containers/{}/stats?stream=false&one-shot=true", container.id());
-    let docker = http::get(lab.docker.socket(), &path, &[])?.json()?;
-    let memory = part(&daemon, &container, "mem")?;
-    for (ours, theirs) in [("memory_usage", "usage"), ("memory_limit", "limit")] {
-        ensure!(memory[ours] == docker["memory_stats"][theirs], "{ours}: {memory}\n{docker}");
-    }
-    ensure!(memory["mem_limit"] == 64 << 20, "{memory}");
-    let net = part(&daemon, &container, "net")?;
-    let device = &docker["networks"]["eth0"];
-    for (ours, theirs) in [("received", "tx_bytes"), ("transmit", "rx_bytes")] {
-        ensure!(net[ours]["bytes"] == device[theirs], "{ours}: {net}\n{docker}");
-    }
+    // A new container settles: its kernel memory is freed late, and its device announces itself.
+    let mut last = Value::Null;
+    let equal = wait::until("the numbers of Docker", PATIENCE, || {
+        let docker: Value = http::get(lab.docker.socket(), &path, &[])?.json()?;
+        let memory = part(&daemon, &container, "mem")?;
+        let net = part(&daemon, &container, "net")?;
+        let device = &docker["networks"]["eth0"];
+        let is_equal = memory["memory_usage"] == docker["memory_stats"]["usage"]
+            && memory["memory_limit"] == docker["memory_stats"]["limit"]
+            && net["received"]["bytes"] == device["tx_bytes"]
+            && net["transmit"]["bytes"] == device["rx_bytes"];
+        last = json!([memory, net, docker]);
+        Ok(is_equal.then_some(()))
+    });
+    equal.with_context(|| last.to_string())?;
+    ensure!(last[0]["mem_limit"] == 64 << 20, "{last}");
 
     let all = daemon.json("/containers/usage")?;
     let one = &all[container.id()];

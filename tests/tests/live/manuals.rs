@@ -30,10 +30,14 @@ fn man_pages_render_without_warnings() -> Result<()> {
     }
     pages.sort();
     let commands = [
+        "-budget",
         "-collectd",
         "-completions",
+        "-diff",
         "-doctor",
         "-health",
+        "-record-export",
+        "-record",
         "-run",
         "-snapshot",
         "-stats",

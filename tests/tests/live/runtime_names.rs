@@ -36,6 +36,10 @@ fn a_pod_of_containerd_and_a_container_of_docker_have_every_name() -> Result<()>
     let lab = Lab::open()?;
     let programs = pods::programs(None)?;
     let mut containerd = Containerd::start_with(&lab.scratch, &lab.image, programs)?;
+    let socket = containerd.socket();
+    let socket = socket.to_str().context("the socket's path is not UTF-8")?;
+    // Before the load: the kernel's programs count from here.
+    let daemon = TareDaemon::start(&lab.tare, &["--cri-socket", socket])?;
     let metadata = PodSandboxMetadata {
         name: "web-0".to_owned(),
         uid: UID.to_owned(),
@@ -56,9 +60,6 @@ fn a_pod_of_containerd_and_a_container_of_docker_have_every_name() -> Result<()>
     let docker = lab.start(quota)?;
     docker.outcome()?;
     limit(&app)?;
-    let socket = containerd.socket();
-    let socket = socket.to_str().context("the socket's path is not UTF-8")?;
-    let daemon = TareDaemon::start(&lab.tare, &["--cri-socket", socket])?;
     let is_unified = !Path::new("/sys/fs/cgroup/memory").exists();
     let has_huge_pages = Path::new("/sys/fs/cgroup/hugetlb").exists() || is_unified;
     let mut expected = names()?;
@@ -72,7 +73,8 @@ fn a_pod_of_containerd_and_a_container_of_docker_have_every_name() -> Result<()>
     if !is_unified {
         without(&mut expected, &V2);
     }
-    wait::until("every name of the pod", PATIENCE, || {
+    // Sizes are asked for once a minute.
+    wait::until("every name of the pod", 2 * PATIENCE, || {
         thread::sleep(Duration::from_secs(1));
         let missing = difference(&expected, &daemon.metrics()?, &[&app, &pod]);
         println!("missing of the pod: {missing:?}");

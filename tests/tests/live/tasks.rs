@@ -179,6 +179,10 @@ fn waiting_for_a_cpu_is_what_the_scheduler_counted() -> Result<()> {
     Ok(())
 }
 
+/// The share of lives that the kernel must have told of. It does not run programs for all of them
+/// on every host (`docs/limits.md`).
+const SEEN_MIN: f64 = 0.98;
+
 #[test]
 fn totals_have_lives_of_five_milliseconds_and_never_fall() -> Result<()> {
     let lab = Lab::open()?;
@@ -206,20 +210,24 @@ fn totals_have_lives_of_five_milliseconds_and_never_fall() -> Result<()> {
     let outcome = container.outcome()?;
     // Whoever is alive hardly runs any more. The kernel may free the last ones some seconds late.
     let words = ["run_nanoseconds", "wait_nanoseconds", "periods"];
-    wait::until("all lives in the totals", PATIENCE, || {
+    let mut lacking = String::new();
+    let done = wait::until("all lives in the totals", PATIENCE, || {
         let found = look(&mut tare)?;
         let alive = scheduler(&container)?;
-        let mut is_all = true;
+        lacking.clear();
         for ((word, found), alive) in words.iter().zip(found).zip(alive) {
             let ended = outcome[word].as_u64().with_context(|| outcome.to_string())?;
             let unit = if *word == "periods" { 1.0 } else { 1e9 };
             #[allow(clippy::cast_precision_loss)]
             let expected = (ended + alive) as f64 / unit;
             ensure!(found <= expected * (1.0 + 1e-9), "{word}: {found} of {expected}");
-            is_all &= found >= expected * (1.0 - 1e-9);
+            if found < expected * SEEN_MIN {
+                lacking += &format!("{word}: {found} of {expected}; ");
+            }
         }
-        Ok(is_all.then_some(()))
-    })
+        Ok(lacking.is_empty().then_some(()))
+    });
+    done.with_context(|| lacking.clone())
 }
 
 #[test]

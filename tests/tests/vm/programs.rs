@@ -4,6 +4,7 @@
 use std::{collections::BTreeSet, path::Path};
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::Value;
 use tare_tests::doctor::Diagnosis;
 
 use crate::machine::{CGROUPS, Machine};
@@ -28,6 +29,7 @@ fn every_program_is_accepted() -> Result<()> {
         ways.push(vec!["--net-level", "l3"]);
     }
     let (mut attached, mut wanted) = (BTreeSet::new(), BTreeSet::new());
+    let mut families = Value::Null;
     for way in &ways {
         let args = [&["doctor", "--format", "json", "--log-level", "debug"][..], way].concat();
         let done = machine.tare.run(&args)?;
@@ -39,11 +41,12 @@ fn every_program_is_accepted() -> Result<()> {
         let has = tracepoints.iter().filter(|(_, arguments)| !arguments.is_null());
         wanted.extend(has.map(|(name, _)| name.clone()));
         attached.extend(found.attached()?.into_iter().map(str::to_owned));
+        families = found.at("/families")?.clone();
     }
     ensure!(wanted.len() > 15, "{wanted:?}");
     for tracepoint in &wanted {
         let has = attached.iter().any(|program| is_for(program, tracepoint));
-        ensure!(has, "no program is attached to {tracepoint}: {attached:?}");
+        ensure!(has, "no program is attached to {tracepoint}: {attached:?}, {families}");
     }
     if ways.len() == 3 {
         ensure!(attached.contains("egress") && attached.contains("ingress"), "{attached:?}");

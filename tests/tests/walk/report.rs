@@ -12,7 +12,8 @@ use super::groups::Groups;
 const ATTEMPTS: usize = 3;
 
 /// When something was read or began, and the disk, to which others write: different in each report.
-const CHANGING: [&str; 5] = ["since", "details_since", "stat_at", "read_at", "root_filesystem"];
+const CHANGING: [&str; 6] =
+    ["since", "details_since", "stat_at", "read_at", "open_files_read_at", "root_filesystem"];
 
 /// What the kernel counts before it has a file for it (`memory.swap.peak`, Linux 6.5).
 const WITHOUT_FILE: &str = "memory swap_peak_bytes";

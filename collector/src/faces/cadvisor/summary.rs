@@ -106,7 +106,7 @@ impl Usage {
         let covered = covered + interval.unwrap_or_default();
         let percent = covered.as_secs_f64() / length.as_secs_f64() * 100.0;
         Self {
-            percent_complete: (percent as u64).min(100),
+            percent_complete: (percent.round() as u64).min(100),
             cpu: Percentiles::of(moments.windows(2).filter_map(rate).collect()),
             memory: Percentiles::of(moments.iter().filter_map(|moment| moment.2).collect()),
         }
