@@ -6,6 +6,7 @@ mod run;
 mod sink;
 
 use std::{
+    ffi::OsString,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -184,7 +185,7 @@ pub struct Budget {
     /// How to print the result.
     pub format: BudgetFormat,
     /// A command and its arguments; the samples are taken before and after it.
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
 }
 
 /// Options of `tare collectd`.

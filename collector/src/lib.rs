@@ -7,6 +7,7 @@
 //! modules.
 #![allow(unreachable_pub)]
 
+mod child;
 mod clock;
 mod process;
 mod reason;

@@ -42,7 +42,7 @@ fn replay_one(options: &config::Replay) -> Result<Report> {
     let mut replay = Replay::open(&options.path)?;
     let moment = replay.find(options.at.as_ref())?;
     let report = replay.pair(&moment)?.report();
-    replay.problems().iter().for_each(|problem| eprintln!("tare: {problem}"));
+    replay.print_problems();
     Ok(report)
 }
 

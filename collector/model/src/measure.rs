@@ -1,5 +1,7 @@
 //! The measures of a container that budgets limit and comparisons show.
 
+use serde::{Serialize, Serializer};
+
 use self::{
     Reading::{Known, Nothing, Unknown},
     Time::{Interval, Life, Present, Total},
@@ -69,10 +71,12 @@ impl Measure {
     /// Of a container that is alive: rates and events over the interval of the snapshot, everything
     /// else at its end.
     pub fn of(&self, snapshot: &Snapshot, row: &Container) -> Reading {
-        let unknown = Change::default();
-        match (self.of)(row, snapshot.changes.get(&row.cgroup).unwrap_or(&unknown)) {
+        if let Some(change) = snapshot.changes.get(&row.cgroup) {
+            return (self.of)(row, change);
+        }
+        match (self.of)(row, &Change::default()) {
             // Without an interval nobody looked.
-            Nothing if !snapshot.changes.contains_key(&row.cgroup) => Unknown,
+            Nothing => Unknown,
             reading => reading,
         }
     }
@@ -81,6 +85,13 @@ impl Measure {
     pub fn of_ended(&self, ended: &Ended) -> Option<Reading> {
         let row = &ended.container;
         (self.time != Present).then(|| (self.of)(row, &Change::so_far(row)))
+    }
+}
+
+/// Its name.
+impl Serialize for Measure {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::cmp::Reverse;
 
 use serde::Serialize;
-use tare_model::{Container, Kind, Reading, Snapshot};
+use tare_model::{Container, Kind, Measure, Reading, Snapshot};
 
 use crate::{
     budget::file::{Budget, Limit},
@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// What became of all budgets.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
     /// Seconds of the interval that rates and events are of.
     pub interval_seconds: Option<f64>,
@@ -20,14 +20,14 @@ pub struct Outcome {
 }
 
 /// A limit of one container.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Checked {
     /// The name of the container; the pattern if no container has such a name.
     pub container: String,
     /// Its id.
     pub id: Option<String>,
     /// The measure.
-    pub measure: &'static str,
+    pub measure: &'static Measure,
     /// Its value in the unit that the measure's name ends with; `None` if there is none.
     pub value: Option<f64>,
     /// The most that it may be.
@@ -74,7 +74,7 @@ pub fn check(budgets: &[Budget], snapshot: &Snapshot) -> Outcome {
         budgets.iter().flat_map(|budget| results(budget, snapshot)).collect();
     results.sort_by(|a, b| {
         let key = |checked: &Checked| (checked.state, Reverse(checked.rank));
-        (key(a), &a.container, a.measure).cmp(&(key(b), &b.container, b.measure))
+        (key(a), &a.container, a.measure.name).cmp(&(key(b), &b.container, b.measure.name))
     });
     Outcome { interval_seconds: snapshot.report.interval_seconds, results }
 }
@@ -103,7 +103,7 @@ fn results(budget: &Budget, snapshot: &Snapshot) -> Vec<Checked> {
         results.extend(budget.limits.iter().map(|limit| Checked {
             container: budget.containers.to_string(),
             id: None,
-            measure: limit.measure.name,
+            measure: limit.measure,
             value: None,
             limit: limit.most,
             state: State::NoContainer,
@@ -123,7 +123,7 @@ fn checked(row: &Container, limit: Limit, reading: Reading) -> Checked {
     Checked {
         container: name(row).to_owned(),
         id: Some(row.id.clone()),
-        measure: limit.measure.name,
+        measure: limit.measure,
         value,
         limit: limit.most,
         state,
@@ -144,7 +144,7 @@ mod tests {
     fn check(text: &str, snapshot: &Snapshot) -> Vec<(String, &'static str, State)> {
         let outcome = super::check(&parse(text).unwrap(), snapshot);
         let results = outcome.results.into_iter();
-        results.map(|it| (it.container, it.measure, it.state)).collect()
+        results.map(|it| (it.container, it.measure.name, it.state)).collect()
     }
 
     fn snapshot() -> Snapshot {

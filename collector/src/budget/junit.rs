@@ -10,9 +10,9 @@ use quick_xml::{
 use crate::{
     budget::{
         check::{Checked, Outcome, State},
-        page::{sentence, shown},
+        page::sentence,
     },
-    output::text::printable,
+    output::{measure, text::printable},
 };
 
 /// Writes the XML.
@@ -43,7 +43,7 @@ fn case(xml: &mut Writer<impl Write>, checked: &Checked) -> io::Result<()> {
     let mut case = BytesStart::new("testcase");
     // XML has no way to write control characters.
     case.push_attribute(("classname", &*printable(&checked.container)));
-    case.push_attribute(("name", checked.measure));
+    case.push_attribute(("name", checked.measure.name));
     let said = sentence(checked);
     let mut inner = match checked.state {
         State::Kept => return xml.write_event(Event::Empty(case)),
@@ -53,7 +53,7 @@ fn case(xml: &mut Writer<impl Write>, checked: &Checked) -> io::Result<()> {
     inner.push_attribute(("message", &*said));
     xml.write_event(Event::Start(case))?;
     if checked.state.is_failure() {
-        let text = format!("limit: {}", shown(checked.measure, checked.limit));
+        let text = format!("limit: {}", measure::shown(checked.measure, checked.limit));
         xml.write_event(Event::Start(inner))?;
         xml.write_event(Event::Text(BytesText::new(&text)))?;
         xml.write_event(Event::End(BytesEnd::new("failure")))?;

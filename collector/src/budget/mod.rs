@@ -6,18 +6,17 @@ mod junit;
 mod page;
 
 use std::{
+    ffi::OsString,
     io::{self, Write as _},
     process::ExitCode,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::Result;
 use tare_model::Snapshot;
-use tokio::{
-    process::Command,
-    time::{self, Instant},
-};
+use tokio::time::{self, Instant};
 
 use crate::{
+    child::{Child, shown},
     cli::MAX_INTERVAL,
     collector::Collector,
     config::{self, BudgetFormat, Common},
@@ -53,13 +52,12 @@ async fn take(common: &Common, options: &config::Budget) -> Result<(Snapshot, Ex
     collector.settle_names().await;
     // Derived before the next sample overwrites this one.
     let before = collector.report(None, &older);
-    let code = match options.command.split_first() {
-        Some((program, arguments)) => during(&mut collector, program, arguments).await?,
-        None => {
-            let mut ticks = time::interval_at(Instant::now() + options.window, options.window);
-            collector.wait(&mut ticks).await?;
-            ExitCode::SUCCESS
-        }
+    let code = if options.command.is_empty() {
+        let mut ticks = time::interval_at(Instant::now() + options.window, options.window);
+        collector.wait(&mut ticks).await?;
+        ExitCode::SUCCESS
+    } else {
+        during(&mut collector, &options.command).await?
     };
     let newer = collector.sample();
     collector.settle_names().await;
@@ -67,14 +65,10 @@ async fn take(common: &Common, options: &config::Budget) -> Result<(Snapshot, Ex
 }
 
 /// Runs a command. Its output goes to standard error: the result is on standard output.
-async fn during(
-    collector: &mut Collector,
-    program: &str,
-    arguments: &[String],
-) -> Result<ExitCode> {
-    let mut command = Command::new(program);
-    command.args(arguments).stdout(io::stderr()).kill_on_drop(true);
-    let mut child = command.spawn().with_context(|| format!("cannot run {program}"))?;
+async fn during(collector: &mut Collector, command: &[OsString]) -> Result<ExitCode> {
+    let mut child = Child::start(command, |command| {
+        command.stdout(io::stderr()).kill_on_drop(true);
+    })?;
     let mut ticks = time::interval(MAX_INTERVAL);
     let status = loop {
         tokio::select! {
@@ -85,7 +79,9 @@ async fn during(
     if status.success() {
         return Ok(ExitCode::SUCCESS);
     }
-    eprintln!("tare: {program} failed ({status})");
+    if let Some(program) = command.first() {
+        eprintln!("tare: {} failed ({status})", shown(program));
+    }
     Ok(ExitCode::FAILURE)
 }
 

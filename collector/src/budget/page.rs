@@ -2,13 +2,11 @@
 
 use std::fmt::Write as _;
 
-use tare_model::Measure;
-
 use crate::{
     budget::check::{Checked, Outcome, State},
     output::{
         columns::cells::known,
-        measure,
+        measure::shown,
         text::{align, printable},
         units::{duration, percent},
     },
@@ -24,7 +22,11 @@ pub(super) fn render(outcome: &Outcome) -> String {
         let (name, limit) = (printable(&checked.container), shown(checked.measure, checked.limit));
         let result = word(checked.state);
         // Writing to a string does not fail.
-        let _ = writeln!(lines, "{name}\t{}\t{value}\t{limit}\t{share}\t{result}", checked.measure);
+        let _ = writeln!(
+            lines,
+            "{name}\t{}\t{value}\t{limit}\t{share}\t{result}",
+            checked.measure.name
+        );
     }
     let mut page = align(&lines);
     let (all, failures) = (outcome.results.len(), outcome.failures());
@@ -37,19 +39,15 @@ pub(super) fn render(outcome: &Outcome) -> String {
 /// One sentence about a check that failed or had nothing to look at.
 pub(super) fn sentence(checked: &Checked) -> String {
     let Checked { measure, value, limit, .. } = checked;
+    let name = measure.name;
     match (checked.state, value) {
         (State::NoContainer, _) => "no container has such a name".to_owned(),
-        (State::Nothing, _) => format!("{measure}: nothing happened that could be measured"),
+        (State::Nothing, _) => format!("{name}: nothing happened that could be measured"),
         (_, Some(value)) => {
-            format!("{measure} is {}, limit {}", shown(measure, *value), shown(measure, *limit))
+            format!("{name} is {}, limit {}", shown(measure, *value), shown(measure, *limit))
         }
-        (_, None) => format!("{measure} is unknown; `tare doctor` says why"),
+        (_, None) => format!("{name} is unknown; `tare doctor` says why"),
     }
-}
-
-/// A value in the unit of its measure.
-pub(super) fn shown(name: &str, value: f64) -> String {
-    Measure::named(name).map_or_else(|| value.to_string(), |it| measure::shown(it.unit, value))
 }
 
 fn word(state: State) -> &'static str {

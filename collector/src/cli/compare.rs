@@ -1,6 +1,6 @@
 //! Options of the commands that compare: with another snapshot, and with limits.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
 use clap::{Args, ValueEnum, ValueHint};
 
@@ -63,7 +63,7 @@ pub struct BudgetArgs {
     pub format: BudgetFormat,
     /// Watch while this command runs, instead of for a window; if it fails, so does `tare`
     #[arg(last = true, value_name = "COMMAND")]
-    pub command: Vec<String>,
+    pub command: Vec<OsString>,
 }
 
 /// Format of the result of `tare budget`.

@@ -9,7 +9,7 @@ use tare_model::{Container, Kind, MEASURES, Measure, Reading, Snapshot, Time, Un
 use crate::output::row::name;
 
 /// What differs between two snapshots.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Difference {
     /// When the first one was taken.
     pub before: Timestamp,
@@ -24,7 +24,7 @@ pub struct Difference {
 }
 
 /// A measure of a container that changed.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct Changed {
     /// The name of the container.
     pub container: String,
@@ -33,7 +33,7 @@ pub struct Changed {
     /// Its id after, another one if it was made anew.
     pub id_after: String,
     /// The measure.
-    pub measure: &'static str,
+    pub measure: &'static Measure,
     /// Its value before, in the unit that the measure's name ends with.
     pub before: f64,
     /// Its value after.
@@ -53,7 +53,7 @@ pub fn compare(before: &Snapshot, after: &Snapshot, percent: f64) -> Difference 
     let mut changes: Vec<Changed> =
         all.filter(|change| change.rank.abs() * 100.0 >= percent).collect();
     changes.sort_by(|a, b| {
-        let names = || (&a.container, a.measure).cmp(&(&b.container, b.measure));
+        let names = || (&a.container, a.measure.name).cmp(&(&b.container, b.measure.name));
         b.rank.total_cmp(&a.rank).then_with(names)
     });
     Difference {
@@ -111,7 +111,7 @@ fn by_name(row: &Container) -> Key<'_> {
 }
 
 fn changed(
-    measure: &Measure,
+    measure: &'static Measure,
     (before, old): (&Snapshot, &Container),
     (after, new): (&Snapshot, &Container),
 ) -> Option<Changed> {
@@ -130,7 +130,7 @@ fn changed(
         container: name(new).to_owned(),
         id_before: old.id.clone(),
         id_after: new.id.clone(),
-        measure: measure.name,
+        measure,
         before: was,
         after: is,
         change_percent: (was > 0.0).then(|| 100.0 * (is - was) / was),
@@ -170,7 +170,7 @@ mod tests {
     }
 
     fn measures(difference: &Difference) -> Vec<(&str, &str, Option<f64>)> {
-        let row = |change: &'_ Changed| (change.measure, change.change_percent);
+        let row = |change: &'_ Changed| (change.measure.name, change.change_percent);
         difference.changes.iter().map(|it| (&*it.container, row(it).0, row(it).1)).collect()
     }
 

@@ -10,13 +10,14 @@ use std::{
 };
 
 use anyhow::{Result, anyhow};
-use tare_model::{Measure, Snapshot};
+use tare_model::Snapshot;
 
 use self::compare::{Changed, Difference, compare};
 use crate::{
     config::{self, PlainFormat},
     output::{
-        json, measure,
+        json,
+        measure::shown,
         text::{align, printable},
         units::span,
     },
@@ -90,12 +91,9 @@ fn render(difference: &Difference) -> String {
 
 fn row(lines: &mut String, changed: &Changed) {
     let Changed { container, measure, before, after, change_percent, .. } = changed;
-    let shown = |value: f64| {
-        Measure::named(measure)
-            .map_or_else(|| value.to_string(), |it| measure::shown(it.unit, value))
-    };
     let change =
         change_percent.map_or_else(|| "new".to_owned(), |percent| format!("{percent:+.0}%"));
-    let (name, before, after) = (printable(container), shown(*before), shown(*after));
-    let _ = writeln!(lines, "{name}\t{measure}\t{before}\t{after}\t{change}");
+    let (name, before, after) =
+        (printable(container), shown(measure, *before), shown(measure, *after));
+    let _ = writeln!(lines, "{name}\t{}\t{before}\t{after}\t{change}", measure.name);
 }

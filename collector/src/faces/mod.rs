@@ -7,6 +7,7 @@ mod cache;
 mod cadvisor;
 mod changes;
 mod docker;
+mod event_buffer;
 mod events;
 mod json;
 mod live;

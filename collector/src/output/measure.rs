@@ -2,17 +2,17 @@
 
 use std::fmt::Write as _;
 
-use tare_model::{MEASURES, Unit};
+use tare_model::{MEASURES, Measure, Unit};
 
 use crate::output::{
     text::align,
     units::{bytes_size, duration, human_size, percent},
 };
 
-/// A value in its unit.
-pub fn shown(unit: Unit, value: f64) -> String {
+/// A value of a measure in its unit.
+pub fn shown(measure: &Measure, value: f64) -> String {
     // Conversions of floats saturate.
-    match unit {
+    match measure.unit {
         _ if value.is_infinite() => "off the scale".to_owned(),
         Unit::Percent => percent(value),
         Unit::Bytes => bytes_size(value as u64),

@@ -2,8 +2,8 @@
 
 use std::{
     fs,
-    path::PathBuf,
-    process::{Child, Command, ExitCode, ExitStatus},
+    os::unix::process::ExitStatusExt as _,
+    process::{ExitCode, ExitStatus},
     time::Duration,
 };
 
@@ -15,13 +15,11 @@ use tokio::{
 };
 
 use crate::{
+    child::Child,
     collector::Collector,
     config::{Common, RecordCommand},
     record::recorder::Recorder,
 };
-
-/// How often it is looked whether the command has ended.
-const COMMAND_POLL: Duration = Duration::from_millis(20);
 
 /// Exit code after a command that a signal ended, less the signal's number, as in shells.
 const SIGNALLED: i32 = 128;
@@ -56,7 +54,7 @@ pub async fn run(common: &Common, options: &RecordCommand) -> Result<ExitCode> {
     let mut older = None;
     let mut ticks = time::interval(options.interval);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
-    let mut child = Running::start(&options.command)?;
+    let mut child = Child::start(&options.command, |_| {})?;
     let begun = Instant::now();
     let end = async {
         match options.duration {
@@ -97,40 +95,15 @@ pub async fn run(common: &Common, options: &RecordCommand) -> Result<ExitCode> {
     if counts.dropped > 0 {
         eprintln!("tare: the disk was too slow for {} samples, which are missing", counts.dropped);
     }
-    child.stop(status)
+    let status = match status {
+        None if child.is_some() => Some(child.wait().await?),
+        status => status,
+    };
+    Ok(status.map_or(ExitCode::SUCCESS, code_of))
 }
 
-/// The command that runs meanwhile.
-struct Running(Option<Child>);
-
-impl Running {
-    fn start(command: &[std::ffi::OsString]) -> Result<Self> {
-        let Some((program, arguments)) = command.split_first() else { return Ok(Self(None)) };
-        let started = Command::new(program).args(arguments).spawn();
-        let shown = || format!("cannot run {}", PathBuf::from(program).display());
-        Ok(Self(Some(started.with_context(shown)?)))
-    }
-
-    /// Waits for its end; without a command, for ever.
-    async fn wait(&mut self) -> Result<ExitStatus> {
-        let Some(child) = &mut self.0 else { return std::future::pending().await };
-        loop {
-            if let Some(status) = child.try_wait().context("cannot wait for the command")? {
-                return Ok(status);
-            }
-            time::sleep(COMMAND_POLL).await;
-        }
-    }
-
-    /// Waits for it, if it still runs, and takes its exit code over.
-    fn stop(self, status: Option<ExitStatus>) -> Result<ExitCode> {
-        use std::os::unix::process::ExitStatusExt as _;
-        let Some(mut child) = self.0 else { return Ok(ExitCode::SUCCESS) };
-        let status = match status {
-            Some(status) => status,
-            None => child.wait().context("cannot wait for the command")?,
-        };
-        let code = status.code().or_else(|| status.signal().map(|signal| SIGNALLED + signal));
-        Ok(code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from))
-    }
+/// The command's exit code, taken over.
+fn code_of(status: ExitStatus) -> ExitCode {
+    let code = status.code().or_else(|| status.signal().map(|signal| SIGNALLED + signal));
+    code.and_then(|code| u8::try_from(code).ok()).map_or(ExitCode::FAILURE, ExitCode::from)
 }

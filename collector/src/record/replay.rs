@@ -53,9 +53,14 @@ impl Replay {
         self.recording.refresh().context("cannot read the recording")
     }
 
-    /// What was found damaged so far, a line for each.
-    pub fn problems(&self) -> Vec<String> {
-        self.recording.problems().iter().map(ToString::to_string).collect()
+    /// How many parts were found damaged so far.
+    pub fn problems(&self) -> usize {
+        self.recording.problems().len()
+    }
+
+    /// Says on standard error what was found damaged.
+    pub fn print_problems(&self) {
+        self.recording.problems().iter().for_each(|problem| eprintln!("tare: {problem}"));
     }
 
     /// First and last time.

@@ -39,8 +39,6 @@ pub(crate) fn take(options: &config::Replay) -> Result<Snapshot> {
         None => None,
     };
     let report = replay.pair_since(older.as_ref(), &moment)?.report();
-    for problem in replay.problems() {
-        eprintln!("tare: {problem}");
-    }
+    replay.print_problems();
     Ok(Snapshot::new(before.as_ref(), report))
 }

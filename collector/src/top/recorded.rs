@@ -125,7 +125,7 @@ impl Recorded {
     fn tell(&mut self, state: &mut State) {
         let at = time_of(&self.moment);
         let (first, last) = self.replay.span().unwrap_or((at, at));
-        state.shown_at = Some(Shown { first, at, last, problems: self.replay.problems().len() });
+        state.shown_at = Some(Shown { first, at, last, problems: self.replay.problems() });
     }
 }
 

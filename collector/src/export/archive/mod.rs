@@ -87,8 +87,6 @@ fn export(replay: &mut Replay, options: &RecordExport, out: &mut dyn Write) -> R
     }
     writer.finish(out)?;
     out.flush()?;
-    for problem in replay.problems() {
-        eprintln!("tare: {problem}");
-    }
+    replay.print_problems();
     Ok(())
 }

@@ -1,18 +1,15 @@
 //! `events`: what happened to containers lately, and what happens.
 
-use std::{collections::VecDeque, sync::Arc};
-
-use futures_util::{Stream, stream};
 use hyper::body::Bytes;
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio::sync::broadcast;
 
 use super::{Answered, Refusal, catalog::created_at, request::EventQuery};
 use crate::{
     faces::{
         body::{json, json_answer},
         changes::{Change, Reported, observed},
+        event_buffer::EventBuffer,
     },
     published::{Latest, Published, is_complete},
     sample::{Receipts, Usage},
@@ -36,8 +33,7 @@ const STREAMS_MAX: usize = 32;
 pub(super) struct EventLog {
     /// `None` before the first sample.
     reported: Option<Reported>,
-    remembered: VecDeque<Arc<Event>>,
-    sender: broadcast::Sender<Arc<Event>>,
+    events: EventBuffer<Event>,
 }
 
 #[derive(Debug, Serialize)]
@@ -69,11 +65,7 @@ struct Deletion {
 
 impl Default for EventLog {
     fn default() -> Self {
-        Self {
-            reported: None,
-            remembered: VecDeque::new(),
-            sender: broadcast::Sender::new(EVENTS_WAITING_MAX),
-        }
+        Self { reported: None, events: EventBuffer::new(EVENTS_REMEMBERED_MAX, EVENTS_WAITING_MAX) }
     }
 }
 
@@ -137,13 +129,7 @@ impl EventLog {
 
     fn send(&mut self, event_type: &'static str, usage: &Usage, at: Timestamp, event_data: Data) {
         let container_name = usage.instance.path.clone();
-        let event = Arc::new(Event { container_name, timestamp: at, event_type, event_data });
-        if self.remembered.len() == EVENTS_REMEMBERED_MAX {
-            self.remembered.pop_front();
-        }
-        self.remembered.push_back(Arc::clone(&event));
-        // Without clients it is remembered only.
-        let _ = self.sender.send(event);
+        self.events.send(Event { container_name, timestamp: at, event_type, event_data });
     }
 
     /// The events that a request asks for.
@@ -151,7 +137,7 @@ impl EventLog {
         let query = EventQuery::parse(|name| request.query(name));
         if !query.is_stream {
             let mut found: Vec<_> =
-                self.remembered.iter().filter(|event| event.fits(&query, name)).collect();
+                self.events.remembered().filter(|event| event.fits(&query, name)).collect();
             found.sort_by_key(|event| event.timestamp);
             found.drain(..found.len().saturating_sub(query.count));
             return Ok(json_answer(&found));
@@ -162,11 +148,15 @@ impl EventLog {
                     .to_owned(),
             ));
         }
-        if self.sender.receiver_count() >= STREAMS_MAX {
+        if self.events.clients() >= STREAMS_MAX {
             return Err(Refusal("too many streams of events".to_owned()));
         }
-        let events = live(self.sender.subscribe(), query, name.to_owned());
-        Ok(streamed(JSON, events))
+        let name = name.to_owned();
+        let written = move |event: &Event| {
+            // One a line.
+            event.fits(&query, &name).then(|| Bytes::from(json(event)))
+        };
+        Ok(streamed(JSON, self.events.live(written)))
     }
 }
 
@@ -181,22 +171,6 @@ impl Event {
             && query.end.is_none_or(|end| self.timestamp <= end)
             && (self.container_name == name || (query.has_subcontainers && is_below()))
     }
-}
-
-/// The wanted events from now on, one a line.
-fn live(
-    receiver: broadcast::Receiver<Arc<Event>>,
-    query: EventQuery,
-    name: String,
-) -> impl Stream<Item = Bytes> + Send {
-    stream::unfold((receiver, query, name), |(mut receiver, query, name)| async {
-        loop {
-            let event = receiver.recv().await.ok()?;
-            if event.fits(&query, &name) {
-                return Some((Bytes::from(json(&*event)), (receiver, query, name)));
-            }
-        }
-    })
 }
 
 #[cfg(test)]
@@ -217,7 +191,7 @@ mod tests {
                 pairs.find(|(found, _)| *found == name).map(|(_, value)| value.to_owned())
             };
             let query = EventQuery::parse(get);
-            log.remembered.iter().filter(|event| event.fits(&query, name)).count()
+            log.events.remembered().filter(|event| event.fits(&query, name)).count()
         };
         assert_eq!(found("creation_events=true", "/docker/1"), 1);
         assert_eq!(found("creation_events=true", "/docker"), 0);
@@ -235,6 +209,6 @@ mod tests {
         for _ in 0..=EVENTS_REMEMBERED_MAX {
             log.send("oom", &usage, Timestamp::UNIX_EPOCH, Data::default());
         }
-        assert_eq!(log.remembered.len(), EVENTS_REMEMBERED_MAX);
+        assert_eq!(log.events.remembered().len(), EVENTS_REMEMBERED_MAX);
     }
 }

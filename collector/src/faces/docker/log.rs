@@ -1,15 +1,13 @@
 //! `/events`: what happens to containers, and what happened lately.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    sync::Arc,
+    collections::{HashMap, HashSet},
     time::Duration,
 };
 
-use futures_util::{Stream, StreamExt as _, stream};
-use hyper::body::Bytes;
+use futures_util::{StreamExt as _, stream};
 use jiff::Timestamp;
-use tokio::{sync::broadcast, time};
+use tokio::time;
 
 use super::{
     Answered, Failure,
@@ -17,7 +15,10 @@ use super::{
     filters::Filters,
 };
 use crate::{
-    faces::changes::{Change, Reported, observed},
+    faces::{
+        changes::{Change, Reported, observed},
+        event_buffer::EventBuffer,
+    },
     identity::Runtime,
     published::{Latest, Published, is_complete_after},
     registry::InstanceId,
@@ -45,8 +46,7 @@ pub(super) struct EventLog {
     reported: Option<Reported>,
     /// Containers whose end was reported, and whose removal was not.
     ended: HashMap<InstanceId, Actor>,
-    remembered: VecDeque<Arc<Event>>,
-    sender: broadcast::Sender<Arc<Event>>,
+    events: EventBuffer<Event>,
 }
 
 impl Default for EventLog {
@@ -54,8 +54,7 @@ impl Default for EventLog {
         Self {
             reported: None,
             ended: HashMap::new(),
-            remembered: VecDeque::new(),
-            sender: broadcast::Sender::new(EVENTS_WAITING_MAX),
+            events: EventBuffer::new(EVENTS_REMEMBERED_MAX, EVENTS_WAITING_MAX),
         }
     }
 }
@@ -92,7 +91,7 @@ impl EventLog {
                         let Some(actor) = Actor::of(&receipt.usage) else { continue };
                         let code = receipt.end.and_then(|end| end.exit_code);
                         self.ended.insert(id, actor.clone());
-                        self.send(Event::new("die", receipt.ended_at, actor, code));
+                        self.events.send(Event::new("die", receipt.ended_at, actor, code));
                     }
                     other => self.report(&other, &receipt.usage, receipt.ended_at),
                 }
@@ -100,7 +99,7 @@ impl EventLog {
             if is_destroyed(receipt)
                 && let Some(actor) = self.ended.remove(&id)
             {
-                self.send(Event::new("destroy", Timestamp::now(), actor, None));
+                self.events.send(Event::new("destroy", Timestamp::now(), actor, None));
             }
         }
     }
@@ -113,14 +112,14 @@ impl EventLog {
                 let made_at = startup.made_at.unwrap_or(now);
                 // One that has run before was created then.
                 if !self.ended.values().any(|ended| ended.id == actor.id) {
-                    self.send(Event::new("create", made_at, actor.clone(), None));
+                    self.events.send(Event::new("create", made_at, actor.clone(), None));
                 }
                 let started_at = startup.executed_at.unwrap_or(made_at);
-                self.send(Event::new("start", started_at, actor, None));
+                self.events.send(Event::new("start", started_at, actor, None));
             }
             Change::OutOfMemory(_) => {
                 let at = usage.oom_kill.as_ref().map_or(now, |kill| kill.at);
-                self.send(Event::new("oom", at, actor, None));
+                self.events.send(Event::new("oom", at, actor, None));
             }
             Change::Ended(_) => {}
         }
@@ -140,18 +139,8 @@ impl EventLog {
         let ended = self.ended.values().map(|actor| actor.id.clone());
         let known: HashSet<_> = living.chain(ended).collect();
         for (_, actor) in gone.into_iter().filter(|(_, actor)| !known.contains(&actor.id)) {
-            self.send(Event::new("destroy", latest.pair.newer.time, actor, None));
+            self.events.send(Event::new("destroy", latest.pair.newer.time, actor, None));
         }
-    }
-
-    fn send(&mut self, event: Event) {
-        let event = Arc::new(event);
-        if self.remembered.len() == EVENTS_REMEMBERED_MAX {
-            self.remembered.pop_front();
-        }
-        self.remembered.push_back(Arc::clone(&event));
-        // Without clients it is remembered only.
-        let _ = self.sender.send(event);
     }
 
     /// The events that a request asks for.
@@ -161,17 +150,17 @@ impl EventLog {
         if since.zip(until).is_some_and(|(since, until)| since > until) {
             return Err(Failure::bad("`since` time cannot be after `until` time"));
         }
-        let in_time = |event: &&Arc<Event>| {
+        let in_time = |event: &&Event| {
             since.is_none_or(|since| event.at >= since)
                 && until.is_none_or(|until| event.at <= until)
         };
         let asks_for_past = since.is_some() || until.is_some();
-        let past = self.remembered.iter().filter(|_| asks_for_past).filter(in_time);
+        let past = self.events.remembered().filter(|_| asks_for_past).filter(in_time);
         let past = past.filter(|event| event.fits(&filters)).map(|event| event.line.clone());
         let past = stream::iter(past.collect::<Vec<_>>());
         let rest = until.map(|until| until.duration_since(Timestamp::now()));
         let rest = rest.map(|rest| Duration::try_from(rest).unwrap_or_default());
-        let live = live(self.sender.subscribe(), filters);
+        let live = self.events.live(move |event| event.fits(&filters).then(|| event.line.clone()));
         let live = live.take_until(async move {
             match rest {
                 Some(rest) => time::sleep(rest).await,
@@ -192,21 +181,6 @@ fn is_complete(receipt: &Receipt) -> bool {
 fn is_destroyed(receipt: &Receipt) -> bool {
     let runtime = receipt.usage.instance.identity.as_ref().map(|identity| identity.runtime);
     receipt.removed || !matches!(runtime, Some(Runtime::Docker | Runtime::Podman))
-}
-
-/// The wanted events from now on.
-fn live(
-    receiver: broadcast::Receiver<Arc<Event>>,
-    filters: Filters,
-) -> impl Stream<Item = Bytes> + Send {
-    stream::unfold((receiver, filters), |(mut receiver, filters)| async {
-        loop {
-            let event = receiver.recv().await.ok()?;
-            if event.fits(&filters) {
-                return Some((event.line.clone(), (receiver, filters)));
-            }
-        }
-    })
 }
 
 /// A time in seconds since 1970, with a fraction, or in RFC 3339.
