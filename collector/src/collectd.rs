@@ -8,11 +8,13 @@ use std::{
     collections::HashSet,
     env, fmt,
     io::{self, Write as _},
+    os::fd::AsFd,
     time::Duration,
 };
 
 use anyhow::Result;
 use jiff::Timestamp;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use tare_model::{Container, Kind, Report};
 use tokio::{
     signal::unix::{SignalKind, signal},
@@ -56,6 +58,10 @@ async fn write_forever(common: &Common, options: &Collectd) -> Result<()> {
     let mut ended = HashSet::new();
     loop {
         ticks.tick().await;
+        // Without a container nothing is written that could fail.
+        if reader_has_gone(io::stdout()) {
+            return Ok(());
+        }
         let report = source.report(common, options).await?;
         let mut out = Vec::new();
         write_report(&mut out, &report, &host, interval, &mut ended);
@@ -63,6 +69,14 @@ async fn write_forever(common: &Common, options: &Collectd) -> Result<()> {
         stdout.write_all(&out)?;
         stdout.flush()?;
     }
+}
+
+/// Whether nobody reads any more what is written here. Never of a file.
+fn reader_has_gone(output: impl AsFd) -> bool {
+    let mut polled = [PollFd::new(output.as_fd(), PollFlags::empty())];
+    let gone = PollFlags::POLLERR | PollFlags::POLLHUP;
+    poll(&mut polled, PollTimeout::ZERO).is_ok()
+        && polled[0].revents().is_some_and(|events| events.intersects(gone))
 }
 
 /// Where reports come from.
@@ -240,6 +254,15 @@ mod tests {
         let expected =
             "PUTVAL \"host/tare-a_b__c_/disk_octets-total\" interval=10 1700000000.123:7:8";
         assert_eq!(all[1], expected);
+    }
+
+    #[test]
+    fn a_closed_pipe_is_noticed_without_a_write() {
+        let (reader, writer) = io::pipe().unwrap();
+        assert!(!reader_has_gone(&writer));
+        drop(reader);
+        assert!(reader_has_gone(&writer));
+        assert!(!reader_has_gone(tempfile::tempfile().unwrap()));
     }
 
     #[test]
