@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -16,7 +17,10 @@ use crate::{
     cgroup::{Hierarchies, Version, find_hierarchies},
     config::{Bpf, CgroupSource, Common, NetLevel, TaskPasses},
     devices::Devices,
-    families::source::SourceStatus,
+    families::{
+        perf_events::{PerfEvent, PerfEvents},
+        source::SourceStatus,
+    },
     host::{HostFacts, HostFiles},
     identity::{MetadataFilter, MetadataResolver},
     kernel::{self, EndedHierarchies, Events, Kernel, SocketLevel, Table},
@@ -267,11 +271,15 @@ impl Collector {
         all.iter().map(|(family, status)| (*family, Source::from(status))).collect()
     }
 
+    /// Has these events counted of each instance from now on.
+    pub fn count_perf_events(&mut self, wanted: &[PerfEvent], sys_root: &Path) {
+        let hierarchies = self.sampler.registry.hierarchies();
+        self.sampler.perf_events = PerfEvents::start(hierarchies, sys_root, wanted);
+    }
+
     /// The same with typed reasons.
     pub fn source_statuses(&self) -> BTreeMap<Family, SourceStatus> {
-        let Sampler { registry, kernel, walk, reconcilers, .. } = &self.sampler;
-        let Reconcilers { block, retransmits } = reconcilers;
-        sources::decide(registry, kernel, walk, block.result(), retransmits.result())
+        sources::decide(&self.sampler)
     }
 }
 

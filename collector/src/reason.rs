@@ -219,6 +219,21 @@ pub enum Reason {
         limit: u64,
     },
 
+    /// Neither the CPU nor the kernel counts an event.
+    #[error("the kernel has no such event: this CPU, or this virtual machine, does not count it")]
+    NoPerfEvent,
+    /// Counters of events have no descriptors left. An event takes one for each CPU and cgroup.
+    #[error(
+        "{cgroups} {} not counted, because counters may take {limit} descriptors",
+        if *cgroups == 1 { "cgroup is" } else { "cgroups are" }
+    )]
+    PerfDescriptors {
+        /// How many cgroups are not counted.
+        cgroups: usize,
+        /// How many descriptors there may be.
+        limit: usize,
+    },
+
     /// The kernel counted more than our programs did.
     #[error(
         "{lost} of {expected} {what} ({:.2} %) were not seen by the kernel's programs",
@@ -352,7 +367,8 @@ impl Reason {
             Self::NamespaceUnreadable { .. } => "namespace_unreadable",
             Self::SlotsFull { .. } | Self::BlockSlotsFull { .. } | Self::InOverflow => "slots_full",
             Self::EventsLost { .. } => "events_lost",
-            Self::OpenFilesLimit { .. } => "open_files_limit",
+            Self::OpenFilesLimit { .. } | Self::PerfDescriptors { .. } => "open_files_limit",
+            Self::NoPerfEvent => "missing_event",
             Self::NotSeen { .. } => "not_seen",
             Self::NoRequests => "no_requests",
             Self::DaemonConnecting { .. } => "daemon_connecting",

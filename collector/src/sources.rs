@@ -8,48 +8,40 @@ use crate::{
     cgroup::file::descriptor_limit,
     families::{
         Readers, block, cpu, lifecycle, memory, network_interfaces, network_sockets, network_tcp,
-        pids,
+        perf_events, pids,
         source::{Comparison, Inputs, SourceStatus},
         tasks,
     },
     identity,
-    kernel::Kernel,
-    registry::{Registry, TrackedCgroup},
-    sample::{CgroupWalk, Reconciliation},
+    registry::TrackedCgroup,
+    sample::{Reconciliation, Sampler},
 };
 
-/// Decides the source of every family. `requests` and `segments` are the comparisons with the
-/// kernel's own counts.
-pub fn decide(
-    registry: &Registry,
-    kernel: &Kernel,
-    walk: &CgroupWalk,
-    requests: Option<&Reconciliation>,
-    segments: Option<&Reconciliation>,
-) -> BTreeMap<Family, SourceStatus> {
-    let inputs = collect(registry, kernel, walk, requests, segments);
-    let decide = |family| match family {
-        Family::Cpu => cpu::source(&inputs),
-        Family::Memory => memory::source(&inputs),
-        Family::Pids => pids::source(&inputs),
-        Family::Tasks => tasks::source(&inputs),
-        Family::NetworkInterfaces => network_interfaces::source(&inputs),
-        Family::NetworkSockets => network_sockets::source(&inputs),
-        Family::NetworkTcp => network_tcp::source(&inputs),
-        Family::Block => block::source(&inputs),
-        Family::Lifecycle => lifecycle::source(&inputs),
-        Family::Identity => identity::source(&registry.resolver().statuses()),
+/// Decides the source of every family. Events are a family only if some are wanted.
+pub fn decide(sampler: &Sampler) -> BTreeMap<Family, SourceStatus> {
+    let inputs = collect(sampler);
+    let decide = |family| {
+        Some(match family {
+            Family::Cpu => cpu::source(&inputs),
+            Family::Memory => memory::source(&inputs),
+            Family::Pids => pids::source(&inputs),
+            Family::Tasks => tasks::source(&inputs),
+            Family::NetworkInterfaces => network_interfaces::source(&inputs),
+            Family::NetworkSockets => network_sockets::source(&inputs),
+            Family::NetworkTcp => network_tcp::source(&inputs),
+            Family::Block => block::source(&inputs),
+            Family::Lifecycle => lifecycle::source(&inputs),
+            Family::Identity => identity::source(&sampler.registry.resolver().statuses()),
+            Family::PerfEvents => return perf_events::source(&inputs),
+        })
     };
-    Family::ALL.into_iter().map(|family| (family, decide(family))).collect()
+    let decided = |family| Some((family, decide(family)?));
+    Family::ALL.into_iter().filter_map(decided).collect()
 }
 
-fn collect<'a>(
-    registry: &'a Registry,
-    kernel: &'a Kernel,
-    walk: &'a CgroupWalk,
-    requests: Option<&Reconciliation>,
-    segments: Option<&Reconciliation>,
-) -> Inputs<'a> {
+fn collect(sampler: &Sampler) -> Inputs<'_> {
+    let Sampler { registry, kernel, walk, reconcilers, perf_events, .. } = sampler;
+    let (requests, segments) = (reconcilers.block.result(), reconcilers.retransmits.result());
     let readers = || registry.tracked().filter_map(|tracked| tracked.readers.as_ref());
     let is_charged_above = |readers: &&Readers| readers.block_charged_to().is_some();
     let has_namespace = |tracked: &TrackedCgroup| tracked.namespace.is_some();
@@ -65,6 +57,8 @@ fn collect<'a>(
         charged_above: readers().filter(is_charged_above).count(),
         any_namespace: registry.tracked().any(has_namespace),
         namespace_fault: registry.namespace_fault(),
+        perf_events: perf_events.as_ref(),
+        perf_refused: readers().filter(|readers| readers.lacks_perf_events()).count(),
         requests: requests.map(|found| Comparison {
             reconciled: reconciled(found, "/proc/diskstats"),
             what: format!("requests on {}", found.losers.join(", ")),

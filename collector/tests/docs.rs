@@ -33,6 +33,10 @@ fn the_limits_table_has_the_numbers_of_the_code() {
         ("a template", bytes("MAX_TEMPLATE_BYTES")),
         ("a cell that a template makes", bytes("MAX_CELL_BYTES")),
         ("sockets of a protocol in a network namespace", number("socket_states.rs SOCKETS_MAX")),
+        (
+            "descriptors of `--perf-events`: events × CPUs × containers",
+            format!("{}, and half of the limit of open files", number("DESCRIPTORS_MAX")),
+        ),
         ("connections", number("CONNECTIONS_MAX")),
         ("connections with the Docker API", number("DOCKER_CONNECTIONS_MAX")),
         (

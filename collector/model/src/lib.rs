@@ -36,8 +36,8 @@ pub use self::{
     },
     point::{POINT_FIELDS, Point},
     resources::{
-        CpuSettings, HugePages, MemoryEvents, MemoryLimits, NumaMemory, Pressure, RootFilesystem,
-        Tree, WritableLayer,
+        CpuSettings, HugePages, MemoryEvents, MemoryLimits, NumaMemory, PerfEventCount, Pressure,
+        RootFilesystem, Tree, WritableLayer,
     },
     snapshot::{SNAPSHOT_VERSION, Snapshot},
     sources::{Family, Reconciled, Source, Sources, State},
@@ -165,6 +165,9 @@ pub struct Container {
     /// Tasks by state, their load, and who waits.
     #[serde(default)]
     pub tasks: Tasks,
+    /// Events that the kernel and the CPU count, by perf's names; `None` unless some are wanted.
+    #[serde(default)]
+    pub perf_events: Option<BTreeMap<Cow<'static, str>, PerfEventCount>>,
     /// The cgroup as a part of its tree.
     pub tree: Tree,
 }
@@ -200,6 +203,7 @@ impl Container {
             root_filesystem: None,
             writable_layer: None,
             tasks: Tasks::default(),
+            perf_events: None,
             tree: Tree::default(),
         }
     }

@@ -26,6 +26,17 @@ pub struct Pressure {
     pub full_avg300_percent: Option<f64>,
 }
 
+/// How often an event happened on all CPUs since Tare began to count it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize, Serialize)]
+#[serde(default)]
+pub struct PerfEventCount {
+    /// How often; of `cpu-clock` and `task-clock` nanoseconds. Never falls.
+    pub count: u64,
+    /// Share of the container's running time in which a CPU had a counter for it. The count is
+    /// scaled to the whole time. `None` if the container did not run.
+    pub counted_ratio: Option<f64>,
+}
+
 /// The cgroup's own CPU settings. `None` is none or unknown.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize, Serialize)]
 #[serde(default)]

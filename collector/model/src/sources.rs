@@ -32,11 +32,13 @@ pub enum Family {
     Lifecycle,
     /// Names and images.
     Identity,
+    /// Events that the kernel and the CPU count, if some are wanted.
+    PerfEvents,
 }
 
 impl Family {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Cpu,
         Self::Memory,
         Self::Pids,
@@ -47,6 +49,7 @@ impl Family {
         Self::Block,
         Self::Lifecycle,
         Self::Identity,
+        Self::PerfEvents,
     ];
 
     /// Its name in the JSON contract.
@@ -62,6 +65,7 @@ impl Family {
             Self::Block => "block",
             Self::Lifecycle => "lifecycle",
             Self::Identity => "identity",
+            Self::PerfEvents => "perf_events",
         }
     }
 }

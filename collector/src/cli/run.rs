@@ -9,6 +9,7 @@ use clap::{
 
 use crate::{
     cli::values::{age, bytes, duration, interval, socket, window},
+    families::perf_events::PerfEvent,
     identity::Socket,
     output::{
         Scope,
@@ -154,6 +155,13 @@ pub struct RunArgs {
     #[arg(long, env = "TARE_WRITABLE_LAYERS", hide_env = true)]
     #[arg(value_enum, default_value_t, value_name = "WHEN", help_heading = "Samples and receipts")]
     pub writable_layers: WritableLayers,
+    /// Events to count of each container, such as `instructions,cache-misses`, by perf's names;
+    /// may be repeated or separated by commas. Each takes a descriptor for each CPU and
+    /// container, and makes changes between containers on a CPU slower [default: none]
+    #[arg(long, env = "TARE_PERF_EVENTS", hide_env = true, value_delimiter = ',')]
+    #[arg(value_enum, value_name = "EVENTS", hide_possible_values = true)]
+    #[arg(help_heading = "Samples and receipts")]
+    pub perf_events: Vec<PerfEvent>,
     /// Labels of the metrics: those of standalone cAdvisor, or of the kubelet's cAdvisor
     #[arg(long, env = "TARE_LABEL_SET", hide_env = true, help_heading = "Metrics")]
     #[arg(value_enum, default_value_t, value_name = "SET")]

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use crate::{
     cli::run::{AcadockApi, CadvisorApi, DEFAULT_DOCKER_API_SOCKET, Listen, RunArgs},
     config::Sink,
+    families::perf_events::PerfEvent,
     identity::Socket,
     output::{Scope, prometheus},
 };
@@ -73,6 +74,8 @@ pub struct Run {
     pub interval: Duration,
     /// What is sampled and served.
     pub scope: Scope,
+    /// Events that are counted of each instance.
+    pub perf_events: Vec<PerfEvent>,
     /// How `/metrics` is written.
     pub metrics: prometheus::Options,
     /// How long the history is kept.
@@ -149,6 +152,7 @@ impl From<RunArgs> for Run {
             max_connections: args.max_connections.unwrap_or(connections),
             interval: args.interval,
             scope: args.scope,
+            perf_events: args.perf_events,
             metrics: prometheus::Options {
                 label_set: args.label_set,
                 timestamps: args.timestamps,

@@ -8,7 +8,8 @@ use crate::{
 };
 
 /// Capabilities of the sampling thread: `CAP_BPF` and `CAP_PERFMON` to free counter slots and to
-/// load what a new kind of block device needs, `CAP_SYS_PTRACE` to see the network namespaces of
+/// load what a new kind of block device needs, the latter also to count events of new containers,
+/// `CAP_SYS_PTRACE` to see the network namespaces of
 /// new containers, `CAP_DAC_READ_SEARCH` to read their files.
 const SAMPLING: &[Capability] = &[
     Capability::CAP_BPF,
@@ -23,6 +24,8 @@ pub(super) fn sampling(common: &Common, run: &Run) -> Vec<Capability> {
     let is_bpf = |it: &Capability| matches!(it, Capability::CAP_BPF | Capability::CAP_PERFMON);
     let off = common.bpf == Bpf::Off;
     let statistics = run.bpf_stats_interval.is_some_and(|interval| !interval.is_zero());
-    let kept = SAMPLING.iter().filter(|it| !(off && is_bpf(it))).copied();
+    let is_counted =
+        |it: &Capability| *it == Capability::CAP_PERFMON && !run.perf_events.is_empty();
+    let kept = SAMPLING.iter().filter(|it| !(off && is_bpf(it)) || is_counted(it)).copied();
     kept.chain((statistics && !off).then_some(Capability::CAP_SYS_ADMIN)).collect()
 }

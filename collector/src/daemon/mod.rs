@@ -146,6 +146,7 @@ impl Daemon {
         collector.name_host(run.hostname.as_ref());
         collector.sampler.with_pods = true;
         collector.sampler.with_per_cpu = run.docker_api.is_on();
+        collector.count_perf_events(&run.perf_events, &common.sys_root);
         let runs = || collector.sampler.program_runs();
         let bpf_stats = BpfStatsSampler::start(run.bpf_stats_interval, &common.proc_root, runs);
         let sampling = SamplingStats {

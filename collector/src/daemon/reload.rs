@@ -68,6 +68,7 @@ fn keep_fixed(
     run.max_connections = old_run.max_connections;
     run.history_memory = old_run.history_memory;
     run.bpf_stats_interval = old_run.bpf_stats_interval;
+    run.perf_events.clone_from(&old_run.perf_events);
     run.nice = old_run.nice;
     run.spool.clone_from(&old_run.spool);
     run.record.clone_from(&old_run.record);
@@ -84,6 +85,7 @@ fn keep_fixed(
         ("max-connections", wanted.max_connections != run.max_connections),
         ("history-memory", wanted.history_memory != run.history_memory),
         ("bpf-stats-interval", wanted.bpf_stats_interval != run.bpf_stats_interval),
+        ("perf-events", wanted.perf_events != run.perf_events),
         ("nice", wanted.nice != run.nice),
         ("sink-spool", wanted.spool != run.spool),
         ("record", wanted.record != run.record),

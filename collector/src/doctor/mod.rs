@@ -93,7 +93,8 @@ async fn started(common: &Common, collector: &Collector) -> Diagnosis {
 
 async fn stopped(common: &Common, fault: &str) -> Diagnosis {
     let off = SourceStatus::off(Reason::NotStarted { fault: fault.into() });
-    let off = Family::ALL.into_iter().map(|family| (family, off.clone())).collect();
+    let always = Family::ALL.into_iter().filter(|family| *family != Family::PerfEvents);
+    let off = always.map(|family| (family, off.clone())).collect();
     let facts = Facts::read(&common.sys_root, None);
     let kernel_side = KernelSide::new(&facts, Vec::new(), Vec::new());
     let diagnosis = diagnose(common, off, kernel_side).await;

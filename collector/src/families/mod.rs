@@ -10,6 +10,7 @@ pub mod namespace_sockets;
 pub mod network_interfaces;
 pub mod network_sockets;
 pub mod network_tcp;
+pub mod perf_events;
 pub mod pids;
 pub mod pressure;
 pub mod processes;
@@ -191,6 +192,8 @@ cgroup_families! {
     first_process: first_process::FirstProcessFiles,
     /// CPU time by CPU, where it is wanted and counted.
     per_cpu: cpu::PerCpuFiles,
+    /// Events that were asked for, some seconds old at most.
+    perf_events: perf_events::PerfEventFiles,
 }
 
 /// The metrics of all families.
@@ -220,6 +223,7 @@ pub(crate) const METRICS: &[MetricGroup] = &[
         metrics: network_sockets::METRICS,
     },
     MetricGroup { name: "network_tcp", origin: network_tcp::ORIGIN, metrics: network_tcp::METRICS },
+    MetricGroup { name: "perf_events", origin: perf_events::ORIGIN, metrics: perf_events::METRICS },
     MetricGroup { name: "pids", origin: pids::ORIGIN, metrics: pids::METRICS },
     MetricGroup { name: "pressure", origin: pressure::ORIGIN, metrics: pressure::METRICS },
     MetricGroup { name: "processes", origin: processes::ORIGIN, metrics: processes::METRICS },

@@ -4,7 +4,7 @@
 mod context;
 mod slot;
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use tare_model::Family;
 use tare_parsers::cpu::CpuUsage;
@@ -16,6 +16,7 @@ use crate::{
     families::{
         Readers, Readings, block,
         cpu::CpuFiles,
+        perf_events::PerfEventFiles,
         settings::Settings,
         walked::{CgroupIds, WalkLayout},
     },
@@ -100,9 +101,16 @@ impl Readers {
     /// block I/O. The others take ten times as long.
     pub const URGENT_STEPS: usize = 4;
 
-    /// Keeps what former readers of the same cgroup read, so that CPU time does not fall.
-    pub fn succeed(&mut self, former: &Self) {
+    /// Keeps what former readers of the same cgroup read, and their counters, so that no number
+    /// falls.
+    pub fn succeed(&mut self, former: &mut Self) {
         self.cpu.latest = former.cpu.latest;
+        mem::swap(&mut self.perf_events, &mut former.perf_events);
+    }
+
+    /// Whether its events are not counted because there was no descriptor left.
+    pub fn lacks_perf_events(&self) -> bool {
+        self.perf_events.reader.as_ref().is_some_and(PerfEventFiles::is_refused)
     }
 
     /// The cgroup above that is charged with this one's block I/O, if it is not charged itself.

@@ -294,6 +294,7 @@ pub(crate) fn family_name(family: Family) -> &'static str {
         Family::Block => "block",
         Family::Lifecycle => "lifecycle",
         Family::Identity => "identity",
+        Family::PerfEvents => "perf events",
     }
 }
 

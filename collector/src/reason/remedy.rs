@@ -52,6 +52,8 @@ impl Reason {
                 "raise --slots"
             }
             Self::OpenFilesLimit { .. } => "raise the limit of open files (ulimit -n, LimitNOFILE)",
+            Self::PerfDescriptors { .. } => "name fewer events in --perf-events",
+            Self::NoPerfEvent => "leave it out of --perf-events",
             Self::DaemonNotAsked { .. } => {
                 "leave out --docker-socket off, --podman-socket off and --cri-socket off"
             }

@@ -169,7 +169,7 @@ pub(super) fn open<'a>(
         Some(layout) => Readers::open_young(hierarchies, path, layout)?,
         None => Readers::open(hierarchies, path)?,
     };
-    if let Some(former) = &tracked.readers {
+    if let Some(former) = &mut tracked.readers {
         files.succeed(former);
     }
     Ok(tracked.readers.insert(files))

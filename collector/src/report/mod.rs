@@ -21,8 +21,8 @@ use crate::{
         block::{self, BlockInputs},
         cpu, first_process,
         memory::{self, MemoryInputs},
-        namespace_sockets, network_interfaces, network_sockets, network_tcp, pids, state, tasks,
-        writable_layer,
+        namespace_sockets, network_interfaces, network_sockets, network_tcp, perf_events, pids,
+        state, tasks, writable_layer,
     },
     host::HostFacts,
     identity::{IdentityKind, PodMetadata},
@@ -191,6 +191,7 @@ impl Pair<'_> {
             root_filesystem: first_process::report(&usage.readings.first_process),
             writable_layer: usage.writable_layer.as_ref().map(writable_layer::report),
             tasks: tasks::report(usage.tasks.as_ref(), usage.open_files.as_ref()),
+            perf_events: perf_events::report(&usage.readings.perf_events),
             tree: state::report(usage.readings.state, &usage.readings.settings),
         }
     }

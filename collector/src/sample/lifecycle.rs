@@ -250,8 +250,9 @@ impl Sampler {
     /// Reads the rest of instances whose last process has ended, once what cannot wait was read of
     /// all of them.
     fn read_rest(&mut self, emptied: &[InstanceId]) {
-        let Self { registry, buffer, draining, .. } = self;
+        let Self { registry, buffer, draining, perf_events, .. } = self;
         let mut context = ReadContext::new(Instant::now(), buffer);
+        context.perf_events = perf_events.as_ref();
         let mut errors = Vec::new();
         for id in emptied {
             let receipt = draining.get_mut(id).and_then(|draining| draining.receipt.as_deref_mut());

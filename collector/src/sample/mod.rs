@@ -51,7 +51,7 @@ use self::{
 };
 use crate::{
     devices::Devices,
-    families::ReadContext,
+    families::{ReadContext, perf_events::PerfEvents},
     host::HostFiles,
     kernel::{Kernel, Runs},
     network::{NamespaceSockets, SocketStatesReader},
@@ -80,6 +80,8 @@ pub struct Sampler {
     pub with_pods: bool,
     /// Whether CPU time is read by CPU as well, in every sample.
     pub with_per_cpu: bool,
+    /// Which events are counted of each instance.
+    pub perf_events: Option<PerfEvents>,
     pods: Pods,
     host: HostFiles,
     devices: Devices,
@@ -120,6 +122,7 @@ impl Sampler {
             socket_states: SocketStatesReader::new(Path::new("/proc"), NamespaceSockets::Off),
             with_pods: false,
             with_per_cpu: false,
+            perf_events: None,
             pods: Pods::default(),
             host,
             devices,
@@ -211,7 +214,7 @@ impl Sampler {
     fn fill(&mut self, sample: &mut Sample) {
         let Self { registry, kernel, host, pods, devices, counters, reconcilers, .. } = self;
         let Self { receipts, buffer, memory_stat_interval, counting_since, walk, .. } = self;
-        let Self { socket_states, tasks, open_files, .. } = self;
+        let Self { socket_states, tasks, open_files, perf_events, .. } = self;
         let reads_per_cpu = self.with_per_cpu;
         sample.start(registry, kernel, *counting_since);
         let mut context = ReadContext {
@@ -219,6 +222,7 @@ impl Sampler {
             reads_block: kernel.block.is_err(),
             reads_processes: kernel.tasks.is_err(),
             reads_per_cpu,
+            perf_events: perf_events.as_ref(),
             time: sample.time,
             ..ReadContext::new(sample.taken_at, buffer)
         };
@@ -230,6 +234,8 @@ impl Sampler {
         } else {
             files::read_cgroups(registry, &mut context, &mut sample.usages)
         });
+        // Their containers are counted, and each counter costs.
+        context.perf_events = None;
         errors.extend(pods.read(registry, walked.as_mut(), &mut context, &mut sample.pods));
         // The baseline is read at the moment of the counters that it is added to.
         errors.extend(counters.read_baseline(registry, kernel, &mut context, &mut sample.usages));

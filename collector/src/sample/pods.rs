@@ -36,7 +36,7 @@ impl Pods {
             pod.is_young = false;
             match open(registry, &pod.instance.path) {
                 Ok(mut readers) => {
-                    readers.succeed(&pod.readers);
+                    readers.succeed(&mut pod.readers);
                     pod.readers = readers;
                 }
                 Err(error) => registry.report(&error),

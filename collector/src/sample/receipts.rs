@@ -124,7 +124,11 @@ impl<T: Copy> Families<T> {
             Family::NetworkInterfaces => self.interfaces = value,
             Family::NetworkSockets => self.sockets = value,
             Family::Block => self.block = value,
-            Family::Tasks | Family::NetworkTcp | Family::Lifecycle | Family::Identity => {}
+            Family::Tasks
+            | Family::NetworkTcp
+            | Family::Lifecycle
+            | Family::Identity
+            | Family::PerfEvents => {}
         }
     }
 

@@ -59,7 +59,7 @@ fn cadvisor_has_the_same_numbers_under_every_name() -> Result<()> {
         container.outcome()?;
     }
     let spinner =
-        lab.start(Run::load("spin --for 120s").option("--cpus", "0.5").option("--memory", "64m"))?;
+        lab.start(Run::load("spin --for 180s").option("--cpus", "0.5").option("--memory", "64m"))?;
     let load = "sockets --addr 127.0.0.1,::1 --listen 2 --established 3 --time-wait 4 --udp 5 \
                 --queued 6";
     let ipv6 = "net.ipv6.conf.all.disable_ipv6=0";
@@ -90,7 +90,28 @@ fn cadvisor_has_the_same_numbers_under_every_name() -> Result<()> {
             ensure_root(&tare, container)?;
         }
     }
-    Ok(())
+    ensure_load(&cadvisor, &daemon, &spinner, 1000.0)
+}
+
+/// Whether both have a load average within 2 % of this many thousandths of a task. Each begins to
+/// average when it sees the container first.
+fn ensure_load(
+    cadvisor: &Cadvisor,
+    daemon: &TareDaemon,
+    container: &Container,
+    expected: f64,
+) -> Result<()> {
+    let key = ("container_cpu_load_average_10s".to_owned(), String::new());
+    let load = |metrics: &str| Ok::<_, anyhow::Error>(rows(metrics, container)?.remove(&key));
+    let is_right =
+        |load: Option<f64>| load.is_some_and(|load| (load - expected).abs() <= expected * 0.02);
+    let mut last = None;
+    let agreed = wait::until("both load averages", PATIENCE, || {
+        let (theirs, ours) = (load(&cadvisor.metrics()?)?, load(&daemon.metrics()?)?);
+        last = Some((theirs, ours));
+        Ok((is_right(theirs) && is_right(ours)).then_some(()))
+    });
+    agreed.with_context(|| format!("cAdvisor and Tare: {last:?}"))
 }
 
 /// Whether the sockets of the load are all there.
@@ -154,7 +175,7 @@ fn compare(before: &Rows, tare: &Rows, after: &Rows) -> Result<()> {
             Some(value) if name.starts_with("container_cpu_schedstat_") && *value >= least => {
                 same.insert(name);
             }
-            // Averages of what each saw in its own life; the tests of tasks know what it must be.
+            // `ensure_load` waits until what each saw in its own life is the same.
             Some(_) if name == "container_cpu_load_average_10s" => {}
             Some(value) if (least - allowed..=most + allowed).contains(value) => {
                 same.insert(name);

@@ -37,6 +37,7 @@ mod manuals;
 mod network;
 mod overhead;
 mod peers;
+mod perf_events;
 mod pods;
 mod privileges;
 mod receipts;

@@ -9,6 +9,7 @@ use crate::{
     families::{
         cadence::{Cadence, Due},
         memory::StatDecoder,
+        perf_events::PerfEvents,
         readers::Readers,
         walked::{CgroupIds, CgroupRecords, WalkLayout},
     },
@@ -28,6 +29,8 @@ pub struct ReadContext<'a> {
     pub reads_processes: bool,
     /// Whether CPU time is read by CPU.
     pub reads_per_cpu: bool,
+    /// Which events are counted, if any are.
+    pub perf_events: Option<&'a PerfEvents>,
     /// Memory for the text of a file.
     pub buffer: &'a mut Vec<u8>,
     /// What is due of this cgroup.
@@ -88,6 +91,7 @@ impl<'a> ReadContext<'a> {
             reads_block: false,
             reads_processes: true,
             reads_per_cpu: false,
+            perf_events: None,
             buffer,
             due,
             trusts_cpu_time: false,

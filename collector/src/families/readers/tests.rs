@@ -111,6 +111,6 @@ fn cpu_time_does_not_fall_even_if_the_files_are_opened_again() {
     write(4);
     assert_eq!(user(&mut files), Some(5000));
     let mut anew = Readers::open(&hierarchies, "/").unwrap();
-    anew.succeed(&files);
+    anew.succeed(&mut files);
     assert_eq!(user(&mut anew), Some(5000));
 }

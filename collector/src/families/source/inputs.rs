@@ -5,6 +5,7 @@ use tare_model::Reconciled;
 use crate::{
     cgroup::{Hierarchies, Version},
     families::{
+        perf_events::PerfEvents,
         source::{Gap, SourceStatus},
         walked::{Covered, WalkLayout, WalkStatus},
     },
@@ -35,6 +36,10 @@ pub struct Inputs<'a> {
     pub any_namespace: bool,
     /// Why some instance's network namespace is unknown.
     pub namespace_fault: Option<&'a Reason>,
+    /// Which events are wanted, if any are.
+    pub perf_events: Option<&'a PerfEvents>,
+    /// Instances of which none is counted because there was no descriptor left.
+    pub perf_refused: usize,
     /// Block requests, compared with the kernel's own count.
     pub requests: Option<Comparison>,
     /// TCP segments that were sent again, compared with the kernel's own count.

@@ -5,8 +5,8 @@ use super::*;
 use crate::{
     cgroup::Hierarchies,
     families::{
-        block, cpu, lifecycle, memory, network_interfaces, network_sockets, network_tcp, pids,
-        tasks, walked::WalkStatus,
+        block, cpu, lifecycle, memory, network_interfaces, network_sockets, network_tcp,
+        perf_events, pids, tasks, walked::WalkStatus,
     },
     kernel::{BlockStatus, KernelStatus, LifecycleStatus, SocketIds, SocketLevel, SocketPrograms},
     reason::Circumstances,
@@ -36,6 +36,8 @@ fn inputs<'a>(hierarchies: &'a Hierarchies, sockets: &'a SocketPrograms) -> Inpu
         charged_above: 0,
         any_namespace: true,
         namespace_fault: None,
+        perf_events: None,
+        perf_refused: 0,
         requests: None,
         segments: None,
     }
@@ -52,6 +54,7 @@ fn decided(inputs: &Inputs<'_>, family: Family) -> Source {
         Family::NetworkTcp => network_tcp::source(inputs),
         Family::Block => block::source(inputs),
         Family::Lifecycle => lifecycle::source(inputs),
+        Family::PerfEvents => perf_events::source(inputs).unwrap(),
         Family::Identity => unreachable!("decided from the status of daemons"),
     };
     Source::from(&status)
