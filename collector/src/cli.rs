@@ -14,6 +14,7 @@ use clap_complete::Shell;
 pub use self::compare::{BudgetArgs, BudgetFormat, DiffArgs};
 use self::values::{duration, interval, keys, socket, window};
 use crate::{
+    config::DEFAULT_RECORDING,
     identity::{KeyFilter, Socket},
     logging::LogFormat,
     network::NamespaceSockets,
@@ -329,6 +330,10 @@ pub struct DoctorArgs {
     #[arg(long, env = "TARE_STRICT", hide_env = true)]
     #[arg(value_parser = BoolishValueParser::new())]
     pub strict: bool,
+    /// The directory of `tare run --record` to look at
+    #[arg(long, value_name = "DIR", env = "TARE_RECORD", hide_env = true)]
+    #[arg(default_value = DEFAULT_RECORDING)]
+    pub record: PathBuf,
 }
 
 /// Format of a page that is also one JSON object.
@@ -360,6 +365,10 @@ pub struct TopArgs {
     #[arg(long, env = "TARE_FILTER", hide_env = true)]
     #[arg(value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub filter: String,
+    /// The recording that the keys ← [ { p @ go back into
+    #[arg(long, env = "TARE_RECORD", hide_env = true)]
+    #[arg(value_name = "DIR|FILE", default_value = DEFAULT_RECORDING)]
+    pub history: PathBuf,
     /// The recording to show.
     #[command(flatten)]
     pub replay: record::ReplayArgs,

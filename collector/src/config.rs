@@ -29,7 +29,7 @@ use crate::{
 
 pub use self::{
     file::read,
-    record::{ExportFormat, RecordCommand, RecordExport, Replay},
+    record::{DEFAULT_RECORDING, ExportFormat, RecordCommand, RecordExport, Replay},
     run::{DockerApi, Limits, Run, Spool},
     sink::Sink,
 };
@@ -206,6 +206,8 @@ pub struct Doctor {
     pub format: PlainFormat,
     /// Whether it is a failure that a family is off.
     pub strict: bool,
+    /// The directory whose recording is looked at.
+    pub record: PathBuf,
 }
 
 /// Options of `tare stats`.
@@ -234,6 +236,8 @@ pub struct Top {
     pub scope: Scope,
     /// Text that a name of the row must contain; empty for all rows.
     pub filter: String,
+    /// The recording that keys go back into.
+    pub history: PathBuf,
     /// The recording to show instead of this host.
     pub replay: Option<Replay>,
 }
@@ -263,8 +267,8 @@ impl From<Cli> for Config {
                 let replay = Replay::of(args.replay, Some(args.stretch)).map(Replay::whole);
                 Command::Budget(Budget { file, window, read, replay, format, command })
             }
-            cli::Command::Doctor(cli::DoctorArgs { format, strict }) => {
-                Command::Doctor(Doctor { format, strict })
+            cli::Command::Doctor(cli::DoctorArgs { format, strict, record }) => {
+                Command::Doctor(Doctor { format, strict, record })
             }
             cli::Command::Record(args) => args.into(),
             cli::Command::Health(args) => Command::Health(args.daemon),
@@ -348,8 +352,8 @@ impl From<cli::StatsArgs> for Stats {
 
 impl From<cli::TopArgs> for Top {
     fn from(args: cli::TopArgs) -> Self {
-        let cli::TopArgs { interval, sort, scope, filter, replay } = args;
-        Self { interval, sort, scope, filter, replay: Replay::of(replay, None) }
+        let cli::TopArgs { interval, sort, scope, filter, history, replay } = args;
+        Self { interval, sort, scope, filter, history, replay: Replay::of(replay, None) }
     }
 }
 

@@ -296,6 +296,8 @@ fn the_doctor_on_v2_with_systemd() -> Result<()> {
     let mut value = found.value().clone();
     value["version"] = json!("VERSION");
     value["kernel_side"]["object"] = json!("OBJECT");
+    // This host's.
+    value["recording"] = json!("RECORDING");
     let text = serde_json::to_string_pretty(&value).context("print the findings")? + "\n";
     let tree = tree.to_str().context("the fixture's path is not UTF-8")?;
     ensure_text(&text.replace(tree, "FIXTURE"), "doctor-v2-systemd.json")

@@ -41,7 +41,8 @@ struct Parts<'a> {
     depth: usize,
 }
 
-fn damaged() -> Unreadable {
+/// Its parts do not go together.
+pub(crate) fn damaged() -> Unreadable {
     Unreadable("it does not fit its description".to_owned())
 }
 

@@ -10,7 +10,9 @@
 //! This crate knows neither containers nor the kernel.
 
 mod block;
+mod builder;
 mod bytes;
+mod column;
 mod deserialize;
 mod encoder;
 mod error;
@@ -20,6 +22,7 @@ mod log;
 mod recording;
 mod serialize;
 mod shape;
+mod state;
 mod table;
 mod writer;
 
@@ -34,6 +37,7 @@ pub use self::{
     join::join,
     recording::{Moment, Position, Recording, Thing, is_recording},
     serialize::Unrecordable,
+    state::WriterState,
     table::Run,
     writer::{Limits, Recovered, Tick, Writer},
 };
@@ -48,59 +52,5 @@ fn checksum(parts: &[&[u8]]) -> u32 {
     sum.sum()
 }
 
-/// What fuzzers and measurements call; it may change at any time.
 #[doc(hidden)]
-pub mod internals {
-    use std::path::Path;
-
-    use crate::{Error, block, log};
-
-    /// Reads a block and says how many instants it has.
-    ///
-    /// # Errors
-    ///
-    /// If it is damaged.
-    pub fn read_block(bytes: &[u8]) -> Result<usize, Error> {
-        block::decode(bytes, Path::new("block")).map(|table| table.times.len())
-    }
-
-    /// The same block at another time, so many nanoseconds later: a long recording for
-    /// measurements, made of a short one.
-    ///
-    /// # Errors
-    ///
-    /// If it is damaged.
-    pub fn later(bytes: &[u8], nanoseconds: i64) -> Result<Vec<u8>, Error> {
-        let mut table = block::decode(bytes, Path::new("block"))?;
-        table.times.iter_mut().for_each(|time| *time = time.saturating_add(nanoseconds));
-        Ok(block::encode(&table))
-    }
-
-    /// The numbers that change of each column, and how many bytes they take in the block.
-    ///
-    /// # Errors
-    ///
-    /// If it is damaged.
-    pub fn columns(bytes: &[u8]) -> Result<Vec<(String, Vec<u64>, usize)>, Error> {
-        Ok(block::changing(&block::decode(bytes, Path::new("block"))?))
-    }
-
-    /// The name of a block in a directory.
-    ///
-    /// # Errors
-    ///
-    /// If it is damaged.
-    pub fn name(bytes: &[u8], number: u64) -> Result<String, Error> {
-        let block::Header { first, last, .. } = block::Header::parse(bytes, Path::new("block"))?;
-        Ok(crate::files::block_name(number, first, last))
-    }
-
-    /// Reads a log and says how many instants it has.
-    ///
-    /// # Errors
-    ///
-    /// If its beginning is damaged.
-    pub fn read_log(bytes: &[u8]) -> Result<usize, Error> {
-        log::parse(bytes, Path::new("log")).map(|read| read.table.times.len())
-    }
-}
+pub mod internals;

@@ -7,9 +7,10 @@ use std::{fs, path::Path};
 
 use crate::{
     Error, FORMAT,
-    bytes::{Input, put_bytes, put_number, zigzag},
+    builder::Builder,
+    bytes::{Input, put_bytes, put_number, unzigzag, zigzag},
     checksum,
-    table::{Builder, Run, Table},
+    table::{Run, Table},
 };
 
 /// The first bytes of a log.
@@ -115,6 +116,48 @@ pub(crate) fn read(path: &Path) -> Result<Read, Error> {
 
 /// The same from memory.
 pub(crate) fn parse(bytes: &[u8], path: &Path) -> Result<Read, Error> {
+    let (run, mut input) = parse_beginning(bytes, path)?;
+    let mut builder = Builder::new(run);
+    let mut whole = input;
+    while let Some(content) = next_frame(&mut input) {
+        // What a later version writes besides ticks is passed over.
+        if let Some((&TICK, tick)) = content.split_first() {
+            let what = "a tick does not fit the ones before";
+            let damaged = || Error::Damaged { path: path.to_owned(), what };
+            builder.add(tick).ok_or_else(damaged)?;
+        }
+        whole = input;
+    }
+    Ok(Read { table: builder.finish(), lost_bytes: whole.0.len() })
+}
+
+/// The content of each instant, as far as the log is whole.
+pub(crate) fn ticks<'a>(
+    bytes: &'a [u8],
+    path: &Path,
+) -> Result<impl Iterator<Item = &'a [u8]>, Error> {
+    let (_, mut input) = parse_beginning(bytes, path)?;
+    let frames = std::iter::from_fn(move || next_frame(&mut input));
+    let is_tick = |content: &'a [u8]| content.strip_prefix(&[TICK]);
+    Ok(frames.filter_map(is_tick))
+}
+
+/// First and last time of a log, in nanoseconds since 1970; `None` if it has no instant. Instants
+/// are passed over.
+pub(crate) fn times(path: &Path) -> Result<Option<(i64, i64)>, Error> {
+    let bytes = fs::read(path).map_err(Error::io(path))?;
+    let mut times = None;
+    for tick in ticks(&bytes, path)? {
+        let Some(step) = Input(tick).number() else { break };
+        let step = unzigzag(step) as i64;
+        let (first, last) = times.unwrap_or((step, 0));
+        times = Some((first, step.wrapping_add(last)));
+    }
+    Ok(times)
+}
+
+/// The run, and what comes after the beginning.
+fn parse_beginning<'a>(bytes: &'a [u8], path: &Path) -> Result<(Run, Input<'a>), Error> {
     let damaged = |what| Error::Damaged { path: path.to_owned(), what };
     let mut input = Input(bytes);
     if input.take(MAGIC.len()) != Some(MAGIC) {
@@ -131,16 +174,7 @@ pub(crate) fn parse(bytes: &[u8], path: &Path) -> Result<Read, Error> {
         None => return Err(damaged("its beginning is damaged")),
     }
     let run = content.take(size_of::<Run>()).and_then(|run| run.try_into().ok());
-    let mut builder = Builder::new(run.ok_or_else(|| damaged("its beginning is damaged"))?);
-    let mut whole = input;
-    while let Some(content) = next_frame(&mut input) {
-        // What a later version writes besides ticks is passed over.
-        if let Some((&TICK, tick)) = content.split_first() {
-            builder.add(tick).ok_or_else(|| damaged("a tick does not fit the ones before"))?;
-        }
-        whole = input;
-    }
-    Ok(Read { table: builder.finish(), lost_bytes: whole.0.len() })
+    Ok((run.ok_or_else(|| damaged("its beginning is damaged"))?, input))
 }
 
 fn next_frame<'a>(input: &mut Input<'a>) -> Option<&'a [u8]> {

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     Error, Unreadable, block,
     bytes::{Input, unzigzag},
-    deserialize::restore,
+    deserialize::{damaged, restore},
     files::{self, Kind},
     log,
     table::{Run, Slot, Table},
@@ -31,6 +31,8 @@ pub struct Recording {
     path: PathBuf,
     parts: Vec<Part>,
     cached: Vec<(Part, Arc<Table>)>,
+    /// The times of the first and the last instant, once they were asked for.
+    span: Option<(i64, i64)>,
     problems: Vec<Error>,
 }
 
@@ -81,6 +83,7 @@ impl Recording {
             path: path.to_owned(),
             parts: Vec::new(),
             cached: Vec::new(),
+            span: None,
             problems: Vec::new(),
         };
         recording.refresh()?;
@@ -94,6 +97,7 @@ impl Recording {
     /// As [`Recording::open`].
     pub fn refresh(&mut self) -> Result<(), Error> {
         let metadata = fs::metadata(&self.path).map_err(Error::io(&self.path))?;
+        self.span = None;
         self.parts = if metadata.is_dir() {
             let found = files::list(&self.path)?;
             found.into_iter().filter_map(|found| self.part(found)).collect()
@@ -125,14 +129,9 @@ impl Recording {
         let mut file = File::open(path).map_err(Error::io(path))?;
         let (mut parts, mut offset) = (Vec::new(), 0);
         while offset < length {
-            let mut head = [0; block::HEADER_BYTES];
-            let read = file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut head));
-            let header = match read {
-                Ok(()) => block::Header::parse(&head, path),
-                Err(_) => Err(Error::Damaged { path: path.clone(), what: "it is cut off" }),
-            };
+            let header = read_header(&mut file, offset, path);
             match header {
-                Ok(header) if header.length >= head.len() as u64 => {
+                Ok(header) if header.length >= block::HEADER_BYTES as u64 => {
                     let block::Header { length: bytes, first, last, .. } = header;
                     let number = parts.len() as u64;
                     let (path, kind) = (path.clone(), Kind::Block);
@@ -163,6 +162,37 @@ impl Recording {
     /// What was found damaged so far, and was passed over.
     pub fn problems(&self) -> &[Error] {
         &self.problems
+    }
+
+    /// The times of the first and the last instant, in nanoseconds since 1970. They are looked up
+    /// without reading what is between them.
+    pub fn span(&mut self) -> Option<(i64, i64)> {
+        if self.span.is_none() {
+            let parts = self.parts.clone();
+            let (first, _) = parts.iter().find_map(|part| self.times(part))?;
+            let (_, last) = parts.iter().rev().find_map(|part| self.times(part))?;
+            self.span = Some((first, last));
+        }
+        self.span
+    }
+
+    fn times(&mut self, part: &Part) -> Option<(i64, i64)> {
+        let found = match part.kind {
+            Kind::Log => log::times(&part.path),
+            Kind::Block => header_of(part).map(|header| Some((header.first, header.last))),
+        };
+        match found {
+            Ok(times) => times,
+            Err(Error::Io { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.load_sealed(part).and_then(|table| {
+                    Some((*table.times.first()?, *table.times.last()?))
+                })
+            }
+            Err(error) => {
+                self.problem(error);
+                None
+            }
+        }
     }
 
     /// The first instant.
@@ -299,7 +329,20 @@ impl Recording {
             file.take(part.bytes).read_to_end(&mut bytes)
         });
         read.map_err(Error::io(path))?;
-        block::decode(&bytes, path)
+        block::decode(bytes, path)
+    }
+}
+
+fn header_of(part: &Part) -> Result<block::Header, Error> {
+    let mut file = File::open(&part.path).map_err(Error::io(&part.path))?;
+    read_header(&mut file, part.offset, &part.path)
+}
+
+fn read_header(file: &mut File, offset: u64, path: &Path) -> Result<block::Header, Error> {
+    let mut head = [0; block::HEADER_BYTES];
+    match file.seek(SeekFrom::Start(offset)).and_then(|_| file.read_exact(&mut head)) {
+        Ok(()) => block::Header::parse(&head, path),
+        Err(_) => Err(Error::Damaged { path: path.to_owned(), what: "it is cut off" }),
     }
 }
 
@@ -374,8 +417,8 @@ impl Thing<'_> {
     ///
     /// If it lacks what the type needs.
     pub fn read<T: DeserializeOwned>(&self) -> Result<T, Unreadable> {
-        let mut numbers = Vec::with_capacity(self.slot.firsts.len());
-        self.slot.numbers(self.tick, &mut numbers);
+        let mut numbers = Vec::with_capacity(self.slot.count);
+        self.table.values(self.slot, self.tick, &mut numbers).ok_or_else(damaged)?;
         let texts: Vec<&str> = self.texts().collect();
         let shape = self.table.shapes.get(self.slot.shape as usize);
         restore(shape.map_or(&[][..], |shape| shape), &numbers, &texts)

@@ -131,24 +131,26 @@ pub(crate) struct Hasher {
     /// The numbers.
     pub(crate) numbers: Vec<u64>,
     state: u64,
+    /// A name that goes with the token after it.
+    name: u64,
 }
 
 impl Hasher {
     pub(crate) fn clear(&mut self) {
         self.numbers.clear();
-        self.state = 0;
+        (self.state, self.name) = (0, 0);
     }
 
     pub(crate) fn hash(&self) -> u64 {
-        self.state
+        self.state ^ self.name
     }
 
+    /// One multiplication a word: a sample has hundreds of thousands. Two values that differ in
+    /// one word never have the same hash, others have it by chance.
     #[inline]
     fn mix(&mut self, word: u64) {
         const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-        let product = u128::from(self.state ^ word ^ ODD) * 0xd6e8_feb8_6659_fd93_u128;
-        self.state = (product as u64) ^ ((product >> 64) as u64).rotate_left(17);
-        self.state = self.state.wrapping_add(word.rotate_left(32));
+        self.state = (self.state.rotate_left(26) ^ word ^ ODD).wrapping_mul(0xd6e8_feb8_6659_fd93);
     }
 
     #[inline]
@@ -163,8 +165,10 @@ impl Hasher {
 }
 
 impl Sink for Hasher {
+    /// An address has 56 bits at most.
     fn token(&mut self, token: u8) {
-        self.mix(token.into());
+        self.mix(self.name << 8 | u64::from(token));
+        self.name = 0;
     }
 
     fn length(&mut self, length: usize) {
@@ -173,7 +177,10 @@ impl Sink for Hasher {
 
     /// The address is enough: the same code gives the same name.
     fn name(&mut self, name: &'static str) {
-        self.mix(name.as_ptr() as u64);
+        if self.name != 0 {
+            self.mix(self.name);
+        }
+        self.name = name.as_ptr() as u64;
     }
 
     fn key(&mut self, key: &str) {

@@ -14,7 +14,7 @@ use crate::{
     Error, block,
     encoder::Encoder,
     files::{self, Found, Kind},
-    log,
+    log, state,
     table::{Run, TICKS_MAX},
 };
 
@@ -46,6 +46,10 @@ impl Default for Limits {
     }
 }
 
+/// How often the lock of a directory is tried, and the time between.
+const LOCK_ATTEMPTS: u32 = 3;
+const LOCK_PAUSE: Duration = Duration::from_millis(20);
+
 /// A log of an earlier process that was found at the start.
 #[derive(Debug)]
 pub struct Recovered {
@@ -70,7 +74,7 @@ pub struct Writer {
     kept: Vec<Found>,
     open: Option<OpenLog>,
     frame: Vec<u8>,
-    _lock: File,
+    lock: File,
 }
 
 #[derive(Debug)]
@@ -107,26 +111,24 @@ impl Writer {
         let mut builder = fs::DirBuilder::new();
         let made = builder.recursive(true).mode(0o700).create(directory);
         made.map_err(Error::io(directory))?;
-        let lock = directory.join(files::LOCK);
-        let mut options = File::options();
-        let opened = options.write(true).create(true).truncate(false).mode(0o600).open(&lock);
-        let lock = opened.map_err(Error::io(lock))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(fs::TryLockError::WouldBlock) => {
-                return Err(Error::Busy { path: directory.to_owned() });
-            }
-            Err(fs::TryLockError::Error(error)) => return Err(Error::io(directory)(error)),
-        }
+        let lock = lock(directory)?;
         let kept = files::list(directory)?;
         remove_leftovers(directory, &kept)?;
         let next = kept.last().map_or(0, |found| found.number + 1);
         let directory = directory.to_owned();
         let mut writer =
-            Self { directory, limits, run, next, kept, open: None, frame: Vec::new(), _lock: lock };
+            Self { directory, limits, run, next, kept, open: None, frame: Vec::new(), lock };
         let recovered = writer.recover();
         writer.sync_directory()?;
+        writer.tell(None);
         Ok((writer, recovered))
+    }
+
+    /// Tells others why nothing can be written at present, or that it can; see
+    /// [`WriterState`](crate::WriterState).
+    pub fn tell(&self, fault: Option<&str>) {
+        // It is for information, and a disk that refuses it makes itself known.
+        let _ = state::write(&self.lock, fault);
     }
 
     /// Seals the logs of earlier processes.
@@ -339,6 +341,23 @@ impl Tick<'_> {
         }
         Ok(bytes)
     }
+}
+
+/// Takes the directory for this process.
+fn lock(directory: &Path) -> Result<File, Error> {
+    let path = directory.join(files::LOCK);
+    let mut options = File::options();
+    let opened = options.write(true).create(true).truncate(false).mode(0o600).open(&path);
+    let file = opened.map_err(Error::io(&path))?;
+    for _ in 0..LOCK_ATTEMPTS {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // Who looks at the state holds the lock for a moment.
+            Err(fs::TryLockError::WouldBlock) => std::thread::sleep(LOCK_PAUSE),
+            Err(fs::TryLockError::Error(error)) => return Err(Error::io(path)(error)),
+        }
+    }
+    Err(Error::Busy { path: directory.to_owned() })
 }
 
 fn remove_leftovers(directory: &Path, kept: &[Found]) -> Result<(), Error> {

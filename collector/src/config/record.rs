@@ -50,7 +50,7 @@ pub struct RecordExport {
 }
 
 /// Where a daemon records, as the packages install it.
-const DEFAULT_RECORDING: &str = "/var/lib/tare/record";
+pub const DEFAULT_RECORDING: &str = "/var/lib/tare/record";
 
 impl Replay {
     /// From the beginning, unless another time is asked for.

@@ -36,6 +36,8 @@ pub(super) struct Diagnosis {
     pub pressure: Check,
     /// The clock that the kernel's programs read.
     pub clock: Check,
+    /// The recording of this host.
+    pub recording: Check,
     /// Container daemons whose sockets exist.
     pub daemons: Vec<Daemon>,
     /// Block devices that hold data, by `major:minor`.

@@ -6,12 +6,14 @@
 mod diagnosis;
 mod pressure;
 mod probe;
+mod recording;
 mod rights;
 mod table;
 
 use std::{
     collections::BTreeMap,
     io::{self, Write},
+    path::Path,
     process::ExitCode,
 };
 
@@ -40,7 +42,7 @@ use crate::{
 ///
 /// If the findings cannot be written.
 pub async fn run(common: &Common, doctor: &Doctor) -> Result<ExitCode> {
-    let diagnosis = examine(common).await;
+    let diagnosis = examine(common, &doctor.record).await;
     let mut out = io::stdout().lock();
     match doctor.format {
         PlainFormat::Json => {
@@ -54,7 +56,7 @@ pub async fn run(common: &Common, doctor: &Doctor) -> Result<ExitCode> {
     Ok(if doctor.strict && is_off { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
-async fn examine(common: &Common) -> Diagnosis {
+async fn examine(common: &Common, record: &Path) -> Diagnosis {
     // A failure for lack of BPF would not answer why there is none.
     let bpf = if common.bpf == Bpf::Require { Bpf::Auto } else { common.bpf };
     let sources = match common.sources {
@@ -69,19 +71,19 @@ async fn examine(common: &Common) -> Diagnosis {
             // Devices without requests and namespaces of young containers are found the second
             // time.
             collector.sample();
-            started(common, &collector).await
+            started(common, record, &collector).await
         }
-        Err(error) => stopped(common, &format!("{error:#}")).await,
+        Err(error) => stopped(common, record, &format!("{error:#}")).await,
     }
 }
 
-async fn started(common: &Common, collector: &Collector) -> Diagnosis {
+async fn started(common: &Common, record: &Path, collector: &Collector) -> Diagnosis {
     let registry = &collector.sampler.registry;
     let kernel = &collector.sampler.kernel;
     let facts = kernel.facts.clone().unwrap_or_else(|| Facts::read(&common.sys_root, None));
     let kernel_side = KernelSide::new(&facts, kernel.programs(), kernel.maps.clone());
     let all = collector.source_statuses();
-    let mut diagnosis = diagnose(common, all, kernel_side).await;
+    let mut diagnosis = diagnose(common, record, all, kernel_side).await;
     diagnosis.cgroups = probe::cgroups(registry.hierarchies());
     diagnosis.block_devices = probe::block_devices(common, kernel);
     diagnosis.cgroup_walk = Some(probe::cgroup_walk(
@@ -91,19 +93,20 @@ async fn started(common: &Common, collector: &Collector) -> Diagnosis {
     diagnosis
 }
 
-async fn stopped(common: &Common, fault: &str) -> Diagnosis {
+async fn stopped(common: &Common, record: &Path, fault: &str) -> Diagnosis {
     let off = SourceStatus::off(Reason::NotStarted { fault: fault.into() });
     let always = Family::ALL.into_iter().filter(|family| *family != Family::PerfEvents);
     let off = always.map(|family| (family, off.clone())).collect();
     let facts = Facts::read(&common.sys_root, None);
     let kernel_side = KernelSide::new(&facts, Vec::new(), Vec::new());
-    let diagnosis = diagnose(common, off, kernel_side).await;
+    let diagnosis = diagnose(common, record, off, kernel_side).await;
     Diagnosis { fault: Some(fault.to_owned()), ..diagnosis }
 }
 
 /// What is found whether Tare could start or not.
 async fn diagnose(
     common: &Common,
+    record: &Path,
     families: BTreeMap<Family, SourceStatus>,
     kernel_side: KernelSide,
 ) -> Diagnosis {
@@ -118,6 +121,7 @@ async fn diagnose(
         families: families.collect(),
         pressure: pressure::check(common, &circumstances),
         clock: probe::clock(&common.sys_root, &circumstances),
+        recording: recording::check(record),
         daemons: probe::daemons(common).await,
         cgroups: probe::cgroups(&Hierarchies::default()),
         cgroup_walk: None,

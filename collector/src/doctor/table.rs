@@ -53,6 +53,7 @@ pub(super) fn render(diagnosis: &Diagnosis) -> String {
     page.section("HOST");
     page.check("pressure", &diagnosis.pressure);
     page.check("clock", &diagnosis.clock);
+    page.check("recording", &diagnosis.recording);
     for daemon in &diagnosis.daemons {
         page.row(daemon.name, &format!("{}: {}", daemon.socket, daemon.state));
     }

@@ -56,7 +56,7 @@ macro_rules! cgroup_families {
         }
 
         /// What was last read of one cgroup, family by family.
-        #[derive(Debug, Default, Deserialize, Serialize)]
+        #[derive(Debug, Default, PartialEq, Deserialize, Serialize)]
         #[serde(default)]
         pub struct Readings {
             /// CPU time, which never falls.

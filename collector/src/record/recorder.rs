@@ -25,7 +25,7 @@ use crate::{
     process::{keep_capabilities, set_nice},
     record::{
         counts::RecordingCounts,
-        instant::{self, KnownReceipts},
+        instant::{self, Known},
     },
 };
 
@@ -72,7 +72,7 @@ impl Recorder {
         let work = Work {
             writer,
             counts: Arc::clone(&counts),
-            known: KnownReceipts::default(),
+            known: Known::default(),
             failed_at: None,
         };
         let thread = thread::Builder::new().name("record".to_owned());
@@ -133,7 +133,7 @@ impl Drop for Recorder {
 struct Work {
     writer: Writer,
     counts: Arc<RecordingCounts>,
-    known: KnownReceipts,
+    known: Known,
     failed_at: Option<Instant>,
 }
 
@@ -166,7 +166,7 @@ impl Work {
                 self.counts.numbers.fetch_add(numbers as u64, Relaxed);
                 if self.failed_at.take().is_some() {
                     tracing::warn!("records again");
-                    self.counts.set_fault(None);
+                    self.set_fault(None);
                 }
             }
             Err(error) => {
@@ -179,9 +179,14 @@ impl Work {
                         RETRY.as_secs()
                     );
                 }
-                self.counts.set_fault(Some(error.to_string()));
+                self.set_fault(Some(error.to_string()));
             }
         }
+    }
+
+    fn set_fault(&self, fault: Option<String>) {
+        self.writer.tell(fault.as_deref());
+        self.counts.set_fault(fault);
     }
 }
 
@@ -193,7 +198,7 @@ impl Work {
 pub fn record(
     writer: &mut Writer,
     pair: &SamplePair,
-    known: &mut KnownReceipts,
+    known: &mut Known,
 ) -> Result<(u64, usize), Error> {
     let nanoseconds = i64::try_from(pair.newer.time.as_nanosecond()).unwrap_or(i64::MAX);
     let mut tick = writer.tick(nanoseconds)?;

@@ -32,7 +32,7 @@ impl Replay {
     /// If it cannot be read, or if nothing is recorded there.
     pub fn open(path: &Path) -> Result<Self> {
         let mut recording = Recording::open(path).context("cannot read the recording")?;
-        if recording.last().is_none() {
+        if recording.span().is_none() {
             let damaged = recording.problems().first().map(|problem| format!(": {problem}"));
             bail!("{}: nothing is recorded here{}", path.display(), damaged.unwrap_or_default());
         }
@@ -65,7 +65,8 @@ impl Replay {
 
     /// First and last time.
     pub fn span(&mut self) -> Option<(Timestamp, Timestamp)> {
-        Some((time_of(&self.recording.first()?), time_of(&self.recording.last()?)))
+        let (first, last) = self.recording.span()?;
+        Some((timestamp(first), timestamp(last)))
     }
 
     /// The instant that an option asks for; without one, the last.
@@ -207,5 +208,9 @@ impl Replay {
 
 /// The time of a recorded instant.
 pub fn time_of(moment: &Moment) -> Timestamp {
-    Timestamp::from_nanosecond(moment.time().into()).unwrap_or_default()
+    timestamp(moment.time())
+}
+
+fn timestamp(nanoseconds: i64) -> Timestamp {
+    Timestamp::from_nanosecond(nanoseconds.into()).unwrap_or_default()
 }

@@ -11,7 +11,7 @@ use tare_record::{Limits, Writer};
 
 use self::any::any;
 use super::{
-    instant::KnownReceipts,
+    instant::Known,
     recorder,
     replay::{Replay, time_of},
 };
@@ -75,7 +75,7 @@ fn usage(id: u64, seeds: Seeds) -> Usage {
     usage
 }
 
-/// The sample of an instant, and the receipts: three usages, one pod, one receipt.
+/// The sample of an instant, and the receipts: three usages, one pod, three receipts.
 fn instant(time: i64, seeds: &[Seeds; THINGS]) -> (Sample, Receipts, HostFacts, Sources) {
     let whole = seeds[0];
     let there = |at: usize| seeds.get(at).filter(|seeds| seeds.is_there).copied();
@@ -100,7 +100,11 @@ fn instant(time: i64, seeds: &[Seeds; THINGS]) -> (Sample, Receipts, HostFacts, 
     }
     let mut receipts = Receipts::new(9, Duration::MAX);
     if let Some(seeds) = there(4) {
-        receipts.keep(Receipt { usage: usage(9, seeds), ..any(seeds.structure, seeds.numbers) });
+        // The order of receipts is neither that of numbers nor that of times.
+        for id in [9, 11, 10] {
+            let any = any(seeds.structure, seeds.numbers ^ id);
+            receipts.keep(Receipt { usage: usage(id, seeds), ..any });
+        }
     }
     (sample, receipts, any(whole.structure, whole.structure), sources(whole))
 }
@@ -140,7 +144,7 @@ proptest! {
         let (mut writer, _) = Writer::open(directory.path(), recorder::new_run(), limits).unwrap();
         let first = |at: u64| Seeds { structure: seed ^ at, numbers: seed ^ at, is_there: true };
         let mut seeds = [0, 1, 2, 3, 4].map(first);
-        let mut known = KnownReceipts::default();
+        let mut known = Known::default();
         let mut live = Vec::new();
         let mut older = None;
         for (second, changes) in (1..).zip(&changes) {

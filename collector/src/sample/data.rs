@@ -55,7 +55,7 @@ pub struct Sample {
 }
 
 /// What one instance had used at that instant. `None` is unknown.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 pub struct Usage {
     /// The instance.
     pub instance: Arc<Instance>,

@@ -51,6 +51,8 @@ pub(super) enum Action {
     Event {
         forward: bool,
     },
+    /// Goes from a recording to what is now.
+    Now,
 }
 
 /// Which instant of a recording is wanted.
@@ -67,6 +69,8 @@ pub(super) enum Jump {
     },
     /// A time that the user typed.
     To(String),
+    /// The end, or what is live.
+    Now,
 }
 
 /// What a prompt is for.

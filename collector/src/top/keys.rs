@@ -43,10 +43,13 @@ fn key_action(key: &KeyEvent, state: &State) -> Option<Action> {
             _ => Some(Action::Help),
         };
     }
-    if state.shown_at.is_some()
-        && let Some(action) = replay_action(key.code)
-    {
-        return Some(action);
+    // In the tree and the details of what is live, ← and → have other meanings.
+    let is_free = !state.options.is_tree && state.detail.is_none();
+    if state.shown_at.is_some() || is_free || !matches!(key.code, KeyCode::Left | KeyCode::Right) {
+        let action = replay_action(key.code);
+        if action.is_some() {
+            return action;
+        }
     }
     common_action(key.code).or_else(|| {
         if state.detail.is_some() { detail_action(key.code) } else { list_action(key.code) }
@@ -97,6 +100,7 @@ fn replay_action(code: KeyCode) -> Option<Action> {
         KeyCode::Char('n') => Action::Event { forward: true },
         KeyCode::Char('p') => Action::Event { forward: false },
         KeyCode::Char('@') => Action::Prompt(Purpose::Time),
+        KeyCode::Char('l') => Action::Now,
         _ => return None,
     })
 }
@@ -185,6 +189,10 @@ mod tests {
     #[test]
     fn keys_of_a_recording_move_through_time() {
         let mut state = State::new(&top());
+        // What is live may be recorded, too.
+        assert_eq!(asked(&state, KeyCode::Left), Some(Action::Step(-1)));
+        assert_eq!(asked(&state, KeyCode::Char('[')), Some(Action::Seconds(-60)));
+        state.act(Action::Tree);
         assert_eq!(asked(&state, KeyCode::Left), Some(Action::Collapse));
         let at = crate::top::fixture::at(5);
         state.shown_at = Some(Shown { first: at, at, last: at, problems: 0 });

@@ -11,6 +11,7 @@ mod history;
 mod keys;
 mod recorded;
 mod rows;
+mod source;
 mod state;
 mod terminal;
 mod view;
@@ -22,7 +23,7 @@ use std::{
     fs::OpenOptions,
     io::{self, IsTerminal, Stdout},
     ops::ControlFlow,
-    sync::Arc,
+    path::PathBuf,
     time::Duration,
 };
 
@@ -41,15 +42,10 @@ use tokio::{
 };
 
 use self::{
-    action::Action, areas::Areas, recorded::Recorded, state::State, terminal::Terminal,
+    action::Action, areas::Areas, source::Source, state::State, terminal::Terminal,
     view::theme::Theme,
 };
-use crate::{
-    collector::Collector,
-    config::{Common, Top},
-    registry::Follow,
-    sample::Sample,
-};
+use crate::config::{Common, Top};
 
 /// The controlling terminal, whatever the standard streams are.
 const TERMINAL: &str = "/dev/tty";
@@ -87,6 +83,8 @@ const ENDING: [libc::c_int; 7] = [
 /// Everything that the loop needs.
 struct Screen {
     source: Source,
+    /// What the keys go back into.
+    history: PathBuf,
     ticks: Interval,
     state: State,
     areas: Areas,
@@ -98,34 +96,6 @@ struct Screen {
     terminal: Terminal,
 }
 
-/// Where reports come from.
-enum Source {
-    /// This host, with the sample of the last report.
-    Live(Box<Collector>, Arc<Sample>),
-    Recorded(Box<Recorded>),
-}
-
-impl Source {
-    fn start(common: &Common, top: &Top) -> Result<Self> {
-        if let Some(replay) = &top.replay {
-            return Ok(Self::Recorded(Box::new(Recorded::open(replay)?)));
-        }
-        // Every cgroup is followed, so that another scope shows counts from the beginning.
-        let mut collector = Collector::start(common, Follow::All)?;
-        let older = collector.sample();
-        Ok(Self::Live(Box::new(collector), older))
-    }
-
-    async fn wait(&mut self, ticks: &mut Interval) -> Result<()> {
-        match self {
-            Self::Live(collector, _) => collector.wait(ticks).await,
-            Self::Recorded(_) => {
-                ticks.tick().await;
-                Ok(())
-            }
-        }
-    }
-}
 
 impl Screen {
     fn start(common: &Common, top: &Top) -> Result<Self> {
@@ -136,6 +106,7 @@ impl Screen {
         let drawer = ratatui::Terminal::new(CrosstermBackend::new(io::stdout()))?;
         Ok(Self {
             source,
+            history: top.history.clone(),
             ticks: ticks(top.interval),
             state: State::new(top),
             areas: Areas::default(),
@@ -149,10 +120,7 @@ impl Screen {
     async fn show_forever(&mut self) -> Result<()> {
         let mut events = EventStream::new();
         let mut continued = signal(SignalKind::from_raw(libc::SIGCONT))?;
-        if let Source::Live(collector, _) = &self.source {
-            collector.settle_names().await;
-        }
-        self.report()?;
+        self.source.begin(&mut self.state).await?;
         loop {
             if std::mem::take(&mut self.is_stale) {
                 self.draw()?;
@@ -160,7 +128,7 @@ impl Screen {
             tokio::select! {
                 ticked = self.source.wait(&mut self.ticks) => {
                     ticked?;
-                    self.sample()?;
+                    self.is_stale |= self.source.advance(&mut self.state)?;
                 }
                 event = events.next() => {
                     // Handles all waiting events before the next frame: a wheel is faster than a
@@ -181,39 +149,6 @@ impl Screen {
         }
     }
 
-    /// The first report has no rates, but it has everything else.
-    fn report(&mut self) -> Result<()> {
-        match &mut self.source {
-            Source::Live(collector, older) => {
-                self.state.update(collector.report(None, older));
-                Ok(())
-            }
-            Source::Recorded(recorded) => {
-                self.state.is_paused = true;
-                recorded.show(&mut self.state)
-            }
-        }
-    }
-
-    /// While paused, samples are still taken, because receipts need them, but not shown. The first
-    /// report after a pause covers all of it.
-    fn sample(&mut self) -> Result<()> {
-        let is_paused = self.state.is_paused;
-        match &mut self.source {
-            Source::Live(collector, older) => {
-                let newer = collector.sample();
-                if !is_paused {
-                    self.state.update(collector.report(Some(older), &newer));
-                    *older = newer;
-                }
-            }
-            Source::Recorded(recorded) if !is_paused => recorded.play(&mut self.state)?,
-            Source::Recorded(_) => {}
-        }
-        self.is_stale |= !is_paused;
-        Ok(())
-    }
-
     fn handle(&mut self, event: &Event) -> Result<ControlFlow<()>> {
         let Some(action) = keys::action(event, &self.state, &self.areas) else {
             return Ok(ControlFlow::Continue(()));
@@ -224,9 +159,9 @@ impl Screen {
             Action::Suspend => self.suspend()?,
             Action::Redraw => self.drawer.clear()?,
             action => {
-                let jump = self.state.act(action);
-                if let (Source::Recorded(recorded), Some(jump)) = (&mut self.source, jump) {
-                    recorded.jump(&jump, &mut self.state)?;
+                self.state.notice = None;
+                if let Some(jump) = self.state.act(action) {
+                    self.source.jump(&jump, &self.history, &mut self.state)?;
                 }
                 if self.ticks.period() != self.state.interval {
                     self.ticks = ticks(self.state.interval);

@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// How long the instants before the one that is jumped to may take, which fill the sparklines.
-const WARM_UP: Duration = Duration::from_millis(200);
+const WARM_UP: Duration = Duration::from_millis(50);
 
 /// The most instants in which the next event is looked for.
 const EVENT_SEARCH_MAX: usize = 100_000;
@@ -33,6 +33,20 @@ impl Recorded {
         let mut replay = Replay::open(&options.path)?;
         let moment = replay.find(options.at.as_ref())?;
         Ok(Self { replay, moment })
+    }
+
+    /// Whether this is the last instant that was recorded so far.
+    pub(super) fn is_at_end(&mut self) -> Result<bool> {
+        Ok(self.following()?.is_none())
+    }
+
+    /// The next instant. It may have been recorded since.
+    fn following(&mut self) -> Result<Option<Moment>> {
+        if let Some(next) = self.replay.next(&self.moment) {
+            return Ok(Some(next));
+        }
+        self.replay.refresh()?;
+        Ok(self.replay.next(&self.moment))
     }
 
     /// Shows the instant, with those before it in the sparklines.
@@ -61,13 +75,7 @@ impl Recorded {
 
     /// Shows the next instant, if there is one, while time plays.
     pub(super) fn play(&mut self, state: &mut State) -> Result<()> {
-        let mut next = self.replay.next(&self.moment);
-        if next.is_none() {
-            // It may be recorded still.
-            self.replay.refresh()?;
-            next = self.replay.next(&self.moment);
-        }
-        match next {
+        match self.following()? {
             Some(next) => self.advance(next, state),
             None => Ok(()),
         }
@@ -84,10 +92,7 @@ impl Recorded {
     pub(super) fn jump(&mut self, jump: &Jump, state: &mut State) -> Result<()> {
         let found = match jump {
             Jump::Instants(1) => {
-                return match self.replay.next(&self.moment) {
-                    Some(next) => self.advance(next, state),
-                    None => Ok(()),
-                };
+                return self.play(state);
             }
             Jump::Instants(by) => {
                 let mut found = self.moment.clone();
@@ -107,6 +112,10 @@ impl Recorded {
                 time.ok().and_then(|time| self.replay.at(time))
             }
             Jump::Event { forward } => self.replay.event(&self.moment, *forward, EVENT_SEARCH_MAX),
+            Jump::Now => {
+                self.replay.refresh()?;
+                self.replay.last()
+            }
             Jump::To(text) => {
                 let Ok(when) = text.parse::<When>() else { return Ok(()) };
                 self.replay.find(Some(&when)).ok()

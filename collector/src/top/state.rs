@@ -64,6 +64,8 @@ pub(super) struct State {
     pub is_paused: bool,
     /// The instant of a recording that is shown.
     pub shown_at: Option<Shown>,
+    /// What the last key could not do.
+    pub notice: Option<String>,
     /// Time between two samples.
     pub interval: Duration,
     /// How many lines fit on the screen.
@@ -83,6 +85,14 @@ pub(super) struct Shown {
     pub last: Timestamp,
     /// How many parts were found damaged.
     pub problems: usize,
+}
+
+/// What is live, while a recording is shown.
+#[derive(Debug)]
+pub(super) struct Live {
+    report: Option<Report>,
+    histories: Histories,
+    events: Events,
 }
 
 /// The detail view of one container.
@@ -138,10 +148,31 @@ impl State {
             is_help: false,
             is_paused: false,
             shown_at: None,
+            notice: None,
             interval: top.interval,
             page_lines: 1,
             marked: None,
         }
+    }
+
+    /// Puts what is live aside, to show what was recorded.
+    pub(super) fn put_aside(&mut self) -> Live {
+        let (histories, events) = (Histories::default(), Events::default());
+        let live = Live {
+            report: self.report.take(),
+            histories: std::mem::replace(&mut self.histories, histories),
+            events: std::mem::replace(&mut self.events, events),
+        };
+        self.is_paused = true;
+        live
+    }
+
+    /// Shows what is live again.
+    pub(super) fn take_back(&mut self, live: Live) {
+        self.forget();
+        (self.report, self.histories, self.events) = (live.report, live.histories, live.events);
+        self.shown_at = None;
+        self.is_paused = false;
     }
 
     /// Forgets the reports so far, because the next one is not later.
@@ -197,6 +228,7 @@ impl State {
             Action::Step(by) => return Some(Jump::Instants(by)),
             Action::Seconds(by) => return Some(Jump::Seconds(by)),
             Action::Event { forward } => return Some(Jump::Event { forward }),
+            Action::Now => return Some(Jump::Now),
             Action::Accept => return self.accept(),
             Action::Move(by) => self.move_by(by),
             Action::Pages(by) => self.move_by(by.saturating_mul(self.page_lines.max(1) as isize)),

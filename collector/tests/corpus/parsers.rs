@@ -1,4 +1,5 @@
-//! Every parser of text that the kernel or a container writes, by the name of its corpus.
+//! Every parser of what the kernel, a container or an earlier process writes, by the name of its
+//! corpus.
 
 use tare::internals::classify;
 use tare_parsers::{
@@ -21,6 +22,7 @@ use tare_parsers::{
     stat_table::StatTable,
     state::{parse_cgroup_events, parse_freezer_state},
 };
+use tare_record::internals::{read_bare_block, read_bare_log};
 
 /// A parser that takes any bytes.
 pub(crate) type Parser = fn(&[u8]);
@@ -50,6 +52,8 @@ pub(crate) const PARSERS: &[(&str, Parser)] = &[
         ignore((parse_tcp(data), parse_udp(data), parse_sockstat(data, "6")));
     }),
     ("process_limits", |data| ignore(parse_open_files_limit(data))),
+    ("recording_block", read_bare_block),
+    ("recording_log", read_bare_log),
     ("rtnetlink", |data| {
         for message in messages(data) {
             ignore((message.role(), message.is_interrupted(), message.sequence()));

@@ -16,8 +16,8 @@ use tare_tests::{
 const OBJECTS: &[(&str, &str)] = &[
     (
         "",
-        "version host fault families kernel_side rights cgroups cgroup_walk pressure clock daemons \
-         block_devices",
+        "version host fault families kernel_side rights cgroups cgroup_walk pressure clock \
+         recording daemons block_devices",
     ),
     ("/host", "hostname kernel os_name"),
     ("/families/*", "source state reason reason_codes reconciled not_walked remedy"),
@@ -34,6 +34,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ("/cgroup_walk", "state found reason remedy files"),
     ("/pressure", "state found reason remedy"),
     ("/clock", "state found reason remedy"),
+    ("/recording", "state found reason remedy"),
     ("/daemons/*", "name socket state"),
     ("/block_devices/*", "name counted reason"),
 ];

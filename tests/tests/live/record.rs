@@ -122,6 +122,11 @@ fn a_full_disk_stops_recording_and_not_sampling() -> Result<()> {
     wait::until("recording to stop", PATIENCE, || {
         Ok((daemon.metric("tare_record_active")? == 0.0).then_some(()))
     })?;
+    let args = ["doctor", "--record", directory, "--format", "json"];
+    let found: Value = serde_json::from_str(&lab.tare.run(&args)?.stdout)?;
+    let found = &found["recording"];
+    let is_said = found["reason"].as_str().is_some_and(|reason| reason.contains("No space left"));
+    ensure!(found["state"] == "off" && is_said, "{found}");
     let samples = daemon.metric("tare_samples_total")?;
     wait::until("sampling to go on", PATIENCE, || {
         Ok((daemon.metric("tare_samples_total")? >= samples + 5.0).then_some(()))

@@ -81,6 +81,7 @@ fn diagnosis() -> Diagnosis {
             remedy: text("boot with psi=1"),
         },
         clock: Check::on("tsc"),
+        recording: Check::on("/var/lib/tare/record: process 7 records"),
         daemons: vec![Daemon {
             name: "docker",
             socket: "/run/docker.sock".to_owned(),

@@ -56,7 +56,10 @@ pub(super) fn draw(frame: &mut Frame<'_>, state: &State, theme: Theme) -> Areas 
             put(frame, take_top(&mut area), line);
         }
     }
-    if let Some(line) = prompt(state, theme) {
+    if let Some(notice) = state.notice.as_ref().filter(|_| state.prompt.is_none()) {
+        let line = Line::styled(printable(notice).into_owned(), theme.warning());
+        put(frame, take_bottom(&mut area), line);
+    } else if let Some(line) = prompt(state, theme) {
         put(frame, take_bottom(&mut area), line);
     } else if height >= LINES_FOR_KEYS {
         put(frame, take_bottom(&mut area), keys(state, theme));
@@ -154,6 +157,7 @@ fn keys(state: &State, theme: Theme) -> Line<'static> {
             ("n p", "next, previous event"),
             ("@", "time"),
             ("Space", "play"),
+            ("l", "now"),
         ]
     } else if state.detail.is_some() {
         &[("q", "quit"), ("?", "help"), ("Esc", "back"), ("↑↓", "scroll"), ("Space", "pause")]
@@ -168,6 +172,7 @@ fn keys(state: &State, theme: Theme) -> Line<'static> {
             ("e", "ended"),
             ("s", "scope"),
             ("Space", "pause"),
+            ("←", "what was recorded"),
         ]
     };
     let mut line = Line::default();
