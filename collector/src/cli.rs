@@ -368,7 +368,7 @@ pub struct TopArgs {
     /// The recording that the keys ← [ { p @ go back into
     #[arg(long, env = "TARE_RECORD", hide_env = true)]
     #[arg(value_name = "DIR|FILE", default_value = DEFAULT_RECORDING)]
-    pub history: PathBuf,
+    pub record: PathBuf,
     /// The recording to show.
     #[command(flatten)]
     pub replay: record::ReplayArgs,

@@ -237,7 +237,7 @@ pub struct Top {
     /// Text that a name of the row must contain; empty for all rows.
     pub filter: String,
     /// The recording that keys go back into.
-    pub history: PathBuf,
+    pub record: PathBuf,
     /// The recording to show instead of this host.
     pub replay: Option<Replay>,
 }
@@ -352,8 +352,8 @@ impl From<cli::StatsArgs> for Stats {
 
 impl From<cli::TopArgs> for Top {
     fn from(args: cli::TopArgs) -> Self {
-        let cli::TopArgs { interval, sort, scope, filter, history, replay } = args;
-        Self { interval, sort, scope, filter, history, replay: Replay::of(replay, None) }
+        let cli::TopArgs { interval, sort, scope, filter, record, replay } = args;
+        Self { interval, sort, scope, filter, record, replay: Replay::of(replay, None) }
     }
 }
 

@@ -183,11 +183,9 @@ impl Recording {
         };
         match found {
             Ok(times) => times,
-            Err(Error::Io { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => {
-                self.load_sealed(part).and_then(|table| {
-                    Some((*table.times.first()?, *table.times.last()?))
-                })
-            }
+            Err(Error::Io { error, .. }) if error.kind() == std::io::ErrorKind::NotFound => self
+                .load_sealed(part)
+                .and_then(|table| Some((*table.times.first()?, *table.times.last()?))),
             Err(error) => {
                 self.problem(error);
                 None

@@ -69,12 +69,8 @@ impl Recorder {
         let counts = Arc::new(RecordingCounts::default());
         counts.disk_bytes.store(writer.bytes(), Relaxed);
         let (queue, offered) = sync_channel(RECORD_QUEUE_MAX);
-        let work = Work {
-            writer,
-            counts: Arc::clone(&counts),
-            known: Known::default(),
-            failed_at: None,
-        };
+        let work =
+            Work { writer, counts: Arc::clone(&counts), known: Known::default(), failed_at: None };
         let thread = thread::Builder::new().name("record".to_owned());
         let thread = thread.spawn(move || work.run(&offered)).context("cannot start a thread")?;
         Ok(Self { queue: Some(queue), thread: Some(thread), counts, interval, last: None })

@@ -16,7 +16,7 @@ use crate::{
 /// What the command line says without options.
 pub(crate) fn top() -> Top {
     Top {
-        history: "/nonexistent".into(),
+        record: "/nonexistent".into(),
         interval: Duration::from_secs(1),
         sort: Sort::Cpu,
         scope: Scope::Containers,

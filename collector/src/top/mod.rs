@@ -96,7 +96,6 @@ struct Screen {
     terminal: Terminal,
 }
 
-
 impl Screen {
     fn start(common: &Common, top: &Top) -> Result<Self> {
         let source = Source::start(common, top)?;
@@ -106,7 +105,7 @@ impl Screen {
         let drawer = ratatui::Terminal::new(CrosstermBackend::new(io::stdout()))?;
         Ok(Self {
             source,
-            history: top.history.clone(),
+            history: top.record.clone(),
             ticks: ticks(top.interval),
             state: State::new(top),
             areas: Areas::default(),

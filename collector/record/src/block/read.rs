@@ -195,8 +195,7 @@ fn read_column<'a>(
     let begin = *end;
     *end = begin.checked_add(length)?;
     let (left, is_changing) = (runs.number()?, false);
-    let reading =
-        Reading { runs, left, is_changing, constants, before: 0, count, given: 0, index };
+    let reading = Reading { runs, left, is_changing, constants, before: 0, count, given: 0, index };
     Some((reading, begin..*end))
 }
 

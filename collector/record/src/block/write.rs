@@ -5,7 +5,10 @@ use std::io::Write as _;
 use flate2::{Compression, write::DeflateEncoder};
 
 use crate::{
-    block::{header::{HEADER_BYTES, Header}, layout::Layout},
+    block::{
+        header::{HEADER_BYTES, Header},
+        layout::Layout,
+    },
     bytes::{put_bytes, put_number, zigzag},
     checksum,
     column::pack,
@@ -144,7 +147,8 @@ fn put_column(name: &str, mut column: Column, directory: &mut Vec<u8>, data: &mu
 /// The numbers of each column that change, and the bytes that they take.
 pub(crate) fn changing(table: &Table) -> Vec<(String, Vec<u64>, usize)> {
     let columns = columns(table, &ordered(table)).into_iter();
-    columns.map(|(name, column)| (name, pack(&column.values).len(), column.values))
+    columns
+        .map(|(name, column)| (name, pack(&column.values).len(), column.values))
         .map(|(name, packed, values)| (name, values, packed))
         .collect()
 }
