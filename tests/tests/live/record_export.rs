@@ -14,13 +14,13 @@ const METRIC: &str = "container_cpu_usage_seconds_total";
 fn other_programs_read_the_totals_of_a_recording() -> Result<()> {
     let lab = Lab::open()?;
     let busy = lab.start(Run::load("spin --for 600s").option("--cpus", "0.3"))?;
-    let job = lab.start(Run::load("spin --for 1s"))?;
+    let job = lab.start(Run::load("spin --for 2s"))?;
     let path = |name: &str| -> Result<String> {
         let path = lab.scratch.path().join(name);
         Ok(path.to_str().context("the scratch directory's name is not UTF-8")?.to_owned())
     };
     let recording = path("load.tare")?;
-    let args = ["record", "--interval", "200ms", "--duration", "3s", "--output", &recording];
+    let args = ["record", "--interval", "200ms", "--duration", "4s", "--output", &recording];
     let done = lab.tare.run(&args)?;
     ensure!(done.status.success(), "{done:?}");
     let args = ["snapshot", "--replay", &recording, "--format", "json"];
