@@ -79,11 +79,16 @@ impl Browser {
         Ok(answer["result"]["value"].clone())
     }
 
-    /// Waits until an expression is true.
+    /// Waits until an expression is true. What it asks about may not be there yet.
     pub fn until(&mut self, expression: &str) -> Result<()> {
-        wait::until(expression, PATIENCE, || {
-            Ok((self.value(expression)? == Value::Bool(true)).then_some(()))
-        })
+        let mut last = None;
+        let found = wait::until(expression, PATIENCE, || {
+            let value = self.value(expression);
+            let is_true = value.as_ref().is_ok_and(|value| *value == Value::Bool(true));
+            last = Some(value);
+            Ok(is_true.then_some(()))
+        });
+        found.with_context(|| format!("at last: {last:?}"))
     }
 
     /// Presses a key, such as `Enter` or `t`.
@@ -115,6 +120,22 @@ impl Browser {
         }
         let per_second = sysconf(SysconfVar::CLK_TCK)?.context("no clock ticks")?;
         Ok(ticks as f64 / per_second as f64)
+    }
+
+    /// Whether the person prefers dark colours.
+    pub fn prefer_dark(&mut self, is_dark: bool) -> Result<()> {
+        let value = if is_dark { "dark" } else { "light" };
+        let feature = json!({"name": "prefers-color-scheme", "value": value});
+        self.call("Emulation.setEmulatedMedia", json!({"features": [feature]})).map(drop)
+    }
+
+    /// CPU seconds of the page's main thread so far: scripts, layout and painting.
+    pub fn main_thread_seconds(&mut self) -> Result<f64> {
+        self.call("Performance.enable", json!({"timeDomain": "threadTicks"}))?;
+        let answer = self.call("Performance.getMetrics", json!({}))?;
+        let metrics = answer["metrics"].as_array().context("no metrics")?;
+        let tasks = metrics.iter().find(|metric| metric["name"] == "TaskDuration");
+        tasks.and_then(|metric| metric["value"].as_f64()).context("no duration of tasks")
     }
 
     /// What axe-core (`TARE_AXE`) finds wrong for people who do not use eyes or a mouse.

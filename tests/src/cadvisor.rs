@@ -45,6 +45,13 @@ impl Cadvisor {
         Ok(body)
     }
 
+    /// The lines of an answer that does not end.
+    pub fn stream(&self, path: &str) -> Result<Process> {
+        let mut curl = Command::new("curl");
+        curl.args(["--silent", "--no-buffer"]).arg(format!("http://{}{path}", self.address));
+        Process::spawn(curl)
+    }
+
     /// The status and the body of any path.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
         get(&self.address, path)

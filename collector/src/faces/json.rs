@@ -19,7 +19,7 @@ use crate::{
     },
     published::{
         Published,
-        history::{Excerpt, Missing, Span},
+        excerpt::{Excerpt, Missing, Span},
     },
     registry::InstanceId,
     report::ReportOptions,
@@ -91,7 +91,8 @@ impl Face for Json {
         Route::get(
             "/api/v1/history",
             Self::history,
-            "the totals of one container over time: container=NAME-OR-ID, from=, to=, step=SECONDS",
+            "the totals of one container over time: container=NAME-OR-ID, from=, to=, step=SECONDS, \
+             latency=true",
         ),
     ];
 

@@ -10,34 +10,62 @@ use std::{
     io::Write as _,
 };
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use flate2::{Compression, write::GzEncoder};
 use hyper::{
     StatusCode,
     body::Bytes,
     header::{self, HeaderName, HeaderValue},
 };
+use ring::digest::{SHA256, digest};
 
 use crate::server::{
     Face, Request, Route,
     answer::{Answer, bytes, failure},
 };
 
-/// What a page may load: its own files, and numbers of this server.
-const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; \
-                      connect-src 'self'; base-uri 'none'; form-action 'none'; \
+/// What a page may load: its own files, the style in it, and numbers of this server.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'sha256-{{style}}'; \
+                      img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; \
                       frame-ancestors 'none'; require-trusted-types-for 'script'; \
                       trusted-types 'none'";
 
-const SCRIPT: &str = "text/javascript; charset=utf-8";
-const STYLE: &str = "text/css; charset=utf-8";
-const HTML: &str = "text/html; charset=utf-8";
+/// The style is in the page, so that it is painted before anything else is loaded.
+const STYLES: [&str; 2] = [include_str!("page/uPlot.min.css"), include_str!("page/app.css")];
 
-/// Embeds files of `faces/page/`.
-macro_rules! files {
-    ($($name:literal: $content_type:expr),* $(,)?) => {
-        [$(File::new($name, $content_type, include_str!(concat!("page/", $name)))),*]
+/// A script of `faces/page/`: its name and its text.
+macro_rules! script {
+    ($name:literal) => {
+        ($name, include_str!(concat!("page/", $name)))
     };
 }
+
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const HTML: &str = "text/html; charset=utf-8";
+
+/// The scripts of every page.
+const COMMON: [(&str, &str); 10] = [
+    script!("app.js"),
+    script!("connection.js"),
+    script!("dom.js"),
+    script!("format.js"),
+    script!("frame.js"),
+    script!("lines.js"),
+    script!("list.js"),
+    script!("picture.js"),
+    script!("series.js"),
+    script!("sparks.js"),
+];
+
+/// Those that the list loads last, and the page of a container at once.
+const CHARTS: [(&str, &str); 6] = [
+    script!("charts.js"),
+    script!("detail.js"),
+    script!("heatmap.js"),
+    script!("past.js"),
+    script!("span.js"),
+    script!("uPlot.js"),
+];
 
 /// The page. It discloses nothing: the numbers come from the API, with a key if one is needed.
 pub(super) struct Page {
@@ -45,6 +73,7 @@ pub(super) struct Page {
     version: String,
     list: File,
     container: File,
+    policy: String,
 }
 
 /// A file, and what it is compressed.
@@ -67,34 +96,27 @@ impl Face for Page {
 
 impl Page {
     pub(super) fn new() -> Self {
-        let files = files! {
-            "app.css": STYLE,
-            "app.js": SCRIPT,
-            "charts.js": SCRIPT,
-            "connection.js": SCRIPT,
-            "detail.js": SCRIPT,
-            "dom.js": SCRIPT,
-            "format.js": SCRIPT,
-            "frame.js": SCRIPT,
-            "icon.svg": "image/svg+xml",
-            "lines.js": SCRIPT,
-            "list.js": SCRIPT,
-            "picture.js": SCRIPT,
-            "series.js": SCRIPT,
-            "uPlot.iife.min.js": SCRIPT,
-            "uPlot.min.css": STYLE,
-        };
-        let template = include_str!("page/index.html");
+        let scripts = COMMON.iter().chain(&CHARTS);
+        let mut files: Vec<_> =
+            scripts.map(|(name, text)| File::new(name, SCRIPT, *text)).collect();
+        files.push(File::new("icon.svg", "image/svg+xml", include_str!("page/icon.svg")));
+        let (template, style) = (include_str!("page/index.html"), STYLES.concat());
         let mut hasher = DefaultHasher::new();
-        template.hash(&mut hasher);
+        (template, &style).hash(&mut hasher);
         files.iter().for_each(|file| file.text.hash(&mut hasher));
         let version = format!("{:016x}", hasher.finish());
-        let html = |root: &str| {
-            let text = template.replace("{{root}}", root).replace("{{version}}", &version);
-            File { text: text.into(), ..File::new("index.html", HTML, "") }
+        let html = |root: &str, loaded: &[&[(&str, &str)]]| {
+            let preload = |(name, _): &(&str, &str)| {
+                format!("<link rel=\"modulepreload\" href=\"{root}assets/{version}/{name}\">\n")
+            };
+            let preload: String = loaded.iter().copied().flatten().map(preload).collect();
+            let text = template.replace("{{preload}}\n", &preload).replace("{{style}}", &style);
+            let text = text.replace("{{root}}", root).replace("{{version}}", &version);
+            File::new("index.html", HTML, text)
         };
-        let (list, container) = (html(""), html("../"));
-        Self { files: files.into(), version, list, container }
+        let (list, container) = (html("", &[&COMMON]), html("../", &[&COMMON, &CHARTS]));
+        let hash = STANDARD.encode(digest(&SHA256, style.as_bytes()));
+        Self { files, version, list, container, policy: POLICY.replace("{{style}}", &hash) }
     }
 
     /// The list, for clients that want HTML. `/` has the list of paths for all others.
@@ -116,7 +138,9 @@ impl Page {
         };
         let headers = answer.headers_mut();
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
-        headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+        if let Ok(policy) = HeaderValue::from_str(&self.policy) {
+            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+        }
         headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
         let opener = HeaderName::from_static("cross-origin-opener-policy");
         headers.insert(opener, HeaderValue::from_static("same-origin"));
@@ -141,9 +165,12 @@ impl Page {
 }
 
 impl File {
-    fn new(name: &'static str, content_type: &'static str, text: &'static str) -> Self {
-        let text = Bytes::from_static(text.as_bytes());
-        Self { name, content_type, text, compressed: OnceCell::new() }
+    fn new(
+        name: &'static str,
+        content_type: &'static str,
+        text: impl Into<Bytes>,
+    ) -> Self {
+        Self { name, content_type, text: text.into(), compressed: OnceCell::new() }
     }
 
     fn answer(&self, request: &Request) -> Answer {
@@ -195,7 +222,7 @@ mod tests {
 
     #[test]
     fn text_is_never_html() {
-        for file in Page::new().files.iter().filter(|file| file.name != "uPlot.iife.min.js") {
+        for file in Page::new().files.iter().filter(|file| file.name != "uPlot.js") {
             let text = std::str::from_utf8(&file.text).unwrap();
             for word in ["innerHTML", "outerHTML", "insertAdjacentHTML", "document.write", "eval("]
             {

@@ -7,14 +7,17 @@ use std::{
 };
 
 use jiff::Timestamp;
-use serde::Serialize;
 use tare_model::{Ends, POINT_FIELDS, Point, Window};
 
 use crate::{
     identity::Metadata,
-    published::ring::Ring,
+    published::{
+        excerpt::{Excerpt, Missing, Span},
+        operations::Operations,
+        ring::Ring,
+    },
     registry::{Instance, InstanceId},
-    report::{host_working_set, point},
+    report::{block_operations, host_working_set, point},
     sample::Sample,
 };
 
@@ -48,60 +51,7 @@ struct Series {
     /// The number of the sample that its first row is of.
     first: u64,
     ring: Ring<{ POINT_FIELDS.len() }>,
-}
-
-/// The history of one container, one column per number.
-#[derive(Debug, PartialEq, Serialize)]
-pub(crate) struct Excerpt {
-    id: String,
-    name: Option<String>,
-    step_seconds: f64,
-    times: Vec<Timestamp>,
-    series: BTreeMap<&'static str, Vec<Option<u64>>>,
-}
-
-/// The wanted part of a history.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Span {
-    pub(crate) from: Option<Timestamp>,
-    pub(crate) to: Option<Timestamp>,
-    /// The least time between two rows.
-    pub(crate) step: Duration,
-}
-
-/// Why there is no history.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Missing {
-    /// No container has this name or id.
-    Unknown,
-    /// The beginning of several ids.
-    Ambiguous,
-}
-
-impl Excerpt {
-    /// The history of a container that is in a recording only.
-    pub(crate) fn empty(id: String, name: Option<String>, step: Duration) -> Self {
-        let series = POINT_FIELDS.iter().map(|name| (*name, Vec::new())).collect();
-        Self { id, name, step_seconds: step.as_secs_f64(), times: Vec::new(), series }
-    }
-
-    /// The first time.
-    pub(crate) fn first(&self) -> Option<Timestamp> {
-        self.times.first().copied()
-    }
-
-    /// Adds samples of the same container before the others.
-    pub(crate) fn prepend(&mut self, samples: &[Sample]) {
-        let first = self.first();
-        let earlier = || samples.iter().filter(|sample| first.is_none_or(|at| sample.time < at));
-        let rows = earlier().filter_map(|sample| Some(point(sample.usages.first()?, sample)));
-        let rows: Vec<Point> = rows.collect();
-        self.times.splice(..0, earlier().map(|sample| sample.time));
-        for (at, name) in POINT_FIELDS.iter().enumerate() {
-            let column = self.series.entry(name).or_default();
-            column.splice(..0, rows.iter().map(|row| row.get(at).copied().flatten()));
-        }
-    }
+    operations: Operations,
 }
 
 impl History {
@@ -147,6 +97,7 @@ impl History {
                 metadata: None,
                 first: number,
                 ring: Ring::new(),
+                operations: Operations::default(),
             });
             // The runtime may know more by now.
             if usage.metadata.is_some() {
@@ -157,6 +108,7 @@ impl History {
                 series.ring.push([None; POINT_FIELDS.len()]);
             }
             series.ring.push(point(usage, sample));
+            series.operations.push(number, block_operations(usage, sample));
         }
         while self.moments.len() > self.samples_max {
             self.drop_oldest();
@@ -165,7 +117,7 @@ impl History {
         while size > self.bytes_max && !self.moments.is_empty() {
             // An eighth at once, because a ring returns memory in steps.
             (0..=self.moments.len() / 8).for_each(|_| self.drop_oldest());
-            self.series.values_mut().for_each(|series| series.ring.shrink());
+            self.series.values_mut().for_each(Series::shrink);
             size = self.size();
         }
         size
@@ -179,32 +131,24 @@ impl History {
     /// If there is no such container, or if several ids begin so.
     pub(crate) fn excerpt(&self, wanted: &str, span: Span) -> Result<Excerpt, Missing> {
         let series = self.find(wanted)?;
-        let mut columns: BTreeMap<_, Vec<_>> =
-            POINT_FIELDS.iter().map(|name| (*name, Vec::new())).collect();
-        let mut times: Vec<Timestamp> = Vec::new();
+        let mut excerpt = Excerpt::new(series.id(), series.name(), span);
+        let mut last: Option<Timestamp> = None;
         let skipped = (series.first - self.dropped) as usize;
-        let known = self.moments.iter().map(|moment| &moment.time).skip(skipped);
-        for (time, row) in known.zip(series.ring.rows()) {
-            if span.from.is_some_and(|from| *time < from) || span.to.is_some_and(|to| *time > to) {
+        let known = self.moments.iter().map(|moment| moment.time).skip(skipped);
+        let rows = series.ring.rows().zip(series.operations.rows(series.first));
+        for (time, (row, operations)) in known.zip(rows) {
+            if span.from.is_some_and(|from| time < from) || span.to.is_some_and(|to| time > to) {
                 continue;
             }
-            let since = times.last().map(|last| time.duration_since(*last).unsigned_abs());
+            let since = last.map(|last| time.duration_since(last).unsigned_abs());
             // Samples are some milliseconds early or late.
             if since.is_some_and(|since| since + self.interval / 2 < span.step) {
                 continue;
             }
-            times.push(*time);
-            for (name, number) in POINT_FIELDS.iter().zip(row) {
-                columns.entry(name).or_default().push(number);
-            }
+            last = Some(time);
+            excerpt.push(time, row, operations);
         }
-        Ok(Excerpt {
-            id: series.id().to_owned(),
-            name: series.name().map(str::to_owned),
-            step_seconds: span.step.as_secs_f64(),
-            times,
-            series: columns,
-        })
+        Ok(excerpt)
     }
 
     /// The points of an instance from a time on, the oldest first.
@@ -270,6 +214,7 @@ impl History {
         self.series.retain(|_, series| {
             if series.first == oldest {
                 series.ring.pop();
+                series.operations.pop(oldest);
                 series.first += 1;
             }
             series.ring.len() > 0
@@ -280,7 +225,7 @@ impl History {
         const ENTRY: usize =
             size_of::<(InstanceId, Series)>() - size_of::<Ring<{ POINT_FIELDS.len() }>>();
         let moments = self.moments.capacity() * size_of::<Moment>();
-        self.series.values().fold(moments, |sum, series| sum + ENTRY + series.ring.size())
+        self.series.values().fold(moments, |sum, series| sum + ENTRY + series.size())
     }
 }
 
@@ -307,6 +252,17 @@ impl Series {
         Some(Ends { from, to: row(to?)? })
     }
 
+    /// The memory that its numbers take, in bytes.
+    fn size(&self) -> usize {
+        self.ring.size() + self.operations.size()
+    }
+
+    /// Frees memory that is not needed.
+    fn shrink(&mut self) {
+        self.ring.shrink();
+        self.operations.shrink();
+    }
+
     /// The number of the sample that its next row will be of.
     fn next(&self) -> u64 {
         self.first + self.ring.len() as u64
@@ -316,7 +272,7 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sample::Usage;
+    use crate::{families::block::ByDevice, sample::Usage};
 
     fn sample(second: i64, lives: &[u64]) -> Sample {
         let mut sample = Sample::empty();
@@ -338,8 +294,8 @@ mod tests {
     }
 
     fn column(excerpt: &Excerpt) -> Vec<(i64, Option<u64>)> {
-        let numbers = &excerpt.series["memory_working_set_bytes"];
-        excerpt.times.iter().map(|time| time.as_second()).zip(numbers.iter().copied()).collect()
+        let numbers = excerpt.column("memory_working_set_bytes");
+        excerpt.times().iter().map(|time| time.as_second()).zip(numbers.iter().copied()).collect()
     }
 
     #[test]
@@ -369,11 +325,33 @@ mod tests {
     }
 
     #[test]
+    fn latencies_are_those_of_the_sample() {
+        let mut history = history(3, usize::MAX);
+        for second in 1..=5 {
+            let mut sample = sample(second, &[7]);
+            sample.usages[0].block = Some(ByDevice::new());
+            let cell = sample.usages[0].latency.get_or_default(8);
+            cell.read.buckets[3] = second.cast_unsigned().saturating_sub(3);
+            history.record(&sample);
+        }
+        let span = Span { latency: true, ..Span::default() };
+        let excerpt = history.excerpt("/life-7", span).unwrap();
+        let reads = excerpt.operations().iter().map(|one| one.unwrap().read[3]);
+        assert_eq!(reads.collect::<Vec<_>>(), [0, 1, 2]);
+        let text = serde_json::to_value(&excerpt).unwrap();
+        assert_eq!(text["block_latency"]["read"][3], serde_json::json!([0, 1, 2]));
+        assert_eq!(text["block_latency"]["read"][4], serde_json::json!([]));
+        let without = history.excerpt("/life-7", Span::default()).unwrap();
+        assert!(serde_json::to_value(&without).unwrap().get("block_latency").is_none());
+    }
+
+    #[test]
     fn a_part_in_steps() {
         let mut history = history(99, usize::MAX);
         (0..20).for_each(|second| _ = history.record(&sample(second, &[7])));
         let at = |second| Timestamp::new(second, 0).ok();
-        let span = Span { from: at(5), to: at(15), step: Duration::from_secs(4) };
+        let span =
+            Span { from: at(5), to: at(15), step: Duration::from_secs(4), ..Span::default() };
         let excerpt = history.excerpt("/life-7", span).unwrap();
         assert_eq!(column(&excerpt), [(5, Some(50)), (9, Some(90)), (13, Some(130))]);
     }

@@ -5,8 +5,10 @@
 //! on the server's thread, when a client asks for one.
 
 mod counts;
+pub(crate) mod excerpt;
 mod feed;
 pub(crate) mod history;
+mod operations;
 pub(crate) mod own_usage;
 mod ring;
 

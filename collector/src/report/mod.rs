@@ -14,7 +14,7 @@ use tare_model::{
 };
 
 pub(crate) use self::parents::host_working_set;
-pub use self::point::point;
+pub use self::point::{block_operations, point};
 use self::{host::host, parents::parents};
 use crate::{
     families::{

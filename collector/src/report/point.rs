@@ -4,7 +4,11 @@ use tare_model::{Interface, Point};
 use tare_parsers::pressure::Pressure;
 
 use crate::{
-    families::{block, memory::working_set, network_sockets},
+    families::{
+        block::{self, BlockOperations},
+        memory::working_set,
+        network_sockets,
+    },
     report::block_inputs,
     sample::{Sample, Usage},
 };
@@ -48,4 +52,9 @@ pub fn point(usage: &Usage, sample: &Sample) -> Point {
         waited(pressures.memory),
         waited(pressures.io),
     ]
+}
+
+/// How many block operations of a container took how long, in all until a sample; `None` if it is unknown.
+pub fn block_operations(usage: &Usage, sample: &Sample) -> Option<BlockOperations> {
+    block::operations(block_inputs(usage, None), &sample.block)
 }

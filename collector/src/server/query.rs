@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use crate::{output::prometheus::Exposition, published::history::Span};
+use crate::{output::prometheus::Exposition, published::excerpt::Span};
 
 /// The format that `Accept` prefers; text unless the client prefers another one.
 pub(crate) fn exposition(accept: &str) -> Exposition {
@@ -38,7 +38,7 @@ pub(crate) fn accepts_gzip(accept_encoding: &str) -> bool {
     named.or_else(any).is_some_and(|one| one.weight > 0.0)
 }
 
-/// Reads `from`, `to` and `step`.
+/// Reads `from`, `to`, `step` and `latency`.
 ///
 /// # Errors
 ///
@@ -52,7 +52,12 @@ pub(crate) fn span(get: impl Fn(&str) -> Option<String>) -> Result<Span, String>
         get(name).map(parse).transpose()
     };
     let step = seconds("step", get("step"))?.unwrap_or_default();
-    Ok(Span { from: time("from")?, to: time("to")?, step })
+    let latency = match get("latency").as_deref() {
+        None | Some("false") => false,
+        Some("" | "true") => true,
+        Some(other) => return Err(format!("`latency` is neither true nor false: {other}")),
+    };
+    Ok(Span { from: time("from")?, to: time("to")?, step, latency })
 }
 
 /// Reads a number of seconds, if there is one.

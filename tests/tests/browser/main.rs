@@ -1,6 +1,8 @@
 //! The page in a real Chromium, of a real daemon, with real containers.
 
+mod hostile;
 mod many;
+mod past;
 
 use std::{fs, net::TcpListener};
 
@@ -10,6 +12,17 @@ use tare_tests::{browser::Browser, docker::Run, lab::Lab, tare_daemon::TareDaemo
 
 /// The names in the list, from top to bottom, as an expression.
 const NAMES: &str = "[...document.querySelectorAll('.list tbody tr:not(.space):not([hidden]) th a')].map((a) => a.textContent)";
+
+/// What axe-core finds must be nothing, in light and in dark colours.
+fn ensure_accessible(page: &mut Browser, what: &str) -> Result<()> {
+    for is_dark in [false, true] {
+        page.prefer_dark(is_dark)?;
+        page.until(&format!("matchMedia('(prefers-color-scheme: dark)').matches === {is_dark}"))?;
+        let wrong = page.accessibility()?;
+        ensure!(wrong.is_empty(), "{what}, dark: {is_dark}: {wrong:#?}");
+    }
+    page.prefer_dark(false)
+}
 
 /// Shows only rows with this text. Other containers of the host may fill the list.
 fn filter(page: &mut Browser, text: &str) -> Result<()> {
@@ -63,8 +76,7 @@ fn a_person_looks_at_containers() -> Result<()> {
     page.until(&format!("{NAMES}.join() === '{busy_name}'"))?;
     filter(&mut page, ours)?;
 
-    let wrong = page.accessibility()?;
-    ensure!(wrong.is_empty(), "the list: {wrong:#?}");
+    ensure_accessible(&mut page, "the list")?;
 
     // The tree, with a project whose name looks like HTML.
     page.press("t")?;
@@ -105,8 +117,7 @@ fn a_person_looks_at_containers() -> Result<()> {
     let used = "[...document.querySelectorAll('.u-value')].map((v) => v.textContent)";
     page.until(&format!("{used}.some((text) => /^[1-9][0-9.]* %$/.test(text))"))?;
     page.until("document.querySelector('.chart .note').textContent === 'quota 20.0 %'")?;
-    let wrong = page.accessibility()?;
-    ensure!(wrong.is_empty(), "a container: {wrong:#?}");
+    ensure_accessible(&mut page, "a container")?;
     page.press("Escape")?;
     page.until("document.querySelector('.list') !== null")?;
 

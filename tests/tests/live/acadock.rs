@@ -151,8 +151,10 @@ fn clients_need_their_password_and_get_json_errors() -> Result<()> {
         curl.arg(format!("http://{address}{path}"));
         output(curl, PATIENCE)
     };
-    for path in ["mem", "cpu", "net", "io", "usage"] {
-        let path = format!("/containers/{}/{path}", container.id());
+    let parts = ["mem", "cpu", "net", "io", "usage"];
+    let mut paths = parts.map(|part| format!("/containers/{}/{part}", container.id())).to_vec();
+    paths.extend(["/containers/usage", "/host/usage"].map(str::to_owned));
+    for path in paths {
         ensure!(over_tcp(&path, None)?.ends_with("401"));
         ensure!(over_tcp(&path, Some("aca:duck"))?.ends_with("401"));
         ensure!(over_tcp(&path, Some("aca:dock"))?.ends_with("200"));

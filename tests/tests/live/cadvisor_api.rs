@@ -4,16 +4,19 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     path::Path,
+    process::Command,
     thread::sleep,
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, ensure};
+use jiff::Timestamp;
 use serde_json::Value;
 use tare_tests::{
     cadvisor::Cadvisor,
     docker::{Container, Run},
     lab::Lab,
+    process::Process,
     tare_daemon::TareDaemon,
     wait::{self, PATIENCE},
 };
@@ -308,6 +311,58 @@ fn allowed(place: &str) -> f64 {
         _ if place.starts_with("/[/dev/") => 4e9,
         _ => 1e-6,
     }
+}
+
+/// What a stream of events says of containers until both have ended: types in their order, and
+/// when they were.
+fn streamed(stream: &mut Process, ids: [&str; 2]) -> Result<BTreeMap<String, Vec<(String, Timestamp)>>> {
+    let mut found: BTreeMap<String, Vec<(String, Timestamp)>> = BTreeMap::new();
+    let mut ends = 0;
+    while ends < ids.len() {
+        let event: Value = serde_json::from_str(&stream.next_line(PATIENCE)?)?;
+        let name = event["container_name"].as_str().context("no name")?;
+        let Some(id) = ids.into_iter().find(|id| name == format!("/docker/{id}")) else { continue };
+        let kind = event["event_type"].as_str().context("no type")?;
+        let time = event["timestamp"].as_str().context("no time")?.parse()?;
+        ends += usize::from(kind == "containerDeletion");
+        found.entry(id.to_owned()).or_default().push((kind.to_owned(), time));
+    }
+    Ok(found)
+}
+
+#[test]
+fn streams_of_events_say_what_those_of_cadvisor_say() -> Result<()> {
+    let lab = Lab::open()?;
+    let daemon = TareDaemon::start(&lab.tare, &["--cadvisor-api", "on"])?;
+    let cadvisor = Cadvisor::start(&lab)?;
+    let path = "/api/v1.3/events/?stream=true&all_events=true&subcontainers=true";
+    let mut theirs = cadvisor.stream(path)?;
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--no-buffer", "--unix-socket"]).arg(daemon.socket());
+    curl.arg(format!("http://tare{path}"));
+    let mut ours = Process::spawn(curl)?;
+    // Both are open before anything happens.
+    sleep(Duration::from_secs(2));
+    let short = lab.start(Run::load("spin --for 3s"))?;
+    let hungry = Run::load("allocate --bytes 200MiB --for 60s").option("--memory", "32m");
+    let hungry = lab.start(hungry.option("--memory-swap", "32m"))?;
+    let ids = [short.id(), hungry.id()];
+    let theirs = streamed(&mut theirs, ids)?;
+    let ours = streamed(&mut ours, ids)?;
+    for id in ids {
+        let (theirs, ours) = (&theirs[id], &ours[id]);
+        let kinds = |events: &[(String, Timestamp)]| -> BTreeSet<String> {
+            events.iter().map(|(kind, _)| kind.clone()).collect()
+        };
+        ensure!(kinds(theirs) == kinds(ours), "cAdvisor: {theirs:?}, Tare: {ours:?}");
+        for (kind, time) in ours {
+            let of_kind = theirs.iter().find(|(other, _)| other == kind);
+            let (_, other) = of_kind.context("no such event")?;
+            let apart = time.duration_since(*other).unsigned_abs();
+            ensure!(apart < Duration::from_secs(3), "{kind}: {time}, cAdvisor: {other}");
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -1,12 +1,18 @@
 // The page of Tare: the list at `./`, and a page for each container at `./c/NAME`.
 
 import { BASE, Connection } from "./connection.js";
-import { Detail } from "./detail.js";
 import { Header, askForKey, showHelp, showSources } from "./frame.js";
+import { plain } from "./format.js";
 import { List } from "./list.js";
 import { Picture } from "./picture.js";
 
-/** @typedef {import("./picture.js").Row} Row */
+/**
+ * @typedef {import("./picture.js").Row} Row
+ * @typedef {import("./detail.js").Detail} Detail
+ */
+
+/** The list needs no charts: they are loaded when nothing else is to be done. */
+const charts = () => import("./detail.js");
 
 const EVERY = [1, 2, 5, 10, 30, 60];
 
@@ -19,16 +25,14 @@ let connection = null;
 /** @type {Detail | null} */
 let detail = null;
 
-const header = new Header({ home: () => go(""), pause, sources: () => showSources(picture), help: showHelp });
-const list = new List(picture, { href, open: (row) => go(path(row)), changed: remember });
-document.body.append(header.element);
-
 /** The address of a container. @param {Row} row */
 const path = (row) => `c/${encodeURIComponent(row.name && row.kind !== "other" ? row.name : row.id)}`;
 /** @param {Row} row */
-function href(row) {
-  return new URL(path(row), BASE).pathname;
-}
+const href = (row) => BASE.pathname + path(row);
+
+const header = new Header({ home: () => go(""), pause, sources: () => showSources(picture), help: showHelp });
+const list = new List(picture, { href, open: (row) => go(path(row)), changed: remember });
+document.querySelector("header")?.replaceWith(header.element);
 
 /** Opens a part of the page. @param {string} to */
 function go(to) {
@@ -38,23 +42,28 @@ function go(to) {
 
 /** Shows what the address says. */
 function route() {
-  const rest = location.pathname.slice(BASE.pathname.length);
+  const address = location.pathname;
+  const rest = address.slice(BASE.pathname.length);
   const name = rest.startsWith("c/") ? decodeURIComponent(rest.slice(2)) : null;
   detail?.destroy();
   detail = null;
-  document.querySelector("main")?.remove();
   picture.clear();
   if (name === null) {
     recall();
     document.title = "Tare";
-    document.body.append(list.element);
+    document.querySelector("main")?.replaceWith(list.element);
     list.prefilled.clear();
     list.update();
   } else {
-    document.title = `${name} · Tare`;
-    detail = new Detail(name, picture, () => go(""));
-    document.body.append(detail.element);
-    detail.title.focus({ preventScroll: true });
+    document.title = plain(`${name} · Tare`);
+    charts().then(({ Detail }) => {
+      if (address !== location.pathname || detail) return;
+      detail = new Detail(name, picture, () => go(""));
+      document.querySelector("main")?.replaceWith(detail.element);
+      detail.title.focus({ preventScroll: true });
+      detail.apply();
+      draw();
+    });
   }
   connect(name);
 }
@@ -152,7 +161,10 @@ const LIST_KEYS = {
 };
 
 /** @type {Record<string, () => void>} */
-const DETAIL_KEYS = { Escape: () => go(""), Backspace: () => go("") };
+const DETAIL_KEYS = {
+  Escape: () => go(""), Backspace: () => go(""),
+  "[": () => detail?.span.pan(-0.5), "]": () => detail?.span.pan(0.5), End: () => detail?.span.pan(Infinity), "@": () => detail?.span.input.focus(),
+};
 
 /** @type {Record<string, () => void>} */
 const COMMON_KEYS = {
@@ -164,11 +176,11 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const target = /** @type {HTMLElement} */ (event.target);
   if (target.tagName === "INPUT") {
-    if (event.key === "Escape") list.set({ filter: "" });
-    if (["Escape", "Enter", "ArrowDown"].includes(event.key)) {
+    if (event.key === "Escape" && !detail) list.set({ filter: "" });
+    if (["Escape", "Enter", ...(detail ? [] : ["ArrowDown"])].includes(event.key)) {
       event.preventDefault();
       target.blur();
-      list.table.focus({ preventScroll: true });
+      if (!detail) list.table.focus({ preventScroll: true });
     }
     return;
   }
@@ -183,3 +195,4 @@ document.addEventListener("keydown", (event) => {
 document.addEventListener("visibilitychange", () => !document.hidden && picture.hasData && draw());
 addEventListener("popstate", route);
 route();
+setTimeout(charts, 3000);

@@ -1,10 +1,11 @@
-// Charts over time, drawn by uPlot, and the heatmap of latencies.
+// Charts over time, drawn by uPlot.
 
 import { el } from "./dom.js";
-import { latency } from "./format.js";
+import { clock, dateTime } from "./format.js";
+import uPlotModule from "./uPlot.js";
 
 /** @type {any} */
-const uPlot = /** @type {any} */ (window).uPlot;
+const uPlot = uPlotModule;
 
 /**
  * @typedef {{label: string, color: string, fill?: boolean, dash?: boolean, scale?: string}} Line
@@ -12,12 +13,20 @@ const uPlot = /** @type {any} */ (window).uPlot;
  */
 
 /** A colour of the style sheet. @param {string} name */
-const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+export const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(`--${name}`).trim();
+
+/** The texts of an axis of time; with the day where there are several.
+ * @param {any} plot @param {number[]} splits */
+function times(plot, splits) {
+  const { min, max } = plot.scales.x;
+  const write = (/** @type {number} */ second) => (max - min > 86_400 ? dateTime(second * 1000).slice(5, 16) : clock(second * 1000));
+  return splits.map(write);
+}
 
 /** Steps of an axis of memory. */
 const BINARY = Array.from({ length: 50 }, (_, power) => 2 ** power);
 
-const CURSORS = uPlot?.sync("time");
+const CURSORS = uPlot.sync("time");
 
 export class Chart {
   /** @param {Options} options */
@@ -55,12 +64,12 @@ export class Chart {
       hooks: { setSelect: [(/** @type {any} */ plot) => this.select(plot)] },
       scales: { x: { time: true }, y: { range }, ...(scales.has("share") ? { share: { range: [0, 100] } } : {}) },
       axes: [
-        { ...axis, space: 70, size: 26, values: (/** @type {any} */ _, /** @type {number[]} */ splits) => splits.map((second) => new Date(second * 1000).toLocaleTimeString("en-GB")) },
+        { ...axis, space: 70, size: 26, values: times },
         { ...axis, size: 72, space: 30, incrs: binary ? BINARY : undefined, values: values(format) },
         ...(scales.has("share") ? [{ ...axis, scale: "share", side: 1, size: 44, grid: { show: false }, values: values(percent ?? format) }] : []),
       ],
       series: [
-        { label: "Time", value: (/** @type {any} */ _, /** @type {any} */ second) => (second === null ? "" : new Date(second * 1000).toLocaleTimeString("en-GB")) },
+        { label: "Time", value: (/** @type {any} */ _, /** @type {any} */ second) => (second === null ? "" : dateTime(second * 1000)) },
         ...lines.map((line) => ({
           label: line.label,
           scale: line.scale ?? "y",
@@ -108,78 +117,4 @@ export class Chart {
     this.resize.disconnect();
     this.plot?.destroy();
   }
-}
-
-/** How long block operations took: time from left to right, latency from bottom to top. */
-export class Heatmap {
-  /** @param {string} title */
-  constructor(title) {
-    this.canvas = el("canvas", { role: "img", "aria-label": title });
-    this.note = el("span", { class: "note" });
-    this.element = el("figure", { class: "chart" }, el("figcaption", {}, el("span", { text: title }), this.note), el("div", { class: "plot heat" }, this.canvas));
-    this.canvas.addEventListener("mousemove", (/** @type {MouseEvent} */ event) => this.hover(event));
-    /** @type {{time: number, counts: number[]}[]} */
-    this.cells = [];
-    /** @type {number[]} */
-    this.bounds = [];
-    /** @type {[number, number]} */
-    this.range = [0, 1];
-  }
-
-  /** @param {{time: number, counts: number[]}[]} cells @param {number[]} bounds @param {[number, number]} range */
-  update(cells, bounds, range) {
-    Object.assign(this, { cells, bounds, range });
-    const used = cells.flatMap(({ counts }) => counts.map((count, bucket) => (count ? bucket : -1)).filter((bucket) => bucket >= 0));
-    this.element.classList.toggle("unknown", used.length === 0);
-    const { canvas } = this;
-    canvas.style.visibility = used.length ? "visible" : "hidden";
-    const ratio = devicePixelRatio || 1;
-    const [width, height] = [canvas.clientWidth, canvas.clientHeight];
-    if (!width) return;
-    canvas.width = width * ratio;
-    canvas.height = height * ratio;
-    const pen = canvas.getContext("2d");
-    pen.scale(ratio, ratio);
-    this.low = Math.max(0, Math.min(...used, 30) - 1);
-    this.high = Math.max(this.low + 6, ...used.map((bucket) => bucket + 1));
-    const rows = this.high - this.low + 1;
-    const cell = { width: Math.max(2, ((width - 72) / Math.max(1, range[1] - range[0])) * this.step()), height: (height - 22) / rows };
-    const most = Math.max(1, ...cells.flatMap(({ counts }) => counts));
-    pen.fillStyle = color("series-5");
-    for (const { time, counts } of cells) {
-      if (time < range[0] || time > range[1]) continue;
-      const x = 72 + ((time - range[0]) / (range[1] - range[0])) * (width - 72) - cell.width;
-      for (let bucket = this.low; bucket <= this.high; bucket++) {
-        if (!counts[bucket]) continue;
-        pen.globalAlpha = 0.2 + 0.8 * (Math.log1p(counts[bucket]) / Math.log1p(most));
-        pen.fillRect(x, (this.high - bucket) * cell.height, cell.width, cell.height - 0.5);
-      }
-    }
-    pen.globalAlpha = 1;
-    pen.fillStyle = color("faint");
-    pen.font = "11px system-ui, sans-serif";
-    pen.textAlign = "right";
-    for (let bucket = this.low; bucket <= this.high; bucket += Math.ceil(rows / 6)) {
-      pen.fillText(`≤ ${latency(bounds[bucket] ?? Infinity)}`, 64, (this.high - bucket + 0.5) * cell.height + 4);
-    }
-  }
-
-  step() {
-    const { cells } = this;
-    return cells.length > 1 ? (cells[cells.length - 1].time - cells[0].time) / (cells.length - 1) : 1;
-  }
-
-  /** @param {MouseEvent} event */
-  hover(event) {
-    const { clientWidth: width, clientHeight: height } = this.canvas;
-    const time = this.range[0] + ((event.offsetX - 72) / (width - 72)) * (this.range[1] - this.range[0]);
-    const rows = (this.high ?? 0) - (this.low ?? 0) + 1;
-    const bucket = (this.high ?? 0) - Math.floor(event.offsetY / ((height - 22) / rows));
-    const found = this.cells.find((cell) => cell.time >= time && cell.time - this.step() < time);
-    const operations = found?.counts[bucket] ?? 0;
-    this.note.textContent = found ? `${new Date(found.time * 1000).toLocaleTimeString("en-GB")}: ${operations} of at most ${latency(this.bounds[bucket] ?? Infinity)}` : "";
-  }
-
-  restyle() {}
-  destroy() {}
 }

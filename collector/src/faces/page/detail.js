@@ -1,44 +1,42 @@
 // The page of one container.
 
-import { Chart, Heatmap } from "./charts.js";
-import { request } from "./connection.js";
-import { el, setAttribute, setText } from "./dom.js";
-import { UNKNOWN, bytes, count, dateTime, duration, known, latency, memory, percent, rate } from "./format.js";
+import { Chart } from "./charts.js";
+import { el, setText } from "./dom.js";
+import { UNKNOWN, bytes, count, dateTime, duration, known, latency, memory, percent, plain, rate } from "./format.js";
 import { sourcesTable } from "./frame.js";
-import { Series, operations, pointOf, pointsOf } from "./series.js";
+import { Heatmap } from "./heatmap.js";
+import { Past } from "./past.js";
+import { label } from "./picture.js";
+import { pointOf } from "./series.js";
+import { Span } from "./span.js";
 
-/** @typedef {import("./picture.js").Picture} Picture */
+/**
+ * @typedef {import("./picture.js").Picture} Picture
+ * @typedef {import("./series.js").Series} Series
+ */
 
-const RANGES = /** @type {[string, number][]} */ ([["1 min", 60], ["5 min", 300], ["15 min", 900], ["1 h", 3600]]);
-const CELLS_MAX = 3600;
 /** The kernel adds pressure up every 2 s. */
 const PRESSURE_SECONDS = 3.9;
+/** What a chart knows before its first time, for rates, in seconds. */
+const BEFORE = 5;
 
 export class Detail {
   /** @param {string} name @param {Picture} picture @param {() => void} back */
   constructor(name, picture, back) {
     this.name = name;
     this.picture = picture;
-    this.series = new Series();
-    /** @type {{time: number, counts: number[]}[]} */
-    this.cells = [];
-    /** @type {any} */
-    this.latencyBefore = null;
-    this.instance = undefined;
+    this.past = new Past(name, () => this.update());
     this.described = "";
     this.shownSources = "";
     /** @type {number[]} */
     this.bounds = [];
-    this.seconds = 300;
-    /** @type {[number, number] | null} */
-    this.zoom = null;
+    this.span = new Span(() => this.update());
     this.title = el("h1", { text: name, tabindex: "-1" });
     this.state = el("span", { class: "chip" });
     this.facts = el("dl", { class: "facts" });
     this.message = el("p", { class: "empty", hidden: true });
-    this.buttons = RANGES.map(([text, seconds]) => el("button", { type: "button", onclick: () => this.show(seconds) }, text));
     this.charts = makeCharts();
-    this.charts.forEach(({ chart }) => (chart.onzoom = (range) => this.zoomTo(range)));
+    this.charts.forEach(({ chart }) => (chart.onzoom = (range) => this.span.zoom(range)));
     this.heat = new Heatmap("Block latency");
     const figures = this.charts.map(({ chart }) => chart.element);
     figures.splice(5, 0, this.heat.element);
@@ -48,78 +46,42 @@ export class Detail {
     this.element = el("main", { class: "detail" },
       el("div", { class: "heading" },
         el("a", { class: "back", href: "../", onclick: (/** @type {Event} */ event) => { event.preventDefault(); back(); } }, "← All containers"),
-        this.title, this.state,
-        el("span", { class: "ranges", role: "group", "aria-label": "Time range" }, ...this.buttons)),
-      this.facts, this.message, this.grid, this.tables, this.sources);
+        this.title, this.state),
+      this.facts, this.span.element, this.message, this.grid, this.tables, this.sources);
     this.scheme = matchMedia("(prefers-color-scheme: dark)");
     this.restyle = () => {
       this.charts.forEach(({ chart }) => chart.restyle());
       this.update();
     };
     this.scheme.addEventListener("change", this.restyle);
-    this.grid.addEventListener("dblclick", () => this.show(this.seconds));
-    this.show(this.seconds);
-    this.load();
+    this.grid.addEventListener("dblclick", () => this.span.unzoom());
+    this.update();
   }
 
   destroy() {
     this.scheme.removeEventListener("change", this.restyle);
     this.charts.forEach(({ chart }) => chart.destroy());
+    this.past.close();
   }
 
-  /** What the daemon remembers. */
-  async load() {
-    try {
-      const answer = await request(`api/v1/history?container=${encodeURIComponent(this.name)}`);
-      if (!answer.ok) return;
-      const live = this.series;
-      this.series = new Series();
-      for (const { time, point } of pointsOf(await answer.json())) this.series.add(time, point);
-      live.times.forEach((time, index) => this.series.add(time, live.points[index]));
-      this.update();
-    } catch {
-      // The connection says so.
-    }
+  /** Asks again for what was refused. */
+  load() {
+    this.past.part = null;
+    this.update();
   }
 
   /** Takes over the latest message. */
   apply() {
     const { picture } = this;
-    const { container, instance } = picture.one;
+    const { container } = picture.one;
     if (!container) return;
-    if (this.instance !== undefined && this.instance !== instance) {
-      // Another life of the same name: its counters begin anew.
-      this.latencyBefore = null;
-    }
-    this.instance = instance;
-    const time = picture.time / 1000;
-    this.series.add(time, pointOf(container));
-    const latencies = container.block?.latency;
-    const counts = operations(this.latencyBefore, latencies);
-    if (counts) this.cells.push({ time, counts });
-    if (this.cells.length > CELLS_MAX) this.cells.shift();
-    this.latencyBefore = latencies ? structuredClone(latencies) : null;
-    if (latencies) this.bounds = latencies.le_seconds;
-  }
-
-  /** @param {number} seconds */
-  show(seconds) {
-    this.seconds = seconds;
-    this.zoom = null;
-    this.buttons.forEach((button, at) => setAttribute(button, "aria-pressed", String(RANGES[at][1] === seconds)));
-    this.update();
-  }
-
-  /** @param {[number, number]} range */
-  zoomTo(range) {
-    this.zoom = range;
-    this.buttons.forEach((button) => setAttribute(button, "aria-pressed", "false"));
-    this.update();
+    this.past.add(picture.time / 1000, pointOf(container), picture.interval ?? 1);
+    if (container.block?.latency) this.bounds = container.block.latency.le_seconds;
   }
 
   update() {
-    const { container, ended } = this.picture.one;
-    const one = container ?? ended;
+    const { container, ended: receipt } = this.picture.one;
+    const one = container ?? receipt;
     this.message.hidden = Boolean(one) || !this.picture.hasData;
     if (!one) {
       setText(this.message, `No container is called ${this.name}, and the daemon remembers none. If it starts, it appears here.`);
@@ -127,27 +89,29 @@ export class Detail {
       this.facts.replaceChildren();
       this.tables.replaceChildren();
     }
-    this.grid.hidden = !one && this.series.times.length === 0;
     if (one) this.describe(one);
-    const last = this.series.times.at(-1) ?? this.picture.time / 1000;
-    const end = container ? Math.max(last, this.picture.time / 1000) : last;
-    /** @type {[number, number]} */
-    const range = this.zoom ?? [end - this.seconds, end];
-    const from = this.series.times.findIndex((time) => time >= range[0] - 30);
-    const cut = (/** @type {any[]} */ values) => (from > 0 ? values.slice(from) : values);
-    const times = cut(this.series.times);
+    if (!this.picture.hasData) return;
+    const { past, span } = this;
+    const now = this.picture.time / 1000;
+    const ended = one?.ended_at ? Date.parse(one.ended_at) / 1000 : now;
+    const range = span.update(container ? now : Math.min(now, ended + 1));
+    past.want(range);
+    setText(span.note, past.origin(range, one?.started_at));
+    const series = past.around(range).part([range[0] - BEFORE, range[1]]);
+    this.grid.hidden = !one && series.times.length === 0;
     for (const { chart, columns, note } of this.charts) {
-      chart.update(times, columns(this.series).map(cut), range);
+      chart.update(series.times, columns(series), range);
       setText(chart.note, one ? note?.(one) ?? "" : "");
     }
-    this.heat.update(this.cells, this.bounds, range);
-    setText(this.heat.element.querySelector("figcaption .note"), this.cells.length ? "" : "since this page was opened");
+    if (this.bounds.length === 0) this.bounds = past.part?.bounds ?? [];
+    this.heat.update(series.cells(), this.bounds, range);
   }
 
   /** @param {any} one */
   describe(one) {
-    setText(this.title, one.name ?? one.id.slice(0, 12));
-    document.title = `${one.name ?? one.id.slice(0, 12)} · Tare`;
+    const title = label(one);
+    setText(this.title, title);
+    document.title = plain(`${title} · Tare`);
     setText(this.state, one.state === "ended" ? `ended ${dateTime(one.ended_at)}` : one.health ? `${one.state}, ${one.health}` : one.state);
     this.state.dataset.state = one.state === "ended" || one.health === "unhealthy" ? "off" : one.state === "running" ? "on" : "degraded";
     const pod = one.pod && [one.pod.namespace, one.pod.name ?? one.pod.uid, one.pod.container].filter(Boolean).join(" / ");

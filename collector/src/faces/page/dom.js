@@ -1,4 +1,6 @@
-// Making and changing elements. All text goes in as text, never as HTML.
+// Making and changing elements. All text goes in as text, never as HTML, and none is unseen.
+
+import { plain } from "./format.js";
 
 /**
  * @param {string} tag
@@ -10,11 +12,12 @@ export function el(tag, properties = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(properties)) {
     if (value === null || value === undefined || value === false) continue;
-    if (name === "text") element.textContent = value;
+    if (name === "text") element.textContent = plain(String(value));
     else if (name.startsWith("on")) element.addEventListener(name.slice(2), value);
-    else element.setAttribute(name, value === true ? "" : String(value));
+    else element.setAttribute(name, value === true ? "" : name === "title" ? plain(String(value)) : String(value));
   }
-  element.append(...children.filter((child) => child !== null && child !== undefined));
+  const known = children.filter((child) => child !== null && child !== undefined);
+  element.append(...known.map((child) => (typeof child === "string" ? plain(child) : child)));
   return element;
 }
 
@@ -33,19 +36,21 @@ export function svg(tag, attributes = {}, ...children) {
   return element;
 }
 
-/** Sets a text, if it is another one: the DOM is slow even if nothing changes.
- * @param {any} element @param {string} text */
+/** Sets a text, if it is another one: asking the DOM for the old one is slow too.
+ * @param {any} element whose text nothing else sets @param {string} text */
 export function setText(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  if (element.shownText === text) return;
+  element.shownText = text;
+  element.textContent = plain(text);
 }
 
-/** @param {any} element @param {string} name @param {string | null} value */
+/** @param {any} element whose attribute nothing else sets @param {string} name @param {string | null} value */
 export function setAttribute(element, name, value) {
-  if (value === null) {
-    if (element.hasAttribute(name)) element.removeAttribute(name);
-  } else if (element.getAttribute(name) !== value) {
-    element.setAttribute(name, value);
-  }
+  const shown = (element.shownAttributes ??= {});
+  if (shown[name] === value) return;
+  shown[name] = value;
+  if (value === null) element.removeAttribute(name);
+  else element.setAttribute(name, name === "title" ? plain(value) : value);
 }
 
 /** A small graph of the last values, on a scale from 0. */

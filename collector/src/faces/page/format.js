@@ -5,6 +5,13 @@ export const UNKNOWN = "–";
 /** @param {any} value */
 export const known = (value) => value !== null && value !== undefined && !Number.isNaN(value);
 
+/** What moves or hides other text: control characters, and those that change its direction. */
+// oxlint-disable-next-line no-control-regex
+const UNSEEN = /[\u0000-\u0009\u000b-\u001f\u007f-\u009f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]/g;
+
+/** A text from elsewhere with what cannot be seen written out. @param {string} text */
+export const plain = (text) => text.replace(UNSEEN, (one) => `\\u{${one.charCodeAt(0).toString(16)}}`);
+
 /** Three digits at most, so that columns stay still. @param {number} value */
 function short(value) {
   if (value >= 99.95) return String(Math.round(value));
@@ -44,8 +51,10 @@ export function percent(value) {
   return `${value >= 99.95 ? Math.round(value) : value.toFixed(value < 9.995 ? 2 : 1)} %`;
 }
 
+const WHOLE = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+
 /** @param {any} value */
-export const count = (value) => (known(value) ? Math.round(value).toLocaleString("en") : UNKNOWN);
+export const count = (value) => (known(value) ? WHOLE.format(value) : UNKNOWN);
 
 /** @param {any} seconds */
 export function duration(seconds) {

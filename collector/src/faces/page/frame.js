@@ -18,6 +18,7 @@ const KEYS = [
   ["e", "containers that ended, with their last totals"],
   ["Space", "pause"],
   ["+ -", "longer or shorter interval"],
+  ["[ ] End @", "charts: earlier, later, now, at a time"],
   ["i", "where the numbers come from"],
   ["?", "this help"],
 ];

@@ -4,7 +4,9 @@ import { label, sum } from "./picture.js";
 
 /**
  * @typedef {import("./picture.js").Row} Row
- * @typedef {{key: string, row: Row, depth: number}} RowLine
+ * @typedef {{key: string, row: Row}} RowLine
+ * @typedef {{by: any, name: string}} Sorted
+ * @typedef {RowLine & Sorted & {named: any}} SortedLine
  * @typedef {{group: string, title: string, count: number, sums: Row, isFolded: boolean}} GroupLine
  * @typedef {RowLine | GroupLine} Line
  * @typedef {{sort: string, isReversed: boolean, filter: string, isTree: boolean, folded: Set<string>}} Options
@@ -50,37 +52,58 @@ export function groupOf(row) {
   return row.cgroup.replace(/\/[^/]*$/, "") || "/";
 }
 
-/** @param {Map<string, Row>} rows @param {Options} options @returns {Line[]} */
-export function lines(rows, options) {
-  const filter = options.filter.toLowerCase();
-  /** @type {RowLine[]} */
-  const found = [];
-  for (const [key, row] of rows) {
-    if (!filter || matches(row, filter)) found.push({ key, row, depth: 0 });
+/**
+ * The lines of the list. They stay in the order in which they were the last time: what is nearly
+ * sorted is sorted in less time.
+ */
+export class Order {
+  /** @type {Map<string, SortedLine>} */
+  known = new Map();
+  /** @type {SortedLine[]} */
+  sorted = [];
+
+  /** @param {Map<string, Row>} rows @param {Options} options @returns {Line[]} */
+  lines(rows, options) {
+    this.follow(rows);
+    const filter = options.filter.toLowerCase();
+    const found = filter ? this.sorted.filter((line) => matches(line.row, filter)) : this.sorted;
+    const value = SORTS[options.sort] ?? SORTS.cpu;
+    for (const line of found) line.by = value(line.row);
+    found.sort(order(options));
+    return options.isTree ? tree(found, options) : found;
   }
-  const compare = order(options);
-  sortBy(found, (line) => line.row, compare, options);
-  return options.isTree ? tree(found, options, compare) : found;
+
+  /** Takes over which rows there are. @param {Map<string, Row>} rows */
+  follow(rows) {
+    const { known } = this;
+    let isNew = this.sorted.length !== rows.size;
+    for (const [key, row] of rows) {
+      const line = known.get(key);
+      if (line?.row === row) {
+        if (line.named !== row.name) Object.assign(line, { named: row.name, name: SORTS.name(row) });
+        continue;
+      }
+      known.set(key, { key, row, by: undefined, named: row.name, name: SORTS.name(row) });
+      isNew = true;
+    }
+    if (!isNew) return;
+    for (const key of known.keys()) if (!rows.has(key)) known.delete(key);
+    this.sorted = this.sorted.map((line) => known.get(line.key)).filter((line) => line !== undefined);
+    const placed = new Set(this.sorted);
+    for (const line of known.values()) if (!placed.has(line)) this.sorted.push(line);
+  }
 }
 
 /** The biggest first, names from A to Z; the unknown always last.
- * @param {Options} options @returns {(a: any, b: any) => number} */
+ * @param {Options} options @returns {(a: Sorted, b: Sorted) => number} */
 function order({ sort, isReversed }) {
   const direction = (sort === "name" ? 1 : -1) * (isReversed ? -1 : 1);
   return (a, b) => {
-    if (a === b) return 0;
-    if (a === undefined) return 1;
-    if (b === undefined) return -1;
-    return (a < b ? -1 : 1) * direction;
+    if (a.by === b.by) return a.name < b.name ? -1 : a.name > b.name ? 1 : 0;
+    if (a.by === undefined) return 1;
+    if (b.by === undefined) return -1;
+    return a.by < b.by ? -direction : direction;
   };
-}
-
-/** @template T @param {T[]} all @param {(one: T) => Row} rowOf @param {(a: any, b: any) => number} compare @param {Options} options */
-function sortBy(all, rowOf, compare, { sort }) {
-  const value = SORTS[sort] ?? SORTS.cpu;
-  const keyed = all.map((one) => ({ one, by: value(rowOf(one)), name: SORTS.name(rowOf(one)) }));
-  keyed.sort((a, b) => compare(a.by, b.by) || (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
-  keyed.forEach(({ one }, index) => (all[index] = one));
 }
 
 const SUMMED = [
@@ -88,9 +111,9 @@ const SUMMED = [
   "pids", "cpu_usage_seconds", "rx_bytes", "tx_bytes", "read_bytes", "write_bytes",
 ];
 
-/** @param {RowLine[]} rows @param {Options} options @param {(a: any, b: any) => number} compare @returns {Line[]} */
-function tree(rows, options, compare) {
-  /** @type {Map<string, {line: GroupLine, rows: RowLine[]}>} */
+/** @param {RowLine[]} rows @param {Options} options @returns {Line[]} */
+function tree(rows, options) {
+  /** @type {Map<string, {line: GroupLine, rows: RowLine[], by: any, name: string}>} */
   const groups = new Map();
   for (const line of rows) {
     const name = groupOf(line.row);
@@ -98,17 +121,24 @@ function tree(rows, options, compare) {
     if (!group) {
       const sums = { kind: "group", id: name, name, cgroup: name };
       const isFolded = options.folded.has(name);
-      group = { line: { group: name, title: name, count: 0, sums, isFolded }, rows: [] };
+      group = { line: { group: name, title: name, count: 0, sums, isFolded }, rows: [], by: undefined, name: name.toLowerCase() };
       groups.set(name, group);
     }
     group.line.count++;
-    for (const field of SUMMED) {
-      const both = sum(group.line.sums[field], line.row[field]);
-      if (both !== undefined) group.line.sums[field] = both;
-    }
-    group.rows.push({ ...line, depth: 1 });
+    add(group.line.sums, line.row);
+    group.rows.push(line);
   }
+  const value = SORTS[options.sort] ?? SORTS.cpu;
   const all = [...groups.values()];
-  sortBy(all, (group) => group.line.sums, compare, options);
+  for (const group of all) group.by = value(group.line.sums);
+  all.sort(order(options));
   return all.flatMap(({ line, rows }) => (line.isFolded ? [line] : [line, ...rows]));
+}
+
+/** @param {Row} sums @param {Row} row */
+function add(sums, row) {
+  for (const field of SUMMED) {
+    const value = row[field];
+    if (value !== undefined) sums[field] = (sums[field] ?? 0) + value;
+  }
 }

@@ -2,10 +2,11 @@
 
 import { request } from "./connection.js";
 import { Sparkline, el, setAttribute, setText, svg } from "./dom.js";
-import { UNKNOWN, bytes, clock, count, dateTime, duration, known, memory, percent } from "./format.js";
-import { lines, pressure } from "./lines.js";
-import { SPARK_LENGTH, label } from "./picture.js";
-import { pointsOf, Series } from "./series.js";
+import { UNKNOWN, bytes, clock, count, dateTime, duration, known, memory, percent, plain } from "./format.js";
+import { Order, pressure } from "./lines.js";
+import { label } from "./picture.js";
+import { Series, pointsOf } from "./series.js";
+import { SPARK_LENGTH } from "./sparks.js";
 
 /**
  * @typedef {import("./picture.js").Picture} Picture
@@ -95,7 +96,6 @@ class RowView {
     this.dot.dataset.state = isGroup ? (line.isFolded ? "folded" : "unfolded") : row.health === "unhealthy" || row.oom_kills ? "bad" : row.state;
     setAttribute(this.link, "href", isGroup ? null : list.href(row));
     setAttribute(this.element, "title", null);
-    const sparks = isGroup ? null : picture.sparks.get(line.key);
     this.columns.forEach((column, at) => {
       const { cell, value, second, note, spark, bar } = this.cells[at];
       if (at > 0) {
@@ -110,7 +110,7 @@ class RowView {
       if (second) setText(second, column.second?.(row) ?? "");
       if (bar) bar.parentElement.hidden = isGroup;
       if (note) setText(note, isGroup ? "" : column.note?.(row) ?? "");
-      if (spark && column.spark) spark.draw(sparks ? sparks[column.spark] : null, column.least ?? 1);
+      if (spark && column.spark) spark.draw(isGroup ? null : picture.sparks.values(line.key, column.spark), column.least ?? 1);
       if (bar) bar.style.width = `${Math.min(100, (!isGroup && column.share?.(row)) || 0).toFixed(1)}%`;
     });
   }
@@ -128,6 +128,7 @@ export class List {
     /** The key of the marked line, which stays marked when the order changes. @type {string | null} */
     this.markedKey = null;
     this.now = Date.now();
+    this.order = new Order();
     /** @type {Line[]} */
     this.lines = [];
     /** @type {RowView[]} */
@@ -207,7 +208,7 @@ export class List {
     const { picture, options } = this;
     this.now = picture.time || Date.now();
     const rows = this.isEnded ? picture.ended : picture.rows;
-    this.lines = lines(rows, options);
+    this.lines = this.order.lines(rows, options);
     if (this.markedKey !== null) {
       const at = this.lines.findIndex((line) => keyOf(line) === this.markedKey);
       this.marked = at >= 0 ? at : Math.min(this.marked, Math.max(0, this.lines.length - 1));
@@ -271,8 +272,7 @@ export class List {
     const step = (picture.interval ?? 1) || 1;
     const from = picture.time / 1000 - step * (SPARK_LENGTH + 2);
     const answer = await request(`api/v1/history?container=${encodeURIComponent(row.id)}&from=${from.toFixed(3)}&step=${(step * 0.9).toFixed(3)}`);
-    const sparks = picture.sparks.get(key);
-    if (!answer.ok || !sparks) return;
+    if (!answer.ok) return;
     const series = new Series();
     for (const { time, point } of pointsOf(await answer.json())) series.add(time, point);
     const both = (/** @type {string} */ a, /** @type {string} */ b) => {
@@ -280,9 +280,10 @@ export class List {
       return first.map((value, at) => (value === null || second[at] === null ? NaN : value + /** @type {number} */ (second[at])));
     };
     const isSockets = row.network_view === "sockets";
-    fillOlder(sparks.cpu, series.rate("cpu", 100).map((value) => value ?? NaN));
-    fillOlder(sparks.network, isSockets ? both("socketRx", "socketTx") : both("rx", "tx"));
-    fillOlder(sparks.block, both("read", "write"));
+    const { sparks } = picture;
+    sparks.fillOlder(key, "cpu", series.rate("cpu", 100).map((value) => value ?? NaN));
+    sparks.fillOlder(key, "network", isSockets ? both("socketRx", "socketTx") : both("rx", "tx"));
+    sparks.fillOlder(key, "block", both("read", "write"));
   }
 
   /** @param {number} step */
@@ -347,16 +348,6 @@ export class List {
 /** @param {Line} line */
 const keyOf = (line) => ("group" in line ? `group ${line.group}` : line.key);
 
-/** Replaces unknown values at the beginning by the values before. @param {Float32Array} values @param {number[]} older */
-function fillOlder(values, older) {
-  const begin = values.findIndex((value) => !Number.isNaN(value));
-  const length = begin < 0 ? values.length : begin;
-  // What the picture knows itself is at the end of both.
-  const overlap = values.length - length;
-  const source = older.slice(0, Math.max(0, older.length - overlap)).slice(-length);
-  values.set(source, length - source.length);
-}
-
 /** Starts, ends and OOM kills of the last minutes. */
 class Timeline {
   /** @param {(row: Row) => void} open */
@@ -382,7 +373,7 @@ class Timeline {
     const marks = recent.map((event) => {
       const holder = svg("svg", { x: `${100 - ((now - event.time) / (TIMELINE * 1000)) * 100}%`, y: 10, overflow: "visible" });
       const title = svg("title");
-      title.textContent = `${clock(event.time)} ${event.name} ${WORDS[event.kind]} ${event.note}`;
+      title.textContent = plain(`${clock(event.time)} ${event.name} ${WORDS[event.kind]} ${event.note}`);
       holder.append(svg("path", { class: event.kind, d: shapes[event.kind] }, title));
       return holder;
     });

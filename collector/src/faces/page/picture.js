@@ -1,7 +1,6 @@
 // What the daemon has told so far, from the messages of `api/v1/live`.
 
-/** Values that a small graph shows. */
-export const SPARK_LENGTH = 60;
+import { SPARK_LENGTH, Sparks } from "./sparks.js";
 
 /** Events that are kept. */
 const EVENTS_MAX = 500;
@@ -9,7 +8,6 @@ const EVENTS_MAX = 500;
 /**
  * @typedef {Record<string, any>} Row
  * @typedef {{time: number, kind: "start" | "end" | "oom", name: string, id: string, note: string}} Event
- * @typedef {{cpu: Float32Array, network: Float32Array, block: Float32Array}} Sparks
  */
 
 /** RFC 7396. `null` removes, because absent and unknown are the same.
@@ -22,6 +20,15 @@ export function merge(target, patch) {
     else merged[key] = merge(merged[key], value);
   }
   return merged;
+}
+
+/** The same for a row, whose values have no parts. @param {Row} row @param {Row} change */
+function mergeRow(row, change) {
+  for (const field in change) {
+    const value = change[field];
+    if (value === null) delete row[field];
+    else row[field] = value;
+  }
 }
 
 /** @param {Row} row */
@@ -48,8 +55,7 @@ export class Picture {
   rows = new Map();
   /** @type {Map<string, Row>} */
   ended = new Map();
-  /** @type {Map<string, Sparks>} */
-  sparks = new Map();
+  sparks = new Sparks();
   /** @type {Event[]} */
   events = [];
   /** Host, sources and Tare itself. @type {any} */
@@ -114,13 +120,12 @@ export class Picture {
       this.ended.clear();
       this.events = [];
     }
-    for (const [key, change] of Object.entries(rows)) {
+    for (const key in rows) {
+      const change = rows[key];
       const row = this.rows.get(key);
       if (row) {
-        if (change.oom_kills > row.oom_kills) this.oom({ ...row, ...change });
-        if (!row.name && change.name) this.rename(row.id, change.name);
-        if (!row.started_at && change.started_at) this.start({ ...row, ...change });
-        merge(row, change);
+        this.note(row, change);
+        mergeRow(row, change);
       } else {
         this.rows.set(key, change);
         this.start(change);
@@ -131,7 +136,7 @@ export class Picture {
       const row = this.ended.get(key);
       if (row) {
         if (!row.name && change.name) this.rename(row.id, change.name);
-        merge(row, change);
+        mergeRow(row, change);
         this.explain(row);
         continue;
       }
@@ -147,16 +152,19 @@ export class Picture {
     }
     for (const key of endedGone) this.ended.delete(String(key));
     if (isFull) this.events.sort((a, b) => a.time - b.time);
+    this.sparks.begin();
     for (const [key, row] of this.rows) {
-      let sparks = this.sparks.get(key);
-      if (!sparks) {
-        const empty = () => new Float32Array(SPARK_LENGTH).fill(NaN);
-        this.sparks.set(key, (sparks = { cpu: empty(), network: empty(), block: empty() }));
-      }
-      push(sparks.cpu, row.cpu_percent);
-      push(sparks.network, sum(row.rx_bytes_per_second, row.tx_bytes_per_second));
-      push(sparks.block, sum(row.read_bytes_per_second, row.write_bytes_per_second));
+      const network = sum(row.rx_bytes_per_second, row.tx_bytes_per_second);
+      const block = sum(row.read_bytes_per_second, row.write_bytes_per_second);
+      this.sparks.push(key, row.cpu_percent, network, block);
     }
+  }
+
+  /** What a change of a row means for the timeline. @param {Row} row @param {Row} change */
+  note(row, change) {
+    if (change.oom_kills > row.oom_kills) this.oom({ ...row, ...change });
+    if (!row.name && change.name) this.rename(row.id, change.name);
+    if (!row.started_at && change.started_at) this.start({ ...row, ...change });
   }
 
   /** @param {Row} row */

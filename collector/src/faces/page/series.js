@@ -4,8 +4,10 @@
 const POINTS_MAX = 7200;
 
 /**
- * One container at one instant: totals and gauges. `null` is unknown.
- * @typedef {Record<string, number | null | undefined>} Point
+ * One container at one instant: totals and gauges. `null` is unknown. `latency` has the operations
+ * in each bucket of latency.
+ * @typedef {Record<string, any>} Point
+ * @typedef {{from: number, time: number, counts: number[]}} Cell operations by latency between two times
  */
 
 /** What a history calls the fields of a point, and by how much it is divided. @type {[string, string, number][]} */
@@ -40,8 +42,26 @@ export function pointsOf(history) {
       const value = history.series[from]?.[index];
       if (value !== null && value !== undefined) point[to] = value / divisor;
     }
+    const latency = latencyAt(history.block_latency, index);
+    if (latency) point.latency = latency;
     return { time: Date.parse(time) / 1000, point };
   });
+}
+
+/** Operations in each bucket of latency; `null` if they are unknown.
+ * @param {any} latency @param {number} index @returns {number[] | null} */
+function latencyAt(latency, index) {
+  if (!latency) return null;
+  const counts = latency.read.map(() => 0);
+  for (const columns of [latency.read, latency.write]) {
+    for (const [bucket, column] of columns.entries()) {
+      // Without an operation there is no column.
+      if (column.length === 0) continue;
+      if (column[index] === null) return null;
+      counts[bucket] += column[index];
+    }
+  }
+  return counts;
 }
 
 /** @param {any} container a document of the API @returns {Point} */
@@ -70,6 +90,7 @@ export function pointOf(container) {
     cpuPressure: cpu.pressure?.some_seconds,
     memoryPressure: memory.pressure?.some_seconds,
     ioPressure: block.pressure?.some_seconds,
+    latency: block.latency?.read.buckets.map((/** @type {number} */ reads, /** @type {number} */ bucket) => reads + block.latency.write.buckets[bucket]),
   };
   if (network.interfaces && !network.host_namespace) {
     point.rx = devices.reduce((all, [, device]) => all + device.rx_bytes, 0);
@@ -98,12 +119,29 @@ export class Series {
       if (time >= last - 0.001) this.points[this.points.length - 1] = { ...this.points.at(-1), ...defined(point) };
       return;
     }
-    this.times.push(time);
-    this.points.push(point);
+    this.push(time, point);
     if (this.times.length > POINTS_MAX) {
       this.times.shift();
       this.points.shift();
     }
+  }
+
+  /** Adds what is newer than the last point, however many there are. @param {number} time @param {Point} point */
+  push(time, point) {
+    this.times.push(time);
+    this.points.push(point);
+  }
+
+  /** The part between two times, with a point on each side. @param {[number, number]} range */
+  part([from, to]) {
+    const begin = this.times.findIndex((time) => time >= from);
+    const first = Math.max(0, (begin < 0 ? this.times.length : begin) - 1);
+    const after = this.times.findIndex((time) => time > to);
+    const end = after < 0 ? this.times.length : after + 1;
+    const part = new Series();
+    part.times = this.times.slice(first, end);
+    part.points = this.points.slice(first, end);
+    return part;
   }
 
   /** @param {string} field */
@@ -132,13 +170,19 @@ export class Series {
       return whole > 0 ? (value / whole) * 100 : 0;
     });
   }
-}
 
-/** Operations in each bucket of latency since the message before. @param {any} before @param {any} now */
-export function operations(before, now) {
-  if (!before || !now) return null;
-  const grown = (/** @type {"read" | "write"} */ kind) =>
-    now[kind].buckets.map((/** @type {number} */ count, /** @type {number} */ index) => Math.max(0, count - (before[kind].buckets[index] ?? 0)));
-  const [reads, writes] = [grown("read"), grown("write")];
-  return reads.map((/** @type {number} */ count, /** @type {number} */ index) => count + writes[index]);
+  /** Operations by latency from each point to the next. @returns {Cell[]} */
+  cells() {
+    /** @type {Cell[]} */
+    const cells = [];
+    for (let at = 1; at < this.points.length; at++) {
+      const [before, now] = [this.points[at - 1].latency, this.points[at].latency];
+      if (!before || !now) continue;
+      const counts = now.map((/** @type {number} */ count, /** @type {number} */ bucket) => count - (before[bucket] ?? 0));
+      // It fell: another life of the same name.
+      if (counts.some((/** @type {number} */ count) => count < 0)) continue;
+      cells.push({ from: this.times[at - 1], time: this.times[at], counts });
+    }
+    return cells;
+  }
 }

@@ -10,6 +10,8 @@ pub(crate) use self::metrics::{METRICS, ORIGIN};
 pub use self::{
     by_device::ByDevice,
     files::{IoFiles, charged_to},
-    report::{BlockContext, BlockInputs, bytes, report},
+    report::{
+        BlockContext, BlockInputs, BlockOperations, bytes, latency_bounds, operations, report,
+    },
     source::source,
 };

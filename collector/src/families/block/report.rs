@@ -81,6 +81,28 @@ pub fn bytes(inputs: BlockInputs<'_>, context: &BlockContext) -> Option<(u64, u6
     total.read_bytes.zip(total.write_bytes)
 }
 
+/// Operations by [`latency_bucket`](tare_ebpf::latency_bucket), in all.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BlockOperations {
+    pub read: [u64; LATENCY_BUCKETS],
+    pub write: [u64; LATENCY_BUCKETS],
+}
+
+/// How many operations took how long, by the same count as [`report`]; `None` if nobody counts.
+pub fn operations(inputs: BlockInputs<'_>, context: &BlockContext) -> Option<BlockOperations> {
+    inputs.cells?;
+    let mut sum = LatencyCell::default();
+    let counted = inputs.latency.iter().filter(|(number, _)| !context.is_stacked(*number));
+    counted.for_each(|(_, cell)| sum.add(cell));
+    Some(BlockOperations { read: sum.read.buckets, write: sum.write.buckets })
+}
+
+/// Upper bounds of the buckets, in seconds; the last bucket has none.
+pub fn latency_bounds() -> impl Iterator<Item = f64> {
+    let exponents = (LATENCY_FIRST_EXPONENT..).take(LATENCY_BUCKETS - 1);
+    exponents.map(|exponent| 2_f64.powi(exponent))
+}
+
 impl BlockContext {
     /// Whether what this device does is done by the devices below it again.
     pub fn is_stacked(&self, number: u32) -> bool {
@@ -160,9 +182,8 @@ fn latency(
             }
         }
     }
-    let bounds = (LATENCY_FIRST_EXPONENT..).take(LATENCY_BUCKETS - 1);
     Latency {
-        le_seconds: bounds.map(|exponent| 2_f64.powi(exponent)).collect(),
+        le_seconds: latency_bounds().collect(),
         read: histogram(&latencies.read, &counted.read),
         write: histogram(&latencies.write, &counted.write),
     }

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { bytes, duration, latency, memory, percent, rate } from "../format.js";
-import { groupOf, lines, matches } from "../lines.js";
+import { Order, groupOf, matches } from "../lines.js";
 import { Picture, label, merge } from "../picture.js";
-import { Series, operations, pointOf, pointsOf } from "../series.js";
+import { Series, pointOf, pointsOf } from "../series.js";
 
 const options = { sort: "cpu", isReversed: false, filter: "", isTree: false, folded: new Set() };
 const row = (name, fields = {}) => ({ id: `id-${name}`, name, kind: "container", cgroup: `/docker/${name}`, state: "running", ...fields });
@@ -22,13 +22,19 @@ test("numbers are short and have units, and unknown is no number", () => {
 
 test("the biggest come first, names from A to Z, and the unknown last in either direction", () => {
   const rows = new Map([["1", row("b", { cpu_percent: 1 })], ["2", row("a", {})], ["3", row("c", { cpu_percent: 7 })]]);
-  const names = (change) => lines(rows, { ...options, ...change }).map((line) => line.row.name).join("");
+  const order = new Order();
+  const names = (change) => order.lines(rows, { ...options, ...change }).map((line) => line.row.name).join("");
   assert.equal(names({}), "cba");
   assert.equal(names({ isReversed: true }), "bca");
   assert.equal(names({ sort: "name" }), "abc");
   assert.equal(names({ sort: "name", isReversed: true }), "cba");
   assert.equal(names({ filter: "ID-C" }), "c");
   assert.equal(names({ sort: "no such column" }), "cba");
+  rows.delete("3");
+  rows.set("4", row("d", { cpu_percent: 3 }));
+  rows.get("2").name = "e";
+  assert.equal(names({}), "dbe");
+  assert.equal(names({ sort: "name" }), "bde");
 });
 
 test("a tree has pods, Compose projects and cgroups with sums of what is known", () => {
@@ -38,7 +44,7 @@ test("a tree has pods, Compose projects and cgroups with sums of what is known",
     ["3", row("z", { compose_project: "blog", cpu_percent: 9, pids: 2 })],
     ["4", row("w", {})],
   ]);
-  const tree = lines(rows, { ...options, isTree: true, folded: new Set(["compose blog"]) });
+  const tree = new Order().lines(rows, { ...options, isTree: true, folded: new Set(["compose blog"]) });
   assert.deepEqual(tree.map((line) => line.title ?? line.row.name), ["compose blog", "pod shop/web-0", "x", "y", "/docker", "w"]);
   assert.deepEqual([tree[1].count, tree[1].sums.cpu_percent, tree[1].sums.pids], [2, 5, undefined]);
   assert.equal(groupOf({ cgroup: "/a" }), "/");
@@ -64,8 +70,8 @@ test("messages add up to what the daemon knows", () => {
   assert.deepEqual(picture.events.map((event) => `${event.kind} ${event.name}`), ["start web", "end old", "oom web", "end db"]);
   assert.equal(picture.events[2].note, "out of memory, killed <b>");
   assert.ok(Math.abs(picture.own.tare - 5) < 1e-9 && picture.skipped === 2);
-  assert.equal(picture.sparks.get("1").cpu.at(-2), 1);
-  assert.ok(!picture.sparks.has("2") && Number.isNaN(picture.sparks.get("1").cpu.at(-1)));
+  assert.equal(picture.sparks.values("1", "cpu").at(-2), 1);
+  assert.ok(picture.sparks.values("2", "cpu") === null && Number.isNaN(picture.sparks.values("1", "cpu").at(-1)));
   picture.apply({ type: "full", tick: 9, time: at(9), every: 1, rows: {}, ended: {} });
   assert.deepEqual([picture.rows.size, picture.frame.host, picture.events], [0, {}, []]);
 });
@@ -110,7 +116,4 @@ test("history and live points make one series, and rates are unknown after a fal
   assert.deepEqual(series.rate("cpu", 100, 1.5), [null, null, 75, null]);
   assert.deepEqual(series.gauge("pids"), [null, 3, null, null]);
   assert.deepEqual([series.points[1].pidsLimit, series.points[2].rx, series.points[2].tx], [9, 4, 6]);
-  const before = { read: { buckets: [1, 2] }, write: { buckets: [0, 5] } };
-  assert.deepEqual(operations(before, { read: { buckets: [2, 2] }, write: { buckets: [0, 9] } }), [1, 4]);
-  assert.equal(operations(null, before), null);
 });
