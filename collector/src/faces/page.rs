@@ -165,11 +165,7 @@ impl Page {
 }
 
 impl File {
-    fn new(
-        name: &'static str,
-        content_type: &'static str,
-        text: impl Into<Bytes>,
-    ) -> Self {
+    fn new(name: &'static str, content_type: &'static str, text: impl Into<Bytes>) -> Self {
         Self { name, content_type, text: text.into(), compressed: OnceCell::new() }
     }
 

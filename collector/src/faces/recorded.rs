@@ -16,7 +16,9 @@ const RECORDED_SAMPLES_MAX: usize = 5_000;
 /// Whether the memory lacks something that is asked for and may be recorded.
 pub(super) fn is_wanted(excerpt: &Result<Excerpt, Missing>, span: Span) -> bool {
     match excerpt {
-        Ok(excerpt) => span.from.is_some_and(|from| excerpt.times().first().is_none_or(|at| from < *at)),
+        Ok(excerpt) => {
+            span.from.is_some_and(|from| excerpt.times().first().is_none_or(|at| from < *at))
+        }
         Err(Missing::Unknown) => span.from.is_some(),
         Err(Missing::Ambiguous) => false,
     }

@@ -130,7 +130,8 @@ impl Serialize for Latency {
                 let rows = self.0.iter();
                 rows.map(|row| of(row.as_ref()?).get(bucket).copied()).collect()
             };
-            let has_operations = |column: &Vec<Option<u64>>| column.iter().any(|one| *one > Some(0));
+            let has_operations =
+                |column: &Vec<Option<u64>>| column.iter().any(|one| *one > Some(0));
             let buckets = (0..=latency_bounds().count()).map(column);
             buckets.map(|one| if has_operations(&one) { one } else { Vec::new() }).collect()
         };

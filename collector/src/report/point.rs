@@ -54,7 +54,8 @@ pub fn point(usage: &Usage, sample: &Sample) -> Point {
     ]
 }
 
-/// How many block operations of a container took how long, in all until a sample; `None` if it is unknown.
+/// How many block operations of a container took how long, in all until a sample; `None` if it is
+/// unknown.
 pub fn block_operations(usage: &Usage, sample: &Sample) -> Option<BlockOperations> {
     block::operations(block_inputs(usage, None), &sample.block)
 }

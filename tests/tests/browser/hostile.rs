@@ -84,7 +84,10 @@ fn hostile_names_are_text() -> Result<()> {
     for container in [&composed, &pod] {
         page.open(&format!("http://{address}/c/{}", container.name()))?;
         let facts = "[...document.querySelectorAll('.facts dd')].map((fact) => fact.textContent)";
-        page.until(&format!("{facts}.some((fact) => fact.includes({:?}))", format!("{SCRIPT}{SEEN}")))?;
+        page.until(&format!(
+            "{facts}.some((fact) => fact.includes({:?}))",
+            format!("{SCRIPT}{SEEN}")
+        ))?;
     }
     // The timeline.
     page.open(&format!("http://{address}/"))?;

@@ -48,7 +48,10 @@ fn charts_go_back_beyond_memory() -> Result<()> {
     }
     page.until("location.search.includes('to=')")?;
     page.until(&format!("{note}.startsWith('from the recording')"))?;
-    let (now, started) = ("[...document.querySelectorAll('.ranges button')].find((b) => b.textContent === 'Now').ariaPressed", "false");
+    let (now, started) = (
+        "[...document.querySelectorAll('.ranges button')].find((b) => b.textContent === 'Now').ariaPressed",
+        "false",
+    );
     ensure!(page.value(now)? == started);
     page.press("End")?;
     page.until(&format!("{now} === 'true' && !location.search.includes('to=')"))?;

@@ -315,7 +315,10 @@ fn allowed(place: &str) -> f64 {
 
 /// What a stream of events says of containers until both have ended: types in their order, and
 /// when they were.
-fn streamed(stream: &mut Process, ids: [&str; 2]) -> Result<BTreeMap<String, Vec<(String, Timestamp)>>> {
+fn streamed(
+    stream: &mut Process,
+    ids: [&str; 2],
+) -> Result<BTreeMap<String, Vec<(String, Timestamp)>>> {
     let mut found: BTreeMap<String, Vec<(String, Timestamp)>> = BTreeMap::new();
     let mut ends = 0;
     while ends < ids.len() {
