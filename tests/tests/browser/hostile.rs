@@ -59,7 +59,7 @@ fn hostile_names_are_text() -> Result<()> {
     let top = top.path().file_name().and_then(|name| name.to_str()).context("no UTF-8")?;
     filter(&mut page, top)?;
     let named = |name: &str| format!("{NAMES}.some((name) => name.endsWith({name:?}))");
-    for name in [&format!("/{IMAGE}"), &format!("/{}", SEEN.replace('\\', "\\"))] {
+    for name in [&format!("/{IMAGE}"), &format!("/{SEEN}")] {
         page.until(&named(name))?;
     }
     // The tree, and what pods and projects are called in it.

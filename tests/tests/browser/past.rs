@@ -43,7 +43,7 @@ fn charts_go_back_beyond_memory() -> Result<()> {
     page.until(&format!("{note} === ''"))?;
     ensure!(page.value(HALVES)? == serde_json::json!([0, 0]), "nothing was written");
     // Back by keys: the address says which time it is, and the note where it comes from.
-    for _ in 0..12 {
+    for _ in 0..6 {
         page.press("[")?;
     }
     page.until("location.search.includes('to=')")?;

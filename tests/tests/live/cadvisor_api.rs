@@ -290,7 +290,7 @@ fn differs(place: &str, theirs: &Value, ours: &Value, after: &Value) -> Option<S
         // Texts with times are those of different moments.
         _ if place.ends_with("time") || place.ends_with("timestamp") => {
             let is_time = |value: &Value| {
-                value.as_str().is_some_and(|text| text.parse::<jiff::Timestamp>().is_ok())
+                value.as_str().is_some_and(|text| text.parse::<Timestamp>().is_ok())
             };
             (is_time(theirs) != is_time(ours)).then(all)
         }

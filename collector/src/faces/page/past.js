@@ -119,13 +119,12 @@ export class Past {
     const far = Date.now() / 1000 - from > 86_400;
     const at = (/** @type {number} */ time) => (far ? dateTime : clock)(time * 1000);
     const texts = [];
-    const recorded = part.recorded ?? 0;
-    if (recorded > 0 && times[recorded - 1] >= from) {
-      texts.push(recorded === times.length && part.to <= to ? "from the recording" : `until ${at(times[recorded - 1])} from the recording, then from memory`);
-    }
+    const least = 2 * Math.max(part.step, this.interval);
+    const recorded = times[(part.recorded ?? 0) - 1];
+    if (recorded >= from) texts.push(recorded >= to - least ? "from the recording" : `until ${at(recorded)} from the recording, then from memory`);
     const first = times[0] ?? this.begin();
     if (part.problem) texts.push(`the recording cannot be read: ${part.problem}`);
-    else if (first > from + 2 * Math.max(part.step, this.interval) && !(Date.parse(started) / 1000 > first - 5)) {
+    else if (first > from + least && !(Date.parse(started) / 1000 > first - 5)) {
       const since = Number.isFinite(first) && first <= to ? `before ${at(first)}` : "here";
       texts.push(part.recorded === null ? `nothing is in memory ${since}, and nothing is recorded` : `nothing is recorded ${since}`);
     }

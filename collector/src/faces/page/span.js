@@ -22,7 +22,7 @@ export class Span {
     this.now = 0;
     this.buttons = PRESETS.map(([text, length]) => el("button", { type: "button", onclick: () => this.show(length) }, text));
     this.later = button("▶", "Later  ]", () => this.pan(0.5));
-    this.present = button("Now", "Follow the time  End", () => this.set(this.seconds, null));
+    this.present = el("button", { type: "button", title: "End", onclick: () => this.set(this.seconds, null) }, "Now");
     this.input = el("input", { type: "datetime-local", step: "1", "aria-label": "Show this time", title: "@", onchange: () => this.showTime() });
     this.note = el("span", { class: "note", role: "status" });
     this.element = el("div", { class: "ranges", role: "group", "aria-label": "Time range" },
