@@ -94,18 +94,20 @@ fn a_hundred_containers_cost_the_browser_little_and_are_painted_at_once() -> Res
     let mut page = host.open()?;
     let paint =
         page.value("performance.getEntriesByName('first-contentful-paint')[0].startTime")?;
+    let paint = paint.as_f64().context("no paint")?;
+    // Compiling what it runs often takes a browser some seconds.
+    sleep(Duration::from_secs(5));
+    // The scripts of the charts came last.
     let bytes = page.value(
         "performance.getEntriesByType('navigation').concat(performance.getEntriesByType('resource'))\
          .filter(({name}) => !name.includes('/api/')).reduce((sum, one) => sum + one.transferSize, 0)",
     )?;
-    let (paint, bytes) = (paint.as_f64().context("no paint")?, bytes.as_f64().context("no size")?);
-    // Compiling what it runs often takes a browser some seconds.
-    sleep(Duration::from_secs(5));
+    let bytes = bytes.as_f64().context("no size")?;
     let (began, before) = (Instant::now(), page.cpu_seconds()?);
     sleep(Duration::from_secs(20));
     let percent = (page.cpu_seconds()? - before) / began.elapsed().as_secs_f64() * 100.0;
     println!("first paint after {paint:.0} ms, {bytes} bytes, {percent:.1} % of a CPU");
-    ensure!(bytes <= WIRE_BYTES_MAX && bytes > 20_000.0, "{bytes} bytes");
+    ensure!(bytes <= WIRE_BYTES_MAX && bytes > 50_000.0, "{bytes} bytes");
     ensure!(paint <= FREEZE_MS, "painted after {paint} ms");
     ensure!(percent <= 20.0, "{percent} % of a CPU");
     Ok(())
