@@ -9,7 +9,8 @@ use tare_tests::{
 
 /// Pixels of the heatmap that are drawn in its left and its right half, without its axes.
 const HALVES: &str = "(() => { const canvas = document.querySelector('.heat canvas'); \
-    const { width, height } = canvas; const pen = canvas.getContext('2d'); \
+    const { width, height } = canvas; const pen = new OffscreenCanvas(width, height).getContext('2d', { willReadFrequently: true }); \
+    pen.drawImage(canvas, 0, 0); \
     const left = 80 * devicePixelRatio, middle = (left + width) / 2; \
     const drawn = (from, to) => { const { data } = pen.getImageData(from, 0, to - from, height - 30 * devicePixelRatio); \
     let count = 0; for (let i = 3; i < data.length; i += 4) if (data[i]) count++; return count; }; \
