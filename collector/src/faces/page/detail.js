@@ -99,6 +99,7 @@ export class Detail {
     setText(span.note, past.origin(range, one?.started_at));
     const series = past.around(range).part([range[0] - BEFORE, range[1]]);
     this.grid.hidden = !one && series.times.length === 0;
+    if (!one && !this.grid.hidden) setText(this.message, `${this.name} does not run, and the daemon remembers no end of it. This was recorded.`);
     for (const { chart, columns, note } of this.charts) {
       chart.update(series.times, columns(series), range);
       setText(chart.note, one ? note?.(one) ?? "" : "");
