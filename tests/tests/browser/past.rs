@@ -3,8 +3,14 @@
 use std::{thread::sleep, time::Duration};
 
 use anyhow::{Context as _, Result, ensure};
+use serde_json::json;
 use tare_tests::{
-    browser::Browser, docker::Run, lab::Lab, tare_daemon::TareDaemon, tcp::free_address,
+    browser::Browser,
+    docker::Run,
+    lab::Lab,
+    tare_daemon::TareDaemon,
+    tcp::free_address,
+    wait::{self, PATIENCE},
 };
 
 /// Pixels of the heatmap that are drawn in its left and its right half, without its axes.
@@ -22,11 +28,19 @@ fn charts_go_back_beyond_memory() -> Result<()> {
     let (address, record) = (free_address()?, lab.scratch.subdirectory()?);
     let record = record.to_str().context("no UTF-8")?;
     let args = ["--listen", &address, "--interval", "500ms", "--history", "4s", "--record", record];
-    let _daemon = TareDaemon::start(&lab.tare, &args)?;
+    let daemon = TareDaemon::start(&lab.tare, &args)?;
     let files = lab.scratch.subdirectory()?;
-    // It writes at its beginning only.
+    // It writes once, when the daemon knows it.
+    let gate = lab.gate()?;
     let writer = Run::load("write --path /files/written --bytes 32MiB --block 64KiB").linger();
-    let writer = lab.start(writer.mount(&files, "/files"))?;
+    let writer = lab.start(writer.behind(&gate).mount(&files, "/files"))?;
+    wait::until("two samples of the container", PATIENCE, || {
+        let path = format!("/api/v1/history?container={}", writer.name());
+        let answer = daemon.get(&path)?;
+        let times = if answer.status == 200 { answer.json()?["times"].clone() } else { json!([]) };
+        Ok(times.as_array().is_some_and(|times| times.len() >= 2).then_some(()))
+    })?;
+    gate.open()?;
     writer.outcome()?;
     sleep(Duration::from_secs(12));
 
@@ -42,7 +56,7 @@ fn charts_go_back_beyond_memory() -> Result<()> {
     page.open(&format!("http://{address}/c/{}?seconds=3", writer.name()))?;
     page.until("document.querySelectorAll('.uplot canvas').length >= 7")?;
     page.until(&format!("{note} === ''"))?;
-    ensure!(page.value(HALVES)? == serde_json::json!([0, 0]), "nothing was written");
+    ensure!(page.value(HALVES)? == json!([0, 0]), "nothing was written");
     // Back by keys: the address says which time it is, and the note where it comes from.
     for _ in 0..6 {
         page.press("[")?;
