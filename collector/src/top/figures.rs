@@ -21,10 +21,18 @@ pub(super) enum Figure {
     Write,
     /// Processes and threads.
     Pids,
+    /// Tasks running, ready to run or in uninterruptible sleep, averaged over 10 s.
+    Load,
+    /// Tasks running and ready to run.
+    Runnable,
+    /// Tasks in uninterruptible sleep.
+    Blocked,
+    /// Tasks that waited for a CPU, on average over the last seconds.
+    RunWait,
 }
 
 /// How many figures there are.
-const FIGURES: usize = 8;
+const FIGURES: usize = 12;
 
 /// All figures of a row. `None` is unknown.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -57,6 +65,12 @@ impl Figures {
         figures.set(Figure::Memory, row.memory.working_set_bytes.map(|bytes| bytes as f64));
         figures.set(Figure::MemoryPercent, row.memory.percent);
         figures.set(Figure::Pids, row.pids.current.map(|pids| pids as f64));
+        let tasks = &row.tasks;
+        let runnable = tasks.running.zip(tasks.runnable).map(|(running, ready)| running + ready);
+        figures.set(Figure::Load, tasks.load.map(|load| load.ten_seconds));
+        figures.set(Figure::Runnable, runnable.map(|tasks| tasks as f64));
+        figures.set(Figure::Blocked, tasks.uninterruptible.map(|tasks| tasks as f64));
+        figures.set(Figure::RunWait, tasks.waiting_for_cpu);
         if let Some((before, seconds)) = before {
             if before.own_sockets == now.own_sockets {
                 figures.set(Figure::Rx, rate(before.network[0], now.network[0], seconds));

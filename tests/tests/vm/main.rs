@@ -12,5 +12,6 @@ mod machine;
 mod namespace;
 mod network;
 mod programs;
+mod quota;
 mod reconcile;
 mod walk;

@@ -6,6 +6,7 @@ use std::{
     fs::{self, File},
     io::{BufWriter, Write as _},
     path::{Path, PathBuf},
+    process::Command,
 };
 
 use anyhow::{Context as _, Result};
@@ -18,12 +19,26 @@ use super::{
     kernel::Kernel,
     modules::{Module, load_order},
 };
+use crate::{cmd, project};
 
 const INIT: &[u8] = include_bytes!("init.sh");
 
 /// Drivers of the disk and of the devices that the tests use.
-const MODULES: [&str; 8] =
-    ["virtio_pci", "virtio_blk", "veth", "macvlan", "ipvlan", "loop", "null_blk", "brd"];
+const MODULES: [&str; 10] = [
+    "virtio_pci",
+    "virtio_blk",
+    "veth",
+    "macvlan",
+    "ipvlan",
+    "loop",
+    "null_blk",
+    "brd",
+    "overlay",
+    "quota_v2",
+];
+
+/// The size of a file system with project quotas.
+const QUOTA_BYTES: u64 = 4 << 20;
 
 /// The programs in the archive.
 pub(super) struct Programs {
@@ -55,6 +70,7 @@ pub(super) fn write(
         let contents = fs::read(from).with_context(|| format!("cannot read {from:?}"))?;
         archive.add(&format!("bin/{name}"), ModeFileType::Regular, 0o755, &contents)?;
     }
+    archive.add("quota.img", ModeFileType::Regular, 0o644, &quota_image()?)?;
     let modules = load_order(kernel, &MODULES)?;
     let names: Vec<&str> = modules.iter().map(|module| module.name.as_str()).collect();
     archive.add("modules/order", ModeFileType::Regular, 0o644, names.join("\n").as_bytes())?;
@@ -64,6 +80,19 @@ pub(super) fn write(
     let lines: String = args.iter().map(|arg| format!("{arg}\n")).collect();
     archive.add("arguments", ModeFileType::Regular, 0o644, lines.as_bytes())?;
     archive.finish().with_context(|| format!("cannot write {file:?}"))
+}
+
+/// An empty ext4 that knows projects; its user space tools are not in the archive.
+fn quota_image() -> Result<Vec<u8>> {
+    let path = project::target().join("vm/quota.img");
+    let make = || -> Result<Vec<u8>> {
+        File::create(&path)?.set_len(QUOTA_BYTES)?;
+        let mut format = Command::new(cmd::find("mke2fs").context("mke2fs is missing")?);
+        format.args(["-q", "-F", "-t", "ext4", "-O", "quota,project,^has_journal"]);
+        cmd::check(format.args(["-E", "quotatype=prjquota"]).arg(&path))?;
+        Ok(fs::read(&path)?)
+    };
+    make().with_context(|| format!("cannot make {path:?}"))
 }
 
 struct Archive(BufWriter<File>);
@@ -91,7 +120,6 @@ mod tests {
     use cpio::NewcReader;
 
     use super::*;
-    use crate::project;
 
     #[test]
     fn entries_have_types_permissions_and_contents() {

@@ -68,7 +68,7 @@ pub(super) struct PlacedColumn {
 }
 
 /// The columns of running containers, from left to right.
-const ALIVE: [Column; 14] = [
+const ALIVE: [Column; 18] = [
     Column::Name,
     Column::Id,
     Column::Figure(Figure::Cpu),
@@ -83,6 +83,10 @@ const ALIVE: [Column; 14] = [
     Column::Figure(Figure::Write),
     Column::Sparkline(Series::Block),
     Column::Figure(Figure::Pids),
+    Column::Figure(Figure::Load),
+    Column::Figure(Figure::Runnable),
+    Column::Figure(Figure::Blocked),
+    Column::Figure(Figure::RunWait),
 ];
 
 /// The same without the name, the most important first: in this order they get their space.
@@ -97,6 +101,9 @@ const ALIVE_BY_WEIGHT: &[&[Column]] = &[
     &[Column::Sparkline(Series::Network)],
     &[Column::Sparkline(Series::Block)],
     &[Column::Sparkline(Series::Memory)],
+    &[Column::Figure(Figure::Load)],
+    &[Column::Figure(Figure::Runnable), Column::Figure(Figure::Blocked)],
+    &[Column::Figure(Figure::RunWait)],
     &[Column::Id],
 ];
 
@@ -167,7 +174,9 @@ impl Column {
         match self {
             Self::Name => NAME_MIN,
             Self::Id => SHORT_ID as u16,
-            Self::Figure(Figure::MemoryPercent | Figure::Pids) => 5,
+            Self::Figure(
+                Figure::MemoryPercent | Figure::Pids | Figure::Runnable | Figure::Blocked,
+            ) => 5,
             Self::Figure(Figure::Memory) => 9,
             Self::Figure(_) => 7,
             Self::Sparkline(_) => SPARKLINE_MIN,
@@ -192,6 +201,10 @@ impl Column {
             Self::Figure(Figure::Read) => "READ/s",
             Self::Figure(Figure::Write) => "WRIT/s",
             Self::Figure(Figure::Pids) => "PIDS",
+            Self::Figure(Figure::Load) => "LOAD",
+            Self::Figure(Figure::Runnable) => "RUN",
+            Self::Figure(Figure::Blocked) => "BLKD",
+            Self::Figure(Figure::RunWait) => "RUNWAIT",
             Self::Sparkline(Series::Cpu) => "CPU",
             Self::Sparkline(Series::Memory) => "MEM",
             Self::Sparkline(Series::Network) => "NET",
@@ -220,7 +233,9 @@ impl Column {
                 Some(Sort::Block)
             }
             Self::Figure(Figure::Pids) => Some(Sort::Pids),
-            Self::Id | Self::Ended(_) => None,
+            Self::Figure(Figure::Load | Figure::Runnable | Figure::Blocked | Figure::RunWait)
+            | Self::Id
+            | Self::Ended(_) => None,
         }
     }
 
@@ -239,7 +254,8 @@ pub(super) fn figure(figure: Figure, figures: &Figures) -> String {
         Figure::Cpu | Figure::MemoryPercent => format!("{value:.1}"),
         Figure::Memory => bytes_size(value as u64),
         Figure::Rx | Figure::Tx | Figure::Read | Figure::Write => human_size(value as u64),
-        Figure::Pids => format!("{value:.0}"),
+        Figure::Pids | Figure::Runnable | Figure::Blocked => format!("{value:.0}"),
+        Figure::Load | Figure::RunWait => format!("{value:.2}"),
     })
 }
 
@@ -291,6 +307,11 @@ mod tests {
         }
         assert_eq!(place(80, &alive).len(), 9);
         assert_eq!(place(200, &alive).len(), ALIVE.len());
+        let waits = |width| {
+            let wait = Column::Figure(Figure::RunWait);
+            place(width, &alive).iter().any(|placed| placed.column == wait)
+        };
+        assert!(!waits(137) && waits(138), "docs/usage.md says from where on");
         assert_eq!(place(20, &alive).len(), 2);
     }
 }

@@ -36,6 +36,8 @@ const SIGNS: &[(&str, &str)] = &[
     ("100 CPU%", "one CPU fully used"),
     ("RX TX READ WRIT", "bytes per second over the last interval"),
     ("▁▃█", "the last samples; a full CPU line is one CPU or more"),
+    ("RUN BLKD", "tasks running or ready to run; in uninterruptible sleep"),
+    ("LOAD RUNWAIT", "these averaged over 10 s; tasks that wait for a CPU"),
 ];
 
 /// Draws the help.
