@@ -72,6 +72,12 @@ impl MetadataResolver {
         self.request(identity, State::request)?.metadata(&identity.id)
     }
 
+    /// How often runtimes have told something new so far: as long as it stays the same,
+    /// [`Self::get`] has nothing new.
+    pub fn changes(&self) -> u64 {
+        self.shared.changes()
+    }
+
     /// The exit status of a container that was last seen alive at `from` and had ended by `to`.
     /// Requests it if it is missing or incomplete. Never waits.
     pub fn get_exit_status(

@@ -2,7 +2,10 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
@@ -23,6 +26,8 @@ pub(super) struct SharedState {
     state: Mutex<State>,
     /// Notified after a change.
     changed: Notify,
+    /// How many changes there were.
+    changes: AtomicU64,
 }
 
 /// What containers have written, by id.
@@ -46,7 +51,13 @@ impl SharedState {
     /// Changes the state and notifies the callers that wait in [`Self::wait_settled`].
     pub(super) fn update(&self, change: impl FnOnce(&mut State)) {
         change(&mut self.lock());
+        self.changes.fetch_add(1, Ordering::Release);
         self.changed.notify_waiters();
+    }
+
+    /// How many changes [`Self::update`] has made.
+    pub(super) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     /// Waits until no runtime has a request without a result.
@@ -122,6 +133,11 @@ impl State {
             self.request(queue, &id, now);
         }
         self.queues[queue].pop()
+    }
+
+    /// Takes all ids to inspect. Every id ends in [`Self::finish`].
+    pub(super) fn take_all(&mut self, queue: usize, now: Instant) -> Vec<String> {
+        std::iter::from_fn(|| self.next(queue, now)).collect()
     }
 
     /// Puts back an id whose request failed.

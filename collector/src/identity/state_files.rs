@@ -52,19 +52,30 @@ impl StateFiles {
         }
     }
 
-    /// What the files say about a container. Blocks on the disk.
-    pub(super) fn read(self, id: &str, filter: &MetadataFilter) -> Option<Inspection> {
+    /// What the files say about each of these containers. Blocks on the disk.
+    pub(super) fn read(self, ids: &[String], filter: &MetadataFilter) -> Vec<Option<Inspection>> {
+        let each =
+            |find: &dyn Fn(&str) -> Option<Inspection>| ids.iter().map(|id| find(id)).collect();
         match self {
-            Self::None => None,
+            Self::None => Vec::new(),
             Self::Docker => {
                 let root = read(Path::new(DOCKER_CONFIG)).and_then(|text| docker_root(&text));
-                let directory = root.unwrap_or_else(|| DOCKER_ROOT.into()).join("containers");
-                parse_docker(&read(&directory.join(id).join("config.v2.json"))?, filter)
+                let containers = root.unwrap_or_else(|| DOCKER_ROOT.into()).join("containers");
+                if !containers.is_dir() {
+                    return Vec::new();
+                }
+                let config = |id: &str| read(&containers.join(id).join("config.v2.json"));
+                each(&|id| parse_docker(&config(id)?, filter))
             }
-            Self::Podman => parse_podman(&read(Path::new(PODMAN_CONTAINERS))?, id),
+            Self::Podman => {
+                let text = read(Path::new(PODMAN_CONTAINERS)).unwrap_or_default();
+                each(&|id| parse_podman(&text, id))
+            }
             Self::Kubernetes => {
-                let links = fs::read_dir(POD_LOGS).ok()?.take(MAX_LOGS);
-                links.flatten().find_map(|link| parse_log_name(link.file_name().to_str()?, id))
+                let links = fs::read_dir(POD_LOGS).into_iter().flatten().take(MAX_LOGS);
+                let names = links.flatten().filter_map(|link| link.file_name().into_string().ok());
+                let names: Vec<_> = names.collect();
+                each(&|id| names.iter().find_map(|name| parse_log_name(name, id)))
             }
         }
     }

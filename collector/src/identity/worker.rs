@@ -64,8 +64,7 @@ impl RuntimeWorker {
                 Err(fault) => fault,
             };
             self.report::<C>(fault);
-            // It never returns, so the timeout always ends it.
-            let _ = time::timeout(delay, self.serve_from_files()).await;
+            self.serve_from_files(delay).await;
             delay = (delay * 2).min(MAX_RETRY_DELAY);
         }
     }
@@ -137,24 +136,31 @@ impl RuntimeWorker {
         }
     }
 
-    /// Looks up requested containers in state files, for ever.
-    async fn serve_from_files(&self) {
-        loop {
-            let next = self.shared.lock().next(self.queue, Instant::now());
-            match next {
-                Some(id) => {
-                    let inspection = self.read_files(id.clone()).await;
-                    self.finish(id, inspection);
-                }
-                None => self.wait_for_request().await,
+    /// Looks up requested containers in state files for a while.
+    async fn serve_from_files(&self, duration: Duration) {
+        let until = time::Instant::now() + duration;
+        while time::Instant::now() < until {
+            let ids = self.shared.lock().take_all(self.queue, Instant::now());
+            if ids.is_empty() {
+                // After the timeout the runtime is tried again.
+                let _ = time::timeout_at(until, self.wait_for_request()).await;
+            } else {
+                self.read_files(ids).await;
             }
         }
     }
 
     /// Reads on a thread of its own, because a disk may be slow.
-    async fn read_files(&self, id: String) -> Option<Inspection> {
-        let (files, filter) = (self.state_files, Arc::clone(&self.filter));
-        task::spawn_blocking(move || files.read(&id, &filter)).await.ok().flatten()
+    async fn read_files(&self, ids: Vec<String>) {
+        let (files, filter, asked) = (self.state_files, Arc::clone(&self.filter), ids.clone());
+        let read = task::spawn_blocking(move || files.read(&asked, &filter)).await;
+        let mut read = read.unwrap_or_default().into_iter();
+        self.shared.update(|state| {
+            let now = Instant::now();
+            for id in ids {
+                state.finish(self.queue, id, read.next().flatten(), now);
+            }
+        });
     }
 
     /// Waits until a request is due.

@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
+    time::Instant,
 };
 
 use tare_ebpf::{BlockCell, LatencyCell, NetCell, TaskTimes, event::CpuTicks};
@@ -143,6 +144,8 @@ pub struct Registry {
     namespaces: Namespaces,
     /// The namespaces that an instance is in.
     joined: HashSet<NamespaceId>,
+    /// When all were named, and how often runtimes had told something new by then.
+    named: Option<(Instant, u64)>,
     /// Why a network namespace could not be found, and at which settle.
     namespace_fault: Option<(u64, Reason)>,
     settles: u64,
@@ -175,6 +178,7 @@ impl Registry {
             ended: Vec::new(),
             namespaces,
             joined: HashSet::new(),
+            named: None,
             namespace_fault: None,
             settles: 0,
             resolver,

@@ -4,7 +4,7 @@ use std::{
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -21,6 +21,9 @@ use crate::{
 
 /// The most threads that open files. They contend for the kernel's locks of one file system.
 const OPENERS_MAX: usize = 4;
+
+/// Names that are missing are requested again after this time, unless runtimes tell something new.
+const NAMING_INTERVAL: Duration = Duration::from_secs(5);
 
 /// Instances that are worth a thread: starting one takes about as long as opening the files of
 /// one instance.
@@ -142,9 +145,21 @@ impl Registry {
         faults.iter().for_each(|fault| self.faults.report(fault));
     }
 
-    /// Takes the names that have arrived since they were requested.
+    /// Takes the names that have arrived since they were requested, and requests those that are
+    /// missing.
     pub fn name(&mut self) {
-        self.tracked.values_mut().for_each(|tracked| name(tracked, &mut self.resolver));
+        let changes = self.resolver.changes();
+        let (now, last) = (Instant::now(), self.named);
+        let is_due = |(at, seen)| seen != changes || now.duration_since(at) >= NAMING_INTERVAL;
+        // Names were requested when an instance was new.
+        let all = last.is_none_or(is_due);
+        let new = |tracked: &TrackedCgroup| tracked.visits == 0;
+        for tracked in self.tracked.values_mut().filter(|tracked| all || new(tracked)) {
+            name(tracked, &mut self.resolver);
+        }
+        if all {
+            self.named = Some((now, changes));
+        }
     }
 
     /// Closes network namespaces that no instance is in: an open one stays alive.
