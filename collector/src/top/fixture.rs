@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use tare_model::{
     Compose, Connections, Container, Count, Device, Ended, Family, Finality, Histogram, Interface,
     Kind, Latency, Level, OomKill, Pod, Pressure, Report, Sockets, Source, TcpEvents, Traffic,
+    WaitingTask,
 };
 
 use crate::{
@@ -131,6 +132,15 @@ fn busy(row: &mut Container, second: u64) {
     memory.oom_kills = Some(0);
     let stat = [("anon", 600), ("file", 250), ("kernel", 20), ("slab", 12), ("sock", 1)];
     memory.stat = stat.into_iter().map(|(name, mebibytes)| (name, mebibytes << 20)).collect();
+    row.tasks.uninterruptible = Some(1);
+    row.tasks.waiting = vec![WaitingTask {
+        pid: 4242,
+        tid: 4243,
+        command: Some("backup".to_owned()),
+        seconds: 95.5,
+        io: true,
+        function: Some("folio_wait_bit_common".to_owned()),
+    }];
     let tcp = Traffic { rx_bytes: 5_000, rx_calls: 5, tx_bytes: 70_000, tx_calls: 7 };
     row.network.sockets = Some(Sockets {
         level: Level::Payload,

@@ -60,6 +60,7 @@ fn sections(subject: &Subject<'_>) -> Vec<Section> {
         resources::cpu(subject),
         resources::memory(subject),
         resources::tasks(subject),
+        resources::waiting(subject),
         network::section(subject),
         block::section(subject),
         identity::events(subject),

@@ -1,7 +1,7 @@
 //! CPU, memory, tasks.
 
 use ratatui::text::{Line, Span};
-use tare_model::{Pressure, Tasks, WaitingTask};
+use tare_model::{Pressure, Tasks};
 
 use super::section::{Section, Subject, entry, styled};
 use crate::{
@@ -142,8 +142,14 @@ pub(super) fn tasks(subject: &Subject<'_>) -> Section {
     let when = if subject.ended.is_some() { "last" } else { "now" };
     let mut lines = vec![entry(when, format!("{count} ({limit})"))];
     lines.extend(states(&subject.row.tasks));
-    lines.extend(subject.row.tasks.waiting.iter().map(|task| waiting(task, subject)));
     Section { title: "Tasks", lines }
+}
+
+/// Tasks in uninterruptible sleep, the longest first.
+pub(super) fn waiting(subject: &Subject<'_>) -> Section {
+    let tasks = subject.row.tasks.waiting.iter();
+    let line = |task| styled("waits", hanging(task), subject.theme.alarm());
+    Section { title: "Waiting (uninterruptible sleep)", lines: tasks.map(line).collect() }
 }
 
 /// Tasks by state, their load, and for how long they waited for CPUs.
@@ -173,11 +179,6 @@ fn states(tasks: &Tasks) -> Vec<Line<'static>> {
         lines.push(entry("descriptors", count.to_string()));
     }
     lines
-}
-
-/// A task in uninterruptible sleep.
-fn waiting(task: &WaitingTask, subject: &Subject<'_>) -> Line<'static> {
-    styled("hangs", hanging(task), subject.theme.alarm())
 }
 
 /// The share of the last 10 s in which tasks waited. The kernel updates its averages every 2 s, so
