@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use anyhow::Result;
 
 use super::{
-    numbers::{more, over_empty, percent_of_core, ratio, resident},
+    numbers::{kernel_memory, more, over_empty, percent_of_core, ratio, resident},
     summary::{Summary, short},
 };
 use crate::bench::{
@@ -17,6 +17,9 @@ use crate::bench::{
 
 /// Number of cgroups of the large aims.
 const MANY: usize = 10_000;
+
+/// The measurement of how long others wait for a new cgroup.
+const MKDIR: &str = "cgroup mkdir, p50, ns";
 
 /// An upper limit for a measurement.
 struct Aim {
@@ -50,6 +53,7 @@ fn aims(run: &Run) -> Vec<Aim> {
         Aim { what, most, unit: "×", found }
     };
     let loss = |with: f64, without: f64| (1.0 - with / without) * 100.0;
+    let growth = |with: f64, without: f64| (with / without - 1.0) * 100.0;
     let mib = |summary: Option<Summary>| Summary::of(summary.map(|bytes| bytes.median / 1048576.0));
     vec![
         floor(TareRun::PLAIN, 1000, Load::Idle, 0.1),
@@ -70,18 +74,30 @@ fn aims(run: &Run) -> Vec<Aim> {
             "% of a CPU",
             with_scrapes(run),
         ),
-        aim("a send over an empty program", 40.0, "ns", over_empty(run, "sock_send_length")),
-        aim("a receive over an empty program", 40.0, "ns", over_empty(run, "sock_recv_length")),
+        aim("a send over an empty program", 50.0, "ns", over_empty(run, "sock_send_length")),
+        aim("a receive over an empty program", 50.0, "ns", over_empty(run, "sock_recv_length")),
         aim("a packet received over an empty program", 30.0, "ns", over_empty(run, "ingress")),
         aim("a packet sent over an empty program", 30.0, "ns", over_empty(run, "egress")),
-        aim("a block request over empty programs, issue and completion", 60.0, "ns", requests(run)),
+        aim(
+            "a block request over empty programs, issue and completion",
+            200.0,
+            "ns",
+            requests(run),
+        ),
         aim("loss of iperf3", 1.0, "%", more(run, "iperf3, Gbit/s", Background::Payload, loss)),
-        aim("`/metrics` of 10,000 containers", 60.0, "ms", scrape(run)),
+        aim("cgroup mkdir, p50", 30.0, "% more", more(run, MKDIR, Background::Payload, growth)),
+        aim("`/metrics` of 10,000 containers", 90.0, "ms of CPU", scrape(run)),
         aim(
             "resident memory at 1,000 containers",
             22.0,
             "MiB",
             mib(resident(run, 1000, Load::Idle)),
+        ),
+        aim(
+            "kernel memory at 1,000 containers",
+            16.0,
+            "MiB",
+            mib(kernel_memory(run, 1000, Load::Idle)),
         ),
         aim(
             "resident memory at 10,000 containers",
@@ -108,5 +124,5 @@ fn requests(run: &Run) -> Option<Summary> {
 
 fn scrape(run: &Run) -> Option<Summary> {
     let scrape = run.sampling.scrapes.iter().find(|one| one.size == MANY && !one.gzip)?;
-    Summary::of([scrape.times.p50_ns as f64 / 1e6])
+    Summary::of([scrape.cpu_ns as f64 / 1e6])
 }

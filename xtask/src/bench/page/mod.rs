@@ -74,7 +74,7 @@ mod tests {
             gzip: false,
             times,
             body_bytes: 1,
-            cpu_ns: 1,
+            cpu_ns: nanoseconds,
             rss_bytes: None,
         };
         let sampling = Found { scrapes: vec![scrape], ..Found::default() };
@@ -88,8 +88,8 @@ mod tests {
             let line = page.lines().find(|line| line.starts_with("| `/metrics` of")).unwrap();
             line.rsplit(" | ").next().unwrap().to_owned()
         };
-        assert_eq!(verdict(&scraped_in(59_000_000)), "met |");
-        assert_eq!(verdict(&scraped_in(61_000_000)), "**missed** |");
+        assert_eq!(verdict(&scraped_in(89_000_000)), "met |");
+        assert_eq!(verdict(&scraped_in(91_000_000)), "**missed** |");
         assert_eq!(verdict(&Run::default()), "not measured |");
     }
 

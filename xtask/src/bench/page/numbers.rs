@@ -84,6 +84,12 @@ pub(crate) fn resident(run: &Run, size: usize, load: Load) -> Option<Summary> {
     Summary::of(ours.filter_map(|one| one.memory.rss_bytes).map(|bytes| bytes as f64))
 }
 
+/// Memory that the kernel charges to `tare run`, in bytes.
+pub(crate) fn kernel_memory(run: &Run, size: usize, load: Load) -> Option<Summary> {
+    let ours = rounds(run, TareRun::PLAIN.name, size, load);
+    Summary::of(ours.filter_map(|one| one.memory.kernel_bytes).map(|bytes| bytes as f64))
+}
+
 /// Sizes and loads that were measured, in that order.
 pub(crate) fn sizes_and_loads(run: &Run) -> Vec<(usize, Load)> {
     let mut sizes_and_loads = Vec::new();
