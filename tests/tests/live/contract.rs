@@ -45,7 +45,7 @@ const OBJECTS: &[(&str, &str)] = &[
         "/containers/*",
         "kind id name image runtime cgroup cgroup_id pod sandbox compose labels environment state \
          started_at restart_count health exit_code oom_killed startup cpu memory network block \
-         pids root_filesystem writable_layer tasks tree",
+         pids root_filesystem writable_layer tasks perf_events tree",
     ),
     (
         "/containers/*/cpu",
