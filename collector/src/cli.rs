@@ -365,7 +365,7 @@ pub struct TopArgs {
     #[arg(long, env = "TARE_FILTER", hide_env = true)]
     #[arg(value_name = "TEXT", default_value = "", hide_default_value = true)]
     pub filter: String,
-    /// The recording that the keys ← [ { p @ go back into
+    /// The recording to go back into with the Left key, `[`, `{`, `p` and `@`
     #[arg(long, env = "TARE_RECORD", hide_env = true)]
     #[arg(value_name = "DIR|FILE", default_value = DEFAULT_RECORDING)]
     pub record: PathBuf,
