@@ -101,10 +101,10 @@ const ALIVE_BY_WEIGHT: &[&[Column]] = &[
     &[Column::Sparkline(Series::Network)],
     &[Column::Sparkline(Series::Block)],
     &[Column::Sparkline(Series::Memory)],
+    &[Column::Id],
     &[Column::Figure(Figure::Load)],
     &[Column::Figure(Figure::Runnable), Column::Figure(Figure::Blocked)],
     &[Column::Figure(Figure::RunWait)],
-    &[Column::Id],
 ];
 
 /// The columns of ended containers, from left to right.
@@ -141,8 +141,12 @@ pub(super) fn place(width: u16, options: &ListOptions) -> Vec<PlacedColumn> {
     let mut free = width;
     for (index, columns) in by_weight.iter().enumerate() {
         let needed: u16 = columns.iter().map(|column| column.width() + 1).sum();
-        // A very narrow screen shows one number beside a shortened name.
-        let name = if index == 0 { NAME_MIN / 2 } else { name_min };
+        let name = match columns {
+            // A very narrow screen shows one number beside a shortened name.
+            _ if index == 0 => NAME_MIN / 2,
+            [Column::Figure(Figure::Load | Figure::Runnable | Figure::RunWait), ..] => NAME_GOOD,
+            _ => name_min,
+        };
         if free < needed + name {
             break;
         }
@@ -311,7 +315,7 @@ mod tests {
             let wait = Column::Figure(Figure::RunWait);
             place(width, &alive).iter().any(|placed| placed.column == wait)
         };
-        assert!(!waits(137) && waits(138), "docs/usage.md says from where on");
+        assert!(!waits(166) && waits(167), "docs/usage.md says from where on");
         assert_eq!(place(20, &alive).len(), 2);
     }
 }
