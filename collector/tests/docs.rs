@@ -155,7 +155,7 @@ fn links_between_documents_lead_to_a_file_and_a_heading() {
 }
 
 /// Options of other programs: cargo and xtask, Docker, curl, Helm, systemctl and systemd-cgtop.
-const FOREIGN_OPTIONS: [&str; 35] = [
+const FOREIGN_OPTIONS: [&str; 36] = [
     "arch",
     "batch",
     "bless",
@@ -187,6 +187,7 @@ const FOREIGN_OPTIONS: [&str; 35] = [
     "runs",
     "seconds",
     "set",
+    "sizes",
     "test",
     "tmpfs",
     "unix-socket",
