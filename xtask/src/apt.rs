@@ -58,12 +58,17 @@ impl Apt {
             fs::create_dir_all(&directory).with_context(|| format!("cannot make {directory:?}"))?;
         }
         let sources = sources(&mirrors()?, arch, suites)?;
-        let file = apt.directory.join("sources.list");
+        let file = apt.sources_list();
         fs::write(&file, sources).with_context(|| format!("cannot write {file:?}"))?;
         println!("Fetching the indices of {} Debian suites", suites.len());
         cmd::run(apt.call("apt-get").args(["--quiet=2", "update"]))
             .context("cannot fetch the indices of Debian's suites")?;
         Ok(apt)
+    }
+
+    /// The suites, in the format of apt's `sources.list`.
+    pub(crate) fn sources_list(&self) -> PathBuf {
+        self.directory.join("sources.list")
     }
 
     /// The package with the highest version in its name, among names with this start and end.

@@ -38,6 +38,9 @@ pub(crate) enum Step {
     Vm,
     /// The image under Docker; only if it is named, because it is built for release
     Image,
+    /// The Debian package under systemd, in a virtual machine; only if it is named, because it is
+    /// built for release
+    Package,
     /// Types, lints and unit tests of the page; only if it is named, because it needs Node and npm
     Web,
     /// The page in Chromium with real containers; only if it is named, because Chromium is large
@@ -61,6 +64,7 @@ impl Step {
             Self::Micro => "micro",
             Self::Vm => "vm",
             Self::Image => "image",
+            Self::Package => "package",
             Self::Web => "web",
             Self::Browser => "browser",
             Self::Receivers => "receivers",
@@ -77,6 +81,7 @@ impl Step {
             Self::Micro => micro::run(),
             Self::Vm => vm::run(&[], dist::Arch::X86_64, vm::Cgroups::V2, &[]),
             Self::Image => image(),
+            Self::Package => vm::package(),
             Self::Web => web::run(),
             Self::Browser => browser(),
             Self::Receivers => receivers(),

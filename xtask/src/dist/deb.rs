@@ -35,31 +35,33 @@ LICENSE-APACHE and LICENSE-MIT in this directory. The crates that it contains, a
 are in LICENSES-THIRD-PARTY.txt.gz.
 ";
 
-/// Starts the service with a new installation, and starts it again after an upgrade.
+/// Enables and starts the service, as Debian's packages do: not if the administrator has disabled
+/// it, and again after an upgrade.
 const POSTINST: &str = r#"#!/bin/sh
 set -e
 if [ "$1" = configure ]; then
     systemd-sysusers tare.conf
+    deb-systemd-helper unmask tare.service >/dev/null
+    if deb-systemd-helper --quiet was-enabled tare.service; then
+        deb-systemd-helper enable tare.service >/dev/null
+    else
+        deb-systemd-helper update-state tare.service >/dev/null
+    fi
     if [ -d /run/systemd/system ]; then
         systemctl daemon-reload
-        if [ -z "$2" ]; then
-            systemctl enable --now tare.service
+        if [ -n "$2" ]; then
+            deb-systemd-invoke restart tare.service
         else
-            systemctl try-restart tare.service
+            deb-systemd-invoke start tare.service
         fi
-    elif [ -z "$2" ]; then
-        systemctl enable tare.service
     fi
 fi
 "#;
 
 const PRERM: &str = r#"#!/bin/sh
 set -e
-if [ "$1" = remove ]; then
-    if [ -d /run/systemd/system ]; then
-        systemctl stop tare.service
-    fi
-    systemctl disable tare.service
+if [ "$1" = remove ] && [ -d /run/systemd/system ]; then
+    deb-systemd-invoke stop tare.service
 fi
 "#;
 
@@ -68,8 +70,13 @@ set -e
 if [ -d /run/systemd/system ]; then
     systemctl daemon-reload
 fi
+if [ "$1" = remove ]; then
+    deb-systemd-helper mask tare.service >/dev/null
+fi
 if [ "$1" = purge ]; then
-    rm -f /etc/default/tare
+    deb-systemd-helper purge tare.service >/dev/null
+    deb-systemd-helper unmask tare.service >/dev/null
+    rm -rf /etc/default/tare /var/lib/tare
     if getent group tare >/dev/null; then
         groupdel tare
     fi
@@ -103,13 +110,18 @@ pub(super) fn pack(arch: Arch, content: &Path, dist: &Path) -> Result<String> {
         write(&control.join(name), script)?;
     }
     set_modes(&root)?;
-    let package = format!("tare_{VERSION}_{}.deb", arch.debian());
+    let package = name(arch);
     let mut build = Command::new("dpkg-deb");
     build.args(["--root-owner-group", "-Zxz", "--build"]).arg(&root).arg(dist.join(&package));
     // The times of all files in the package.
     cmd::run(build.env("SOURCE_DATE_EPOCH", "0"))?;
     fs::remove_dir_all(&root).with_context(|| format!("cannot remove {root:?}"))?;
     Ok(package)
+}
+
+/// The file name of the package.
+pub(super) fn name(arch: Arch) -> String {
+    format!("tare_{VERSION}_{}.deb", arch.debian())
 }
 
 fn description(arch: Arch, installed_kibibytes: u64) -> String {

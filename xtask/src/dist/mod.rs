@@ -64,6 +64,11 @@ pub(crate) fn run(archs: &[Arch]) -> Result<PathBuf> {
     checksums(&dist, &made)
 }
 
+/// The path of the Debian package that `run` makes.
+pub(crate) fn package(arch: Arch) -> PathBuf {
+    directory().join(deb::name(arch))
+}
+
 /// Builds the static binary of an architecture and returns its path.
 pub(crate) fn binary(arch: Arch) -> Result<PathBuf> {
     binary::build(arch, &project::target().join("dist-build"))

@@ -4,7 +4,7 @@ use std::{
     fs::{self, File},
     io::Write as _,
     ops::ControlFlow,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::Command,
     time::Duration,
 };
@@ -23,8 +23,6 @@ const fn limit(arch: Arch) -> Duration {
     }
 }
 
-const DISK_BYTES: u64 = 512 << 20;
-
 /// The last line of `init.sh`.
 const VERDICT: &str = "vm verdict: ";
 
@@ -34,16 +32,21 @@ const FATAL_MESSAGES: [&str; 4] = ["Kernel panic", "BUG: soft lockup", "BUG: ker
 /// Console lines read after such a message: they contain the stack trace.
 const LINES_AFTER_FATAL: usize = 120;
 
-/// Boots the kernel with this archive as its user space and returns the results of its tests.
-pub(super) fn boot(kernel: &Kernel, cgroups: Cgroups, initramfs: &Path) -> Result<Results> {
-    let directory = project::target().join("vm");
-    let disk = directory.join("disk.img");
-    make_disk(&disk)?;
-    let log = log_file(kernel)?;
+/// What a machine has.
+pub(super) struct Machine<'a> {
+    pub(super) kernel: &'a Kernel,
+    pub(super) cgroups: Cgroups,
+    pub(super) initramfs: PathBuf,
+    pub(super) disk: PathBuf,
+    pub(super) memory_mebibytes: u32,
+}
+
+/// Boots a machine and returns the results of its tests. `name` is that of the console's log.
+pub(super) fn boot(machine: &Machine<'_>, name: &str) -> Result<Results> {
+    let log = log_file(name)?;
     let mut output = File::create(&log).with_context(|| format!("cannot make {log:?}"))?;
     let mut console = Console::default();
-    let mut machine = qemu(kernel, cgroups, initramfs, &disk);
-    cmd::run_until(&mut machine, limit(kernel.arch), |line| {
+    cmd::run_until(&mut qemu(machine), limit(machine.kernel.arch), |line| {
         let line = plain(line);
         // The log is a convenience: its errors are ignored.
         let _ = writeln!(output, "{line}");
@@ -54,21 +57,10 @@ pub(super) fn boot(kernel: &Kernel, cgroups: Cgroups, initramfs: &Path) -> Resul
     console.results().with_context(|| format!("the console's log is {log:?}"))
 }
 
-fn log_file(kernel: &Kernel) -> Result<PathBuf> {
+fn log_file(name: &str) -> Result<PathBuf> {
     let logs = project::target().join("vm/logs");
     fs::create_dir_all(&logs).with_context(|| format!("cannot make {logs:?}"))?;
-    Ok(logs.join(format!("{}.log", kernel.arch.suffixed(kernel.series.name()))))
-}
-
-/// A sparse disk image with an empty filesystem.
-fn make_disk(disk: &Path) -> Result<()> {
-    let file = File::create(disk).with_context(|| format!("cannot make {disk:?}"))?;
-    file.set_len(DISK_BYTES).with_context(|| format!("cannot size {disk:?}"))?;
-    let mke2fs = cmd::find("mke2fs").context("mke2fs is missing")?;
-    let mut format = Command::new(mke2fs);
-    // Lazy initialisation would write in the background, and tests count writes.
-    format.args(["-q", "-F", "-t", "ext4", "-E", "lazy_itable_init=0,lazy_journal_init=0"]);
-    cmd::check(format.arg(disk))
+    Ok(logs.join(format!("{name}.log")))
 }
 
 /// QEMU for an architecture.
@@ -79,20 +71,30 @@ pub(super) const fn needed(arch: Arch) -> &'static [Needed] {
     }
 }
 
-fn qemu(kernel: &Kernel, cgroups: Cgroups, initramfs: &Path, disk: &Path) -> Command {
-    let (machine, console) = match kernel.arch {
+fn qemu(machine: &Machine<'_>) -> Command {
+    let Machine { kernel, cgroups, initramfs, disk, memory_mebibytes } = machine;
+    let (board, console) = match kernel.arch {
         Arch::X86_64 => (["pc", "max"], "ttyS0"),
         // It has atomic instructions, and none of the extensions that emulate slowly.
         Arch::Aarch64 => (["virt", "neoverse-n1"], "ttyAMA0"),
     };
     let mut qemu = Command::new(format!("qemu-system-{}", kernel.arch.name()));
     // With two emulated CPUs, kernels sometimes hang while they patch their own text.
-    qemu.args(["-accel", "tcg", "-machine", machine[0], "-cpu", machine[1]]);
-    qemu.args(["-m", "1024", "-smp", "1", "-nographic", "-no-reboot", "-net", "none"]);
+    qemu.args(["-accel", "tcg", "-machine", board[0], "-cpu", board[1]]);
+    qemu.args([
+        "-m",
+        &memory_mebibytes.to_string(),
+        "-smp",
+        "1",
+        "-nographic",
+        "-no-reboot",
+        "-net",
+        "none",
+    ]);
     qemu.arg("-drive").arg(format!("file={},format=raw,if=virtio", disk.display()));
     qemu.arg("-kernel").arg(&kernel.image).arg("-initrd").arg(initramfs);
     let mut line = format!("console={console} quiet panic=-1 oops=panic softlockup_panic=1");
-    if cgroups == Cgroups::V1 {
+    if *cgroups == Cgroups::V1 {
         line += " tare.cgroups=v1";
     }
     qemu.args(["-append", &line]);

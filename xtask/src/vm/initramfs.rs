@@ -6,7 +6,6 @@ use std::{
     fs::{self, File},
     io::{BufWriter, Write as _},
     path::{Path, PathBuf},
-    process::Command,
 };
 
 use anyhow::{Context as _, Result};
@@ -19,59 +18,35 @@ use super::{
     kernel::Kernel,
     modules::{Module, load_order},
 };
-use crate::{cmd, project};
 
-const INIT: &[u8] = include_bytes!("init.sh");
-
-/// Drivers of the disk and of the devices that the tests use.
-const MODULES: [&str; 10] = [
-    "virtio_pci",
-    "virtio_blk",
-    "veth",
-    "macvlan",
-    "ipvlan",
-    "loop",
-    "null_blk",
-    "brd",
-    "overlay",
-    "quota_v2",
-];
-
-/// The size of a file system with project quotas.
-const QUOTA_BYTES: u64 = 4 << 20;
-
-/// The programs in the archive.
-pub(super) struct Programs {
-    pub(super) busybox: PathBuf,
-    pub(super) tare: PathBuf,
-    pub(super) load: PathBuf,
-    pub(super) tests: PathBuf,
+/// What an archive holds.
+pub(super) struct Content {
+    /// The script that is process 1.
+    pub(super) init: &'static [u8],
+    /// Kernel modules; those that they need come along.
+    pub(super) modules: &'static [&'static str],
+    /// Names of programs and other files, with the directory, and where they are.
+    pub(super) files: Vec<(&'static str, PathBuf)>,
 }
 
 /// Writes the archive for a kernel; `args` are for the test program.
 pub(super) fn write(
     kernel: &Kernel,
-    programs: &Programs,
+    content: &Content,
     args: &[String],
     file: &Path,
 ) -> Result<()> {
     let output = File::create(file).with_context(|| format!("cannot make {file:?}"))?;
     let mut archive = Archive(BufWriter::new(output));
-    for name in ["bin", "modules", "proc", "sys", "dev", "tmp", "data"] {
+    for name in ["bin", "modules", "package", "proc", "sys", "dev", "tmp", "data"] {
         archive.add(name, ModeFileType::Directory, 0o755, &[])?;
     }
-    archive.add("init", ModeFileType::Regular, 0o755, INIT)?;
-    for (name, from) in [
-        ("busybox", &programs.busybox),
-        ("tare", &programs.tare),
-        ("tare-load", &programs.load),
-        ("vm-tests", &programs.tests),
-    ] {
+    archive.add("init", ModeFileType::Regular, 0o755, content.init)?;
+    for (name, from) in &content.files {
         let contents = fs::read(from).with_context(|| format!("cannot read {from:?}"))?;
-        archive.add(&format!("bin/{name}"), ModeFileType::Regular, 0o755, &contents)?;
+        archive.add(name, ModeFileType::Regular, 0o755, &contents)?;
     }
-    archive.add("quota.img", ModeFileType::Regular, 0o644, &quota_image()?)?;
-    let modules = load_order(kernel, &MODULES)?;
+    let modules = load_order(kernel, content.modules)?;
     let names: Vec<&str> = modules.iter().map(|module| module.name.as_str()).collect();
     archive.add("modules/order", ModeFileType::Regular, 0o644, names.join("\n").as_bytes())?;
     for Module { name, contents } in &modules {
@@ -80,19 +55,6 @@ pub(super) fn write(
     let lines: String = args.iter().map(|arg| format!("{arg}\n")).collect();
     archive.add("arguments", ModeFileType::Regular, 0o644, lines.as_bytes())?;
     archive.finish().with_context(|| format!("cannot write {file:?}"))
-}
-
-/// An empty ext4 that knows projects; its user space tools are not in the archive.
-fn quota_image() -> Result<Vec<u8>> {
-    let path = project::target().join("vm/quota.img");
-    let make = || -> Result<Vec<u8>> {
-        File::create(&path)?.set_len(QUOTA_BYTES)?;
-        let mut format = Command::new(cmd::find("mke2fs").context("mke2fs is missing")?);
-        format.args(["-q", "-F", "-t", "ext4", "-O", "quota,project,^has_journal"]);
-        cmd::check(format.args(["-E", "quotatype=prjquota"]).arg(&path))?;
-        Ok(fs::read(&path)?)
-    };
-    make().with_context(|| format!("cannot make {path:?}"))
 }
 
 struct Archive(BufWriter<File>);
@@ -120,6 +82,7 @@ mod tests {
     use cpio::NewcReader;
 
     use super::*;
+    use crate::project;
 
     #[test]
     fn entries_have_types_permissions_and_contents() {

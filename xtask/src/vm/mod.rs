@@ -5,6 +5,8 @@
 //! machines without nested virtualisation.
 
 mod boot;
+mod debian;
+mod disk;
 mod initramfs;
 mod kernel;
 mod modules;
@@ -14,19 +16,42 @@ use std::{path::PathBuf, time::Instant};
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
 
-pub(crate) use self::kernel::Series;
-use self::{initramfs::Programs, kernel::RELEASED};
+use self::{
+    boot::{Machine, boot},
+    initramfs::Content,
+    kernel::{Kernel, RELEASED},
+};
+pub(crate) use self::{debian::run as package, kernel::Series};
 use crate::{
     build::Statics,
     cmd,
     dist::Arch,
     packages::{self, Needed},
     project,
-    results::{self, Tally},
+    results::{self, Results, Tally},
 };
 
 const NEEDED: [Needed; 3] =
     [("mke2fs", &["e2fsprogs"]), ("xz", &["xz-utils"]), ("zstd", &["zstd"])];
+
+const INIT: &[u8] = include_bytes!("init.sh");
+
+/// Drivers of the disk and of the devices that the tests use.
+const MODULES: [&str; 10] = [
+    "virtio_pci",
+    "virtio_blk",
+    "veth",
+    "macvlan",
+    "ipvlan",
+    "loop",
+    "null_blk",
+    "brd",
+    "overlay",
+    "quota_v2",
+];
+
+const DISK_BYTES: u64 = 512 << 20;
+const MEMORY_MEBIBYTES: u32 = 1024;
 
 /// The test that loads every program.
 const LOADS: &str = "every_program_is_accepted";
@@ -73,19 +98,20 @@ pub(crate) fn run(
     cgroups: Cgroups,
     args: &[String],
 ) -> Result<Tally> {
-    if !cfg!(target_arch = "x86_64") {
-        bail!("QEMU is called as on x86_64");
-    }
-    packages::install(&NEEDED)?;
-    packages::install(boot::needed(arch))?;
+    ready_to_boot(arch)?;
     let wanted = if series.is_empty() { &RELEASED } else { series };
     let kernel::Parts { kernels, busybox } = kernel::ready(arch, wanted)?;
     let statics = Statics::of(arch)?;
-    let programs = Programs {
-        busybox,
-        tare: statics.build_tare()?,
-        load: statics.build("tare-tests", "tare-load")?,
-        tests: static_tests(&statics)?,
+    let content = Content {
+        init: INIT,
+        modules: &MODULES,
+        files: vec![
+            ("bin/busybox", busybox),
+            ("bin/tare", statics.build_tare()?),
+            ("bin/tare-load", statics.build("tare-tests", "tare-load")?),
+            ("bin/vm-tests", static_tests(&statics, "vm")?),
+            ("quota.img", disk::with_quotas()?),
+        ],
     };
     let mut total = Tally::default();
     for (series, kernel) in kernels {
@@ -95,10 +121,7 @@ pub(crate) fn run(
         let started = Instant::now();
         let result = kernel.and_then(|kernel| {
             results::with_second_try(|names| {
-                println!("\n--- Linux {} ---", kernel.release);
-                let archive = project::target().join("vm/initramfs");
-                initramfs::write(&kernel, &programs, &arguments(args, names), &archive)?;
-                boot::boot(&kernel, cgroups, &archive)
+                run_once(&kernel, cgroups, &content, &names_or(args, names))
             })
         });
         let seconds = started.elapsed().as_secs_f64();
@@ -117,22 +140,53 @@ pub(crate) fn run(
     Ok(total)
 }
 
+fn run_once(
+    kernel: &Kernel,
+    cgroups: Cgroups,
+    content: &Content,
+    args: &[String],
+) -> Result<Results> {
+    println!("\n--- Linux {} ---", kernel.release);
+    let directory = project::target().join("vm");
+    let machine = Machine {
+        kernel,
+        cgroups,
+        initramfs: directory.join("initramfs"),
+        disk: directory.join("disk.img"),
+        memory_mebibytes: MEMORY_MEBIBYTES,
+    };
+    initramfs::write(kernel, content, args, &machine.initramfs)?;
+    disk::empty(&machine.disk, DISK_BYTES)?;
+    boot(&machine, &kernel.arch.suffixed(kernel.series.name()))
+}
+
+/// Installs what builds a machine and emulates it.
+fn ready_to_boot(arch: Arch) -> Result<()> {
+    if !cfg!(target_arch = "x86_64") {
+        bail!("QEMU is called as on x86_64");
+    }
+    packages::install(&NEEDED)?;
+    packages::install(boot::needed(arch))
+}
+
 /// Arguments of the test program: the given ones, or the names of tests to repeat.
-fn arguments(args: &[String], names: &[String]) -> Vec<String> {
+fn names_or(args: &[String], names: &[String]) -> Vec<String> {
     match names {
         [] => args.to_vec(),
         names => [&["--exact".to_owned()], names].concat(),
     }
 }
 
-/// Builds the tests that run in the machine and returns the path of their program.
-fn static_tests(statics: &Statics) -> Result<PathBuf> {
+/// Builds the tests that run in a machine and returns the path of their program. `name` is that of
+/// the tests and of their feature.
+fn static_tests(statics: &Statics, name: &str) -> Result<PathBuf> {
     let mut cargo = statics.cargo("test")?;
-    cargo.args(["--package", "tare-tests", "--features", "vm", "--test", "vm", "--no-run"]);
+    cargo.args(["--package", "tare-tests", "--features", name, "--test", name, "--no-run"]);
     cargo.args(["--message-format", "json-render-diagnostics"]);
     let messages = cmd::capture(&mut cargo)?;
     // One JSON object on each line; only the test itself has this name.
-    let path = messages.lines().filter(|line| line.contains("\"name\":\"vm\"")).find_map(|line| {
+    let named = format!("\"name\":\"{name}\"");
+    let path = messages.lines().filter(|line| line.contains(&named)).find_map(|line| {
         let (_, rest) = line.split_once("\"executable\":\"")?;
         rest.split('"').next().map(PathBuf::from)
     });
