@@ -6,10 +6,12 @@ use std::{
     env,
     error::Error,
     fs::{self, File},
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
+
+use flate2::{Compression, write::ZlibEncoder};
 
 /// Names the object where it is not in the target directory.
 const OVERRIDE: &str = "TARE_EBPF_OBJECT_PATH";
@@ -23,10 +25,18 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     println!("cargo::rerun-if-changed={}", object.display());
     if fs::metadata(&object).is_ok_and(|found| found.len() > 0) {
-        let object = object.canonicalize()?;
-        println!("cargo::rustc-env=TARE_EBPF_OBJECT={}", object.display());
+        pack(&object)?;
         println!("cargo::rustc-cfg=has_ebpf");
     }
+    Ok(())
+}
+
+/// Compresses the object, for the binary to carry.
+fn pack(object: &Path) -> Result<(), Box<dyn Error>> {
+    let packed = PathBuf::from(env::var_os("OUT_DIR").ok_or("no OUT_DIR")?).join("tare-ebpf.zlib");
+    let mut encoder = ZlibEncoder::new(File::create(packed)?, Compression::best());
+    encoder.write_all(&fs::read(object)?)?;
+    encoder.finish()?;
     Ok(())
 }
 

@@ -17,7 +17,7 @@ use tare_ebpf::{
 use crate::{
     kernel::{
         error::{TRACING, reason},
-        object::OBJECT,
+        object::object,
         options::Options,
         patched::instructions,
         per_cpu,
@@ -74,7 +74,11 @@ impl Loaded {
         loader.btf(None);
         set_map_sizes(&mut loader, plan, slots, shards);
         loader.map_max_entries("CPU_OFFSETS", cpus);
-        Ok(Self { ebpf: loader.load(&instructions::with_layout(OBJECT, &layout)?)?, shards, slots })
+        Ok(Self {
+            ebpf: loader.load(&instructions::with_layout(object(), &layout)?)?,
+            shards,
+            slots,
+        })
     }
 
     /// Latency cells of a slot.

@@ -19,7 +19,7 @@ use crate::{
         btf::Btf,
         error::{TRACING, reason},
         mapping::Mapping,
-        object::OBJECT,
+        object::object,
         patched::{
             instructions::{self, Maps},
             sys,
@@ -80,7 +80,7 @@ impl PerCpuFacts {
         let copies = sys::create_per_cpu_value(size_of::<u64>() as u32).context("make a map")?;
         let found = Mapping::of(&map, words).context("map a map")?;
         let name = if self.looks_up_others { "per_cpu" } else { "per_cpu_here" };
-        let mut code = instructions::program(OBJECT, &format!("raw_tp/{name}"))?;
+        let mut code = instructions::program(object(), &format!("raw_tp/{name}"))?;
         let holes = Holes { cpus, array_copies, ..Holes::UNKNOWN };
         let maps =
             Maps { per_cpu: Some(map.as_fd()), copies: Some(copies.as_fd()), ..Maps::default() };

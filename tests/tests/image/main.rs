@@ -7,6 +7,7 @@ use serde_json::Value;
 use tare_tests::{
     docker::{Container, Docker, Run},
     lab::Lab,
+    process::output,
     report::Report,
     wait::{self, PATIENCE},
 };
@@ -21,6 +22,19 @@ fn capabilities() -> Result<Vec<String>> {
     let names: Vec<String> = names.map(str::to_owned).collect();
     ensure!(names.len() > 3, "{names:?}");
     Ok(names)
+}
+
+/// The paths that the kubelet asks for.
+fn probes() -> Result<Vec<String>> {
+    let base = Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy/kubernetes/base");
+    let text = fs::read_to_string(base.join("daemonset.yaml"))?;
+    let lines = text.lines().map(str::trim);
+    let paths = lines.skip_while(|line| *line != "livenessProbe:");
+    let paths = paths.take_while(|line| *line != "securityContext:");
+    let paths: Vec<String> =
+        paths.filter_map(|line| line.strip_prefix("path: ")).map(str::to_owned).collect();
+    ensure!(paths.len() == 2, "{paths:?}");
+    Ok(paths)
 }
 
 /// A container of the image, removed on drop.
@@ -65,6 +79,15 @@ impl<'a> TareContainer<'a> {
     /// Runs `tare` in the container.
     fn tare(&self, args: &[&str]) -> Result<String> {
         self.docker.client(["exec", &self.id, "/tare"].iter().chain(args))
+    }
+
+    /// The status of an answer, asked as the kubelet and Prometheus ask: over TCP, by address.
+    fn status(&self, path: &str) -> Result<String> {
+        let pid = self.docker.inspect(&self.id, "{{.State.Pid}}")?;
+        let mut ask = Command::new("nsenter");
+        ask.args(["--target", pid.trim(), "--net", "curl", "--silent", "--output", "/dev/null"]);
+        ask.args(["--write-out", "%{http_code}", &format!("http://127.0.0.1:9753{path}")]);
+        output(ask, PATIENCE)
     }
 
     fn report(&self) -> Result<Report> {
@@ -120,6 +143,10 @@ fn check(
         Ok((health.trim() == "healthy").then_some(()))
     })?;
     ensure!(tare.tare(&["health"])?.is_empty(), "`tare health` says something");
+    for path in probes()?.iter().map(String::as_str).chain(["/metrics"]) {
+        let status = tare.status(path)?;
+        ensure!(status == "200", "{path}: {status}");
+    }
     for family in ["network_sockets", "network_tcp", "block", "lifecycle", "network_interfaces"] {
         let report = tare.report()?;
         report.require(family)?;

@@ -1,11 +1,6 @@
 //! A Debian with systemd and Docker, in which the package is installed.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File},
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result};
 
@@ -30,7 +25,7 @@ const SUITE: &str = "bookworm";
 const KERNEL: Series = Series::V6_1;
 
 /// What the tests call, beside Debian's essential packages and apt.
-const PACKAGES: &str = "systemd-sysv,docker.io,bpftool,curl";
+const PACKAGES: &str = "systemd-sysv,docker.io,apparmor,bpftool,curl";
 
 const INIT: &[u8] = include_bytes!("debian.sh");
 
@@ -82,13 +77,11 @@ fn image() -> Result<PathBuf> {
     }
     packages::install(&[("mmdebstrap", &["mmdebstrap"]), ("genext2fs", &["genext2fs"])])?;
     let apt = Apt::open(&BTreeSet::from([(Archive::Main, SUITE)]))?;
-    let sources = apt.sources_list();
-    let sources = File::open(&sources).with_context(|| format!("cannot read {sources:?}"))?;
     let partial = image.with_extension("partial");
     let mut make = Command::new("mmdebstrap");
     make.args(["--quiet", "--variant=apt", "--format=ext2"]);
-    make.arg(format!("--include={PACKAGES}")).arg(SUITE).arg(&partial).arg("-");
-    cmd::run(make.stdin(Stdio::from(sources)))?;
+    make.arg(format!("--include={PACKAGES}")).arg(SUITE).arg(&partial);
+    cmd::run(make.arg(apt.sources_list()))?;
     fs::rename(&partial, &image).with_context(|| format!("cannot make {image:?}"))?;
     Ok(image)
 }

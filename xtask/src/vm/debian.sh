@@ -12,8 +12,9 @@ done
 mount -t ext4 /dev/vda /data
 mkdir /data/package
 cp /package/* /arguments /data/package/
-hostname=/data/etc/hostname
-echo debian >$hostname
+echo debian >/data/etc/hostname
+# Without udev it would wait for the device of the console.
+ln -s /dev/null /data/etc/systemd/system/serial-getty@ttyS0.service
 
 cat >/data/package/run <<'END'
 #!/bin/sh

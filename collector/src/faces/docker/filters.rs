@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use regex::Regex;
+use regex_lite::Regex;
 use serde::Deserialize;
 
 use super::Failure;
@@ -92,7 +92,7 @@ pub(super) struct Expression<'a> {
 
 impl<'a> Expression<'a> {
     fn new(text: &'a str) -> Self {
-        let builder = regex::RegexBuilder::new(text).size_limit(EXPRESSION_BYTES_MAX).build();
+        let builder = regex_lite::RegexBuilder::new(text).size_limit(EXPRESSION_BYTES_MAX).build();
         Self { text, regex: builder.ok() }
     }
 

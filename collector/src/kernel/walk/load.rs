@@ -12,7 +12,7 @@ use crate::{
     kernel::{
         error::{TRACING, reason},
         mapping::Mapping,
-        object::OBJECT,
+        object::object,
         patched::{
             instructions::{self, Maps},
             sys::{self, Target},
@@ -64,7 +64,7 @@ pub(super) fn load(
         let bytes = (plan.stride * size_of::<u64>()) as u32;
         let map = sys::create_array(bytes, entries as u32).context("make room for records")?;
         let records = Mapping::of(&map, entries * plan.stride).context("map records")?;
-        let mut code = instructions::program(OBJECT, &format!("iter.s/{}", way.program()))?;
+        let mut code = instructions::program(object(), &format!("iter.s/{}", way.program()))?;
         let per_cpu = per_cpu.as_ref().ok().map(PerCpu::map);
         let maps = Maps { records: Some(map.as_fd()), per_cpu, ..Maps::default() };
         instructions::patch(&mut code, &plan.holes, &facts.kfuncs, maps)?;
