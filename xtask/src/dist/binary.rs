@@ -119,14 +119,13 @@ fn flags() -> Result<OsString> {
 }
 
 /// Rust's own linker, which keeps one of several functions with the same instructions.
-fn linker_flags() -> Result<[String; 4]> {
+fn linker_flags() -> Result<[String; 3]> {
     let host = project::rustc_says("host")?;
     let directory = project::sysroot()?.join("lib/rustlib").join(host).join("bin/gcc-ld");
     Ok([
         "-Clink-arg=-fuse-ld=lld".to_owned(),
         format!("-Clink-arg=-B{}", directory.display()),
         "-Clink-arg=-Wl,--icf=all".to_owned(),
-        "-Cllvm-args=-inline-threshold=20".to_owned(),
     ])
 }
 

@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// The most that the binary in the image may take. The image holds nothing else.
-const BYTES_MAX: u64 = 10 << 20;
+const BYTES_MAX: u64 = 11 << 20;
 
 /// Builds the image with a Docker daemon and returns its reference.
 pub(crate) fn build(docker: &Docker, arch: Arch) -> Result<String> {
