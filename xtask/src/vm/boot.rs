@@ -14,15 +14,6 @@ use anyhow::{Context as _, Result, bail};
 use super::{Cgroups, kernel::Kernel};
 use crate::{cmd, dist::Arch, packages::Needed, project, results::Results};
 
-/// For one kernel with all tests. Emulation is slow, the more so on a busy machine and of another
-/// architecture.
-const fn limit(arch: Arch) -> Duration {
-    match arch {
-        Arch::X86_64 => Duration::from_secs(480),
-        Arch::Aarch64 => Duration::from_secs(1800),
-    }
-}
-
 /// The last line of `init.sh`.
 const VERDICT: &str = "vm verdict: ";
 
@@ -39,6 +30,8 @@ pub(super) struct Machine<'a> {
     pub(super) initramfs: PathBuf,
     pub(super) disk: PathBuf,
     pub(super) memory_mebibytes: u32,
+    /// For one boot with all tests.
+    pub(super) limit: Duration,
 }
 
 /// Boots a machine and returns the results of its tests. `name` is that of the console's log.
@@ -46,7 +39,7 @@ pub(super) fn boot(machine: &Machine<'_>, name: &str) -> Result<Results> {
     let log = log_file(name)?;
     let mut output = File::create(&log).with_context(|| format!("cannot make {log:?}"))?;
     let mut console = Console::default();
-    cmd::run_until(&mut qemu(machine), limit(machine.kernel.arch), |line| {
+    cmd::run_until(&mut qemu(machine), machine.limit, |line| {
         let line = plain(line);
         // The log is a convenience: its errors are ignored.
         let _ = writeln!(output, "{line}");
@@ -72,7 +65,7 @@ pub(super) const fn needed(arch: Arch) -> &'static [Needed] {
 }
 
 fn qemu(machine: &Machine<'_>) -> Command {
-    let Machine { kernel, cgroups, initramfs, disk, memory_mebibytes } = machine;
+    let Machine { kernel, cgroups, initramfs, disk, memory_mebibytes, .. } = machine;
     let (board, console) = match kernel.arch {
         Arch::X86_64 => (["pc", "max"], "ttyS0"),
         // It has atomic instructions, and none of the extensions that emulate slowly.

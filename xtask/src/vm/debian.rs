@@ -1,6 +1,6 @@
 //! A Debian with systemd and Docker, in which the package is installed.
 
-use std::{collections::BTreeSet, fs, path::PathBuf, process::Command};
+use std::{collections::BTreeSet, fs, path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
 
@@ -34,6 +34,8 @@ const MODULES: [&str; 3] = ["virtio_pci", "virtio_blk", "overlay"];
 
 const DISK_BYTES: u64 = 2 << 30;
 const MEMORY_MEBIBYTES: u32 = 1536;
+/// Six minutes on a quiet machine.
+const LIMIT: Duration = Duration::from_secs(1800);
 
 /// Builds the package, boots Debian and runs the tests of the package there.
 pub(crate) fn run() -> Result<Tally> {
@@ -60,6 +62,7 @@ pub(crate) fn run() -> Result<Tally> {
         initramfs: directory.join("debian.initramfs"),
         disk: directory.join("debian.disk"),
         memory_mebibytes: MEMORY_MEBIBYTES,
+        limit: LIMIT,
     };
     results::with_second_try(|names| {
         println!("\n--- Debian {SUITE}, Linux {} ---", kernel.release);

@@ -11,7 +11,10 @@ mod initramfs;
 mod kernel;
 mod modules;
 
-use std::{path::PathBuf, time::Instant};
+use std::{
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 use anyhow::{Context as _, Result, bail};
 use clap::ValueEnum;
@@ -154,10 +157,19 @@ fn run_once(
         initramfs: directory.join("initramfs"),
         disk: directory.join("disk.img"),
         memory_mebibytes: MEMORY_MEBIBYTES,
+        limit: limit(kernel.arch),
     };
     initramfs::write(kernel, content, args, &machine.initramfs)?;
     disk::empty(&machine.disk, DISK_BYTES)?;
     boot(&machine, &kernel.arch.suffixed(kernel.series.name()))
+}
+
+/// Emulation is slow, the more so on a busy machine and of another architecture.
+const fn limit(arch: Arch) -> Duration {
+    match arch {
+        Arch::X86_64 => Duration::from_secs(480),
+        Arch::Aarch64 => Duration::from_secs(1800),
+    }
 }
 
 /// Installs what builds a machine and emulates it.
