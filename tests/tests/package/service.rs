@@ -37,11 +37,12 @@ fn it_is_confined() -> Result<()> {
 #[test]
 fn it_reloads() -> Result<()> {
     let tare = Installed::new()?;
+    tare.configure("TARE_LOG_LEVEL=info\n")?;
     let before = tare.pid()?;
     call("systemctl", &["reload", "tare.service"])?;
     wait::eventually("a line in the journal", LIMIT, || {
         let journal = call("journalctl", &["--unit=tare", "--no-pager", "--output=cat"])?;
-        ensure!(journal.contains("configuration"), "{journal}");
+        ensure!(journal.contains("the configuration was read again"), "{journal}");
         Ok(())
     })?;
     tare.active()?;
