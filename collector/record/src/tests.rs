@@ -130,6 +130,24 @@ fn blocks_and_the_open_log_are_read_as_one() {
     assert!(recording.problems().is_empty());
 }
 
+/// What version 1 of the format made of the same instants: a block of twelve, and a log.
+#[test]
+fn what_format_1_has_is_read() {
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/format_1");
+    let mut recording = Recording::open(&old).unwrap();
+    assert_eq!(read_all(&mut recording), instants(20));
+    // The next version seals its log.
+    let directory = tempfile::tempdir().unwrap();
+    for found in fs::read_dir(&old).unwrap().map(Result::unwrap) {
+        fs::copy(found.path(), directory.path().join(found.file_name())).unwrap();
+    }
+    let (writer, recovered) = Writer::open(directory.path(), [8; 16], limits()).unwrap();
+    assert_eq!((recovered[0].instants, recovered[0].lost_bytes), (8, 0));
+    drop(writer);
+    let mut recording = Recording::open(directory.path()).unwrap();
+    assert_eq!(read_all(&mut recording), instants(20));
+}
+
 #[test]
 fn a_log_that_ends_anywhere_loses_one_instant_at_most() {
     let directory = tempfile::tempdir().unwrap();
