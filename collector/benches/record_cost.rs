@@ -4,7 +4,8 @@
 //! for each of its containers, and what log and block take.
 
 use std::{
-    collections::HashMap, env, fs, path::Path, process, sync::Arc, thread::sleep, time::Duration,
+    collections::HashMap, env, fs, hint::black_box, path::Path, process, sync::Arc, thread::sleep,
+    time::Duration,
 };
 
 use anyhow::{Context as _, Result};
@@ -14,7 +15,6 @@ use tare_record::Limits;
 
 /// How often the recorder is looked at.
 const PAUSE: Duration = Duration::from_micros(200);
-
 
 /// What was measured of one pass.
 struct Pass {
@@ -74,10 +74,12 @@ fn read(path: &Path) -> Result<Vec<SamplePair>> {
 
 fn record(pairs: &[SamplePair]) -> Result<Pass> {
     let directory = env::temp_dir().join(format!("record_cost-{}", process::id()));
-    let limits =
-        Limits { sync_every: Duration::MAX, age_max: Duration::MAX, ..Limits::default() };
+    let limits = Limits { sync_every: Duration::MAX, age_max: Duration::MAX, ..Limits::default() };
     let mut recorder = Recorder::start(&directory, limits, Duration::ZERO)?;
     for (done, pair) in (1..).zip(pairs) {
+        // A sample was written a moment ago.
+        let usages = &pair.newer.usages;
+        assert!(black_box(usages.iter().zip(usages).all(|(one, same)| one == same)));
         recorder.offer_now(pair.clone());
         while recorder.counts().now().instants < done {
             sleep(PAUSE);

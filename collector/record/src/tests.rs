@@ -52,7 +52,7 @@ fn open(directory: &Path, limits: Limits) -> Writer {
 }
 
 fn write(writer: &mut Writer, time: i64, things: &Things) {
-    let mut tick = writer.tick(time).unwrap();
+    let mut tick = writer.tick(time, time / 3).unwrap();
     things.iter().for_each(|(key, value)| tick.put(KIND, *key, value).unwrap());
     tick.commit().unwrap();
 }
@@ -297,7 +297,7 @@ fn what_a_later_version_adds_is_ignored_and_what_it_lacks_is_the_default() {
     let moment = recording.last().unwrap();
     let other = moment.thing(KIND, 1).unwrap().read::<Other>().unwrap();
     assert_eq!(other, Other { total: 5, added: None });
-    let mut tick = writer.tick(2).unwrap();
+    let mut tick = writer.tick(2, 2).unwrap();
     tick.put(KIND, 1, &Other { total: 6, added: Some(7) }).unwrap();
     tick.commit().unwrap();
     recording.refresh().unwrap();
@@ -312,7 +312,7 @@ fn what_is_kept_is_there_without_being_given_again() {
     let mut writer = open(directory.path(), limits());
     let value = Value { total: 5, ..Value::default() };
     write(&mut writer, 1, &[(1, value.clone()), (2, value.clone())].into());
-    let mut tick = writer.tick(2).unwrap();
+    let mut tick = writer.tick(2, 2).unwrap();
     assert!(tick.keep(KIND, 1) && !tick.keep(KIND, 3));
     tick.commit().unwrap();
     let mut recording = Recording::open(directory.path()).unwrap();
@@ -384,7 +384,7 @@ proptest! {
         let mut writer = open(directory.path(), limits());
         instants(5).iter().for_each(|(time, things)| write(&mut writer, *time, things));
         let log = fs::read(&files(directory.path(), "log")[0]).unwrap();
-        let mut builder = builder::Builder::new([0; 16]);
+        let mut builder = builder::Builder::new([0; 16], FORMAT);
         let mut content = log[60..].to_vec();
         let length = content.len();
         content.iter_mut().skip(at % length).zip(flips).for_each(|(byte, flip)| *byte ^= flip);

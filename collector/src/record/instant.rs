@@ -1,7 +1,7 @@
 //! What is recorded of one instant, and how it is put together again.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,7 +18,6 @@ use crate::{
     host::{HostFacts, HostUsage},
     kernel::SocketLevel,
     network::{Interfaces, SocketStates},
-    registry::InstanceId,
     sample::{Receipt, Receipts, Sample, Usage},
 };
 
@@ -51,12 +50,11 @@ struct Frame {
     receipts_dropped: u64,
 }
 
-/// What the last tick had. What is still the same is taken over without being taken apart.
+/// What the last tick had. A receipt that is still the same is taken over without being taken apart.
 #[derive(Debug, Default)]
 pub(super) struct Known {
-    sample: Option<Arc<Sample>>,
-    /// By instance, with the place of each in the order of ends.
-    receipts: HashMap<InstanceId, (u64, Arc<Receipt>)>,
+    /// In their order, each with its place in the order of all ends.
+    receipts: VecDeque<(u64, Arc<Receipt>)>,
     /// How many receipts there were.
     ended: u64,
 }
@@ -84,7 +82,9 @@ pub(super) fn put(
     tick.put(FRAME, 0, &frame)?;
     tick.put(FACTS, 0, pair.host_facts())?;
     tick.put(SOURCES, 0, pair.sources())?;
-    put_usages(tick, &sample.usages, known.sample.as_ref().map_or(&[], |known| &known.usages))?;
+    for usage in &sample.usages {
+        tick.put(USAGE, usage.instance.id.0, usage)?;
+    }
     for pod in &sample.pods {
         tick.put(POD, path_key(&pod.instance.path), pod)?;
     }
@@ -94,49 +94,34 @@ pub(super) fn put(
     for (namespace, states) in sample.socket_states.iter() {
         tick.put(SOCKETS, namespace.0, states)?;
     }
-    put_receipts(tick, &pair.receipts, known)?;
-    known.sample = Some(Arc::clone(&pair.newer));
-    Ok(())
+    put_receipts(tick, &pair.receipts, known)
 }
 
-/// Most are idle on most hosts: comparing one takes a tenth of taking it apart.
-fn put_usages(
-    tick: &mut Tick<'_>,
-    usages: &[Usage],
-    mut before: &[Usage],
-) -> Result<(), tare_record::Error> {
-    for usage in usages {
-        let id = usage.instance.id;
-        // Both are in the order of their numbers.
-        let gone = before.iter().take_while(|before| before.instance.id < id).count();
-        before = before.get(gone..).unwrap_or_default();
-        let is_same = before.first().is_some_and(|before| before == usage);
-        if !is_same || !tick.keep(USAGE, id.0) {
-            tick.put(USAGE, id.0, usage)?;
-        }
-    }
-    Ok(())
-}
-
-/// A receipt seldom changes, and there may be thousands.
+/// A receipt seldom changes, and there may be thousands. Those of before are in the same order, and
+/// some of them are gone.
 fn put_receipts(
     tick: &mut Tick<'_>,
     receipts: &Receipts,
     known: &mut Known,
 ) -> Result<(), tare_record::Error> {
-    let mut now = HashMap::with_capacity(receipts.count());
+    let mut before = known.receipts.len();
     for receipt in receipts.shared() {
         let id = receipt.usage.instance.id;
-        let before = known.receipts.get(&id);
-        let key = before.map_or(known.ended, |(key, _)| *key);
+        let mut found = None;
+        while before > 0 && found.is_none() {
+            before -= 1;
+            let next = known.receipts.pop_front();
+            found = next.filter(|(_, receipt)| receipt.usage.instance.id == id);
+        }
+        let key = found.as_ref().map_or(known.ended, |(key, _)| *key);
         known.ended = known.ended.max(key + 1);
-        let is_same = before.is_some_and(|(_, before)| Arc::ptr_eq(before, receipt));
+        let is_same = found.is_some_and(|(_, before)| Arc::ptr_eq(&before, receipt));
         if !is_same || !tick.keep(RECEIPT, key) {
             tick.put(RECEIPT, key, &**receipt)?;
         }
-        now.insert(id, (key, Arc::clone(receipt)));
+        known.receipts.push_back((key, Arc::clone(receipt)));
     }
-    known.receipts = now;
+    known.receipts.drain(..before);
     Ok(())
 }
 
