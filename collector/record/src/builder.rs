@@ -13,7 +13,12 @@ struct Growing {
     firsts: Box<[u64]>,
     /// Those that change or follow a clock, by place.
     changed: Vec<Series>,
+    /// The one after that which has changed last.
+    next: usize,
 }
+
+/// A series has room for so many values when it begins.
+const SERIES_BEGIN: usize = 32;
 
 /// A number of a slot at the instants that are known so far.
 #[derive(Debug)]
@@ -52,16 +57,28 @@ impl Series {
 }
 
 impl Growing {
+    /// Where the series of a number is, which is new if it has never changed.
+    fn index(&mut self, place: u32, first: u64) -> usize {
+        // Mostly those change that have changed at the instant before.
+        if self.changed.get(self.next).is_some_and(|series| series.place == place) {
+            return self.next;
+        }
+        let found = self.changed.binary_search_by_key(&place, |series| series.place);
+        found.unwrap_or_else(|index| {
+            let (clock, is_clock) = (None, false);
+            let mut values = Vec::with_capacity(SERIES_BEGIN);
+            values.push(first);
+            self.changed.insert(index, Series { place, clock, is_clock, values });
+            index
+        })
+    }
+
     /// Notes that a number is another one than was expected at the instant `at` of this slot;
     /// `None` if there is no such number.
     fn change(&mut self, place: u32, at: usize, step: u64, clocks: ClocksSince<'_>) -> Option<()> {
         let first = *self.firsts.get(place as usize)?;
-        let found = self.changed.binary_search_by_key(&place, |series| series.place);
-        let index = found.unwrap_or_else(|index| {
-            let (clock, is_clock, values) = (None, false, vec![first]);
-            self.changed.insert(index, Series { place, clock, is_clock, values });
-            index
-        });
+        let index = self.index(place, first);
+        self.next = index + 1;
         let series = self.changed.get_mut(index)?;
         series.complete(at, clocks)?;
         let before = *series.values.last()?;
@@ -166,7 +183,11 @@ impl Builder {
             let (texts, count) = (texts.into(), firsts.len());
             let slot = Slot { kind, key, shape, texts, from: tick, ticks: 0, begin: 0, count };
             self.table.slots.push(slot);
-            self.growing.push(Growing { changed: self.followers(&firsts), firsts: firsts.into() });
+            self.growing.push(Growing {
+                changed: self.followers(&firsts),
+                firsts: firsts.into(),
+                next: 0,
+            });
         }
         (self.numbers <= NUMBERS_MAX).then_some(())
     }
@@ -190,6 +211,7 @@ impl Builder {
             let growing = self.growing.get_mut(index as usize)?;
             let at = (tick - slot.from) as usize;
             let clocks = self.clocks.get(slot.from as usize..).unwrap_or_default();
+            growing.next = 0;
             let mut place = 0_u32;
             for _ in 0..input.count()? {
                 place = place.checked_add(input.index()?)?;
@@ -210,24 +232,23 @@ impl Builder {
         for index in std::mem::take(&mut self.alive).into_iter().flatten() {
             self.end(index, ticks);
         }
-        let mut values = Vec::new();
         for (slot, growing) in self.table.slots.iter_mut().zip(self.growing) {
             slot.begin = self.table.numbers.len();
             let numbers = growing.firsts.iter().map(|first| Number::Same(*first));
             self.table.numbers.extend(numbers);
             for series in growing.changed {
                 let number = self.table.numbers.get_mut(slot.begin + series.place as usize);
-                let (Some(number), Ok(at)) = (number, u32::try_from(values.len())) else { break };
+                let Some(number) = number else { break };
                 *number = match series.clock {
                     Some(clock) if series.is_clock => Number::Clock(clock),
                     _ => {
-                        values.extend_from_slice(&series.values);
-                        Number::Changing { column: 0, at }
+                        let column = self.table.columns.len() as u32;
+                        self.table.columns.push(Column::of(series.values));
+                        Number::Changing { column, at: 0 }
                     }
                 };
             }
         }
-        self.table.columns.push(Column::of(values));
         self.table
     }
 }

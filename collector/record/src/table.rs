@@ -108,8 +108,8 @@ impl Table {
 
     /// The values of a number that changes, one for each instant of its slot; `None` if they are
     /// damaged.
-    pub(crate) fn series(&self, slot: &Slot, column: u32, at: u32) -> Option<&[u64]> {
-        self.column(column)?.get(at as usize..)?.get(..slot.ticks as usize)
+    pub(crate) fn series(&self, column: u32, at: u32, ticks: u32) -> Option<&[u64]> {
+        self.column(column)?.get(at as usize..)?.get(..ticks as usize)
     }
 
     /// What a clock shows at an instant.

@@ -123,6 +123,7 @@ struct Reading<'a> {
     constants: Input<'a>,
     before: u64,
     more: u64,
+    shared: u64,
     /// How many numbers that change it has, and how many were given.
     count: usize,
     given: usize,
@@ -156,7 +157,17 @@ impl Reading<'_> {
                 self.more = self.more.wrapping_add(unzigzag(self.constants.number()?));
                 Number::Like { place: place.checked_sub(distance)?, more: self.more }
             }
-            _ => Number::Clock(self.constants.byte().filter(|clock| (*clock as usize) < CLOCKS)?),
+            kind::CLOCK => {
+                Number::Clock(self.constants.byte().filter(|clock| (*clock as usize) < CLOCKS)?)
+            }
+            kind::SHARED => {
+                self.shared = self.shared.wrapping_add(unzigzag(self.constants.number()?));
+                let end = self.shared.checked_add(ticks.into())?;
+                let is_given = end <= self.given as u64;
+                let at = u32::try_from(self.shared).ok().filter(|_| is_given)?;
+                Number::Changing { column: self.index, at }
+            }
+            _ => return None,
         })
     }
 
@@ -223,8 +234,8 @@ fn read_column<'a>(
     let (count, length) = (input.size()?, input.size()?);
     let begin = *end;
     *end = begin.checked_add(length)?;
-    let (left, kind, before, more, given) = (0, kind::CHANGING, 0, 0, 0);
+    let (left, kind, before, more, shared, given) = (0, kind::CHANGING, 0, 0, 0, 0);
     let reading =
-        Reading { format, runs, left, kind, constants, before, more, count, given, index };
+        Reading { format, runs, left, kind, constants, before, more, shared, count, given, index };
     Some((reading, begin..*end))
 }

@@ -22,10 +22,11 @@ pub(crate) fn encode(table: &Table) -> Vec<u8> {
     let mut directory = Vec::new();
     put_head(table, &slots, &mut directory);
     let mut data = Vec::new();
-    let columns = columns(table, &slots);
+    let columns = members(table, &slots);
     put_number(&mut directory, columns.len() as u64);
-    for (name, column) in columns {
-        put_column(&name, column, &mut directory, &mut data);
+    // One after the other: all of them together take hundreds of megabytes on a large host.
+    for (name, members) in columns {
+        put_column(&name, &column(table, &members), &mut directory, &mut data);
     }
     let raw = directory.len() as u64;
     let directory = deflate(&directory);
@@ -64,8 +65,12 @@ struct Column {
     /// The number before that stays the same, and the difference before.
     before: u64,
     more: u64,
+    /// Where the series before was that is shared.
+    shared: u64,
     /// Numbers that change, a series after the other.
     values: Vec<u64>,
+    /// Where they begin, by their hash.
+    series: HashMap<u64, usize>,
 }
 
 impl Column {
@@ -90,9 +95,18 @@ impl Column {
         self.before = value;
     }
 
+    /// What a reading has that is made for all is the same in many containers.
     fn put_changing(&mut self, series: &[u64]) {
-        self.begin(kind::CHANGING);
-        self.values.extend_from_slice(series);
+        let next = self.values.len();
+        let at = *self.series.entry(hash(series.iter().copied())).or_insert(next);
+        if at < next && self.values.get(at..at + series.len()) == Some(series) {
+            self.begin(kind::SHARED);
+            put_number(&mut self.constants, zigzag((at as u64).wrapping_sub(self.shared)));
+            self.shared = at as u64;
+        } else {
+            self.begin(kind::CHANGING);
+            self.values.extend_from_slice(series);
+        }
     }
 
     fn put_like(&mut self, distance: u64, more: u64) {
@@ -116,50 +130,77 @@ struct Alike<'a> {
 }
 
 impl<'a> Alike<'a> {
-    /// The place of an earlier series with the same steps, and how much more this one is.
-    fn find(&mut self, place: u32, series: &'a [u64]) -> Option<(u32, u64)> {
-        let hash = steps(series).fold(0, |hash: u64, step| {
-            (hash.rotate_left(26) ^ step).wrapping_mul(0xd6e8_feb8_6659_fd93)
-        });
-        let (at, known) = *self.known.entry(hash).or_insert((place, series));
-        let is_alike = at < place && steps(known).eq(steps(series));
-        is_alike.then(|| Some((at, series.first()?.wrapping_sub(*known.first()?))))?
+    /// The number that is like an earlier one, if one has the same steps.
+    fn find(&mut self, place: u32, series: &'a [u64]) -> Option<Number> {
+        let (of, known) = *self.known.entry(hash(steps(series))).or_insert((place, series));
+        let is_alike = of < place && steps(known).eq(steps(series));
+        let more = series.first()?.wrapping_sub(*known.first()?);
+        is_alike.then_some(Number::Like { place: of, more })
     }
+}
+
+fn hash(words: impl Iterator<Item = u64>) -> u64 {
+    const ODD: u64 = 0xd6e8_feb8_6659_fd93;
+    words.fold(ODD, |hash, word| (hash.rotate_left(26) ^ word).wrapping_mul(ODD))
 }
 
 fn steps(series: &[u64]) -> impl Iterator<Item = u64> {
     series.iter().zip(series.iter().skip(1)).map(|(before, now)| now.wrapping_sub(*before))
 }
 
-/// The columns by name.
-fn columns(table: &Table, slots: &[&Slot]) -> Vec<(String, Column)> {
+/// A number of a slot, for the column that it belongs to.
+struct Member {
+    number: Number,
+    /// Its place in the slot.
+    place: u32,
+    /// How many instants the slot has.
+    ticks: u32,
+}
+
+/// The numbers of each column, by name, slot by slot.
+fn members(table: &Table, slots: &[&Slot]) -> Vec<(String, Vec<Member>)> {
     let layout = Layout::of(&table.shapes);
-    let mut columns: Vec<Column> = Vec::new();
-    columns.resize_with(layout.names.len(), Column::default);
+    let mut columns: Vec<Vec<Member>> = Vec::new();
+    columns.resize_with(layout.names.len(), Vec::new);
     let mut alike = Alike::default();
     for slot in slots {
         alike.known.clear();
+        let ticks = slot.ticks;
         let numbers = table.numbers(slot).iter();
         for (place, (index, number)) in (0..).zip(layout.of_shape(slot.shape).iter().zip(numbers)) {
-            let Some(out) = columns.get_mut(*index as usize) else { continue };
-            match *number {
-                Number::Same(value) => out.put_same(value),
-                Number::Like { place: of, more } => out.put_like(u64::from(place - of), more),
-                Number::Clock(clock) => out.put_clock(clock),
+            let found = match *number {
                 Number::Changing { column, at } => {
-                    // Only a damaged block has none.
-                    let series = table.series(slot, column, at).unwrap_or_default();
-                    match alike.find(place, series) {
-                        Some((of, more)) => out.put_like(u64::from(place - of), more),
-                        None => out.put_changing(series),
-                    }
+                    let series = table.series(column, at, ticks);
+                    series.and_then(|series| alike.find(place, series))
                 }
+                _ => None,
+            };
+            let number = found.unwrap_or(*number);
+            if let Some(column) = columns.get_mut(*index as usize) {
+                column.push(Member { number, place, ticks });
             }
         }
     }
-    columns.iter_mut().for_each(Column::end_run);
-    let is_used = |(_, column): &(String, Column)| !column.runs.is_empty();
+    let is_used = |(_, members): &(String, Vec<Member>)| !members.is_empty();
     layout.names.into_iter().zip(columns).filter(is_used).collect()
+}
+
+/// Makes a column of its numbers.
+fn column(table: &Table, members: &[Member]) -> Column {
+    let mut out = Column::default();
+    for Member { number, place, ticks } in members {
+        match *number {
+            Number::Same(value) => out.put_same(value),
+            Number::Like { place: of, more } => out.put_like(u64::from(place - of), more),
+            Number::Clock(clock) => out.put_clock(clock),
+            // Only a damaged block has none.
+            Number::Changing { column, at } => {
+                out.put_changing(table.series(column, at, *ticks).unwrap_or_default());
+            }
+        }
+    }
+    out.end_run();
+    out
 }
 
 /// Everything of the directory but columns.
@@ -196,7 +237,7 @@ fn put_times(times: &[i64], out: &mut Vec<u8>) {
 }
 
 /// A column: what stays the same goes to the directory, what changes to the data.
-fn put_column(name: &str, column: Column, directory: &mut Vec<u8>, data: &mut Vec<u8>) {
+fn put_column(name: &str, column: &Column, directory: &mut Vec<u8>, data: &mut Vec<u8>) {
     put_bytes(directory, name.as_bytes());
     put_bytes(directory, &column.runs);
     put_bytes(directory, &column.constants);
@@ -209,8 +250,9 @@ fn put_column(name: &str, column: Column, directory: &mut Vec<u8>, data: &mut Ve
 
 /// The numbers of each column that change, and the bytes that they take.
 pub(crate) fn changing(table: &Table) -> Vec<(String, Vec<u64>, usize)> {
-    let columns = columns(table, &ordered(table)).into_iter();
+    let columns = members(table, &ordered(table)).into_iter();
     columns
+        .map(|(name, members)| (name, column(table, &members)))
         .map(|(name, column)| (name, pack(&column.values).len(), column.values))
         .map(|(name, packed, values)| (name, values, packed))
         .collect()
