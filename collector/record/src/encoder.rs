@@ -208,6 +208,23 @@ impl Encoder {
         true
     }
 
+    /// Takes a thing over with numbers that follow their clocks; `false` if it has not so many.
+    pub(crate) fn go_on(&mut self, kind: &'static str, key: u64, following: usize) -> bool {
+        let Some(thing) = self.things.find(kind, key) else { return false };
+        if thing.followers.len() != following {
+            return false;
+        }
+        for Follower { place, clock } in &thing.followers {
+            let shown = self.clocks.get(*clock as usize);
+            if let (Some(number), Some(shown)) = (thing.numbers.get_mut(*place as usize), shown) {
+                *number = *shown;
+            }
+        }
+        thing.tick = self.tick;
+        self.numbers += thing.numbers.len();
+        true
+    }
+
     /// Ends the tick.
     pub(crate) fn finish(&mut self) -> &TickParts {
         let Self { parts, tick, texts, shapes, things, changes, changes_bytes, .. } = self;

@@ -324,6 +324,12 @@ impl Tick<'_> {
         self.writer.open.as_mut().is_some_and(|log| log.encoder.keep(kind, key))
     }
 
+    /// Takes a thing over from the instant before, with so many of its numbers being the time, as
+    /// they were then; `false` if that is not what is expected of it, and it has to be put.
+    pub fn go_on(&mut self, kind: &'static str, key: u64, following: usize) -> bool {
+        self.writer.open.as_mut().is_some_and(|log| log.encoder.go_on(kind, key, following))
+    }
+
     /// How many numbers it has so far.
     pub fn numbers(&self) -> usize {
         self.writer.open.as_ref().map_or(0, |log| log.encoder.numbers)

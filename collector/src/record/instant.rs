@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,6 +19,7 @@ use crate::{
     host::{HostFacts, HostUsage},
     kernel::SocketLevel,
     network::{Interfaces, SocketStates},
+    record::same::{Times, is_same},
     sample::{Receipt, Receipts, Sample, Usage},
 };
 
@@ -50,9 +52,14 @@ struct Frame {
     receipts_dropped: u64,
 }
 
-/// What the last tick had. A receipt that is still the same is taken over without being taken apart.
+/// What the last tick had. What is still the same is taken over without being taken apart.
 #[derive(Debug, Default)]
 pub(super) struct Known {
+    sample: Option<Arc<Sample>>,
+    /// Of each of its usages.
+    times: Vec<Times>,
+    /// Empty, with room.
+    spare_times: Vec<Times>,
     /// In their order, each with its place in the order of all ends.
     receipts: VecDeque<(u64, Arc<Receipt>)>,
     /// How many receipts there were.
@@ -82,9 +89,7 @@ pub(super) fn put(
     tick.put(FRAME, 0, &frame)?;
     tick.put(FACTS, 0, pair.host_facts())?;
     tick.put(SOURCES, 0, pair.sources())?;
-    for usage in &sample.usages {
-        tick.put(USAGE, usage.instance.id.0, usage)?;
-    }
+    put_usages(tick, sample, known)?;
     for pod in &sample.pods {
         tick.put(POD, path_key(&pod.instance.path), pod)?;
     }
@@ -94,7 +99,40 @@ pub(super) fn put(
     for (namespace, states) in sample.socket_states.iter() {
         tick.put(SOCKETS, namespace.0, states)?;
     }
-    put_receipts(tick, &pair.receipts, known)
+    put_receipts(tick, &pair.receipts, known)?;
+    known.sample = Some(Arc::clone(&pair.newer));
+    Ok(())
+}
+
+fn put_usages(
+    tick: &mut Tick<'_>,
+    sample: &Sample,
+    known: &mut Known,
+) -> Result<(), tare_record::Error> {
+    let Known { sample: before, times, spare_times, .. } = known;
+    let clock = sample.moment();
+    let clock_before = before.as_ref().map_or(clock, |before| before.moment());
+    let before = before.as_ref().map_or(&[][..], |before| &before.usages);
+    let mut before = before.iter().zip(&*times).peekable();
+    for usage in &sample.usages {
+        let id = usage.instance.id;
+        // Both are in the order of their numbers.
+        while before.next_if(|(before, _)| before.instance.id < id).is_some() {}
+        let Some((last, times)) = before.next_if(|(before, _)| before.instance.id == id) else {
+            spare_times.push(Times::default());
+            tick.put(USAGE, id.0, usage)?;
+            continue;
+        };
+        spare_times.push(Times::of(last, clock_before));
+        let following = times.following((last, clock_before), (usage, clock));
+        let following = following.filter(|_| is_same(last, usage));
+        if !following.is_some_and(|following| tick.go_on(USAGE, id.0, following)) {
+            tick.put(USAGE, id.0, usage)?;
+        }
+    }
+    mem::swap(times, spare_times);
+    spare_times.clear();
+    Ok(())
 }
 
 /// A receipt seldom changes, and there may be thousands. Those of before are in the same order, and
