@@ -95,6 +95,7 @@ pub use self::{
 pub mod internals {
     pub use crate::{
         cgroup::{find_hierarchies, parse_mountinfo},
+        collector::SamplePair,
         devices::Devices,
         host::{HostFacts, HostFiles},
         identity::{MetadataFilter, MetadataResolver, RuntimeSockets, Socket, classify},
@@ -110,6 +111,7 @@ pub mod internals {
             table::{Options as TableOptions, render as render_table},
         },
         reason::Reason,
+        record::{Recorder, Replay},
         registry::{Follow, Registry},
         report::{ReportOptions, build as build_report},
         sample::{BlockReconciler, Receipts, Reconcilers, RetransmitReconciler, Sample, Sampler},

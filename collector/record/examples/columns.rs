@@ -1,5 +1,5 @@
 //! Writes the columns of a block that change into a directory, as 64-bit integers, to compare
-//! compressors: `columns BLOCK DIRECTORY`.
+//! compressors, and prints how many numbers and bytes each has: `columns BLOCK DIRECTORY`.
 
 use std::{env, error::Error, fs, path::Path};
 
@@ -14,6 +14,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (mut numbers, mut packed) = (0, 0);
     for (name, values, bytes) in internals::columns(&fs::read(block)?)? {
         let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        println!("{:>9} numbers {bytes:>8} bytes  {name}", values.len());
         fs::write(Path::new(&directory).join(name), raw)?;
         (numbers, packed) = (numbers + values.len(), packed + bytes);
     }

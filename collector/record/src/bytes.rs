@@ -1,6 +1,7 @@
 //! Numbers and byte strings of variable length.
 
 /// Appends a number: 7 bits a byte, the low ones first.
+#[inline]
 pub(crate) fn put_number(out: &mut Vec<u8>, mut number: u64) {
     while number >= 0x80 {
         out.push(number as u8 | 0x80);
@@ -16,6 +17,7 @@ pub(crate) fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 /// Small steps in either direction become small numbers.
+#[inline]
 pub(crate) fn zigzag(step: u64) -> u64 {
     let step = step as i64;
     ((step << 1) ^ (step >> 63)) as u64

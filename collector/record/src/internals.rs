@@ -5,7 +5,7 @@ use std::path::Path;
 use serde::de::IgnoredAny;
 
 use crate::{
-    Error, block,
+    Error, FORMAT, block,
     builder::Builder,
     bytes::{Input, put_bytes},
     deserialize::restore,
@@ -42,7 +42,7 @@ pub fn bare_block(bytes: &[u8]) -> Option<Vec<u8>> {
 pub fn read_bare_block(bytes: &[u8]) {
     let mut input = Input(bytes);
     let Some(directory) = input.bytes() else { return };
-    if let Ok(table) = block::parse(directory, input.0.to_owned(), false) {
+    if let Ok(table) = block::parse(FORMAT, directory, input.0.to_owned(), false) {
         read_all(&table);
     }
 }
@@ -57,7 +57,7 @@ pub fn bare_log(bytes: &[u8]) -> Option<Vec<u8>> {
 /// Reads a log without checksums, and seals it.
 pub fn read_bare_log(bytes: &[u8]) {
     let mut input = Input(bytes);
-    let mut builder = Builder::new([0; 16]);
+    let mut builder = Builder::new([0; 16], FORMAT);
     while let Some(tick) = input.bytes() {
         if builder.add(tick).is_none() {
             break;
@@ -90,7 +90,8 @@ fn read_all(table: &Table) {
 /// If it is damaged.
 pub fn later(bytes: &[u8], nanoseconds: i64) -> Result<Vec<u8>, Error> {
     let mut table = block::decode(bytes.to_owned(), Path::new("block"))?;
-    table.times.iter_mut().for_each(|time| *time = time.saturating_add(nanoseconds));
+    let times = table.times.iter_mut().chain(&mut table.monotonic);
+    times.for_each(|time| *time = time.saturating_add(nanoseconds));
     Ok(block::encode(&table))
 }
 

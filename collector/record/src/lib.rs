@@ -12,7 +12,9 @@
 mod block;
 mod builder;
 mod bytes;
+mod clocks;
 mod column;
+mod deflate;
 mod deserialize;
 mod encoder;
 mod error;
@@ -24,6 +26,7 @@ mod serialize;
 mod shape;
 mod state;
 mod table;
+mod taker;
 mod writer;
 
 #[cfg(test)]
@@ -43,7 +46,7 @@ pub use self::{
 };
 
 /// The newest format that this version reads, and the one that it writes.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// CRC-32 as in gzip.
 fn checksum(parts: &[&[u8]]) -> u32 {

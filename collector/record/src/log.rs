@@ -29,6 +29,7 @@ const TICK: u8 = 1;
 #[derive(Debug, Default)]
 pub(crate) struct TickParts {
     pub(crate) time_step: i64,
+    pub(crate) monotonic_step: i64,
     pub(crate) texts: Vec<Box<str>>,
     pub(crate) shapes: Vec<Box<[u8]>>,
     /// Numbers of slots, ascending.
@@ -66,6 +67,7 @@ pub(crate) fn tick(parts: &TickParts, out: &mut Vec<u8>) {
     out.extend_from_slice(&[0; HEAD_BYTES]);
     out.push(TICK);
     put_number(out, zigzag(parts.time_step as u64));
+    put_number(out, zigzag(parts.monotonic_step as u64));
     put_number(out, parts.texts.len() as u64);
     parts.texts.iter().for_each(|text| put_bytes(out, text.as_bytes()));
     put_number(out, parts.shapes.len() as u64);
@@ -80,11 +82,8 @@ pub(crate) fn tick(parts: &TickParts, out: &mut Vec<u8>) {
     out.extend_from_slice(&parts.started);
     put_number(out, parts.changed_count as u64);
     out.extend_from_slice(&parts.changed);
-    let content = out.split_off(HEAD_BYTES);
-    let head = head(&content);
-    out.clear();
-    out.extend_from_slice(&head);
-    out.extend_from_slice(&content);
+    let head = head(out.get(HEAD_BYTES..).unwrap_or_default());
+    out.iter_mut().zip(head).for_each(|(to, from)| *to = from);
 }
 
 fn head(content: &[u8]) -> [u8; HEAD_BYTES] {
@@ -116,8 +115,8 @@ pub(crate) fn read(path: &Path) -> Result<Read, Error> {
 
 /// The same from memory.
 pub(crate) fn parse(bytes: &[u8], path: &Path) -> Result<Read, Error> {
-    let (run, mut input) = parse_beginning(bytes, path)?;
-    let mut builder = Builder::new(run);
+    let (run, format, mut input) = parse_beginning(bytes, path)?;
+    let mut builder = Builder::new(run, format);
     let mut whole = input;
     while let Some(content) = next_frame(&mut input) {
         // What a later version writes besides ticks is passed over.
@@ -136,7 +135,7 @@ pub(crate) fn ticks<'a>(
     bytes: &'a [u8],
     path: &Path,
 ) -> Result<impl Iterator<Item = &'a [u8]>, Error> {
-    let (_, mut input) = parse_beginning(bytes, path)?;
+    let (.., mut input) = parse_beginning(bytes, path)?;
     let frames = std::iter::from_fn(move || next_frame(&mut input));
     let is_tick = |content: &'a [u8]| content.strip_prefix(&[TICK]);
     Ok(frames.filter_map(is_tick))
@@ -156,8 +155,8 @@ pub(crate) fn times(path: &Path) -> Result<Option<(i64, i64)>, Error> {
     Ok(times)
 }
 
-/// The run, and what comes after the beginning.
-fn parse_beginning<'a>(bytes: &'a [u8], path: &Path) -> Result<(Run, Input<'a>), Error> {
+/// The run, the format, and what comes after the beginning.
+fn parse_beginning<'a>(bytes: &'a [u8], path: &Path) -> Result<(Run, u32, Input<'a>), Error> {
     let damaged = |what| Error::Damaged { path: path.to_owned(), what };
     let mut input = Input(bytes);
     if input.take(MAGIC.len()) != Some(MAGIC) {
@@ -168,13 +167,13 @@ fn parse_beginning<'a>(bytes: &'a [u8], path: &Path) -> Result<(Run, Input<'a>),
     if content.byte() != Some(BEGIN) {
         return Err(damaged("its beginning is damaged"));
     }
-    match content.number().and_then(|format| u32::try_from(format).ok()) {
-        Some(1..=FORMAT) => {}
+    let format = match content.index() {
+        Some(format @ 1..=FORMAT) => format,
         Some(found) => return Err(Error::TooNew { path: path.to_owned(), found, known: FORMAT }),
         None => return Err(damaged("its beginning is damaged")),
-    }
+    };
     let run = content.take(size_of::<Run>()).and_then(|run| run.try_into().ok());
-    Ok((run.ok_or_else(|| damaged("its beginning is damaged"))?, input))
+    Ok((run.ok_or_else(|| damaged("its beginning is damaged"))?, format, input))
 }
 
 fn next_frame<'a>(input: &mut Input<'a>) -> Option<&'a [u8]> {

@@ -1,6 +1,6 @@
 //! Any value that serde can serialize → tokens, numbers and texts.
 
-use std::fmt::Display;
+use std::{fmt::Display, io::Write as _};
 
 use serde::{Serialize, ser};
 
@@ -12,11 +12,11 @@ use crate::{
 /// Why a value cannot be recorded.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
-pub struct Unrecordable(String);
+pub struct Unrecordable(Box<str>);
 
 impl ser::Error for Unrecordable {
     fn custom<T: Display>(message: T) -> Self {
-        Self(message.to_string())
+        Self(message.to_string().into())
     }
 }
 
@@ -30,6 +30,7 @@ struct Flattener<'a, S>(&'a mut S);
 type Done = Result<(), Unrecordable>;
 
 impl<S: Sink> Flattener<'_, S> {
+    #[inline(always)]
     fn numeric(self, kind: u8, number: u64) -> Done {
         self.0.token(kind);
         self.0.number(number);
@@ -44,7 +45,8 @@ impl<S: Sink> Flattener<'_, S> {
 
 macro_rules! numbers {
     ($($method:ident($type:ty) => $kind:ident, $convert:expr;)*) => {
-        $(fn $method(self, value: $type) -> Done {
+        $(#[inline]
+        fn $method(self, value: $type) -> Done {
             let convert: fn($type) -> u64 = $convert;
             self.numeric(token::$kind, convert(value))
         })*
@@ -104,11 +106,13 @@ impl<'a, S: Sink> ser::Serializer for Flattener<'a, S> {
         self.collect_seq(value)
     }
 
+    #[inline]
     fn serialize_none(self) -> Done {
         self.0.token(token::NONE);
         Ok(())
     }
 
+    #[inline(always)]
     fn serialize_some<T: Serialize + ?Sized>(self, value: &T) -> Done {
         value.serialize(self)
     }
@@ -128,6 +132,7 @@ impl<'a, S: Sink> ser::Serializer for Flattener<'a, S> {
         Ok(())
     }
 
+    #[inline(always)]
     fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, value: &T) -> Done {
         value.serialize(self)
     }
@@ -208,6 +213,7 @@ impl<'a, S: Sink> Parts<'a, S> {
         Ok(Self { sink, left })
     }
 
+    #[inline(always)]
     fn part<T: Serialize + ?Sized>(&mut self, value: &T) -> Done {
         self.left = self.left.wrapping_sub(1);
         value.serialize(Flattener(self.sink))
@@ -251,6 +257,7 @@ macro_rules! fields {
             type Ok = ();
             type Error = Unrecordable;
 
+            #[inline(always)]
             fn serialize_field<T: Serialize + ?Sized>(
                 &mut self,
                 name: &'static str,
@@ -289,6 +296,22 @@ impl<S: Sink> ser::SerializeMap for Parts<'_, S> {
 /// A key becomes a text.
 struct Key<'a, S>(&'a mut S);
 
+/// The longest key that is no text: `i64::MIN`.
+const KEY_BYTES_MAX: usize = 20;
+
+impl<S: Sink> Key<'_, S> {
+    /// Without allocation: a sample has one for each device of each container.
+    fn displayed(self, value: impl Display) -> Done {
+        let mut buffer = [0; KEY_BYTES_MAX];
+        let mut left = buffer.as_mut_slice();
+        write!(left, "{value}").map_err(ser::Error::custom)?;
+        let length = KEY_BYTES_MAX - left.len();
+        let text = buffer.get(..length).and_then(|text| std::str::from_utf8(text).ok());
+        self.0.key(text.unwrap_or_default());
+        Ok(())
+    }
+}
+
 fn no_key<T>() -> Result<T, Unrecordable> {
     Err(ser::Error::custom("a key is neither a text nor a number"))
 }
@@ -296,8 +319,7 @@ fn no_key<T>() -> Result<T, Unrecordable> {
 macro_rules! keys {
     ($($method:ident($type:ty)),*) => {
         $(fn $method(self, value: $type) -> Done {
-            self.0.key(&value.to_string());
-            Ok(())
+            self.displayed(value)
         })*
     };
 }

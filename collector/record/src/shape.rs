@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 
-use crate::bytes::{Input, put_bytes, put_number};
+use crate::bytes::Input;
 
 /// The tokens of a shape. A number stands for one value in the row of numbers, a text for one in
 /// the row of texts.
@@ -125,110 +125,6 @@ pub(crate) trait Sink {
     fn text(&mut self, text: &str);
 }
 
-/// Takes the numbers, and a hash of all else: enough to see that nothing else changed.
-#[derive(Debug, Default)]
-pub(crate) struct Hasher {
-    /// The numbers.
-    pub(crate) numbers: Vec<u64>,
-    state: u64,
-    /// A name that goes with the token after it.
-    name: u64,
-}
-
-impl Hasher {
-    pub(crate) fn clear(&mut self) {
-        self.numbers.clear();
-        (self.state, self.name) = (0, 0);
-    }
-
-    pub(crate) fn hash(&self) -> u64 {
-        self.state ^ self.name
-    }
-
-    /// One multiplication a word: a sample has hundreds of thousands. Two values that differ in
-    /// one word never have the same hash, others have it by chance.
-    #[inline]
-    fn mix(&mut self, word: u64) {
-        const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
-        self.state = (self.state.rotate_left(26) ^ word ^ ODD).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    }
-
-    #[inline]
-    fn mix_bytes(&mut self, bytes: &[u8]) {
-        self.mix(bytes.len() as u64);
-        let (words, rest) = bytes.as_chunks::<8>();
-        words.iter().for_each(|word| self.mix(u64::from_le_bytes(*word)));
-        let mut last = [0; 8];
-        last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
-        self.mix(u64::from_le_bytes(last));
-    }
-}
-
-impl Sink for Hasher {
-    /// An address has 56 bits at most.
-    fn token(&mut self, token: u8) {
-        self.mix(self.name << 8 | u64::from(token));
-        self.name = 0;
-    }
-
-    fn length(&mut self, length: usize) {
-        self.mix(length as u64);
-    }
-
-    /// The address is enough: the same code gives the same name.
-    fn name(&mut self, name: &'static str) {
-        if self.name != 0 {
-            self.mix(self.name);
-        }
-        self.name = name.as_ptr() as u64;
-    }
-
-    fn key(&mut self, key: &str) {
-        self.mix_bytes(key.as_bytes());
-    }
-
-    fn number(&mut self, number: u64) {
-        self.numbers.push(number);
-    }
-
-    fn text(&mut self, text: &str) {
-        self.mix_bytes(text.as_bytes());
-    }
-}
-
-/// Takes everything but the numbers.
-#[derive(Debug, Default)]
-pub(crate) struct Describer {
-    /// The shape.
-    pub(crate) shape: Vec<u8>,
-    /// The texts.
-    pub(crate) texts: Vec<String>,
-}
-
-impl Sink for Describer {
-    fn token(&mut self, token: u8) {
-        self.shape.push(token);
-    }
-
-    fn length(&mut self, length: usize) {
-        put_number(&mut self.shape, length as u64);
-    }
-
-    fn name(&mut self, name: &'static str) {
-        put_bytes(&mut self.shape, name.as_bytes());
-    }
-
-    fn key(&mut self, key: &str) {
-        put_bytes(&mut self.shape, key.as_bytes());
-    }
-
-    fn number(&mut self, _: u64) {}
-
-    fn text(&mut self, text: &str) {
-        self.texts.push(text.to_owned());
-    }
-}
-
 /// Numbers things from 0 in the order of their first use.
 #[derive(Debug)]
 pub(crate) struct Interned<T> {
@@ -243,14 +139,18 @@ impl<T> Default for Interned<T> {
     }
 }
 
-impl<T: Clone + Eq + std::hash::Hash> Interned<T> {
-    pub(crate) fn number(&mut self, thing: T) -> u32 {
-        if let Some(number) = self.known.get(&thing) {
+impl<T: Eq + std::hash::Hash> Interned<T> {
+    pub(crate) fn number<Q>(&mut self, thing: &Q) -> u32
+    where
+        T: std::borrow::Borrow<Q> + for<'a> From<&'a Q>,
+        Q: Eq + std::hash::Hash + ?Sized,
+    {
+        if let Some(number) = self.known.get(thing) {
             return *number;
         }
         let number = self.known.len() as u32;
-        self.new.push(thing.clone());
-        self.known.insert(thing, number);
+        self.new.push(thing.into());
+        self.known.insert(thing.into(), number);
         number
     }
 }

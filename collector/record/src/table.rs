@@ -2,7 +2,7 @@
 
 use std::{ops::Range, sync::OnceLock};
 
-use crate::column;
+use crate::{bytes::zigzag, column};
 
 /// The most instants in one stretch.
 pub(crate) const TICKS_MAX: usize = 1 << 16;
@@ -19,6 +19,8 @@ pub(crate) struct Table {
     pub(crate) run: Run,
     /// Nanoseconds since 1970.
     pub(crate) times: Vec<i64>,
+    /// The same by the monotonic clock; format 1 has none.
+    pub(crate) monotonic: Vec<i64>,
     pub(crate) shapes: Vec<Box<[u8]>>,
     pub(crate) texts: Vec<Box<str>>,
     pub(crate) slots: Vec<Slot>,
@@ -56,6 +58,10 @@ pub(crate) enum Number {
     Same(u64),
     /// It changes: a value for each instant, from this place of a column on.
     Changing { column: u32, at: u32 },
+    /// It is always so much more than the one at this place of the same slot, which is before it.
+    Like { place: u32, more: u64 },
+    /// It is the time of the instant, by the clock with this number.
+    Clock(u8),
 }
 
 /// Numbers that change, series after series. They are unpacked when one is wanted: who looks for
@@ -93,6 +99,8 @@ impl Table {
                 Number::Changing { column, at } => {
                     *self.column(column)?.get(at as usize + instant)?
                 }
+                Number::Like { place, more } => out.get(place as usize)?.wrapping_add(more),
+                Number::Clock(clock) => self.clock(clock, tick)?,
             });
         }
         Some(())
@@ -100,8 +108,14 @@ impl Table {
 
     /// The values of a number that changes, one for each instant of its slot; `None` if they are
     /// damaged.
-    pub(crate) fn series(&self, slot: &Slot, column: u32, at: u32) -> Option<&[u64]> {
-        self.column(column)?.get(at as usize..)?.get(..slot.ticks as usize)
+    pub(crate) fn series(&self, column: u32, at: u32, ticks: u32) -> Option<&[u64]> {
+        self.column(column)?.get(at as usize..)?.get(..ticks as usize)
+    }
+
+    /// What a clock shows at an instant.
+    pub(crate) fn clock(&self, clock: u8, tick: u32) -> Option<u64> {
+        let times = if clock == 0 { &self.times } else { &self.monotonic };
+        times.get(tick as usize).map(|time| zigzag(*time as u64))
     }
 
     /// A column's numbers.

@@ -52,9 +52,14 @@ fn open(directory: &Path, limits: Limits) -> Writer {
 }
 
 fn write(writer: &mut Writer, time: i64, things: &Things) {
-    let mut tick = writer.tick(time).unwrap();
+    let mut tick = writer.tick(time, monotonic(time)).unwrap();
     things.iter().for_each(|(key, value)| tick.put(KIND, *key, value).unwrap());
     tick.commit().unwrap();
+}
+
+/// What the monotonic clock shows at a time.
+fn monotonic(time: i64) -> i64 {
+    time / 3
 }
 
 fn read(moment: &Moment) -> Things {
@@ -128,6 +133,56 @@ fn blocks_and_the_open_log_are_read_as_one() {
     recording.refresh().unwrap();
     assert_eq!(recording.last().map(|moment| moment.time()), Some(200 * second));
     assert!(recording.problems().is_empty());
+}
+
+/// Readings of every instant, of every third one, and of one that was not made again.
+#[test]
+fn a_number_that_is_the_time_takes_no_room_while_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(directory.path(), limits());
+    let read_at = |level: i64| Value { level: Some(level), ..Value::default() };
+    let mut expected = Vec::new();
+    let mut bytes = Vec::new();
+    for time in 1_000_000..1_000_020_i64 {
+        let third = time - time % 3;
+        let things = [(1, time), (2, monotonic(time)), (3, third), (4, time.min(1_000_009))];
+        let things: Things = things.map(|(key, level)| (key, read_at(level))).into();
+        let mut tick = writer.tick(time, monotonic(time)).unwrap();
+        for (key, thing) in &things {
+            // One that is kept does not follow its clock either.
+            if *key != 4 || time < 1_000_010 || !tick.keep(KIND, *key) {
+                tick.put(KIND, *key, thing).unwrap();
+            }
+        }
+        bytes.push(tick.commit().unwrap());
+        expected.push((time, things));
+    }
+    // Frame, times and counts are 16 bytes: the first instant has more, six readings of the third
+    // thing, and the instant at which the fourth stops.
+    assert_eq!(bytes.iter().filter(|bytes| **bytes > 16).count(), 8, "{bytes:?}");
+    let mut recording = Recording::open(directory.path()).unwrap();
+    assert_eq!(read_all(&mut recording), expected);
+    writer.finish().unwrap();
+    let mut recording = Recording::open(directory.path()).unwrap();
+    assert_eq!(read_all(&mut recording), expected);
+}
+
+/// What version 1 of the format made of the same instants: a block of twelve, and a log.
+#[test]
+fn what_format_1_has_is_read() {
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/format_1");
+    let mut recording = Recording::open(&old).unwrap();
+    assert_eq!(read_all(&mut recording), instants(20));
+    // The next version seals its log.
+    let directory = tempfile::tempdir().unwrap();
+    for found in fs::read_dir(&old).unwrap().map(Result::unwrap) {
+        fs::copy(found.path(), directory.path().join(found.file_name())).unwrap();
+    }
+    let (writer, recovered) = Writer::open(directory.path(), [8; 16], limits()).unwrap();
+    assert_eq!((recovered[0].instants, recovered[0].lost_bytes), (8, 0));
+    drop(writer);
+    let mut recording = Recording::open(directory.path()).unwrap();
+    assert_eq!(read_all(&mut recording), instants(20));
 }
 
 #[test]
@@ -279,7 +334,7 @@ fn what_a_later_version_adds_is_ignored_and_what_it_lacks_is_the_default() {
     let moment = recording.last().unwrap();
     let other = moment.thing(KIND, 1).unwrap().read::<Other>().unwrap();
     assert_eq!(other, Other { total: 5, added: None });
-    let mut tick = writer.tick(2).unwrap();
+    let mut tick = writer.tick(2, 2).unwrap();
     tick.put(KIND, 1, &Other { total: 6, added: Some(7) }).unwrap();
     tick.commit().unwrap();
     recording.refresh().unwrap();
@@ -294,7 +349,7 @@ fn what_is_kept_is_there_without_being_given_again() {
     let mut writer = open(directory.path(), limits());
     let value = Value { total: 5, ..Value::default() };
     write(&mut writer, 1, &[(1, value.clone()), (2, value.clone())].into());
-    let mut tick = writer.tick(2).unwrap();
+    let mut tick = writer.tick(2, 2).unwrap();
     assert!(tick.keep(KIND, 1) && !tick.keep(KIND, 3));
     tick.commit().unwrap();
     let mut recording = Recording::open(directory.path()).unwrap();
@@ -338,7 +393,10 @@ proptest! {
     #[test]
     fn what_goes_in_comes_out(
         instants in proptest::collection::vec(
-            (1..5_000_000_000_i64, proptest::collection::btree_map(0..6_u64, value(), 0..6)),
+            (
+                1..5_000_000_000_i64,
+                proptest::collection::btree_map(0..6_u64, (value(), 0..5_u8), 0..6),
+            ),
             1..24,
         ),
         span in 1..40_u64,
@@ -350,9 +408,20 @@ proptest! {
         let mut expected = Vec::new();
         for (step, things) in instants {
             time += step;
+            let timed = |(value, clock): (Value, u8)| match clock {
+                0 => Value { level: Some(time), ..value },
+                1 => Value { level: Some(monotonic(time)), ..value },
+                _ => value,
+            };
+            let timed = |(key, thing)| (key, timed(thing));
+            let things: Things = things.into_iter().map(timed).collect();
             write(&mut writer, time, &things);
             expected.push((time, things));
         }
+        let mut recording = Recording::open(directory.path()).unwrap();
+        prop_assert_eq!(read_all(&mut recording), expected.clone());
+        // The same from blocks only.
+        writer.finish().unwrap();
         let mut recording = Recording::open(directory.path()).unwrap();
         prop_assert_eq!(read_all(&mut recording), expected);
     }
@@ -366,7 +435,7 @@ proptest! {
         let mut writer = open(directory.path(), limits());
         instants(5).iter().for_each(|(time, things)| write(&mut writer, *time, things));
         let log = fs::read(&files(directory.path(), "log")[0]).unwrap();
-        let mut builder = builder::Builder::new([0; 16]);
+        let mut builder = builder::Builder::new([0; 16], FORMAT);
         let mut content = log[60..].to_vec();
         let length = content.len();
         content.iter_mut().skip(at % length).zip(flips).for_each(|(byte, flip)| *byte ^= flip);

@@ -146,13 +146,14 @@ impl Writer {
         logs.iter().map(&mut seal).collect()
     }
 
-    /// Begins to record an instant, in nanoseconds since 1970. Where the clock has gone back, a new
-    /// stretch begins.
+    /// Begins to record an instant: its time in nanoseconds since 1970, and by the monotonic clock.
+    /// Numbers that are one of both take no room. Where the clock has gone back, a new stretch
+    /// begins.
     ///
     /// # Errors
     ///
     /// If no log can be made.
-    pub fn tick(&mut self, time: i64) -> Result<Tick<'_>, Error> {
+    pub fn tick(&mut self, time: i64, monotonic: i64) -> Result<Tick<'_>, Error> {
         let now = &mut self.open;
         // Within a stretch time never goes back.
         if now.as_ref().is_some_and(|log| time <= log.last) {
@@ -162,7 +163,7 @@ impl Writer {
             self.open = Some(self.begin(time)?);
         }
         if let Some(log) = &mut self.open {
-            log.encoder.begin(time);
+            log.encoder.begin(time, monotonic);
         }
         Ok(Tick { writer: self, time })
     }
@@ -321,6 +322,12 @@ impl Tick<'_> {
     /// Takes a thing over from the instant before as it was; `false` if it was not there.
     pub fn keep(&mut self, kind: &'static str, key: u64) -> bool {
         self.writer.open.as_mut().is_some_and(|log| log.encoder.keep(kind, key))
+    }
+
+    /// Takes a thing over from the instant before, with so many of its numbers being the time, as
+    /// they were then; `false` if that is not what is expected of it, and it has to be put.
+    pub fn go_on(&mut self, kind: &'static str, key: u64, following: usize) -> bool {
+        self.writer.open.as_mut().is_some_and(|log| log.encoder.go_on(kind, key, following))
     }
 
     /// How many numbers it has so far.

@@ -20,7 +20,7 @@ static ANCHOR: LazyLock<(Instant, i64)> = LazyLock::new(|| {
 });
 
 /// As nanoseconds.
-pub(super) fn to_nanoseconds(instant: Instant) -> i64 {
+pub fn to_nanoseconds(instant: Instant) -> i64 {
     let (anchor, nanoseconds) = *ANCHOR;
     let distance = |later: Instant, earlier: Instant| {
         i64::try_from(later.saturating_duration_since(earlier).as_nanos()).unwrap_or(i64::MAX)

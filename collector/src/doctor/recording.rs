@@ -93,7 +93,7 @@ mod tests {
 
         let limits = Limits { age_max: Duration::MAX, ..Limits::default() };
         let (mut writer, _) = Writer::open(path, [1; 16], limits).unwrap();
-        let mut tick = writer.tick(1_796_055_302_000_000_000).unwrap();
+        let mut tick = writer.tick(1_796_055_302_000_000_000, 0).unwrap();
         tick.put("thing", 1, &5).unwrap();
         tick.commit().unwrap();
         let found = check(path);

@@ -1,7 +1,8 @@
 //! What is recorded of one instant, and how it is put together again.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeSet, HashMap, VecDeque},
+    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -18,7 +19,7 @@ use crate::{
     host::{HostFacts, HostUsage},
     kernel::SocketLevel,
     network::{Interfaces, SocketStates},
-    registry::InstanceId,
+    record::same::{Times, is_same},
     sample::{Receipt, Receipts, Sample, Usage},
 };
 
@@ -55,8 +56,12 @@ struct Frame {
 #[derive(Debug, Default)]
 pub(super) struct Known {
     sample: Option<Arc<Sample>>,
-    /// By instance, with the place of each in the order of ends.
-    receipts: HashMap<InstanceId, (u64, Arc<Receipt>)>,
+    /// Of each of its usages.
+    times: Vec<Times>,
+    /// Empty, with room.
+    spare_times: Vec<Times>,
+    /// In their order, each with its place in the order of all ends.
+    receipts: VecDeque<(u64, Arc<Receipt>)>,
     /// How many receipts there were.
     ended: u64,
 }
@@ -84,7 +89,7 @@ pub(super) fn put(
     tick.put(FRAME, 0, &frame)?;
     tick.put(FACTS, 0, pair.host_facts())?;
     tick.put(SOURCES, 0, pair.sources())?;
-    put_usages(tick, &sample.usages, known.sample.as_ref().map_or(&[], |known| &known.usages))?;
+    put_usages(tick, sample, known)?;
     for pod in &sample.pods {
         tick.put(POD, path_key(&pod.instance.path), pod)?;
     }
@@ -99,44 +104,62 @@ pub(super) fn put(
     Ok(())
 }
 
-/// Most are idle on most hosts: comparing one takes a tenth of taking it apart.
 fn put_usages(
     tick: &mut Tick<'_>,
-    usages: &[Usage],
-    mut before: &[Usage],
+    sample: &Sample,
+    known: &mut Known,
 ) -> Result<(), tare_record::Error> {
-    for usage in usages {
+    let Known { sample: before, times, spare_times, .. } = known;
+    let clock = sample.moment();
+    let clock_before = before.as_ref().map_or(clock, |before| before.moment());
+    let before = before.as_ref().map_or(&[][..], |before| &before.usages);
+    let mut before = before.iter().zip(&*times).peekable();
+    for usage in &sample.usages {
         let id = usage.instance.id;
         // Both are in the order of their numbers.
-        let gone = before.iter().take_while(|before| before.instance.id < id).count();
-        before = before.get(gone..).unwrap_or_default();
-        let is_same = before.first().is_some_and(|before| before == usage);
-        if !is_same || !tick.keep(USAGE, id.0) {
+        while before.next_if(|(before, _)| before.instance.id < id).is_some() {}
+        let Some((last, times)) = before.next_if(|(before, _)| before.instance.id == id) else {
+            spare_times.push(Times::default());
+            tick.put(USAGE, id.0, usage)?;
+            continue;
+        };
+        spare_times.push(Times::of(last, clock_before));
+        let following = times.following((last, clock_before), (usage, clock));
+        let following = following.filter(|_| is_same(last, usage));
+        if !following.is_some_and(|following| tick.go_on(USAGE, id.0, following)) {
             tick.put(USAGE, id.0, usage)?;
         }
     }
+    mem::swap(times, spare_times);
+    spare_times.clear();
     Ok(())
 }
 
-/// A receipt seldom changes, and there may be thousands.
+/// A receipt seldom changes, and there may be thousands. Those of before are in the same order, and
+/// some of them are gone.
 fn put_receipts(
     tick: &mut Tick<'_>,
     receipts: &Receipts,
     known: &mut Known,
 ) -> Result<(), tare_record::Error> {
-    let mut now = HashMap::with_capacity(receipts.count());
+    let mut before = known.receipts.len();
     for receipt in receipts.shared() {
         let id = receipt.usage.instance.id;
-        let before = known.receipts.get(&id);
-        let key = before.map_or(known.ended, |(key, _)| *key);
+        let mut found = None;
+        while before > 0 && found.is_none() {
+            before -= 1;
+            let next = known.receipts.pop_front();
+            found = next.filter(|(_, receipt)| receipt.usage.instance.id == id);
+        }
+        let key = found.as_ref().map_or(known.ended, |(key, _)| *key);
         known.ended = known.ended.max(key + 1);
-        let is_same = before.is_some_and(|(_, before)| Arc::ptr_eq(before, receipt));
+        let is_same = found.is_some_and(|(_, before)| Arc::ptr_eq(&before, receipt));
         if !is_same || !tick.keep(RECEIPT, key) {
             tick.put(RECEIPT, key, &**receipt)?;
         }
-        now.insert(id, (key, Arc::clone(receipt)));
+        known.receipts.push_back((key, Arc::clone(receipt)));
     }
-    known.receipts = now;
+    known.receipts.drain(..before);
     Ok(())
 }
 

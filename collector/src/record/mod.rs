@@ -9,6 +9,7 @@ mod counts;
 mod instant;
 mod recorder;
 mod replay;
+mod same;
 mod time;
 
 #[cfg(test)]

@@ -21,6 +21,7 @@ use nix::time::{ClockId, clock_gettime};
 use tare_record::{Error, Limits, Run, Writer};
 
 use crate::{
+    clock::instant::to_nanoseconds,
     collector::SamplePair,
     process::{keep_capabilities, set_nice},
     record::{
@@ -197,7 +198,7 @@ pub fn record(
     known: &mut Known,
 ) -> Result<(u64, usize), Error> {
     let nanoseconds = i64::try_from(pair.newer.time.as_nanosecond()).unwrap_or(i64::MAX);
-    let mut tick = writer.tick(nanoseconds)?;
+    let mut tick = writer.tick(nanoseconds, to_nanoseconds(pair.newer.taken_at))?;
     instant::put(&mut tick, pair, known)?;
     let numbers = tick.numbers();
     Ok((tick.commit()?, numbers))

@@ -16,6 +16,7 @@ use super::{
     replay::{Replay, time_of},
 };
 use crate::{
+    clock::Moment,
     collector::{PairParts, SamplePair},
     host::HostFacts,
     network::Interfaces,
@@ -40,7 +41,7 @@ const THINGS: usize = 5;
 
 fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
-        2 => Just(Change::Stays),
+        9 => Just(Change::Stays),
         6 => Just(Change::Counts),
         1 => Just(Change::Differs),
         1 => Just(Change::Gone),
@@ -76,7 +77,11 @@ fn usage(id: u64, seeds: Seeds) -> Usage {
 }
 
 /// The sample of an instant, and the receipts: three usages, one pod, three receipts.
-fn instant(time: i64, seeds: &[Seeds; THINGS]) -> (Sample, Receipts, HostFacts, Sources) {
+fn instant(
+    time: i64,
+    seeds: &[Seeds; THINGS],
+    moments: &mut Vec<Moment>,
+) -> (Sample, Receipts, HostFacts, Sources) {
     let whole = seeds[0];
     let there = |at: usize| seeds.get(at).filter(|seeds| seeds.is_there).copied();
     let usages = (1..4).filter_map(|at| Some(usage(at as u64, there(at)?))).collect();
@@ -94,6 +99,10 @@ fn instant(time: i64, seeds: &[Seeds; THINGS]) -> (Sample, Receipts, HostFacts, 
         pods: there(4).map(|seeds| usage(u64::MAX, seeds)).into_iter().collect(),
         ..Sample::empty()
     };
+    moments.push(sample.moment());
+    for (usage, seeds) in sample.usages.iter_mut().zip(seeds) {
+        set_times(usage, seeds.structure, moments);
+    }
     // Namespaces that usages are in.
     for (usage, (namespace, _)) in sample.usages.iter_mut().zip(&sample.namespaces) {
         usage.namespace = Some(*namespace);
@@ -107,6 +116,23 @@ fn instant(time: i64, seeds: &[Seeds; THINGS]) -> (Sample, Receipts, HostFacts, 
         }
     }
     (sample, receipts, any(whole.structure, whole.structure), sources(whole))
+}
+
+/// Readings of every sample, of some, or of one long ago.
+fn set_times(usage: &mut Usage, chance: u64, moments: &[Moment]) {
+    let now = moments.len() - 1;
+    let read_at = |chance: u64| match chance % 4 {
+        0 | 1 => moments[now],
+        2 => moments[now - now % 3],
+        _ => moments[now / 8],
+    };
+    usage.readings.memory.stat_read_at = Some(read_at(chance));
+    if let Some(tasks) = &mut usage.tasks {
+        tasks.read_at = read_at(chance >> 2);
+    }
+    if let Some(open_files) = &mut usage.open_files {
+        open_files.read_at = read_at(chance >> 4);
+    }
 }
 
 /// Times in it are texts, which chance does not make.
@@ -132,7 +158,7 @@ proptest! {
     #[test]
     fn a_recorded_report_is_the_one_that_was_live(
         seed: u64,
-        changes in proptest::collection::vec(proptest::array::uniform5(change()), 2..12),
+        changes in proptest::collection::vec(proptest::array::uniform5(change()), 2..20),
         span in 1..12_u64,
     ) {
         let directory = tempfile::tempdir().unwrap();
@@ -147,10 +173,11 @@ proptest! {
         let mut known = Known::default();
         let mut live = Vec::new();
         let mut older = None;
+        let mut moments = Vec::new();
         for (second, changes) in (1..).zip(&changes) {
             seeds.iter_mut().zip(changes).for_each(|(seeds, change)| seeds.apply(*change));
             seeds[0].is_there = true;
-            let (sample, receipts, facts, sources) = instant(second * 1_000_000_000, &seeds);
+            let (sample, receipts, facts, sources) = instant(second * 1_000_000_000, &seeds, &mut moments);
             let newer = Arc::new(sample);
             let parts = PairParts {
                 older: older.replace(Arc::clone(&newer)),

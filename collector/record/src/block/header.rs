@@ -13,6 +13,7 @@ pub(crate) const HEADER_BYTES: usize = 8 + 4 + 4 + 8 + 8 + 8 + 4 + 4 + 8;
 /// What the header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Header {
+    pub(super) format: u32,
     /// Bytes of the whole block.
     pub(crate) length: u64,
     /// Nanoseconds since 1970.
@@ -28,18 +29,23 @@ pub(crate) struct Header {
 impl Header {
     /// The header as it is written.
     pub(super) fn bytes(&self) -> Vec<u8> {
-        let mut rest = Vec::with_capacity(HEADER_BYTES);
-        rest.extend_from_slice(&self.length.to_le_bytes());
-        rest.extend_from_slice(&self.first.to_le_bytes());
-        rest.extend_from_slice(&self.last.to_le_bytes());
-        rest.extend_from_slice(&self.directory.to_le_bytes());
-        rest.extend_from_slice(&self.directory_sum.to_le_bytes());
-        rest.extend_from_slice(&self.directory_raw.to_le_bytes());
+        let parts: [&[u8]; 7] = [
+            &self.format.to_le_bytes(),
+            &self.length.to_le_bytes(),
+            &self.first.to_le_bytes(),
+            &self.last.to_le_bytes(),
+            &self.directory.to_le_bytes(),
+            &self.directory_sum.to_le_bytes(),
+            &self.directory_raw.to_le_bytes(),
+        ];
+        let sum = checksum(&parts).to_le_bytes();
         let mut out = MAGIC.to_vec();
-        let format = FORMAT.to_le_bytes();
-        out.extend_from_slice(&format);
-        out.extend_from_slice(&checksum(&[&format, &rest]).to_le_bytes());
-        out.extend_from_slice(&rest);
+        for (at, part) in parts.into_iter().enumerate() {
+            out.extend_from_slice(part);
+            if at == 0 {
+                out.extend_from_slice(&sum);
+            }
+        }
         out
     }
 
@@ -60,8 +66,9 @@ impl Header {
         if checksum(&[&format.to_le_bytes(), rest]) != sum {
             return Err(damaged("the checksum of its header is wrong"));
         }
-        let read = || -> Option<Self> {
+        let mut read = || -> Option<Self> {
             Some(Self {
+                format,
                 length: u64::from_le_bytes(number(&mut input)?),
                 first: i64::from_le_bytes(number(&mut input)?),
                 last: i64::from_le_bytes(number(&mut input)?),
@@ -70,7 +77,6 @@ impl Header {
                 directory_raw: u64::from_le_bytes(number(&mut input)?),
             })
         };
-        let mut read = read;
         read().ok_or_else(|| damaged("it is cut off"))
     }
 }

@@ -1,17 +1,18 @@
 //! A block → a table.
 
-use std::{io::Read as _, ops::Range, path::Path};
-
-use flate2::read::DeflateDecoder;
+use std::{ops::Range, path::Path};
 
 use crate::{
     Error,
     block::{
         header::{HEADER_BYTES, Header, number},
+        kind,
         layout::Layout,
     },
     bytes::{Input, unzigzag},
     checksum,
+    clocks::CLOCKS,
+    deflate::inflate,
     table::{Column, NUMBERS_MAX, Number, Run, Slot, TICKS_MAX, Table},
 };
 
@@ -45,29 +46,28 @@ pub(crate) fn decode(mut bytes: Vec<u8>, path: &Path) -> Result<Table, Error> {
     let directory = inflate(directory, header.directory_raw).ok_or_else(|| damaged(DAMAGED))?;
     let begin = bytes.len() - packed.len();
     bytes.drain(..begin);
-    parse(&directory, bytes, true).map_err(damaged)
+    parse(header.format, &directory, bytes, true).map_err(damaged)
 }
 
 /// Reads a directory and the packed columns after it, with or without their checksums.
 pub(crate) fn parse(
+    format: u32,
     directory: &[u8],
     packed: Vec<u8>,
     is_checked: bool,
 ) -> Result<Table, &'static str> {
     let mut input = Input(directory);
-    let mut table = read_head(&mut input).ok_or(DAMAGED)?;
-    read_columns(&mut input, &packed, is_checked, &mut table)?;
+    let mut table = read_head(format, &mut input).ok_or(DAMAGED)?;
+    read_columns(format, &mut input, (&packed, is_checked), &mut table)?;
     table.packed = packed;
     Ok(table)
 }
 
-fn read_head(input: &mut Input<'_>) -> Option<Table> {
+fn read_head(format: u32, input: &mut Input<'_>) -> Option<Table> {
     let mut table = Table { run: number::<{ size_of::<Run>() }>(input)?, ..Table::default() };
-    let (mut time, mut step) = (0_i64, 0_i64);
-    for _ in 0..input.count().filter(|ticks| *ticks <= TICKS_MAX)? {
-        step = step.wrapping_add(unzigzag(input.number()?) as i64);
-        time = time.wrapping_add(step);
-        table.times.push(time);
+    table.times = read_times(input)?;
+    if format >= 2 {
+        table.monotonic = read_times(input)?;
     }
     for _ in 0..input.count()? {
         table.texts.push(input.text()?.into());
@@ -103,13 +103,27 @@ fn read_head(input: &mut Input<'_>) -> Option<Table> {
     Some(table)
 }
 
+fn read_times(input: &mut Input<'_>) -> Option<Vec<i64>> {
+    let (mut time, mut step) = (0_i64, 0_i64);
+    let mut times = Vec::new();
+    for _ in 0..input.count().filter(|ticks| *ticks <= TICKS_MAX)? {
+        step = step.wrapping_add(unzigzag(input.number()?) as i64);
+        time = time.wrapping_add(step);
+        times.push(time);
+    }
+    Some(times)
+}
+
 /// A column of the directory, and how far its series were given to slots.
 struct Reading<'a> {
+    format: u32,
     runs: Input<'a>,
     left: u64,
-    is_changing: bool,
+    kind: u64,
     constants: Input<'a>,
     before: u64,
+    more: u64,
+    shared: u64,
     /// How many numbers that change it has, and how many were given.
     count: usize,
     given: usize,
@@ -117,19 +131,44 @@ struct Reading<'a> {
 }
 
 impl Reading<'_> {
-    /// The next series, of so many instants.
-    fn next(&mut self, ticks: u32) -> Option<Number> {
+    /// The next series, of so many instants, which is at this place of its slot.
+    fn next(&mut self, place: u32, ticks: u32) -> Option<Number> {
         while self.left == 0 {
-            (self.left, self.is_changing) = (self.runs.number()?, !self.is_changing);
+            let run = self.runs.number()?;
+            (self.left, self.kind) = match self.format {
+                // Both kinds that it has take turns.
+                1 => (run, self.kind ^ kind::CHANGING),
+                _ => (run >> kind::BITS, run & !(u64::MAX << kind::BITS)),
+            };
         }
         self.left -= 1;
-        if !self.is_changing {
-            self.before = self.before.wrapping_add(unzigzag(self.constants.number()?));
-            return Some(Number::Same(self.before));
-        }
-        let at = self.given;
-        self.given = at.checked_add(ticks as usize).filter(|given| *given <= self.count)?;
-        Some(Number::Changing { column: self.index, at: at as u32 })
+        Some(match self.kind {
+            kind::SAME => {
+                self.before = self.before.wrapping_add(unzigzag(self.constants.number()?));
+                Number::Same(self.before)
+            }
+            kind::CHANGING => {
+                let at = self.given;
+                self.given = at.checked_add(ticks as usize).filter(|given| *given <= self.count)?;
+                Number::Changing { column: self.index, at: at as u32 }
+            }
+            kind::LIKE => {
+                let distance = self.constants.index().filter(|distance| *distance > 0)?;
+                self.more = self.more.wrapping_add(unzigzag(self.constants.number()?));
+                Number::Like { place: place.checked_sub(distance)?, more: self.more }
+            }
+            kind::CLOCK => {
+                Number::Clock(self.constants.byte().filter(|clock| (*clock as usize) < CLOCKS)?)
+            }
+            kind::SHARED => {
+                self.shared = self.shared.wrapping_add(unzigzag(self.constants.number()?));
+                let end = self.shared.checked_add(ticks.into())?;
+                let is_given = end <= self.given as u64;
+                let at = u32::try_from(self.shared).ok().filter(|_| is_given)?;
+                Number::Changing { column: self.index, at }
+            }
+            _ => return None,
+        })
     }
 
     fn is_over(&self) -> bool {
@@ -138,9 +177,9 @@ impl Reading<'_> {
 }
 
 fn read_columns(
+    format: u32,
     input: &mut Input<'_>,
-    packed: &[u8],
-    is_checked: bool,
+    (packed, is_checked): (&[u8], bool),
     table: &mut Table,
 ) -> Result<(), &'static str> {
     let layout = Layout::of(&table.shapes);
@@ -158,7 +197,7 @@ fn read_columns(
         let name = input.text().ok_or(DAMAGED)?;
         let place = layout.names.binary_search_by(|known| known.as_str().cmp(name));
         let place = place.ok().and_then(|place| readings.get_mut(place)).ok_or(DAMAGED)?;
-        let (reading, range) = read_column(input, &mut end, index as u32).ok_or(DAMAGED)?;
+        let (reading, range) = read_column(format, input, &mut end, index as u32).ok_or(DAMAGED)?;
         numbers += reading.count;
         if numbers > NUMBERS_MAX {
             return Err("it has too many numbers");
@@ -174,9 +213,9 @@ fn read_columns(
         }
     }
     for slot in &table.slots {
-        for index in layout.of_shape(slot.shape) {
+        for (place, index) in (0..).zip(layout.of_shape(slot.shape)) {
             let reading = readings.get_mut(*index as usize).and_then(Option::as_mut);
-            let number = reading.and_then(|reading| reading.next(slot.ticks));
+            let number = reading.and_then(|reading| reading.next(place, slot.ticks));
             table.numbers.push(number.ok_or("a column is damaged")?);
         }
     }
@@ -186,21 +225,17 @@ fn read_columns(
 
 /// Reads a column up to its checksum, and where its packed numbers are.
 fn read_column<'a>(
+    format: u32,
     input: &mut Input<'a>,
     end: &mut usize,
     index: u32,
 ) -> Option<(Reading<'a>, Range<usize>)> {
-    let (mut runs, constants) = (Input(input.bytes()?), Input(input.bytes()?));
+    let (runs, constants) = (Input(input.bytes()?), Input(input.bytes()?));
     let (count, length) = (input.size()?, input.size()?);
     let begin = *end;
     *end = begin.checked_add(length)?;
-    let (left, is_changing) = (runs.number()?, false);
-    let reading = Reading { runs, left, is_changing, constants, before: 0, count, given: 0, index };
+    let (left, kind, before, more, shared, given) = (0, kind::CHANGING, 0, 0, 0, 0);
+    let reading =
+        Reading { format, runs, left, kind, constants, before, more, shared, count, given, index };
     Some((reading, begin..*end))
-}
-
-fn inflate(bytes: &[u8], length: u64) -> Option<Vec<u8>> {
-    let mut out = Vec::new();
-    DeflateDecoder::new(bytes).take(length + 1).read_to_end(&mut out).ok()?;
-    (out.len() as u64 == length).then_some(out)
 }
