@@ -54,6 +54,8 @@ macro_rules! cgroup_families {
             ids: CgroupIds,
             /// What a walk had found when `latest` was read, if all of it is from there.
             made_from: Option<Fingerprint>,
+            /// Whether averages of pressure in `latest` fade.
+            is_fading: bool,
             /// What was read last. Samples share it, until something else is read.
             latest: Arc<Readings>,
             cadence: Cadence,
@@ -165,6 +167,7 @@ macro_rules! cgroup_families {
                 Self {
                     ids,
                     made_from: None,
+                    is_fading: false,
                     latest: Arc::default(),
                     cadence: Cadence::new(path),
                     cpu_before: CpuUsage::default(),

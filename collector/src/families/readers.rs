@@ -7,7 +7,7 @@ mod slot;
 use std::{mem, sync::Arc};
 
 use tare_model::Family;
-use tare_parsers::cpu::CpuUsage;
+use tare_parsers::{cpu::CpuUsage, pressure::Pressures};
 
 pub use self::context::{Place, ReadContext, WalkedCgroup};
 pub(super) use self::slot::Slot;
@@ -18,6 +18,7 @@ use crate::{
         cadence::is_memory_stat_due,
         cpu::CpuFiles,
         perf_events::PerfEventFiles,
+        pressure::PressureFiles,
         settings::Settings,
         walked::{CgroupIds, WalkLayout},
     },
@@ -136,15 +137,24 @@ impl Readers {
             }
         }
         self.keep(readings, found.filter(|_| !context.is_partial));
+        self.is_fading = context.is_fading;
     }
 
-    fn hold(&self, found: Option<Fingerprint>, context: &ReadContext<'_>) -> bool {
+    fn hold(&self, found: Option<Fingerprint>, context: &mut ReadContext<'_>) -> bool {
         let interval = context.memory_stat_interval;
         found.is_some()
             && self.made_from == found
             && !self.cadence.is_any_due(context.now)
             && (interval.is_zero()
                 || !is_memory_stat_due(self.latest.memory.stat_read_at, interval, context.now))
+            && (!self.is_fading || self.is_pressure_same(context))
+    }
+
+    /// Whether averages of pressure that fade are still the same, cut off as they are.
+    fn is_pressure_same(&self, context: &mut ReadContext<'_>) -> bool {
+        let mut now = Pressures::default();
+        let read = PressureFiles::from_record(None, context, &mut now);
+        matches!(read, Ok(true)) && now == self.latest.pressure
     }
 
     /// Makes the readings of an older sample, whose memory they keep, the ones that were read last,

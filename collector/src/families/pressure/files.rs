@@ -77,7 +77,7 @@ impl CgroupReader for PressureFiles {
             Found::Absent => Pressures::default(),
             Found::Record(record) => match record.pressures() {
                 Some(found) if has_averages(&found) => {
-                    context.is_partial |= is_fading(&found);
+                    context.is_fading = is_fading(&found);
                     Pressures {
                         cpu: Some(found.cpu.into()),
                         memory: Some(found.memory.into()),

@@ -45,6 +45,8 @@ pub struct ReadContext<'a> {
     /// Whether something was read that the records of this cgroup do not decide: the same records
     /// do not mean the same numbers then.
     pub is_partial: bool,
+    /// Whether averages of pressure were read that fade, although the records stay the same.
+    pub is_fading: bool,
 }
 
 /// What a walk found of one cgroup.
@@ -109,6 +111,7 @@ impl<'a> ReadContext<'a> {
             walked: None,
             place: None,
             is_partial: false,
+            is_fading: false,
         }
     }
 

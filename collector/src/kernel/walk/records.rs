@@ -138,6 +138,12 @@ impl Tree {
         }
     }
 
+    /// Sets the clock of pressure.
+    #[cfg(test)]
+    pub(super) fn set_clock(&mut self, clock: Clock) {
+        self.clock = Some(clock);
+    }
+
     /// Walks. Where there was too little room, walks again with more.
     pub(super) fn run(&mut self, walker: &Walker) -> Result<(), RunError> {
         self.flush_memory();
