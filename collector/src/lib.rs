@@ -9,6 +9,7 @@
 
 mod child;
 mod clock;
+mod hashing;
 mod process;
 mod reason;
 mod recurring;

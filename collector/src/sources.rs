@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use tare_model::{Family, Reconciled};
 
 use crate::{
-    cgroup::file::descriptor_limit,
+    cgroup::{KeptFile, file::descriptor_limit},
     families::{
         Readers, block, cpu, lifecycle, memory, network_interfaces, network_sockets, network_tcp,
         perf_events, pids,
@@ -47,7 +47,10 @@ fn collect(sampler: &Sampler) -> Inputs<'_> {
     let has_namespace = |tracked: &TrackedCgroup| tracked.namespace.is_some();
     Inputs {
         hierarchies: registry.hierarchies(),
-        reopened_files: readers().map(Readers::reopened).sum(),
+        reopened_files: match KeptFile::is_any_reopened() {
+            true => readers().map(Readers::reopened).sum(),
+            false => 0,
+        },
         descriptor_limit: descriptor_limit(),
         walk: walk.status(),
         kernel: kernel.status(),
@@ -58,7 +61,10 @@ fn collect(sampler: &Sampler) -> Inputs<'_> {
         any_namespace: registry.tracked().any(has_namespace),
         namespace_fault: registry.namespace_fault(),
         perf_events: perf_events.as_ref(),
-        perf_refused: readers().filter(|readers| readers.lacks_perf_events()).count(),
+        perf_refused: match perf_events {
+            Some(_) => readers().filter(|readers| readers.lacks_perf_events()).count(),
+            None => 0,
+        },
         requests: requests.map(|found| Comparison {
             reconciled: reconciled(found, "/proc/diskstats"),
             what: format!("requests on {}", found.losers.join(", ")),

@@ -5,6 +5,7 @@ use std::{
     io,
     os::{fd::AsRawFd, unix::fs::FileExt},
     path::{Path, PathBuf},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
 use nix::{
@@ -39,7 +40,27 @@ enum Source {
     /// Its path, which would take more memory than all the rest, can be had from the kernel.
     Held(File),
     /// Where descriptors are scarce: each read opens the file anew.
-    Named(Box<Path>),
+    Named(Named),
+}
+
+/// The path of a file that does not stay open.
+#[derive(Debug)]
+struct Named(Box<Path>);
+
+/// How many files there are that do not stay open.
+static NAMED: AtomicUsize = AtomicUsize::new(0);
+
+impl Named {
+    fn new(path: &Path) -> Self {
+        NAMED.fetch_add(1, Ordering::Relaxed);
+        Self(path.into())
+    }
+}
+
+impl Drop for Named {
+    fn drop(&mut self) {
+        NAMED.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl KeptFile {
@@ -77,7 +98,7 @@ impl KeptFile {
         let file = open(path)?;
         Ok(file.map(|file| match descriptor(&file) < descriptors_max {
             true => Self(Source::Held(file)),
-            false => Self(Source::Named(path.into())),
+            false => Self(Source::Named(Named::new(path))),
         }))
     }
 
@@ -85,8 +106,13 @@ impl KeptFile {
     fn path(&self) -> PathBuf {
         match &self.0 {
             Source::Held(file) => path_of(file),
-            Source::Named(path) => path.to_path_buf(),
+            Source::Named(Named(path)) => path.to_path_buf(),
         }
+    }
+
+    /// Whether any file of this process does not stay open.
+    pub fn is_any_reopened() -> bool {
+        NAMED.load(Ordering::Relaxed) > 0
     }
 
     /// Whether it stays open between reads.
@@ -107,7 +133,7 @@ impl KeptFile {
     pub fn read<'b>(&self, buffer: &'b mut Vec<u8>) -> Result<&'b [u8], ReadError> {
         match &self.0 {
             Source::Held(file) => read_whole(file, || path_of(file), buffer),
-            Source::Named(path) => read_once(path, buffer)?.ok_or(ReadError::Vanished),
+            Source::Named(Named(path)) => read_once(path, buffer)?.ok_or(ReadError::Vanished),
         }
     }
 
@@ -130,7 +156,7 @@ impl KeptFile {
         let opened;
         let file = match &self.0 {
             Source::Held(file) => file,
-            Source::Named(path) => {
+            Source::Named(Named(path)) => {
                 opened = open(path)?.ok_or(ReadError::Vanished)?;
                 &opened
             }

@@ -77,7 +77,7 @@ pub fn has_processes(hierarchies: &Hierarchies, path: &str) -> Result<bool, Read
 /// The processes of one cgroup and of those below it.
 #[derive(Debug)]
 pub struct ProcessLists {
-    directory: PathBuf,
+    /// `cgroup.procs`, in the directory of the cgroup.
     list: PathBuf,
 }
 
@@ -90,7 +90,7 @@ impl ProcessLists {
 
     /// Those of a cgroup's directory.
     pub fn new(directory: PathBuf) -> Self {
-        Self { list: directory.join("cgroup.procs"), directory }
+        Self { list: directory.join("cgroup.procs") }
     }
 
     /// Any of them, the nearest to the top first; `None` if there is none that the reader sees.
@@ -103,7 +103,7 @@ impl ProcessLists {
         if self.is_leaf() {
             return ask_in(&self.list, buffer, &parse_first_pid);
         }
-        Ok(search(self.directory.clone(), buffer, &parse_first_pid)?.found)
+        Ok(search(self.directory().to_owned(), buffer, &parse_first_pid)?.found)
     }
 
     /// How many there are; `None` if the cgroup is gone, or if [`MAX_SEARCHED`] cgroups or more
@@ -121,12 +121,16 @@ impl ProcessLists {
             processes.set(Some(processes.get().unwrap_or(0) + parse_process_count(text)));
             None
         };
-        let searched = search(self.directory.clone(), buffer, &count)?.searched;
+        let searched = search(self.directory().to_owned(), buffer, &count)?.searched;
         Ok(processes.get().filter(|_| searched < MAX_SEARCHED))
     }
 
     fn is_leaf(&self) -> bool {
-        fs::metadata(&self.directory).is_ok_and(|metadata| is_leaf(&metadata))
+        fs::metadata(self.directory()).is_ok_and(|metadata| is_leaf(&metadata))
+    }
+
+    fn directory(&self) -> &Path {
+        self.list.parent().unwrap_or(&self.list)
     }
 }
 

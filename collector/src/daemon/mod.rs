@@ -51,9 +51,9 @@ pub struct Control {
 /// The nice value of the sampling thread without `--nice`.
 const DEFAULT_NICE: i8 = -20;
 
-/// After so many samples all files are open and read, and the memory that this took for a moment is
-/// returned.
-const SETTLED_SAMPLES: u64 = 2;
+/// After so many samples all files are open and read, or there is memory for all samples that are
+/// kept, and the memory that this took for a moment is returned.
+const SETTLED_SAMPLES: [u64; 2] = [2, 6];
 
 /// From one look at what runtimes say of ended containers to the next, within [`RUNTIME_WAIT`].
 const RUNTIME_POLL: Duration = Duration::from_millis(50);
@@ -283,12 +283,12 @@ impl Daemon {
         let started = Instant::now();
         let newer = self.collector.sample();
         let pair = self.collector.pair(self.older.as_ref(), &newer);
-        self.older = Some(Arc::clone(&newer));
         self.announce_created();
         if let Some(recorder) = recorder {
             recorder.offer(pair.clone());
         }
-        let history_bytes = self.shared.history().record(&newer);
+        let history_bytes = self.shared.history().record(self.older.as_deref(), &newer);
+        self.older = Some(newer);
         let seconds = started.elapsed().as_secs_f64();
         let sampling = &mut self.sampling;
         sampling.samples += 1;
@@ -308,7 +308,7 @@ impl Daemon {
         let samples = sampling.samples;
         self.shared.publish(pair, sampling.clone(), self.interval);
         self.receipts.have_grown_to(self.collector.sampler.receipts.generation());
-        if samples == SETTLED_SAMPLES {
+        if SETTLED_SAMPLES.contains(&samples) {
             release_free_memory();
         }
     }

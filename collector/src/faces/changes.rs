@@ -1,10 +1,9 @@
 //! What has happened to containers since the last sample: starts, OOM kills and ends.
 
-use std::collections::{HashMap, HashSet};
-
 use jiff::Timestamp;
 
 use crate::{
+    hashing::{HashMap, HashSet},
     published::Published,
     registry::InstanceId,
     sample::{Receipts, Usage},
@@ -87,7 +86,7 @@ impl Reported {
         ended: impl Iterator<Item = (InstanceId, OomKills)>,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
-        let mut present = HashSet::new();
+        let mut present = HashSet::default();
         for (id, oom) in alive {
             present.insert(id);
             self.observe(id, oom, &mut changes);

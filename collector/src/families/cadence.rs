@@ -97,6 +97,11 @@ impl Cadence {
         self.all_at.is_some_and(|at| now < at)
     }
 
+    /// Whether anything would be due of a cgroup that did not run.
+    pub fn is_any_due(&self, now: Instant) -> bool {
+        !self.trusts_cpu_time(now) || self.are_settings_due(now)
+    }
+
     /// Decides what is due, once it is known whether the cgroup `ran` since the last sample.
     pub fn plan(&mut self, now: Instant, ran: bool) -> Due {
         let is_first = self.all_at.is_none();
@@ -144,12 +149,16 @@ impl Cadence {
         self.settings_at = None;
     }
 
-    fn plan_settings(&mut self, now: Instant) -> bool {
+    fn are_settings_due(&self, now: Instant) -> bool {
         let grace = match self.ran_since_settings {
             true => Duration::ZERO,
             false => IDLE_SETTINGS_INTERVAL - SETTINGS_INTERVAL,
         };
-        let due = is_due(self.settings_at.map(|at| at + grace), now);
+        is_due(self.settings_at.map(|at| at + grace), now)
+    }
+
+    fn plan_settings(&mut self, now: Instant) -> bool {
+        let due = self.are_settings_due(now);
         if due {
             self.settings_read(now);
         }

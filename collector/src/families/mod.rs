@@ -23,6 +23,8 @@ pub mod units;
 pub mod walked;
 pub mod writable_layer;
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 use tare_model::Family;
 use tare_parsers::cpu::CpuUsage;
@@ -37,6 +39,7 @@ use self::{
 use crate::{
     cgroup::{Hierarchies, ReadError},
     exposition::MetricGroup,
+    kernel::walk::Fingerprint,
 };
 
 /// Makes [`Readers`] and [`Readings`] of a list of families. CPU time is not in the list: it is
@@ -48,11 +51,19 @@ macro_rules! cgroup_families {
         /// About a dozen descriptors; drop it when the cgroup ended.
         #[derive(Debug)]
         pub struct Readers {
+            ids: CgroupIds,
+            /// What a walk had found when `latest` was read, if all of it is from there.
+            made_from: Option<Fingerprint>,
+            /// Whether averages of pressure in `latest` fade.
+            is_fading: bool,
+            /// What was read last. Samples share it, until something else is read.
+            latest: Arc<Readings>,
+            cadence: Cadence,
+            /// CPU time that was read last, also where the last reading failed.
+            cpu_before: CpuUsage,
             cpu: Slot<CpuFiles>,
             $($family: Slot<$reader>,)*
-            cadence: Cadence,
             block_charged_to: Option<String>,
-            ids: CgroupIds,
         }
 
         /// What was last read of one cgroup, family by family.
@@ -65,14 +76,15 @@ macro_rules! cgroup_families {
         }
 
         impl Readers {
-            /// One function for each family. A sample calls each for all cgroups before the next:
-            /// the first read of a family makes the kernel add up its per-CPU counts for all of
-            /// them, and later reads of the same family find little left to do.
+            /// One function for each family, between [`Readers::begin`] and [`Readers::keep`]. A
+            /// sample calls each for all cgroups before the next: the first read of a family makes
+            /// the kernel add up its per-CPU counts for all of them, and later reads of the same
+            /// family find little left to do.
             pub const STEPS: &[ReadStep] = &[
                 Self::read_cpu,
-                $(|readers, context, out| {
+                $(|readers, context, latest| {
                     context.due = readers.cadence.due();
-                    readers.$family.read(context, &mut out.$family)
+                    readers.$family.refresh(context, &mut latest.$family).map(drop)
                 },)*
             ];
 
@@ -81,7 +93,13 @@ macro_rules! cgroup_families {
                 (CpuFiles::FAMILY, Self::read_final_cpu),
                 $((<$reader>::FAMILY, |readers, context, out| {
                     context.due = readers.cadence.due();
-                    readers.$family.read_final(context, &mut out.$family)
+                    let latest = &mut Arc::make_mut(&mut readers.latest).$family;
+                    let is_known =
+                        readers.$family.refresh(context, latest)? && <$reader>::is_known(latest);
+                    if is_known {
+                        out.$family.clone_from(latest);
+                    }
+                    Ok(is_known)
                 }),)*
             ];
 
@@ -95,9 +113,8 @@ macro_rules! cgroup_families {
                 Ok(Self {
                     cpu: Slot::open(hierarchies, path)?,
                     $($family: Slot::open(hierarchies, path)?,)*
-                    cadence: Cadence::new(path),
                     block_charged_to: block::charged_to(hierarchies, path),
-                    ids: CgroupIds::default(),
+                    ..Self::closed(path, CgroupIds::default())
                 })
             }
 
@@ -112,14 +129,13 @@ macro_rules! cgroup_families {
                 path: &str,
                 layout: &WalkLayout,
             ) -> Result<Self, ReadError> {
+                // First: what is opened after it belongs to the cgroup with these ids, or to none.
+                let closed = Self::closed(path, layout.ids(path)?);
                 Ok(Self {
-                    // First: what is opened after it belongs to the cgroup with these ids, or to
-                    // none.
-                    ids: layout.ids(path)?,
                     cpu: Slot::open_beside_walk(hierarchies, path, layout)?,
                     $($family: Slot::open_beside_walk(hierarchies, path, layout)?,)*
-                    cadence: Cadence::new(path),
                     block_charged_to: block::charged_to(hierarchies, path),
+                    ..closed
                 })
             }
 
@@ -134,14 +150,9 @@ macro_rules! cgroup_families {
                 path: &str,
                 walk: Option<&WalkLayout>,
             ) -> Result<Self, ReadError> {
-                let mut readers = Self {
-                    // First, as in `open_beside_walk`.
-                    ids: walk.map_or(Ok(CgroupIds::default()), |layout| layout.ids(path))?,
-                    cpu: Slot::closed(),
-                    $($family: Slot::closed(),)*
-                    cadence: Cadence::new(path),
-                    block_charged_to: None,
-                };
+                // First, as in `open_beside_walk`.
+                let ids = walk.map_or(Ok(CgroupIds::default()), |layout| layout.ids(path))?;
+                let mut readers = Self::closed(path, ids);
                 (readers.cpu, readers.memory) = match walk {
                     Some(layout) => (
                         Slot::open_beside_walk(hierarchies, path, layout)?,
@@ -150,6 +161,20 @@ macro_rules! cgroup_families {
                     None => (Slot::open(hierarchies, path)?, Slot::open(hierarchies, path)?),
                 };
                 Ok(readers)
+            }
+
+            fn closed(path: &str, ids: CgroupIds) -> Self {
+                Self {
+                    ids,
+                    made_from: None,
+                    is_fading: false,
+                    latest: Arc::default(),
+                    cadence: Cadence::new(path),
+                    cpu_before: CpuUsage::default(),
+                    cpu: Slot::closed(),
+                    $($family: Slot::closed(),)*
+                    block_charged_to: None,
+                }
             }
 
             /// How many files are opened anew for each read, because descriptors are scarce.

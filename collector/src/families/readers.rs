@@ -7,7 +7,7 @@ mod slot;
 use std::{mem, sync::Arc};
 
 use tare_model::Family;
-use tare_parsers::cpu::CpuUsage;
+use tare_parsers::{cpu::CpuUsage, pressure::Pressures};
 
 pub use self::context::{Place, ReadContext, WalkedCgroup};
 pub(super) use self::slot::Slot;
@@ -15,11 +15,14 @@ use crate::{
     cgroup::{Hierarchies, KeptFile, ReadError},
     families::{
         Readers, Readings, block,
+        cadence::is_memory_stat_due,
         cpu::CpuFiles,
         perf_events::PerfEventFiles,
+        pressure::PressureFiles,
         settings::Settings,
         walked::{CgroupIds, WalkLayout},
     },
+    kernel::walk::Fingerprint,
 };
 
 /// How one family is read from the files of a cgroup.
@@ -88,7 +91,7 @@ pub trait CgroupReader: Sized {
     ) -> Result<bool, ReadError>;
 }
 
-/// Reads one family, if it is due, and copies its last reading.
+/// Reads one family, if it is due, over its last reading.
 pub type ReadStep = fn(&mut Readers, &mut ReadContext<'_>, &mut Readings) -> Result<(), ReadError>;
 
 /// Reads one family a last time, when the cgroup has no process left, and copies what is known;
@@ -104,8 +107,71 @@ impl Readers {
     /// Keeps what former readers of the same cgroup read, and their counters, so that no number
     /// falls.
     pub fn succeed(&mut self, former: &mut Self) {
-        self.cpu.latest = former.cpu.latest;
+        self.cpu_before = former.cpu_before;
         mem::swap(&mut self.perf_events, &mut former.perf_events);
+        let counted = former.latest.perf_events.clone();
+        Arc::make_mut(&mut self.latest).perf_events = counted;
+    }
+
+    /// Reads all that is due of one cgroup into the readings of an older sample. Where a walk has
+    /// found the same as before and nothing else is due, the last readings hold, and are shared.
+    pub fn read_all(
+        &mut self,
+        context: &mut ReadContext<'_>,
+        readings: &mut Arc<Readings>,
+        mut failed: impl FnMut(ReadError),
+    ) {
+        let found = context.walked.as_ref().map(WalkedCgroup::fingerprint);
+        if self.hold(found, context) {
+            // Counting references would write to memory that is only read otherwise.
+            if !Arc::ptr_eq(readings, &self.latest) {
+                readings.clone_from(&self.latest);
+            }
+            return;
+        }
+        let latest = self.begin(readings);
+        for step in Self::STEPS {
+            if let Err(error) = step(self, context, latest) {
+                context.is_partial = true;
+                failed(error);
+            }
+        }
+        self.keep(readings, found.filter(|_| !context.is_partial));
+        self.is_fading = context.is_fading;
+    }
+
+    fn hold(&self, found: Option<Fingerprint>, context: &mut ReadContext<'_>) -> bool {
+        let interval = context.memory_stat_interval;
+        found.is_some()
+            && self.made_from == found
+            && !self.cadence.is_any_due(context.now)
+            && (interval.is_zero()
+                || !is_memory_stat_due(self.latest.memory.stat_read_at, interval, context.now))
+            && (!self.is_fading || self.is_pressure_same(context))
+    }
+
+    /// Whether averages of pressure that fade are still the same, cut off as they are.
+    fn is_pressure_same(&self, context: &mut ReadContext<'_>) -> bool {
+        let mut now = Pressures::default();
+        let read = PressureFiles::from_record(None, context, &mut now);
+        matches!(read, Ok(true)) && now == self.latest.pressure
+    }
+
+    /// Makes the readings of an older sample, whose memory they keep, the ones that were read last,
+    /// to be read over.
+    pub fn begin<'a>(&self, readings: &'a mut Arc<Readings>) -> &'a mut Readings {
+        if Arc::get_mut(readings).is_none() {
+            *readings = Arc::default();
+        }
+        let readings = Arc::make_mut(readings);
+        readings.clone_from(&self.latest);
+        readings
+    }
+
+    /// Keeps what was read, and what a walk had found if all of it is from there.
+    pub fn keep(&mut self, readings: &Arc<Readings>, found: Option<Fingerprint>) {
+        self.latest = Arc::clone(readings);
+        self.made_from = found;
     }
 
     /// Whether its events are not counted because there was no descriptor left.
@@ -154,12 +220,13 @@ impl Readers {
     /// Has the next reads go to all files.
     pub fn expire(&mut self) {
         self.cadence.expire();
-        self.memory.latest.stat_read_at = None;
+        self.made_from = None;
+        Arc::make_mut(&mut self.latest).memory.stat_read_at = None;
     }
 
     /// Settings, limits and peaks as they were read last.
     pub fn settings(&self) -> &Arc<Settings> {
-        &self.settings.latest
+        &self.latest.settings
     }
 
     /// Reads settings for the first time, when the cgroup is found.
@@ -170,7 +237,7 @@ impl Readers {
     pub fn read_first_settings(&mut self, context: &mut ReadContext<'_>) -> Result<(), ReadError> {
         self.cadence.settings_read(context.now);
         match &mut self.settings.reader {
-            Some(reader) => reader.read(context, &mut self.settings.latest),
+            Some(reader) => reader.read(context, &mut Arc::make_mut(&mut self.latest).settings),
             None => Ok(()),
         }
     }
@@ -184,9 +251,9 @@ impl Readers {
         &mut self,
         context: &mut ReadContext<'_>,
     ) -> Result<Option<tare_parsers::io::IoUsage>, ReadError> {
-        self.block.open_rest(context)?;
-        let Some(reader) = &mut self.block.reader else { return Ok(None) };
         let mut usage = None;
+        self.block.open_rest(context, &mut usage)?;
+        let Some(reader) = &mut self.block.reader else { return Ok(None) };
         reader.read(context, &mut usage)?;
         Ok(usage)
     }
@@ -197,16 +264,16 @@ impl Readers {
         context: &mut ReadContext<'_>,
         out: &mut Readings,
     ) -> Result<(), ReadError> {
-        let before = self.cpu.latest;
-        out.cpu = CpuUsage::default();
+        let before = self.cpu_before;
         context.trusts_cpu_time = self.cadence.trusts_cpu_time(context.now);
-        match self.cpu.refresh(context) {
+        out.cpu = before;
+        match self.cpu.refresh(context, &mut out.cpu) {
             Ok(true) => {
-                self.cpu.latest.never_below(&before);
-                out.cpu = self.cpu.latest;
+                out.cpu.never_below(&before);
+                self.cpu_before = out.cpu;
             }
             unread => {
-                self.cpu.latest = before;
+                out.cpu = CpuUsage::default();
                 unread?;
             }
         }

@@ -10,7 +10,7 @@ use nix::sys::statfs::{CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, statfs};
 
 use crate::{
     cgroup::{Hierarchies, ReadError, Version, below},
-    kernel::walk::{self, Record, Records, Tree, Walk, Way},
+    kernel::walk::{self, Digest, Fingerprint, Record, Records, Tree, Way},
     reason::Reason,
 };
 
@@ -133,8 +133,8 @@ fn counts_swap(root: &Path) -> Option<bool> {
 impl WalkLayout {
     /// What the records of a walk will have. Hierarchies that are not walked are given with the
     /// reason.
-    pub fn new(hierarchies: &Hierarchies, walk: &Walk, refused: &[(u32, Reason)]) -> Self {
-        let trees: Vec<&Tree> = walk.records().trees().collect();
+    pub fn new(hierarchies: &Hierarchies, records: Records<'_>, refused: &[(u32, Reason)]) -> Self {
+        let trees: Vec<&Tree> = records.trees().collect();
         let place = |root: Option<&Path>| {
             trees.iter().position(|tree| Some(tree.hierarchy().root.as_path()) == root)
         };
@@ -260,6 +260,14 @@ impl<'a> CgroupRecords<'a> {
     /// Which families they have.
     pub fn layout(&self) -> &'a WalkLayout {
         self.layout
+    }
+
+    /// All that the numbers of these records are made from. `revision` is that of what is known of
+    /// the words of `memory.stat`.
+    pub fn fingerprint(&self, revision: u64) -> Fingerprint {
+        let mut digest = Digest::new(revision);
+        self.records.iter().flatten().for_each(|record| digest.add(record));
+        digest.finish()
     }
 
     /// The record in cgroup2.

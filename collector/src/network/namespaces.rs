@@ -1,7 +1,6 @@
 //! The network namespaces of containers, and the counters of their devices.
 
 use std::{
-    collections::HashMap,
     fs::{self, File},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -17,6 +16,7 @@ use tare_parsers::{
 
 use crate::{
     cgroup::{KeptFile, ReadError, error::is_gone},
+    hashing::HashMap,
     network::host_links::{HostLinks, Nsid, PeerCounters},
 };
 
@@ -82,7 +82,7 @@ impl Namespaces {
         Self {
             proc_root: proc_root.to_owned(),
             host: host_namespace(proc_root),
-            open: HashMap::new(),
+            open: HashMap::default(),
             host_links: HostLinks::default(),
             peers_outdated: false,
             dump_pays: false,

@@ -8,7 +8,6 @@
 
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::HashMap,
     fs,
     path::{Path, PathBuf},
     sync::Arc,
@@ -24,6 +23,7 @@ use tare_parsers::{
 use crate::{
     cgroup::{ReadError, error::is_gone},
     clock::Moment,
+    hashing::HashMap,
     network::{NamespaceId, namespace_of},
     recurring::rest_after,
 };
@@ -109,7 +109,7 @@ impl SocketStatesReader {
         if self.wanted == NamespaceSockets::Off || self.rested_at.is_some_and(|at| started < at) {
             return Vec::new();
         }
-        let mut last_readings: HashMap<NamespaceId, Option<Instant>> = HashMap::new();
+        let mut last_readings: HashMap<NamespaceId, Option<Instant>> = HashMap::default();
         for id in namespaces {
             let read_at = || self.latest.get(&id).map(|states| states.read_at.instant);
             last_readings.entry(id).or_insert_with(read_at);
@@ -209,7 +209,7 @@ mod tests {
         let at = |age| Some(now.checked_sub(INTERVAL / 2 * age).unwrap());
         let readings = [(1, at(3)), (2, at(1)), (3, None), (4, at(5)), (5, at(2))];
         let readings = readings.map(|(id, at)| (NamespaceId(id), at));
-        assert_eq!(due(&readings.into(), now), [3, 4, 1, 5].map(NamespaceId));
+        assert_eq!(due(&readings.into_iter().collect(), now), [3, 4, 1, 5].map(NamespaceId));
     }
 
     #[test]

@@ -96,7 +96,7 @@ impl Excerpt {
         let first = self.times.first().copied();
         let earlier = || samples.iter().filter(|sample| first.is_none_or(|at| sample.time < at));
         let rows = earlier().filter_map(|sample| Some((sample, sample.usages.first()?)));
-        let rows: Vec<Point> = rows.map(|(sample, usage)| point(usage, sample)).collect();
+        let rows: Vec<Point> = rows.map(|(sample, usage)| point(usage, sample, None)).collect();
         self.times.splice(..0, earlier().map(|sample| sample.time));
         for (at, name) in POINT_FIELDS.iter().enumerate() {
             let column = self.series.entry(name).or_default();

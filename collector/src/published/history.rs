@@ -18,7 +18,7 @@ use crate::{
     },
     registry::{Instance, InstanceId},
     report::{block_operations, host_working_set, point},
-    sample::Sample,
+    sample::{Sample, Usage},
 };
 
 /// The history of every instance that was alive in its time.
@@ -29,7 +29,8 @@ pub(crate) struct History {
     moments: VecDeque<Moment>,
     /// How many samples were dropped: the number of the oldest one in `moments`.
     dropped: u64,
-    series: BTreeMap<InstanceId, Series>,
+    /// Boxed, because nodes of the map are half empty.
+    series: BTreeMap<InstanceId, Box<Series>>,
 }
 
 /// What is kept of a sample besides its rows.
@@ -76,40 +77,24 @@ impl History {
         self.interval = interval;
     }
 
-    /// Adds a sample and returns the memory that the history takes, in bytes.
-    pub(crate) fn record(&mut self, sample: &Sample) -> usize {
+    /// Adds a sample and returns the memory that the history takes, in bytes. `older` is the sample
+    /// before.
+    pub(crate) fn record(&mut self, older: Option<&Sample>, sample: &Sample) -> usize {
         if self.samples_max == 0 {
             self.dropped += self.moments.len() as u64;
             self.moments = VecDeque::new();
             self.series.clear();
             return 0;
         }
-        let number = self.dropped + self.moments.len() as u64;
+        let last = self.moments.back().map(|moment| moment.time);
+        let older = older.filter(|older| Some(older.time) == last);
         self.moments.push_back(Moment {
             time: sample.time,
             system_nanoseconds: sample.host.system_nanoseconds,
             busy_nanoseconds: sample.host.busy_nanoseconds,
             memory_bytes: host_working_set(sample),
         });
-        for usage in &sample.usages {
-            let series = self.series.entry(usage.instance.id).or_insert_with(|| Series {
-                instance: Arc::clone(&usage.instance),
-                metadata: None,
-                first: number,
-                ring: Ring::new(),
-                operations: Operations::default(),
-            });
-            // The runtime may know more by now.
-            if usage.metadata.is_some() {
-                series.metadata.clone_from(&usage.metadata);
-            }
-            // A sample in which it could not be read.
-            while series.next() < number {
-                series.ring.push([None; POINT_FIELDS.len()]);
-            }
-            series.ring.push(point(usage, sample));
-            series.operations.push(number, block_operations(usage, sample));
-        }
+        self.add_rows(older.map_or(&[], |older| &older.usages), sample);
         while self.moments.len() > self.samples_max {
             self.drop_oldest();
         }
@@ -117,7 +102,7 @@ impl History {
         while size > self.bytes_max && !self.moments.is_empty() {
             // An eighth at once, because a ring returns memory in steps.
             (0..=self.moments.len() / 8).for_each(|_| self.drop_oldest());
-            self.series.values_mut().for_each(Series::shrink);
+            self.series.values_mut().for_each(|series| series.shrink());
             size = self.size();
         }
         size
@@ -187,17 +172,47 @@ impl History {
             to: to.time,
             system_nanoseconds: grown(|moment| moment.system_nanoseconds),
             busy_nanoseconds: grown(|moment| moment.busy_nanoseconds),
-            rows: self.series.values().filter_map(ends).collect(),
+            rows: self.all().filter_map(ends).collect(),
         })
+    }
+
+    /// Adds a row for each instance in the sample that was added last. All are in the order of
+    /// their numbers.
+    fn add_rows(&mut self, mut older: &[Usage], sample: &Sample) {
+        let number = self.dropped + self.moments.len() as u64 - 1;
+        let mut all = self.series.iter_mut().peekable();
+        let mut new = Vec::new();
+        for usage in &sample.usages {
+            let id = usage.instance.id;
+            while all.next_if(|(known, _)| **known < id).is_some() {}
+            let Some((_, series)) = all.next_if(|(known, _)| **known == id) else {
+                new.push(usage);
+                continue;
+            };
+            let gone = older.iter().take_while(|older| older.instance.id < id).count();
+            older = &older[gone..];
+            let before = older.first().filter(|older| older.instance.id == id);
+            let is_same = |before: &Usage| Arc::ptr_eq(&before.readings, &usage.readings);
+            series.push(number, usage, sample, before.is_some_and(is_same));
+        }
+        for usage in new {
+            let mut series = Series::new(&usage.instance, number);
+            series.push(number, usage, sample, false);
+            self.series.insert(usage.instance.id, Box::new(series));
+        }
+    }
+
+    fn all(&self) -> impl DoubleEndedIterator<Item = &Series> {
+        self.series.values().map(|series| &**series)
     }
 
     fn find(&self, wanted: &str) -> Result<&Series, Missing> {
         let exact = |series: &&Series| series.id() == wanted || series.name() == Some(wanted);
-        if let Some(series) = self.series.values().rev().find(exact) {
+        if let Some(series) = self.all().rev().find(exact) {
             return Ok(series);
         }
         let begun = |series: &&Series| !wanted.is_empty() && series.id().starts_with(wanted);
-        let mut found = self.series.values().rev().filter(begun);
+        let mut found = self.all().rev().filter(begun);
         let series = found.next().ok_or(Missing::Unknown)?;
         match found.all(|other| other.id() == series.id()) {
             true => Ok(series),
@@ -230,6 +245,31 @@ impl History {
 }
 
 impl Series {
+    fn new(instance: &Arc<Instance>, first: u64) -> Self {
+        Self {
+            instance: Arc::clone(instance),
+            metadata: None,
+            first,
+            ring: Ring::new(),
+            operations: Operations::default(),
+        }
+    }
+
+    /// Adds the row of a sample. `is_same` says that the readings are those of the sample before.
+    fn push(&mut self, number: u64, usage: &Usage, sample: &Sample, is_same: bool) {
+        // The runtime may know more by now.
+        if usage.metadata.is_some() {
+            self.metadata.clone_from(&usage.metadata);
+        }
+        let former = self.ring.last().filter(|_| is_same && self.next() == number);
+        // A sample in which it could not be read.
+        while self.next() < number {
+            self.ring.push([None; POINT_FIELDS.len()]);
+        }
+        self.ring.push(point(usage, sample, former));
+        self.operations.push(number, block_operations(usage, sample));
+    }
+
     fn id(&self) -> &str {
         self.instance.identity.as_ref().map_or(&self.instance.path, |identity| &identity.id)
     }
@@ -272,7 +312,7 @@ impl Series {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{families::block::ByDevice, sample::Usage};
+    use crate::families::block::ByDevice;
 
     fn sample(second: i64, lives: &[u64]) -> Sample {
         let mut sample = Sample::empty();
@@ -281,8 +321,8 @@ mod tests {
             .iter()
             .map(|id| {
                 let mut usage = Usage::of_path(*id, &format!("/life-{id}"));
-                usage.readings.memory.usage_bytes = Some(second as u64 * 10);
-                usage.readings.memory.stat.parse_into(b"anon 0\n");
+                usage.readings_mut().memory.usage_bytes = Some(second as u64 * 10);
+                usage.readings_mut().memory.stat.parse_into(b"anon 0\n");
                 usage
             })
             .collect();
@@ -301,25 +341,25 @@ mod tests {
     #[test]
     fn the_latest_samples_are_kept_of_the_living_and_the_dead() {
         let mut history = history(3, usize::MAX);
-        history.record(&sample(1, &[7]));
-        history.record(&sample(2, &[7, 8]));
-        history.record(&sample(3, &[8]));
-        history.record(&sample(4, &[8]));
+        history.record(None, &sample(1, &[7]));
+        history.record(None, &sample(2, &[7, 8]));
+        history.record(None, &sample(3, &[8]));
+        history.record(None, &sample(4, &[8]));
         let of = |name: &str| history.excerpt(name, Span::default()).map(|e| column(&e));
         assert_eq!(of("/life-7"), Ok(vec![(2, Some(20))]));
         assert_eq!(of("/life-8"), Ok(vec![(2, Some(20)), (3, Some(30)), (4, Some(40))]));
         assert_eq!(of("/life-9"), Err(Missing::Unknown));
         assert_eq!(of("/life"), Err(Missing::Ambiguous));
-        history.record(&sample(5, &[8]));
+        history.record(None, &sample(5, &[8]));
         assert_eq!(history.excerpt("/life-7", Span::default()).err(), Some(Missing::Unknown));
     }
 
     #[test]
     fn a_gap_is_unknown() {
         let mut history = history(9, usize::MAX);
-        history.record(&sample(1, &[7]));
-        history.record(&sample(2, &[]));
-        history.record(&sample(3, &[7]));
+        history.record(None, &sample(1, &[7]));
+        history.record(None, &sample(2, &[]));
+        history.record(None, &sample(3, &[7]));
         let excerpt = history.excerpt("/life-7", Span::default()).unwrap();
         assert_eq!(column(&excerpt), [(1, Some(10)), (2, None), (3, Some(30))]);
     }
@@ -332,7 +372,7 @@ mod tests {
             sample.usages[0].block = Some(ByDevice::new());
             let cell = sample.usages[0].latency.get_or_default(8);
             cell.read.buckets[3] = second.cast_unsigned().saturating_sub(3);
-            history.record(&sample);
+            history.record(None, &sample);
         }
         let span = Span { latency: true, ..Span::default() };
         let excerpt = history.excerpt("/life-7", span).unwrap();
@@ -348,7 +388,7 @@ mod tests {
     #[test]
     fn a_part_in_steps() {
         let mut history = history(99, usize::MAX);
-        (0..20).for_each(|second| _ = history.record(&sample(second, &[7])));
+        (0..20).for_each(|second| _ = history.record(None, &sample(second, &[7])));
         let at = |second| Timestamp::new(second, 0).ok();
         let span =
             Span { from: at(5), to: at(15), step: Duration::from_secs(4), ..Span::default() };
@@ -362,7 +402,7 @@ mod tests {
         let mut record = |second, lives| {
             let mut sample = sample(second, lives);
             sample.host.system_nanoseconds = Some(second as u64);
-            history.record(&sample);
+            history.record(None, &sample);
         };
         record(1, &[7]);
         record(2, &[7, 8]);
@@ -391,7 +431,7 @@ mod tests {
         let bytes_max = 40_000;
         let mut history = history(100_000, bytes_max);
         for second in 0..2_000 {
-            assert!(history.record(&sample(second, &lives)) <= bytes_max);
+            assert!(history.record(None, &sample(second, &lives)) <= bytes_max);
         }
         let excerpt = history.excerpt("/life-7", Span::default()).unwrap();
         assert_eq!(column(&excerpt).last(), Some(&(1_999, Some(19_990))));
@@ -399,6 +439,6 @@ mod tests {
 
     #[test]
     fn without_a_time_to_keep_no_history_is_kept() {
-        assert_eq!(history(0, usize::MAX).record(&sample(1, &[7])), 0);
+        assert_eq!(history(0, usize::MAX).record(None, &sample(1, &[7])), 0);
     }
 }

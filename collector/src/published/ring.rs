@@ -56,6 +56,11 @@ impl<const N: usize> Ring<N> {
         })
     }
 
+    /// The newest row.
+    pub(super) fn last(&self) -> Option<[Option<u64>; N]> {
+        (self.rows > 0).then(|| self.last.map(|number| number.checked_sub(1)))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.rows
     }

@@ -1,7 +1,7 @@
 //! What is recorded of one instant, and how it is put together again.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, VecDeque},
     mem,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,6 +16,7 @@ use tare_record::{Moment, Tick};
 use crate::{
     collector::{PairParts, SamplePair},
     families::block::BlockContext,
+    hashing::HashMap,
     host::{HostFacts, HostUsage},
     kernel::SocketLevel,
     network::{Interfaces, SocketStates},
@@ -179,12 +180,12 @@ pub(super) fn sample(moment: &Moment) -> Result<Sample> {
     usages.sort_unstable_by_key(|usage| usage.instance.id);
     let mut pods = all(POD)?;
     pods.sort_unstable_by(|one, other| one.instance.path.cmp(&other.instance.path));
-    let mut namespaces = HashMap::new();
+    let mut namespaces = HashMap::default();
     for thing in moment.things(INTERFACES) {
         let interfaces = thing.read::<Interfaces>().context(INTERFACES)?;
         namespaces.insert(NamespaceId(thing.key()), Arc::new(interfaces));
     }
-    let mut socket_states = HashMap::new();
+    let mut socket_states = HashMap::default();
     for thing in moment.things(SOCKETS) {
         let states = thing.read::<SocketStates>().context(SOCKETS)?;
         socket_states.insert(NamespaceId(thing.key()), Arc::new(states));

@@ -126,9 +126,9 @@ fn set_times(usage: &mut Usage, chance: u64, moments: &[Moment]) {
         2 => moments[now - now % 3],
         _ => moments[now / 8],
     };
-    usage.readings.memory.stat_read_at = Some(read_at(chance));
+    Arc::make_mut(&mut usage.readings).memory.stat_read_at = Some(read_at(chance));
     if let Some(tasks) = &mut usage.tasks {
-        tasks.read_at = read_at(chance >> 2);
+        Arc::make_mut(tasks).read_at = read_at(chance >> 2);
     }
     if let Some(open_files) = &mut usage.open_files {
         open_files.read_at = read_at(chance >> 4);

@@ -1,5 +1,7 @@
 //! Lifecycle events, applied to the registry one by one.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 
 use crate::{
@@ -8,6 +10,7 @@ use crate::{
     identity::{IdentityKind, classify},
     registry::{
         InstanceId, Registry, TrackedCgroup,
+        owners::name_of,
         settle::{name, open},
     },
 };
@@ -63,7 +66,7 @@ impl Registry {
                 owner
             }
         };
-        self.trees[index].owners.insert(key.cgroup_id, id);
+        self.own(id, index, key.cgroup_id);
     }
 
     /// A cgroup was removed. Returns the instance that ended with it, if any. It stays known until
@@ -73,7 +76,8 @@ impl Registry {
         self.trees[index].alive.remove(&key.cgroup_id);
         let id = self.top(key)?;
         // From here on another instance may have the same name.
-        self.by_name.retain(|_, named| *named != id);
+        let instance = Arc::clone(&self.tracked.get(&id)?.instance);
+        self.forget_name(&instance);
         Some(id)
     }
 
@@ -93,11 +97,7 @@ impl Registry {
     /// The instance whose topmost directory has this path, the same in each hierarchy.
     pub fn at_path(&self, path: &str) -> Option<InstanceId> {
         let identity = classify(path);
-        let name = match &identity {
-            Some(identity) if identity.kind == IdentityKind::Container => &identity.id,
-            _ => path,
-        };
-        let id = *self.by_name.get(name)?;
+        let id = *self.by_name.get(name_of(identity.as_ref(), path))?;
         self.tracked.get(&id).filter(|tracked| tracked.instance.path == path).map(|_| id)
     }
 
@@ -132,7 +132,7 @@ impl Registry {
     /// The kernel kills a process of an instance because memory ran out.
     pub fn oom_killed(&mut self, id: InstanceId, kill: OomKill) {
         if let Some(tracked) = self.tracked.get_mut(&id) {
-            tracked.oom_kill = Some(kill);
+            tracked.oom_kill = Some(Arc::new(kill));
         }
     }
 

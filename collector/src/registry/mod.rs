@@ -7,12 +7,13 @@
 
 mod events;
 mod faults;
+mod owners;
 mod settle;
 mod tree;
 
 use serde::{Deserialize, Serialize};
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     sync::Arc,
     time::Instant,
 };
@@ -22,13 +23,14 @@ use tare_ebpf::{BlockCell, LatencyCell, NetCell, TaskTimes, event::CpuTicks};
 pub use self::{events::CgroupKey, faults::chain, tree::socket_ids};
 use self::{faults::Faults, tree::Tree};
 use crate::{
-    cgroup::{self, Hierarchies, Node, ReadError},
+    cgroup::{self, Hierarchies, ReadError},
     families::{
         Readers,
         block::ByDevice,
         lifecycle::{OomKill, Startup},
         walked::WalkLayout,
     },
+    hashing::HashSet,
     identity::{Identity, IdentityKind, Metadata, MetadataResolver, classify},
     kernel::SocketIds,
     network::{NamespaceId, Namespaces},
@@ -97,24 +99,45 @@ pub struct TrackedCgroup {
     /// Whether its sockets are counted apart from others: it is in the hierarchy whose ids they
     /// are counted by.
     pub has_sockets: bool,
-    /// Socket counters of its removed sub-cgroups.
-    pub removed_net: NetCell,
-    /// Times of the tasks of its removed sub-cgroups.
-    pub removed_tasks: TaskTimes,
-    /// Block counters of its removed sub-cgroups, by device.
-    pub removed_block: ByDevice<BlockCell>,
-    /// CPU time of its removed sub-cgroups in cgroup2, as far as their removal was reported.
-    pub removed_cpu: CpuTicks,
-    /// Block latencies of its removed sub-cgroups, by device.
-    pub removed_latency: ByDevice<LatencyCell>,
+    /// What its removed sub-cgroups had counted, if there were any.
+    pub removed: Option<Box<Removed>>,
     /// The steps of its start.
     pub startup: Startup,
     /// The last process that the kernel killed because memory ran out.
-    pub oom_kill: Option<OomKill>,
+    pub oom_kill: Option<Arc<OomKill>>,
     tree: usize,
     inode: u64,
+    /// Its cgroups: the tree and the id there.
+    owned: Vec<(usize, u64)>,
     visits: u32,
     seen: u64,
+}
+
+/// What the removed sub-cgroups of an instance had counted.
+#[derive(Default)]
+pub struct Removed {
+    /// Sockets.
+    pub net: NetCell,
+    /// Times of tasks.
+    pub tasks: TaskTimes,
+    /// Block requests, by device.
+    pub block: ByDevice<BlockCell>,
+    /// CPU time in cgroup2, as far as their removal was reported.
+    pub cpu: CpuTicks,
+    /// Block latencies, by device.
+    pub latency: ByDevice<LatencyCell>,
+}
+
+impl TrackedCgroup {
+    /// What its removed sub-cgroups had counted, to be added to.
+    pub fn removed_mut(&mut self) -> &mut Removed {
+        self.removed.get_or_insert_default()
+    }
+
+    /// CPU time of its removed sub-cgroups.
+    pub fn removed_cpu(&self) -> CpuTicks {
+        self.removed.as_ref().map_or_else(CpuTicks::default, |removed| removed.cpu)
+    }
 }
 
 /// Visits for which an instance is young: its runtime may still be making its directories and
@@ -177,7 +200,7 @@ impl Registry {
             wanted: Wanted::default(),
             ended: Vec::new(),
             namespaces,
-            joined: HashSet::new(),
+            joined: HashSet::default(),
             named: None,
             namespace_fault: None,
             settles: 0,
@@ -203,14 +226,6 @@ impl Registry {
         }
         self.reap();
         self.first_walk = false;
-    }
-
-    /// Forgets removed cgroups without counters: a container may make and remove any number of
-    /// them.
-    pub fn prune(&mut self, is_counted: impl Fn(Counters, u64) -> bool) {
-        for tree in &mut self.trees {
-            tree.prune(&is_counted);
-        }
     }
 
     /// Frees memory that those who ended have left.
@@ -351,134 +366,6 @@ impl Registry {
             }
         }
     }
-
-    /// Goes through a tree from the root down and finds the owner of each cgroup.
-    fn assign_owners(&mut self, index: usize) {
-        let wanted = self.wanted;
-        let nodes = std::mem::take(&mut self.trees[index].nodes);
-        let inner: HashSet<usize> = nodes.iter().filter_map(|node| node.parent).collect();
-        let mut owners: Vec<Option<Owner>> = Vec::with_capacity(nodes.len());
-        for (at, node) in nodes.iter().enumerate() {
-            let inherited = node.parent.and_then(|parent| owners.get(parent).copied().flatten());
-            let owner = match (inherited, classify(&node.path)) {
-                // A cgroup inside a container is the container's, whatever its name.
-                (Some(Owner { container: true, .. }), _) => inherited,
-                (_, Some(identity)) if wanted.wants(identity.kind) => {
-                    let container = identity.kind == IdentityKind::Container;
-                    Some(Owner { id: self.register(index, node, Some(identity)), container })
-                }
-                (None, None) if wanted.others && !inner.contains(&at) => {
-                    Some(Owner { id: self.register(index, node, None), container: false })
-                }
-                _ => inherited,
-            };
-            if let Some(Owner { id, .. }) = owner {
-                self.trees[index].owners.insert(node.id, id);
-            }
-            owners.push(owner);
-        }
-        self.trees[index].nodes = nodes;
-    }
-
-    /// Finds or makes the instance whose topmost cgroup in this tree is `node`.
-    fn register(&mut self, tree: usize, node: &Node, identity: Option<Identity>) -> InstanceId {
-        let name = match &identity {
-            Some(identity) if identity.kind == IdentityKind::Container => &identity.id,
-            _ => &node.path,
-        };
-        let known = self.by_name.get(name).copied();
-        if let Some(tracked) = known.and_then(|id| self.tracked.get_mut(&id)) {
-            if tracked.tree != tree || tracked.inode == node.id {
-                tracked.seen = self.walks;
-                tracked.has_sockets |= self.trees[tree].has(Counters::Net);
-                if tracked.instance.cgroup_id.is_none() && self.trees[tree].unified {
-                    Arc::make_mut(&mut tracked.instance).cgroup_id = Some(node.id);
-                }
-                return tracked.instance.id;
-            }
-            // The same name in a new directory is a new instance.
-            let former = tracked.instance.id;
-            self.retire(former);
-        }
-        self.insert_new(tree, node, name.clone(), identity)
-    }
-
-    fn insert_new(
-        &mut self,
-        tree: usize,
-        node: &Node,
-        name: String,
-        identity: Option<Identity>,
-    ) -> InstanceId {
-        let id = InstanceId(self.next_id);
-        self.next_id += 1;
-        let instance = Arc::new(Instance {
-            id,
-            identity,
-            path: node.path.clone(),
-            cgroup_id: self.trees[tree].unified.then_some(node.id),
-            preexisting: self.first_walk,
-        });
-        let tracked = TrackedCgroup {
-            instance,
-            metadata: None,
-            readers: None,
-            namespace: None,
-            has_sockets: self.trees[tree].has(Counters::Net),
-            removed_net: NetCell::default(),
-            removed_tasks: TaskTimes::default(),
-            removed_block: ByDevice::new(),
-            removed_cpu: CpuTicks::default(),
-            removed_latency: ByDevice::new(),
-            startup: Startup::default(),
-            oom_kill: None,
-            tree,
-            inode: node.id,
-            visits: 0,
-            seen: self.walks,
-        };
-        self.by_name.insert(name, id);
-        self.tracked.insert(id, Box::new(tracked));
-        id
-    }
-
-    /// Retires instances that a complete walk did not find.
-    fn reap(&mut self) {
-        let unseen: Vec<InstanceId> = self
-            .tracked
-            .iter()
-            .filter(|(_, tracked)| tracked.seen != self.walks && self.trees[tracked.tree].complete)
-            .map(|(id, _)| *id)
-            .collect();
-        for id in unseen {
-            let ended = self.tracked.get(&id).is_some_and(|t| self.trees[t.tree].is_gone(t.inode));
-            match ended {
-                true => self.retire(id),
-                // It is there, but not followed any more.
-                false => drop(self.remove_entry(id)),
-            }
-        }
-    }
-
-    fn retire(&mut self, id: InstanceId) {
-        let tracked = self.remove_entry(id);
-        self.ended.extend(tracked);
-    }
-
-    fn remove_entry(&mut self, id: InstanceId) -> Option<TrackedCgroup> {
-        let tracked = self.tracked.remove(&id)?;
-        self.by_name.retain(|_, named| *named != id);
-        for tree in &mut self.trees {
-            tree.owners.retain(|_, owner| *owner != id);
-        }
-        Some(*tracked)
-    }
-}
-
-#[derive(Clone, Copy)]
-struct Owner {
-    id: InstanceId,
-    container: bool,
 }
 
 #[derive(Clone, Copy, Default)]

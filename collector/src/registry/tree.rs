@@ -1,12 +1,10 @@
 //! One cgroup hierarchy, as far as it is walked.
 
-use std::{
-    collections::{HashMap, HashSet},
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use crate::{
     cgroup::{self, Hierarchies, Node, Version},
+    hashing::{HashMap, HashSet},
     identity::{IdentityKind, classify},
     kernel::SocketIds,
     registry::{Counters, InstanceId, faults::Faults},
@@ -79,10 +77,10 @@ impl Tree {
         let tree = |root: &Path| Self {
             root: root.to_owned(),
             nodes: Vec::new(),
-            owners: HashMap::new(),
+            owners: HashMap::default(),
             complete: false,
             id: hierarchies.id(root),
-            alive: HashSet::new(),
+            alive: HashSet::default(),
             unified: unified == Some(root),
             net: net == Some(root),
             block: block == Some(root),

@@ -190,7 +190,7 @@ impl Pair<'_> {
             ),
             root_filesystem: first_process::report(&usage.readings.first_process),
             writable_layer: usage.writable_layer.as_ref().map(writable_layer::report),
-            tasks: tasks::report(usage.tasks.as_ref(), usage.open_files.as_ref()),
+            tasks: tasks::report(usage.tasks.as_deref(), usage.open_files.as_ref()),
             perf_events: perf_events::report(&usage.readings.perf_events),
             tree: state::report(usage.readings.state, &usage.readings.settings),
         }
@@ -247,8 +247,9 @@ impl Pair<'_> {
             usage: &usage.readings.memory,
             settings: &usage.readings.settings,
             pressure: usage.readings.pressure.memory,
-            oom_kill: usage.oom_kill.as_ref(),
+            oom_kill: usage.oom_kill.as_deref(),
             host_bytes: self.newer.host.memory.total_bytes,
+            sampled_at: self.newer.time,
         };
         memory::report(inputs)
     }

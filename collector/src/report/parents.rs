@@ -193,9 +193,9 @@ mod tests {
     #[test]
     fn a_pod_that_cannot_be_read_any_more_has_no_row() {
         let mut read = Usage::of_path(u64::MAX, "/kubepods/pod1");
-        read.readings.cpu =
+        read.readings_mut().cpu =
             CpuUsage { usage_nanoseconds: Some(2_000_000_000), ..CpuUsage::default() };
-        read.readings.memory.events.oom_kill = Some(1);
+        read.readings_mut().memory.events.oom_kill = Some(1);
         let gone = Usage::of_path(u64::MAX, "/kubepods/pod2");
         let sample = Sample { pods: vec![read, gone], ..Sample::empty() };
         let [_, pod] = &parents(&sample)[..] else { panic!("not the root and one pod") };

@@ -5,6 +5,7 @@ use tare_parsers::pressure::Pressure;
 
 use crate::{
     families::{
+        Readings,
         block::{self, BlockOperations},
         memory::working_set,
         network_sockets,
@@ -13,8 +14,9 @@ use crate::{
     sample::{Sample, Usage},
 };
 
-/// A container's numbers in a sample.
-pub fn point(usage: &Usage, sample: &Sample) -> Point {
+/// A container's numbers in a sample. `former` are those of the sample before, where its readings
+/// are still the same.
+pub fn point(usage: &Usage, sample: &Sample, former: Option<Point>) -> Point {
     let devices = usage.namespace.and_then(|namespace| sample.namespaces.get(&namespace));
     let network = |bytes: fn(&Interface) -> u64| {
         devices.map(|devices| devices.iter().map(|(_, counters)| bytes(counters)).sum())
@@ -24,33 +26,43 @@ pub fn point(usage: &Usage, sample: &Sample) -> Point {
         .as_ref()
         .zip(sample.sockets)
         .map(|(cell, level)| network_sockets::bytes(cell, level));
-    let (read, written) = block::bytes(block_inputs(usage, None), &sample.block).unzip();
-    let memory = &usage.readings.memory;
-    let pressures = &usage.readings.pressure;
+    let net = usage.net.as_ref().filter(|_| sample.retransmits);
+    let mut point = former.unwrap_or_else(|| of_readings(&usage.readings));
+    let [_, _, rx, tx, received, sent, read, written, _, _, _, _, _, retransmits, ..] = &mut point;
+    (*rx, *tx) = (network(|counters| counters.rx_bytes), network(|counters| counters.tx_bytes));
+    (*received, *sent) = sockets.unzip();
+    (*read, *written) = block::bytes(block_inputs(usage, None), &sample.block).unzip();
+    *retransmits = net.map(|net| net.tcp_events.retransmits);
+    point
+}
+
+/// The numbers that readings have, in their places.
+fn of_readings(readings: &Readings) -> Point {
+    let Readings { cpu, memory, pids, pressure, .. } = readings;
     // Some task waited.
     let waited = |pressure: Option<Pressure>| pressure?.some.total_microseconds;
     [
-        usage.readings.cpu.usage_nanoseconds,
+        cpu.usage_nanoseconds,
         working_set(memory),
-        network(|counters| counters.rx_bytes),
-        network(|counters| counters.tx_bytes),
-        sockets.map(|(received, _)| received),
-        sockets.map(|(_, sent)| sent),
-        read,
-        written,
-        usage.readings.pids,
-        usage.readings.cpu.periods,
-        usage.readings.cpu.throttled_periods,
-        usage.readings.cpu.throttled_nanoseconds,
+        None,
+        None,
+        None,
+        None,
+        None,
+        None,
+        *pids,
+        cpu.periods,
+        cpu.throttled_periods,
+        cpu.throttled_nanoseconds,
         memory.events.oom_kill,
-        usage.net.filter(|_| sample.retransmits).map(|net| net.tcp_events.retransmits),
+        None,
         memory.usage_bytes,
         memory.rss_bytes(),
         memory.cache_bytes(),
         memory.swap_bytes,
-        waited(pressures.cpu),
-        waited(pressures.memory),
-        waited(pressures.io),
+        waited(pressure.cpu),
+        waited(pressure.memory),
+        waited(pressure.io),
     ]
 }
 

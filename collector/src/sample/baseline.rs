@@ -1,6 +1,6 @@
 //! Block I/O that cgroups had done before our programs counted.
 
-use std::collections::HashMap;
+use std::sync::Arc;
 
 use tare_ebpf::{BlockCell, Cell};
 use tare_parsers::io::IoCounters;
@@ -9,6 +9,7 @@ use crate::{
     cgroup::{ReadError, Version},
     devices::Devices,
     families::{Place, ReadContext, block::ByDevice},
+    hashing::HashMap,
     kernel::Kernel,
     registry::{InstanceId, Registry},
     sample::{Usage, device_number::device_number},
@@ -47,7 +48,7 @@ impl Baseline {
                 Some(readers.read_block(&mut context.of_cgroup(place, None)))
             });
             match read {
-                Some(Ok(io)) => usage.readings.block = io,
+                Some(Ok(io)) => usage.readings_mut().block = io,
                 None | Some(Err(ReadError::Vanished)) => {}
                 Some(Err(error)) => errors.push(error),
             }
@@ -62,7 +63,11 @@ impl Baseline {
     pub(super) fn add(&mut self, devices: &mut Devices, usages: &mut [Usage]) {
         for usage in usages {
             let Some(cells) = &mut usage.block else { continue };
-            if let Some(io) = usage.readings.block.take() {
+            if usage.instance.preexisting
+                && !self.0.contains_key(&usage.instance.id)
+                && usage.readings.block.is_some()
+                && let Some(io) = Arc::make_mut(&mut usage.readings).block.take()
+            {
                 let before = self.0.entry(usage.instance.id).or_default();
                 for (device, io) in io.devices {
                     let known = devices.get(device);

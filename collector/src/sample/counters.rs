@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use tare_ebpf::{BlockCell, Cell, Key, NetCell, TaskTimes};
+use tare_parsers::io::IoUsage;
 
 use crate::{
     cgroup::ReadError,
@@ -38,11 +39,7 @@ impl CounterReader {
         context: &mut ReadContext<'_>,
         usages: &mut [Usage],
     ) -> Vec<ReadError> {
-        for usage in usages.iter_mut() {
-            if let Some(tracked) = registry.get(usage.instance.id) {
-                start(usage, tracked, kernel);
-            }
-        }
+        start_all(registry, kernel, usages);
         self.baseline.read(registry, kernel, context, usages)
     }
 
@@ -115,6 +112,9 @@ impl CounterReader {
 
     /// Makes counters unknown that may be in the overflow.
     fn clear_missed(&self, usages: &mut [Usage]) {
+        if !self.overflow.is_any() {
+            return;
+        }
         for (at, usage) in usages.iter_mut().enumerate() {
             if self.overflow.is_missed(Counters::Net, at, usage.instance.id) {
                 usage.net = None;
@@ -122,9 +122,23 @@ impl CounterReader {
             if self.overflow.is_missed(Counters::Block, at, usage.instance.id)
                 && usage.block.is_some()
             {
-                (usage.block, usage.readings.block) = (None, None);
+                usage.block = None;
+                if usage.readings.block.is_some() {
+                    usage.readings_mut().block = None;
+                }
                 usage.block_reason = Some(Reason::InOverflow);
             }
+        }
+    }
+}
+
+/// Sets the counters of all usages to those of removed sub-cgroups.
+fn start_all(registry: &Registry, kernel: &Kernel, usages: &mut [Usage]) {
+    // Both are in the order of their numbers, and each usage is of one that is alive.
+    let mut living = registry.tracked();
+    for usage in usages {
+        if let Some(tracked) = living.find(|tracked| tracked.instance.id == usage.instance.id) {
+            start(usage, tracked, kernel);
         }
     }
 }
@@ -133,14 +147,15 @@ impl CounterReader {
 /// instance has no slot, there was nothing else to count.
 pub(super) fn start(usage: &mut Usage, tracked: &TrackedCgroup, kernel: &Kernel) {
     let is_charged = is_charged(tracked, kernel, &mut usage.block_reason);
+    let removed = tracked.removed.as_deref();
     let net = kernel.net.is_some() && tracked.has_sockets;
-    usage.net = net.then_some(tracked.removed_net);
+    usage.net = net.then(|| removed.map(|removed| removed.net).unwrap_or_default());
     if kernel.block.is_ok() && is_charged {
-        reset(usage.block.get_or_insert_default(), &tracked.removed_block);
+        reset(usage.block.get_or_insert_default(), removed.map(|removed| &removed.block));
     } else {
         usage.block = None;
     }
-    reset(&mut usage.latency, &tracked.removed_latency);
+    reset(&mut usage.latency, removed.map(|removed| &removed.latency));
 }
 
 /// Cgroups of which something is counted.
@@ -188,7 +203,7 @@ pub(super) fn release(registry: &mut Registry, kernel: &mut Kernel, reconcilers:
         tasks.gone.release(|_, key, times: &TaskTimes| {
             let owner = registry.owner(Counters::Net, key.cgroup_id);
             if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
-                tracked.removed_tasks.add(times);
+                tracked.removed_mut().tasks.add(times);
             }
         });
     }
@@ -197,7 +212,7 @@ pub(super) fn release(registry: &mut Registry, kernel: &mut Kernel, reconcilers:
             reconcilers.retransmits.released(cell);
             let owner = registry.owner(Counters::Net, key.cgroup_id);
             if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
-                tracked.removed_net.add(cell);
+                tracked.removed_mut().net.add(cell);
             }
         });
     }
@@ -207,9 +222,9 @@ pub(super) fn release(registry: &mut Registry, kernel: &mut Kernel, reconcilers:
             let times = latency.finish(slot);
             let owner = registry.owner(Counters::Block, key.cgroup_id);
             if let Some(tracked) = owner.and_then(|owner| registry.get_mut(owner)) {
-                tracked.removed_block.get_or_default(key.device).add(cell);
-                let removed = tracked.removed_latency.get_or_default(key.device);
-                removed.add(&times);
+                let removed = tracked.removed_mut();
+                removed.block.get_or_default(key.device).add(cell);
+                removed.latency.get_or_default(key.device).add(&times);
             }
         });
     }
@@ -226,7 +241,7 @@ impl Sample {
         block.devices.retain(|number, _| all().any(|usage| usage.has_device(*number)));
         for usage in all() {
             let cells = usage.block.iter().flat_map(ByDevice::iter).map(|(device, _)| device);
-            let files = usage.readings.block.iter().flat_map(|io| &io.devices);
+            let files = usage.block_files().into_iter().flat_map(|io| &io.devices);
             for number in cells.chain(files.map(|(device, _)| device_number(*device))) {
                 let known = devices.get(device_of(number));
                 if block.devices.get(&number) != Some(known) {
@@ -238,9 +253,14 @@ impl Sample {
 }
 
 impl Usage {
+    /// Block I/O from files, where no program counts it.
+    fn block_files(&self) -> Option<&IoUsage> {
+        if self.block.is_some() { None } else { self.readings.block.as_ref() }
+    }
+
     fn has_device(&self, device: u32) -> bool {
         let counted = self.block.as_ref().is_some_and(|cells| cells.get(device).is_some());
-        let mut files = self.readings.block.iter().flat_map(|io| &io.devices);
+        let mut files = self.block_files().into_iter().flat_map(|io| &io.devices);
         counted || files.any(|(read, _)| device_number(*read) == device)
     }
 }
@@ -264,11 +284,11 @@ fn is_charged(tracked: &TrackedCgroup, kernel: &Kernel, reason: &mut Option<Reas
 }
 
 /// Sets counts to those of removed sub-cgroups. Entries stay, because counts do not fall.
-fn reset<C: Copy + Default>(counts: &mut ByDevice<C>, removed: &ByDevice<C>) {
+fn reset<C: Copy + Default>(counts: &mut ByDevice<C>, removed: Option<&ByDevice<C>>) {
     for (device, count) in counts.iter_mut() {
-        *count = removed.get(device).copied().unwrap_or_default();
+        *count = removed.and_then(|removed| removed.get(device)).copied().unwrap_or_default();
     }
-    for (device, count) in removed.iter() {
+    for (device, count) in removed.iter().flat_map(|removed| removed.iter()) {
         *counts.get_or_default(device) = *count;
     }
 }

@@ -1,7 +1,7 @@
 //! What a sample holds.
 
 use serde::{Deserialize, Serialize};
-use std::{collections::HashMap, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use jiff::Timestamp;
 use tare_ebpf::{BlockCell, LatencyCell, NetCell};
@@ -15,6 +15,7 @@ use crate::{
         lifecycle::{OomKill, Startup},
         tasks::{OpenFilesReading, TasksReading},
     },
+    hashing::HashMap,
     host::HostUsage,
     identity::{Metadata, WritableLayer},
     kernel::{Kernel, SocketLevel},
@@ -63,10 +64,10 @@ pub struct Usage {
     pub metadata: Option<Arc<Metadata>>,
     /// Its network namespace.
     pub namespace: Option<NamespaceId>,
-    /// The readings of its files.
-    pub readings: Readings,
+    /// The readings of its files. Samples share them while they stay the same.
+    pub readings: Arc<Readings>,
     /// Tasks, some seconds old at most.
-    pub tasks: Option<TasksReading>,
+    pub tasks: Option<Arc<TasksReading>>,
     /// Their open files, some seconds old.
     pub open_files: Option<OpenFilesReading>,
     /// What it has written, as its runtime told.
@@ -78,7 +79,7 @@ pub struct Usage {
     /// The steps of its start.
     pub startup: Startup,
     /// The last process that the kernel killed because memory ran out.
-    pub oom_kill: Option<OomKill>,
+    pub oom_kill: Option<Arc<OomKill>>,
     /// Their latencies, by device.
     pub latency: ByDevice<LatencyCell>,
     /// Whether bytes and operations in `block` include what was done before our programs counted.
@@ -100,7 +101,7 @@ impl Default for Sample {
             connections: false,
             counting_since: Timestamp::UNIX_EPOCH,
             host_namespace: None,
-            namespaces: HashMap::new(),
+            namespaces: HashMap::default(),
             socket_states: AllSocketStates::default(),
             block: BlockContext::default(),
             usages: Vec::new(),
@@ -157,13 +158,18 @@ impl Usage {
         }
     }
 
+    /// Its readings, to be changed for this usage alone.
+    pub fn readings_mut(&mut self) -> &mut Readings {
+        Arc::make_mut(&mut self.readings)
+    }
+
     /// An instance of which only the identity is known.
     pub(super) fn of_nothing(instance: Arc<Instance>) -> Self {
         Self {
             instance,
             metadata: None,
             namespace: None,
-            readings: Readings::default(),
+            readings: Arc::default(),
             tasks: None,
             open_files: None,
             writable_layer: None,
@@ -180,14 +186,16 @@ impl Usage {
     /// The same in the memory of an earlier sample, whose readings and kernel counts are about to
     /// be overwritten.
     fn renew(&mut self, tracked: &TrackedCgroup) {
-        self.instance.clone_from(&tracked.instance);
-        self.metadata.clone_from(&tracked.metadata);
+        // Counting references would write to memory that is only read otherwise.
+        if !Arc::ptr_eq(&self.instance, &tracked.instance) {
+            self.instance.clone_from(&tracked.instance);
+        }
+        if self.metadata.as_ref().map(Arc::as_ptr) != tracked.metadata.as_ref().map(Arc::as_ptr) {
+            self.metadata.clone_from(&tracked.metadata);
+        }
         self.namespace = tracked.namespace;
-        if let Some(readers) = &tracked.readers {
-            // An older sample must not hold the settings that are about to be overwritten.
-            self.readings.settings.clone_from(readers.settings());
-        } else {
-            self.readings = Readings::default();
+        if tracked.readers.is_none() {
+            self.readings = Arc::default();
         }
         self.block_has_baseline = false;
         self.startup = tracked.startup;

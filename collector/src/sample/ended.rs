@@ -32,7 +32,7 @@ impl Sampler {
                 // Its memory and tasks are a part of its parents'.
                 (None, Some(owner), Some(cpu)) => {
                     if let Some(owner) = registry.get_mut(owner) {
-                        owner.removed_cpu.add(&cpu.own);
+                        owner.removed_mut().cpu.add(&cpu.own);
                     }
                 }
                 _ => {}
@@ -74,7 +74,7 @@ impl Receipt {
     /// Takes the last usage over. What files said after the last process had ended stays, unless
     /// it was less.
     pub(super) fn complete(&mut self, ended: &EndedUsage, removed: &CpuTicks) {
-        let Readings { cpu, memory, pids, settings, .. } = &mut self.usage.readings;
+        let Readings { cpu, memory, pids, settings, .. } = self.usage.readings_mut();
         if let Some(time) = ended.cpu {
             complete_cpu(cpu, &time.with(removed));
             self.finality.cpu = Finality::Final;
@@ -149,7 +149,7 @@ mod tests {
             tasks: Some(EndedTasks { current: 0, peak: Some(7) }),
         };
         receipt.complete(&ended, &CpuTicks::default());
-        let Readings { cpu, memory, pids, settings, .. } = &receipt.usage.readings;
+        let Readings { cpu, memory, pids, settings, .. } = &*receipt.usage.readings;
         assert_eq!(
             (cpu.usage_nanoseconds, cpu.user_nanoseconds, cpu.system_nanoseconds),
             (Some(1000), Some(750), Some(250))
@@ -164,7 +164,7 @@ mod tests {
     #[test]
     fn what_files_said_at_the_end_is_raised_and_never_lowered() {
         let mut receipt = receipt(Finality::Final);
-        let readings = &mut receipt.usage.readings;
+        let readings = receipt.usage.readings_mut();
         readings.cpu.usage_nanoseconds = Some(2000);
         readings.cpu.user_nanoseconds = Some(1500);
         readings.memory.usage_bytes = Some(5);
@@ -176,7 +176,7 @@ mod tests {
             tasks: Some(EndedTasks { current: 0, peak: None }),
         };
         receipt.complete(&ended, &CpuTicks::default());
-        let Readings { cpu, memory, pids, .. } = &receipt.usage.readings;
+        let Readings { cpu, memory, pids, .. } = &*receipt.usage.readings;
         assert_eq!((cpu.usage_nanoseconds, cpu.user_nanoseconds), (Some(2000), Some(1500)));
         assert_eq!((memory.usage_bytes, memory.peak_bytes), (Some(5), Some(10_000)));
         assert_eq!(*pids, Some(2));
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn a_last_sample_becomes_final() {
         let mut receipt = receipt(Finality::LastSample(Duration::from_secs(1)));
-        receipt.usage.readings.cpu.usage_nanoseconds = Some(500);
+        receipt.usage.readings_mut().cpu.usage_nanoseconds = Some(500);
         let cpu = Some(EndedCpu { whole: ticks(700, 0, 0), own: ticks(700, 0, 0) });
         receipt.complete(&EndedUsage { cpu, ..EndedUsage::default() }, &CpuTicks::default());
         assert_eq!(receipt.usage.readings.cpu.usage_nanoseconds, Some(700));

@@ -1,6 +1,9 @@
 //! The phases of a sample that read files.
 
-use std::collections::{HashSet, hash_map::Entry};
+use std::{
+    collections::{HashSet, hash_map::Entry},
+    sync::Arc,
+};
 
 use crate::{
     cgroup::{ReadError, first_pid},
@@ -34,17 +37,29 @@ pub(super) fn read_cgroups(
     usages: &mut Vec<Usage>,
 ) -> Vec<ReadError> {
     let mut failed = FailedReads::default();
+    for (usage, tracked) in usages.iter_mut().zip(registry.tracked()) {
+        if let Some(readers) = &tracked.readers {
+            readers.begin(&mut usage.readings);
+        }
+    }
     for step in Readers::STEPS {
         for (usage, tracked) in usages.iter_mut().zip(registry.tracked_mut()) {
             let Some(readers) = &mut tracked.readers else { continue };
-            failed.add(usage.instance.id, step(readers, context, &mut usage.readings));
+            // No other sample holds it since it was begun.
+            let Some(readings) = Arc::get_mut(&mut usage.readings) else { continue };
+            failed.add(usage.instance.id, step(readers, context, readings));
+        }
+    }
+    for (usage, tracked) in usages.iter().zip(registry.tracked_mut()) {
+        if let Some(readers) = &mut tracked.readers {
+            readers.keep(&usage.readings, None);
         }
     }
     failed.remove_vanished(usages)
 }
 
 /// The same where cgroups are walked, cgroup by cgroup. One whose record is missing is read from
-/// files; without a walk all are.
+/// files; without a walk all are. One whose record is the same as before keeps its readings.
 pub(super) fn read_walked_cgroups(
     registry: &mut Registry,
     mut walked: Option<&mut Walked<'_>>,
@@ -60,9 +75,8 @@ pub(super) fn read_walked_cgroups(
         let place = Place { hierarchies, path: &tracked.instance.path, layout, ids, is_young };
         let walked = walked.as_mut().and_then(|walked| walked.of(&place));
         let mut context = context.of_cgroup(Some(place), walked);
-        for step in Readers::STEPS {
-            failed.add(usage.instance.id, step(readers, &mut context, &mut usage.readings));
-        }
+        let id = usage.instance.id;
+        readers.read_all(&mut context, &mut usage.readings, |error| failed.add(id, Err(error)));
     }
     failed.remove_vanished(usages)
 }
@@ -112,6 +126,7 @@ pub(super) fn read_socket_states(
 /// Gives each usage what its runtime has told of its writable layer.
 pub(super) fn take_writable_layers(registry: &Registry, usages: &mut [Usage]) {
     let tables = registry.resolver().writable_layers();
+    let tables: Vec<_> = tables.iter().filter(|table| !table.is_empty()).collect();
     for usage in usages {
         let id = usage.instance.identity.as_ref().map(|identity| &*identity.id);
         usage.writable_layer =

@@ -4,11 +4,9 @@
 //! issued before a device said that it has none are done, and no container can have more requests
 //! in flight than its device has.
 
-use std::collections::HashMap;
-
 use tare_ebpf::BlockCell;
 
-use crate::{families::block::ByDevice, registry::InstanceId, sample::Usage};
+use crate::{families::block::ByDevice, hashing::HashMap, registry::InstanceId, sample::Usage};
 
 /// The requests of instances on devices, by [`Key::device`](tare_ebpf::Key::device).
 #[derive(Debug, Default)]

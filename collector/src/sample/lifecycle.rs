@@ -149,7 +149,7 @@ impl Sampler {
             let receipt = receipt.map(|receipt| *receipt).or_else(|| self.read_final(*id, at));
             let Some(mut receipt) = receipt else { continue };
             if let (Some(ended), Some(tracked)) = (self.ended.remove(id), self.registry.get(*id)) {
-                receipt.complete(&ended, &tracked.removed_cpu);
+                receipt.complete(&ended, &tracked.removed_cpu());
             }
             receipts.push(receipt);
         }
@@ -192,7 +192,7 @@ impl Sampler {
             let ended = self.ended.remove(&tracked.instance.id);
             if let Some(mut receipt) = receipt {
                 if let Some(ended) = ended {
-                    receipt.complete(&ended, &tracked.removed_cpu);
+                    receipt.complete(&ended, &tracked.removed_cpu());
                 }
                 self.keep(receipt);
             }
@@ -202,7 +202,7 @@ impl Sampler {
     fn keep(&mut self, mut receipt: Receipt) {
         // The kernel reported a kill; its file may have gone before it could be read again.
         if receipt.usage.oom_kill.is_some() {
-            let kills = &mut receipt.usage.readings.memory.events.oom_kill;
+            let kills = &mut receipt.usage.readings_mut().memory.events.oom_kill;
             *kills = (*kills).max(Some(1));
         }
         if receipt.usage.instance.is_container() {
@@ -231,8 +231,9 @@ impl Sampler {
                 place: Place::of(readers, hierarchies, path, layout, is_young),
                 ..ReadContext::new(Instant::now(), buffer)
             };
+            let out = usage.readings_mut();
             for (family, step) in &Readers::FINAL_STEPS[..Readers::URGENT_STEPS] {
-                let read = known(step(readers, &mut context, &mut usage.readings), &mut errors);
+                let read = known(step(readers, &mut context, out), &mut errors);
                 if let (Some(true), Some(family)) = (read, family) {
                     finality.set(*family, Finality::Final);
                 }
@@ -262,8 +263,9 @@ impl Sampler {
             let Some(readers) = &mut tracked.readers else { continue };
             let place = Place::of(readers, hierarchies, path, layout, is_young);
             let mut context = context.of_cgroup(place, None);
+            let out = usage.readings_mut();
             for (_, step) in &Readers::FINAL_STEPS[Readers::URGENT_STEPS..] {
-                known(step(readers, &mut context, &mut usage.readings), &mut errors);
+                known(step(readers, &mut context, out), &mut errors);
             }
         }
         errors.iter().for_each(|error| registry.report(error));

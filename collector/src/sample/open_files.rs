@@ -1,15 +1,13 @@
 //! The phase of a sample that has the kernel count open files, part by part, at a pace of its own.
 
-use std::{
-    collections::{HashMap, HashSet},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use tare_ebpf::OpenFiles;
 
 use crate::{
     clock::Moment,
     families::{cadence::PassCadence, tasks::OpenFilesReading},
+    hashing::{HashMap, HashSet},
     kernel::Kernel,
     process,
     registry::{Counters, InstanceId, Registry},
@@ -40,8 +38,8 @@ impl OpenFileReader {
         Self {
             cadence: PassCadence::of_open_files(),
             pass: None,
-            instances: HashSet::new(),
-            readings: HashMap::new(),
+            instances: HashSet::default(),
+            readings: HashMap::default(),
         }
     }
 

@@ -1,10 +1,9 @@
 //! Which instances may have been counted in a table's overflow slot.
 
-use std::collections::HashMap;
-
 use tare_ebpf::Cell;
 
 use crate::{
+    hashing::HashMap,
     kernel::{Kernel, Table},
     registry::{Counters, InstanceId},
     sample::Usage,
@@ -33,12 +32,20 @@ pub(super) fn overflows(kernel: &Kernel) -> [u64; 2] {
 impl OverflowTracker {
     /// Begins to read the tables for some usages.
     pub(super) fn begin(&mut self, now: [u64; 2], usages: &[Usage]) {
-        for usage in usages {
-            self.before.entry(usage.instance.id).or_insert(self.last);
+        // As long as nothing is in the overflow, all that are there are like new ones.
+        if now != [0; 2] {
+            for usage in usages {
+                self.before.entry(usage.instance.id).or_insert(self.last);
+            }
         }
         self.now = now;
         self.has_slot.clear();
         self.has_slot.resize(usages.len(), [false; 2]);
+    }
+
+    /// Whether anything is in an overflow.
+    pub(super) fn is_any(&self) -> bool {
+        self.now != [0; 2]
     }
 
     /// Notes that a usage has a slot.

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use crate::{
     cgroup::ReadError,
-    families::{Place, ReadContext, Readers, Readings},
+    families::{Place, ReadContext, Readers},
     identity::pod_cgroup,
     registry::{Instance, InstanceId, Registry},
     sample::{Usage, walk::Walked},
@@ -83,15 +83,15 @@ impl Pods {
                 usages.truncate(at);
                 usages.push(Usage::of_nothing(Arc::clone(instance)));
             }
-            let readings = &mut usages[at].readings;
+            let shared = &mut usages[at].readings;
             let (hierarchies, layout) = (registry.hierarchies(), registry.walk_layout());
             let place = Place::of(readers, hierarchies, &instance.path, layout, *is_young);
             let walked = walked.as_mut().and_then(|walked| walked.of(&place?));
             let mut context = context.of_cgroup(place, walked);
-            let mut steps = Readers::STEPS.iter();
-            let read = steps.try_for_each(|step| step(readers, &mut context, readings));
-            if let Err(error) = read {
-                *readings = Readings::default();
+            let mut fault = None;
+            readers.read_all(&mut context, shared, |error| _ = fault.get_or_insert(error));
+            if let Some(error) = fault {
+                *shared = Arc::default();
                 // A pod ends a moment after its last container.
                 if !matches!(error, ReadError::Vanished) {
                     errors.push(error);

@@ -90,6 +90,10 @@ impl Receipt {
         // Events since then are newer.
         (usage.startup, usage.oom_kill) = (tracked.startup, tracked.oom_kill.clone());
         usage.metadata.clone_from(&tracked.metadata);
+        let memory = &usage.readings.memory;
+        if memory.stat_read_at.is_none() && !memory.stat.is_empty() {
+            usage.readings_mut().memory.stat_read_at = Some(last.moment());
+        }
         let age = at.duration_since(last.time).try_into().unwrap_or_default();
         Some(Self {
             interfaces: usage.namespace.and_then(|id| last.namespaces.get(&id)).cloned(),

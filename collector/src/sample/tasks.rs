@@ -1,8 +1,9 @@
 //! The phase of a sample that has the kernel go over all tasks, at a pace of its own.
 
 use std::{
-    collections::HashMap,
+    mem,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use tare_ebpf::{BlockedTask, Cell, Key, LiveTasks, TaskTimes};
@@ -13,6 +14,7 @@ use crate::{
         cadence::PassCadence,
         tasks::{Loads, TasksReading, WAITING_MAX, WaitingTask},
     },
+    hashing::HashMap,
     kernel::Kernel,
     process,
     registry::{Counters, InstanceId, Registry},
@@ -36,7 +38,7 @@ pub(super) struct TaskReader {
 #[derive(Debug)]
 struct Instance {
     loads: Loads,
-    reading: TasksReading,
+    reading: Arc<TasksReading>,
 }
 
 #[derive(Debug, Default)]
@@ -51,8 +53,8 @@ impl TaskReader {
         Self {
             proc_root: proc_root.to_owned(),
             cadence: PassCadence::of_tasks(),
-            instances: HashMap::new(),
-            found: HashMap::new(),
+            instances: HashMap::default(),
+            found: HashMap::default(),
             is_known: false,
         }
     }
@@ -72,8 +74,7 @@ impl TaskReader {
             let known = self.instances.get(&usage.instance.id).filter(|_| self.is_known);
             let known = known.map(|known| &known.reading);
             match (&mut usage.tasks, known) {
-                (Some(old), Some(new)) if old.read_at != new.read_at => old.clone_from(new),
-                (Some(_), Some(_)) => {}
+                (Some(old), Some(new)) if Arc::ptr_eq(old, new) => {}
                 (tasks, new) => *tasks = new.cloned(),
             }
         }
@@ -98,7 +99,7 @@ impl TaskReader {
             }
             Err(error) => {
                 tracing::debug!(%error, "the tasks were not counted");
-                self.found.clear();
+                self.found = HashMap::default();
                 self.is_known = false;
             }
         }
@@ -109,8 +110,8 @@ impl TaskReader {
 
     fn find_gone(&mut self, registry: &Registry, kernel: &Kernel) {
         for tracked in registry.tracked() {
-            if tracked.removed_tasks != TaskTimes::default() {
-                self.of(tracked.instance.id).times = tracked.removed_tasks;
+            if let Some(removed) = &tracked.removed {
+                self.of(tracked.instance.id).times = removed.tasks;
             }
         }
         let Ok(tasks) = &kernel.tasks else { return };
@@ -145,9 +146,10 @@ impl TaskReader {
     fn take(&mut self, kernel: &Kernel, now: Moment) {
         let latest = kernel.tasks.as_ref().map_or(0, |tasks| tasks.pass().latest);
         let Self { found, instances, proc_root, .. } = self;
-        for (id, Found { live, times, mut waiting }) in found.drain() {
+        // Its memory would lie idle until the next pass.
+        for (id, Found { live, times, mut waiting }) in mem::take(found) {
             let known = instances.remove(&id);
-            let before = known.as_ref().map(|known| &known.reading);
+            let before = known.as_ref().map(|known| &*known.reading);
             waiting.sort_unstable_by_key(|task| task.last_run);
             waiting.truncate(WAITING_MAX);
             let waiting =
@@ -164,7 +166,7 @@ impl TaskReader {
             let load = loads.add(live.load, now.instant);
             let reading =
                 TasksReading { read_at: now, live, times, load, waiting_for_cpu, waiting };
-            instances.insert(id, Instance { loads, reading });
+            instances.insert(id, Instance { loads, reading: Arc::new(reading) });
         }
     }
 }

@@ -70,7 +70,7 @@ impl CgroupWalk {
         if by_default && let Some(reason) = walk.not_by_default() {
             return Self::off(reason);
         }
-        let layout = WalkLayout::new(hierarchies, &walk, &refused);
+        let layout = WalkLayout::new(hierarchies, walk.records(), &refused);
         let memory = hierarchies.controller("memory").and_then(|found| hierarchies.id(found.root));
         let tree = memory.and_then(|id| walk.records().tree(id));
         let stat = tree.filter(|_| layout.memory.is_walked()).map(StatDecoder::new);

@@ -145,6 +145,7 @@ impl CgroupReader for CpuFiles {
                 }
             }
         } else if let Some(files) = beside {
+            context.is_partial = true;
             files.read_times(context, latest, &mut usage)?;
         }
         match records.cpu() {

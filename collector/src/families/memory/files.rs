@@ -1,13 +1,6 @@
 //! Memory from cgroup files.
 
-use std::{
-    fs,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    mem,
-    os::unix::fs::MetadataExt as _,
-    path::PathBuf,
-    sync::atomic::Ordering,
-};
+use std::{fs, mem, os::unix::fs::MetadataExt as _, path::PathBuf};
 
 use tare_model::Family;
 use tare_parsers::{memory::parse_memory_events, numa_stat::parse_numa_stat};
@@ -21,7 +14,7 @@ use crate::{
         readers::{CgroupReader, Place, ReadContext, WalkedCgroup},
         walked::{Found, WalkLayout},
     },
-    kernel::walk,
+    kernel::walk::{self, Digest, Fingerprint},
     process::page_bytes,
 };
 
@@ -48,7 +41,7 @@ pub struct MemoryFiles {
     is_read: bool,
     /// What the last numbers of `memory.stat` were made from, where a walk has its words: as long
     /// as that stays the same, so do they.
-    made_from: Option<u64>,
+    made_from: Option<Fingerprint>,
 }
 
 impl CgroupReader for MemoryFiles {
@@ -151,6 +144,7 @@ impl CgroupReader for MemoryFiles {
     ) -> Result<bool, ReadError> {
         let ReadContext { now, time, memory_stat_interval, due, buffer, walked, place, .. } =
             context;
+        let is_partial = &mut context.is_partial;
         let read_at = Moment { instant: *now, time: *time };
         let (Some(walked), Some(place)) = (walked, place) else { return Ok(false) };
         if !walked.records.layout().memory.is_walked() {
@@ -180,7 +174,10 @@ impl CgroupReader for MemoryFiles {
             if !read_stat(walked, &record, place, buffer, made_from, latest)? {
                 return Ok(false);
             }
-            (latest.stat_read_at, latest.stat_usage_bytes) = (Some(read_at), latest.usage_bytes);
+            latest.stat_read_at = (!memory_stat_interval.is_zero()).then_some(read_at);
+            latest.stat_usage_bytes = latest.usage_bytes;
+        } else {
+            *is_partial = true;
         }
         if let Some(files) = beside
             && due.details
@@ -202,7 +199,7 @@ fn read_stat(
     record: &walk::Record<'_>,
     place: &Place<'_>,
     buffer: &mut Vec<u8>,
-    made_from: Option<&mut Option<u64>>,
+    made_from: Option<&mut Option<Fingerprint>>,
     latest: &mut MemoryUsage,
 ) -> Result<bool, ReadError> {
     let Some(stat) = &mut walked.stat else { return Ok(false) };
@@ -233,15 +230,15 @@ fn read_stat(
     Ok(is_whole)
 }
 
-/// All that `memory.stat` of this record is made from, and the revision of what is known of it, as
-/// one number. Some of the words only grow,
-/// with each page that is charged, so the same words do not come back.
-fn fingerprint(record: &walk::Record<'_>, revision: u64) -> Option<u64> {
-    let mut hasher = DefaultHasher::new();
-    revision.hash(&mut hasher);
-    record.stat()?.iter().for_each(|word| word.load(Ordering::Relaxed).hash(&mut hasher));
-    record.hierarchical_limits()?.hash(&mut hasher);
-    Some(hasher.finish())
+/// All that `memory.stat` of this record is made from, with the revision of what is known of it.
+/// Some of the words only grow, with each page that is charged, so the same words do not come back.
+fn fingerprint(record: &walk::Record<'_>, revision: u64) -> Option<Fingerprint> {
+    let mut digest = Digest::new(revision);
+    digest.add_words(record.stat()?);
+    let (memory, both) = record.hierarchical_limits()?;
+    digest.add_number(memory);
+    digest.add_number(both.unwrap_or(u64::MAX));
+    Some(digest.finish())
 }
 
 impl MemoryFiles {

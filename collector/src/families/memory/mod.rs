@@ -37,7 +37,7 @@ pub struct MemoryUsage {
     pub events: MemoryEvents,
     /// The part of it that was not in cgroups below it. v2, since Linux 5.2.
     pub events_local: MemoryEvents,
-    /// When [`MemoryUsage::stat`] was read.
+    /// When [`MemoryUsage::stat`] was read; `None` if it is as new as the sample, or unknown.
     pub stat_read_at: Option<Moment>,
     /// The usage at that time.
     pub stat_usage_bytes: Option<u64>,

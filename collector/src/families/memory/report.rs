@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use tare_model::{HugePages, Memory, MemoryEvents, MemoryLimits, NumaMemory, OomKill};
 use tare_parsers::{memory, numa_stat::NumaUsage, pressure::Pressure};
 
@@ -25,6 +26,8 @@ pub struct MemoryInputs<'a> {
     pub oom_kill: Option<&'a lifecycle::OomKill>,
     /// All memory of the host.
     pub host_bytes: Option<u64>,
+    /// When the sample was taken.
+    pub sampled_at: Timestamp,
 }
 
 /// Memory and swap of a cgroup.
@@ -56,13 +59,19 @@ pub fn report(inputs: MemoryInputs<'_>) -> Memory {
         under_oom: usage.events.under_oom,
         events: events(usage, settings),
         events_local: local_events(&usage.events_local),
-        stat_at: usage.stat_read_at.map(|at| at.time),
+        stat_at: stat_at(usage, inputs.sampled_at),
         limits: self::limits(limits),
         huge_pages: huge_pages(settings),
         numa_nodes: usage.numa.iter().map(numa_node).collect(),
         pressure: inputs.pressure.map(pressure::report),
         stat: usage.stat.clone(),
     }
+}
+
+/// When `memory.stat` was read.
+fn stat_at(usage: &MemoryUsage, sampled_at: Timestamp) -> Option<Timestamp> {
+    let with_sample = (!usage.stat.is_empty()).then_some(sampled_at);
+    usage.stat_read_at.map(|at| at.time).or(with_sample)
 }
 
 /// The tightest limit; without one, or with one above what there is, the host's memory.

@@ -76,11 +76,14 @@ impl CgroupReader for PressureFiles {
             Found::NotWalked => return Ok(false),
             Found::Absent => Pressures::default(),
             Found::Record(record) => match record.pressures() {
-                Some(found) if has_averages(&found) => Pressures {
-                    cpu: Some(found.cpu.into()),
-                    memory: Some(found.memory.into()),
-                    io: Some(found.io.into()),
-                },
+                Some(found) if has_averages(&found) => {
+                    context.is_fading = is_fading(&found);
+                    Pressures {
+                        cpu: Some(found.cpu.into()),
+                        memory: Some(found.memory.into()),
+                        io: Some(found.io.into()),
+                    }
+                }
                 Some(_) => return Ok(false),
                 None => Pressures::default(),
             },
@@ -122,6 +125,12 @@ impl PressureFiles {
 /// Whether the clock of pressure could be read.
 fn has_averages(found: &walk::Pressures) -> bool {
     found.cpu.some.averages.is_some()
+}
+
+/// Whether an average is above 0: it will fade, although its record stays the same.
+fn is_fading(found: &walk::Pressures) -> bool {
+    let all = [found.cpu, found.memory, found.io].map(|one| [one.some, one.full]);
+    all.iter().flatten().any(|stall| stall.averages != Some([0; 3]))
 }
 
 impl From<walk::Pressure> for Pressure {

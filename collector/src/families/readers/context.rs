@@ -13,6 +13,7 @@ use crate::{
         readers::Readers,
         walked::{CgroupIds, CgroupRecords, WalkLayout},
     },
+    kernel::walk::Fingerprint,
 };
 
 /// What a read needs to know besides the files.
@@ -41,6 +42,11 @@ pub struct ReadContext<'a> {
     pub walked: Option<WalkedCgroup<'a>>,
     /// Where this cgroup's files are, for those that are not open.
     pub place: Option<Place<'a>>,
+    /// Whether something was read that the records of this cgroup do not decide: the same records
+    /// do not mean the same numbers then.
+    pub is_partial: bool,
+    /// Whether averages of pressure were read that fade, although the records stay the same.
+    pub is_fading: bool,
 }
 
 /// What a walk found of one cgroup.
@@ -49,6 +55,13 @@ pub struct WalkedCgroup<'a> {
     pub records: CgroupRecords<'a>,
     /// What their words of `memory.stat` mean; `None` if they have none.
     pub stat: Option<&'a mut StatDecoder>,
+}
+
+impl WalkedCgroup<'_> {
+    /// All that its readings are made from, as far as they are made from its records.
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.records.fingerprint(self.stat.as_ref().map_or(0, |stat| stat.revision()))
+    }
 }
 
 /// A cgroup whose files are opened only where a walk lacks its record.
@@ -97,6 +110,8 @@ impl<'a> ReadContext<'a> {
             trusts_cpu_time: false,
             walked: None,
             place: None,
+            is_partial: false,
+            is_fading: false,
         }
     }
 
@@ -106,6 +121,6 @@ impl<'a> ReadContext<'a> {
         place: Option<Place<'b>>,
         walked: Option<WalkedCgroup<'b>>,
     ) -> ReadContext<'b> {
-        ReadContext { buffer: self.buffer, walked, place, ..*self }
+        ReadContext { buffer: self.buffer, walked, place, is_partial: false, ..*self }
     }
 }

@@ -8,11 +8,10 @@ use crate::{
     },
 };
 
-/// The reader of one family, where the cgroup has files for it, and what it read last.
+/// The reader of one family, where the cgroup has files for it.
 #[derive(Debug)]
-pub(in crate::families) struct Slot<R: CgroupReader> {
+pub(in crate::families) struct Slot<R> {
     pub(in crate::families) reader: Option<R>,
-    pub(in crate::families) latest: R::Reading,
     opened: Opened,
 }
 
@@ -28,14 +27,14 @@ enum Opened {
 impl<R: CgroupReader> Slot<R> {
     /// A family that is not read.
     pub(in crate::families) fn closed() -> Self {
-        Self { reader: None, latest: R::Reading::default(), opened: Opened::All }
+        Self { reader: None, opened: Opened::All }
     }
 
     pub(in crate::families) fn open(
         hierarchies: &Hierarchies,
         path: &str,
     ) -> Result<Self, ReadError> {
-        Ok(Self { reader: R::open(hierarchies, path)?, ..Self::closed() })
+        Ok(Self { reader: R::open(hierarchies, path)?, opened: Opened::All })
     }
 
     pub(in crate::families) fn open_beside_walk(
@@ -47,7 +46,7 @@ impl<R: CgroupReader> Slot<R> {
             return Self::open(hierarchies, path);
         }
         let reader = R::open_beside_walk(hierarchies, path, layout)?;
-        Ok(Self { reader, opened: Opened::BesideWalk, ..Self::closed() })
+        Ok(Self { reader, opened: Opened::BesideWalk })
     }
 
     /// Whether some files are opened only when a record is missing.
@@ -55,38 +54,14 @@ impl<R: CgroupReader> Slot<R> {
         self.opened == Opened::BesideWalk
     }
 
-    /// Reads the family, from records if there are any, and copies its last reading.
-    pub(in crate::families) fn read(
-        &mut self,
-        context: &mut ReadContext<'_>,
-        out: &mut R::Reading,
-    ) -> Result<(), ReadError> {
-        let read = self.refresh(context);
-        out.clone_from(&self.latest);
-        read.map(|_| ())
-    }
-
-    /// Reads the family a last time, and copies what is known; whether anything is.
-    pub(in crate::families) fn read_final(
-        &mut self,
-        context: &mut ReadContext<'_>,
-        out: &mut R::Reading,
-    ) -> Result<bool, ReadError> {
-        let is_known = self.refresh(context)? && R::is_known(&self.latest);
-        if is_known {
-            out.clone_from(&self.latest);
-        }
-        Ok(is_known)
-    }
-
-    /// Reads the family; whether it was due and there is anything to read.
+    /// Reads the family over its last reading, from records if there are any; whether it was due
+    /// and there is anything to read.
     pub(in crate::families) fn refresh(
         &mut self,
         context: &mut ReadContext<'_>,
+        latest: &mut R::Reading,
     ) -> Result<bool, ReadError> {
-        if context.walked.is_some()
-            && R::from_record(self.reader.as_mut(), context, &mut self.latest)?
-        {
+        if context.walked.is_some() && R::from_record(self.reader.as_mut(), context, latest)? {
             self.close_rest(context)?;
             return Ok(true);
         }
@@ -96,33 +71,33 @@ impl<R: CgroupReader> Slot<R> {
             }
             return Ok(false);
         }
-        self.open_rest(context)?;
-        match &mut self.reader {
-            Some(reader) => reader.read(context, &mut self.latest).map(|()| true),
-            None => Ok(false),
-        }
+        self.open_rest(context, latest)?;
+        let Some(reader) = &mut self.reader else { return Ok(false) };
+        context.is_partial = true;
+        reader.read(context, latest).map(|()| true)
     }
 
     /// Opens the files that are not open, because there is no record.
     pub(in crate::families) fn open_rest(
         &mut self,
         context: &ReadContext<'_>,
+        latest: &mut R::Reading,
     ) -> Result<(), ReadError> {
         match context.place {
-            Some(place) if self.opened == Opened::BesideWalk => self.open_at(&place),
+            Some(place) if self.opened == Opened::BesideWalk => self.open_at(&place, latest),
             _ => Ok(()),
         }
     }
 
     #[cold]
-    fn open_at(&mut self, place: &Place<'_>) -> Result<(), ReadError> {
+    fn open_at(&mut self, place: &Place<'_>, latest: &mut R::Reading) -> Result<(), ReadError> {
         let reader = R::open(place.hierarchies, place.path)?;
         // Afterwards: if it is there now, it was there when its files were opened.
         if !place.ids.are_among(&place.layout.ids(place.path)?) {
             return Err(ReadError::Vanished);
         }
         if reader.is_none() {
-            self.latest = R::Reading::default();
+            *latest = R::Reading::default();
         }
         (self.reader, self.opened) = (reader, Opened::All);
         Ok(())

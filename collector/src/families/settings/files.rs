@@ -15,7 +15,7 @@ use tare_parsers::{
 };
 
 use crate::{
-    cgroup::{Hierarchies, KeptFile, ReadError, Version, below, read_once},
+    cgroup::{Hierarchies, KeptFile, ReadError, Version, read_once},
     families::{
         memory::V1_UNLIMITED,
         readers::{CgroupReader, ReadContext},
@@ -42,7 +42,11 @@ pub struct SettingsFiles {
     pids: Option<Place>,
     unified: Option<Place>,
     huge_pages: Option<HugePagesFiles>,
-    /// A directory further up than the one that is read.
+    /// The path of the cgroup, the same below each root.
+    path: Box<str>,
+    /// The directory that is read.
+    directory: PathBuf,
+    /// A directory further up than that.
     above: PathBuf,
     /// The reading before the last, to be overwritten once no sample holds it.
     spare: Option<Arc<Settings>>,
@@ -50,13 +54,11 @@ pub struct SettingsFiles {
     only_rest: bool,
 }
 
-/// The directory of a cgroup in one hierarchy.
+/// A hierarchy that has the cgroup.
 #[derive(Debug)]
 struct Place {
     version: Version,
-    directory: PathBuf,
-    /// How much of that is the root's.
-    root_bytes: usize,
+    root: Box<Path>,
 }
 
 impl CgroupReader for SettingsFiles {
@@ -70,7 +72,7 @@ impl CgroupReader for SettingsFiles {
     fn open(hierarchies: &Hierarchies, path: &str) -> Result<Option<Self>, ReadError> {
         let place = |name| {
             let controller = hierarchies.controller(name)?;
-            Some(Place::new(controller.version, controller.root, path))
+            Some(Place::new(controller.version, controller.root))
         };
         let unified = hierarchies.unified.as_deref();
         Ok(Some(Self {
@@ -79,8 +81,10 @@ impl CgroupReader for SettingsFiles {
             cpuset: place("cpuset"),
             memory: place("memory"),
             pids: place("pids"),
-            unified: unified.map(|root| Place::new(Version::V2, root, path)),
+            unified: unified.map(|root| Place::new(Version::V2, root)),
             huge_pages: HugePagesFiles::new(hierarchies, path),
+            path: path.into(),
+            directory: PathBuf::new(),
             above: PathBuf::new(),
             spare: None,
             only_rest: false,
@@ -167,9 +171,17 @@ impl SettingsFiles {
         if !self.is_there() {
             return Err(ReadError::Vanished);
         }
-        let before = mem::replace(latest, spare);
-        // The second reading finds all the memory that it needs.
-        self.spare = Some(if first { Arc::new(Settings::clone(latest)) } else { before });
+        if self.only_rest {
+            // What a walk leaves to be read is read too seldom to keep memory for it.
+            self.directory = PathBuf::new();
+            if *spare != **latest {
+                *latest = spare;
+            }
+        } else {
+            let before = mem::replace(latest, spare);
+            // The second reading finds all the memory that it needs.
+            self.spare = Some(if first { Arc::new(Settings::clone(latest)) } else { before });
+        }
         faults.0.map_or(Ok(()), Err)
     }
 
@@ -187,28 +199,31 @@ impl SettingsFiles {
     }
 
     /// Whether the cgroup is still there: its files vanish one by one.
-    fn is_there(&self) -> bool {
+    fn is_there(&mut self) -> bool {
+        let Self { path, directory, .. } = self;
         let places = [&self.memory, &self.cpu, &self.pids, &self.unified];
-        places.into_iter().flatten().any(|place| fs::metadata(&place.directory).is_ok())
+        let mut places = places.into_iter().flatten();
+        places.any(|place| fs::metadata(place.enter(path, directory)).is_ok())
     }
 
     fn read_all(&mut self, buffer: &mut Vec<u8>, out: &mut Settings, faults: &mut Faults) {
+        let Self { path, directory, above, .. } = self;
         let mut reader = Reader { buffer, faults };
-        if let Some(cpu) = self.cpu.as_mut().filter(|_| !self.only_rest) {
-            reader.cpu(cpu, &mut self.above, &mut out.cpu);
+        if let Some(cpu) = self.cpu.as_ref().filter(|_| !self.only_rest) {
+            reader.cpu(cpu, cpu.enter(path, directory), above, &mut out.cpu);
         }
         out.per_cpu_nanoseconds.clear();
-        if let Some(cpuacct) = &mut self.cpuacct
-            && let Some(text) = reader.text(&mut cpuacct.directory, "cpuacct.usage_percpu")
+        if let Some(cpuacct) = &self.cpuacct
+            && let Some(text) = reader.text(cpuacct.enter(path, directory), "cpuacct.usage_percpu")
         {
             out.per_cpu_nanoseconds.extend(words(text).map_while(number));
         }
-        if let Some(cpuset) = &mut self.cpuset {
+        if let Some(cpuset) = &self.cpuset {
             let [effective_cpus, effective_mems] = match cpuset.version {
                 Version::V1 => ["cpuset.effective_cpus", "cpuset.effective_mems"],
                 Version::V2 => ["cpuset.cpus.effective", "cpuset.mems.effective"],
             };
-            let directory = &mut cpuset.directory;
+            let directory = cpuset.enter(path, directory);
             reader.list(directory, "cpuset.cpus", &mut out.cpu.cpus);
             reader.list(directory, effective_cpus, &mut out.cpu.effective_cpus);
             reader.list(directory, "cpuset.mems", &mut out.cpu.mems);
@@ -226,21 +241,22 @@ impl SettingsFiles {
         if self.only_rest {
             return;
         }
-        if let Some(memory) = &mut self.memory {
+        if let Some(memory) = &self.memory {
+            let directory = memory.enter(path, directory);
             out.memory = match memory.version {
-                Version::V1 => reader.memory_v1(memory),
-                Version::V2 => reader.memory_v2(memory, &mut self.above),
+                Version::V1 => reader.memory_v1(directory),
+                Version::V2 => reader.memory_v2(memory, directory, above),
             };
         }
-        if let Some(pids) = &mut self.pids {
-            out.pids_limit = reader.limit(&mut pids.directory, "pids.max");
-            out.pids_peak = reader.limit(&mut pids.directory, "pids.peak");
-            out.pids_limit_hits = reader
-                .text(&mut pids.directory, "pids.events")
-                .and_then(|text| named_number(text, "max"));
+        if let Some(pids) = &self.pids {
+            let directory = pids.enter(path, directory);
+            out.pids_limit = reader.limit(directory, "pids.max");
+            out.pids_peak = reader.limit(directory, "pids.peak");
+            out.pids_limit_hits =
+                reader.text(directory, "pids.events").and_then(|text| named_number(text, "max"));
         }
-        if let Some(unified) = &mut self.unified
-            && let Some(text) = reader.text(&mut unified.directory, "cgroup.stat")
+        if let Some(unified) = &self.unified
+            && let Some(text) = reader.text(unified.enter(path, directory), "cgroup.stat")
         {
             out.descendants = named_number(text, "nr_descendants");
             out.dying_descendants = named_number(text, "nr_dying_descendants");
@@ -249,18 +265,24 @@ impl SettingsFiles {
 }
 
 impl Place {
-    fn new(version: Version, root: &Path, path: &str) -> Self {
-        let found = below(root, path);
-        // File names are appended in the same memory.
-        let mut directory = PathBuf::with_capacity(found.as_os_str().len() + FILE_NAME_BYTES);
-        directory.push(found);
-        Self { version, directory, root_bytes: root.as_os_str().len() }
+    fn new(version: Version, root: &Path) -> Self {
+        Self { version, root: root.into() }
+    }
+
+    /// The directory of the cgroup at a path, in memory that is used again.
+    fn enter<'a>(&self, path: &str, directory: &'a mut PathBuf) -> &'a mut PathBuf {
+        directory.clear();
+        directory.reserve(self.root.as_os_str().len() + path.len() + FILE_NAME_BYTES);
+        directory.push(&self.root);
+        directory.push(path.trim_start_matches('/'));
+        directory
     }
 
     /// Visits the directories above this one, up to the root.
-    fn upwards(&self, above: &mut PathBuf, mut visit: impl FnMut(&mut PathBuf)) {
-        above.clone_from(&self.directory);
-        while above.as_os_str().len() > self.root_bytes && above.pop() {
+    fn upwards(&self, directory: &Path, above: &mut PathBuf, mut visit: impl FnMut(&mut PathBuf)) {
+        above.clear();
+        above.push(directory);
+        while above.as_os_str().len() > self.root.as_os_str().len() && above.pop() {
             visit(above);
         }
     }
@@ -317,9 +339,15 @@ impl Reader<'_> {
         out.push_str(text.unwrap_or_default().trim());
     }
 
-    fn cpu(&mut self, cpu: &mut Place, above: &mut PathBuf, out: &mut CpuSettings) {
-        let Place { version, directory, .. } = cpu;
-        (out.quota_microseconds, out.period_microseconds) = self.bandwidth(*version, directory);
+    fn cpu(
+        &mut self,
+        cpu: &Place,
+        directory: &mut PathBuf,
+        above: &mut PathBuf,
+        out: &mut CpuSettings,
+    ) {
+        let version = cpu.version;
+        (out.quota_microseconds, out.period_microseconds) = self.bandwidth(version, directory);
         match version {
             Version::V1 => {
                 out.burst_microseconds = self.limit(directory, "cpu.cfs_burst_us");
@@ -332,8 +360,7 @@ impl Reader<'_> {
         }
         let own = out.quota_microseconds.zip(out.period_microseconds);
         out.tightest = own.and_then(|own| tighter(None, own));
-        let version = *version;
-        cpu.upwards(above, |directory| {
+        cpu.upwards(directory, above, |directory| {
             if let (Some(quota), Some(period)) = self.bandwidth(version, directory) {
                 out.tightest = tighter(out.tightest, (quota, period));
             }
@@ -355,8 +382,7 @@ impl Reader<'_> {
         }
     }
 
-    fn memory_v1(&mut self, memory: &mut Place) -> MemorySettings {
-        let directory = &mut memory.directory;
+    fn memory_v1(&mut self, directory: &mut PathBuf) -> MemorySettings {
         let mut limit = |file| self.limit(directory, file).filter(|limit| *limit < V1_UNLIMITED);
         MemorySettings {
             max_bytes: limit("memory.limit_in_bytes"),
@@ -368,8 +394,13 @@ impl Reader<'_> {
         }
     }
 
-    fn memory_v2(&mut self, memory: &mut Place, above: &mut PathBuf) -> MemorySettings {
-        let mut limit = |file| self.limit(&mut memory.directory, file);
+    fn memory_v2(
+        &mut self,
+        memory: &Place,
+        directory: &mut PathBuf,
+        above: &mut PathBuf,
+    ) -> MemorySettings {
+        let mut limit = |file| self.limit(directory, file);
         let mut out = MemorySettings {
             max_bytes: limit("memory.max"),
             high_bytes: limit("memory.high"),
@@ -381,7 +412,7 @@ impl Reader<'_> {
             ..MemorySettings::default()
         };
         out.tightest_max_bytes = out.max_bytes;
-        memory.upwards(above, |directory| {
+        memory.upwards(directory, above, |directory| {
             let limits = [out.tightest_max_bytes, self.limit(directory, "memory.max")];
             out.tightest_max_bytes = limits.into_iter().flatten().min();
         });

@@ -459,7 +459,7 @@ impl<'a> Record<'a> {
     }
 
     /// A section that this cgroup has.
-    fn section(&self, at: u32, bit: u64) -> Option<Section<'a>> {
+    pub(super) fn section(&self, at: u32, bit: u64) -> Option<Section<'a>> {
         let there = at != ABSENT && (bit == 0 || self.flag(bit));
         let words = there.then(|| self.words.get(at as usize / size_of::<u64>()..))?;
         words.map(Section)
@@ -468,10 +468,10 @@ impl<'a> Record<'a> {
 
 /// The words from a section's start on.
 #[derive(Clone, Copy)]
-struct Section<'a>(&'a [AtomicU64]);
+pub(super) struct Section<'a>(&'a [AtomicU64]);
 
 impl Section<'_> {
-    fn word(self, index: usize) -> u64 {
+    pub(super) fn word(self, index: usize) -> u64 {
         self.0.get(index).map_or(0, |word| word.load(Ordering::Relaxed))
     }
 }

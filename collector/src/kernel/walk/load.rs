@@ -34,6 +34,13 @@ pub(super) struct Program {
 }
 
 impl Program {
+    /// None at all.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        let null = || File::open("/dev/null").expect("a null device").into();
+        Self { program: null(), link: null() }
+    }
+
     /// Its runs while the kernel's statistics of programs were on; `None` if it does not say.
     pub(super) fn runs(&self) -> Option<Runs> {
         runs_of(self.program.as_fd())

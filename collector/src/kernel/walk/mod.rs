@@ -8,7 +8,10 @@
 //! a record cannot have is read from files: see [`Tree::family`].
 
 mod decode;
+mod digest;
 mod facts;
+#[cfg(test)]
+pub(crate) mod fixture;
 mod legacy_cpu;
 mod load;
 mod plan;
@@ -26,6 +29,7 @@ pub use self::{
         CpuLimits, CpuTime, Freezing, Memory, MemoryLimits, Pressure, Pressures, Record, Stall,
         Tasks, Throttling,
     },
+    digest::{Digest, Fingerprint},
     facts::WalkFacts,
     plan::{Family, Way},
     records::{Found, Tree},

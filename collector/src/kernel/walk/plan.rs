@@ -102,6 +102,13 @@ impl Plan {
         &self.families[family as usize]
     }
 
+    /// Of records of cgroup2 that have all families.
+    #[cfg(test)]
+    pub(super) fn whole(holes: Holes, stride: usize) -> Self {
+        let families = [const { Ok(()) }; Family::ALL.len()];
+        Self { holes, stride, stat_words: 0, unified: true, families }
+    }
+
     fn set(&mut self, family: Family, found: Result<(), Reason>) {
         self.families[family as usize] = found;
     }

@@ -110,6 +110,40 @@ impl Tree {
         })
     }
 
+    /// Records that no program has written, of cgroup2.
+    #[cfg(test)]
+    pub(super) fn written(root: &Path, plan: Plan, records: Mapping, count: usize) -> Self {
+        let mut index = Index::with_capacity(count);
+        index.update(count, |at| records.load((at + 1) * plan.stride + base::ID));
+        Self {
+            hierarchy: Hierarchy {
+                id: 0,
+                root: root.to_owned(),
+                controllers: Vec::new(),
+                counts_swap: None,
+            },
+            plan,
+            program: Program::none(),
+            records,
+            capacity: count,
+            index,
+            found: Found { recorded: count, ..Found::default() },
+            runs_before: Runs::default(),
+            memory_stat: None,
+            clock: None,
+            root_flags: 0,
+            swap: false,
+            page_bytes: USUAL_PAGE_BYTES,
+            local_pids_events: None,
+        }
+    }
+
+    /// Sets the clock of pressure.
+    #[cfg(test)]
+    pub(super) fn set_clock(&mut self, clock: Clock) {
+        self.clock = Some(clock);
+    }
+
     /// Walks. Where there was too little room, walks again with more.
     pub(super) fn run(&mut self, walker: &Walker) -> Result<(), RunError> {
         self.flush_memory();

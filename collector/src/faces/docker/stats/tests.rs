@@ -28,7 +28,7 @@ const LINUX_6_12: &str =
 /// A sample at a second, with one container that used so much CPU time.
 fn sample(second: i64, nanoseconds: u64, is_v1: bool) -> Sample {
     let mut usage = Usage::of_path(1, "/docker/abc");
-    let readings = &mut usage.readings;
+    let readings = usage.readings_mut();
     readings.cpu = CpuUsage {
         usage_nanoseconds: Some(nanoseconds),
         user_nanoseconds: Some(1),
@@ -150,7 +150,7 @@ fn the_document_of_a_v2_host() {
 #[test]
 fn a_v2_host_has_the_names_and_types_of_dockerd_on_one() {
     let (older, mut newer) = (sample(1, 100, false), sample(2, 600, false));
-    newer.usages[0].readings.memory.stat.parse_into(LINUX_6_12.as_bytes());
+    newer.usages[0].readings_mut().memory.stat.parse_into(LINUX_6_12.as_bytes());
     let ours = Stats::new("abc", "web", &newer.usages[0], &newer, Some(&older));
     let theirs = serde_json::from_str(DOCKERD_V2).unwrap();
     let found = differences(&theirs, &to_value(ours).unwrap());
