@@ -177,7 +177,8 @@ proptest! {
         for (second, changes) in (1..).zip(&changes) {
             seeds.iter_mut().zip(changes).for_each(|(seeds, change)| seeds.apply(*change));
             seeds[0].is_there = true;
-            let (sample, receipts, facts, sources) = instant(second * 1_000_000_000, &seeds, &mut moments);
+            let time = second * 1_000_000_000;
+            let (sample, receipts, facts, sources) = instant(time, &seeds, &mut moments);
             let newer = Arc::new(sample);
             let parts = PairParts {
                 older: older.replace(Arc::clone(&newer)),
