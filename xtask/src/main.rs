@@ -105,8 +105,8 @@ enum Task {
         /// Kernel series [default: those of Debian's releases]
         #[arg(value_name = "SERIES", value_enum)]
         series: Vec<Series>,
-        /// Architecture of the machine; emulation of another one than this machine's takes a
-        /// quarter of an hour for each kernel
+        /// Architecture of the machine; another one than this machine's is built for first, and
+        /// takes a few minutes for each kernel
         #[arg(long, value_enum, default_value = "x86_64")]
         arch: Arch,
         /// Version of cgroups that is mounted; with `v1` only the loading of programs is tested
