@@ -137,6 +137,27 @@ fn blocks_and_the_open_log_are_read_as_one() {
 
 /// Readings of every instant, of every third one, and of one that was not made again.
 #[test]
+fn a_log_is_sealed_when_what_followed_its_first_instant_takes_more_than_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(directory.path(), Limits { log_bytes_max: 1, ..limits() });
+    let things = |at: i64| -> Things {
+        let value = |key: u64| Value {
+            name: format!("a name that is told once, {key}"),
+            total: key * (at as u64).pow(2),
+            ..Value::default()
+        };
+        (0..20).map(|key| (key, value(key))).collect()
+    };
+    for at in 1..=400 {
+        write(&mut writer, at * 1_000_000_000, &things(at));
+    }
+    let blocks = files(directory.path(), "tare").len();
+    // The first instant takes eight times as much as each that follows.
+    assert!((20..=80).contains(&blocks), "{blocks} blocks");
+    assert_eq!(read_all(&mut Recording::open(directory.path()).unwrap()).len(), 400);
+}
+
+#[test]
 fn a_number_that_is_the_time_takes_no_room_while_it_is() {
     let directory = tempfile::tempdir().unwrap();
     let mut writer = open(directory.path(), limits());

@@ -27,7 +27,8 @@ pub struct Limits {
     pub age_max: Duration,
     /// How long a log may become before it is sealed.
     pub block_span: Duration,
-    /// How many bytes a log may take before it is sealed.
+    /// How many bytes the instants after the first may take before a log is sealed, if the first
+    /// does not take more. Sealing takes twenty to thirty times as much memory.
     pub log_bytes_max: u64,
     /// How much time may pass before what was written is on the disk; 0 waits for it at each
     /// instant.
@@ -40,7 +41,7 @@ impl Default for Limits {
             bytes_max: 256 << 20,
             age_max: Duration::from_secs(7 * 24 * 3600),
             block_span: Duration::from_secs(600),
-            log_bytes_max: 16 << 20,
+            log_bytes_max: 2 << 20,
             sync_every: Duration::from_secs(10),
         }
     }
@@ -84,6 +85,8 @@ struct OpenLog {
     file: File,
     encoder: Encoder,
     bytes: u64,
+    /// Those of the head and of the first instant.
+    first_bytes: u64,
     first: i64,
     last: i64,
     ticks: usize,
@@ -190,6 +193,7 @@ impl Writer {
             file,
             encoder,
             bytes,
+            first_bytes: 0,
             first: time,
             last: i64::MIN,
             ticks: 0,
@@ -282,6 +286,9 @@ impl Writer {
             return Err(Error::io(&open.path)(error));
         }
         open.bytes += self.frame.len() as u64;
+        if open.ticks == 0 {
+            open.first_bytes = open.bytes;
+        }
         open.last = time;
         open.ticks += 1;
         if open.synced.elapsed() >= self.limits.sync_every {
@@ -295,7 +302,7 @@ impl Writer {
         let span = i128::try_from(self.limits.block_span.as_nanos()).unwrap_or(i128::MAX);
         self.open.as_ref().is_some_and(|log| {
             log.ticks >= TICKS_MAX
-                || log.bytes >= self.limits.log_bytes_max
+                || log.bytes - log.first_bytes >= self.limits.log_bytes_max.max(log.first_bytes)
                 || i128::from(log.last) - i128::from(log.first) >= span
         })
     }
