@@ -22,7 +22,7 @@ use tare_ebpf::{
 };
 
 use crate::{
-    lifecycle::{EVENTS, count_lost, event, id},
+    lifecycle::{EVENTS, QUIET, WAKE, count_lost, event, id, is_watched},
     typed::{Typed, layout},
 };
 
@@ -88,7 +88,8 @@ fn cgroup_ended(context: BtfTracePointContext) -> i32 {
             let _ = bpf_probe_read_kernel_str_bytes(context.arg::<*const u8>(1), path);
         }
     }
-    entry.submit(0);
+    // Where removals are reported, the report that follows decides whether the reader wakes.
+    entry.submit(if is_watched(hierarchy) { QUIET } else { WAKE });
     0
 }
 

@@ -4,7 +4,7 @@
 //! (`kernel/cgroup/cgroup.c`), so the programs only copy a few words.
 
 use aya_ebpf::{
-    bindings::BPF_F_MMAPABLE,
+    bindings::{BPF_F_MMAPABLE, BPF_RB_FORCE_WAKEUP, BPF_RB_NO_WAKEUP},
     helpers::{
         bpf_get_current_pid_tgid, bpf_ktime_get_ns, bpf_probe_read_kernel,
         bpf_probe_read_kernel_str_bytes,
@@ -42,6 +42,14 @@ static FIRSTS: HashMap<u64, u32> = HashMap::with_max_entries(1, 0);
 const ATTACHED: u32 = 1;
 const EXECUTED: u32 = 2;
 const LISTENING: u32 = 4;
+const POPULATED: u32 = 8;
+
+/// The reader wakes, even if it has not read what came before, which may have been quiet.
+pub(crate) const WAKE: u64 = BPF_RB_FORCE_WAKEUP as u64;
+
+/// The reader finds the event when it wakes for another one, or for a sample. A cgroup in which
+/// nothing has run has used nothing, and waking costs who made it more than all else here.
+pub(crate) const QUIET: u64 = BPF_RB_NO_WAKEUP as u64;
 
 const TCP_LISTEN: i32 = 10;
 
@@ -69,7 +77,7 @@ fn cgroup_mkdir(context: BtfTracePointContext) -> i32 {
         path[PATH_MAX - 1] = 1;
         let _ = bpf_probe_read_kernel_str_bytes(context.arg::<*const u8>(1), path);
     }
-    entry.submit(0);
+    entry.submit(QUIET);
     0
 }
 
@@ -78,10 +86,14 @@ fn cgroup_rmdir(context: BtfTracePointContext) -> i32 {
     let cgroup = Typed::new(context.arg(0));
     if let Some(hierarchy) = watched(cgroup) {
         let id = id(cgroup);
+        let mut wake = WAKE;
         if hierarchy == layout!(watched_net) {
+            if is_unused(id) {
+                wake = QUIET;
+            }
             let _ = FIRSTS.remove(id);
         }
-        send(event(EVENT_REMOVED, hierarchy, id));
+        send(event(EVENT_REMOVED, hierarchy, id), wake);
     }
     0
 }
@@ -91,8 +103,12 @@ fn cgroup_notify_populated(context: BtfTracePointContext) -> i32 {
     let cgroup = Typed::new(context.arg(0));
     if let Some(hierarchy) = watched(cgroup) {
         let populated = context.arg::<i32>(2) != 0;
+        let id = id(cgroup);
+        if populated && hierarchy == layout!(watched_net) {
+            let _ = is_first(id, POPULATED);
+        }
         let kind = if populated { EVENT_POPULATED } else { EVENT_EMPTIED };
-        send(event(kind, hierarchy, id(cgroup)));
+        send(event(kind, hierarchy, id), WAKE);
     }
     0
 }
@@ -106,7 +122,7 @@ fn cgroup_attach_task(context: BtfTracePointContext) -> i32 {
     {
         let task = Typed::new(context.arg(2));
         let pid = task.load(layout!(task_tgid));
-        send(Event { pid, ..event(EVENT_ATTACHED, hierarchy, id(cgroup)) });
+        send(Event { pid, ..event(EVENT_ATTACHED, hierarchy, id(cgroup)) }, WAKE);
     }
     0
 }
@@ -117,11 +133,12 @@ fn sched_process_exec(context: BtfTracePointContext) -> i32 {
     if is_first(id, EXECUTED) {
         let task = Typed::new(context.arg(0));
         let net = task.follow(layout!(task_nsproxy)).follow(layout!(nsproxy_net));
-        send(Event {
+        let event = Event {
             pid: task.load(layout!(task_tgid)),
             namespace: net.load(layout!(net_inum)),
             ..event(EVENT_EXECUTED, layout!(watched_net), id)
-        });
+        };
+        send(event, WAKE);
     }
     0
 }
@@ -135,7 +152,7 @@ fn first_listen(context: BtfTracePointContext) -> i32 {
     let id = caller();
     if is_first(id, LISTENING) {
         let pid = (bpf_get_current_pid_tgid() >> 32) as u32;
-        send(Event { pid, ..event(EVENT_LISTENING, layout!(watched_net), id) });
+        send(Event { pid, ..event(EVENT_LISTENING, layout!(watched_net), id) }, WAKE);
     }
     0
 }
@@ -152,11 +169,12 @@ fn mark_victim(context: BtfTracePointContext) -> i32 {
     };
     // SAFETY: reads as many bytes as the field has. A kill without a command is reported too.
     let command = unsafe { bpf_probe_read_kernel(task.at(layout!(task_comm)).cast()) };
-    send(Event {
+    let event = Event {
         pid: task.load(layout!(task_tgid)),
         command: command.unwrap_or([0, 0]),
         ..event(EVENT_OOM_KILL, layout!(watched_net), id(cgroup))
-    });
+    };
+    send(event, WAKE);
     0
 }
 
@@ -165,7 +183,12 @@ fn mark_victim(context: BtfTracePointContext) -> i32 {
 fn watched(cgroup: Typed) -> Option<u32> {
     let root = cgroup.follow(layout!(cgroup_root));
     let hierarchy: u32 = root.load(layout!(root_hierarchy_id));
-    (hierarchy == layout!(watched_net) || hierarchy == layout!(watched_block)).then_some(hierarchy)
+    is_watched(hierarchy).then_some(hierarchy)
+}
+
+#[inline(always)]
+pub(crate) fn is_watched(hierarchy: u32) -> bool {
+    hierarchy == layout!(watched_net) || hierarchy == layout!(watched_block)
 }
 
 #[inline(always)]
@@ -188,6 +211,13 @@ pub(crate) fn event(kind: u32, hierarchy: u32, cgroup_id: u64) -> Event {
     }
 }
 
+/// Whether no process was ever in a cgroup, as far as the table has it.
+#[inline(always)]
+fn is_unused(cgroup_id: u64) -> bool {
+    // SAFETY: a number, read whole.
+    FIRSTS.get_ptr(cgroup_id).is_some_and(|sent| unsafe { *sent } == 0)
+}
+
 /// Whether this is the first time that `what` happens in a cgroup that is in the table. Two CPUs
 /// may both be first; the reader takes the earlier event.
 #[inline(always)]
@@ -204,12 +234,12 @@ fn is_first(cgroup_id: u64, what: u32) -> bool {
 }
 
 #[inline(always)]
-fn send(event: Event) {
+fn send(event: Event, wake: u64) {
     match EVENTS.reserve::<Event>(0) {
         Some(mut entry) => {
             // SAFETY: the record is reserved, as large as its type, and aligned to 8 bytes.
             unsafe { event.write_to(entry.as_mut_ptr()) };
-            entry.submit(0);
+            entry.submit(wake);
         }
         None => count_lost(),
     }

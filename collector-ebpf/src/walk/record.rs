@@ -6,6 +6,9 @@ use tare_ebpf::walk_record::{bandwidth, base, cpu, freezer, memory, per_cpu, pid
 use super::rdonly_cast;
 use crate::patched::{ABSENT, Pointer, at, far, first_entry, follow, get, hole, load, map, put};
 
+/// The half of the flags that is the level.
+const LEVEL: u64 = !0 << 32;
+
 /// Writes the fields of a kernel's struct that it has into words of a record.
 macro_rules! copy {
     ($record:expr, $failed:ident, $from:expr; $($word:expr => $hole:ident: $type:ty,)*) => {$(
@@ -18,13 +21,8 @@ macro_rules! copy {
 
 #[inline(always)]
 pub(super) fn collect<const CAST: bool>(cgroup: Pointer, record: *mut u64) {
-    put(record, base::FLAGS, u64::from(load::<u32>(cgroup, hole!(cgroup_level))) << 32);
+    identify(cgroup, record);
     let mut failed = 0;
-    put(record, base::ID, id(cgroup));
-    put(record, base::SERIAL, load(cgroup, hole!(cgroup_serial)));
-    let parent = follow(cgroup, hole!(cgroup_parent_css));
-    let parent = if parent.is_null() { 0 } else { id(follow(parent, hole!(css_cgroup))) };
-    put(record, base::PARENT_ID, parent);
     if hole!(descendants) != ABSENT {
         let alive = u64::from(load::<u32>(cgroup, hole!(descendants)));
         let dying = u64::from(load::<u32>(cgroup, hole!(dying_descendants)));
@@ -177,6 +175,27 @@ pub(super) fn collect<const CAST: bool>(cgroup: Pointer, record: *mut u64) {
     if failed != 0 {
         flag(record, base::FAILED);
     }
+}
+
+/// Writes what never changes of a cgroup, and clears the flags.
+///
+/// A record is most often of the same cgroup as in the walk before, which its serial number tells:
+/// the kernel never gives one again (`kernel/cgroup/cgroup.c`, `css_serial_nr_next`). Then four
+/// cache lines need not be loaded, of six hierarchies on v1: a quarter of the time of a walk. The
+/// root has no serial number, hence the look at the id.
+#[inline(always)]
+fn identify(cgroup: Pointer, record: *mut u64) {
+    let serial: u64 = load(cgroup, hole!(cgroup_serial));
+    if get(record, base::SERIAL) == serial && get(record, base::ID) != 0 {
+        put(record, base::FLAGS, get(record, base::FLAGS) & LEVEL);
+        return;
+    }
+    put(record, base::FLAGS, u64::from(load::<u32>(cgroup, hole!(cgroup_level))) << 32);
+    put(record, base::ID, id(cgroup));
+    put(record, base::SERIAL, serial);
+    let parent = follow(cgroup, hole!(cgroup_parent_css));
+    let parent = if parent.is_null() { 0 } else { id(follow(parent, hole!(css_cgroup))) };
+    put(record, base::PARENT_ID, parent);
 }
 
 /// Adds up what each CPU has counted of a v1 cgroup (`kernel/sched/cpuacct.c`,

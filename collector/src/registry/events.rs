@@ -118,7 +118,8 @@ impl Registry {
         // A process that has ended by now is no error. One that may not be read is reported by the
         // regular visits.
         if let Ok(Some(namespace)) = self.namespaces.track(pid) {
-            tracked.namespace = Some(namespace);
+            let left = tracked.namespace.replace(namespace);
+            self.has_left |= left != Some(namespace);
         }
     }
 

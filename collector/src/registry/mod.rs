@@ -162,11 +162,16 @@ pub struct Registry {
     tracked: BTreeMap<InstanceId, Box<TrackedCgroup>>,
     by_name: HashMap<String, InstanceId>,
     wanted: Wanted,
+    /// Instances that every settle looks at: those that are young, and those whose files could not
+    /// be opened or may become more.
+    restless: Vec<InstanceId>,
     /// Instances that ended and were not taken yet.
     ended: Vec<TrackedCgroup>,
     namespaces: Namespaces,
     /// The namespaces that an instance is in.
     joined: HashSet<NamespaceId>,
+    /// Whether an instance may have left its namespace since.
+    has_left: bool,
     /// When all were named, and how often runtimes had told something new by then.
     named: Option<(Instant, u64)>,
     /// Why a network namespace could not be found, and at which settle.
@@ -198,9 +203,11 @@ impl Registry {
             tracked: BTreeMap::new(),
             by_name: HashMap::new(),
             wanted: Wanted::default(),
+            restless: Vec::new(),
             ended: Vec::new(),
             namespaces,
             joined: HashSet::default(),
+            has_left: false,
             named: None,
             namespace_fault: None,
             settles: 0,
@@ -233,6 +240,7 @@ impl Registry {
         let spare = self.tracked.len() * 2;
         self.by_name.shrink_to(spare);
         self.joined.shrink_to(spare);
+        self.restless.shrink_to(spare);
         for tree in &mut self.trees {
             tree.shrink();
         }

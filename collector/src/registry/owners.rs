@@ -109,6 +109,7 @@ impl Registry {
         };
         self.by_name.insert(name, id);
         self.tracked.insert(id, Box::new(tracked));
+        self.restless.push(id);
         id
     }
 
@@ -137,6 +138,7 @@ impl Registry {
 
     pub(super) fn remove_entry(&mut self, id: InstanceId) -> Option<TrackedCgroup> {
         let tracked = self.tracked.remove(&id)?;
+        self.has_left = true;
         self.forget_name(&tracked.instance);
         for (tree, cgroup) in &tracked.owned {
             let owners = &mut self.trees[*tree].owners;

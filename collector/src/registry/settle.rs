@@ -1,6 +1,7 @@
 //! What a new instance needs: open files, its network namespace, its name.
 
 use std::{
+    mem,
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
     thread,
@@ -75,8 +76,25 @@ impl Registry {
         self.name();
         self.expire_updated();
         self.open_files();
+        self.look_at_some(now);
+        if mem::take(&mut self.has_left) {
+            self.close_namespaces();
+        }
+    }
+
+    /// Looks at those instances that may have changed, and at some of the others, by turns. An
+    /// instance that nothing is wanted of is not touched: its memory has cooled down by now.
+    fn look_at_some(&mut self, now: u64) {
+        let mut restless = mem::take(&mut self.restless).into_iter().peekable();
         let host = self.namespaces.host();
-        for tracked in self.tracked.values_mut() {
+        for (id, tracked) in &mut self.tracked {
+            while restless.next_if(|other| other < id).is_some() {}
+            let is_restless = restless.next_if_eq(id).is_some();
+            // Spread over the visits.
+            let turn = |visits| (now + id.0).is_multiple_of(visits);
+            if !is_restless && !turn(VISITS_BETWEEN_ATTEMPTS) {
+                continue;
+            }
             let young = tracked.visits <= YOUNG_VISITS;
             if let Some(files) = &mut tracked.readers
                 && files.block_charged_to().is_some()
@@ -89,11 +107,12 @@ impl Registry {
                 namespace if namespace == host => Some(VISITS_BETWEEN_CHECKS),
                 Some(_) => None,
             };
-            // Spread over the visits.
-            let turn = |visits| (now + tracked.instance.id.0).is_multiple_of(visits);
             if young || between.is_some_and(turn) {
                 match join(&self.hierarchies, &mut self.namespaces, &tracked.instance.path) {
-                    Ok(Some(namespace)) => tracked.namespace = Some(namespace),
+                    Ok(Some(namespace)) => {
+                        let left = tracked.namespace.replace(namespace);
+                        self.has_left |= left != Some(namespace);
+                    }
                     Ok(None) | Err(ReadError::Vanished) => {}
                     Err(error) => {
                         let error = chain(&error).into();
@@ -101,8 +120,13 @@ impl Registry {
                     }
                 }
             }
+            let may_have_more = |files: &Option<Readers>| {
+                files.as_ref().is_none_or(|f| f.block_charged_to().is_some())
+            };
+            if young || may_have_more(&tracked.readers) {
+                self.restless.push(*id);
+            }
         }
-        self.close_namespaces();
     }
 
     /// Expires what was read of instances that their runtime says it has changed.
@@ -118,8 +142,15 @@ impl Registry {
     /// Opens the files of new instances and reads their settings: most files of a new instance are
     /// opened for that.
     fn open_files(&mut self) {
+        let Some(first) = self.restless.first() else { return };
         let mut unopened = Vec::new();
-        for tracked in self.tracked.values_mut().map(|tracked| &mut **tracked) {
+        let mut restless = self.restless.iter().peekable();
+        for (id, tracked) in self.tracked.range_mut(first..) {
+            while restless.next_if(|other| *other < id).is_some() {}
+            if restless.next_if_eq(&id).is_none() {
+                continue;
+            }
+            let tracked = &mut **tracked;
             tracked.visits = tracked.visits.saturating_add(1);
             // Again at the second visit, for directories that were not there at the first.
             if tracked.readers.is_none() || tracked.visits == 2 {
@@ -151,14 +182,19 @@ impl Registry {
         let changes = self.resolver.changes();
         let (now, last) = (Instant::now(), self.named);
         let is_due = |(at, seen)| seen != changes || now.duration_since(at) >= NAMING_INTERVAL;
-        // Names were requested when an instance was new.
-        let all = last.is_none_or(is_due);
-        let new = |tracked: &TrackedCgroup| tracked.visits == 0;
-        for tracked in self.tracked.values_mut().filter(|tracked| all || new(tracked)) {
-            name(tracked, &mut self.resolver);
-        }
-        if all {
+        if last.is_none_or(is_due) {
+            for tracked in self.tracked.values_mut() {
+                name(tracked, &mut self.resolver);
+            }
             self.named = Some((now, changes));
+            return;
+        }
+        for id in &self.restless {
+            if let Some(tracked) = self.tracked.get_mut(id)
+                && tracked.visits == 0
+            {
+                name(tracked, &mut self.resolver);
+            }
         }
     }
 

@@ -1,10 +1,11 @@
-//! Times the daemon's event for a new container, from its first `mkdir`.
+//! Times the daemon's event for a new container with a process, from its first `mkdir`.
 
 use std::{
     collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader, Write as _},
     path::{Path, PathBuf},
+    process::{Child, Command},
     sync::mpsc::{Receiver, channel},
     thread,
     time::{Duration, Instant},
@@ -42,14 +43,19 @@ impl Detect {
         let mut made = BTreeMap::new();
         for n in 0..self.count {
             let id = format!("de{:08x}{n:054x}", std::process::id());
+            let mut process = Process::start()?;
             made.insert(id.clone(), Instant::now());
             for parent in &self.below {
                 fs::create_dir(parent.join(&id)).with_context(|| format!("make {id}"))?;
+            }
+            for parent in &self.below {
+                process.enter(&parent.join(&id))?;
             }
             thread::sleep(PAUSE);
             while let Ok((received, id)) = events.try_recv() {
                 times.extend(made.remove(&id).map(|made| super::nanoseconds(received - made)));
             }
+            process.end();
             for parent in &self.below {
                 fs::remove_dir(parent.join(&id)).with_context(|| format!("remove {id}"))?;
             }
@@ -61,6 +67,33 @@ impl Detect {
         let mut found = super::quantiles(times);
         found["missed"] = json!(made.len());
         Ok(found)
+    }
+}
+
+/// A process that waits until it is ended.
+struct Process(Child);
+
+impl Process {
+    fn start() -> Result<Self> {
+        Ok(Self(Command::new("sleep").arg("60").spawn().context("start sleep")?))
+    }
+
+    fn enter(&self, directory: &Path) -> Result<()> {
+        let file = directory.join("cgroup.procs");
+        fs::write(&file, self.0.id().to_string())
+            .with_context(|| format!("write {}", file.display()))
+    }
+
+    /// Ends it, so that its cgroups can be removed.
+    fn end(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 

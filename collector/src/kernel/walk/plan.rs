@@ -227,6 +227,9 @@ impl Plan {
             self.set(Family::State, populated.and(frozen));
             return;
         }
+        // Only those of cgroup2 are asked for, and each cache line of a cgroup costs.
+        self.holes.descendants = ABSENT;
+        self.holes.populated_csets = ABSENT;
         self.holes.frozen_bit = ABSENT;
         let freezer = controller(hierarchy, "freezer").and_then(|()| {
             fields(
