@@ -195,7 +195,7 @@ impl<'a> Record<'a> {
 
     /// The cgroup above, if the walk has it.
     pub fn parent(&self) -> Option<Self> {
-        self.tree.find(self.parent_id())
+        self.tree.find_anywhere(self.parent_id())
     }
 
     /// Whether it is of cgroup2.
