@@ -257,9 +257,12 @@ impl Series {
 
     /// Adds the row of a sample. `is_same` says that the readings are those of the sample before.
     fn push(&mut self, number: u64, usage: &Usage, sample: &Sample, is_same: bool) {
-        // The runtime may know more by now.
-        if usage.metadata.is_some() {
-            self.metadata.clone_from(&usage.metadata);
+        // The runtime may know more by now. Counting references would write to memory that is only
+        // read otherwise.
+        if let Some(metadata) = &usage.metadata
+            && self.metadata.as_ref().is_none_or(|known| !Arc::ptr_eq(known, metadata))
+        {
+            self.metadata = Some(Arc::clone(metadata));
         }
         let former = self.ring.last().filter(|_| is_same && self.next() == number);
         // A sample in which it could not be read.
