@@ -377,6 +377,32 @@ fn what_is_kept_is_there_without_being_given_again() {
     assert_eq!(read(&recording.last().unwrap()), [(1, value)].into());
 }
 
+#[test]
+fn fields_that_are_as_they_were_are_not_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(directory.path(), limits());
+    let parent = Value { name: "above".to_owned(), level: Some(1), ..Value::default() };
+    let before = Value { name: "web".to_owned(), parent: Some(parent.into()), ..Value::default() };
+    write(&mut writer, 1, &[(1, before.clone()), (2, before.clone())].into());
+    // All that is not looked at is something else here.
+    let mut given = Value { total: 7, share: 0.5, state: State::Frozen, ..before.clone() };
+    given.name.push('!');
+    given.devices.push((1, Counts::default()));
+    let parent = given.parent.as_mut().unwrap();
+    (parent.total, parent.level) = (8, None);
+    let in_parent = Same::of(&given.parent.as_ref().unwrap().level);
+    let same = [Same::of(&given.name), Same::of(&given.devices), Same::of(&given.state), in_parent];
+    let mut tick = writer.tick(2, 2).unwrap();
+    tick.put_changed(KIND, 1, &given, &same).unwrap();
+    // No field of this value.
+    tick.put_changed(KIND, 2, &given, &[Same::of(&directory)]).unwrap();
+    tick.commit().unwrap();
+    let mut expected = Value { total: 7, share: 0.5, ..before };
+    expected.parent.as_mut().unwrap().total = 8;
+    let mut recording = Recording::open(directory.path()).unwrap();
+    assert_eq!(read(&recording.last().unwrap()), [(1, expected), (2, given)].into());
+}
+
 fn value() -> impl Strategy<Value = Value> {
     let number = prop_oneof![0..4_u64, any::<u64>()];
     let text = prop_oneof![Just(String::new()), Just("web".to_owned()), any::<String>()];
