@@ -69,7 +69,7 @@ impl Seeds {
             Change::Stays | Change::Gone => {}
             Change::Counts => self.numbers = next(self.numbers),
             Change::CountsInPart => {
-                self.part = (next(self.part.0), next(self.numbers ^ self.part.0))
+                self.part = (next(self.part.0), next(self.numbers ^ self.part.0));
             }
             Change::Differs => self.structure = next(self.structure),
         }
