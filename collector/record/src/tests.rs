@@ -188,10 +188,9 @@ fn a_number_that_is_the_time_takes_no_room_while_it_is() {
     assert_eq!(read_all(&mut recording), expected);
 }
 
-/// What version 1 of the format made of the same instants: a block of twelve, and a log.
-#[test]
-fn what_format_1_has_is_read() {
-    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/format_1");
+/// What a version of the format made of the same instants: a block of twelve, and a log.
+fn is_read(format: &str) {
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests").join(format);
     let mut recording = Recording::open(&old).unwrap();
     assert_eq!(read_all(&mut recording), instants(20));
     // The next version seals its log.
@@ -204,6 +203,11 @@ fn what_format_1_has_is_read() {
     drop(writer);
     let mut recording = Recording::open(directory.path()).unwrap();
     assert_eq!(read_all(&mut recording), instants(20));
+}
+
+#[test]
+fn what_earlier_formats_have_is_read() {
+    ["format_1", "format_2"].into_iter().for_each(is_read);
 }
 
 #[test]
