@@ -36,6 +36,7 @@ pub mod lab;
 pub mod lives;
 pub mod load;
 pub mod netns;
+pub mod picture;
 pub mod podman;
 pub mod process;
 pub mod programs;

@@ -10,8 +10,8 @@ use crate::{
     clocks::{Follower, Shown, first_followed, shown},
     log::TickParts,
     serialize::describe,
-    shape::Interned,
-    taker::{Description, Known, Taker},
+    shape::{Interned, Same},
+    taker::{Description, Known, Script, Taker},
 };
 
 /// What was recorded last, and the tick that is being made.
@@ -25,8 +25,8 @@ pub(crate) struct Encoder {
     tick: u32,
     texts: Interned<Box<str>>,
     shapes: Interned<Box<[u8]>>,
-    /// The words of shapes, of which a shape may have several lists.
-    scripts: Vec<Box<[u64]>>,
+    /// A shape may have several.
+    scripts: Vec<Script>,
     script_numbers: Interned<Box<[u64]>>,
     things: Things,
     description: Description,
@@ -106,26 +106,30 @@ impl Encoder {
         self.numbers = 0;
     }
 
-    /// Adds a thing.
+    /// Adds a thing, with those of its fields that are as they were.
     pub(crate) fn put(
         &mut self,
         kind: &'static str,
         key: u64,
         value: &impl Serialize,
+        same: &[Same],
     ) -> Result<(), Error> {
         let failed = |error| Error::Unrecordable { kind: kind.to_owned(), error };
         let Self { things, scripts, changes_bytes, clocks, clocks_before, .. } = self;
         let before = things.find(kind, key);
-        if let Some(thing) = before {
+        if let Some(thing) = before
+            && let Some(script) = scripts.get(thing.script as usize)
+        {
             let begin = changes_bytes.len();
             let mut taker = Taker::comparing(Known {
-                words: scripts.get(thing.script as usize).map_or(&[], |words| words),
+                script,
                 texts: &thing.texts,
                 numbers: &mut thing.numbers,
                 followers: &mut thing.followers,
                 clocks_before,
                 clocks,
                 changes: changes_bytes,
+                same,
             });
             describe(value, &mut taker).map_err(failed)?;
             if let Some(count) = taker.finish() {
@@ -147,7 +151,7 @@ impl Encoder {
 
     /// Begins a slot with what was described.
     fn start(&mut self, kind: &'static str, key: u64) {
-        let Description { shape, words, texts, numbers } = &self.description;
+        let Description { shape, words, fields, texts, numbers } = &self.description;
         let out = &mut self.parts.started;
         put_number(out, self.texts.number(kind).into());
         put_number(out, key);
@@ -161,7 +165,8 @@ impl Encoder {
         self.parts.started_count += 1;
         self.numbers += numbers.len();
         let script = self.script_numbers.number(words.as_slice());
-        self.scripts.append(&mut self.script_numbers.new);
+        let scripts = self.script_numbers.new.drain(..);
+        self.scripts.extend(scripts.map(|words| Script { words, fields: fields[..].into() }));
         let follower = |(place, number): (usize, &u64)| {
             let clock = first_followed(*number, &self.clocks)?;
             Some(Follower { place: place as u32, clock })
@@ -205,23 +210,6 @@ impl Encoder {
             last = place;
         }
         self.changes.push((thing.slot, begin..out.len(), count));
-        true
-    }
-
-    /// Takes a thing over with numbers that follow their clocks; `false` if it has not so many.
-    pub(crate) fn go_on(&mut self, kind: &'static str, key: u64, following: usize) -> bool {
-        let Some(thing) = self.things.find(kind, key) else { return false };
-        if thing.followers.len() != following {
-            return false;
-        }
-        for Follower { place, clock } in &thing.followers {
-            let shown = self.clocks.get(*clock as usize);
-            if let (Some(number), Some(shown)) = (thing.numbers.get_mut(*place as usize), shown) {
-                *number = *shown;
-            }
-        }
-        thing.tick = self.tick;
-        self.numbers += thing.numbers.len();
         true
     }
 

@@ -1,6 +1,6 @@
 //! What fuzzers and measurements call; it may change at any time.
 
-use std::path::Path;
+use std::{collections::HashSet, path::Path};
 
 use serde::de::IgnoredAny;
 
@@ -102,6 +102,32 @@ pub fn later(bytes: &[u8], nanoseconds: i64) -> Result<Vec<u8>, Error> {
 /// If it is damaged.
 pub fn columns(bytes: &[u8]) -> Result<Vec<(String, Vec<u64>, usize)>, Error> {
     Ok(block::changing(&block::decode(bytes.to_owned(), Path::new("block"))?))
+}
+
+/// How many bytes a block would have without things of a kind, their shapes and texts.
+///
+/// # Errors
+///
+/// If it is damaged.
+pub fn bytes_without(bytes: &[u8], kind: &str) -> Result<usize, Error> {
+    let mut table = block::decode(bytes.to_owned(), Path::new("block"))?;
+    let Table { slots, texts, shapes, .. } = &mut table;
+    slots.retain(|slot| texts.get(slot.kind as usize).is_none_or(|found| **found != *kind));
+    // What nobody refers to becomes empty, and takes next to nothing.
+    let used: HashSet<u32> =
+        slots.iter().flat_map(|slot| slot.texts.iter().copied().chain([slot.kind])).collect();
+    for (index, text) in (0..).zip(texts) {
+        if !used.contains(&index) {
+            *text = Box::default();
+        }
+    }
+    let used: HashSet<u32> = slots.iter().map(|slot| slot.shape).collect();
+    for (index, shape) in (0..).zip(shapes) {
+        if !used.contains(&index) {
+            *shape = Box::default();
+        }
+    }
+    Ok(block::encode(&table).len())
 }
 
 /// The name of a block in a directory.

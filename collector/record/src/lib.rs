@@ -40,6 +40,7 @@ pub use self::{
     join::join,
     recording::{Moment, Position, Recording, Thing, is_recording},
     serialize::Unrecordable,
+    shape::Same,
     state::WriterState,
     table::Run,
     writer::{Limits, Recovered, Tick, Writer},

@@ -6,7 +6,7 @@ use serde::{Serialize, ser};
 
 use crate::{
     bytes::zigzag,
-    shape::{Sink, token},
+    shape::{Same, Sink, token},
 };
 
 /// Why a value cannot be recorded.
@@ -264,7 +264,14 @@ macro_rules! fields {
                 value: &T,
             ) -> Done {
                 self.sink.name(name);
-                self.part(value)
+                if self.sink.is_known(Same::of(value)) {
+                    self.left = self.left.wrapping_sub(1);
+                    return Ok(());
+                }
+                let begin = self.sink.begin_field();
+                self.part(value)?;
+                self.sink.end_field(begin);
+                Ok(())
             }
 
             fn end(self) -> Done {

@@ -109,6 +109,25 @@ impl Walk<'_> {
     }
 }
 
+/// A field that is as it was at the instant before: it need not be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Same {
+    address: usize,
+    /// A struct may begin where its first field does.
+    size: usize,
+}
+
+impl Same {
+    /// No field.
+    pub(crate) const NONE: Self = Self { address: 0, size: 0 };
+
+    /// A field by its place in memory.
+    #[inline(always)]
+    pub fn of<T: ?Sized>(field: &T) -> Self {
+        Self { address: std::ptr::from_ref(field).addr(), size: size_of_val(field) }
+    }
+}
+
 /// Receives the parts of a value.
 pub(crate) trait Sink {
     /// A token.
@@ -117,6 +136,13 @@ pub(crate) trait Sink {
     fn length(&mut self, length: usize);
     /// The name of a field or a variant.
     fn name(&mut self, name: &'static str);
+    /// Whether the value of the field that was named is known to be as it was. Then it is passed
+    /// over.
+    fn is_known(&mut self, value: Same) -> bool;
+    /// The value of the field that was named begins; a place for [`Sink::end_field`].
+    fn begin_field(&mut self) -> usize;
+    /// The value of the field that began there has ended.
+    fn end_field(&mut self, begin: usize);
     /// The key of an entry.
     fn key(&mut self, key: &str);
     /// A number.

@@ -8,13 +8,12 @@ use std::{mem, slice};
 use crate::{
     bytes::{put_bytes, put_number, zigzag},
     clocks::{Follower, Shown, followed},
-    shape::Sink,
+    shape::{Same, Sink},
 };
 
 /// What a thing was at the instant before.
 pub(crate) struct Known<'a> {
-    /// What is left of the words of its shape.
-    pub(crate) words: &'a [u64],
+    pub(crate) script: &'a Script,
     /// What is left of its texts, each with its length.
     pub(crate) texts: &'a [u8],
     /// Its numbers, which become those of now.
@@ -25,6 +24,24 @@ pub(crate) struct Known<'a> {
     pub(crate) clocks: &'a Shown,
     /// Where changes are written.
     pub(crate) changes: &'a mut Vec<u8>,
+    /// Fields that are as they were, in their order.
+    pub(crate) same: &'a [Same],
+}
+
+/// A shape as words: names by their address, because the same code gives the same name.
+#[derive(Debug, Default)]
+pub(crate) struct Script {
+    pub(crate) words: Box<[u64]>,
+    /// Of each word, what the value of the field takes that begins there, if one does.
+    pub(crate) fields: Box<[Extent]>,
+}
+
+/// What a value takes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Extent {
+    words: u32,
+    texts: u32,
+    numbers: u32,
 }
 
 /// What a value is made of.
@@ -32,8 +49,9 @@ pub(crate) struct Known<'a> {
 pub(crate) struct Description {
     /// The shape, as it is recorded.
     pub(crate) shape: Vec<u8>,
-    /// The same as words: names by their address, because the same code gives the same name.
+    /// The same as words, with the fields that they have: see [`Script`].
     pub(crate) words: Vec<u64>,
+    pub(crate) fields: Vec<Extent>,
     pub(crate) texts: Vec<String>,
     pub(crate) numbers: Vec<u64>,
 }
@@ -42,8 +60,18 @@ impl Description {
     pub(crate) fn clear(&mut self) {
         self.shape.clear();
         self.words.clear();
+        self.fields.clear();
         self.texts.clear();
         self.numbers.clear();
+    }
+
+    /// What has been described so far.
+    fn extent(&self) -> Extent {
+        Extent {
+            words: self.words.len() as u32,
+            texts: self.texts.len() as u32,
+            numbers: self.numbers.len() as u32,
+        }
     }
 
     /// The texts, each with its length.
@@ -66,6 +94,8 @@ fn length_of(text: &str) -> [u8; 4] {
 /// other addresses in code that was made for another type. While it describes, nothing is known.
 pub(crate) struct Taker<'a> {
     words: slice::Iter<'a, u64>,
+    /// The next field that is as it was.
+    known: Same,
     texts: &'a [u8],
     numbers: slice::IterMut<'a, u64>,
     /// How many numbers are left after the next follower.
@@ -83,6 +113,9 @@ enum Rest<'a> {
 }
 
 struct Comparison<'a> {
+    fields: &'a [Extent],
+    /// The fields that are as they were, after the next one.
+    same: slice::Iter<'a, Same>,
     count: usize,
     followers: &'a mut Vec<Follower>,
     /// The next follower.
@@ -136,7 +169,18 @@ impl Comparison<'_> {
 /// A token with the name before it. An address has 56 bits at most.
 #[inline]
 fn named(name: Option<&'static str>, token: u8) -> u64 {
-    name.map_or(0, |name| name.as_ptr() as u64) << 8 | u64::from(token)
+    name.map_or(0, address) << 8 | u64::from(token)
+}
+
+#[inline]
+fn address(name: &'static str) -> u64 {
+    name.as_ptr() as u64
+}
+
+/// What comes after the first of some texts, each with its length.
+fn after_text(texts: &[u8]) -> Option<&[u8]> {
+    let (length, rest) = texts.split_first_chunk()?;
+    rest.get(u32::from_le_bytes(*length) as usize..)
 }
 
 /// The token of a name that goes with none.
@@ -145,9 +189,14 @@ const LONE: u8 = u8::MAX;
 impl<'a> Taker<'a> {
     /// Compares.
     pub(crate) fn comparing(known: Known<'a>) -> Self {
-        let Known { words, texts, numbers, followers, clocks_before, clocks, changes } = known;
+        let Known { script, texts, numbers, followers, clocks_before, clocks, changes, same } =
+            known;
+        let mut same = same.iter();
+        let known = same.next().copied().unwrap_or(Same::NONE);
         let (count, follower, changed, last_change) = (numbers.len(), 0, 0, 0);
         let comparison = Comparison {
+            fields: &script.fields,
+            same,
             count,
             followers,
             follower,
@@ -158,7 +207,8 @@ impl<'a> Taker<'a> {
             last_change,
         };
         Self {
-            words: words.iter(),
+            words: script.words.iter(),
+            known,
             texts,
             numbers: numbers.iter_mut(),
             left_at_follower: comparison.left_at_follower(),
@@ -173,6 +223,7 @@ impl<'a> Taker<'a> {
         description.clear();
         Self {
             words: [].iter(),
+            known: Same::NONE,
             texts: &[],
             numbers: [].iter_mut(),
             left_at_follower: NEVER,
@@ -219,6 +270,60 @@ impl<'a> Taker<'a> {
         {
             description.words.push(word);
             put_bytes(&mut description.shape, name.as_bytes());
+        }
+    }
+
+    /// Passes over the value of the field that was named; `false` if another field was there.
+    #[inline(never)]
+    fn pass_over(&mut self) -> bool {
+        let Rest::Comparing(comparison) = &mut self.rest else { return false };
+        self.known = comparison.same.next().copied().unwrap_or(Same::NONE);
+        let left = self.words.as_slice();
+        let (Some(word), Some(name)) = (left.first(), self.name) else { return false };
+        let field = comparison.fields.len().checked_sub(left.len());
+        let field = field.and_then(|place| comparison.fields.get(place));
+        let Some(field) = field.filter(|it| it.words > 0 && word >> 8 == address(name)) else {
+            return false;
+        };
+        self.name = None;
+        let numbers = mem::take(&mut self.numbers).into_slice();
+        let texts = (0..field.texts).try_fold(self.texts, |texts, _| after_text(texts));
+        let rest = left.get(field.words as usize..).zip(texts);
+        let numbers = numbers.split_at_mut_checked(field.numbers as usize);
+        let Some(((words, texts), (passed, numbers))) = rest.zip(numbers) else {
+            self.is_same = false;
+            return true;
+        };
+        while let Some(after) = self.left_at_follower.checked_sub(numbers.len())
+            && let Some(number) = passed.iter().rev().nth(after)
+        {
+            comparison.follow(comparison.count - 1 - self.left_at_follower, *number);
+            self.left_at_follower = comparison.left_at_follower();
+        }
+        (self.words, self.texts, self.numbers) = (words.iter(), texts, numbers.iter_mut());
+        true
+    }
+
+    #[cold]
+    fn note_begin(&mut self) -> usize {
+        let Some(description) = self.unknown() else { return 0 };
+        let begin = description.words.len();
+        description.fields.resize(begin, Extent::default());
+        description.fields.push(description.extent());
+        begin
+    }
+
+    #[cold]
+    fn note_end(&mut self, begin: usize) {
+        let Some(description) = self.unknown() else { return };
+        let now = description.extent();
+        description.fields.resize(now.words as usize, Extent::default());
+        if let Some(field) = description.fields.get_mut(begin) {
+            *field = Extent {
+                words: now.words - field.words,
+                texts: now.texts - field.texts,
+                numbers: now.numbers - field.numbers,
+            };
         }
     }
 
@@ -280,6 +385,26 @@ impl Sink for Taker<'_> {
             self.end_name();
         }
         self.name = Some(name);
+    }
+
+    #[inline(always)]
+    fn is_known(&mut self, value: Same) -> bool {
+        self.known == value && self.pass_over()
+    }
+
+    #[inline(always)]
+    fn begin_field(&mut self) -> usize {
+        if self.is_same { 0 } else { self.note_begin() }
+    }
+
+    #[inline(always)]
+    fn end_field(&mut self, begin: usize) {
+        if self.name.is_some() {
+            self.end_name();
+        }
+        if !self.is_same {
+            self.note_end(begin);
+        }
     }
 
     #[inline]

@@ -188,10 +188,9 @@ fn a_number_that_is_the_time_takes_no_room_while_it_is() {
     assert_eq!(read_all(&mut recording), expected);
 }
 
-/// What version 1 of the format made of the same instants: a block of twelve, and a log.
-#[test]
-fn what_format_1_has_is_read() {
-    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests/format_1");
+/// What a version of the format made of the same instants: a block of twelve, and a log.
+fn is_read(format: &str) {
+    let old = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/tests").join(format);
     let mut recording = Recording::open(&old).unwrap();
     assert_eq!(read_all(&mut recording), instants(20));
     // The next version seals its log.
@@ -204,6 +203,11 @@ fn what_format_1_has_is_read() {
     drop(writer);
     let mut recording = Recording::open(directory.path()).unwrap();
     assert_eq!(read_all(&mut recording), instants(20));
+}
+
+#[test]
+fn what_earlier_formats_have_is_read() {
+    ["format_1", "format_2"].into_iter().for_each(is_read);
 }
 
 #[test]
@@ -375,6 +379,32 @@ fn what_is_kept_is_there_without_being_given_again() {
     tick.commit().unwrap();
     let mut recording = Recording::open(directory.path()).unwrap();
     assert_eq!(read(&recording.last().unwrap()), [(1, value)].into());
+}
+
+#[test]
+fn fields_that_are_as_they_were_are_not_looked_at() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut writer = open(directory.path(), limits());
+    let parent = Value { name: "above".to_owned(), level: Some(1), ..Value::default() };
+    let before = Value { name: "web".to_owned(), parent: Some(parent.into()), ..Value::default() };
+    write(&mut writer, 1, &[(1, before.clone()), (2, before.clone())].into());
+    // All that is not looked at is something else here.
+    let mut given = Value { total: 7, share: 0.5, state: State::Frozen, ..before.clone() };
+    given.name.push('!');
+    given.devices.push((1, Counts::default()));
+    let parent = given.parent.as_mut().unwrap();
+    (parent.total, parent.level) = (8, None);
+    let in_parent = Same::of(&given.parent.as_ref().unwrap().level);
+    let same = [Same::of(&given.name), Same::of(&given.devices), Same::of(&given.state), in_parent];
+    let mut tick = writer.tick(2, 2).unwrap();
+    tick.put_changed(KIND, 1, &given, &same).unwrap();
+    // No field of this value.
+    tick.put_changed(KIND, 2, &given, &[Same::of(&directory)]).unwrap();
+    tick.commit().unwrap();
+    let mut expected = Value { total: 7, share: 0.5, ..before };
+    expected.parent.as_mut().unwrap().total = 8;
+    let mut recording = Recording::open(directory.path()).unwrap();
+    assert_eq!(read(&recording.last().unwrap()), [(1, expected), (2, given)].into());
 }
 
 fn value() -> impl Strategy<Value = Value> {

@@ -14,7 +14,9 @@ use crate::{
     Error, block,
     encoder::Encoder,
     files::{self, Found, Kind},
-    log, state,
+    log,
+    shape::Same,
+    state,
     table::{Run, TICKS_MAX},
 };
 
@@ -320,8 +322,24 @@ impl Tick<'_> {
         key: u64,
         value: &impl Serialize,
     ) -> Result<(), Error> {
+        self.put_changed(kind, key, value, &[])
+    }
+
+    /// The same, with fields of the value, or of its fields, that are as they were at the instant
+    /// before, in their order. They are not looked at.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tick::put`].
+    pub fn put_changed(
+        &mut self,
+        kind: &'static str,
+        key: u64,
+        value: &impl Serialize,
+        same: &[Same],
+    ) -> Result<(), Error> {
         match &mut self.writer.open {
-            Some(log) => log.encoder.put(kind, key, value),
+            Some(log) => log.encoder.put(kind, key, value, same),
             None => Ok(()),
         }
     }
@@ -329,12 +347,6 @@ impl Tick<'_> {
     /// Takes a thing over from the instant before as it was; `false` if it was not there.
     pub fn keep(&mut self, kind: &'static str, key: u64) -> bool {
         self.writer.open.as_mut().is_some_and(|log| log.encoder.keep(kind, key))
-    }
-
-    /// Takes a thing over from the instant before, with so many of its numbers being the time, as
-    /// they were then; `false` if that is not what is expected of it, and it has to be put.
-    pub fn go_on(&mut self, kind: &'static str, key: u64, following: usize) -> bool {
-        self.writer.open.as_mut().is_some_and(|log| log.encoder.go_on(kind, key, following))
     }
 
     /// How many numbers it has so far.

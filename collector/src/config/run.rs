@@ -106,7 +106,7 @@ pub struct Record {
     pub directory: PathBuf,
     /// What it may take.
     pub limits: tare_record::Limits,
-    /// Time between two recorded samples.
+    /// Time between two recorded samples; 0 records every one, also those that come late.
     pub interval: Duration,
 }
 
@@ -179,10 +179,34 @@ impl From<RunArgs> for Run {
                     sync_every: args.record_sync,
                     ..tare_record::Limits::default()
                 },
-                interval: args.record_interval.unwrap_or(args.interval),
+                interval: args.record_interval.unwrap_or_default(),
             }),
             check_config: args.check_config,
             history_memory: usize::try_from(args.history_memory).unwrap_or(usize::MAX),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: RunArgs,
+    }
+
+    #[test]
+    fn without_an_interval_every_sample_is_recorded() {
+        let interval = |more: &[&str]| {
+            let line = [&["run", "--record", "/r"][..], more].concat();
+            Run::from(Line::parse_from(line).args).record.map(|record| record.interval)
+        };
+        // A sample that is early after a late one is recorded, too.
+        assert_eq!(interval(&[]), Some(Duration::ZERO));
+        assert_eq!(interval(&["--record-interval", "10s"]), Some(Duration::from_secs(10)));
     }
 }

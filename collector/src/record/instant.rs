@@ -2,7 +2,6 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
-    mem,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -20,7 +19,7 @@ use crate::{
     host::{HostFacts, HostUsage},
     kernel::SocketLevel,
     network::{Interfaces, SocketStates},
-    record::same::{Times, is_same},
+    record::same::Comparison,
     sample::{Receipt, Receipts, Sample, Usage},
 };
 
@@ -57,10 +56,7 @@ struct Frame {
 #[derive(Debug, Default)]
 pub(super) struct Known {
     sample: Option<Arc<Sample>>,
-    /// Of each of its usages.
-    times: Vec<Times>,
-    /// Empty, with room.
-    spare_times: Vec<Times>,
+    comparison: Comparison,
     /// In their order, each with its place in the order of all ends.
     receipts: VecDeque<(u64, Arc<Receipt>)>,
     /// How many receipts there were.
@@ -110,29 +106,22 @@ fn put_usages(
     sample: &Sample,
     known: &mut Known,
 ) -> Result<(), tare_record::Error> {
-    let Known { sample: before, times, spare_times, .. } = known;
-    let clock = sample.moment();
-    let clock_before = before.as_ref().map_or(clock, |before| before.moment());
-    let before = before.as_ref().map_or(&[][..], |before| &before.usages);
-    let mut before = before.iter().zip(&*times).peekable();
+    let before = known.sample.as_ref().map_or(&[][..], |before| &before.usages);
+    let mut before = before.iter().peekable();
     for usage in &sample.usages {
         let id = usage.instance.id;
         // Both are in the order of their numbers.
-        while before.next_if(|(before, _)| before.instance.id < id).is_some() {}
-        let Some((last, times)) = before.next_if(|(before, _)| before.instance.id == id) else {
-            spare_times.push(Times::default());
+        while before.next_if(|before| before.instance.id < id).is_some() {}
+        let Some(last) = before.next_if(|before| before.instance.id == id) else {
             tick.put(USAGE, id.0, usage)?;
             continue;
         };
-        spare_times.push(Times::of(last, clock_before));
-        let following = times.following((last, clock_before), (usage, clock));
-        let following = following.filter(|_| is_same(last, usage));
-        if !following.is_some_and(|following| tick.go_on(USAGE, id.0, following)) {
-            tick.put(USAGE, id.0, usage)?;
+        match known.comparison.parts(last, usage) {
+            None if tick.keep(USAGE, id.0) => {}
+            None => tick.put(USAGE, id.0, usage)?,
+            Some(same) => tick.put_changed(USAGE, id.0, usage, same)?,
         }
     }
-    mem::swap(times, spare_times);
-    spare_times.clear();
     Ok(())
 }
 

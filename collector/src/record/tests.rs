@@ -2,7 +2,7 @@
 
 mod any;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, mem, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use proptest::prelude::*;
@@ -31,6 +31,8 @@ enum Change {
     Stays,
     /// Its numbers change.
     Counts,
+    /// The numbers of some parts change.
+    CountsInPart,
     /// All of it changes.
     Differs,
     /// It is not there.
@@ -42,7 +44,8 @@ const THINGS: usize = 5;
 fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
         9 => Just(Change::Stays),
-        6 => Just(Change::Counts),
+        3 => Just(Change::Counts),
+        6 => Just(Change::CountsInPart),
         1 => Just(Change::Differs),
         1 => Just(Change::Gone),
     ]
@@ -53,6 +56,8 @@ fn change() -> impl Strategy<Value = Change> {
 struct Seeds {
     structure: u64,
     numbers: u64,
+    /// The numbers of parts, and which parts those are, as bits.
+    part: (u64, u64),
     is_there: bool,
 }
 
@@ -63,6 +68,9 @@ impl Seeds {
         match change {
             Change::Stays | Change::Gone => {}
             Change::Counts => self.numbers = next(self.numbers),
+            Change::CountsInPart => {
+                self.part = (next(self.part.0), next(self.numbers ^ self.part.0));
+            }
             Change::Differs => self.structure = next(self.structure),
         }
     }
@@ -73,6 +81,36 @@ fn usage(id: u64, seeds: Seeds) -> Usage {
     // An instance is fixed from its start.
     let instance: Instance = any(id, id);
     usage.instance = Arc::new(Instance { id: InstanceId(id), ..instance });
+    let (numbers, parts) = seeds.part;
+    let mut other: Usage = any(seeds.structure, numbers);
+    let readings = Arc::make_mut(&mut usage.readings);
+    let others = Arc::make_mut(&mut other.readings);
+    let mut parts = parts;
+    macro_rules! swap {
+        ($($one:expr, $other:expr;)*) => {
+            $(if parts & 1 == 1 {
+                mem::swap(&mut $one, &mut $other);
+            }
+            parts >>= 1;)*
+        };
+    }
+    swap! {
+        usage.tasks, other.tasks;
+        usage.open_files, other.open_files;
+        usage.net, other.net;
+        usage.block, other.block;
+        usage.startup, other.startup;
+        usage.latency, other.latency;
+        readings.cpu, others.cpu;
+        readings.memory.usage_bytes, others.memory.usage_bytes;
+        readings.memory.events, others.memory.events;
+        readings.memory.stat, others.memory.stat;
+        readings.memory.numa, others.memory.numa;
+        readings.pids, others.pids;
+        readings.pressure, others.pressure;
+        readings.settings, others.settings;
+        readings.first_process, others.first_process;
+    }
     usage
 }
 
@@ -168,7 +206,12 @@ proptest! {
             ..Limits::default()
         };
         let (mut writer, _) = Writer::open(directory.path(), recorder::new_run(), limits).unwrap();
-        let first = |at: u64| Seeds { structure: seed ^ at, numbers: seed ^ at, is_there: true };
+        let first = |at: u64| Seeds {
+            structure: seed ^ at,
+            numbers: seed ^ at,
+            part: (seed ^ at, 0),
+            is_there: true,
+        };
         let mut seeds = [0, 1, 2, 3, 4].map(first);
         let mut known = Known::default();
         let mut live = Vec::new();

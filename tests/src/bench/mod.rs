@@ -8,6 +8,7 @@ mod empty;
 mod floor;
 mod live;
 mod mkdir;
+mod picture;
 mod ping;
 mod populate;
 mod scrape;
@@ -47,6 +48,8 @@ enum Probe {
     Live(live::Live),
     /// Time requests to the daemon.
     Scrape(scrape::Scrape),
+    /// Make a picture of what a command shows in a terminal.
+    Picture(picture::Picture),
 }
 
 /// Runs the program of the command line.
@@ -61,6 +64,7 @@ pub fn run(cli: Cli) -> Result<()> {
         Probe::Detect(probe) => probe.run(),
         Probe::Live(probe) => probe.run(),
         Probe::Scrape(probe) => probe.run(),
+        Probe::Picture(probe) => probe.run(),
     }?;
     say(&found.to_string())
 }
