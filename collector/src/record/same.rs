@@ -60,7 +60,7 @@ fn times(usage: &Usage) -> [Option<Moment>; TIMES] {
     [
         usage.readings.memory.stat_read_at,
         usage.tasks.as_ref().map(|tasks| tasks.read_at),
-        usage.open_files.map(|open_files| open_files.read_at),
+        usage.open_files.as_ref().map(|open_files| open_files.read_at),
     ]
 }
 
@@ -86,7 +86,7 @@ pub(super) fn is_same(before: &Usage, now: &Usage) -> bool {
         && before.net == *net
         && before.block == *block
         && are_tasks_same(before.tasks.as_deref(), tasks.as_deref())
-        && are_open_files_same(before.open_files, *open_files)
+        && are_open_files_same(before.open_files.as_deref(), open_files.as_deref())
         && before.latency == *latency
         && before.metadata == *metadata
         && before.instance == *instance
@@ -157,9 +157,9 @@ fn are_tasks_same(before: Option<&TasksReading>, now: Option<&TasksReading>) -> 
         && before.waiting == *waiting
 }
 
-fn are_open_files_same(before: Option<OpenFilesReading>, now: Option<OpenFilesReading>) -> bool {
-    let parts = |reading: OpenFilesReading| {
-        let OpenFilesReading { read_at: _, descriptors, sockets } = reading;
+fn are_open_files_same(before: Option<&OpenFilesReading>, now: Option<&OpenFilesReading>) -> bool {
+    let parts = |reading: &OpenFilesReading| {
+        let OpenFilesReading { read_at: _, descriptors, sockets } = *reading;
         (descriptors, sockets)
     };
     before.map(parts) == now.map(parts)
