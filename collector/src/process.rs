@@ -2,11 +2,8 @@
 //! capabilities.
 
 use std::{
-    ffi::c_void,
-    fs, io,
-    ops::Range,
+    io,
     os::fd::{FromRawFd, OwnedFd},
-    ptr::{self, NonNull},
     time::Duration,
 };
 
@@ -14,10 +11,7 @@ use caps::{CapSet, Capability, CapsHashSet, errors::CapsError};
 use nix::{
     fcntl::{FcntlArg, fcntl},
     libc,
-    sys::{
-        mman::{MmapAdvise, madvise},
-        resource::{Resource, getrlimit, setrlimit},
-    },
+    sys::resource::{Resource, getrlimit, setrlimit},
     time::{ClockId, clock_gettime},
     unistd::{SysconfVar, sysconf},
 };
@@ -44,31 +38,6 @@ pub fn release_free_memory() {
     unsafe {
         libc::malloc_trim(0);
     }
-}
-
-/// Unmaps the pages of the program's code, which come back from the page cache as they are needed.
-/// For use once what runs only at the start is done: it is most of them.
-pub fn release_code() {
-    let maps = fs::read_to_string("/proc/self/maps").unwrap_or_default();
-    let here = release_code as fn() as usize;
-    let all = maps.lines().filter_map(executable);
-    let Some(code) = all.into_iter().find(|code| code.contains(&here)) else { return };
-    let Some(start) = NonNull::new(ptr::without_provenance_mut::<c_void>(code.start)) else {
-        return;
-    };
-    // SAFETY: nothing writes to this private mapping of a file, so its pages are those of the file
-    // whenever they are read.
-    if let Err(error) = unsafe { madvise(start, code.len(), MmapAdvise::MADV_DONTNEED) } {
-        tracing::debug!(%error, "the code of the start stays mapped");
-    }
-}
-
-/// The addresses in a line of `/proc/PID/maps`, if it is code that cannot be written.
-fn executable(line: &str) -> Option<Range<usize>> {
-    let (addresses, rest) = line.split_once(' ')?;
-    let (start, end) = addresses.split_once('-')?;
-    let address = |text| usize::from_str_radix(text, 16).ok();
-    rest.starts_with("r-xp ").then_some(address(start)?..address(end)?)
 }
 
 /// Has all threads allocate from one heap. glibc would give each its own, which keeps what was
@@ -146,15 +115,6 @@ mod tests {
     fn nice() -> i32 {
         // SAFETY: reads the calling thread's nice value.
         unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) }
-    }
-
-    #[test]
-    fn code_comes_back_after_it_was_released() {
-        let line = "5581c000-5582d000 r-xp 0001c000 fe:00 1234   /usr/bin/tare";
-        assert_eq!(executable(line), Some(0x5581_c000..0x5582_d000));
-        assert_eq!(executable(&line.replace("r-xp", "r--p")), None);
-        release_code();
-        assert_eq!(executable(line).map(|code| code.len()), Some(0x1_1000));
     }
 
     #[test]

@@ -32,7 +32,7 @@ use crate::{
     export::{self, Exporter},
     faces,
     logging::Logging,
-    process::{keep_capabilities, release_code, release_free_memory, set_nice, share_one_heap},
+    process::{keep_capabilities, release_free_memory, set_nice, share_one_heap},
     published::{ProcessSource, RUNTIME_WAIT, SharedState, own_usage},
     record::Recorder,
     sample::Sample,
@@ -311,7 +311,6 @@ impl Daemon {
         self.receipts.have_grown_to(self.collector.sampler.receipts.generation());
         if SETTLED_SAMPLES.contains(&samples) {
             release_free_memory();
-            release_code();
         }
     }
 }
