@@ -13,6 +13,7 @@ mod hashing;
 mod process;
 mod reason;
 mod recurring;
+mod seldom;
 mod small_files;
 mod timing;
 

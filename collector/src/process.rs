@@ -40,6 +40,17 @@ pub fn release_free_memory() {
     }
 }
 
+/// Has all threads allocate from one heap. glibc would give each its own, which keeps what was
+/// freed there: 2 MiB with 1,000 containers, 10 MiB with 10,000. Call this before there are
+/// threads.
+pub fn share_one_heap() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: sets a number of the allocator.
+    unsafe {
+        libc::mallopt(libc::M_ARENA_MAX, 1);
+    }
+}
+
 /// Sets the nice value of the calling thread, from -20 (first) to 19 (last). Threads that it starts
 /// later inherit the value.
 ///

@@ -55,6 +55,7 @@ fn on_node(word: &[u8]) -> Option<(u32, u64)> {
 
 fn entry(nodes: &mut Vec<NumaUsage>, node: u32) -> &mut NumaUsage {
     let at = nodes.iter().position(|usage| usage.node == node).unwrap_or_else(|| {
+        nodes.reserve_exact(1);
         nodes.push(NumaUsage { node, ..NumaUsage::default() });
         nodes.len() - 1
     });

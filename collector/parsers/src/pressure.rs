@@ -31,11 +31,11 @@ pub struct Stall {
     /// Since the cgroup was made.
     pub total_microseconds: Option<u64>,
     /// Share of the last 10 s, in hundredths of a percent.
-    pub avg10: Option<u64>,
+    pub avg10: Option<u16>,
     /// Share of the last 60 s, in hundredths of a percent.
-    pub avg60: Option<u64>,
+    pub avg60: Option<u16>,
     /// Share of the last 300 s, in hundredths of a percent.
-    pub avg300: Option<u64>,
+    pub avg300: Option<u16>,
 }
 
 /// Reads a pressure file (`kernel/sched/psi.c`, `psi_show`).
@@ -60,13 +60,18 @@ fn parse_stall<'a>(words: impl Iterator<Item = &'a [u8]>) -> Stall {
         let value = &word[equals + 1..];
         match &word[..equals] {
             b"total" => stall.total_microseconds = number(value),
-            b"avg10" => stall.avg10 = hundredths(value),
-            b"avg60" => stall.avg60 = hundredths(value),
-            b"avg300" => stall.avg300 = hundredths(value),
+            b"avg10" => stall.avg10 = average(value),
+            b"avg60" => stall.avg60 = average(value),
+            b"avg300" => stall.avg300 = average(value),
             _ => {}
         }
     }
     stall
+}
+
+/// An average, which is 100 % at most.
+fn average(digits: &[u8]) -> Option<u16> {
+    hundredths(digits)?.try_into().ok()
 }
 
 /// A number with exactly two decimals, as the kernel writes averages.

@@ -9,6 +9,7 @@ use std::{
 use nix::errno::Errno;
 
 use crate::cgroup::{
+    directory::Directory,
     error::ReadError,
     file::read_once,
     mounts::Hierarchies,
@@ -77,20 +78,14 @@ pub fn has_processes(hierarchies: &Hierarchies, path: &str) -> Result<bool, Read
 /// The processes of one cgroup and of those below it.
 #[derive(Debug)]
 pub struct ProcessLists {
-    /// `cgroup.procs`, in the directory of the cgroup.
-    list: PathBuf,
+    directory: Directory,
 }
 
 impl ProcessLists {
     /// Those of the cgroup at a path in the hierarchy that limits tasks; `None` if it is not there.
     pub fn find(hierarchies: &Hierarchies, path: &str) -> Option<Self> {
-        let directory = below(hierarchies.controller("pids")?.root, path);
-        directory.is_dir().then(|| Self::new(directory))
-    }
-
-    /// Those of a cgroup's directory.
-    pub fn new(directory: PathBuf) -> Self {
-        Self { list: directory.join("cgroup.procs") }
+        let directory = Directory::new(hierarchies.controller("pids")?.root, path);
+        directory.with("", Path::is_dir).then_some(Self { directory })
     }
 
     /// Any of them, the nearest to the top first; `None` if there is none that the reader sees.
@@ -101,9 +96,9 @@ impl ProcessLists {
     /// If a `cgroup.procs` is there but cannot be read.
     pub fn first(&self, buffer: &mut Vec<u8>) -> Result<Option<u32>, ReadError> {
         if self.is_leaf() {
-            return ask_in(&self.list, buffer, &parse_first_pid);
+            return self.with_list(|list| ask_in(list, buffer, &parse_first_pid));
         }
-        Ok(search(self.directory().to_owned(), buffer, &parse_first_pid)?.found)
+        Ok(search(self.directory.join(""), buffer, &parse_first_pid)?.found)
     }
 
     /// How many there are; `None` if the cgroup is gone, or if [`MAX_SEARCHED`] cgroups or more
@@ -114,23 +109,25 @@ impl ProcessLists {
     /// If a `cgroup.procs` is there but cannot be read.
     pub fn count(&self, buffer: &mut Vec<u8>) -> Result<Option<usize>, ReadError> {
         if self.is_leaf() {
-            return ask_in(&self.list, buffer, &|text| Some(parse_process_count(text)));
+            let count = |text: &[u8]| Some(parse_process_count(text));
+            return self.with_list(|list| ask_in(list, buffer, &count));
         }
         let processes = Cell::new(None);
         let count = |text: &[u8]| -> Option<()> {
             processes.set(Some(processes.get().unwrap_or(0) + parse_process_count(text)));
             None
         };
-        let searched = search(self.directory().to_owned(), buffer, &count)?.searched;
+        let searched = search(self.directory.join(""), buffer, &count)?.searched;
         Ok(processes.get().filter(|_| searched < MAX_SEARCHED))
     }
 
     fn is_leaf(&self) -> bool {
-        fs::metadata(self.directory()).is_ok_and(|metadata| is_leaf(&metadata))
+        let metadata = self.directory.with("", |directory| fs::metadata(directory));
+        metadata.is_ok_and(|metadata| is_leaf(&metadata))
     }
 
-    fn directory(&self) -> &Path {
-        self.list.parent().unwrap_or(&self.list)
+    fn with_list<T>(&self, then: impl FnOnce(&Path) -> T) -> T {
+        self.directory.with("cgroup.procs", then)
     }
 }
 
@@ -280,8 +277,9 @@ mod tests {
     fn processes_of_all_levels_are_counted() {
         let tree = tempfile::tempdir().unwrap();
         let mut buffer = Vec::new();
-        let mut count =
-            |cgroup: &str| ProcessLists::new(tree.path().join(cgroup)).count(&mut buffer);
+        let mut count = |cgroup| {
+            ProcessLists { directory: Directory::new(tree.path(), cgroup) }.count(&mut buffer)
+        };
         put(tree.path(), "abc", "7\n");
         put(tree.path(), "abc/payload/deep", "0\n4711\n");
         put(tree.path(), "empty", "");

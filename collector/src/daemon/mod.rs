@@ -32,7 +32,7 @@ use crate::{
     export::{self, Exporter},
     faces,
     logging::Logging,
-    process::{keep_capabilities, release_free_memory, set_nice},
+    process::{keep_capabilities, release_free_memory, set_nice, share_one_heap},
     published::{ProcessSource, RUNTIME_WAIT, SharedState, own_usage},
     record::Recorder,
     sample::Sample,
@@ -64,6 +64,7 @@ const RUNTIME_POLL: Duration = Duration::from_millis(50);
 ///
 /// If it cannot listen, or if there is nothing to read.
 pub async fn run(common: &Common, run: &Run, control: &Control) -> Result<()> {
+    share_one_heap();
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let hangup = signal(SignalKind::hangup())?;

@@ -17,7 +17,6 @@ use crate::{
         Readers, Readings, block,
         cadence::is_memory_stat_due,
         cpu::CpuFiles,
-        perf_events::PerfEventFiles,
         pressure::PressureFiles,
         settings::Settings,
         walked::{CgroupIds, WalkLayout},
@@ -176,7 +175,7 @@ impl Readers {
 
     /// Whether its events are not counted because there was no descriptor left.
     pub fn lacks_perf_events(&self) -> bool {
-        self.perf_events.reader.as_ref().is_some_and(PerfEventFiles::is_refused)
+        self.perf_events.reader.as_ref().is_some_and(|reader| reader.is_refused())
     }
 
     /// The cgroup above that is charged with this one's block I/O, if it is not charged itself.

@@ -126,6 +126,19 @@ impl Kernel {
         }
     }
 
+    /// Unmaps counters that no instance uses any more.
+    pub fn shrink(&mut self) {
+        if let Some(net) = &mut self.net {
+            net.shrink();
+        }
+        if let Ok(BlockPrograms { table, latency, .. }) = &mut self.block {
+            latency.shrink_to(table.shrink());
+        }
+        if let Ok(tasks) = &mut self.tasks {
+            tasks.shrink();
+        }
+    }
+
     fn not_loaded(refusals: Refusals) -> Self {
         let Refusals { sockets, retransmits, connections, block, lifecycle, tasks } = refusals;
         Self {

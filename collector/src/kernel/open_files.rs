@@ -57,6 +57,11 @@ impl OpenFileProgram {
         };
         open().map_err(|error| reason(&error, TRACING))
     }
+
+    /// Unmaps what belongs to no slot that is in use.
+    pub(super) fn shrink_to(&mut self, slots: u32) {
+        self.open.shrink_to(slots);
+    }
 }
 
 impl Kernel {

@@ -130,7 +130,7 @@ impl<C: Cell> Table<C> {
 
     /// How many slots there are, the overflow's not counted.
     pub fn capacity(&self) -> usize {
-        (self.keys.words().len() / Key::WORDS).saturating_sub(1)
+        (self.keys.len() / Key::WORDS).saturating_sub(1)
     }
 
     /// Stops counting for the keys that are gone. Their slots keep the counts until
@@ -174,6 +174,14 @@ impl<C: Cell> Table<C> {
         }
     }
 
+    /// Unmaps counters beyond the slots that are in use. Tells how many those are, with the gaps.
+    pub(super) fn shrink(&mut self) -> u32 {
+        let mut slots = OVERFLOW_SLOT + 1;
+        self.for_each_key(|slot, _| slots = slots.max(slot + 1));
+        self.cells.shrink_to(slots);
+        slots
+    }
+
     /// Removes a key from the hash and from the keys: no program begins to count there any more.
     fn forget(&mut self, slot: u32, key: Key) -> Result<(), MapError> {
         match self.slot_of.remove(&key.to_words()) {
@@ -191,7 +199,8 @@ impl<C: Cell> Table<C> {
     }
 
     fn for_each_counted(&self, mut each: impl FnMut(u32, Key)) {
-        for (slot, words) in self.keys.words().chunks_exact(Key::WORDS).enumerate() {
+        let words = self.keys.words(0..self.keys.len()).unwrap_or_default();
+        for (slot, words) in words.chunks_exact(Key::WORDS).enumerate() {
             let key = Key::from_words(std::array::from_fn(|i| words[i].load(Ordering::Relaxed)));
             if key.used != 0 {
                 each(slot as u32, key);
@@ -232,6 +241,11 @@ impl<C: Cell> Cells<C> {
         sum
     }
 
+    /// Unmaps the cells beyond so many slots.
+    pub(super) fn shrink_to(&mut self, slots: u32) {
+        self.cells.shrink_to(slots as usize * self.shards * Self::STRIDE);
+    }
+
     /// Removes the owners: programs have to look up the key.
     fn disown(&self, slot: u32) {
         for shard in self.shards(slot) {
@@ -244,7 +258,7 @@ impl<C: Cell> Cells<C> {
     /// The cells of a slot, each with its owner before it.
     fn shards(&self, slot: u32) -> impl Iterator<Item = &[AtomicU64]> {
         let start = slot as usize * self.shards * Self::STRIDE;
-        let words = self.cells.words().get(start..start + self.shards * Self::STRIDE);
+        let words = self.cells.words(start..start + self.shards * Self::STRIDE);
         words.unwrap_or_default().chunks_exact(Self::STRIDE)
     }
 

@@ -60,6 +60,15 @@ pub(super) struct Record<C> {
 }
 
 impl TaskPrograms {
+    /// Unmaps counters that no instance uses any more.
+    pub(super) fn shrink(&mut self) {
+        let slots = self.gone.shrink();
+        self.live.shrink_to(slots);
+        if let Ok(files) = &mut self.open_files {
+            files.shrink_to(slots);
+        }
+    }
+
     /// Opens the tables, loads the program of the pass and attaches the other one.
     pub(super) fn start(
         plan: &Result<TaskPlan, Reason>,

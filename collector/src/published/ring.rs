@@ -5,11 +5,10 @@ use std::collections::VecDeque;
 /// Rows of `N` numbers, oldest first. A number that is unknown is `None`.
 ///
 /// A row is a mask of the numbers that changed, and the change of each of them, both as LEB128.
-/// A row in which nothing changed is one byte.
+/// A row in which nothing changed is one byte. The row before the oldest one is the newest one less
+/// all changes.
 #[derive(Clone, Debug)]
 pub(super) struct Ring<const N: usize> {
-    /// The row before the oldest one.
-    before: [u64; N],
     /// The newest row.
     last: [u64; N],
     bytes: VecDeque<u8>,
@@ -19,7 +18,7 @@ pub(super) struct Ring<const N: usize> {
 impl<const N: usize> Ring<N> {
     pub(super) fn new() -> Self {
         const { assert!(N < 64) };
-        Self { before: [0; N], last: [0; N], bytes: VecDeque::new(), rows: 0 }
+        Self { last: [0; N], bytes: VecDeque::new(), rows: 0 }
     }
 
     /// Adds a row. `u64::MAX`, which no counter of the kernel reaches, is stored as `u64::MAX - 1`.
@@ -40,7 +39,7 @@ impl<const N: usize> Ring<N> {
         if self.rows > 0 {
             let mut used = 0;
             let mut bytes = self.bytes.iter().copied().inspect(|_| used += 1);
-            apply(&mut bytes, &mut self.before);
+            changes::<N>(&mut bytes, |_, _| ());
             self.bytes.drain(..used);
             self.rows -= 1;
         }
@@ -48,10 +47,14 @@ impl<const N: usize> Ring<N> {
 
     /// The rows, oldest first.
     pub(super) fn rows(&self) -> impl Iterator<Item = [Option<u64>; N]> {
+        let mut row = self.last;
         let mut bytes = self.bytes.iter().copied();
-        let mut row = self.before;
+        for _ in 0..self.rows {
+            changes::<N>(&mut bytes, |at, change| row[at] = row[at].wrapping_sub(change));
+        }
+        let mut bytes = self.bytes.iter().copied();
         (0..self.rows).map(move |_| {
-            apply(&mut bytes, &mut row);
+            changes::<N>(&mut bytes, |at, change| row[at] = row[at].wrapping_add(change));
             row.map(|number| number.checked_sub(1))
         })
     }
@@ -76,12 +79,11 @@ impl<const N: usize> Ring<N> {
     }
 }
 
-fn apply<const N: usize>(bytes: &mut impl Iterator<Item = u8>, row: &mut [u64; N]) {
+/// Reads a row: calls `each` with the place and the change of each number that changed.
+fn changes<const N: usize>(bytes: &mut impl Iterator<Item = u8>, mut each: impl FnMut(usize, u64)) {
     let mask = read(bytes);
-    for (at, number) in row.iter_mut().enumerate() {
-        if mask & 1 << at != 0 {
-            *number = number.wrapping_add(unzigzag(read(bytes)));
-        }
+    for at in (0..N).filter(|at| mask & 1 << at != 0) {
+        each(at, unzigzag(read(bytes)));
     }
 }
 

@@ -169,7 +169,7 @@ fn set_times(usage: &mut Usage, chance: u64, moments: &[Moment]) {
         Arc::make_mut(tasks).read_at = read_at(chance >> 2);
     }
     if let Some(open_files) = &mut usage.open_files {
-        open_files.read_at = read_at(chance >> 4);
+        Arc::make_mut(open_files).read_at = read_at(chance >> 4);
     }
 }
 

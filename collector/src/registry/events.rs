@@ -126,7 +126,7 @@ impl Registry {
     /// Records a step of an instance's start; only the first of each kind counts.
     pub fn record_startup(&mut self, id: InstanceId, sign: impl FnOnce(&mut Startup)) {
         if let Some(tracked) = self.tracked.get_mut(&id) {
-            sign(&mut tracked.startup);
+            sign(tracked.startup.make_mut());
         }
     }
 
@@ -145,7 +145,7 @@ impl Registry {
     /// Prepares a new instance, which may be short-lived: its files are opened at once.
     fn arrange(&mut self, id: InstanceId, at: Timestamp) {
         if let Some(tracked) = self.tracked.get_mut(&id) {
-            tracked.startup.made_at.get_or_insert(at);
+            tracked.startup.make_mut().made_at.get_or_insert(at);
             if let Err(fault) = open(&self.hierarchies, self.walk.as_deref(), tracked) {
                 self.faults.report(&fault);
             }

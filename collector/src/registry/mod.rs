@@ -35,6 +35,7 @@ use crate::{
     kernel::SocketIds,
     network::{NamespaceId, Namespaces},
     reason::Reason,
+    seldom::Seldom,
 };
 
 /// The number of one life of a container, service or plain cgroup. Never used twice.
@@ -102,7 +103,7 @@ pub struct TrackedCgroup {
     /// What its removed sub-cgroups had counted, if there were any.
     pub removed: Option<Box<Removed>>,
     /// The steps of its start.
-    pub startup: Startup,
+    pub startup: Seldom<Startup>,
     /// The last process that the kernel killed because memory ran out.
     pub oom_kill: Option<Arc<OomKill>>,
     tree: usize,

@@ -4,9 +4,9 @@ use std::{collections::HashSet, sync::Arc};
 
 use crate::{
     cgroup::Node,
-    families::lifecycle::Startup,
     identity::{Identity, IdentityKind, classify},
     registry::{Counters, Instance, InstanceId, Registry, TrackedCgroup},
+    seldom::Seldom,
 };
 
 impl Registry {
@@ -99,7 +99,7 @@ impl Registry {
             namespace: None,
             has_sockets: self.trees[tree].has(Counters::Net),
             removed: None,
-            startup: Startup::default(),
+            startup: Seldom::default(),
             oom_kill: None,
             tree,
             inode: node.id,

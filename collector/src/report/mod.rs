@@ -177,7 +177,7 @@ impl Pair<'_> {
                 .map(|health| health.as_str().into()),
             exit_code: None,
             oom_killed: None,
-            startup: (&usage.startup).into(),
+            startup: (&*usage.startup).into(),
             cpu: self.cpu(usage),
             memory: self.memory(usage),
             network: self.network(usage),
@@ -189,8 +189,8 @@ impl Pair<'_> {
                 &usage.readings.settings,
             ),
             root_filesystem: first_process::report(&usage.readings.first_process),
-            writable_layer: usage.writable_layer.as_ref().map(writable_layer::report),
-            tasks: tasks::report(usage.tasks.as_deref(), usage.open_files.as_ref()),
+            writable_layer: usage.writable_layer.as_deref().map(writable_layer::report),
+            tasks: tasks::report(usage.tasks.as_deref(), usage.open_files.as_deref()),
             perf_events: perf_events::report(&usage.readings.perf_events),
             tree: state::report(usage.readings.state, &usage.readings.settings),
         }
@@ -267,7 +267,7 @@ impl Pair<'_> {
 
     fn tcp_events(&self, usage: &Usage) -> Option<TcpEvents> {
         let Sample { retransmits, connections, .. } = *self.newer;
-        let events = usage.net.filter(|_| retransmits || connections)?.tcp_events;
+        let events = usage.net.as_ref().filter(|_| retransmits || connections)?.tcp_events;
         Some(network_tcp::report(&events, retransmits, connections, self.since(usage)))
     }
 
@@ -392,7 +392,7 @@ mod tests {
         let metadata = Metadata { started_at: Some(at(100)), ..Metadata::default() };
         usage.metadata = Some(Arc::new(metadata));
         for (made, expected) in [(None, Some(100)), (Some(99), Some(100)), (Some(300), None)] {
-            usage.startup.made_at = made.map(at);
+            usage.startup.make_mut().made_at = made.map(at);
             assert_eq!(started_at(&usage), expected.map(at), "{made:?}");
         }
     }

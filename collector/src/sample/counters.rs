@@ -64,7 +64,7 @@ impl CounterReader {
                     && let Some(sum) = &mut usages[at].net
                 {
                     overflow.found(Counters::Net, at);
-                    sum.add(cell);
+                    sum.make_mut().add(cell);
                 }
             });
         }
@@ -148,8 +148,12 @@ fn start_all(registry: &Registry, kernel: &Kernel, usages: &mut [Usage]) {
 pub(super) fn start(usage: &mut Usage, tracked: &TrackedCgroup, kernel: &Kernel) {
     let is_charged = is_charged(tracked, kernel, &mut usage.block_reason);
     let removed = tracked.removed.as_deref();
-    let net = kernel.net.is_some() && tracked.has_sockets;
-    usage.net = net.then(|| removed.map(|removed| removed.net).unwrap_or_default());
+    if kernel.net.is_some() && tracked.has_sockets {
+        let counted = removed.map(|removed| removed.net).unwrap_or_default();
+        usage.net.get_or_insert_default().set(counted);
+    } else {
+        usage.net = None;
+    }
     if kernel.block.is_ok() && is_charged {
         reset(usage.block.get_or_insert_default(), removed.map(|removed| &removed.block));
     } else {

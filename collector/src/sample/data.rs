@@ -22,6 +22,7 @@ use crate::{
     network::{AllSocketStates, Interfaces, NamespaceId},
     reason::Reason,
     registry::{Instance, InstanceId, Registry, TrackedCgroup},
+    seldom::Seldom,
 };
 
 /// Everything at one instant.
@@ -69,15 +70,15 @@ pub struct Usage {
     /// Tasks, some seconds old at most.
     pub tasks: Option<Arc<TasksReading>>,
     /// Their open files, some seconds old.
-    pub open_files: Option<OpenFilesReading>,
+    pub open_files: Option<Arc<OpenFilesReading>>,
     /// What it has written, as its runtime told.
-    pub writable_layer: Option<WritableLayer>,
+    pub writable_layer: Option<Box<WritableLayer>>,
     /// Sockets.
-    pub net: Option<NetCell>,
+    pub net: Option<Seldom<NetCell>>,
     /// Block requests by device ([`Key::device`](tare_ebpf::Key::device)).
     pub block: Option<ByDevice<BlockCell>>,
     /// The steps of its start.
-    pub startup: Startup,
+    pub startup: Seldom<Startup>,
     /// The last process that the kernel killed because memory ran out.
     pub oom_kill: Option<Arc<OomKill>>,
     /// Their latencies, by device.
@@ -152,7 +153,7 @@ impl Usage {
         Self {
             metadata: tracked.metadata.clone(),
             namespace: tracked.namespace,
-            startup: tracked.startup,
+            startup: tracked.startup.clone(),
             oom_kill: tracked.oom_kill.clone(),
             ..Self::of_nothing(Arc::clone(&tracked.instance))
         }
@@ -178,7 +179,7 @@ impl Usage {
             latency: ByDevice::new(),
             block_has_baseline: false,
             block_reason: None,
-            startup: Startup::default(),
+            startup: Seldom::default(),
             oom_kill: None,
         }
     }
@@ -198,7 +199,7 @@ impl Usage {
             self.readings = Arc::default();
         }
         self.block_has_baseline = false;
-        self.startup = tracked.startup;
+        self.startup.share(&tracked.startup);
         if self.oom_kill != tracked.oom_kill {
             self.oom_kill.clone_from(&tracked.oom_kill);
         }

@@ -129,8 +129,11 @@ pub(super) fn take_writable_layers(registry: &Registry, usages: &mut [Usage]) {
     let tables: Vec<_> = tables.iter().filter(|table| !table.is_empty()).collect();
     for usage in usages {
         let id = usage.instance.identity.as_ref().map(|identity| &*identity.id);
-        usage.writable_layer =
-            id.and_then(|id| tables.iter().find_map(|table| table.get(id)).copied());
+        let layer = id.and_then(|id| tables.iter().find_map(|table| table.get(id)).copied());
+        match (&mut usage.writable_layer, layer) {
+            (Some(place), Some(layer)) => **place = layer,
+            (place, layer) => *place = layer.map(Box::new),
+        }
     }
 }
 

@@ -194,6 +194,7 @@ impl Sampler {
     fn shrink(&mut self) {
         self.registry.shrink();
         self.walk.shrink();
+        self.kernel.shrink();
         self.draining.shrink_to_fit();
         self.ended.shrink_to_fit();
         release_free_memory();

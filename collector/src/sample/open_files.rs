@@ -1,6 +1,9 @@
 //! The phase of a sample that has the kernel count open files, part by part, at a pace of its own.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tare_ebpf::OpenFiles;
 
@@ -22,7 +25,8 @@ pub(super) struct OpenFileReader {
     pass: Option<Pass>,
     /// The instances that were there when it began. Of others it may miss a part.
     instances: HashSet<InstanceId>,
-    readings: HashMap<InstanceId, OpenFilesReading>,
+    /// Those without open files share one.
+    readings: HashMap<InstanceId, Arc<OpenFilesReading>>,
 }
 
 /// A pass that has begun.
@@ -57,7 +61,10 @@ impl OpenFileReader {
             self.go_on(registry, kernel, now);
         }
         for usage in usages {
-            usage.open_files = self.readings.get(&usage.instance.id).copied();
+            let latest = self.readings.get(&usage.instance.id);
+            if usage.open_files.as_ref().map(Arc::as_ptr) != latest.map(Arc::as_ptr) {
+                usage.open_files = latest.cloned();
+            }
         }
     }
 
@@ -92,12 +99,13 @@ impl OpenFileReader {
     }
 
     fn take(&mut self, registry: &Registry, kernel: &Kernel, now: Moment) {
-        let none = OpenFilesReading { read_at: now, descriptors: 0, sockets: 0 };
+        let none = Arc::new(OpenFilesReading { read_at: now, descriptors: 0, sockets: 0 });
         self.readings.clear();
-        self.readings.extend(self.instances.iter().map(|id| (*id, none)));
+        self.readings.extend(self.instances.iter().map(|id| (*id, Arc::clone(&none))));
         kernel.for_each_with_open_files(|key, OpenFiles { files, sockets, .. }| {
             let owner = registry.owner(Counters::Net, key.cgroup_id);
             if let Some(reading) = owner.and_then(|owner| self.readings.get_mut(&owner)) {
+                let reading = Arc::make_mut(reading);
                 reading.descriptors += files;
                 reading.sockets += sockets;
             }

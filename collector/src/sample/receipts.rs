@@ -88,7 +88,7 @@ impl Receipt {
     pub fn of_last_sample(tracked: &TrackedCgroup, last: &Sample, at: Timestamp) -> Option<Self> {
         let mut usage = last.usage(tracked.instance.id)?.clone();
         // Events since then are newer.
-        (usage.startup, usage.oom_kill) = (tracked.startup, tracked.oom_kill.clone());
+        (usage.startup, usage.oom_kill) = (tracked.startup.clone(), tracked.oom_kill.clone());
         usage.metadata.clone_from(&tracked.metadata);
         let memory = &usage.readings.memory;
         if memory.stat_read_at.is_none() && !memory.stat.is_empty() {

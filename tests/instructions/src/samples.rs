@@ -92,7 +92,9 @@ fn count(sample: &mut Sample) {
         let namespace = NamespaceId(usage.instance.id.0);
         usage.namespace = Some(namespace);
         sample.namespaces.insert(namespace, Arc::clone(&devices));
-        usage.net = Some(NetCell::default());
+        let mut net = NetCell::default();
+        net.tcp.rx_bytes = usage.instance.id.0 + 1;
+        usage.net = Some(net.into());
         usage.block = Some(DISKS.map(|disk| (disk, BlockCell::default())).into_iter().collect());
         usage.latency = DISKS.map(|disk| (disk, LatencyCell::default())).into_iter().collect();
     }

@@ -9,8 +9,8 @@ use anyhow::{Context as _, Result};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    containers, effects::Effect, latency, machine::Machine, missing::Missing, programs::PerEvent,
-    sampling, sinks::SinkCost,
+    containers, effects::Effect, ended::Ended, latency, machine::Machine, missing::Missing,
+    programs::PerEvent, sampling, sinks::SinkCost,
 };
 use crate::project;
 
@@ -22,6 +22,8 @@ pub(crate) struct Run {
     pub(crate) sampling: sampling::Found,
     #[serde(default)]
     pub(crate) sinks: Vec<SinkCost>,
+    #[serde(default)]
+    pub(crate) ended: Vec<Ended>,
     #[serde(flatten)]
     pub(crate) latency: latency::Found,
     pub(crate) effects: Vec<Effect>,

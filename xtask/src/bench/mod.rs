@@ -4,6 +4,7 @@
 mod containers;
 mod docker_api;
 mod effects;
+mod ended;
 mod http;
 mod latency;
 mod machine;
@@ -92,11 +93,13 @@ enum Part {
     Sampling,
     /// Sinks, beside a scrape
     Sinks,
+    /// Memory after containers came and went
+    Ended,
 }
 
 type Measure = fn(&Binaries, &Plan, &mut Run) -> Result<()>;
 
-const PARTS: [(Part, Measure); 6] = [
+const PARTS: [(Part, Measure); 7] = [
     (Part::Latency, |binaries, plan, run| {
         latency::run(binaries, plan, &mut run.latency, &mut run.missing)
     }),
@@ -114,6 +117,9 @@ const PARTS: [(Part, Measure); 6] = [
     }),
     (Part::Sinks, |binaries, plan, run| {
         sinks::run(binaries, plan, &mut run.sinks, &mut run.missing)
+    }),
+    (Part::Ended, |binaries, plan, run| {
+        ended::run(binaries, plan, &mut run.ended, &mut run.missing)
     }),
 ];
 

@@ -1,11 +1,11 @@
 //! CPU time by CPU, which only cgroup v1 counts for each cgroup.
 
-use std::{iter, path::PathBuf};
+use std::iter;
 
 use tare_parsers::text::{number, words};
 
 use crate::{
-    cgroup::{Hierarchies, KeptFile, ReadError, Version, below, read_once},
+    cgroup::{Directory, Hierarchies, KeptFile, ReadError, Version, read_once},
     families::{
         readers::{CgroupReader, ReadContext},
         walked::WalkLayout,
@@ -16,7 +16,7 @@ use crate::{
 /// an API asks for it.
 #[derive(Debug)]
 pub struct PerCpuFiles {
-    usage: PathBuf,
+    directory: Directory,
 }
 
 impl CgroupReader for PerCpuFiles {
@@ -30,8 +30,8 @@ impl CgroupReader for PerCpuFiles {
     /// v1: `cpuacct.usage_percpu`. v2 has nothing like it.
     fn open(hierarchies: &Hierarchies, path: &str) -> Result<Option<Self>, ReadError> {
         let legacy = hierarchies.controller("cpuacct").filter(|c| c.version == Version::V1);
-        let directory = legacy.map(|controller| below(controller.root, path));
-        Ok(directory.map(|directory| Self { usage: directory.join("cpuacct.usage_percpu") }))
+        let directory = legacy.map(|controller| Directory::new(controller.root, path));
+        Ok(directory.map(|directory| Self { directory }))
     }
 
     /// A cgroup that did not run has used no CPU.
@@ -44,10 +44,12 @@ impl CgroupReader for PerCpuFiles {
         context: &mut ReadContext<'_>,
         latest: &mut Vec<u64>,
     ) -> Result<(), ReadError> {
-        let text = read_once(&self.usage, context.buffer)?;
-        latest.clear();
-        latest.extend(text.into_iter().flat_map(words).map_while(number));
-        Ok(())
+        self.directory.with("cpuacct.usage_percpu", |file| {
+            let text = read_once(file, context.buffer)?;
+            latest.clear();
+            latest.extend(text.into_iter().flat_map(words).map_while(number));
+            Ok(())
+        })
     }
 
     fn files(&self) -> impl Iterator<Item = &KeptFile> {

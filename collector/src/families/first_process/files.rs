@@ -1,9 +1,10 @@
 //! The first process of a cgroup, from `/proc`.
 
 use std::{
+    cell::RefCell,
     fs,
     os::fd::{AsRawFd as _, RawFd},
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
 };
 
@@ -18,7 +19,7 @@ use tare_parsers::{
 };
 
 use crate::{
-    cgroup::{Hierarchies, KeptFile, ProcessLists, ReadError, read_once},
+    cgroup::{Hierarchies, KeptFile, ProcessLists, ReadError, read_once, shared, with_path},
     families::{
         first_process::{FirstProcess, Root, RootPlace},
         readers::{CgroupReader, ReadContext},
@@ -33,10 +34,8 @@ pub(crate) const LOCAL: [&str; 7] = ["ext4", "xfs", "btrfs", "tmpfs", "f2fs", "e
 /// Where the first process of one cgroup is found.
 #[derive(Debug)]
 pub struct FirstProcessFiles {
-    proc_root: PathBuf,
+    proc_root: Arc<Path>,
     lists: ProcessLists,
-    /// The memory of paths below `proc_root`.
-    path: PathBuf,
     /// Found once for each root.
     place: Option<Place>,
 }
@@ -61,9 +60,8 @@ impl CgroupReader for FirstProcessFiles {
     /// `cgroup.procs` of the cgroup and of those below it, in the hierarchy that limits tasks.
     fn open(hierarchies: &Hierarchies, path: &str) -> Result<Option<Self>, ReadError> {
         Ok(ProcessLists::find(hierarchies, path).map(|lists| Self {
-            proc_root: hierarchies.proc_root.clone(),
+            proc_root: shared(&hierarchies.proc_root),
             lists,
-            path: PathBuf::new(),
             place: None,
         }))
     }
@@ -81,8 +79,10 @@ impl CgroupReader for FirstProcessFiles {
     ) -> Result<(), ReadError> {
         *latest = FirstProcess::default();
         let Some(pid) = self.lists.first(context.buffer)? else { return Ok(()) };
-        let limits = read_once(self.file(pid, "limits"), context.buffer).ok().flatten();
-        latest.open_files_limit = limits.and_then(parse_open_files_limit);
+        latest.open_files_limit = self.with_file(pid, "limits", |limits| {
+            let limits = read_once(limits, context.buffer).ok().flatten();
+            limits.and_then(parse_open_files_limit)
+        });
         latest.root = self.root(pid, context.buffer);
         Ok(())
     }
@@ -107,21 +107,14 @@ impl CgroupReader for FirstProcessFiles {
 }
 
 impl FirstProcessFiles {
-    /// The path of a file of a process, in memory that is used again.
-    fn file(&mut self, pid: u32, name: &str) -> &Path {
-        self.path.clear();
-        self.path.push(&self.proc_root);
-        self.path.push(itoa::Buffer::new().format(pid));
-        self.path.push(name);
-        &self.path
-    }
-
-    /// The mount that an own descriptor is on.
-    fn mount_of(&mut self, descriptor: RawFd, buffer: &mut Vec<u8>) -> Option<u64> {
-        self.path.clear();
-        self.path.push("/proc/self/fdinfo");
-        self.path.push(itoa::Buffer::new().format(descriptor));
-        named_number(read_once(&self.path, buffer).ok()??, "mnt_id:")
+    /// Calls `then` with the path of a file of a process.
+    fn with_file<T>(&self, pid: u32, name: &str, then: impl FnOnce(&Path) -> T) -> T {
+        with_path(|path| {
+            path.push(&*self.proc_root);
+            path.push(itoa::Buffer::new().format(pid));
+            path.push(name);
+            then(path)
+        })
     }
 
     /// The file system of a process's root, through `/proc/PID/root`, which needs
@@ -135,12 +128,12 @@ impl FirstProcessFiles {
     /// system it is: another one, which a container may mount, could leave Tare waiting.
     fn root(&mut self, pid: u32, buffer: &mut Vec<u8>) -> Option<Root> {
         let flags = OFlag::O_PATH | OFlag::O_CLOEXEC;
-        let root = open(self.file(pid, "root"), flags, Mode::empty()).ok()?;
-        let mount = self.mount_of(root.as_raw_fd(), buffer)?;
+        let root = self.with_file(pid, "root", |root| open(root, flags, Mode::empty())).ok()?;
+        let mount = mount_of(root.as_raw_fd(), buffer)?;
         if self.place.as_ref().is_none_or(|place| place.mount != mount) {
-            let own = fs::read(self.file(pid, "mountinfo")).ok()?;
+            let own = self.with_file(pid, "mountinfo", |file| fs::read(file)).ok()?;
             let hosts = || fs::read(self.proc_root.join("1/mountinfo")).unwrap_or_default();
-            self.place = Some(Place { mount, found: place(mount, &own, hosts).map(Arc::new) });
+            self.place = Some(Place { mount, found: place(mount, &own, hosts).map(shared_place) });
         }
         let place = Arc::clone(self.place.as_ref()?.found.as_ref()?);
         let found = fstatfs(&root).ok()?;
@@ -153,6 +146,28 @@ impl FirstProcessFiles {
             inodes_free: found.files_free(),
         })
     }
+}
+
+/// The mount that an own descriptor is on.
+fn mount_of(descriptor: RawFd, buffer: &mut Vec<u8>) -> Option<u64> {
+    with_path(|path| {
+        path.push("/proc/self/fdinfo");
+        path.push(itoa::Buffer::new().format(descriptor));
+        named_number(read_once(path, buffer).ok()??, "mnt_id:")
+    })
+}
+
+thread_local! {
+    /// The last place of this thread: most roots of a host are on the same file system.
+    static LATEST: RefCell<Option<Arc<RootPlace>>> = const { RefCell::new(None) };
+}
+
+/// The same as the place before, if it is.
+fn shared_place(place: RootPlace) -> Arc<RootPlace> {
+    LATEST.with_borrow_mut(|latest| match latest {
+        Some(latest) if **latest == place => Arc::clone(latest),
+        _ => Arc::clone(latest.insert(Arc::new(place))),
+    })
 }
 
 /// The file system that takes what is written to a mount: of an overlay, the one that its upper

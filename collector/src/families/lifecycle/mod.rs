@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use self::metrics::{METRICS, ORIGIN};
 pub use self::source::source;
+use crate::seldom::HasDefault;
 
 /// The steps of an instance's start; `None` if they were not seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
@@ -34,6 +35,10 @@ pub struct OomKill {
     pub pid: u32,
     /// Its command, 15 bytes at most.
     pub command: String,
+}
+
+impl HasDefault for Startup {
+    const DEFAULT: &'static Self = &Self { made_at: None, executed_at: None, listened_at: None };
 }
 
 impl From<&Startup> for tare_model::Startup {

@@ -1,12 +1,12 @@
 //! Memory from cgroup files.
 
-use std::{fs, mem, os::unix::fs::MetadataExt as _, path::PathBuf};
+use std::{fs, mem, os::unix::fs::MetadataExt as _};
 
 use tare_model::Family;
 use tare_parsers::{memory::parse_memory_events, numa_stat::parse_numa_stat};
 
 use crate::{
-    cgroup::{Hierarchies, KeptFile, ReadError, Version, below, read_once},
+    cgroup::{Controller, Directory, Hierarchies, KeptFile, ReadError, Version, below, read_once},
     clock::Moment,
     families::{
         cadence::is_memory_stat_due,
@@ -21,27 +21,31 @@ use crate::{
 /// A longer `memory.stat` is malformed: the kernel's has 4 KiB at most.
 const MAX_STAT_BYTES: usize = 64 << 10;
 
-/// The open files of one cgroup with its memory.
+/// The files of one cgroup with its memory.
 #[derive(Debug)]
 pub struct MemoryFiles {
     version: Version,
+    directory: Directory,
+    /// Those that stay open; `None` beside a walk.
+    open: Option<Box<Open>>,
+    /// Whether the last reading is whole.
+    is_read: bool,
+    /// What the last numbers of `memory.stat` were made from, where a walk has its words: as long
+    /// as that stays the same, so do they.
+    made_from: Option<Fingerprint>,
+}
+
+#[derive(Debug)]
+struct Open {
     usage: Option<KeptFile>,
     /// v2 only.
     swap: Option<KeptFile>,
     peak: Option<KeptFile>,
     /// v2: `memory.events`. v1: `memory.oom_control`.
     events: Option<KeptFile>,
-    /// v2: where `memory.events.local` is, which is read only when the events have changed.
-    events_local: Option<PathBuf>,
     /// v1 only.
     failures: Option<KeptFile>,
     stat: Option<KeptFile>,
-    numa_stat: PathBuf,
-    /// Whether the last reading is whole.
-    is_read: bool,
-    /// What the last numbers of `memory.stat` were made from, where a walk has its words: as long
-    /// as that stays the same, so do they.
-    made_from: Option<Fingerprint>,
 }
 
 impl CgroupReader for MemoryFiles {
@@ -68,21 +72,16 @@ impl CgroupReader for MemoryFiles {
         };
         let open = |v1, v2| of_version(v1, v2).map_or(Ok(None), |file| KeptFile::open(&file));
         let usage = of_version(Some("memory.usage_in_bytes"), Some("memory.current"));
-        let files = Self {
-            version: controller.version,
+        let open = Open {
             usage: usage.map_or(Ok(None), |file| KeptFile::open_steady(&file))?,
             swap: open(None, Some("memory.swap.current"))?,
             peak: open(Some("memory.max_usage_in_bytes"), Some("memory.peak"))?,
             events: open(Some("memory.oom_control"), Some("memory.events"))?,
-            events_local: (controller.version == Version::V2)
-                .then(|| directory.join("memory.events.local")),
             failures: open(Some("memory.failcnt"), None)?,
             stat: open(Some("memory.stat"), Some("memory.stat"))?,
-            numa_stat: directory.join("memory.numa_stat"),
-            is_read: false,
-            made_from: None,
         };
-        Ok((files.usage.is_some() || files.stat.is_some()).then_some(files))
+        Ok((open.usage.is_some() || open.stat.is_some())
+            .then(|| Self { open: Some(open.into()), ..Self::beside_walk(controller, path) }))
     }
 
     fn is_due(_: &ReadContext<'_>) -> bool {
@@ -108,8 +107,11 @@ impl CgroupReader for MemoryFiles {
     }
 
     fn files(&self) -> impl Iterator<Item = &KeptFile> {
-        let Self { usage, swap, peak, events, failures, stat, .. } = self;
-        [usage, swap, peak, events, failures, stat].into_iter().flatten()
+        let files = self.open.iter().flat_map(|open| {
+            let Open { usage, swap, peak, events, failures, stat } = &**open;
+            [usage, swap, peak, events, failures, stat]
+        });
+        files.flatten()
     }
 
     fn opens_on_demand(layout: &WalkLayout) -> bool {
@@ -122,19 +124,7 @@ impl CgroupReader for MemoryFiles {
         path: &str,
         _: &WalkLayout,
     ) -> Result<Option<Self>, ReadError> {
-        Ok(hierarchies.controller("memory").map(|controller| Self {
-            version: controller.version,
-            usage: None,
-            swap: None,
-            peak: None,
-            events: None,
-            events_local: None,
-            failures: None,
-            stat: None,
-            numa_stat: below(controller.root, path).join("memory.numa_stat"),
-            is_read: false,
-            made_from: None,
-        }))
+        Ok(hierarchies.controller("memory").map(|found| Self::beside_walk(found, path)))
     }
 
     fn from_record(
@@ -242,6 +232,17 @@ fn fingerprint(record: &walk::Record<'_>, revision: u64) -> Option<Fingerprint> 
 }
 
 impl MemoryFiles {
+    /// What a walk leaves to be read, none of which stays open.
+    fn beside_walk(controller: Controller<'_>, path: &str) -> Self {
+        Self {
+            version: controller.version,
+            directory: Directory::new(controller.root, path),
+            open: None,
+            is_read: false,
+            made_from: None,
+        }
+    }
+
     fn refresh(
         &mut self,
         context: &mut ReadContext<'_>,
@@ -250,17 +251,18 @@ impl MemoryFiles {
         let ReadContext { now, time, memory_stat_interval, due, buffer, .. } = context;
         let read_at = Moment { instant: *now, time: *time };
         let before = latest.usage_bytes.take();
-        latest.usage_bytes = number(self.usage.as_ref(), buffer)?;
+        let Some(open) = self.open.as_deref() else { return Ok(()) };
+        latest.usage_bytes = number(open.usage.as_ref(), buffer)?;
         let unchanged = before.is_some() && before == latest.usage_bytes;
         if !due.memory && unchanged && self.is_read {
             return Ok(());
         }
-        self.refresh_events(buffer, latest)?;
+        self.refresh_events(open, buffer, latest)?;
         (latest.peak_bytes, latest.swap_bytes) = (None, None);
-        latest.peak_bytes = number(self.peak.as_ref(), buffer)?;
-        latest.swap_bytes = number(self.swap.as_ref(), buffer)?;
+        latest.peak_bytes = number(open.peak.as_ref(), buffer)?;
+        latest.swap_bytes = number(open.swap.as_ref(), buffer)?;
         let stat_due = is_memory_stat_due(latest.stat_read_at, *memory_stat_interval, *now);
-        if let Some(file) = self.stat.as_ref().filter(|_| stat_due) {
+        if let Some(file) = open.stat.as_ref().filter(|_| stat_due) {
             let text = file.read(buffer)?;
             if text.len() > MAX_STAT_BYTES {
                 return Err(file.malformed("too long for a memory.stat"));
@@ -284,36 +286,38 @@ impl MemoryFiles {
     }
 
     fn refresh_numa(
-        &mut self,
+        &self,
         buffer: &mut Vec<u8>,
         latest: &mut MemoryUsage,
     ) -> Result<(), ReadError> {
         latest.numa.clear();
-        if let (Some(text), Some(page_bytes)) = (read_once(&self.numa_stat, buffer)?, page_bytes())
-        {
-            parse_numa_stat(text, page_bytes, &mut latest.numa);
-        }
-        Ok(())
+        self.directory.with("memory.numa_stat", |file| {
+            if let (Some(text), Some(page_bytes)) = (read_once(file, buffer)?, page_bytes()) {
+                parse_numa_stat(text, page_bytes, &mut latest.numa);
+            }
+            Ok(())
+        })
     }
 
     fn refresh_events(
-        &mut self,
+        &self,
+        open: &Open,
         buffer: &mut Vec<u8>,
         latest: &mut MemoryUsage,
     ) -> Result<(), ReadError> {
         let before = mem::take(&mut latest.events);
-        if let Some(file) = &self.events {
+        if let Some(file) = &open.events {
             latest.events = parse_memory_events(file.read(buffer)?);
         }
         if self.version == Version::V1 {
-            latest.events.max = number(self.failures.as_ref(), buffer)?;
+            latest.events.max = number(open.failures.as_ref(), buffer)?;
         }
         // The local events are a part of the others, so they stand still where those do.
-        if let Some(path) = &self.events_local
-            && (!self.is_read || latest.events != before)
-        {
-            let text = read_once(path, buffer)?;
-            latest.events_local = text.map(parse_memory_events).unwrap_or_default();
+        if self.version == Version::V2 && (!self.is_read || latest.events != before) {
+            let local = self.directory.with("memory.events.local", |file| {
+                Ok(read_once(file, buffer)?.map(parse_memory_events))
+            });
+            latest.events_local = local?.unwrap_or_default();
         }
         Ok(())
     }

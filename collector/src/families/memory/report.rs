@@ -151,7 +151,7 @@ fn huge_pages(settings: &Settings) -> BTreeMap<String, HugePages> {
             peak_bytes: *peak_bytes,
             limit_hits: *limit_hits,
         };
-        (size.clone(), pages)
+        ((**size).to_owned(), pages)
     });
     sizes.collect()
 }

@@ -3,12 +3,11 @@
 use std::{
     fs::File,
     io, iter,
-    path::PathBuf,
     time::{Duration, Instant},
 };
 
 use crate::{
-    cgroup::{Hierarchies, KeptFile, ReadError, below},
+    cgroup::{Directory, Hierarchies, KeptFile, ReadError},
     families::{
         perf_events::{
             PerfCount, PerfEvents,
@@ -27,7 +26,7 @@ const INTERVAL: Duration = Duration::from_millis(9900);
 /// Where the counters of one cgroup are opened, and those that are.
 #[derive(Debug)]
 pub struct PerfEventFiles {
-    directory: PathBuf,
+    directory: Directory,
     counters: Option<Counters>,
     read_at: Option<Instant>,
     has_run_since: bool,
@@ -51,7 +50,7 @@ impl PerfEventFiles {
     /// Opens a counter for each event and CPU. `None` if there are too many, or if the cgroup is
     /// not there yet or any more.
     fn open_all(&mut self, wanted: &PerfEvents) -> Option<Counters> {
-        let directory = File::open(&self.directory).ok()?;
+        let directory = self.directory.with("", |directory| File::open(directory)).ok()?;
         let room = wanted.budget.reserve(wanted.events.len() * wanted.cpus.len());
         let opened = room.map(|room| {
             let on_cpus = |event| {
@@ -77,7 +76,7 @@ impl CgroupReader for PerfEventFiles {
     fn open(hierarchies: &Hierarchies, path: &str) -> Result<Option<Self>, ReadError> {
         let found = hierarchies.controller(CONTROLLER);
         Ok(found.map(|controller| Self {
-            directory: below(controller.root, path),
+            directory: Directory::new(controller.root, path),
             counters: None,
             read_at: None,
             has_run_since: false,

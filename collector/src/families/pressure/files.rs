@@ -136,7 +136,8 @@ fn is_fading(found: &walk::Pressures) -> bool {
 impl From<walk::Pressure> for Pressure {
     fn from(found: walk::Pressure) -> Self {
         let stall = |stall: walk::Stall| {
-            let [avg10, avg60, avg300] = stall.averages.map_or([None; 3], |all| all.map(Some));
+            let averages = stall.averages.map(|all| all.map(|average| average.try_into().ok()));
+            let [avg10, avg60, avg300] = averages.unwrap_or_default();
             let total_microseconds = Some(stall.total_microseconds);
             Stall { total_microseconds, avg10, avg60, avg300 }
         };

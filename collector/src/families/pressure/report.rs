@@ -8,7 +8,7 @@ use crate::families::units::microseconds;
 /// Pressure of one resource.
 pub fn report(read: pressure::Pressure) -> Pressure {
     let pressure::Pressure { some, full } = read;
-    let percent = |hundredths: Option<u64>| hundredths.map(|value| value as f64 / 100.0);
+    let percent = |hundredths: Option<u16>| hundredths.map(|value| f64::from(value) / 100.0);
     Pressure {
         some_seconds: some.total_microseconds.map(microseconds),
         full_seconds: full.total_microseconds.map(microseconds),

@@ -11,7 +11,8 @@ use crate::{
 /// The reader of one family, where the cgroup has files for it.
 #[derive(Debug)]
 pub(in crate::families) struct Slot<R> {
-    pub(in crate::families) reader: Option<R>,
+    /// Boxed, because a walk spares most of them.
+    pub(in crate::families) reader: Option<Box<R>>,
     opened: Opened,
 }
 
@@ -34,7 +35,7 @@ impl<R: CgroupReader> Slot<R> {
         hierarchies: &Hierarchies,
         path: &str,
     ) -> Result<Self, ReadError> {
-        Ok(Self { reader: R::open(hierarchies, path)?, opened: Opened::All })
+        Ok(Self { reader: R::open(hierarchies, path)?.map(Box::new), opened: Opened::All })
     }
 
     pub(in crate::families) fn open_beside_walk(
@@ -45,7 +46,7 @@ impl<R: CgroupReader> Slot<R> {
         if !R::opens_on_demand(layout) {
             return Self::open(hierarchies, path);
         }
-        let reader = R::open_beside_walk(hierarchies, path, layout)?;
+        let reader = R::open_beside_walk(hierarchies, path, layout)?.map(Box::new);
         Ok(Self { reader, opened: Opened::BesideWalk })
     }
 
@@ -61,7 +62,8 @@ impl<R: CgroupReader> Slot<R> {
         context: &mut ReadContext<'_>,
         latest: &mut R::Reading,
     ) -> Result<bool, ReadError> {
-        if context.walked.is_some() && R::from_record(self.reader.as_mut(), context, latest)? {
+        if context.walked.is_some() && R::from_record(self.reader.as_deref_mut(), context, latest)?
+        {
             self.close_rest(context)?;
             return Ok(true);
         }
@@ -99,7 +101,7 @@ impl<R: CgroupReader> Slot<R> {
         if reader.is_none() {
             *latest = R::Reading::default();
         }
-        (self.reader, self.opened) = (reader, Opened::All);
+        (self.reader, self.opened) = (reader.map(Box::new), Opened::All);
         Ok(())
     }
 
@@ -109,7 +111,7 @@ impl<R: CgroupReader> Slot<R> {
             Some(Place { hierarchies, path, layout, is_young: false, .. })
                 if self.opened == Opened::All && R::opens_on_demand(layout) =>
             {
-                self.reader = R::open_beside_walk(hierarchies, path, layout)?;
+                self.reader = R::open_beside_walk(hierarchies, path, layout)?.map(Box::new);
                 self.opened = Opened::BesideWalk;
                 Ok(())
             }
@@ -119,7 +121,7 @@ impl<R: CgroupReader> Slot<R> {
 
     /// How many files are opened anew for each read.
     pub(in crate::families) fn reopened(&self) -> usize {
-        let files = self.reader.iter().flat_map(R::files);
+        let files = self.reader.iter().flat_map(|reader| reader.files());
         files.filter(|file| !file.is_held()).count()
     }
 }

@@ -1,6 +1,7 @@
 //! Settings from cgroup files.
 
 use std::{
+    cell::RefCell,
     ffi::OsString,
     fs, iter, mem,
     os::unix::ffi::OsStringExt as _,
@@ -15,7 +16,7 @@ use tare_parsers::{
 };
 
 use crate::{
-    cgroup::{Hierarchies, KeptFile, ReadError, Version, read_once},
+    cgroup::{Hierarchies, KeptFile, ReadError, Version, read_once, shared, shared_path},
     families::{
         memory::V1_UNLIMITED,
         readers::{CgroupReader, ReadContext},
@@ -35,30 +36,43 @@ const FILE_NAME_BYTES: usize = 32;
 /// [`SETTINGS_INTERVAL`](crate::families::cadence::SETTINGS_INTERVAL).
 #[derive(Debug)]
 pub struct SettingsFiles {
-    cpu: Option<Place>,
-    cpuacct: Option<Place>,
-    cpuset: Option<Place>,
-    memory: Option<Place>,
-    pids: Option<Place>,
-    unified: Option<Place>,
+    places: Arc<Places>,
     huge_pages: Option<HugePagesFiles>,
     /// The path of the cgroup, the same below each root.
-    path: Box<str>,
+    path: Arc<str>,
     /// The directory that is read.
     directory: PathBuf,
     /// A directory further up than that.
     above: PathBuf,
     /// The reading before the last, to be overwritten once no sample holds it.
     spare: Option<Arc<Settings>>,
+    /// Whether a walk has found other plain settings before.
+    is_changing: bool,
     /// Whether a walk has the settings that are plain numbers, so that only the rest is read here.
     only_rest: bool,
 }
 
+/// The hierarchies, the same for all cgroups.
+#[derive(Debug, Default, PartialEq)]
+struct Places {
+    cpu: Option<Place>,
+    cpuacct: Option<Place>,
+    cpuset: Option<Place>,
+    memory: Option<Place>,
+    pids: Option<Place>,
+    unified: Option<Place>,
+}
+
 /// A hierarchy that has the cgroup.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 struct Place {
     version: Version,
-    root: Box<Path>,
+    root: Arc<Path>,
+}
+
+thread_local! {
+    /// The last ones of this thread.
+    static PLACES: RefCell<Arc<Places>> = RefCell::default();
 }
 
 impl CgroupReader for SettingsFiles {
@@ -70,23 +84,14 @@ impl CgroupReader for SettingsFiles {
 
     /// The directories are only named here; which files they have shows when they are read.
     fn open(hierarchies: &Hierarchies, path: &str) -> Result<Option<Self>, ReadError> {
-        let place = |name| {
-            let controller = hierarchies.controller(name)?;
-            Some(Place::new(controller.version, controller.root))
-        };
-        let unified = hierarchies.unified.as_deref();
         Ok(Some(Self {
-            cpu: place("cpu"),
-            cpuacct: place("cpuacct").filter(|place| place.version == Version::V1),
-            cpuset: place("cpuset"),
-            memory: place("memory"),
-            pids: place("pids"),
-            unified: unified.map(|root| Place::new(Version::V2, root)),
+            places: Places::of(hierarchies),
             huge_pages: HugePagesFiles::new(hierarchies, path),
-            path: path.into(),
+            path: shared_path(path),
             directory: PathBuf::new(),
             above: PathBuf::new(),
             spare: None,
+            is_changing: false,
             only_rest: false,
         }))
     }
@@ -195,30 +200,33 @@ impl SettingsFiles {
         if let Some(out) = Arc::get_mut(&mut next) {
             plain.write_to(out);
         }
-        self.spare = Some(mem::replace(latest, next));
+        // The first reading is replaced at once, and the next ones of an idle cgroup never.
+        let before = mem::replace(latest, next);
+        self.spare = self.is_changing.then_some(before);
+        self.is_changing = true;
     }
 
     /// Whether the cgroup is still there: its files vanish one by one.
     fn is_there(&mut self) -> bool {
-        let Self { path, directory, .. } = self;
-        let places = [&self.memory, &self.cpu, &self.pids, &self.unified];
+        let Self { path, directory, places, .. } = self;
+        let places = [&places.memory, &places.cpu, &places.pids, &places.unified];
         let mut places = places.into_iter().flatten();
         places.any(|place| fs::metadata(place.enter(path, directory)).is_ok())
     }
 
     fn read_all(&mut self, buffer: &mut Vec<u8>, out: &mut Settings, faults: &mut Faults) {
-        let Self { path, directory, above, .. } = self;
+        let Self { path, directory, above, places, .. } = self;
         let mut reader = Reader { buffer, faults };
-        if let Some(cpu) = self.cpu.as_ref().filter(|_| !self.only_rest) {
+        if let Some(cpu) = places.cpu.as_ref().filter(|_| !self.only_rest) {
             reader.cpu(cpu, cpu.enter(path, directory), above, &mut out.cpu);
         }
         out.per_cpu_nanoseconds.clear();
-        if let Some(cpuacct) = &self.cpuacct
+        if let Some(cpuacct) = &places.cpuacct
             && let Some(text) = reader.text(cpuacct.enter(path, directory), "cpuacct.usage_percpu")
         {
             out.per_cpu_nanoseconds.extend(words(text).map_while(number));
         }
-        if let Some(cpuset) = &self.cpuset {
+        if let Some(cpuset) = &places.cpuset {
             let [effective_cpus, effective_mems] = match cpuset.version {
                 Version::V1 => ["cpuset.effective_cpus", "cpuset.effective_mems"],
                 Version::V2 => ["cpuset.cpus.effective", "cpuset.mems.effective"],
@@ -241,21 +249,21 @@ impl SettingsFiles {
         if self.only_rest {
             return;
         }
-        if let Some(memory) = &self.memory {
+        if let Some(memory) = &places.memory {
             let directory = memory.enter(path, directory);
             out.memory = match memory.version {
                 Version::V1 => reader.memory_v1(directory),
                 Version::V2 => reader.memory_v2(memory, directory, above),
             };
         }
-        if let Some(pids) = &self.pids {
+        if let Some(pids) = &places.pids {
             let directory = pids.enter(path, directory);
             out.pids_limit = reader.limit(directory, "pids.max");
             out.pids_peak = reader.limit(directory, "pids.peak");
             out.pids_limit_hits =
                 reader.text(directory, "pids.events").and_then(|text| named_number(text, "max"));
         }
-        if let Some(unified) = &self.unified
+        if let Some(unified) = &places.unified
             && let Some(text) = reader.text(unified.enter(path, directory), "cgroup.stat")
         {
             out.descendants = named_number(text, "nr_descendants");
@@ -264,16 +272,41 @@ impl SettingsFiles {
     }
 }
 
+impl Places {
+    /// The same as those of the cgroup before, if they are.
+    fn of(hierarchies: &Hierarchies) -> Arc<Self> {
+        let place = |name| {
+            let controller = hierarchies.controller(name)?;
+            Some(Place::new(controller.version, controller.root))
+        };
+        let unified = hierarchies.unified.as_deref();
+        let places = Self {
+            cpu: place("cpu"),
+            cpuacct: place("cpuacct").filter(|place| place.version == Version::V1),
+            cpuset: place("cpuset"),
+            memory: place("memory"),
+            pids: place("pids"),
+            unified: unified.map(|root| Place::new(Version::V2, root)),
+        };
+        PLACES.with_borrow_mut(|known| {
+            if **known != places {
+                *known = Arc::new(places);
+            }
+            Arc::clone(known)
+        })
+    }
+}
+
 impl Place {
     fn new(version: Version, root: &Path) -> Self {
-        Self { version, root: root.into() }
+        Self { version, root: shared(root) }
     }
 
     /// The directory of the cgroup at a path, in memory that is used again.
     fn enter<'a>(&self, path: &str, directory: &'a mut PathBuf) -> &'a mut PathBuf {
         directory.clear();
         directory.reserve(self.root.as_os_str().len() + path.len() + FILE_NAME_BYTES);
-        directory.push(&self.root);
+        directory.push(&*self.root);
         directory.push(path.trim_start_matches('/'));
         directory
     }

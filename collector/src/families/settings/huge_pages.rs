@@ -1,14 +1,11 @@
 //! Huge pages of a cgroup (the controller `hugetlb`).
 
 use serde::{Deserialize, Serialize};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{cell::RefCell, fs, path::Path, sync::Arc};
 
 use tare_parsers::text::{named_number, number};
 
-use crate::cgroup::{Hierarchies, ReadError, Version, below, read_once};
+use crate::cgroup::{Directory, Hierarchies, ReadError, Version, read_once};
 
 /// The most sizes of huge pages that are read; no architecture has more than a few.
 const MAX_SIZES: usize = 16;
@@ -18,7 +15,7 @@ const MAX_SIZES: usize = 16;
 #[serde(default)]
 pub struct HugePages {
     /// The size of a page as the kernel writes it, such as `2MB`.
-    pub size: String,
+    pub size: Arc<str>,
     /// In use now.
     pub usage_bytes: Option<u64>,
     /// The most that may be used.
@@ -33,26 +30,31 @@ pub struct HugePages {
 #[derive(Debug)]
 pub(super) struct HugePagesFiles {
     version: Version,
-    directory: PathBuf,
+    directory: Directory,
     /// `None` until the first reading.
-    sizes: Option<Vec<Files>>,
+    sizes: Option<Arc<[Files]>>,
 }
 
-/// The files of one size; on v1 `hits` holds a number, on v2 a line `max N`.
-#[derive(Debug)]
+/// The names of the files of one size; on v1 `hits` holds a number, on v2 a line `max N`.
+#[derive(Debug, PartialEq)]
 struct Files {
-    size: String,
-    usage: PathBuf,
-    limit: PathBuf,
-    peak: Option<PathBuf>,
-    hits: PathBuf,
+    size: Arc<str>,
+    usage: String,
+    limit: String,
+    peak: Option<String>,
+    hits: String,
+}
+
+thread_local! {
+    /// The last sizes of this thread: all cgroups of a host have the same.
+    static SIZES: RefCell<Arc<[Files]>> = RefCell::default();
 }
 
 impl HugePagesFiles {
     /// The files of the cgroup at a path such as `/docker/abc`; `None` without the controller.
     pub(super) fn new(hierarchies: &Hierarchies, path: &str) -> Option<Self> {
         let controller = hierarchies.controller("hugetlb")?;
-        let directory = below(controller.root, path);
+        let directory = Directory::new(controller.root, path);
         Some(Self { version: controller.version, directory, sizes: None })
     }
 
@@ -67,17 +69,22 @@ impl HugePagesFiles {
         out: &mut Vec<HugePages>,
     ) -> Result<(), ReadError> {
         let Self { version, directory, sizes } = self;
-        let sizes = sizes.get_or_insert_with(|| find(*version, directory));
+        let find = || shared(directory.with("", |directory| find(*version, directory)));
+        let sizes = sizes.get_or_insert_with(find);
+        let mut read = |file: &str, parse: &dyn Fn(&[u8]) -> Option<u64>| {
+            directory.with(file, |file| read(file, buffer, parse))
+        };
+        out.reserve_exact(sizes.len().saturating_sub(out.len()));
         out.resize_with(sizes.len(), HugePages::default);
         for (files, out) in sizes.iter().zip(out) {
             out.size.clone_from(&files.size);
-            out.usage_bytes = read(&files.usage, buffer, number)?;
-            out.limit_bytes = read(&files.limit, buffer, number)?.filter(|l| *l < NO_LIMIT);
+            out.usage_bytes = read(&files.usage, &number)?;
+            out.limit_bytes = read(&files.limit, &number)?.filter(|l| *l < NO_LIMIT);
             out.peak_bytes = match &files.peak {
-                Some(peak) => read(peak, buffer, number)?,
+                Some(peak) => read(peak, &number)?,
                 None => None,
             };
-            out.limit_hits = read(&files.hits, buffer, |text| match version {
+            out.limit_hits = read(&files.hits, &|text| match version {
                 Version::V1 => number(text),
                 Version::V2 => named_number(text, "max"),
             })?;
@@ -98,7 +105,7 @@ fn find(version: Version, directory: &Path) -> Vec<Files> {
             let name = entry.file_name();
             let size = name.to_str()?.strip_prefix("hugetlb.")?.strip_suffix(usage)?;
             // `rsvd` counts reservations, not use.
-            (!size.contains('.')).then(|| Files::new(version, directory, size))
+            (!size.contains('.')).then(|| Files::new(version, size))
         })
         .take(MAX_SIZES)
         .collect();
@@ -106,13 +113,23 @@ fn find(version: Version, directory: &Path) -> Vec<Files> {
     sizes
 }
 
+/// The same as those of the cgroup before, if they are.
+fn shared(sizes: Vec<Files>) -> Arc<[Files]> {
+    SIZES.with_borrow_mut(|known| {
+        if **known != *sizes {
+            *known = sizes.into();
+        }
+        Arc::clone(known)
+    })
+}
+
 /// A v1 limit from here on is none: the greatest is `PAGE_COUNTER_MAX` in whole huge pages
 /// (`mm/hugetlb_cgroup.c`, `hugetlb_cgroup_init`), and no huge page has more than 16 GiB.
 const NO_LIMIT: u64 = i64::MAX as u64 & !((16 << 30) - 1);
 
 impl Files {
-    fn new(version: Version, directory: &Path, size: &str) -> Self {
-        let file = |name: &str| directory.join(format!("hugetlb.{size}.{name}"));
+    fn new(version: Version, size: &str) -> Self {
+        let file = |name: &str| format!("hugetlb.{size}.{name}");
         let (usage, limit, peak, hits) = match version {
             Version::V1 => {
                 ("usage_in_bytes", "limit_in_bytes", Some("max_usage_in_bytes"), "failcnt")
@@ -120,7 +137,7 @@ impl Files {
             Version::V2 => ("current", "max", None, "events"),
         };
         Self {
-            size: size.to_owned(),
+            size: size.into(),
             usage: file(usage),
             limit: file(limit),
             peak: peak.map(file),
@@ -172,13 +189,13 @@ mod tests {
         ];
         write(&tree.path().join("abc"), &files);
         let large = HugePages {
-            size: "1GB".to_owned(),
+            size: "1GB".into(),
             usage_bytes: Some(0),
             limit_bytes: Some(1 << 30),
             ..HugePages::default()
         };
         let small = HugePages {
-            size: "2MB".to_owned(),
+            size: "2MB".into(),
             usage_bytes: Some(4 << 20),
             limit_hits: Some(3),
             ..HugePages::default()
@@ -197,7 +214,7 @@ mod tests {
         ];
         write(&tree.path().join("hugetlb/abc"), &files);
         let pages = HugePages {
-            size: "2MB".to_owned(),
+            size: "2MB".into(),
             usage_bytes: Some(2 << 20),
             limit_bytes: None,
             peak_bytes: Some(6 << 20),

@@ -49,7 +49,8 @@ impl Written {
         nix::unistd::ftruncate(&memory, (count * size_of::<u64>()) as i64).unwrap();
         let words = WritableMapping::of(&memory, count).unwrap();
         let set = |at: usize, word: usize, value: u64| {
-            words.words()[(at + 1) * STRIDE + word].store(value, Ordering::Relaxed);
+            let at = (at + 1) * STRIDE + word;
+            words.words(at..at + 1).unwrap()[0].store(value, Ordering::Relaxed);
         };
         for (at, id) in ids.iter().enumerate() {
             set(at, base::ID, *id);
@@ -78,7 +79,8 @@ impl Written {
 
     /// Changes a word of the cgroup at this depth.
     pub(crate) fn set(&self, depth: usize, word: Word, value: u64) {
-        self.words.words()[(depth + 1) * STRIDE + word.0].store(value, Ordering::Relaxed);
+        let at = (depth + 1) * STRIDE + word.0;
+        self.words.words(at..at + 1).unwrap()[0].store(value, Ordering::Relaxed);
     }
 
     /// All records.

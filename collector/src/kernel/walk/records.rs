@@ -269,12 +269,12 @@ impl Tree {
 
     /// Bytes of the map of records, in the kernel.
     pub fn memory_bytes(&self) -> usize {
-        self.records.words().len() * size_of::<u64>()
+        self.records.len() * size_of::<u64>()
     }
 
     fn at(&self, at: usize) -> Option<Record<'_>> {
         let start = self.start_of(at);
-        let words = self.records.words().get(start..start + self.plan.stride)?;
+        let words = self.records.words(start..start + self.plan.stride)?;
         Some(Record { words, tree: self })
     }
 

@@ -10,6 +10,7 @@ use super::{
 };
 use crate::bench::{
     effects::Background,
+    ended::Ended,
     measurements::Run,
     plan::Load,
     tools::{Floor, TareRun},
@@ -105,7 +106,18 @@ fn aims(run: &Run) -> Vec<Aim> {
             "MiB",
             mib(resident(run, MANY, Load::Idle)),
         ),
+        aim("a receipt, resident", 3.0, "kB", receipt(run)),
+        aim(
+            "resident memory after 10,000 containers came and went, to before",
+            1.25,
+            "×",
+            Summary::of(run.ended.iter().filter(|one| one.count == MANY).filter_map(Ended::growth)),
+        ),
     ]
+}
+
+fn receipt(run: &Run) -> Option<Summary> {
+    Summary::of(run.ended.iter().filter_map(Ended::receipt_bytes).map(|bytes| bytes / 1e3))
 }
 
 fn with_scrapes(run: &Run) -> Option<Summary> {

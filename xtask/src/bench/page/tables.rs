@@ -12,6 +12,7 @@ use crate::bench::{
     containers::ContainerMeasurement,
     effects::Background,
     latency::ReceiptAccuracy,
+    measure::Memory,
     measurements::Run,
     plan::{Load, Plan},
     sampling::Sampling,
@@ -28,6 +29,7 @@ pub(crate) fn all(run: &Run) -> Result<Vec<(&'static str, String)>> {
         ("Cost of a sample", samples(run)?),
         ("Other tools", others(run)?),
         ("Memory", memory(run)?),
+        ("Memory after containers ended", ended(run)?),
         ("Scrapes", scrapes(run)?),
         ("Sinks", sinks(run)?),
         ("Detection of a new container", detections(run)?),
@@ -155,7 +157,7 @@ fn memory(run: &Run) -> Result<String> {
     for (size, load) in sizes_and_loads(run).into_iter().filter(|(_, load)| *load == Load::Idle) {
         let all: Vec<_> =
             rounds(run, TareRun::PLAIN.name, size, load).map(|one| &one.memory).collect();
-        let part = |part: fn(&crate::bench::measure::Memory) -> Option<u64>| {
+        let part = |part: fn(&Memory) -> Option<u64>| {
             let bytes = all.iter().filter_map(|one| part(one));
             or_dash(Summary::of(bytes.map(|bytes| bytes as f64 / MIB)))
         };
@@ -166,6 +168,36 @@ fn memory(run: &Run) -> Result<String> {
             part(|one| one.pss_bytes),
             part(|one| one.kernel_bytes),
             part(|one| one.maps_bytes),
+        )?;
+    }
+    Ok(table)
+}
+
+fn ended(run: &Run) -> Result<String> {
+    if run.ended.is_empty() {
+        return Ok(String::new());
+    }
+    let mut table = String::from(
+        "Resident memory of `tare run`, in MiB, before cgroups with a process each came, while they \
+         were there, and 17 s after they had gone. What a receipt takes includes the history of its \
+         container.\n\n\
+         | cgroups | receipts kept | before | during | after | after to before | a receipt, kB |\n\
+         |---|---|---|---|---|---|---|\n",
+    );
+    for one in &run.ended {
+        let mib = |memory: &Memory| {
+            or_dash(Summary::of(memory.rss_bytes.map(|bytes| bytes as f64 / MIB)))
+        };
+        writeln!(
+            table,
+            "| {} | {} | {} | {} | {} | {} | {} |",
+            one.count,
+            one.receipts,
+            mib(&one.before),
+            mib(&one.during),
+            mib(&one.after),
+            or_dash(Summary::of(one.growth())),
+            or_dash(Summary::of(one.receipt_bytes().map(|bytes| bytes / 1e3))),
         )?;
     }
     Ok(table)

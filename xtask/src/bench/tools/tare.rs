@@ -59,9 +59,14 @@ impl TareRun {
 
     /// The number of containers in the latest sample of the running daemon.
     pub(crate) fn containers() -> Result<usize> {
+        Self::count("tare_containers")
+    }
+
+    /// A metric of the running daemon that is a count without labels.
+    pub(crate) fn count(name: &str) -> Result<usize> {
         let metrics = http::get(&Self::server()?, "/metrics")?;
-        let count = metrics.lines().find_map(|line| line.strip_prefix("tare_containers "));
-        count.and_then(|count| count.parse().ok()).context("no metric tare_containers")
+        let count = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
+        metrics.lines().find_map(count).with_context(|| format!("no metric {name}"))
     }
 
     /// The same with another command.

@@ -231,7 +231,7 @@ fn on_the_network_of_the_host_the_own_sockets_count() {
     sample.sockets = Some(crate::kernel::SocketLevel::Payload);
     let mut cell = tare_ebpf::NetCell::default();
     (cell.tcp.rx_bytes, cell.udp.tx_bytes) = (3, 4);
-    sample.usages[0].net = Some(cell);
+    sample.usages[0].net = Some(cell.into());
     let with = to_value(Stats::new("abc", "web", &sample.usages[0], &sample, None)).unwrap();
     assert_eq!(with["networks"], json!({"sockets": {"rx_bytes": 3, "tx_bytes": 4}}));
 }
