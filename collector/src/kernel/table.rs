@@ -106,6 +106,19 @@ impl<C: Cell> Table<C> {
         })
     }
 
+    /// Whether the counters of all keys in use can be read. The kernel may have no memory to map
+    /// more of them.
+    pub fn is_readable(&self) -> bool {
+        self.cells.is_readable(self.last_slot())
+    }
+
+    /// The last slot in use.
+    pub(super) fn last_slot(&self) -> u32 {
+        let mut last = OVERFLOW_SLOT;
+        self.for_each_key(|slot, _| last = last.max(slot));
+        last
+    }
+
     /// Calls `each` with every key in use, its slot and its counters. No system call is made.
     pub fn for_each(&self, mut each: impl FnMut(u32, Key, &C)) {
         self.for_each_key(|slot, key| each(slot, key, &self.cells.of(slot)));
@@ -157,6 +170,9 @@ impl<C: Cell> Table<C> {
 
     /// Frees the slots that were retired some time ago. `last` gets the final counts of each.
     pub fn release(&mut self, mut last: impl FnMut(u32, Key, &C)) {
+        if !self.retired.is_empty() && !self.is_readable() {
+            return;
+        }
         let is_over = |retired: &Retired| retired.since.elapsed() >= GRACE;
         let done = |retired: &&Retired| retired.is_disowned && is_over(retired);
         let over = self.retired.iter().take_while(done).count();
@@ -176,8 +192,7 @@ impl<C: Cell> Table<C> {
 
     /// Unmaps counters beyond the slots that are in use. Tells how many those are, with the gaps.
     pub(super) fn shrink(&mut self) -> u32 {
-        let mut slots = OVERFLOW_SLOT + 1;
-        self.for_each_key(|slot, _| slots = slots.max(slot + 1));
+        let slots = self.last_slot() + 1;
         self.cells.shrink_to(slots);
         slots
     }
@@ -241,6 +256,11 @@ impl<C: Cell> Cells<C> {
         sum
     }
 
+    /// Whether the cells of this slot, and of those before it, can be read.
+    pub fn is_readable(&self, slot: u32) -> bool {
+        self.words(slot).is_some()
+    }
+
     /// Unmaps the cells beyond so many slots.
     pub(super) fn shrink_to(&mut self, slots: u32) {
         self.cells.shrink_to(slots as usize * self.shards * Self::STRIDE);
@@ -257,9 +277,12 @@ impl<C: Cell> Cells<C> {
 
     /// The cells of a slot, each with its owner before it.
     fn shards(&self, slot: u32) -> impl Iterator<Item = &[AtomicU64]> {
+        self.words(slot).unwrap_or_default().chunks_exact(Self::STRIDE)
+    }
+
+    fn words(&self, slot: u32) -> Option<&[AtomicU64]> {
         let start = slot as usize * self.shards * Self::STRIDE;
-        let words = self.cells.words(start..start + self.shards * Self::STRIDE);
-        words.unwrap_or_default().chunks_exact(Self::STRIDE)
+        self.cells.words(start..start + self.shards * Self::STRIDE)
     }
 
     /// The final counts of a slot's key. Later counts belong to the next key.

@@ -50,6 +50,9 @@ pub enum TasksError {
     /// It did not come to its end.
     #[error("the pass over all tasks did not reach its end")]
     Unfinished,
+    /// The kernel has no memory to map more counters.
+    #[error("the times of tasks that are gone cannot be read")]
+    Unreadable,
 }
 
 /// An array in mapped memory.
@@ -134,6 +137,9 @@ impl Kernel {
         let pass = tasks.pass();
         if pass.begun == before || pass.ended != pass.begun {
             return Err(TasksError::Unfinished);
+        }
+        if !tasks.gone.is_readable() {
+            return Err(TasksError::Unreadable);
         }
         Ok(())
     }

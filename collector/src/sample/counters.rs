@@ -59,6 +59,9 @@ impl CounterReader {
             usages.binary_search_by_key(&owner, |usage| usage.instance.id).ok()
         };
         if let Some(net) = &kernel.net {
+            if !net.is_readable() {
+                usages.iter_mut().for_each(|usage| usage.net = None);
+            }
             net.for_each(|_, key, cell| {
                 if let Some(at) = find(usages, Counters::Net, key)
                     && let Some(sum) = &mut usages[at].net
@@ -68,7 +71,10 @@ impl CounterReader {
                 }
             });
         }
-        if let Ok(BlockPrograms { table, latency, .. }) = &kernel.block {
+        if let Ok(block @ BlockPrograms { table, latency, .. }) = &kernel.block {
+            if !block.is_readable() {
+                usages.iter_mut().for_each(|usage| usage.block = None);
+            }
             table.for_each(|slot, key, cell| {
                 if let Some(at) = find(usages, Counters::Block, key)
                     && let Some(devices) = &mut usages[at].block
