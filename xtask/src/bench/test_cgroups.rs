@@ -66,7 +66,7 @@ impl TestCgroups {
             if cmd::interrupted() {
                 bail!("interrupted");
             }
-            groups.add(format!("{:08x}{n:056x}", process::id()))?;
+            groups.add(id(n as u64))?;
         }
         Ok(groups)
     }
@@ -116,6 +116,18 @@ pub(crate) fn remove(path: &Path) {
         sleep(POLL);
         waited += POLL;
     }
+}
+
+/// An id as Docker gives it: random digits, which do not compress. The same in each run.
+fn id(n: u64) -> String {
+    // SplitMix64 (Steele, Lea and Flood, 2014).
+    let word = |at: u64| {
+        let mut word = (n * 4 + at + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        word = (word ^ word >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        word = (word ^ word >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        word ^ word >> 31
+    };
+    (0..4).map(|at| format!("{:016x}", word(at))).collect()
 }
 
 #[cfg(test)]
