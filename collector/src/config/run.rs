@@ -106,7 +106,8 @@ pub struct Record {
     pub directory: PathBuf,
     /// What it may take.
     pub limits: tare_record::Limits,
-    /// Time between two recorded samples; 0 records every one, also one that is early after a late one.
+    /// Time between two recorded samples; 0 records every one, also one that is early after a late
+    /// one.
     pub interval: Duration,
 }
 

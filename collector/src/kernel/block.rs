@@ -49,11 +49,6 @@ pub enum Bios {
 }
 
 impl BlockPrograms {
-    /// Whether all that is counted can be read, as [`Table::is_readable`].
-    pub fn is_readable(&self) -> bool {
-        self.table.is_readable() && self.latency.is_readable(self.table.last_slot())
-    }
-
     /// Opens the table and attaches what counts in it.
     pub(super) fn start(
         plan: &Result<BlockPlan, Reason>,

@@ -49,7 +49,7 @@ pub use self::{
     statistics::{RunStatistics, Runs},
     status::{BlockStatus, KernelStatus},
     table::Table,
-    tasks::TaskPrograms,
+    tasks::{TaskPrograms, TasksError},
 };
 #[cfg(test)]
 pub use self::{

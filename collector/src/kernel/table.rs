@@ -106,22 +106,19 @@ impl<C: Cell> Table<C> {
         })
     }
 
-    /// Whether the counters of all keys in use can be read. The kernel may have no memory to map
-    /// more of them.
-    pub fn is_readable(&self) -> bool {
-        self.cells.is_readable(self.last_slot())
-    }
-
-    /// The last slot in use.
-    pub(super) fn last_slot(&self) -> u32 {
-        let mut last = OVERFLOW_SLOT;
-        self.for_each_key(|slot, _| last = last.max(slot));
-        last
-    }
-
-    /// Calls `each` with every key in use, its slot and its counters. No system call is made.
-    pub fn for_each(&self, mut each: impl FnMut(u32, Key, &C)) {
-        self.for_each_key(|slot, key| each(slot, key, &self.cells.of(slot)));
+    /// Calls `each` with every key in use, its slot and its counters. No system call is made, unless
+    /// more slots are in use than before. Returns whether all counters could be read: the kernel may
+    /// have no memory to map more of them. Those that cannot be read are left out.
+    pub fn for_each(&self, mut each: impl FnMut(u32, Key, &C)) -> bool {
+        let mut is_whole = true;
+        self.for_each_key(|slot, key| {
+            if self.cells.is_readable(slot) {
+                each(slot, key, &self.cells.of(slot));
+            } else {
+                is_whole = false;
+            }
+        });
+        is_whole
     }
 
     /// Calls `each` with every slot in use and its key. No system call is made.
@@ -170,11 +167,11 @@ impl<C: Cell> Table<C> {
 
     /// Frees the slots that were retired some time ago. `last` gets the final counts of each.
     pub fn release(&mut self, mut last: impl FnMut(u32, Key, &C)) {
-        if !self.retired.is_empty() && !self.is_readable() {
-            return;
-        }
         let is_over = |retired: &Retired| retired.since.elapsed() >= GRACE;
-        let done = |retired: &&Retired| retired.is_disowned && is_over(retired);
+        let is_readable = |slot| self.cells.is_readable(slot);
+        let done = |retired: &&Retired| {
+            retired.is_disowned && is_over(retired) && is_readable(retired.slot)
+        };
         let over = self.retired.iter().take_while(done).count();
         for Retired { slot, key, .. } in self.retired.drain(..over) {
             last(slot, key, &self.cells.finish(slot));
@@ -192,7 +189,8 @@ impl<C: Cell> Table<C> {
 
     /// Unmaps counters beyond the slots that are in use. Tells how many those are, with the gaps.
     pub(super) fn shrink(&mut self) -> u32 {
-        let slots = self.last_slot() + 1;
+        let mut slots = OVERFLOW_SLOT + 1;
+        self.for_each_key(|slot, _| slots = slots.max(slot + 1));
         self.cells.shrink_to(slots);
         slots
     }
@@ -240,8 +238,11 @@ impl<C: Cell> Cells<C> {
         })
     }
 
-    /// Sum over the slot's shards, less what former keys had counted. No system call is made.
+    /// Sum over the slot's shards, less what former keys had counted; 0 if it cannot be read.
     pub fn of(&self, slot: u32) -> C {
+        if !self.is_readable(slot) {
+            return C::default();
+        }
         let mut sum = C::default();
         for shard in self.shards(slot) {
             for (sum, word) in sum.words_mut().iter_mut().zip(&shard[C::OWNER_WORDS..]) {
@@ -256,7 +257,7 @@ impl<C: Cell> Cells<C> {
         sum
     }
 
-    /// Whether the cells of this slot, and of those before it, can be read.
+    /// Whether the cells of this slot can be read.
     pub fn is_readable(&self, slot: u32) -> bool {
         self.words(slot).is_some()
     }

@@ -118,8 +118,7 @@ impl Registry {
         // A process that has ended by now is no error. One that may not be read is reported by the
         // regular visits.
         if let Ok(Some(namespace)) = self.namespaces.track(pid) {
-            let left = tracked.namespace.replace(namespace);
-            self.has_left |= left != Some(namespace);
+            self.has_left |= tracked.enter(namespace);
         }
     }
 

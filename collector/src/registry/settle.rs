@@ -1,6 +1,7 @@
 //! What a new instance needs: open files, its network namespace, its name.
 
 use std::{
+    iter::Peekable,
     mem,
     num::NonZeroUsize,
     sync::{Arc, Mutex, PoisonError},
@@ -34,6 +35,12 @@ impl TrackedCgroup {
     /// Whether it was found a moment ago, and not at the start: it may end at any moment.
     pub fn is_young(&self) -> bool {
         self.visits <= YOUNG_VISITS && !self.instance.preexisting
+    }
+
+    /// Its processes are in this network namespace; whether they were in another one, or none was
+    /// known.
+    pub(super) fn enter(&mut self, namespace: NamespaceId) -> bool {
+        self.namespace.replace(namespace) != Some(namespace)
     }
 }
 
@@ -85,11 +92,11 @@ impl Registry {
     /// Looks at those instances that may have changed, and at some of the others, by turns. An
     /// instance that nothing is wanted of is not touched: its memory has cooled down by now.
     fn look_at_some(&mut self, now: u64) {
-        let mut restless = mem::take(&mut self.restless).into_iter().peekable();
+        let restless = mem::take(&mut self.restless);
+        let mut restless = restless.iter().peekable();
         let host = self.namespaces.host();
         for (id, tracked) in &mut self.tracked {
-            while restless.next_if(|other| other < id).is_some() {}
-            let is_restless = restless.next_if_eq(id).is_some();
+            let is_restless = is_next(&mut restless, id);
             // Spread over the visits.
             let turn = |visits| (now + id.0).is_multiple_of(visits);
             if !is_restless && !turn(VISITS_BETWEEN_ATTEMPTS) {
@@ -109,10 +116,7 @@ impl Registry {
             };
             if young || between.is_some_and(turn) {
                 match join(&self.hierarchies, &mut self.namespaces, &tracked.instance.path) {
-                    Ok(Some(namespace)) => {
-                        let left = tracked.namespace.replace(namespace);
-                        self.has_left |= left != Some(namespace);
-                    }
+                    Ok(Some(namespace)) => self.has_left |= tracked.enter(namespace),
                     Ok(None) | Err(ReadError::Vanished) => {}
                     Err(error) => {
                         let error = chain(&error).into();
@@ -146,8 +150,7 @@ impl Registry {
         let mut unopened = Vec::new();
         let mut restless = self.restless.iter().peekable();
         for (id, tracked) in self.tracked.range_mut(first..) {
-            while restless.next_if(|other| *other < id).is_some() {}
-            if restless.next_if_eq(&id).is_none() {
+            if !is_next(&mut restless, id) {
                 continue;
             }
             let tracked = &mut **tracked;
@@ -204,6 +207,15 @@ impl Registry {
         self.joined.extend(self.tracked.values().filter_map(|tracked| tracked.namespace));
         self.namespaces.retain(|namespace| self.joined.contains(&namespace));
     }
+}
+
+/// Whether the next of these ids is this one. Both they and what is asked for are in order.
+fn is_next<'a>(
+    ids: &mut Peekable<impl Iterator<Item = &'a InstanceId>>,
+    wanted: &'a InstanceId,
+) -> bool {
+    while ids.next_if(|id| *id < wanted).is_some() {}
+    ids.next_if_eq(&wanted).is_some()
 }
 
 /// Opens the files of an instance; its counters do not fall below those of its former files.

@@ -59,10 +59,7 @@ impl CounterReader {
             usages.binary_search_by_key(&owner, |usage| usage.instance.id).ok()
         };
         if let Some(net) = &kernel.net {
-            if !net.is_readable() {
-                usages.iter_mut().for_each(|usage| usage.net = None);
-            }
-            net.for_each(|_, key, cell| {
+            let is_whole = net.for_each(|_, key, cell| {
                 if let Some(at) = find(usages, Counters::Net, key)
                     && let Some(sum) = &mut usages[at].net
                 {
@@ -70,12 +67,14 @@ impl CounterReader {
                     sum.make_mut().add(cell);
                 }
             });
-        }
-        if let Ok(block @ BlockPrograms { table, latency, .. }) = &kernel.block {
-            if !block.is_readable() {
-                usages.iter_mut().for_each(|usage| usage.block = None);
+            if !is_whole {
+                usages.iter_mut().for_each(|usage| usage.net = None);
             }
-            table.for_each(|slot, key, cell| {
+        }
+        if let Ok(BlockPrograms { table, latency, .. }) = &kernel.block {
+            let mut has_latencies = true;
+            let is_whole = table.for_each(|slot, key, cell| {
+                has_latencies &= latency.is_readable(slot);
                 if let Some(at) = find(usages, Counters::Block, key)
                     && let Some(devices) = &mut usages[at].block
                 {
@@ -85,6 +84,9 @@ impl CounterReader {
                     sum.add(&latency.of(slot));
                 }
             });
+            if !is_whole || !has_latencies {
+                usages.iter_mut().for_each(|usage| usage.block = None);
+            }
         }
         self.clear_missed(usages);
     }
@@ -172,7 +174,7 @@ pub(super) fn start(usage: &mut Usage, tracked: &TrackedCgroup, kernel: &Kernel)
 pub(super) fn counted_cgroups(kernel: &Kernel) -> HashSet<(Counters, u64)> {
     let mut cgroups = HashSet::new();
     if let Some(net) = &kernel.net {
-        net.for_each(|_, key, _| {
+        net.for_each_slot(|_, key| {
             cgroups.insert((Counters::Net, key.cgroup_id));
         });
     }
@@ -182,7 +184,7 @@ pub(super) fn counted_cgroups(kernel: &Kernel) -> HashSet<(Counters, u64)> {
         });
     }
     if let Ok(block) = &kernel.block {
-        block.table.for_each(|_, key, _| {
+        block.table.for_each_slot(|_, key| {
             cgroups.insert((Counters::Block, key.cgroup_id));
         });
     }

@@ -15,7 +15,7 @@ use crate::{
         tasks::{Loads, TasksReading, WAITING_MAX, WaitingTask},
     },
     hashing::HashMap,
-    kernel::Kernel,
+    kernel::{Kernel, TasksError},
     process,
     registry::{Counters, InstanceId, Registry},
     sample::Usage,
@@ -90,8 +90,11 @@ impl TaskReader {
         // One that has no tasks any more is not found.
         self.found.extend(self.instances.keys().map(|id| (*id, Found::default())));
         // Before the pass: a task that goes meanwhile is rather in none of the two than in both.
-        self.find_gone(registry, kernel);
-        match kernel.find_tasks() {
+        let found = match self.find_gone(registry, kernel) {
+            true => kernel.find_tasks(),
+            false => Err(TasksError::Unreadable),
+        };
+        match found {
             Ok(()) => {
                 self.find_alive(registry, kernel);
                 self.take(kernel, now);
@@ -108,18 +111,19 @@ impl TaskReader {
         self.cadence.done(now.instant, took);
     }
 
-    fn find_gone(&mut self, registry: &Registry, kernel: &Kernel) {
+    /// Returns whether all could be read.
+    fn find_gone(&mut self, registry: &Registry, kernel: &Kernel) -> bool {
         for tracked in registry.tracked() {
             if let Some(removed) = &tracked.removed {
                 self.of(tracked.instance.id).times = removed.tasks;
             }
         }
-        let Ok(tasks) = &kernel.tasks else { return };
+        let Ok(tasks) = &kernel.tasks else { return true };
         tasks.gone.for_each(|_, key, times| {
             if let Some(owner) = registry.owner(Counters::Net, key.cgroup_id) {
                 self.of(owner).times.add(times);
             }
-        });
+        })
     }
 
     fn find_alive(&mut self, registry: &Registry, kernel: &Kernel) {
