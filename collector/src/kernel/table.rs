@@ -106,9 +106,10 @@ impl<C: Cell> Table<C> {
         })
     }
 
-    /// Calls `each` with every key in use, its slot and its counters. No system call is made, unless
-    /// more slots are in use than before. Returns whether all counters could be read: the kernel may
-    /// have no memory to map more of them. Those that cannot be read are left out.
+    /// Calls `each` with every key in use, its slot and its counters. No system call is made,
+    /// unless more slots are in use than before. Returns whether all counters could be read:
+    /// the kernel may have no memory to map more of them. Those that cannot be read are left
+    /// out.
     pub fn for_each(&self, mut each: impl FnMut(u32, Key, &C)) -> bool {
         let mut is_whole = true;
         self.for_each_key(|slot, key| {
